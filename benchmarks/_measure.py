@@ -1,0 +1,60 @@
+"""Time two things in turn, so that a machine that slows down slows both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def in_turn(first: Callable[[], object], second: Callable[[], object], rounds: int) -> Pair:
+    """Return the seconds of each round of both, taken in turn after a warm-up."""
+    for _ in range(max(3, rounds // 20)):
+        first()
+        second()
+    pair = Pair([], [])
+    for _ in range(rounds):
+        pair.first.append(_seconds(first))
+        pair.second.append(_seconds(second))
+    return pair
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+class Pair:
+    """Seconds of two things, round by round."""
+
+    def __init__(self, first: list[float], second: list[float]) -> None:
+        self.first, self.second = first, second
+
+    @property
+    def ratio(self) -> float:
+        """Median of the first over median of the second."""
+        return statistics.median(self.first) / statistics.median(self.second)
+
+    @property
+    def excess_us(self) -> float:
+        """Median of the differences, round by round, in microseconds."""
+        return statistics.median(a - b for a, b in zip(self.first, self.second, strict=True)) * 1e6
+
+    def times(self) -> str:
+        """Write medians and 99th percentiles of both, in microseconds."""
+        return f"{_times(self.first)} against {_times(self.second)}"
+
+
+def _times(seconds: list[float]) -> str:
+    p99 = statistics.quantiles(seconds, n=100)[98]
+    return f"{statistics.median(seconds) * 1e6:.0f} us (p99 {p99 * 1e6:.0f})"
+
+
+def report(what: str, value: float, target: float, unit: str, detail: str) -> int:
+    """Print one line against its target; return 1 when it was missed."""
+    met = value <= target
+    print(
+        f"  {'ok  ' if met else 'MISS'} {what}: {value:.2f} {unit} (at most {target:g}); {detail}"
+    )
+    return 0 if met else 1

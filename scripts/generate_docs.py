@@ -1,0 +1,58 @@
+"""Write the pages of docs/ that follow from the code: `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from trueup.settings import ENV_FILE, TOML_FILE, Settings, valid_values  # noqa: E402
+
+_SETTINGS_HEAD = f"""\
+# Settings
+
+<!-- Written by `make docs` from src/trueup/settings.py. Change it there. -->
+
+A setting is looked for in four places, and the first that has it wins:
+
+1. the environment: `export SYNC_INTERVAL_SEC=30`
+2. `{ENV_FILE}` in the current folder: `SYNC_INTERVAL_SEC=30`; other programs' names are ignored
+3. `{TOML_FILE}` in the current folder: `sync_interval_sec = 30`; any other name is an error
+4. the default
+
+They are read once, at the start. A value that cannot be used stops the program with one sentence:
+
+```text
+GTW_PORT='abc' is not valid: {valid_values("gtw_port")}.
+```
+"""
+
+
+def settings_page() -> str:
+    """docs/reference/settings.md, from the fields of `Settings`."""
+    parts = [_SETTINGS_HEAD]
+    for name, field in Settings.model_fields.items():
+        valid = valid_values(name).removeprefix("give ")
+        parts.append(
+            f"## `{name.upper()}`\n\n{field.description}\n\n"
+            f"* Default: `{field.default}`\n* Valid: {valid}\n* In `{TOML_FILE}`: `{name}`\n"
+        )
+    return "\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {"docs/reference/settings.md": settings_page}
+
+
+def main() -> None:
+    for path, page in PAGES.items():
+        target = ROOT / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page(), encoding="utf-8", newline="\n")
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

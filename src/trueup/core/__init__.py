@@ -1,0 +1,1 @@
+"""The pure core: (journal, broker snapshot, policy, now) -> plan. No clock, socket, disk or log."""

@@ -1,0 +1,68 @@
+"""Lots and prices: parse, compare, add, format.
+
+A float is a poor carrier of lots: 0.1 + 0.2 is not 0.3. MetaTrader 5 quotes volumes with at most
+eight decimals (MQL5 reference, SYMBOL_VOLUME_STEP) and rounds an averaged open price to the
+symbol's digits + 3, so both are added and compared as whole units of 1e-8, and to half of the
+symbol's own step where that step is known.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeGuard
+
+UNITS_PER_LOT = 100_000_000
+FINEST_STEP = 1 / UNITS_PER_LOT
+
+
+def to_units(value: float) -> int:
+    """Return lots (or a price) as a whole number of 1e-8 units."""
+    return round(value * UNITS_PER_LOT)
+
+
+def from_units(units: int) -> float:
+    """Return the float nearest to a whole number of 1e-8 units."""
+    return units / UNITS_PER_LOT
+
+
+def add_lots(first: float, second: float) -> float:
+    """Return first + second in lots without float dust: add_lots(0.1, 0.2) == 0.3."""
+    return from_units(to_units(first) + to_units(second))
+
+
+def same(first: float, second: float, step: float = FINEST_STEP) -> bool:
+    """Return whether two lots or two prices are the same multiple of `step`.
+
+    The tolerance is half a step, MetaTrader's own granularity; without a known step it is half of
+    the finest one the platform has.
+    """
+    return first == second or abs(first - second) < step / 2
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether `value` is an int or a float that is finite (True and False are not)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_volume(value: float) -> bool:
+    """Return whether `value` can be the volume of an open position: finite and above zero."""
+    return 0.0 < value < math.inf
+
+
+def is_whole_steps(volume: float, step: float) -> bool:
+    """Return whether `volume` (lots) is a whole number of `step` (lots), float dust aside."""
+    return to_units(volume) % max(1, to_units(step)) == 0
+
+
+def format_lots(volume: float) -> str:
+    """Write lots as the guide does: two decimals at least, no float dust (0.01, 0.10, 0.005)."""
+    units = to_units(volume)
+    text = f"{units / UNITS_PER_LOT:.2f}"
+    return (
+        text if units % (UNITS_PER_LOT // 100) == 0 else f"{units / UNITS_PER_LOT:.8f}".rstrip("0")
+    )
+
+
+def format_price(price: float) -> str:
+    """Write a price without float dust and without padding (1.0543)."""
+    return repr(from_units(to_units(price)))

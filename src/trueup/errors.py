@@ -1,0 +1,79 @@
+"""Errors, sorted by what is known about the effect of the call that failed.
+
+Only `NotSent` may be retried as it stands. `OutcomeUnknown` is never retried: what happened is
+settled by looking at the broker.
+"""
+
+from __future__ import annotations
+
+
+class TrueupError(Exception):
+    """Something in trueup went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class NotSent(TrueupError):
+    """The request never left this process; nothing happened and a retry is safe."""
+
+
+class Refused(TrueupError):
+    """The broker answered no; nothing happened.
+
+    `retcode` is MetaTrader's trade server return code where the answer carried one, else None.
+    """
+
+    def __init__(self, message: str | None = None, *, retcode: int | None = None) -> None:
+        super().__init__(message)
+        self.retcode = retcode
+
+
+class OutcomeUnknown(TrueupError):
+    """The request left and no answer came; only reconciliation may settle what happened."""
+
+
+class ProtocolError(TrueupError):
+    """The rules of the wire were broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to break the rules of the wire."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side broke the rules of the wire."""
+
+
+class JournalError(TrueupError):
+    """The journal could not be read or written."""
+
+
+class JournalConflict(JournalError):
+    """Another process writes this journal; we are not the only writer."""
+
+
+class JournalCorrupt(JournalError):
+    """A row of the journal does not decode, was altered, or is missing."""
+
+
+class InvariantBroken(TrueupError):
+    """A promise of `core.invariants` does not hold.
+
+    `number` is the invariant's number in that module.
+    """
+
+    def __init__(self, number: int, message: str | None = None) -> None:
+        super().__init__(f"Invariant {number}: {message}" if message else None)
+        self.number = number
+
+
+class SettingsError(TrueupError):
+    """A setting has a value that cannot be used.
+
+    The message is one sentence that names the variable, its value and what would be valid.
+    """
+
+    def __init__(self, variable: str, value: str, valid: str) -> None:
+        super().__init__(f"{variable}={value!r} is not valid: {valid}.")
+        self.variable, self.value, self.valid = variable, value, valid

@@ -1,0 +1,1 @@
+"""The seam to MetaTrader 5: terminal, link, client and server."""

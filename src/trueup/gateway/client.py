@@ -1,0 +1,236 @@
+"""The bot's end of the wire: `ExecutionGateway`.
+
+Queries, orders and prices have a connection each, so that an order never waits behind a query and
+giving up on a query never touches an order.
+
+What comes back says what is known. A query that failed is an `Unknown`, never an empty list. An
+order whose answer did not come is UNKNOWN, never REJECTED, and is never sent again; REJECTED means
+that nothing happened: the broker said no, or the order never left.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from trueup.core.model import Snapshot
+from trueup.core.trust import Reason, Unknown
+from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
+from trueup.gateway.link import Link
+from trueup.gateway.zmq_link import ZmqLink
+from trueup.protocol import guide, orders
+from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
+from trueup.settings import load_settings
+
+log = logging.getLogger("trueup.gateway")
+
+Reading = Snapshot | Unknown
+
+
+class ExecutionGateway:
+    """A gateway reached over ZeroMQ; connects by itself, and again after every failure.
+
+    Args:
+        host: its host name or address; by default the setting GTW_HOST.
+        port: its TCP port; by default the setting GTW_PORT.
+        timeout_ms: how long to wait for a connection, and for a reply; by default GTW_TIMEOUT_MS.
+        link: makes a connection to an endpoint; ZeroMQ unless a simulation brings its own.
+
+    Not safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        timeout_ms: int | None = None,
+        *,
+        link: Callable[[str], Link] = ZmqLink,
+    ) -> None:
+        if host is None or port is None or timeout_ms is None:
+            settings = load_settings()
+            host = settings.gtw_host if host is None else host
+            port = settings.gtw_port if port is None else port
+            timeout_ms = settings.gtw_timeout_ms if timeout_ms is None else timeout_ms
+        self.host, self.port, self.timeout_ms = host, port, timeout_ms
+        self.url = f"tcp://{host}:{port}"
+        self._queries = link(self.url)
+        self._orders = link(self.url)
+        self._prices = link(self.url)
+        self._tick_symbol: str | None = None
+        self._tick_waited_ms = 0
+        self._ask_has_left = False
+        self._answer: Reading | None = None
+
+    def connect(self) -> bool:
+        """Ask the gateway for its positions once; return whether a usable reply came."""
+        reading = self.read()
+        if isinstance(reading, Unknown):
+            log.warning("%s (%s)", reading.sentence, self.url)
+            return False
+        log.info("Connected to %s", self.url)
+        return True
+
+    def get_positions(self) -> dict[str, Any]:
+        """Return the gateway's reply to GET_POSITIONS as plain values.
+
+        `status` is SUCCESS with the list in `positions`, or FAILED with the reason in `error`. An
+        empty list with FAILED means that nobody could look, not that there is nothing.
+        """
+        try:
+            reply = json.loads(self._exchange(self._queries, guide.GET_POSITIONS))
+        except (NotSent, OutcomeUnknown) as error:
+            return {"status": "FAILED", "positions": [], "error": str(error)}
+        except ValueError as error:
+            return {"status": "FAILED", "positions": [], "error": f"the reply is not JSON: {error}"}
+        if not isinstance(reply, dict):
+            return {"status": "FAILED", "positions": [], "error": "the reply is not an object"}
+        return reply
+
+    def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Send an order once and return what is known of its outcome.
+
+        Args:
+            order: `order_id`, `symbol`, `action` (BUY or SELL), `volume` (lots), `price`, and
+                `confidence` where there is one; further keys go along.
+
+        Returns:
+            `order_id`, `status`, `ticket`, `filled_price`, `filled_volume` (lots), `error`; status
+            FILLED, REJECTED (nothing happened) or UNKNOWN (it may have been executed: never send
+            it again, let a sync find out).
+        """
+        try:
+            message = orders.encode_order(order)
+            reply = self._exchange(self._orders, message)
+            return orders.decode_outcome(reply, order)
+        except NotSent as error:
+            return orders.outcome(order, "REJECTED", f"Not sent: {error}")
+        except ProtocolError as error:
+            return orders.outcome(order, "REJECTED", f"Not sent: {error}")
+        except OutcomeUnknown as error:
+            log.error("Order %s: %s", order.get("order_id"), error)
+            return orders.outcome(order, "UNKNOWN", str(error))
+
+    def get_tick(self, symbol: str, wait_ms: int | None = None) -> Tick | Unknown | None:
+        """Return the latest price of a symbol, waiting at most `wait_ms` (default `timeout_ms`).
+
+        None says that the answer is still under way: a later call takes it. Unknown says that
+        there is none, with the reason OFFLINE, or UNREADABLE for a gateway that tells no prices.
+        """
+        wait_ms = self.timeout_ms if wait_ms is None else wait_ms
+        try:
+            if self._tick_symbol != symbol:
+                self._forget_tick()
+                self._prices.send(encode_tick_request(symbol), wait_ms)
+                self._tick_symbol, self._tick_waited_ms = symbol, 0
+            reply = self._prices.receive(wait_ms)
+        except (NotSent, OutcomeUnknown) as error:
+            self._tick_symbol = None
+            return _offline(str(error))
+        if reply is not None:
+            self._tick_symbol = None
+            return decode_tick(reply, symbol)
+        self._tick_waited_ms += max(wait_ms, 1)
+        if self._tick_waited_ms < self.timeout_ms:
+            return None
+        self._forget_tick()
+        return _offline(f"{self.url} gave no price within {self.timeout_ms} ms")
+
+    def _forget_tick(self) -> None:
+        if self._tick_symbol is not None:
+            self._prices.reset()
+        self._tick_symbol = None
+
+    def disconnect(self) -> None:
+        """Close all connections; the next request opens them again."""
+        self._ask_has_left, self._answer, self._tick_symbol = False, None, None
+        self._queries.close()
+        self._orders.close()
+        self._prices.close()
+
+    def __enter__(self) -> ExecutionGateway:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    # What a reconciler uses.
+
+    def read(self) -> Reading:
+        """Ask for the positions and wait for the answer, at most `timeout_ms`.
+
+        A question of `ask` that is under way is waited for first, and its answer kept for `poll`.
+        """
+        if self._ask_has_left:
+            self._answer, self._ask_has_left = self._wait_for_answer(), False
+        try:
+            return guide.decode_positions(self._exchange(self._queries, guide.GET_POSITIONS))
+        except (NotSent, OutcomeUnknown) as error:
+            return _offline(str(error))
+
+    def ask(self) -> None:
+        """Begin to ask for the positions; never waits."""
+        self.give_up()
+        self._try_to_ask()
+
+    def poll(self) -> Reading | None:
+        """Return the answer to `ask` if it is there; never waits."""
+        if self._answer is not None:
+            answer, self._answer = self._answer, None
+            return answer
+        if not self._ask_has_left:
+            self._try_to_ask()
+            return None
+        try:
+            reply = self._queries.receive(0)
+        except OutcomeUnknown as error:
+            self._ask_has_left = False
+            return _offline(str(error))
+        if reply is None:
+            return None
+        self._ask_has_left = False
+        return guide.decode_positions(reply)
+
+    def give_up(self) -> Reading:
+        """Leave the question under way, so that its answer is never taken for another's."""
+        what = "gave no reply" if self._ask_has_left else "took no connection"
+        if self._ask_has_left:
+            self._queries.reset()
+        self._ask_has_left, self._answer = False, None
+        return _offline(f"{self.url} {what} within {self.timeout_ms} ms")
+
+    def _try_to_ask(self) -> None:
+        try:
+            self._queries.send(guide.GET_POSITIONS, 0)
+        except NotSent:
+            return
+        self._ask_has_left = True
+
+    def _wait_for_answer(self) -> Reading:
+        try:
+            return guide.decode_positions(self._receive(self._queries))
+        except OutcomeUnknown as error:
+            return _offline(str(error))
+
+    def _exchange(self, link: Link, message: bytes) -> bytes:
+        link.send(message, self.timeout_ms)
+        return self._receive(link)
+
+    def _receive(self, link: Link) -> bytes:
+        reply = link.receive(self.timeout_ms)
+        if reply is None:
+            link.reset()
+            raise OutcomeUnknown(f"{self.url} gave no reply within {self.timeout_ms} ms")
+        return reply
+
+
+def _offline(what: str) -> Unknown:
+    return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")

@@ -1,0 +1,220 @@
+"""What a gateway does with a request: it asks its terminal, and says what is known.
+
+Serves anything that satisfies `Terminal`. The rules here keep the two original sins of this trade
+out of the wire: a list that could not be read is FAILED and never empty, and an order whose outcome
+is not known is UNKNOWN and never REJECTED.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from trueup.core.model import Position, Side
+from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
+from trueup.errors import RemoteProtocolError
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick, TradePosition
+from trueup.protocol.requests import (
+    ErrorReply,
+    OrderReply,
+    PongReply,
+    PositionsReply,
+    Reply,
+    Request,
+    TickReply,
+    decode_request,
+    encode_reply,
+)
+
+log = logging.getLogger("trueup.desk")
+
+# How far, in points, the price may run from the quotation before an order is refused rather than
+# filled; only symbols with request or instant execution look at it.
+DEVIATION_POINTS = 20
+COMMENT_CHARS = 29
+
+
+class Desk:
+    """Answers the requests of bots from one terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def handle(self, raw: bytes) -> bytes:
+        """Return the reply to a request, whatever its bytes are."""
+        try:
+            request = decode_request(raw)
+        except RemoteProtocolError as error:
+            return encode_reply(_refusal(raw, str(error)))
+        return encode_reply(self._answer(request), request.uuid)
+
+    def _answer(self, request: Request) -> Reply:
+        if request.action == "GET_POSITIONS":
+            return self._positions(request.symbol)
+        if request.action == "TICK":
+            return self._tick(request.symbol)
+        if request.action == "PING":
+            return PongReply("SUCCESS")
+        return self._order(request)
+
+    def _positions(self, symbol: str) -> PositionsReply:
+        terminal = self._terminal
+        state = terminal.terminal_info()
+        if state is None:
+            return self._unseen("terminal_info")
+        if not state.connected:
+            return PositionsReply("FAILED", error="the terminal has no link to its trade server")
+        rows = terminal.positions_get() if symbol == "*" else terminal.positions_get(symbol=symbol)
+        if rows is None:
+            return self._unseen("positions_get")
+        if symbol == "*":
+            total = terminal.positions_total()
+            if total != len(rows):
+                return PositionsReply("FAILED", error=f"the list has {len(rows)} of {total}")
+        return PositionsReply("SUCCESS", [position_of(row) for row in rows])
+
+    def _unseen(self, function: str) -> PositionsReply:
+        return PositionsReply("FAILED", error=f"{function} failed: {self._terminal.last_error()}")
+
+    def _tick(self, symbol: str) -> TickReply:
+        tick = self._quote(symbol)
+        if tick is None:
+            error = f"no quotes for {symbol}: {self._terminal.last_error()}"
+            return TickReply("FAILED", symbol, error=error)
+        return TickReply("SUCCESS", symbol, tick.bid, tick.ask, tick.time_msc)
+
+    def _quote(self, symbol: str) -> Tick | None:
+        tick = self._terminal.symbol_info_tick(symbol)
+        if tick is not None and tick.bid:
+            return tick
+        # A symbol outside Market Watch has no quotes until it is selected.
+        if not self._terminal.symbol_select(symbol, True):
+            return None
+        tick = self._terminal.symbol_info_tick(symbol)
+        return tick if tick is not None and tick.bid else None
+
+    def _order(self, request: Request) -> OrderReply:
+        spec, tick = self._terminal.symbol_info(request.symbol), self._quote(request.symbol)
+        if spec is None or tick is None:
+            error = f"no quotes for {request.symbol}: {self._terminal.last_error()}"
+            return OrderReply(request.order_id, "REJECTED", error=error)
+        try:
+            result = self._terminal.order_send(trade_request(request, spec, tick))
+        except SystemError as error:
+            # The module raises it after a failed conversion, before or after sending: not known.
+            return OrderReply(request.order_id, "UNKNOWN", error=f"order_send broke: {error}")
+        if result is None:
+            return self._no_result(request.order_id)
+        return self._outcome(request, result)
+
+    def _no_result(self, order_id: str) -> OrderReply:
+        code, text = self._terminal.last_error()
+        verdict = classify_last_error(code)
+        return OrderReply(
+            order_id,
+            "REJECTED" if verdict.effect is Effect.REFUSED else "UNKNOWN",
+            error=f"{verdict.words} ({code} {text})",
+        )
+
+    def _outcome(self, request: Request, result: OrderSendResult) -> OrderReply:
+        verdict = classify_retcode(result.retcode)
+        error = f"{verdict.words} ({result.retcode} {verdict.name})"
+        if verdict.effect in (Effect.DONE, Effect.DONE_PART):
+            return self._fill(request, result)
+        refused = verdict.effect not in (Effect.PLACED, Effect.UNKNOWN)
+        return OrderReply(
+            request.order_id,
+            "REJECTED" if refused else "UNKNOWN",
+            ticket=result.order or None,
+            error=error,
+            retcode=result.retcode,
+        )
+
+    def _fill(self, request: Request, result: OrderSendResult) -> OrderReply:
+        volume, price = result.volume, result.price
+        if not volume or not price:
+            # An early answer may come without them (MT5 reference, MqlTradeResult); the deals know.
+            deals = self._terminal.history_deals_get(ticket=result.deal) if result.deal else None
+            if not deals:
+                return OrderReply(
+                    request.order_id,
+                    "UNKNOWN",
+                    ticket=result.order,
+                    error="done, and its price is not known yet",
+                    retcode=result.retcode,
+                )
+            volume, price = deals[0].volume, deals[0].price
+        return OrderReply(
+            request.order_id,
+            "FILLED",
+            ticket=result.order,
+            filled_price=price,
+            filled_volume=volume,
+            deal=result.deal,
+            retcode=result.retcode,
+        )
+
+
+def _refusal(raw: bytes, error: str) -> Reply:
+    """Answer a request that cannot be read: as an order where it names one, else as an error."""
+    try:
+        order_id = msgspec.json.decode(raw, type=dict).get("order_id")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        order_id = None
+    if isinstance(order_id, str) and order_id:
+        return OrderReply(order_id, "REJECTED", error=error)
+    return ErrorReply("ERROR", error)
+
+
+def position_of(row: TradePosition) -> Position:
+    """Return a terminal's position row as ours."""
+    return Position(
+        ticket=row.ticket,
+        identifier=row.identifier,
+        symbol=row.symbol,
+        side=Side.BUY if row.type == mt5.POSITION_TYPE_BUY else Side.SELL,
+        volume=row.volume,
+        price_open=row.price_open,
+        profit=row.profit,
+        swap=row.swap,
+        time=row.time,
+        time_msc=row.time_msc,
+        sl=row.sl,
+        tp=row.tp,
+        magic=row.magic,
+        comment=row.comment,
+        price_current=row.price_current,
+        reason=row.reason,
+    )
+
+
+def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
+    """Return a market order as `order_send` wants it: whole numbers as int, all others as float."""
+    buys = request.action == "BUY"
+    return {
+        "action": mt5.TRADE_ACTION_DEAL,
+        "symbol": request.symbol,
+        "volume": float(request.volume),
+        "type": mt5.ORDER_TYPE_BUY if buys else mt5.ORDER_TYPE_SELL,
+        "price": tick.ask if buys else tick.bid,
+        "deviation": DEVIATION_POINTS,
+        "type_filling": filling(spec),
+        "position": request.position,
+        "sl": float(request.sl),
+        "tp": float(request.tp),
+        "magic": request.magic,
+        "comment": (request.comment or request.order_id)[:COMMENT_CHARS],
+    }
+
+
+def filling(spec: SymbolInfo) -> int:
+    """Return a filling mode that the symbol's execution allows (MT5 reference, ORDER_FILLING)."""
+    if spec.trade_exemode == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE:
+        return mt5.ORDER_FILLING_RETURN
+    if spec.trade_exemode == mt5.SYMBOL_TRADE_EXECUTION_MARKET:
+        fok = spec.filling_mode & mt5.SYMBOL_FILLING_FOK
+        return mt5.ORDER_FILLING_FOK if fok else mt5.ORDER_FILLING_IOC
+    return mt5.ORDER_FILLING_FOK

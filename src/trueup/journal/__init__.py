@@ -1,0 +1,1 @@
+"""The journal: append-only events from which a book is folded."""

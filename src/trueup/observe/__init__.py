@@ -1,0 +1,1 @@
+"""What people and machines read of it: status, log, live view. Reads, never writes."""

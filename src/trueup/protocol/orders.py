@@ -1,0 +1,83 @@
+"""Orders on the guide's wire, and what a reply says about their outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from trueup.core.quantity import is_number, is_volume
+from trueup.errors import LocalProtocolError, OutcomeUnknown
+
+SETTLED_STATUS = frozenset({"FILLED", "REJECTED"})
+
+
+def encode_order(order: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an order.
+
+    Raises:
+        LocalProtocolError: naming the key, its value and what would be right; nothing is sent.
+    """
+    for key in ("order_id", "symbol"):
+        if not isinstance(order.get(key), str) or not order[key]:
+            raise LocalProtocolError(f"{key}={order.get(key)!r} is not valid: give a text")
+    if order.get("action") not in ("BUY", "SELL"):
+        raise LocalProtocolError(f"action={order.get('action')!r} is not valid: give BUY or SELL")
+    for key in ("volume", "price"):
+        value = order.get(key)
+        if not is_number(value) or not is_volume(value):
+            raise LocalProtocolError(f"{key}={value!r} is not valid: give a number above 0")
+    try:
+        return msgspec.json.encode(dict(order))
+    except (TypeError, ValueError) as error:
+        raise LocalProtocolError(f"the order cannot be written as JSON: {error}") from error
+
+
+def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the reply to an order; both spellings of the family are understood.
+
+    Raises:
+        OutcomeUnknown: the reply does not say what became of this order.
+    """
+    reply = _object(raw)
+    answered = reply.get("order_id")
+    if answered is not None and answered != order["order_id"]:
+        raise OutcomeUnknown(f"the reply is about order {answered!r}")
+    status = str(reply.get("status", "")).upper()
+    error = reply.get("error") or reply.get("error_msg") or reply.get("message")
+    if status not in SETTLED_STATUS:
+        because = f": {error}" if error else ""
+        raise OutcomeUnknown(f"the reply's status is {reply.get('status')!r}{because}")
+    return {
+        **reply,
+        "order_id": order["order_id"],
+        "status": status,
+        "ticket": reply.get("ticket"),
+        "filled_price": reply.get("filled_price", reply.get("price", reply.get("close_price"))),
+        "filled_volume": reply.get("filled_volume", reply.get("volume")),
+        "error": error,
+    }
+
+
+def outcome(order: Mapping[str, Any], status: str, error: str) -> dict[str, Any]:
+    """Return an outcome in the guide's shape for an order without an answer."""
+    return {
+        "order_id": order.get("order_id"),
+        "status": status,
+        "ticket": None,
+        "filled_price": None,
+        "filled_volume": None,
+        "error": error,
+    }
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        reply = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise OutcomeUnknown(f"the reply is not JSON: {raw[:60]!r}") from None
+    if not isinstance(reply, dict):
+        raise OutcomeUnknown(f"the reply is a {type(reply).__name__}, not an object")
+    return reply

@@ -1,0 +1,125 @@
+"""Requests as a gateway reads them, and replies as it writes them: the guide's wire."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+from trueup.core.model import Position
+from trueup.errors import RemoteProtocolError
+
+ACTIONS = ("GET_POSITIONS", "TICK", "PING", "BUY", "SELL")
+
+
+class Request(msgspec.Struct):
+    """Any request of the guide's wire; `action` says which.
+
+    An order has `order_id`, `symbol`, `volume` (lots) and may have `price`, `sl`, `tp` (prices,
+    0.0 for none), `position` (the ticket it closes), `magic` and `comment`.
+    """
+
+    action: str
+    symbol: str = "*"
+    order_id: str = ""
+    volume: float = 0.0
+    price: float = 0.0
+    sl: float = 0.0
+    tp: float = 0.0
+    position: int = 0
+    magic: int = 0
+    comment: str = ""
+    uuid: object = msgspec.UNSET
+
+
+class PositionsReply(msgspec.Struct):
+    """The reply to GET_POSITIONS; FAILED says that nobody could look, not that there is nothing."""
+
+    status: Literal["SUCCESS", "FAILED"]
+    positions: list[Position] = []
+    error: str | None = None
+
+
+class OrderReply(msgspec.Struct):
+    """The reply to an order.
+
+    UNKNOWN says that the order may have been executed. `ticket` is the ticket of the order, which
+    is the ticket of the position that it opened; `retcode` is MetaTrader's.
+    """
+
+    order_id: str
+    status: Literal["FILLED", "REJECTED", "UNKNOWN"]
+    ticket: int | None = None
+    filled_price: float | None = None
+    filled_volume: float | None = None
+    error: str | None = None
+    deal: int | None = None
+    retcode: int | None = None
+
+
+class TickReply(msgspec.Struct):
+    """The reply to TICK: the latest bid and ask, `time_msc` by the trade server's clock."""
+
+    status: Literal["SUCCESS", "FAILED"]
+    symbol: str
+    bid: float | None = None
+    ask: float | None = None
+    time_msc: int | None = None
+    error: str | None = None
+
+
+class ErrorReply(msgspec.Struct):
+    """The reply to a request that is none of ours."""
+
+    status: Literal["ERROR"]
+    error: str
+
+
+class PongReply(msgspec.Struct):
+    """The reply to PING."""
+
+    status: Literal["SUCCESS"]
+
+
+Reply = PositionsReply | OrderReply | TickReply | ErrorReply | PongReply
+
+_decoder = msgspec.json.Decoder(Request)
+_encoder = msgspec.json.Encoder()
+
+
+def decode_request(raw: bytes) -> Request:
+    """Read a request.
+
+    Raises:
+        RemoteProtocolError: saying what is wrong and what would be right.
+    """
+    try:
+        request = _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"the request cannot be read: {error}") from None
+    if request.action not in ACTIONS:
+        known = ", ".join(ACTIONS)
+        raise RemoteProtocolError(f"action={request.action!r} is not known: give one of {known}")
+    if request.action in ("BUY", "SELL"):
+        _check_order(request)
+    return request
+
+
+def _check_order(request: Request) -> None:
+    if not request.order_id:
+        raise RemoteProtocolError("an order needs an order_id")
+    for name in ("volume", "price", "sl", "tp"):
+        if not math.isfinite(getattr(request, name)):
+            raise RemoteProtocolError(f"{name} is not a number")
+    for name in ("position", "magic"):
+        if not 0 <= getattr(request, name) < 2**64:
+            raise RemoteProtocolError(f"{name} is not a whole number from 0 to 2**64 - 1")
+
+
+def encode_reply(reply: Reply, uuid: object = msgspec.UNSET) -> bytes:
+    """Write a reply; a `uuid` that came with the request goes back with it."""
+    if uuid is msgspec.UNSET:
+        return _encoder.encode(reply)
+    row: dict[str, Any] = msgspec.to_builtins(reply)
+    return _encoder.encode({"uuid": uuid, **row})

@@ -1,0 +1,67 @@
+"""Prices on the wire: the TICK request, and what its reply says."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from trueup.core.trust import Reason, Unknown
+
+_UNTIL = "a gateway that answers TICK"
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """The price of a symbol at one moment.
+
+    `bid` is what a sale gets and `ask` what a purchase costs; `time_msc` is milliseconds of the
+    trade server's clock since 1970, or 0 where the gateway does not say.
+    """
+
+    symbol: str
+    bid: float
+    ask: float
+    time_msc: int = 0
+
+    @property
+    def mid(self) -> float:
+        """Half way between bid and ask."""
+        return (self.bid + self.ask) / 2
+
+
+def encode_tick_request(symbol: str) -> bytes:
+    """Return the bytes that ask for the price of a symbol."""
+    return msgspec.json.encode({"action": "TICK", "symbol": symbol})
+
+
+def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
+    """Read a reply to TICK.
+
+    OFFLINE says that the gateway has no price for the symbol now, UNREADABLE that it answered
+    something else, as a gateway does that does not know the request.
+    """
+    try:
+        reply = json.loads(raw)
+    except (ValueError, RecursionError):
+        return _not_known(f"{raw[:60]!r}")
+    if not isinstance(reply, Mapping):
+        return _not_known(f"{reply!r:.60}")
+    status, error = reply.get("status"), reply.get("error") or reply.get("message")
+    if status == "FAILED" and reply.get("symbol") == symbol:
+        return Unknown(Reason.OFFLINE, f"No price of {symbol}: {error}", _UNTIL)
+    bid, ask, time_msc = reply.get("bid"), reply.get("ask"), reply.get("time_msc", 0)
+    if not (_is_price(bid) and _is_price(ask) and isinstance(time_msc, int) and bid <= ask):
+        return _not_known(f"status {status!r}" + (f" ({error})" if error else ""))
+    return Tick(symbol, float(bid), float(ask), time_msc)
+
+
+def _is_price(value: object) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    )
+
+
+def _not_known(answer: str) -> Unknown:
+    return Unknown(Reason.UNREADABLE, f"The gateway does not tell prices: {answer:.120}", _UNTIL)

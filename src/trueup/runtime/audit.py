@@ -1,0 +1,122 @@
+"""What a correction looks like to a person: the guide's log lines and its audit entries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from trueup.core import events
+from trueup.core.model import describe, describe_at
+from trueup.core.quantity import format_lots, format_price
+
+AUDIT_ENTRIES_KEPT = 1000
+
+log = logging.getLogger("trueup.reconciler")
+
+
+class AuditTrail:
+    """The last 1,000 corrections, oldest first."""
+
+    def __init__(self) -> None:
+        self._entries: deque[dict[str, Any]] = deque(maxlen=AUDIT_ENTRIES_KEPT)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def record(self, history: Sequence[events.Event]) -> None:
+        """Log every event of a sync and keep an entry of each."""
+        if log.isEnabledFor(logging.WARNING):
+            for event in history:
+                log_event(event)
+        self._entries.extend(entry(event) for event in history[-AUDIT_ENTRIES_KEPT:])
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return copies of the entries, oldest first."""
+        return [dict(item) for item in self._entries]
+
+
+def entry(event: events.Event) -> dict[str, Any]:
+    """Return the guide's audit entry of an event."""
+    action, ticket, details, before, after = _facts(event)
+    return {
+        "timestamp": dt.datetime.fromtimestamp(event.at_ns / 1e9, dt.UTC),
+        "action": action,
+        "ticket": ticket,
+        "details": details,
+        "before": before,
+        "after": after,
+    }
+
+
+def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
+    match event:
+        case events.PositionAdopted(position=position):
+            details = f"Zombie position recovered: {describe_at(position)}"
+            return "RECOVERY", position.ticket, details, "MISSING", describe_at(position)
+        case events.PositionClosed(position=position, because=because, unproven=unproven):
+            details = f"Ghost position removed{' (unproven)' * unproven}: {because}"
+            return "CLOSED", position.ticket, details, describe_at(position), "FLAT"
+        case events.PositionCorrected(local=local, remote=remote):
+            details = drift_sentence(event)
+            return "DRIFT_FIX", remote.ticket, details, describe_at(local), describe_at(remote)
+        case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):
+            return "SETTLED", ticket, f"Order {order_id}: {because}", "IN_DOUBT", "FILLED"
+        case events.OrderCanceled(order_id=order_id, because=because):
+            return "SETTLED", None, f"Order {order_id}: {because}", "IN_DOUBT", "CANCELED"
+    raise TypeError(f"{type(event).__name__} is not a correction")
+
+
+def drift_sentence(drift: events.PositionCorrected) -> str:
+    """Say which fields of a position differed: volume 0.01L → 0.02L, price 1.0543 → 1.0544."""
+    local, remote = drift.local, drift.remote
+    said = {
+        "volume": f"volume {format_lots(local.volume)}L → {format_lots(remote.volume)}L",
+        "price_open": f"price {format_price(local.price_open)} → {format_price(remote.price_open)}",
+        "side": f"side {local.side.word} → {remote.side.word}",
+        "ticket": f"ticket {local.ticket} → {remote.ticket}",
+    }
+    return ", ".join(text for name, text in said.items() if name in drift.fields)
+
+
+def log_event(event: events.Event) -> None:
+    """Write the guide's log lines for one correction."""
+    match event:
+        case events.PositionAdopted(position=position):
+            _say(
+                logging.WARNING,
+                "position.recovered",
+                position.ticket,
+                f"[RECOVERY] Zombie position recovered: Ticket {position.ticket}, "
+                f"{describe(position)}",
+            )
+        case events.PositionClosed(position=position, because=because):
+            text = f"[CLOSED] Ghost position removed (Ticket {position.ticket})"
+            _say(logging.WARNING, "position.closed", position.ticket, text)
+        case events.PositionCorrected():
+            _log_drift(event)
+        case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):
+            text = f"[SETTLED] Order {order_id} was filled as ticket {ticket}: {because}"
+            _say(logging.WARNING, "order.settled", ticket, text)
+        case events.OrderCanceled(order_id=order_id, because=because):
+            text = f"[SETTLED] Order {order_id} was not executed: {because}"
+            _say(logging.WARNING, "order.settled", None, text)
+
+
+def _log_drift(drift: events.PositionCorrected) -> None:
+    ticket = drift.remote.ticket
+    local, remote = format_lots(drift.local.volume), format_lots(drift.remote.volume)
+    if "volume" in drift.fields:
+        text = f"[DRIFT_FIX] Volume {local}L → {remote}L"
+        _say(logging.INFO, "position.drifted", ticket, text)
+    text = f"[DRIFT_FIX] Ticket {ticket}: {drift_sentence(drift)}"
+    _say(logging.WARNING, "position.corrected", ticket, text)
+    if "volume" in drift.fields:
+        text = f"[DRIFT_FIX] Ticket {ticket}: volume mismatch corrected"
+        _say(logging.INFO, "position.corrected", ticket, text)
+
+
+def _say(level: int, event: str, ticket: int | None, text: str) -> None:
+    log.log(level, "%s", text, extra={"event": event, "ticket": ticket})

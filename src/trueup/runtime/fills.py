@@ -1,0 +1,116 @@
+"""A gateway's answer to an order: what it says, and whether it can be believed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from trueup.core import events
+from trueup.core.book import Order
+from trueup.core.lifecycle import OrderStatus
+from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_volume
+from trueup.runtime.clock import Clock, SystemClock
+
+log = logging.getLogger("trueup.portfolio")
+
+
+def create_fill_response(
+    order_id: str,
+    ticket: int,
+    filled_price: float,
+    filled_volume: float,
+    status: str = "FILLED",
+    error: str | None = None,
+    *,
+    clock: Clock | None = None,
+) -> dict[str, Any]:
+    """Return a gateway's answer to an order, as `on_fill` takes it; `timestamp` is seconds, UTC."""
+    return {
+        "order_id": order_id,
+        "ticket": ticket,
+        "filled_price": filled_price,
+        "filled_volume": filled_volume,
+        "status": status,
+        "error": error,
+        "timestamp": (clock or SystemClock()).now_ns() / 1e9,
+    }
+
+
+def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.OrderEvent:
+    """Return what an answer says happened to an order.
+
+    A fill that does not say what was filled is no fill: it leaves the order in doubt.
+    """
+    status = str(fill.get("status", "")).upper()
+    error = str(fill.get("error") or "")
+    if status == "REJECTED":
+        return events.OrderRejected(
+            at_ns=now_ns, order_id=order.order_id, error=error or "no reason given"
+        )
+    if status in ("CANCELED", "CANCELLED"):
+        return events.OrderCanceled(
+            at_ns=now_ns, order_id=order.order_id, because=error or "canceled"
+        )
+    if status != "FILLED":
+        why = error or f"the answer's status is {fill.get('status')!r}"
+        return _in_doubt(order, now_ns, why)
+    ticket, price = fill.get("ticket"), fill.get("filled_price")
+    volume = fill.get("filled_volume", order.volume)
+    if isinstance(ticket, bool) or not isinstance(ticket, int) or ticket <= 0:
+        return _in_doubt(order, now_ns, f"FILLED with ticket {ticket!r}, which is no ticket")
+    if not is_number(price) or not is_volume(price):
+        return _in_doubt(order, now_ns, f"FILLED at price {price!r}, which is no price")
+    if not is_number(volume) or not is_volume(volume):
+        return _in_doubt(order, now_ns, f"FILLED with volume {volume!r}, which is no volume")
+    if add_lots(volume, -order.volume) > 0:
+        why = f"FILLED with {volume!r} lots, more than the {order.volume} asked for"
+        return _in_doubt(order, now_ns, why)
+    return events.OrderFilled(
+        at_ns=now_ns,
+        order_id=order.order_id,
+        ticket=ticket,
+        symbol=order.symbol,
+        side=order.side,
+        volume=float(volume),
+        price=float(price),
+    )
+
+
+def _in_doubt(order: Order, now_ns: int, why: str) -> events.OrderInDoubt:
+    return events.OrderInDoubt(at_ns=now_ns, order_id=order.order_id, error=why)
+
+
+def repeats(order: Order, event: events.OrderEvent) -> bool:
+    """Return whether an answer that comes again says what the book already knows."""
+    known: type[events.OrderEvent] | None = {
+        OrderStatus.FILLED: events.OrderFilled,
+        OrderStatus.REJECTED: events.OrderRejected,
+        OrderStatus.CANCELED: events.OrderCanceled,
+        OrderStatus.IN_DOUBT: events.OrderInDoubt,
+    }.get(order.status)
+    same_ticket = not isinstance(event, events.OrderFilled) or event.ticket == order.ticket
+    if known is type(event) and same_ticket:
+        log.info("[FILL] %s is %s already: ignored", order.order_id, order.status.value)
+        return True
+    log.error(
+        "[FILL] %s is %s; a later %s contradicts it and is ignored",
+        order.order_id,
+        order.status.value,
+        type(event).__name__,
+    )
+    return False
+
+
+def log_fill(order: Order, event: events.OrderEvent) -> None:
+    """Write the log line of an answer that was taken."""
+    if isinstance(event, events.OrderFilled):
+        log.info(
+            "[FILL] CONFIRMED %s: Ticket=%s, Price=%s, Volume=%s",
+            order.order_id,
+            event.ticket,
+            format_price(event.price),
+            format_lots(event.volume),
+        )
+    else:
+        log.warning("[FILL] %s: %s - %s", order.status.value, order.order_id, order.error)

@@ -1,0 +1,313 @@
+"""The guide's portfolio: what a strategy holds, asks and is told.
+
+`PortfolioManager` is a small shell around the pure `Book`: each call checks what it was given,
+turns it into events, and commits them. Nothing else changes the book.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from trueup.core import events
+from trueup.core.book import Book, Order
+from trueup.core.lifecycle import OrderStatus, may_advance
+from trueup.core.model import Position as BrokerPosition
+from trueup.core.model import Side, Snapshot, describe, describe_at
+from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_volume
+from trueup.journal.memory import Journal
+from trueup.protocol.guide import RowFault, read_row
+from trueup.runtime.clock import Clock, SystemClock
+from trueup.runtime.fills import create_fill_response, fill_event, log_fill, repeats
+from trueup.runtime.views import Position, direction, order_row, position_row, view
+
+__all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
+
+log = logging.getLogger("trueup.portfolio")
+
+SIDES = {1: Side.BUY, -1: Side.SELL}
+FORCED = "closed in the book by force_close_position()"
+
+
+class PortfolioManager:
+    """What this process believes it holds in one symbol, and every order it made.
+
+    Not safe to share between threads: one strategy, one thread.
+    """
+
+    def __init__(
+        self,
+        symbol: str = "EURUSD",
+        *,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if not symbol or not symbol.strip():
+            raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
+        self.symbol = symbol
+        self.clock = clock or SystemClock()
+        self.book = Book()
+        self._journal = journal
+        self._counter = 0
+        self._position: Position | None = None
+        self._position_is_current = True
+        if journal is not None:
+            self.book.replay(journal.read())
+            self._position_is_current = False
+        self._run = f"{self.clock.now_ns() // 1_000_000:x}"
+
+    # What the strategy reads.
+
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """All orders by order id, in the order they were made."""
+        return MappingProxyType(self.book.orders)
+
+    @property
+    def position(self) -> Position | None:
+        """All open tickets taken together, or None when flat."""
+        if not self._position_is_current:
+            holdings = list(self.book.holdings.values())
+            self._position = view(self.symbol, holdings, self.book.orders) if holdings else None
+            self._position_is_current = True
+        return self._position
+
+    def get_local_positions(self) -> dict[int, Position]:
+        """Return each open ticket's own position, by ticket."""
+        return {
+            holding.position.ticket: view(self.symbol, [holding], self.book.orders)
+            for holding in self.book.holdings.values()
+        }
+
+    def find_order_by_ticket(self, ticket: int) -> Order | None:
+        """Return the order that has this ticket, or None."""
+        return self.book.orders_by_ticket.get(ticket)
+
+    def get_position_summary(self) -> dict[str, Any]:
+        """Return the position as plain values; `status` is FLAT or OPEN."""
+        position = self.position
+        if position is None:
+            return {"status": "FLAT", "symbol": self.symbol}
+        return {
+            "status": "OPEN",
+            "symbol": position.symbol,
+            "direction": direction(position.net_volume),
+            "net_volume": position.net_volume,
+            "avg_entry_price": position.avg_entry_price,
+            "current_price": position.current_price,
+            "unrealized_pnl": position.unrealized_pnl,
+            "orders_count": len(position.orders),
+        }
+
+    def get_order_history(self) -> list[dict[str, Any]]:
+        """Return every order as plain values, oldest first; times are ISO 8601 in UTC."""
+        return [order_row(order) for order in self.book.orders.values()]
+
+    # What the strategy asks.
+
+    def check_risk(self, signal: int) -> bool:
+        """Return whether a signal (1 buy, -1 sell, 0 hold) may become an order.
+
+        Flat passes both; long refuses a buy and passes a sell; short the reverse. While an order
+        is in doubt no entry passes, and nothing on that order's side.
+        """
+        side = SIDES.get(signal)
+        if side is None:
+            log.info("[RISK] HOLD signal (%s): no order", signal)
+            return False
+        net = self.position.net_volume if self.position is not None else 0.0
+        if net * side.sign > 0:
+            log.warning(
+                "[RISK] BLOCKED: %s while %s %sL", side.action, direction(net), format_lots(net)
+            )
+            return False
+        reason = self._doubt_about(side, net)
+        if reason:
+            log.warning("[RISK] BLOCKED: %s %s", side.action, reason)
+            return False
+        return True
+
+    def create_order(self, signal: int, price: float, volume: float = 0.01) -> Order | None:
+        """Make an order of `volume` lots, or return None when risk refuses it.
+
+        An order against the position names the ticket it closes, so that a hedging account does
+        not open the opposite position instead.
+
+        Raises:
+            ValueError: the price or the volume cannot be one.
+        """
+        _require("price", price, "a finite price above 0")
+        _require("volume", volume, "a finite number of lots above 0")
+        if not self.check_risk(signal):
+            return None
+        side = SIDES[signal]
+        order_id = f"ORD_{self._counter}_{self._run}"
+        self._counter += 1
+        self.commit(
+            [
+                events.OrderCreated(
+                    at_ns=self.clock.now_ns(),
+                    order_id=order_id,
+                    symbol=self.symbol,
+                    side=side,
+                    volume=volume,
+                    price=price,
+                    position=self._position_to_reduce(side, volume),
+                )
+            ]
+        )
+        log.info(
+            "[ORDER] Created %s: %s %sL @ %s",
+            order_id,
+            side.action,
+            format_lots(volume),
+            format_price(price),
+        )
+        return self.book.orders[order_id]
+
+    def on_fill(self, fill: Mapping[str, Any]) -> bool:
+        """Take a gateway's answer to an order into the book.
+
+        `fill` has `order_id`, `ticket`, `filled_price`, `filled_volume` (lots), `status`
+        (FILLED, REJECTED, CANCELED or UNKNOWN), `timestamp` and `error`. The same answer again
+        changes nothing. An answer of unknown outcome, or a fill that does not say what was filled,
+        leaves the order in doubt.
+
+        Returns:
+            Whether the answer was taken; False for an order we do not know, and for an answer
+            that contradicts an earlier one.
+        """
+        order = self.book.orders.get(str(fill.get("order_id")))
+        if order is None:
+            log.error("[FILL] Unknown order: %r", fill.get("order_id"))
+            return False
+        event = fill_event(order, fill, self.clock.now_ns())
+        if not may_advance(order.status, type(event)):
+            return repeats(order, event)
+        self.commit([event])
+        log_fill(order, event)
+        return True
+
+    # What a reconciler, or a person, corrects by force.
+
+    def force_add_position(self, row: Mapping[str, Any]) -> bool:
+        """Take a position into the book as the broker has it.
+
+        `row` has `ticket`, `symbol`, `type` ("buy" or "sell"), `volume` (lots), `price_open`, and
+        may have `profit` and `time`. Returns False, with the reason in the log and the book
+        unchanged, for a row that cannot be believed, is of another symbol, or is in the book.
+        """
+        position = self._believable(row)
+        if position is None:
+            return False
+        if position.identifier in self.book.holdings:
+            log.error("[RECONCILE] Ticket %s is in the book already", position.ticket)
+            return False
+        now_ns = self.clock.now_ns()
+        self.commit([events.PositionAdopted(at_ns=now_ns, position=position)])
+        log.warning("[RECONCILE] Added ticket %s, %s", position.ticket, describe_at(position))
+        return True
+
+    def force_close_position(self, ticket: int) -> bool:
+        """Take a ticket out of the book; False when it is not there."""
+        holding = self.book.holding_by_ticket(ticket)
+        if holding is None:
+            log.warning("[RECONCILE] No position with ticket %s to close", ticket)
+            return False
+        self.commit(
+            [
+                events.PositionClosed(
+                    at_ns=self.clock.now_ns(),
+                    position=holding.position,
+                    because=FORCED,
+                    unproven=True,
+                )
+            ]
+        )
+        log.warning("[RECONCILE] Closed ticket %s, %s", ticket, describe(holding.position))
+        return True
+
+    def force_update_position(self, ticket: int, row: Mapping[str, Any]) -> bool:
+        """Set a ticket to what the broker has; False when it is not there or cannot be believed.
+
+        `row` is as for `force_add_position`; what it leaves out stays as it is.
+        """
+        holding = self.book.holding_by_ticket(ticket)
+        if holding is None:
+            log.warning("[RECONCILE] No position with ticket %s to update", ticket)
+            return False
+        local = holding.position
+        remote = self._believable({**position_row(local), "ticket": ticket, **row})
+        if remote is None:
+            return False
+        if remote.ticket != ticket:
+            log.error("[RECONCILE] Ticket %s cannot become ticket %s", ticket, remote.ticket)
+            return False
+        self.commit(
+            [
+                events.PositionCorrected(
+                    at_ns=self.clock.now_ns(), local=local, remote=remote, fields=tuple(row)
+                )
+            ]
+        )
+        log.warning("[RECONCILE] Updated ticket %s to %s", ticket, describe_at(remote))
+        return True
+
+    # The two ways into the book.
+
+    def commit(self, history: Sequence[events.Event]) -> None:
+        """Journal events and take them into the book: all of them, or none.
+
+        Raises:
+            JournalError: they could not be journalled; the book is as it was.
+        """
+        if self._journal is not None:
+            self._journal.append(history)
+        for event in history:
+            self.book.apply(event)
+        self._position_is_current = False
+
+    def mark(self, snapshot: Snapshot) -> None:
+        """Take the broker's quotations (current price, profit, swap) of what we hold."""
+        find = self.book.holdings.get
+        for remote in snapshot.positions:
+            holding = find(remote.identifier)
+            if holding is not None:
+                holding.mark = remote
+        self._position_is_current = False
+
+    def _believable(self, row: Mapping[str, Any]) -> BrokerPosition | None:
+        try:
+            position = read_row(row)
+        except RowFault as fault:
+            log.error("[RECONCILE] Refused: %s", fault)
+            return None
+        if position.symbol != self.symbol:
+            log.error("[RECONCILE] Refused: %s is not %s", position.symbol, self.symbol)
+            return None
+        return position
+
+    def _doubt_about(self, side: Side, net: float) -> str:
+        for order in self.book.in_doubt.values():
+            if order.side is side or net == 0:
+                return f"while {order.order_id} is in doubt: {order.error}"
+        return ""
+
+    def _position_to_reduce(self, side: Side, volume: float) -> int:
+        """Return the identifier of the oldest opposite position this volume fits in, or 0."""
+        for holding in self.book.holdings.values():
+            position = holding.position
+            if position.side is not side and add_lots(position.volume, -volume) >= 0:
+                return position.identifier
+        return 0
+
+
+def _require(name: str, value: object, valid: str) -> None:
+    if not is_number(value) or not is_volume(value):
+        raise ValueError(f"{name}={value!r} is not valid: give {valid}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

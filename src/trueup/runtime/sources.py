@@ -1,0 +1,86 @@
+"""Where a reconciler's readings come from: a gateway that can be asked without waiting, or not."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from trueup.core.trust import Reason, Unknown
+from trueup.gateway.client import ExecutionGateway, Reading
+from trueup.protocol.guide import read_positions
+
+
+class Source(Protocol):
+    """Something that can be asked for a reading of the broker."""
+
+    waits: bool
+    timeout_ns: int
+
+    def read(self) -> Reading:
+        """Ask and wait for the answer."""
+
+    def ask(self) -> None:
+        """Begin to ask; never waits."""
+
+    def poll(self) -> Reading | None:
+        """Return the answer to `ask` if it is there; never waits."""
+
+    def give_up(self) -> Reading:
+        """Leave the question under way and say what that leaves unknown."""
+
+
+class GatewaySource:
+    """An `ExecutionGateway`, which never makes the strategy wait."""
+
+    waits = False
+
+    def __init__(self, gateway: ExecutionGateway) -> None:
+        self.timeout_ns = gateway.timeout_ms * 1_000_000
+        self.read, self.ask = gateway.read, gateway.ask
+        self.poll, self.give_up = gateway.poll, gateway.give_up
+
+
+class CallSource:
+    """Any object with `get_positions()`, such as the guide's Mock: called, and waited for."""
+
+    waits = True
+    timeout_ns = 0
+
+    def __init__(self, gateway: Any) -> None:
+        self._gateway = gateway
+
+    def read(self) -> Reading:
+        """Call `get_positions()`; whatever it raises or returns becomes a reading."""
+        try:
+            reply = self._gateway.get_positions()
+        except Exception as error:  # noqa: BLE001 - a stranger's gateway may raise anything
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")
+        return read_positions(reply)
+
+    def ask(self) -> None:
+        """Do nothing: this source is asked by `read`."""
+
+    def poll(self) -> Reading | None:
+        """Call and wait."""
+        return self.read()
+
+    def give_up(self) -> Reading:
+        """Say that nothing is known."""
+        return Unknown(Reason.OFFLINE, "Gateway offline")
+
+
+def source_of(gateway: Any) -> Source:
+    """Return the source for a gateway object.
+
+    An `ExecutionGateway` is recognised by its real class and its own `get_positions`: a Mock made
+    from its spec, and a gateway whose `get_positions` somebody replaced, are called as they are.
+    """
+    if (
+        issubclass(type(gateway), ExecutionGateway)
+        and type(gateway).get_positions is ExecutionGateway.get_positions
+        and "get_positions" not in vars(gateway)
+    ):
+        return GatewaySource(gateway)
+    if not callable(getattr(gateway, "get_positions", None)):
+        raise TypeError(f"{type(gateway).__name__} is no gateway: it has no get_positions().")
+    return CallSource(gateway)

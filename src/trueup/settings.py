@@ -1,0 +1,191 @@
+"""Settings: from the environment, then `.env`, then `trueup.toml`, then the defaults.
+
+The environment wins, so that one run can be changed without editing a file. `.env` is shared with
+other programs, so names in it that are not ours are nobody's mistake; `trueup.toml` is ours alone,
+so a name in it that we do not know is a typing error and is said to be one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from trueup.errors import SettingsError
+
+ENV_FILE: Final = ".env"
+TOML_FILE: Final = "trueup.toml"
+
+_NUMBER: Final = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+_VALUE_SHOWN_CHARS: Final = 80
+
+
+def _parsed(value: object) -> object:
+    """A whole number stays one: 15 is 15 and not 15.0. `1_000`, `nan` and `yes` are not numbers."""
+    if isinstance(value, bool):
+        raise ValueError("not a number")
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a number")
+    return int(text) if text.isdigit() else float(text)
+
+
+def _number(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Check inside, so that the error outside carries the value as it was given."""
+    try:
+        return handler(_parsed(value))
+    except ValidationError:
+        raise ValueError("out of range") from None
+
+
+def _host(value: str) -> str:
+    host = value.strip()
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(host):
+            raise
+    return host
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside the code. Frozen."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_file=ENV_FILE, env_file_encoding="utf-8-sig"
+    )
+
+    sync_interval_sec: Annotated[
+        int | float, Field(gt=0, le=86_400, allow_inf_nan=False), WrapValidator(_number)
+    ] = Field(
+        default=15,
+        description=(
+            "Seconds between two comparisons of the local book with the broker. "
+            "15 notices a change made by hand within a quarter of a minute and costs the gateway "
+            "four small requests a minute. It cannot be switched off: a book that is never "
+            "compared is a guess. To choose the moments yourself, call `sync_positions()`."
+        ),
+        json_schema_extra={"valid": "give a number of seconds above 0, at most 86400"},
+    )
+    gtw_host: Annotated[str, AfterValidator(_host)] = Field(
+        default="172.19.141.255",
+        description=(
+            "Host name or IP address of the machine that runs the gateway beside the terminal. "
+            "The default is the gateway of the quick start. `trueup paper` takes a host or port "
+            "that you give as the wish to trade there; with neither it starts its own simulated "
+            "terminal."
+        ),
+        json_schema_extra={
+            "valid": "give a host name or an IP address, without tcp:// and without a port"
+        },
+    )
+    gtw_port: Annotated[int, Field(ge=1, le=65_535), WrapValidator(_number)] = Field(
+        default=5555,
+        description=(
+            "TCP port that the gateway listens on. The default is the gateway's own default. "
+            "There is no off."
+        ),
+        json_schema_extra={"valid": "give a whole number from 1 to 65535"},
+    )
+    gtw_timeout_ms: Annotated[int, Field(ge=1, le=3_600_000), WrapValidator(_number)] = Field(
+        default=2_000,
+        description=(
+            "Milliseconds to wait for an answer of the gateway. 2000 is longer than a healthy "
+            "broker takes to fill a market order. It cannot be switched off: when it has passed, "
+            "a reading counts as failed, and an order as in doubt, never as refused."
+        ),
+        json_schema_extra={"valid": "give a whole number of milliseconds from 1 to 3600000"},
+    )
+
+    @property
+    def gateway_is_configured(self) -> bool:
+        """Whether somebody gave the host or the port, even if they gave the default value."""
+        return not self.model_fields_set.isdisjoint({"gtw_host", "gtw_port"})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml_settings = InitSettingsSource(settings_cls, init_kwargs=_read_toml(Path(TOML_FILE)))
+        return init_settings, env_settings, dotenv_settings, toml_settings
+
+
+def load_settings() -> Settings:
+    """Read the settings as they are now, files from the current folder.
+
+    Raises SettingsError for the first value that cannot be used.
+    """
+    _read_text(Path(ENV_FILE))
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][0])
+        raise SettingsError(field.upper(), _shown(first["input"]), valid_values(field)) from None
+
+
+def valid_values(field: str) -> str:
+    """What can be given for a field, as the second half of an error message."""
+    extra = Settings.model_fields[field].json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra["valid"])
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    try:
+        table = {name.lower(): value for name, value in tomllib.loads(text).items()}
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(path.name, _offending_line(text, error), "write name = value") from None
+    known = Settings.model_fields
+    for name, value in table.items():
+        if name not in known:
+            valid = f"the names in {path.name} are {', '.join(known)}"
+            raise SettingsError(name, _shown(value), valid)
+    return table
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file that need not be there."""
+    try:
+        return path.read_bytes().decode("utf-8-sig") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        value = repr(error.object[error.start : error.start + 1])
+        raise SettingsError(path.name, value, "save the file as UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(path.name, str(error.strerror), "make the file readable") from None
+
+
+def _offending_line(text: str, error: tomllib.TOMLDecodeError) -> str:
+    place = re.search(r"at line (\d+)", str(error))
+    lines = text.splitlines() or [""]
+    return _shown(lines[min(int(place[1]), len(lines)) - 1] if place else lines[-1])
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _VALUE_SHOWN_CHARS else text[:_VALUE_SHOWN_CHARS] + "…"

@@ -1,0 +1,29 @@
+"""What every test gets: Hypothesis profiles and the `--mt5` option."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("ci", deadline=None, max_examples=100)
+settings.register_profile(
+    "soak", deadline=None, max_examples=20_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--mt5",
+        action="store_true",
+        help="run the terminal's contract against the MetaTrader 5 demo account of this machine",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--mt5"):
+        return
+    skip = pytest.mark.skip(reason="needs --mt5 and a demo account")
+    for item in items:
+        if item.get_closest_marker("mt5"):
+            item.add_marker(skip)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from scripts import generate_docs
+from trueup.errors import SettingsError
+from trueup.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("SYNC_INTERVAL_SEC", "GTW_HOST", "GTW_PORT", "GTW_TIMEOUT_MS")
+SHOW_CONFIG = (
+    "from src.config import SYNC_INTERVAL_SEC, GTW_HOST, GTW_PORT, GTW_TIMEOUT_MS;"
+    "print(repr((SYNC_INTERVAL_SEC, GTW_HOST, GTW_PORT, GTW_TIMEOUT_MS)))"
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run_python(code: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name not in NAMES}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=kept | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_settings_when_nothing_is_given_are_those_of_the_quick_start() -> None:
+    settings = load_settings()
+    assert repr(settings.sync_interval_sec) == "15"
+    assert (settings.gtw_host, settings.gtw_port) == ("172.19.141.255", 5555)
+    assert settings.gtw_timeout_ms == 2000
+    assert not settings.gateway_is_configured
+
+
+def test_settings_when_assigned_to_refuse() -> None:
+    settings = load_settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.gtw_port = 1
+
+
+def test_settings_when_given_in_three_places_take_environment_then_dotenv_then_toml(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("trueup.toml").write_text("gtw_port = 1\ngtw_timeout_ms = 1\nsync_interval_sec = 1\n")
+    Path(".env").write_text("GTW_PORT=2\nexport GTW_TIMEOUT_MS=2\nPATH_TO_ELSEWHERE=x\n")
+    monkeypatch.setenv("GTW_PORT", "3")
+    settings = load_settings()
+    assert (settings.gtw_port, settings.gtw_timeout_ms, settings.sync_interval_sec) == (3, 2, 1)
+
+
+def test_settings_when_the_files_begin_with_a_byte_order_mark_are_read() -> None:
+    Path(".env").write_bytes(b"\xef\xbb\xbfGTW_PORT=2\r\n")
+    Path("trueup.toml").write_bytes(b"\xef\xbb\xbfGTW_TIMEOUT_MS = 7\r\n")
+    settings = load_settings()
+    assert (settings.gtw_port, settings.gtw_timeout_ms) == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["GTW_HOST", "GTW_PORT"])
+def test_gateway_when_given_even_as_the_default_counts_as_configured(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, str(Settings.model_fields[name.lower()].default))
+    assert load_settings().gateway_is_configured
+
+
+def test_gateway_when_only_the_timeout_is_given_is_not_configured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GTW_TIMEOUT_MS", "100")
+    assert not load_settings().gateway_is_configured
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("SYNC_INTERVAL_SEC", "30", 30),
+        ("SYNC_INTERVAL_SEC", "0.25", 0.25),
+        ("SYNC_INTERVAL_SEC", " 1e1 ", 10.0),
+        ("GTW_PORT", "65535", 65535),
+        ("GTW_HOST", "localhost", "localhost"),
+        ("GTW_HOST", "::1", "::1"),
+        ("GTW_HOST", "vps_7.example.com", "vps_7.example.com"),
+    ],
+)
+def test_value_when_good_is_kept_as_it_was_meant(
+    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, text)
+    assert repr(getattr(load_settings(), name.lower())) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "valid"),
+    [
+        ("GTW_PORT", "abc", "give a whole number from 1 to 65535"),
+        ("GTW_PORT", "", "give a whole number from 1 to 65535"),
+        ("GTW_PORT", "0", "give a whole number from 1 to 65535"),
+        ("GTW_PORT", "65536", "give a whole number from 1 to 65535"),
+        ("GTW_PORT", "5555.5", "give a whole number from 1 to 65535"),
+        ("GTW_PORT", "5_555", "give a whole number from 1 to 65535"),
+        ("GTW_TIMEOUT_MS", "0", "give a whole number of milliseconds from 1 to 3600000"),
+        ("SYNC_INTERVAL_SEC", "0", "give a number of seconds above 0, at most 86400"),
+        ("SYNC_INTERVAL_SEC", "nan", "give a number of seconds above 0, at most 86400"),
+        ("SYNC_INTERVAL_SEC", "inf", "give a number of seconds above 0, at most 86400"),
+        ("SYNC_INTERVAL_SEC", "1e999", "give a number of seconds above 0, at most 86400"),
+        (
+            "GTW_HOST",
+            "tcp://10.0.0.1:5555",
+            "give a host name or an IP address, without tcp:// and without a port",
+        ),
+        ("GTW_HOST", "", "give a host name or an IP address, without tcp:// and without a port"),
+    ],
+)
+def test_value_when_bad_is_one_sentence(
+    name: str, text: str, valid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"{name}={text!r} is not valid: {valid}."
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentence"),
+    [
+        ("gtw_prot = 1", "gtw_prot='1' is not valid: the names in trueup.toml are "),
+        ("gtw_port = true", "GTW_PORT='True' is not valid: give a whole number"),
+        ("gtw_host = 7", "GTW_HOST='7' is not valid: give a host name"),
+        ("# ours\ngtw_port 5555", "trueup.toml='gtw_port 5555' is not valid: write name = value."),
+        ("gtw_port = ", "trueup.toml='gtw_port = ' is not valid: write name = value."),
+    ],
+)
+def test_toml_when_wrong_is_one_sentence(toml: str, sentence: str) -> None:
+    Path("trueup.toml").write_text(toml)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("name", [".env", "trueup.toml"])
+def test_file_when_not_utf8_is_one_sentence(name: str) -> None:
+    Path(name).write_bytes("GTW_PORT=1".encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"is not valid: save the file as UTF-8 text\.$"):
+        load_settings()
+
+
+@given(
+    name=st.sampled_from(NAMES), text=st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+)
+def test_value_when_garbage_is_read_or_refused_by_name(name: str, text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, text)
+        try:
+            value = getattr(load_settings(), name.lower())
+        except SettingsError as error:
+            assert error.variable == name
+            assert "\n" not in str(error)
+        else:
+            assert str(value) == text.strip() or float(value) == float(text)
+
+
+def test_config_when_imported_has_the_values_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GTW_HOST=10.1.2.3\nSYNC_INTERVAL_SEC=99\n")
+    done = run_python(SHOW_CONFIG, tmp_path, SYNC_INTERVAL_SEC="30")
+    assert done.stdout == "(30, '10.1.2.3', 5555, 2000)\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["SYNC_INTERVAL_SEC", "GTW_PORT", "GTW_TIMEOUT_MS"])
+def test_config_when_a_value_is_bad_ends_in_the_sentence(name: str, tmp_path: Path) -> None:
+    done = run_python(SHOW_CONFIG, tmp_path, **{name: "fünf"})
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"trueup.errors.SettingsError: {name}='f")
+    assert "is not valid: give a " in last
+
+
+def test_package_when_imported_under_src_is_refused(tmp_path: Path) -> None:
+    done = run_python("import src.trueup", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: Write `import trueup`, not ")
+
+
+def test_settings_page_when_fields_change_is_written_again() -> None:
+    for path, page in generate_docs.PAGES.items():
+        assert (ROOT / path).read_text(encoding="utf-8") == page(), "run `make docs`"
