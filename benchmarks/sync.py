@@ -87,7 +87,7 @@ def reconciling(rows: list[Position]) -> Iterator[tuple[StateReconciler, zmq.Soc
     with answering(reply(rows)) as port, ExecutionGateway("127.0.0.1", port, 5000) as gateway:
         reconciler = StateReconciler(PortfolioManager("EURUSD"), gateway, 15)
         reconciler.startup_recovery()
-        bare = zmq.Context.instance().socket(zmq.REQ)
+        bare: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REQ)
         bare.connect(f"tcp://127.0.0.1:{port}")
         yield reconciler, bare
         bare.close(0)
@@ -118,7 +118,7 @@ def recovery(count: int, rounds: int) -> int:
     """Recovery into an empty book: what it costs beyond the bare exchange, for each position."""
     rows = positions(count)
     with answering(reply(rows)) as port, ExecutionGateway("127.0.0.1", port, 5000) as gateway:
-        bare = zmq.Context.instance().socket(zmq.REQ)
+        bare: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REQ)
         bare.connect(f"tcp://127.0.0.1:{port}")
 
         def recover() -> Any:

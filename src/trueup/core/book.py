@@ -1,5 +1,7 @@
 """The book: what we believe we hold, as the fold of the journal's events.
 
+It is one class, and longer than most modules here, because it is one fold.
+
 `Book.apply` is the only thing that changes a book. Positions are keyed by identifier; marks
 (current price, profit, swap) are the broker's latest quotation of a position and no part of the
 fold, so they are set beside it and left out of `Book.state`.
@@ -20,8 +22,9 @@ import msgspec
 
 from trueup.core import events
 from trueup.core.lifecycle import OrderStatus, advance
-from trueup.core.model import Position, Side
-from trueup.core.quantity import FINEST_STEP, add_lots
+from trueup.core.model import MarginMode, PendingOrder, Position, Side
+from trueup.core.quantity import FINEST_STEP, add_lots, from_units, to_units
+from trueup.core.trust import Bound
 
 
 class Order(msgspec.Struct, gc=False):
@@ -29,7 +32,8 @@ class Order(msgspec.Struct, gc=False):
 
     `volume` and `filled_volume` are lots, prices are prices of the symbol. `position` is the
     identifier of the position the order is meant to reduce, or 0. `error` says why an order was
-    rejected, cancelled or is in doubt.
+    rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
+    when it came into doubt: a reading asked for before says nothing about it.
     """
 
     order_id: str
@@ -44,7 +48,10 @@ class Order(msgspec.Struct, gc=False):
     filled_volume: float | None = None
     fill_ns: int | None = None
     position: int = 0
+    magic: int = 0
     error: str | None = None
+    version: int = 0
+    doubt_ns: int = 0
 
     @property
     def side(self) -> Side:
@@ -70,13 +77,33 @@ class Holding(msgspec.Struct, gc=False):
     """A position in the book.
 
     `version` is the book's version at the newest local fact about it: a snapshot asked for before
-    that version may not judge it. `mark` is the broker's latest quotation of it.
+    that version may not judge it. `touched_ns` is when we last did something to it ourselves, 0 for
+    never: the broker may show that a moment later. `realised_units` and `deals` are what its deals
+    brought so far. `mark` is the broker's latest quotation of it.
     """
 
     position: Position
     version: int
     order_ids: list[str]
+    touched_ns: int = 0
+    realised_units: int = 0
+    deals: tuple[int, ...] = ()
     mark: Position | None = None
+
+
+class Pending(msgspec.Struct, gc=False):
+    """A pending order in the book, and the book's version at the newest local fact about it."""
+
+    order: PendingOrder
+    version: int
+
+
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a position that left the book; see `Book.closed`."""
+
+    version: int
+    touched_ns: int
+    realised_units: int
 
 
 # Only a close that is younger than a reading under way matters, and a reading takes seconds.
@@ -86,8 +113,12 @@ CLOSED_KEPT = 10_000
 class Book:
     """Positions by identifier and orders by id; `version` counts the events applied.
 
-    `closed` keeps the version at which an identifier left the book, for the newest ones: a
-    snapshot asked for before that may still show the position, and is not to bring it back.
+    `closed` keeps a tombstone of the positions that left last: a snapshot asked for before that
+    may still show the position, and is not to bring it back. `claims` are the lots, in units of
+    1e-8, that fills brought to each symbol and magic number: on a netting account several
+    strategies share one position. `missing` says since when (ns) a position is not in the broker's
+    list without a proof that it closed. `unexplained` are positions, open or closed, whose volume
+    changed and whose deals are still to come.
     """
 
     def __init__(self) -> None:
@@ -96,7 +127,13 @@ class Book:
         self.orders: dict[str, Order] = {}
         self.orders_by_ticket: dict[int, Order] = {}
         self.in_doubt: dict[str, Order] = {}
-        self.closed: dict[int, int] = {}
+        self.closed: dict[int, Tombstone] = {}
+        self.pending: dict[int, Pending] = {}
+        self.account: events.AccountBound | None = None
+        self.claims: dict[tuple[str, int], int] = {}
+        self.missing: dict[int, int] = {}
+        self.unexplained: dict[int, Position] = {}
+        self._realised_closed_units = 0
 
     def apply(self, event: events.Event) -> None:
         """Take one event into the book.
@@ -113,6 +150,22 @@ class Book:
             self.apply(event)
         return self
 
+    @property
+    def bound(self) -> Bound | None:
+        """The account this book belongs to, or None before the first proven snapshot."""
+        return Bound(self.account.login, self.account.server) if self.account else None
+
+    @property
+    def nets(self) -> bool:
+        """Whether a fill may reduce the opposite side without naming the position it closes."""
+        return self.account is None or self.account.margin_mode is not MarginMode.HEDGING
+
+    @property
+    def realised(self) -> float:
+        """The realised result of all deals recorded, in the account's currency."""
+        open_units = sum(holding.realised_units for holding in self.holdings.values())
+        return from_units(self._realised_closed_units + open_units)
+
     def holding_by_ticket(self, ticket: int) -> Holding | None:
         """Return the holding that has this ticket now, or None."""
         holding = self.holdings.get(ticket)
@@ -122,8 +175,20 @@ class Book:
 
     def state(self) -> bytes:
         """Return the whole fold as bytes: equal books give equal bytes, marks left out."""
-        holdings = [(h.position, h.version, h.order_ids) for h in self.holdings.values()]
-        return msgspec.json.encode((self.version, holdings, list(self.orders.values())))
+        return msgspec.json.encode(
+            {
+                "version": self.version,
+                "account": self.account,
+                "holdings": [_without_mark(holding) for holding in self.holdings.values()],
+                "orders": list(self.orders.values()),
+                "pending": list(self.pending.values()),
+                "closed": list(self.closed.items()),
+                "claims": list(self.claims.items()),
+                "missing": list(self.missing.items()),
+                "unexplained": list(self.unexplained.values()),
+                "realised_closed_units": self._realised_closed_units,
+            }
+        )
 
     # One method an event, called through _APPLY.
 
@@ -136,23 +201,29 @@ class Book:
             entry_price=event.price,
             entry_ns=event.at_ns,
             position=event.position,
+            magic=event.magic,
         )
 
     def _order_filled(self, event: events.OrderFilled) -> None:
         order = self._advance(event)
         self._record_fill(order, event.ticket, event.volume, event.price, event.at_ns)
-        if event.ticket in self.holdings:
+        holding = self.holdings.get(event.ticket)
+        if holding is not None and holding.position.side is event.side:
             # A sync saw this position before the answer came: its volume is in the book already.
-            self._link(self.holdings[event.ticket], order)
+            self._link(holding, order)
             return
+        claim = (order.symbol, order.magic)
+        change = event.side.sign * to_units(event.volume)
+        self.claims[claim] = self.claims.get(claim, 0) + change
         left = self._reduce(order, event)
         if left > 0:
-            self._open(event, order, left)
+            self._enter(event, order, left)
 
     def _order_ended(self, event: events.OrderRejected | events.OrderInDoubt) -> None:
         order = self._advance(event)
         order.error = event.error
         if order.status is OrderStatus.IN_DOUBT:
+            order.doubt_ns, order.version = event.at_ns, self.version
             self.in_doubt[order.order_id] = order
 
     def _order_canceled(self, event: events.OrderCanceled) -> None:
@@ -169,16 +240,64 @@ class Book:
         if order is None:
             order = _recovery_order(position, event.at_ns)
             self.orders[order.order_id] = self.orders_by_ticket[position.ticket] = order
-        holding = Holding(position, self.version, [order.order_id], mark=position)
-        self.holdings[position.identifier] = holding
+        grave = self.closed.pop(position.identifier, None)
+        realised_units = grave.realised_units if grave else 0
+        self._realised_closed_units -= realised_units
+        self.holdings[position.identifier] = Holding(
+            position,
+            self.version,
+            [order.order_id],
+            realised_units=realised_units,
+            mark=position,
+        )
+
+    def _position_missing(self, event: events.PositionMissing) -> None:
+        self.missing[event.position.identifier] = event.at_ns
+
+    def _position_found(self, event: events.PositionFound) -> None:
+        self.missing.pop(event.position.identifier, None)
 
     def _position_closed(self, event: events.PositionClosed) -> None:
-        self._remove(event.position.identifier)
+        holding = self.holdings.get(event.position.identifier)
+        if holding is not None:
+            if event.ended is not None:
+                holding.realised_units = event.realised_units
+                self.unexplained.pop(event.position.identifier, None)
+            holding.touched_ns = 0
+            self._remove(holding)
 
     def _position_corrected(self, event: events.PositionCorrected) -> None:
         holding = self.holdings[event.remote.identifier]
+        if "volume" in event.fields or "side" in event.fields:
+            self._await_deals(event.remote)
         holding.position = holding.mark = event.remote
         holding.version = self.version
+
+    def _deals_recorded(self, event: events.DealsRecorded) -> None:
+        identifier = event.position.identifier
+        if event.is_complete:
+            self.unexplained.pop(identifier, None)
+        holding = self.holdings.get(identifier)
+        if holding is not None:
+            holding.deals, holding.realised_units = event.deals, event.realised_units
+            return
+        grave = self.closed.get(identifier, Tombstone(self.version, 0, 0))
+        self._realised_closed_units += event.realised_units - grave.realised_units
+        self.closed[identifier] = msgspec.structs.replace(
+            grave, realised_units=event.realised_units
+        )
+
+    def _pending_adopted(self, event: events.PendingAdopted) -> None:
+        self.pending[event.order.ticket] = Pending(event.order, self.version)
+
+    def _pending_closed(self, event: events.PendingClosed) -> None:
+        self.pending.pop(event.order.ticket, None)
+
+    def _pending_corrected(self, event: events.PendingCorrected) -> None:
+        self.pending[event.remote.ticket] = Pending(event.remote, self.version)
+
+    def _account_bound(self, event: events.AccountBound) -> None:
+        self.account = event
 
     def _advance(self, event: events.OrderEvent) -> Order:
         order = self.orders[event.order_id]
@@ -187,11 +306,12 @@ class Book:
         return order
 
     def _record_fill(
-        self, order: Order, ticket: int, volume: float, price: float, at_ns: int
+        self, order: Order, ticket: int, volume: float, price: float | None, at_ns: int
     ) -> None:
         order.ticket, order.filled_volume, order.fill_price = ticket, volume, price
         order.fill_ns = at_ns
-        self.orders_by_ticket[ticket] = order
+        # Some gateways answer a close with the position's ticket, which is its opening order's.
+        self.orders_by_ticket.setdefault(ticket, order)
 
     def _link(self, holding: Holding, order: Order) -> None:
         if order.order_id not in holding.order_ids:
@@ -209,8 +329,11 @@ class Book:
         return left
 
     def _reducible(self, order: Order, event: events.OrderFilled) -> list[Holding]:
-        if order.position in self.holdings:
-            return [self.holdings[order.position]]
+        named = self.holdings.get(order.position) or self.holdings.get(event.ticket)
+        if named is not None:
+            return [named]
+        if not self.nets:
+            return []
         return [
             holding
             for holding in self.holdings.values()
@@ -219,19 +342,52 @@ class Book:
 
     def _shrink(self, holding: Holding, volume: float, order: Order) -> None:
         left = add_lots(holding.position.volume, -volume)
+        holding.touched_ns = order.fill_ns or 0
+        self._await_deals(holding.position)
         if left < FINEST_STEP:
-            self._remove(holding.position.identifier)
+            self._remove(holding)
             return
         holding.position = msgspec.structs.replace(holding.position, volume=left)
         holding.version = self.version
         self._link(holding, order)
 
-    def _remove(self, identifier: int) -> None:
-        self.holdings.pop(identifier, None)
+    def _await_deals(self, position: Position) -> None:
+        # The guide's wire has no deals to wait for; an account is bound only where there are some.
+        if self.account is not None:
+            self.unexplained[position.identifier] = position
+
+    def _remove(self, holding: Holding) -> None:
+        identifier, symbol = holding.position.identifier, holding.position.symbol
+        del self.holdings[identifier]
+        self.missing.pop(identifier, None)
+        self._realised_closed_units += holding.realised_units
         self.closed.pop(identifier, None)
-        self.closed[identifier] = self.version
+        self.closed[identifier] = Tombstone(
+            self.version, holding.touched_ns, holding.realised_units
+        )
         if len(self.closed) > CLOSED_KEPT:
             del self.closed[next(iter(self.closed))]
+        if not any(other.position.symbol == symbol for other in self.holdings.values()):
+            self.claims = {key: lots for key, lots in self.claims.items() if key[0] != symbol}
+
+    def _enter(self, event: events.OrderFilled, order: Order, volume: float) -> None:
+        """Add to the account's one position of the symbol where it nets, else open a new one."""
+        if self.account is not None and self.nets:
+            for holding in self.holdings.values():
+                if holding.position.symbol == event.symbol:
+                    self._grow(holding, event, order, volume)
+                    return
+        self._open(event, order, volume)
+
+    def _grow(
+        self, holding: Holding, event: events.OrderFilled, order: Order, volume: float
+    ) -> None:
+        local = holding.position
+        total = add_lots(local.volume, volume)
+        price = (local.price_open * local.volume + event.price * volume) / total
+        holding.position = msgspec.structs.replace(local, volume=total, price_open=price)
+        holding.version, holding.touched_ns = self.version, event.at_ns
+        self._link(holding, order)
 
     def _open(self, event: events.OrderFilled, order: Order, volume: float) -> None:
         position = Position(
@@ -242,8 +398,15 @@ class Book:
             volume=volume,
             price_open=event.price,
             price_current=event.price,
+            magic=order.magic,
         )
-        self.holdings[event.ticket] = Holding(position, self.version, [order.order_id])
+        self.holdings[event.ticket] = Holding(
+            position, self.version, [order.order_id], touched_ns=event.at_ns
+        )
+
+
+def _without_mark(holding: Holding) -> Holding:
+    return msgspec.structs.replace(holding, mark=None)
 
 
 def _recovery_order(position: Position, at_ns: int) -> Order:
@@ -272,5 +435,12 @@ _APPLY: dict[type[events.Event], Callable[[Book, Any], None]] = {
     events.OrderSettled: Book._order_settled,
     events.PositionAdopted: Book._position_adopted,
     events.PositionClosed: Book._position_closed,
+    events.PositionMissing: Book._position_missing,
+    events.PositionFound: Book._position_found,
     events.PositionCorrected: Book._position_corrected,
+    events.DealsRecorded: Book._deals_recorded,
+    events.PendingAdopted: Book._pending_adopted,
+    events.PendingClosed: Book._pending_closed,
+    events.PendingCorrected: Book._pending_corrected,
+    events.AccountBound: Book._account_bound,
 }

@@ -1,6 +1,9 @@
 """The book against a snapshot: zombie, ghost, drift, foreign, match.
 
 This module only says what differs. Whether anything is done about it is `plan`'s business.
+
+Volumes are compared to half the symbol's volume step and prices to half its tick, where the broker
+told them. Stops and magic numbers are compared only on a reading that carries them for certain.
 """
 
 from __future__ import annotations
@@ -9,13 +12,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from trueup.core.book import Holding
-from trueup.core.model import Position, Snapshot
+from trueup.core.book import Holding, Pending
+from trueup.core.model import PendingOrder, Position, Snapshot, SymbolSpec
 from trueup.core.policy import Policy
-from trueup.core.quantity import same, to_units
+from trueup.core.quantity import FINEST_STEP, same, to_units
 
-NUMBERS = ("volume", "price_open")
-NAMES = ("side", "ticket")
+IDENTITY = ("side", "ticket")
+PROTECTION = ("sl", "tp")
+PENDING_PRICES = ("price_open", "price_stoplimit", "sl", "tp")
 
 
 class Zombie(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +57,14 @@ class Drift(msgspec.Struct, frozen=True, gc=False):
         return to_units(self.remote.net_volume) - to_units(self.local.net_volume)
 
 
+class PendingDrift(msgspec.Struct, frozen=True):
+    """A pending order on both sides whose `fields` differ."""
+
+    local: PendingOrder
+    remote: PendingOrder
+    fields: tuple[str, ...]
+
+
 class Diff(msgspec.Struct, frozen=True):
     """Everything in which the book and a snapshot differ; `foreign` counts what is not ours."""
 
@@ -60,34 +72,52 @@ class Diff(msgspec.Struct, frozen=True):
     ghosts: tuple[Ghost, ...] = ()
     drifts: tuple[Drift, ...] = ()
     foreign: int = 0
+    pending_zombies: tuple[PendingOrder, ...] = ()
+    pending_ghosts: tuple[PendingOrder, ...] = ()
+    pending_drifts: tuple[PendingDrift, ...] = ()
 
 
-def differing(local: Position, remote: Position) -> tuple[str, ...]:
+def differing(
+    local: Position, remote: Position, *, with_evidence: bool, spec: SymbolSpec | None = None
+) -> tuple[str, ...]:
     """Return the names of the fields in which two readings of one position differ."""
-    return tuple(
-        [name for name in NAMES if getattr(local, name) != getattr(remote, name)]
-        + [name for name in NUMBERS if not same(getattr(local, name), getattr(remote, name))]
-    )
+    step, tick = (spec.volume_step, spec.tick_size) if spec else (FINEST_STEP, FINEST_STEP)
+    fields = [name for name in IDENTITY if getattr(local, name) != getattr(remote, name)]
+    if not same(local.volume, remote.volume, step):
+        fields.append("volume")
+    if not same(local.price_open, remote.price_open, tick):
+        fields.append("price_open")
+    if with_evidence:
+        fields += [n for n in PROTECTION if not same(getattr(local, n), getattr(remote, n), tick)]
+        if local.magic != remote.magic:
+            fields.append("magic")
+    return tuple(fields)
 
 
-def diff(holdings: Mapping[int, Holding], snapshot: Snapshot, policy: Policy) -> Diff:
-    """Compare every position of both sides, once each.
+def diff(
+    holdings: Mapping[int, Holding],
+    snapshot: Snapshot,
+    policy: Policy,
+    pending: Mapping[int, Pending] | None = None,
+) -> Diff:
+    """Compare every position, and every pending order, of both sides, once each.
 
     The loop is the product's hot path: it runs for every position at every sync, so it compares
     plain attributes and calls nothing for a position that is the same on both sides.
     """
-    symbols = policy.symbols
-    find = holdings.get
+    proven = snapshot.evidence is not None
+    specs = {spec.symbol: spec for spec in snapshot.evidence.specs} if snapshot.evidence else {}
+    find, is_foreign = holdings.get, policy.is_foreign
     zombies: list[Zombie] = []
     drifts: list[Drift] = []
     foreign = matched = 0
     for remote in snapshot.positions:
         holding = find(remote.identifier)
         if holding is None:
-            if remote.symbol in symbols:
-                zombies.append(Zombie(remote))
-            else:
+            if is_foreign(remote):
                 foreign += 1
+            else:
+                zombies.append(Zombie(remote))
             continue
         matched += 1
         local = holding.position
@@ -96,14 +126,53 @@ def diff(holdings: Mapping[int, Holding], snapshot: Snapshot, policy: Policy) ->
             or local.price_open != remote.price_open
             or local.side is not remote.side
             or local.ticket != remote.ticket
+            or (
+                proven
+                and (local.sl != remote.sl or local.tp != remote.tp or local.magic != remote.magic)
+            )
         ):
-            fields = differing(local, remote)
+            spec = specs.get(remote.symbol)
+            fields = differing(local, remote, with_evidence=proven, spec=spec)
             if fields:
                 drifts.append(Drift(local, remote, fields))
     ghosts = () if matched == len(holdings) else _ghosts(holdings, snapshot)
-    return Diff(tuple(zombies), ghosts, tuple(drifts), foreign)
+    found = Diff(tuple(zombies), ghosts, tuple(drifts), foreign)
+    return _with_pending(found, snapshot, policy, pending or {}) if proven else found
 
 
 def _ghosts(holdings: Mapping[int, Holding], snapshot: Snapshot) -> tuple[Ghost, ...]:
     seen = {remote.identifier for remote in snapshot.positions}
     return tuple(Ghost(h.position) for key, h in holdings.items() if key not in seen)
+
+
+def _with_pending(
+    found: Diff, snapshot: Snapshot, policy: Policy, pending: Mapping[int, Pending]
+) -> Diff:
+    orders = snapshot.evidence.orders if snapshot.evidence else ()
+    if not orders and not pending:
+        return found
+    remote = {order.ticket: order for order in orders}
+    unknown = [order for ticket, order in remote.items() if ticket not in pending]
+    ours = tuple(order for order in unknown if not policy.is_foreign(order))
+    drifts = (
+        PendingDrift(local.order, remote[ticket], fields)
+        for ticket, local in pending.items()
+        if ticket in remote and (fields := _pending_differing(local.order, remote[ticket]))
+    )
+    return msgspec.structs.replace(
+        found,
+        foreign=found.foreign + len(unknown) - len(ours),
+        pending_zombies=ours,
+        pending_ghosts=tuple(p.order for t, p in pending.items() if t not in remote),
+        pending_drifts=tuple(drifts),
+    )
+
+
+def _pending_differing(local: PendingOrder, remote: PendingOrder) -> tuple[str, ...]:
+    fields = [] if local.type is remote.type else ["type"]
+    fields += [
+        name
+        for name in ("volume", *PENDING_PRICES)
+        if not same(getattr(local, name), getattr(remote, name))
+    ]
+    return tuple(fields)

@@ -33,14 +33,28 @@ class Doubt(msgspec.Struct, frozen=True):
 
 
 def weigh(
-    book: Book, diff: Diff, snapshot: Snapshot, policy: Policy, asked_ns: int
+    book: Book,
+    diff: Diff,
+    snapshot: Snapshot,
+    policy: Policy,
+    *,
+    asked_ns: int,
+    asked_version: int,
 ) -> tuple[Doubt, ...]:
     """Return one verdict for each order in doubt."""
     if not book.in_doubt:
         return ()
-    differences: list[Difference] = [*diff.zombies, *diff.drifts, *diff.ghosts]
+    differences: list[Difference] = [*diff.zombies, *diff.drifts]
+    if not snapshot.faults:
+        # The row that cannot be read may be the very position that seems to have gone.
+        differences += diff.ghosts
     orders = [o for o in book.in_doubt.values() if o.symbol in policy.symbols]
-    return tuple(_weigh(o, orders, differences, snapshot, policy, asked_ns) for o in orders)
+    return tuple(
+        _weigh(o, orders, differences, snapshot, policy, asked_ns)
+        if o.version <= asked_version
+        else Doubt(o, decide(JournalSays.SENT, BrokerShows.UNSEEN, settled=False), None, 0)
+        for o in orders
+    )
 
 
 def _weigh(
@@ -53,7 +67,7 @@ def _weigh(
 ) -> Doubt:
     fitting = [difference for difference in differences if _fits(order, difference)]
     rivals = [other for other in orders if any(_fits(other, d) for d in fitting)]
-    settled = asked_ns - order.entry_ns >= policy.grace_period_ms * 1_000_000
+    settled = asked_ns - order.doubt_ns >= policy.grace_period_ms * 1_000_000
     shows = _shows(len(fitting), len(rivals), snapshot)
     case = decide(JournalSays.SENT, shows, settled=settled)
     trace = fitting[0] if shows is BrokerShows.OPEN else None
@@ -96,7 +110,7 @@ def settling_event(doubt: Doubt, at_ns: int) -> events.OrderEvent | None:
         order_id=order.order_id,
         ticket=position.ticket,
         volume=order.volume,
-        price=position.price_open,
+        price=position.price_open if isinstance(doubt.trace, Zombie) else None,
         because=f"case {case.label}: {case.because}",
     )
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import msgspec
 
-from trueup.core.model import Position, Side
+from trueup.core.explain import Exit
+from trueup.core.model import MarginMode, PendingOrder, Position, Side
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="event"):
@@ -37,6 +38,7 @@ class OrderCreated(OrderEvent, frozen=True):
     volume: float
     price: float
     position: int = 0
+    magic: int = 0
 
 
 class OrderFilled(OrderEvent, frozen=True):
@@ -73,12 +75,13 @@ class OrderCanceled(OrderEvent, frozen=True):
 class OrderSettled(OrderEvent, frozen=True):
     """The broker shows that an order in doubt was executed.
 
-    Its effect on positions is in the events beside it; `because` names the evidence.
+    Its effect on positions is in the events beside it; `because` names the evidence. `price` is
+    None where a list shows the effect and not at what price it came about.
     """
 
     ticket: int
     volume: float
-    price: float
+    price: float | None
     because: str
 
 
@@ -88,15 +91,45 @@ class PositionAdopted(Event, frozen=True):
     position: Position
 
 
+class PositionMissing(Event, frozen=True):
+    """A position left the broker's list, and its deals do not prove yet that it is closed."""
+
+    position: Position
+    because: str
+
+
+class PositionFound(Event, frozen=True):
+    """A position that was missing is in the broker's list again."""
+
+    position: Position
+
+
 class PositionClosed(Event, frozen=True):
     """A ghost left the book.
 
-    `unproven` is true when only the absence from a list says so, and no deal of the broker.
+    `ended` is how, by its deals; `unproven` is true when only the absence from a list says so.
+    `realised_units` is its whole realised result in units of 1e-8 of the account's currency.
     """
 
     position: Position
     because: str
     unproven: bool = False
+    ended: Exit | None = None
+    realised_units: int = 0
+
+
+class DealsRecorded(Event, frozen=True):
+    """New deals of a position that is still open were taken into its realised result.
+
+    `realised_units` is the whole result of the position so far, so that recording twice changes
+    nothing. `is_complete` is true when the deals account for all of its volume.
+    """
+
+    position: Position
+    deals: tuple[int, ...]
+    realised_units: int
+    because: str
+    is_complete: bool = True
 
 
 class PositionCorrected(Event, frozen=True):
@@ -107,6 +140,36 @@ class PositionCorrected(Event, frozen=True):
     fields: tuple[str, ...]
 
 
+class PendingAdopted(Event, frozen=True):
+    """A pending order that we did not know entered the book as the broker has it."""
+
+    order: PendingOrder
+
+
+class PendingClosed(Event, frozen=True):
+    """A pending order left the book; `because` says what became of it."""
+
+    order: PendingOrder
+    because: str
+
+
+class PendingCorrected(Event, frozen=True):
+    """A pending order differed in `fields` and was corrected."""
+
+    local: PendingOrder
+    remote: PendingOrder
+    fields: tuple[str, ...]
+
+
+class AccountBound(Event, frozen=True):
+    """The book belongs to this account from here on."""
+
+    login: int
+    server: str
+    currency: str
+    margin_mode: MarginMode
+
+
 AnyEvent = (
     OrderCreated
     | OrderFilled
@@ -115,6 +178,13 @@ AnyEvent = (
     | OrderCanceled
     | OrderSettled
     | PositionAdopted
+    | PositionMissing
+    | PositionFound
     | PositionClosed
     | PositionCorrected
+    | DealsRecorded
+    | PendingAdopted
+    | PendingClosed
+    | PendingCorrected
+    | AccountBound
 )

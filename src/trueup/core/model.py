@@ -8,10 +8,24 @@ Properties"). Volumes are lots, prices are prices of the symbol, money is the ac
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
 import msgspec
 
-from trueup.core.quantity import format_lots, format_price
+from trueup.core.quantity import (
+    FINEST_STEP,
+    HIGHEST_PRICE,
+    MOST_LOTS,
+    format_lots,
+    format_price,
+)
+
+# What a decoder refuses, wherever the value comes from; see `core.quantity` for the bounds.
+Ticket = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+Lots = Annotated[float, msgspec.Meta(ge=FINEST_STEP, lt=MOST_LOTS)]
+Price = Annotated[float, msgspec.Meta(gt=-HIGHEST_PRICE, lt=HIGHEST_PRICE)]
 
 
 class Side(enum.Enum):
@@ -49,6 +63,43 @@ class MarginMode(enum.Enum):
     HEDGING = "hedging"
 
 
+class OrderType(enum.Enum):
+    """The kinds of pending orders (MQL5 reference, ENUM_ORDER_TYPE)."""
+
+    BUY_LIMIT = "buy_limit"
+    SELL_LIMIT = "sell_limit"
+    BUY_STOP = "buy_stop"
+    SELL_STOP = "sell_stop"
+    BUY_STOP_LIMIT = "buy_stop_limit"
+    SELL_STOP_LIMIT = "sell_stop_limit"
+    OTHER = "other"
+
+
+class Entry(enum.Enum):
+    """What a deal did to its position (MQL5 reference, ENUM_DEAL_ENTRY)."""
+
+    IN = "in"
+    OUT = "out"
+    IN_OUT = "inout"
+    OUT_BY = "out_by"
+
+
+class DealReason(enum.Enum):
+    """Why a deal was made (MQL5 reference, ENUM_DEAL_REASON); the value is for people."""
+
+    CLIENT = "by hand in the terminal"
+    MOBILE = "by hand on the phone"
+    WEB = "by hand in the browser"
+    EXPERT = "by a program"
+    STOP_LOSS = "by its stop loss"
+    TAKE_PROFIT = "by its take profit"
+    STOP_OUT = "by a stop out"
+    ROLLOVER = "by a rollover"
+    VARIATION_MARGIN = "by variation margin"
+    SPLIT = "by a split"
+    OTHER = "for a reason not known"
+
+
 class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
     """One open position as the broker has it.
 
@@ -57,27 +108,156 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
     leaves out `swap` and commission.
     """
 
-    ticket: int
-    symbol: str
+    ticket: Ticket
+    symbol: Name
     side: Side
-    volume: float
-    price_open: float
+    volume: Lots
+    price_open: Price
     profit: float = 0.0
-    time: int = 0
-    identifier: int = 0
-    sl: float = 0.0
-    tp: float = 0.0
-    magic: int = 0
+    time: Natural = 0
+    identifier: Natural = 0
+    sl: Price = 0.0
+    tp: Price = 0.0
+    magic: Natural = 0
     comment: str = ""
-    price_current: float = 0.0
+    price_current: Price = 0.0
     swap: float = 0.0
-    time_msc: int = 0
-    reason: int = 0
+    time_msc: Natural = 0
+    reason: Natural = 0
 
     @property
     def net_volume(self) -> float:
         """Lots, negative when short."""
         return self.side.sign * self.volume
+
+
+class PendingOrder(msgspec.Struct, frozen=True, gc=False):
+    """One pending order as the broker has it; `volume` is the part not yet filled (lots)."""
+
+    ticket: Ticket
+    symbol: Name
+    type: OrderType
+    volume: Lots
+    price_open: Price
+    sl: Price = 0.0
+    tp: Price = 0.0
+    price_stoplimit: Price = 0.0
+    magic: Natural = 0
+    comment: str = ""
+    time_setup: int = 0
+
+
+class Deal(msgspec.Struct, frozen=True, gc=False):
+    """One execution. `position` is the identifier of the position it opened, changed or closed.
+
+    `profit`, `swap`, `commission` and `fee` are money; their sum over all deals of a position is
+    its realised result (MQL5 reference, "Deal Properties").
+    """
+
+    ticket: int
+    order: int
+    position: int
+    symbol: str
+    side: Side
+    entry: Entry
+    volume: float
+    price: float
+    reason: DealReason = DealReason.OTHER
+    profit: float = 0.0
+    swap: float = 0.0
+    commission: float = 0.0
+    fee: float = 0.0
+    magic: int = 0
+    time_msc: int = 0
+    comment: str = ""
+
+
+class PastOrder(msgspec.Struct, frozen=True, gc=False):
+    """What became of an order that no longer works: `state` is MetaTrader's word in lower case.
+
+    `position` is the identifier of the position that it opened or changed, or 0.
+    """
+
+    ticket: int
+    state: str
+    position: int = 0
+
+
+class Account(msgspec.Struct, frozen=True, gc=False):
+    """The account's identity and figures; `profit` is the floating result, swap included."""
+
+    login: int
+    server: str
+    currency: str
+    margin_mode: MarginMode
+    balance: float
+    equity: float
+    credit: float = 0.0
+    margin: float = 0.0
+    profit: float = 0.0
+    currency_digits: int = 2
+
+    @property
+    def name(self) -> str:
+        """The account as people write it: login@server."""
+        return f"{self.login}@{self.server}"
+
+
+class TerminalState(msgspec.Struct, frozen=True, gc=False):
+    """The terminal's own state; `ping_us` is its last ping to the trade server, microseconds."""
+
+    connected: bool
+    trade_allowed: bool = True
+    ping_us: int = 0
+    build: int = 0
+
+
+class SymbolSpec(msgspec.Struct, frozen=True, gc=False):
+    """The broker's granularity for a symbol: `volume_step` in lots, `tick_size` in price."""
+
+    symbol: str
+    volume_step: float
+    tick_size: float
+    digits: int
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a gateway of ours sends beside the positions so that they can be believed.
+
+    `sequence` counts the snapshots served to this client in this `epoch`; a restart of the gateway
+    is a new epoch. `count_before` and `count_after` are the terminal's own counts of positions and
+    pending orders around the reading. `time_offset_sec` is the trade server's clock less UTC, None
+    while no fresh quotation tells it. `explained` lists the identifiers whose deals were asked for
+    and could be read; their deals are in `deals`, and the past orders asked for in `past_orders`.
+    """
+
+    account: Account
+    terminal: TerminalState
+    epoch: str
+    sequence: int
+    digest: str
+    server_time_msc: int
+    count_before: tuple[int, int]
+    count_after: tuple[int, int]
+    orders: tuple[PendingOrder, ...] = ()
+    deals: tuple[Deal, ...] = ()
+    explained: frozenset[int] = frozenset()
+    past_orders: tuple[PastOrder, ...] = ()
+    specs: tuple[SymbolSpec, ...] = ()
+    time_offset_sec: int | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """One complete reading of the broker.
+
+    `faults` names the rows of the reading that cannot be believed; with any fault the reading is
+    partial and proves nothing absent. `evidence` is None on the guide's wire.
+    """
+
+    positions: tuple[Position, ...] | list[Position]
+    faults: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 def describe(position: Position) -> str:
@@ -90,25 +270,7 @@ def describe_at(position: Position) -> str:
     return f"{describe(position)} @ {format_price(position.price_open)}"
 
 
-class SymbolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The broker's own granularity for a symbol: steps in lots, tick in price, stops in points."""
-
-    symbol: str
-    digits: int = 5
-    volume_min: float = 0.01
-    volume_max: float = 100.0
-    volume_step: float = 0.01
-    tick_size: float = 0.00001
-    contract_size: float = 100_000.0
-    stops_level: int = 0
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """One complete reading of the broker.
-
-    `faults` names the rows of the reading that cannot be believed; with any fault the reading is
-    partial and proves nothing absent.
-    """
-
-    positions: tuple[Position, ...] | list[Position]
-    faults: tuple[str, ...] = ()
+def describe_order(order: PendingOrder) -> str:
+    """Write a pending order: BUY LIMIT 0.01L @ 1.0543."""
+    kind = order.type.value.replace("_", " ").upper()
+    return f"{kind} {format_lots(order.volume)}L @ {format_price(order.price_open)}"

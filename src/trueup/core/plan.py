@@ -1,7 +1,11 @@
 """From differences to a plan: what will be changed, and what is seen and left alone.
 
 `plan` is pure: the same book, snapshot and policy give the same plan. It closes nothing on a
-partial reading, and it never judges a position whose local facts are newer than the snapshot.
+partial reading, and it never judges a position whose local facts are newer than the snapshot. On a
+reading with evidence it closes nothing without deals that prove it, and leaves alone what we
+touched ourselves a moment ago.
+
+Protection comes first in a plan: a stop that was removed is the difference that cannot wait.
 """
 
 from __future__ import annotations
@@ -9,30 +13,38 @@ from __future__ import annotations
 import msgspec
 
 from trueup.core import events
-from trueup.core.book import Book, Holding
+from trueup.core.book import Book
+from trueup.core.corrections import (
+    Look,
+    Outcome,
+    explanations,
+    for_drift,
+    for_ghost,
+    for_zombie,
+    found_again,
+    unprotected,
+)
 from trueup.core.diff import Diff, diff
 from trueup.core.doubt import settling_event, waiting_sentence, weigh
-from trueup.core.model import Position, Snapshot
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.model import Snapshot
+from trueup.core.pending import for_pending
 from trueup.core.policy import Policy
-
-UNPROVEN = "absent from the broker's list; this gateway shows no deals, so unproven"
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """A difference we see and refuse to act on yet: why, and what would release it."""
-
-    symbol: str
-    reason: str
-    until: str
-    identifier: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a sync will do: `events` for the journal and the book, `holds` for the reader."""
+    """What a sync will do: `events` for the journal and the book, `holds` for the reader.
+
+    `questions` are identifiers of positions, and `order_questions` tickets of pending orders, that
+    a gateway with deals should be asked about before the plan is final. `foreign` counts what is
+    open and not ours.
+    """
 
     events: tuple[events.Event, ...] = ()
     holds: tuple[Hold, ...] = ()
     foreign: int = 0
+    questions: tuple[int, ...] = ()
+    order_questions: tuple[int, ...] = ()
 
 
 def plan(
@@ -43,75 +55,91 @@ def plan(
     asked_version: int,
     asked_ns: int,
     now_ns: int,
+    settle_ms: int | None = None,
+    approved: frozenset[str] = frozenset(),
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
 
-    `asked_version` is the book's version, and `asked_ns` the time (ns), when the snapshot was
-    asked for.
+    Args:
+        book: what we believe we hold.
+        snapshot: a reading that may be believed.
+        policy: whose positions these are.
+        asked_version: the book's version when the snapshot was asked for.
+        asked_ns: the time (ns) when it was asked for.
+        now_ns: the time (ns) of the plan's events.
+        settle_ms: the settle window (ms) learnt for this account; by default the policy's.
+        approved: the ids of the holds that a person said yes to.
     """
-    found = diff(book.holdings, snapshot, policy)
-    if found == Diff(foreign=found.foreign) and not book.in_doubt:
+    found = diff(book.holdings, snapshot, policy, book.pending)
+    settle_ns = (policy.settle_ms if settle_ms is None else settle_ms) * 1_000_000
+    look = Look(book, snapshot, policy, asked_version, asked_ns, now_ns, settle_ns, approved)
+    if _nothing_to_do(found, look):
         return Plan(foreign=found.foreign)
-    doubts = weigh(book, found, snapshot, policy, asked_ns)
-    settled = [event for doubt in doubts if (event := settling_event(doubt, now_ns))]
-    waiting = [
-        Hold(doubt.order.symbol, waiting_sentence(doubt), "a sync that shows what became of it")
-        for doubt in doubts
-        if settling_event(doubt, now_ns) is None
-    ]
-    corrections, holds = _correct(book, found, snapshot, asked_version, now_ns)
-    return Plan((*settled, *corrections), (*waiting, *holds), found.foreign)
-
-
-def _correct(
-    book: Book, found: Diff, snapshot: Snapshot, asked_version: int, now_ns: int
-) -> tuple[list[events.Event], list[Hold]]:
-    done: list[events.Event] = []
-    holds: list[Hold] = []
-    for zombie in found.zombies:
-        if book.closed.get(zombie.remote.identifier, 0) > asked_version:
-            holds.append(_newer(zombie.remote))
+    doubts = weigh(book, found, snapshot, policy, asked_ns=asked_ns, asked_version=asked_version)
+    outcome = Outcome()
+    _bind(look, outcome)
+    for doubt in doubts:
+        event = settling_event(doubt, now_ns)
+        if event is not None:
+            outcome.events.append(event)
         else:
-            done.append(events.PositionAdopted(at_ns=now_ns, position=zombie.remote))
-    for drift in found.drifts:
-        if book.holdings[drift.local.identifier].version > asked_version:
-            holds.append(_newer(drift.local))
-        else:
-            done.append(
-                events.PositionCorrected(
-                    at_ns=now_ns, local=drift.local, remote=drift.remote, fields=drift.fields
+            outcome.holds.append(
+                Hold(
+                    doubt.order.symbol,
+                    waiting_sentence(doubt),
+                    "a sync that shows what became of it",
+                    kind=HoldKind.DOUBT,
                 )
             )
-    for ghost in found.ghosts:
-        hold = _ghost_hold(book.holdings[ghost.local.identifier], snapshot, asked_version)
-        if hold is not None:
-            holds.append(hold)
-        else:
-            done.append(_close(ghost.local, now_ns))
-    return done, holds
-
-
-def _close(local: Position, now_ns: int) -> events.PositionClosed:
-    return events.PositionClosed(at_ns=now_ns, position=local, because=UNPROVEN, unproven=True)
-
-
-def _ghost_hold(holding: Holding, snapshot: Snapshot, asked_version: int) -> Hold | None:
-    if holding.version > asked_version:
-        return _newer(holding.position)
-    if snapshot.faults:
-        return Hold(
-            holding.position.symbol,
-            f"Ticket {holding.position.ticket} is not in a list that has unreadable rows",
-            "a whole reading",
-            holding.position.identifier,
-        )
-    return None
-
-
-def _newer(local: Position) -> Hold:
-    return Hold(
-        local.symbol,
-        f"Ticket {local.ticket} changed here after the broker was asked",
-        "the next reading",
-        local.identifier,
+    settling = {d.trace.remote.identifier for d in doubts if d.trace and hasattr(d.trace, "remote")}
+    _positions(found, look, settling, outcome)
+    for_pending(found, look, outcome)
+    return Plan(
+        tuple(outcome.events),
+        tuple(outcome.holds),
+        found.foreign,
+        tuple(dict.fromkeys(outcome.questions)),
+        tuple(dict.fromkeys(outcome.order_questions)),
     )
+
+
+def _nothing_to_do(found: Diff, look: Look) -> bool:
+    book = look.book
+    return (
+        found == Diff(foreign=found.foreign)
+        and not (book.in_doubt or book.missing or book.unexplained)
+        and (book.account is not None or look.snapshot.evidence is None)
+        and not look.policy.expects_stop_loss
+    )
+
+
+def _bind(look: Look, outcome: Outcome) -> None:
+    """Bind a book to its account at first contact."""
+    evidence = look.snapshot.evidence
+    if evidence is None or look.book.account is not None:
+        return
+    account = evidence.account
+    outcome.events.append(
+        events.AccountBound(
+            at_ns=look.now_ns,
+            login=account.login,
+            server=account.server,
+            currency=account.currency,
+            margin_mode=account.margin_mode,
+        )
+    )
+
+
+def _positions(found: Diff, look: Look, settling: set[int], outcome: Outcome) -> None:
+    protection, others = Outcome(), Outcome()
+    for zombie in found.zombies:
+        for_zombie(zombie, look, outcome, is_ours=zombie.remote.identifier in settling)
+    for drift in found.drifts:
+        for_drift(drift, look, protection, others)
+    for ghost in found.ghosts:
+        for_ghost(ghost, look, found, others)
+    found_again(look, others)
+    explanations(look, others)
+    unprotected(look, protection)
+    outcome.put_first(protection)
+    outcome.add(others)

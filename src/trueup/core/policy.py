@@ -1,23 +1,73 @@
-"""Whose positions these are, and how long we wait before we believe an absence."""
+"""Whose positions these are, what is done about a difference, and how long we wait."""
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
-from trueup.core.model import Position
+from trueup.core.model import PendingOrder, Position
+
+
+class Adopt(enum.Enum):
+    """Which zombies enter the book: ours by magic or comment, all in our symbols, or by a yes."""
+
+    OURS = "ours"
+    ALL = "all in scope"
+    ASK = "ask"
+
+
+class Action(enum.Enum):
+    """What is done about a class of differences: corrected, corrected after a yes, or shown."""
+
+    APPLY = "apply"
+    ASK = "ask"
+    ALERT = "alert"
 
 
 class Policy(msgspec.Struct, frozen=True):
     """What the reconciler may act on.
 
-    `symbols` are ours; a position in any other symbol is foreign: counted, never adopted, changed
-    or closed. An order in doubt that shows no trace is given up no sooner than `grace_period_ms`
-    after it was sent: MetaTrader 5 can fill late, after its own timeout (retcode 10012).
+    Scope: `symbols` are ours, and of those the positions with one of `magics` or with a comment
+    that begins with `comment_prefix`; without either, all. What is outside is foreign: counted and
+    shown, never adopted, changed or closed. `adopt` says what happens to what is open in our
+    symbols and not ours by magic or comment.
+
+    Waiting: an order in doubt that shows no trace is given up no sooner than `grace_period_ms`
+    after it was sent, because MetaTrader 5 can fill after its own timeout (retcode 10012). A
+    difference on a position that we touched less than `settle_ms` ago is held: the terminal shows
+    a change 300 to 800 ms after it is acknowledged, on a loaded server. 0 turns either off.
     """
 
     symbols: frozenset[str]
+    magics: frozenset[int] = frozenset()
+    comment_prefix: str = ""
+    adopt: Adopt = Adopt.ALL
+    zombie: Action = Action.APPLY
+    ghost: Action = Action.APPLY
+    drift: Action = Action.APPLY
+    protection: Action = Action.APPLY
+    pending: Action = Action.APPLY
+    expects_stop_loss: bool = False
     grace_period_ms: int = 10_000
+    settle_ms: int = 1_000
 
-    def covers(self, position: Position) -> bool:
-        """Return whether a position is ours to reconcile."""
-        return position.symbol in self.symbols
+    @property
+    def names_owners(self) -> bool:
+        """Whether the policy can tell ours from others' within a symbol."""
+        return bool(self.magics or self.comment_prefix)
+
+    def owns(self, row: Position | PendingOrder) -> bool:
+        """Return whether a position or a pending order is ours by symbol and magic or comment."""
+        if row.symbol not in self.symbols:
+            return False
+        if not self.names_owners:
+            return True
+        by_comment = bool(self.comment_prefix) and row.comment.startswith(self.comment_prefix)
+        return row.magic in self.magics or by_comment
+
+    def is_foreign(self, row: Position | PendingOrder) -> bool:
+        """Return whether a position or a pending order is none of our business."""
+        if row.symbol not in self.symbols:
+            return True
+        return self.adopt is Adopt.OURS and not self.owns(row)

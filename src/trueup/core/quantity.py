@@ -8,11 +8,14 @@ symbol's own step where that step is known.
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TypeGuard
 
 UNITS_PER_LOT = 100_000_000
 FINEST_STEP = 1 / UNITS_PER_LOT
+# Beyond these no account and no market is; a number there is an error of the one who sent it.
+MOST_LOTS = 1e9
+HIGHEST_PRICE = 1e12
 
 
 def to_units(value: float) -> int:
@@ -40,13 +43,20 @@ def same(first: float, second: float, step: float = FINEST_STEP) -> bool:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether `value` is an int or a float that is finite (True and False are not)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether `value` is a finite float, or an int that one can hold (not True or False)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 def is_volume(value: float) -> bool:
-    """Return whether `value` can be the volume of an open position: finite and above zero."""
-    return 0.0 < value < math.inf
+    """Return whether `value` can be the volume (lots) of an order or an open position."""
+    return FINEST_STEP <= value < MOST_LOTS
+
+
+def is_price(value: float) -> bool:
+    """Return whether `value` can be a price at which something was done."""
+    return 0.0 < value < HIGHEST_PRICE
 
 
 def is_whole_steps(volume: float, step: float) -> bool:

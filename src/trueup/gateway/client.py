@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from trueup.core.model import Snapshot
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
 from trueup.gateway.link import Link
+from trueup.gateway.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.protocol import guide, orders
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
@@ -27,7 +28,7 @@ from trueup.settings import load_settings
 
 log = logging.getLogger("trueup.gateway")
 
-Reading = Snapshot | Unknown
+__all__ = ["ExecutionGateway", "Question", "Reading"]
 
 
 class ExecutionGateway:
@@ -38,6 +39,7 @@ class ExecutionGateway:
         port: its TCP port; by default the setting GTW_PORT.
         timeout_ms: how long to wait for a connection, and for a reply; by default GTW_TIMEOUT_MS.
         link: makes a connection to an endpoint; ZeroMQ unless a simulation brings its own.
+        session: this client's name for itself, which no other has; drawn at random by default.
 
     Not safe to share between threads.
     """
@@ -49,6 +51,7 @@ class ExecutionGateway:
         timeout_ms: int | None = None,
         *,
         link: Callable[[str], Link] = ZmqLink,
+        session: str | None = None,
     ) -> None:
         if host is None or port is None or timeout_ms is None:
             settings = load_settings()
@@ -57,13 +60,12 @@ class ExecutionGateway:
             timeout_ms = settings.gtw_timeout_ms if timeout_ms is None else timeout_ms
         self.host, self.port, self.timeout_ms = host, port, timeout_ms
         self.url = f"tcp://{host}:{port}"
+        self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
         self._queries = link(self.url)
         self._orders = link(self.url)
         self._prices = link(self.url)
         self._tick_symbol: str | None = None
         self._tick_waited_ms = 0
-        self._ask_has_left = False
-        self._answer: Reading | None = None
 
     def connect(self) -> bool:
         """Ask the gateway for its positions once; return whether a usable reply came."""
@@ -84,7 +86,7 @@ class ExecutionGateway:
             reply = json.loads(self._exchange(self._queries, guide.GET_POSITIONS))
         except (NotSent, OutcomeUnknown) as error:
             return {"status": "FAILED", "positions": [], "error": str(error)}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return {"status": "FAILED", "positions": [], "error": f"the reply is not JSON: {error}"}
         if not isinstance(reply, dict):
             return {"status": "FAILED", "positions": [], "error": "the reply is not an object"}
@@ -146,7 +148,8 @@ class ExecutionGateway:
 
     def disconnect(self) -> None:
         """Close all connections; the next request opens them again."""
-        self._ask_has_left, self._answer, self._tick_symbol = False, None, None
+        self._tick_symbol = None
+        self._reader.close()
         self._queries.close()
         self._orders.close()
         self._prices.close()
@@ -164,61 +167,21 @@ class ExecutionGateway:
 
     # What a reconciler uses.
 
-    def read(self) -> Reading:
-        """Ask for the positions and wait for the answer, at most `timeout_ms`.
+    def read(self, question: Question = PLAIN) -> Reading:
+        """Ask what the broker has and wait for the answer; see `Reader.read`."""
+        return self._reader.read(question)
 
-        A question of `ask` that is under way is waited for first, and its answer kept for `poll`.
-        """
-        if self._ask_has_left:
-            self._answer, self._ask_has_left = self._wait_for_answer(), False
-        try:
-            return guide.decode_positions(self._exchange(self._queries, guide.GET_POSITIONS))
-        except (NotSent, OutcomeUnknown) as error:
-            return _offline(str(error))
-
-    def ask(self) -> None:
-        """Begin to ask for the positions; never waits."""
-        self.give_up()
-        self._try_to_ask()
+    def ask(self, question: Question = PLAIN) -> None:
+        """Begin to ask what the broker has; never waits."""
+        self._reader.ask(question)
 
     def poll(self) -> Reading | None:
         """Return the answer to `ask` if it is there; never waits."""
-        if self._answer is not None:
-            answer, self._answer = self._answer, None
-            return answer
-        if not self._ask_has_left:
-            self._try_to_ask()
-            return None
-        try:
-            reply = self._queries.receive(0)
-        except OutcomeUnknown as error:
-            self._ask_has_left = False
-            return _offline(str(error))
-        if reply is None:
-            return None
-        self._ask_has_left = False
-        return guide.decode_positions(reply)
+        return self._reader.poll()
 
     def give_up(self) -> Reading:
         """Leave the question under way, so that its answer is never taken for another's."""
-        what = "gave no reply" if self._ask_has_left else "took no connection"
-        if self._ask_has_left:
-            self._queries.reset()
-        self._ask_has_left, self._answer = False, None
-        return _offline(f"{self.url} {what} within {self.timeout_ms} ms")
-
-    def _try_to_ask(self) -> None:
-        try:
-            self._queries.send(guide.GET_POSITIONS, 0)
-        except NotSent:
-            return
-        self._ask_has_left = True
-
-    def _wait_for_answer(self) -> Reading:
-        try:
-            return guide.decode_positions(self._receive(self._queries))
-        except OutcomeUnknown as error:
-            return _offline(str(error))
+        return self._reader.give_up()
 
     def _exchange(self, link: Link, message: bytes) -> bytes:
         link.send(message, self.timeout_ms)

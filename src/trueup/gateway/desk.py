@@ -8,15 +8,17 @@ is not known is UNKNOWN and never REJECTED.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from trueup.core.model import Position, Side
 from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick, TradePosition
+from trueup.gateway.rows import position_of
+from trueup.gateway.snapshots import CannotRead, Snapshots
+from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick
 from trueup.protocol.requests import (
     ErrorReply,
     OrderReply,
@@ -27,7 +29,9 @@ from trueup.protocol.requests import (
     TickReply,
     decode_request,
     encode_reply,
+    snapshot_request,
 )
+from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply
 
 log = logging.getLogger("trueup.desk")
 
@@ -38,10 +42,18 @@ COMMENT_CHARS = 29
 
 
 class Desk:
-    """Answers the requests of bots from one terminal."""
+    """Answers the requests of bots from one terminal.
 
-    def __init__(self, terminal: Terminal) -> None:
+    Args:
+        terminal: what is served.
+        boot: this gateway's own name, new at every start; clients tell a restart by it.
+        now_ns: nanoseconds of UTC since 1970.
+    """
+
+    def __init__(self, terminal: Terminal, boot: str, now_ns: Callable[[], int]) -> None:
         self._terminal = terminal
+        self._boot = boot
+        self._snapshots = Snapshots(terminal, boot, now_ns)
 
     def handle(self, raw: bytes) -> bytes:
         """Return the reply to a request, whatever its bytes are."""
@@ -54,11 +66,21 @@ class Desk:
     def _answer(self, request: Request) -> Reply:
         if request.action == "GET_POSITIONS":
             return self._positions(request.symbol)
+        if request.action == "SNAPSHOT":
+            return self._snapshot(request)
+        if request.action == "HELLO":
+            return HelloReply("SUCCESS", "trueup", VERSION, CAPABILITIES, self._boot)
         if request.action == "TICK":
             return self._tick(request.symbol)
         if request.action == "PING":
             return PongReply("SUCCESS")
         return self._order(request)
+
+    def _snapshot(self, request: Request) -> Reply:
+        try:
+            return self._snapshots.make(snapshot_request(request))
+        except CannotRead as error:
+            return ErrorReply("FAILED", str(error))
 
     def _positions(self, symbol: str) -> PositionsReply:
         terminal = self._terminal
@@ -162,33 +184,11 @@ def _refusal(raw: bytes, error: str) -> Reply:
     """Answer a request that cannot be read: as an order where it names one, else as an error."""
     try:
         order_id = msgspec.json.decode(raw, type=dict).get("order_id")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         order_id = None
     if isinstance(order_id, str) and order_id:
         return OrderReply(order_id, "REJECTED", error=error)
     return ErrorReply("ERROR", error)
-
-
-def position_of(row: TradePosition) -> Position:
-    """Return a terminal's position row as ours."""
-    return Position(
-        ticket=row.ticket,
-        identifier=row.identifier,
-        symbol=row.symbol,
-        side=Side.BUY if row.type == mt5.POSITION_TYPE_BUY else Side.SELL,
-        volume=row.volume,
-        price_open=row.price_open,
-        profit=row.profit,
-        swap=row.swap,
-        time=row.time,
-        time_msc=row.time_msc,
-        sl=row.sl,
-        tp=row.tp,
-        magic=row.magic,
-        comment=row.comment,
-        price_current=row.price_current,
-        reason=row.reason,
-    )
 
 
 def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:

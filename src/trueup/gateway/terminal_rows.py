@@ -307,7 +307,7 @@ class AccountInfo(Row, Protocol):
 
 
 class TerminalInfo(Row, Protocol):
-    """The terminal program. `connected` is the link to the trade server; `ping_last` microseconds."""
+    """The terminal program. `connected` is its link to the trade server; ping in microseconds."""
 
     @property
     def community_account(self) -> bool: ...

@@ -11,7 +11,7 @@ for "SUCCESS", `open_price` for `price_open`, `current_price` for `price_current
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from trueup.core.model import Position, Side, Snapshot
+from trueup.core.quantity import HIGHEST_PRICE, is_number, is_volume
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
 
@@ -32,6 +33,12 @@ OTHER_SPELLINGS = {
 }
 
 
+# Spellings that the quick decoder would pass over as fields nobody knows.
+UNUSUAL = tuple(f'"{name}"'.encode() for name in OTHER_SPELLINGS)
+TOO_LARGE = 2**64
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+
+
 class RowFault(RemoteProtocolError):
     """A row of a position list cannot be believed."""
 
@@ -40,6 +47,7 @@ class _Reply(msgspec.Struct):
     status: str
     positions: list[Position]
     error: object = None
+    capabilities: tuple[str, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(_Reply)
@@ -52,22 +60,28 @@ def decode_positions(raw: bytes) -> Snapshot | Unknown:
     The whole reply is decoded into positions at once when every row is as the guide prints it;
     only a reply with a row that is not is read row by row.
     """
+    if any(spelling in raw for spelling in UNUSUAL):
+        return _decode_slowly(raw)
     try:
         reply = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _decode_slowly(raw)
     if reply.status != "SUCCESS" or reply.error or not _all_believable(reply.positions):
         return _decode_slowly(raw)
-    return Snapshot(reply.positions)
+    return Snapshot(reply.positions, capabilities=reply.capabilities)
 
 
 def _all_believable(positions: list[Position]) -> bool:
     for position in positions:
-        if position.ticket <= 0 or not 0.0 < position.volume < math.inf or not position.symbol:
-            return False
         if position.identifier == 0:
             _set_identifier(position, "identifier", position.ticket)
-    return len({position.identifier for position in positions}) == len(positions)
+        if position.ticket >= TOO_LARGE or position.identifier >= TOO_LARGE:
+            return False
+    count = len(positions)
+    return (
+        len({position.identifier for position in positions}) == count
+        and len({position.ticket for position in positions}) == count
+    )
 
 
 def _decode_slowly(raw: bytes) -> Snapshot | Unknown:
@@ -105,11 +119,17 @@ def _read_rows(rows: Sequence[object]) -> Snapshot:
             positions.append(read_row(row))
         except RowFault as fault:
             faults.append(f"Row {number}: {fault}")
-    counts = Counter(position.identifier for position in positions)
-    for identifier, times in counts.items():
-        if times > 1:
-            faults.append(f"Ticket {identifier} is in the list {times} times")
-    return Snapshot([p for p in positions if counts[p.identifier] == 1], tuple(faults))
+    identifiers = Counter(position.identifier for position in positions)
+    tickets = Counter(position.ticket for position in positions)
+    once = [p for p in positions if identifiers[p.identifier] == tickets[p.ticket] == 1]
+    twice = sorted({p.ticket for p in positions} - {p.ticket for p in once})
+    faults += [f"Ticket {ticket} is in the list {_times(ticket, positions)}" for ticket in twice]
+    return Snapshot(once, tuple(faults))
+
+
+def _times(ticket: int, positions: Sequence[Position]) -> str:
+    times = sum(position.ticket == ticket for position in positions)
+    return f"{times} times" if times > 1 else "with an identifier that another ticket has"
 
 
 def read_row(row: object) -> Position:
@@ -128,13 +148,13 @@ def read_row(row: object) -> Position:
             identifier=_whole(fields, "identifier", default=ticket),
             symbol=_text(fields, "symbol"),
             side=_side(fields.get("type")),
-            volume=_number(fields, "volume", above_zero=True),
-            price_open=_number(fields, "price_open"),
+            volume=_volume(fields),
+            price_open=_price(fields, "price_open"),
             profit=_number(fields, "profit", default=0.0),
             swap=_number(fields, "swap", default=0.0),
-            price_current=_number(fields, "price_current", default=0.0),
-            sl=_number(fields, "sl", default=0.0),
-            tp=_number(fields, "tp", default=0.0),
+            price_current=_price(fields, "price_current", default=0.0),
+            sl=_price(fields, "sl", default=0.0),
+            tp=_price(fields, "tp", default=0.0),
             magic=_whole(fields, "magic", default=0, least=0),
             time=_whole(fields, "time", default=0, least=0),
             time_msc=_whole(fields, "time_msc", default=0, least=0),
@@ -152,32 +172,38 @@ def _whole(
     if value is None and default is not None:
         return default
     # Tickets above 2**53 are sent as text by careful gateways, and whole floats by careless ones.
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:20])
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
+        value = int(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**64:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < TOO_LARGE:
         raise RowFault(f"{name} is {value!r:.40}, not a whole number of at least {least}")
     return value
 
 
-def _number(
-    fields: Mapping[str, Any],
-    name: str,
-    *,
-    default: float | None = None,
-    above_zero: bool = False,
-) -> float:
+def _number(fields: Mapping[str, Any], name: str, *, default: float | None = None) -> float:
     value = fields.get(name)
     if value is None and default is not None:
         return default
-    try:
-        number = math.nan if isinstance(value, bool | None) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or (above_zero and number <= 0):
-        raise RowFault(f"{name} is {value!r:.40}, not a number{' above 0' * above_zero}")
-    return number
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        value = float(value)
+    if not is_number(value):
+        raise RowFault(f"{name} is {value!r:.40}, not a number")
+    return float(value)
+
+
+def _volume(fields: Mapping[str, Any]) -> float:
+    volume = _number(fields, "volume")
+    if not is_volume(volume):
+        raise RowFault(f"volume is {volume!r:.40}, not a number of lots above 0")
+    return volume
+
+
+def _price(fields: Mapping[str, Any], name: str, *, default: float | None = None) -> float:
+    price = _number(fields, name, default=default)
+    if abs(price) >= HIGHEST_PRICE:
+        raise RowFault(f"{name} is {price!r:.40}, beyond every market")
+    return price
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

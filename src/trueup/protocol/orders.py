@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trueup.core.quantity import is_number, is_volume
+from trueup.core.quantity import is_number, is_price, is_volume
 from trueup.errors import LocalProtocolError, OutcomeUnknown
 
 SETTLED_STATUS = frozenset({"FILLED", "REJECTED"})
@@ -25,10 +25,10 @@ def encode_order(order: Mapping[str, Any]) -> bytes:
             raise LocalProtocolError(f"{key}={order.get(key)!r} is not valid: give a text")
     if order.get("action") not in ("BUY", "SELL"):
         raise LocalProtocolError(f"action={order.get('action')!r} is not valid: give BUY or SELL")
-    for key in ("volume", "price"):
+    for key, fits in (("volume", is_volume), ("price", is_price)):
         value = order.get(key)
-        if not is_number(value) or not is_volume(value):
-            raise LocalProtocolError(f"{key}={value!r} is not valid: give a number above 0")
+        if not is_number(value) or not fits(value):
+            raise LocalProtocolError(f"{key}={value!r:.40} is not valid: give a number above 0")
     try:
         return msgspec.json.encode(dict(order))
     except (TypeError, ValueError) as error:

@@ -9,8 +9,11 @@ import msgspec
 
 from trueup.core.model import Position
 from trueup.errors import RemoteProtocolError
+from trueup.protocol.snapshot import CAPABILITIES, HelloReply, SnapshotReply, SnapshotRequest
 
-ACTIONS = ("GET_POSITIONS", "TICK", "PING", "BUY", "SELL")
+ACTIONS = ("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL")
+# One reply explains at most this many positions and orders; the client asks again for the rest.
+EXPLAINED_AT_ONCE = 500
 
 
 class Request(msgspec.Struct):
@@ -30,15 +33,24 @@ class Request(msgspec.Struct):
     position: int = 0
     magic: int = 0
     comment: str = ""
+    session: str = ""
+    id: int = 0
+    symbols: tuple[str, ...] = ()
+    explain: tuple[int, ...] = ()
+    explain_orders: tuple[int, ...] = ()
     uuid: object = msgspec.UNSET
 
 
 class PositionsReply(msgspec.Struct):
-    """The reply to GET_POSITIONS; FAILED says that nobody could look, not that there is nothing."""
+    """The reply to GET_POSITIONS; FAILED says that nobody could look, not that there is nothing.
+
+    `capabilities` tells clients of ours what else to ask for.
+    """
 
     status: Literal["SUCCESS", "FAILED"]
     positions: list[Position] = []
     error: str | None = None
+    capabilities: tuple[str, ...] = CAPABILITIES
 
 
 class OrderReply(msgspec.Struct):
@@ -72,7 +84,7 @@ class TickReply(msgspec.Struct):
 class ErrorReply(msgspec.Struct):
     """The reply to a request that is none of ours."""
 
-    status: Literal["ERROR"]
+    status: Literal["ERROR", "FAILED"]
     error: str
 
 
@@ -82,7 +94,9 @@ class PongReply(msgspec.Struct):
     status: Literal["SUCCESS"]
 
 
-Reply = PositionsReply | OrderReply | TickReply | ErrorReply | PongReply
+Reply = (
+    HelloReply | SnapshotReply | PositionsReply | OrderReply | TickReply | ErrorReply | PongReply
+)
 
 _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
@@ -96,7 +110,7 @@ def decode_request(raw: bytes) -> Request:
     """
     try:
         request = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError(f"the request cannot be read: {error}") from None
     if request.action not in ACTIONS:
         known = ", ".join(ACTIONS)
@@ -104,6 +118,17 @@ def decode_request(raw: bytes) -> Request:
     if request.action in ("BUY", "SELL"):
         _check_order(request)
     return request
+
+
+def snapshot_request(request: Request) -> SnapshotRequest:
+    """Return a request for a snapshot as such, cut to what one reply carries."""
+    return SnapshotRequest(
+        session=request.session,
+        id=request.id,
+        symbols=request.symbols[:EXPLAINED_AT_ONCE],
+        explain=request.explain[:EXPLAINED_AT_ONCE],
+        explain_orders=request.explain_orders[:EXPLAINED_AT_ONCE],
+    )
 
 
 def _check_order(request: Request) -> None:

@@ -51,16 +51,18 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
     status, error = reply.get("status"), reply.get("error") or reply.get("message")
     if status == "FAILED" and reply.get("symbol") == symbol:
         return Unknown(Reason.OFFLINE, f"No price of {symbol}: {error}", _UNTIL)
-    bid, ask, time_msc = reply.get("bid"), reply.get("ask"), reply.get("time_msc", 0)
-    if not (_is_price(bid) and _is_price(ask) and isinstance(time_msc, int) and bid <= ask):
+    bid, ask = _price(reply.get("bid")), _price(reply.get("ask"))
+    time_msc = reply.get("time_msc", 0)
+    if not (0 < bid <= ask and isinstance(time_msc, int)):
         return _not_known(f"status {status!r}" + (f" ({error})" if error else ""))
-    return Tick(symbol, float(bid), float(ask), time_msc)
+    return Tick(symbol, bid, ask, time_msc)
 
 
-def _is_price(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-    )
+def _price(value: object) -> float:
+    """A price, or 0.0 for what is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value < math.inf:
+        return 0.0
+    return float(value)
 
 
 def _not_known(answer: str) -> Unknown:

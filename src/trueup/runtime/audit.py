@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trueup.core import events
-from trueup.core.model import describe, describe_at
+from trueup.core.model import describe, describe_at, describe_order
 from trueup.core.quantity import format_lots, format_price
 
 AUDIT_ENTRIES_KEPT = 1000
@@ -66,7 +66,35 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             return "SETTLED", ticket, f"Order {order_id}: {because}", "IN_DOUBT", "FILLED"
         case events.OrderCanceled(order_id=order_id, because=because):
             return "SETTLED", None, f"Order {order_id}: {because}", "IN_DOUBT", "CANCELED"
+        case events.PositionMissing(position=position, because=because):
+            details = f"Left the broker's list, {because}"
+            return "MISSING", position.ticket, details, describe_at(position), "MISSING"
+        case events.PositionFound(position=position):
+            details = "In the broker's list again"
+            return "FOUND", position.ticket, details, "MISSING", describe_at(position)
+        case events.DealsRecorded(position=position, because=because):
+            return "EXPLAINED", position.ticket, because, "", ""
+        case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
+            order = event.local if isinstance(event, events.PendingCorrected) else event.order
+            return "ORDER", order.ticket, pending_sentence(event), "", ""
+        case events.AccountBound(login=login, server=server):
+            return "BOUND", None, f"The book belongs to {login}@{server}", "", f"{login}@{server}"
     raise TypeError(f"{type(event).__name__} is not a correction")
+
+
+PendingEvent = events.PendingAdopted | events.PendingClosed | events.PendingCorrected
+
+
+def pending_sentence(event: PendingEvent) -> str:
+    """Say what changed about a pending order."""
+    match event:
+        case events.PendingAdopted(order=order):
+            return f"Pending order {order.ticket} recovered: {describe_order(order)}"
+        case events.PendingClosed(order=order, because=because):
+            return f"Pending order {order.ticket}, {describe_order(order)}, ended: {because}"
+        case events.PendingCorrected(local=local, remote=remote):
+            change = f"{describe_order(local)} → {describe_order(remote)}"
+            return f"Pending order {remote.ticket} differed: {change}"
 
 
 def drift_sentence(drift: events.PositionCorrected) -> str:
@@ -77,8 +105,15 @@ def drift_sentence(drift: events.PositionCorrected) -> str:
         "price_open": f"price {format_price(local.price_open)} → {format_price(remote.price_open)}",
         "side": f"side {local.side.word} → {remote.side.word}",
         "ticket": f"ticket {local.ticket} → {remote.ticket}",
+        "magic": f"magic {local.magic} → {remote.magic}",
+        "sl": f"stop loss {_level(local.sl)} → {_level(remote.sl)}",
+        "tp": f"take profit {_level(local.tp)} → {_level(remote.tp)}",
     }
     return ", ".join(text for name, text in said.items() if name in drift.fields)
+
+
+def _level(price: float) -> str:
+    return format_price(price) if price else "none"
 
 
 def log_event(event: events.Event) -> None:
@@ -95,6 +130,21 @@ def log_event(event: events.Event) -> None:
         case events.PositionClosed(position=position, because=because):
             text = f"[CLOSED] Ghost position removed (Ticket {position.ticket})"
             _say(logging.WARNING, "position.closed", position.ticket, text)
+            text = f"[EXPLAINED] Ticket {position.ticket}: {because}"
+            _say(logging.INFO, "position.explained", position.ticket, text)
+        case events.PositionMissing(position=position, because=because):
+            text = f"[MISSING] Ticket {position.ticket} left the broker's list: {because}"
+            _say(logging.WARNING, "position.missing", position.ticket, text)
+        case events.PositionFound(position=position):
+            text = f"[FOUND] Ticket {position.ticket} is in the broker's list again"
+            _say(logging.WARNING, "position.found", position.ticket, text)
+        case events.DealsRecorded(position=position, because=because):
+            text = f"[EXPLAINED] Ticket {position.ticket}: {because}"
+            _say(logging.INFO, "position.explained", position.ticket, text)
+        case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
+            _say(logging.WARNING, "order.corrected", None, f"[ORDER] {pending_sentence(event)}")
+        case events.AccountBound(login=login, server=server):
+            _say(logging.INFO, "account.bound", None, f"[BOUND] This book is of {login}@{server}")
         case events.PositionCorrected():
             _log_drift(event)
         case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):
@@ -119,4 +169,10 @@ def _log_drift(drift: events.PositionCorrected) -> None:
 
 
 def _say(level: int, event: str, ticket: int | None, text: str) -> None:
-    log.log(level, "%s", text, extra={"event": event, "ticket": ticket})
+    if not log.isEnabledFor(level):
+        return
+    # The record is made here because a logger looks up its caller at a third of the whole cost,
+    # and the caller of these lines is always this one.
+    record = logging.LogRecord(log.name, level, __file__, 0, text, None, None, "_say")
+    record.event, record.ticket = event, ticket
+    log.handle(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from typing import Protocol
 
@@ -52,3 +53,9 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Move forward by `seconds`."""
         self._now_ns += round(seconds * 1e9)
+
+
+def utc(now_ns: int | None) -> dt.datetime:
+    """Return nanoseconds of UTC since 1970, or the machine's time for None, as a datetime."""
+    seconds = (time.time_ns() if now_ns is None else now_ns) / 1e9
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)

@@ -9,7 +9,7 @@ from typing import Any
 from trueup.core import events
 from trueup.core.book import Order
 from trueup.core.lifecycle import OrderStatus
-from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_volume
+from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_price, is_volume
 from trueup.runtime.clock import Clock, SystemClock
 
 log = logging.getLogger("trueup.portfolio")
@@ -57,9 +57,9 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
         return _in_doubt(order, now_ns, why)
     ticket, price = fill.get("ticket"), fill.get("filled_price")
     volume = fill.get("filled_volume", order.volume)
-    if isinstance(ticket, bool) or not isinstance(ticket, int) or ticket <= 0:
+    if isinstance(ticket, bool) or not isinstance(ticket, int) or not 0 < ticket < 2**64:
         return _in_doubt(order, now_ns, f"FILLED with ticket {ticket!r}, which is no ticket")
-    if not is_number(price) or not is_volume(price):
+    if not is_number(price) or not is_price(price):
         return _in_doubt(order, now_ns, f"FILLED at price {price!r}, which is no price")
     if not is_number(volume) or not is_volume(volume):
         return _in_doubt(order, now_ns, f"FILLED with volume {volume!r}, which is no volume")
@@ -83,14 +83,14 @@ def _in_doubt(order: Order, now_ns: int, why: str) -> events.OrderInDoubt:
 
 def repeats(order: Order, event: events.OrderEvent) -> bool:
     """Return whether an answer that comes again says what the book already knows."""
-    known: type[events.OrderEvent] | None = {
+    known: Mapping[OrderStatus, type[events.OrderEvent]] = {
         OrderStatus.FILLED: events.OrderFilled,
         OrderStatus.REJECTED: events.OrderRejected,
         OrderStatus.CANCELED: events.OrderCanceled,
         OrderStatus.IN_DOUBT: events.OrderInDoubt,
-    }.get(order.status)
+    }
     same_ticket = not isinstance(event, events.OrderFilled) or event.ticket == order.ticket
-    if known is type(event) and same_ticket:
+    if known.get(order.status) is type(event) and same_ticket:
         log.info("[FILL] %s is %s already: ignored", order.order_id, order.status.value)
         return True
     log.error(

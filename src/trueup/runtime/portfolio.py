@@ -6,22 +6,27 @@ turns it into events, and commits them. Nothing else changes the book.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from trueup.core import events
 from trueup.core.book import Book, Order
+from trueup.core.health import Restriction
 from trueup.core.lifecycle import OrderStatus, may_advance
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot, describe, describe_at
-from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_volume
-from trueup.journal.memory import Journal
+from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_price, is_volume
+from trueup.journal import Journal
 from trueup.protocol.guide import RowFault, read_row
-from trueup.runtime.clock import Clock, SystemClock
+from trueup.runtime.clock import Clock, SystemClock, utc
 from trueup.runtime.fills import create_fill_response, fill_event, log_fill, repeats
-from trueup.runtime.views import Position, direction, order_row, position_row, view
+from trueup.runtime.views import Position, direction, order_row, view
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
 
@@ -34,6 +39,15 @@ FORCED = "closed in the book by force_close_position()"
 class PortfolioManager:
     """What this process believes it holds in one symbol, and every order it made.
 
+    Args:
+        symbol: the symbol, as the broker spells it.
+        journal: where its events are kept; without one they end with the process.
+        clock: where the time comes from.
+        run: a part of every order id that no other run has; drawn at random by default.
+
+    Raises:
+        ValueError: `symbol` is empty.
+
     Not safe to share between threads: one strategy, one thread.
     """
 
@@ -43,6 +57,7 @@ class PortfolioManager:
         *,
         journal: Journal | None = None,
         clock: Clock | None = None,
+        run: str | None = None,
     ) -> None:
         if not symbol or not symbol.strip():
             raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
@@ -56,7 +71,9 @@ class PortfolioManager:
         if journal is not None:
             self.book.replay(journal.read())
             self._position_is_current = False
-        self._run = f"{self.clock.now_ns() // 1_000_000:x}"
+        self.as_of_ns: int | None = None
+        self.restrictions: tuple[Restriction, ...] = ()
+        self._run = run or secrets.token_hex(4)
 
     # What the strategy reads.
 
@@ -73,6 +90,25 @@ class PortfolioManager:
             self._position = view(self.symbol, holdings, self.book.orders) if holdings else None
             self._position_is_current = True
         return self._position
+
+    @property
+    def as_of(self) -> dt.datetime | None:
+        """When the broker was last seen and believed, UTC; None before the first time."""
+        return None if self.as_of_ns is None else utc(self.as_of_ns)
+
+    def is_current(self, max_age_sec: float) -> bool:
+        """Return whether the broker was seen and believed within the last `max_age_sec` seconds.
+
+        What is older is not handed out as current; it does not turn into flat either.
+        """
+        if self.as_of_ns is None:
+            return False
+        return self.clock.now_ns() - self.as_of_ns <= max_age_sec * 1e9
+
+    @property
+    def realised(self) -> float:
+        """The realised result of all deals recorded, in the account's currency."""
+        return self.book.realised
 
     def get_local_positions(self) -> dict[int, Position]:
         """Return each open ticket's own position, by ticket."""
@@ -124,6 +160,8 @@ class PortfolioManager:
             )
             return False
         reason = self._doubt_about(side, net)
+        if not reason and not self._closes(side):
+            reason = self._restriction()
         if reason:
             log.warning("[RISK] BLOCKED: %s %s", side.action, reason)
             return False
@@ -138,11 +176,17 @@ class PortfolioManager:
         Raises:
             ValueError: the price or the volume cannot be one.
         """
-        _require("price", price, "a finite price above 0")
-        _require("volume", volume, "a finite number of lots above 0")
+        _require("price", price, is_price, "a finite price above 0")
+        _require("volume", volume, is_volume, "a finite number of lots above 0")
         if not self.check_risk(signal):
             return None
         side = SIDES[signal]
+        position = self._position_to_reduce(side, volume)
+        reason = self._entries_refused()
+        if reason and not position:
+            # It would close what is known and open the rest, and that rest is an entry.
+            log.warning("[RISK] BLOCKED: %s %sL %s", side.action, format_lots(volume), reason)
+            return None
         order_id = f"ORD_{self._counter}_{self._run}"
         self._counter += 1
         self.commit(
@@ -154,7 +198,7 @@ class PortfolioManager:
                     side=side,
                     volume=volume,
                     price=price,
-                    position=self._position_to_reduce(side, volume),
+                    position=position,
                 )
             ]
         )
@@ -239,7 +283,7 @@ class PortfolioManager:
             log.warning("[RECONCILE] No position with ticket %s to update", ticket)
             return False
         local = holding.position
-        remote = self._believable({**position_row(local), "ticket": ticket, **row})
+        remote = self._believable({**msgspec.to_builtins(local), **row})
         if remote is None:
             return False
         if remote.ticket != ticket:
@@ -269,8 +313,12 @@ class PortfolioManager:
             self.book.apply(event)
         self._position_is_current = False
 
-    def mark(self, snapshot: Snapshot) -> None:
-        """Take the broker's quotations (current price, profit, swap) of what we hold."""
+    def mark(self, snapshot: Snapshot, as_of_ns: int) -> None:
+        """Take the broker's quotations (current price, profit, swap) of what we hold.
+
+        `as_of_ns` is when the snapshot was asked for.
+        """
+        self.as_of_ns = as_of_ns
         find = self.book.holdings.get
         for remote in snapshot.positions:
             holding = find(remote.identifier)
@@ -295,6 +343,21 @@ class PortfolioManager:
                 return f"while {order.order_id} is in doubt: {order.error}"
         return ""
 
+    def _closes(self, side: Side) -> bool:
+        return any(h.position.side is side.opposite for h in self.book.holdings.values())
+
+    def _entries_refused(self) -> str:
+        for order in self.book.in_doubt.values():
+            return f"while {order.order_id} is in doubt: {order.error}"
+        return self._restriction()
+
+    def _restriction(self) -> str:
+        """Say why entries are refused now, or return an empty string."""
+        for restriction in self.restrictions:
+            if restriction.symbol in ("", self.symbol):
+                return f"refused: {restriction.reason} (until {restriction.until})"
+        return ""
+
     def _position_to_reduce(self, side: Side, volume: float) -> int:
         """Return the identifier of the oldest opposite position this volume fits in, or 0."""
         for holding in self.book.holdings.values():
@@ -304,9 +367,9 @@ class PortfolioManager:
         return 0
 
 
-def _require(name: str, value: object, valid: str) -> None:
-    if not is_number(value) or not is_volume(value):
-        raise ValueError(f"{name}={value!r} is not valid: give {valid}.")
+def _require(name: str, value: object, fits: Callable[[float], bool], valid: str) -> None:
+    if not is_number(value) or not fits(value):
+        raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
 
 
 def _is_number(value: object) -> bool:

@@ -1,86 +1,43 @@
-"""The guide's reconciler: read, decide, journal, act, say so.
+"""The guide's reconciler: read, judge, decide, journal, act, say so.
 
-The decision itself is `core.plan`; this shell asks the gateway, commits the plan, and reports.
+What is believed is `core.trust`, what is decided is `core.plan`; this shell asks the gateway,
+commits the plan, and reports.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import enum
 import logging
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from trueup.core import events
+from trueup.core.health import health, restrictions
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.ids import change_id
 from trueup.core.model import Snapshot, describe
-from trueup.core.plan import Plan, plan
+from trueup.core.plan import Plan
 from trueup.core.policy import Policy
-from trueup.core.trust import Unknown
-from trueup.errors import JournalError
-from trueup.gateway.client import Reading
-from trueup.runtime.audit import AuditTrail, drift_sentence
+from trueup.core.settle import learn
+from trueup.core.trust import LOOK_AGAIN, Reason, Unknown
+from trueup.errors import JournalError, TrueupError
+from trueup.runtime.audit import AuditTrail, drift_sentence, pending_sentence
+from trueup.runtime.clock import utc
+from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
 from trueup.settings import load_settings
+
+__all__ = ["PlanOutdated", "RemotePosition", "StateReconciler", "SyncResult", "SyncStatus"]
 
 log = logging.getLogger("trueup.reconciler")
 
 BACKOFF_LIMIT_SEC = 60.0
+# What is missing, or was read only once since a restart, is looked at again soon.
+SOON_SEC = 1.0
 
 
-class SyncStatus(enum.Enum):
-    """How a sync ended.
-
-    SUCCESS: book and broker agree. PARTIAL: part of the reading could not be believed. FAILED: the
-    reading is good and the book could not take it. DEGRADED: the broker could not be seen.
-    """
-
-    SUCCESS = "SUCCESS"
-    PARTIAL = "PARTIAL"
-    FAILED = "FAILED"
-    DEGRADED = "DEGRADED"
-
-
-@dataclasses.dataclass
-class RemotePosition:
-    """A position as a gateway of the guide lists it; `type` is "buy" or "sell", volume in lots."""
-
-    ticket: int
-    symbol: str
-    type: str
-    volume: float
-    price_open: float
-    profit: float = 0.0
-    time: int = 0
-    comment: str = ""
-
-
-@dataclasses.dataclass
-class SyncResult:
-    """What a sync found and did.
-
-    `recovered` and `closed` count positions; `drifts` has one sentence for each position that
-    differed; `errors` says what could not be read or done; `sync_time_ms` runs from the question
-    to the end.
-    """
-
-    status: SyncStatus
-    recovered: int = 0
-    closed: int = 0
-    drifts: list[str] = dataclasses.field(default_factory=list)
-    errors: list[str] = dataclasses.field(default_factory=list)
-    timestamp: dt.datetime = dataclasses.field(default_factory=lambda: dt.datetime.now(dt.UTC))
-    sync_time_ms: float = 0.0
-
-
-class _Asked(msgspec.Struct, frozen=True):
-    """When, and at which version of the book, the broker was asked."""
-
-    at_ns: int
-    version: int
+class PlanOutdated(TrueupError):
+    """The plan is no longer true: book or broker changed since it was made; make a new one."""
 
 
 class StateReconciler:
@@ -91,7 +48,8 @@ class StateReconciler:
         gateway: an `ExecutionGateway`, or any object with `get_positions()`.
         sync_interval_sec: seconds between the syncs of `sync_continuous`; by default the setting
             SYNC_INTERVAL_SEC.
-        policy: whose positions these are; by default every position in the book's symbol.
+        policy: whose positions these are, and what is done about a difference; by default every
+            position in the book's symbol, and all is corrected.
 
     Raises:
         ValueError: the interval is not a number above 0.
@@ -116,31 +74,37 @@ class StateReconciler:
         self.sync_interval = sync_interval_sec
         self.sync_count = 0
         self.last_sync_time: float | None = None
-        self._policy = policy or Policy(symbols=frozenset({pm.symbol}))
-        self._source = source_of(gateway)
+        self.policy = policy or Policy(symbols=frozenset({pm.symbol}))
+        self.holds: tuple[Hold, ...] = ()
+        self.remote: Snapshot | None = None
         self._clock = pm.clock
+        self._source = source_of(gateway)
+        self._lookout = Lookout(pm, self._source, self.policy)
         self._audit = AuditTrail()
-        self._pending: _Asked | None = None
+        self._unknown: Unknown | None = None
+        self._foreign = 0
         self._due_ns = self._clock.now_ns()
         self._failures = 0
+
+    # The guide's six methods.
 
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has; call it once, when the process starts."""
         log.info("[STARTUP] Starting recovery process")
-        result = self._sync()
-        if result.status is SyncStatus.DEGRADED:
+        result = self._finish(self._lookout.look())
+        if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
             log.warning("[STARTUP] Nothing recovered; the next sync tries again")
-        elif not result.recovered:
-            log.info("[STARTUP] No recovery needed, clean state")
-        else:
+        elif result.recovered or result.errors or result.holds or result.closed or result.drifts:
             log.info("[STARTUP] Recovered %d positions", result.recovered)
+        else:
+            log.info("[STARTUP] No recovery needed, clean state")
         return result
 
     def sync_positions(self) -> SyncResult:
         """Compare book and broker now, wait for the answer, and correct the book."""
         log.info("[SYNC] Starting full synchronization")
-        result = self._sync()
-        self._log_summary(result)
+        result = self._finish(self._lookout.look())
+        _log_summary(result)
         return result
 
     def sync_continuous(self) -> SyncResult | None:
@@ -149,151 +113,259 @@ class StateReconciler:
         With an `ExecutionGateway` this never waits: the call that finds the interval passed asks,
         and a later one returns the result. After a failure the interval doubles, up to a minute.
         """
-        if self._pending is not None:
-            return self._finish_pending(self._pending)
+        if self._lookout.is_under_way:
+            return self._finish_look_under_way()
         if self._clock.now_ns() < self._due_ns:
             return None
         if self._source.waits:
             return self.sync_positions()
         log.info("[SYNC] Starting full synchronization")
-        self._pending = self._ask_now()
-        self._source.ask()
+        self._lookout.begin()
         return None
 
     def detect_drift(self) -> str | None:
         """Say in what the broker differs from the book, or None; changes nothing."""
-        asked = self._ask_now()
-        reading = self._source.read()
-        if isinstance(reading, Unknown):
-            return reading.sentence
-        found = self._plan(reading, asked)
-        said = [*reading.faults, *map(_sentence, found.events), *(h.reason for h in found.holds)]
-        return "; ".join(said) or None
+        look = self._lookout.look()
+        if isinstance(look.verdict, Unknown):
+            return look.verdict.sentence
+        said = [*look.verdict.snapshot.faults, *map(sentence, look.plan.events)]
+        return "; ".join(filter(None, [*said, *(h.reason for h in look.plan.holds)])) or None
 
     def get_audit_trail(self) -> list[dict[str, Any]]:
-        """Return the last 1,000 corrections, oldest first.
+        """Return the last 1,000 entries of the audit trail, oldest first.
 
-        Each has `timestamp` (UTC), `action` (RECOVERY, CLOSED, DRIFT_FIX, SETTLED), `ticket`,
-        `details`, `before` and `after`.
+        Each has `timestamp` (UTC), `action`, `ticket`, `details`, `before` and `after`. Actions are
+        the guide's RECOVERY, CLOSED and DRIFT_FIX, and MISSING, FOUND, EXPLAINED, SETTLED, ORDER
+        and BOUND.
         """
         return self._audit.entries()
 
     def get_status(self) -> dict[str, Any]:
         """Return the state of reconciliation as plain values; times are seconds of UTC since 1970.
 
-        `last_sync_time` is None until a first reading was believed.
+        `last_sync_time` is None until a first reading was believed. `health` is one sentence.
         """
+        book = self.portfolio.book
         return {
             "sync_count": self.sync_count,
             "last_sync_time": self.last_sync_time,
             "next_sync_due": self._due_ns / 1e9,
             "audit_trail_entries": len(self._audit),
-            "portfolio_position": "OPEN" if self.portfolio.book.holdings else "FLAT",
+            "portfolio_position": "OPEN" if book.holdings else "FLAT",
+            "health": self.health,
+            "account": book.bound.name if book.bound else None,
+            "foreign": self._foreign,
+            "holds": [hold.reason for hold in self.holds],
+            "settle_window_ms": self._lookout.settling.window_ms,
         }
 
-    def _sync(self) -> SyncResult:
-        asked = self._ask_now()
-        return self._finish(self._source.read(), asked)
+    # Plan first, then apply.
 
-    def _ask_now(self) -> _Asked:
-        return _Asked(self._clock.now_ns(), self.portfolio.book.version)
+    @property
+    def health(self) -> str:
+        """The state of reconciliation in one sentence."""
+        now_ns = self._clock.now_ns()
+        return health(self._unknown, self.holds, self.portfolio.as_of_ns, now_ns)
 
-    def _finish_pending(self, asked: _Asked) -> SyncResult | None:
-        reading = self._source.poll()
-        if reading is None and self._clock.now_ns() - asked.at_ns >= self._source.timeout_ns:
-            reading = self._source.give_up()
-        if reading is None:
+    def plan(self) -> Plan:
+        """Return what a sync would do now, without doing it.
+
+        Raises:
+            PlanOutdated: the broker cannot be seen or believed, so there is nothing to plan from.
+        """
+        look = self._lookout.look()
+        if isinstance(look.verdict, Unknown):
+            raise PlanOutdated(f"No plan: {look.verdict.sentence}")
+        return look.plan
+
+    def apply(self, wanted: Plan) -> SyncResult:
+        """Carry out a plan that is still true.
+
+        The broker is read again first, and the plan made again: only when it comes to the same
+        changes is it carried out.
+
+        Raises:
+            PlanOutdated: it comes to other changes, or the broker cannot be believed.
+        """
+        look = self._lookout.look()
+        if isinstance(look.verdict, Unknown):
+            raise PlanOutdated(f"Not applied: {look.verdict.sentence}")
+        if list(map(change_id, look.plan.events)) != list(map(change_id, wanted.events)):
+            raise PlanOutdated
+        return self._finish(look)
+
+    def approve(self, hold_id: str) -> bool:
+        """Say yes to a hold that waits for it; the next sync applies it.
+
+        Returns False when no hold has that id (a difference that changed has another id).
+        """
+        if not any(hold.id == hold_id and hold.kind is HoldKind.ASK for hold in self.holds):
+            return False
+        self._lookout.approved.add(hold_id)
+        self._due_ns = self._clock.now_ns()
+        return True
+
+    def bind_to_terminal_account(self) -> SyncResult:
+        """Bind the book to the account that the terminal is logged in to, by a person's will.
+
+        What the book held belongs to the other account: it leaves the book, marked unproven.
+        """
+        reading = self._source.read()
+        if isinstance(reading, Unknown) or reading.evidence is None:
+            return self.sync_positions()
+        account, now_ns = reading.evidence.account, self._clock.now_ns()
+        because = f"a person bound the book to {account.name}"
+        book = self.portfolio.book
+        left: list[events.Event] = [
+            events.PositionClosed(at_ns=now_ns, position=h.position, because=because, unproven=True)
+            for h in book.holdings.values()
+        ]
+        left += [
+            events.PendingClosed(at_ns=now_ns, order=p.order, because=because)
+            for p in book.pending.values()
+        ]
+        bound = events.AccountBound(
+            at_ns=now_ns,
+            login=account.login,
+            server=account.server,
+            currency=account.currency,
+            margin_mode=account.margin_mode,
+        )
+        self.portfolio.commit([*left, bound])
+        self._audit.record([*left, bound])
+        self._lookout.forget()
+        return self.sync_positions()
+
+    # How it goes about it.
+
+    def _finish_look_under_way(self) -> SyncResult | None:
+        look = self._lookout.poll()
+        if look is None:
             return None
-        self._pending = None
-        result = self._finish(reading, asked)
-        self._log_summary(result)
+        result = self._finish(look)
+        _log_summary(result)
         return result
 
-    def _finish(self, reading: Reading, asked: _Asked) -> SyncResult:
-        if isinstance(reading, Unknown):
-            return self._degraded(reading, asked)
-        found = self._plan(reading, asked)
+    def _finish(self, look: Look) -> SyncResult:
+        if isinstance(look.verdict, Unknown):
+            return self._not_believed(look.verdict, look.asked)
         try:
-            if found.events:
-                self.portfolio.commit(found.events)
+            if look.plan.events:
+                self.portfolio.commit(look.plan.events)
         except JournalError as error:
             log.error("[SYNC] The journal refused the corrections: %s", error)
-            return self._result(SyncStatus.FAILED, asked, errors=[str(error)])
-        self.portfolio.mark(reading)
-        self._audit.record(found.events)
-        return self._done(reading, found, asked)
+            self._back_off()
+            return self._result(SyncStatus.FAILED, look.asked, [str(error)])
+        snapshot = look.verdict.snapshot
+        self.portfolio.mark(snapshot, look.asked.at_ns)
+        self._audit.record(look.plan.events)
+        self._learn(look)
+        self._lookout.believed(look)
+        return self._believed(snapshot, look.plan, look.asked)
 
-    def _plan(self, snapshot: Snapshot, asked: _Asked) -> Plan:
-        return plan(
-            self.portfolio.book,
-            snapshot,
-            self._policy,
-            asked_version=asked.version,
-            asked_ns=asked.at_ns,
-            now_ns=self._clock.now_ns(),
-        )
-
-    def _degraded(self, unknown: Unknown, asked: _Asked) -> SyncResult:
-        self._failures += 1
+    def _not_believed(self, unknown: Unknown, asked: Asked) -> SyncResult:
+        self._unknown = unknown
         log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
+        self._back_off()
+        if unknown.reason in LOOK_AGAIN:
+            soon_sec = min(SOON_SEC, self.sync_interval)
+            self._due_ns = self._clock.now_ns() + round(soon_sec * 1e9)
+        self._restrict()
+        is_wrong = unknown.reason is Reason.WRONG_ACCOUNT
+        status = SyncStatus.FAILED if is_wrong else SyncStatus.DEGRADED
+        return self._result(status, asked, [unknown.sentence])
+
+    def _back_off(self) -> None:
+        self._failures += 1
         wait_sec = self.sync_interval * 2 ** min(self._failures - 1, 10)
         wait_sec = max(self.sync_interval, min(wait_sec, BACKOFF_LIMIT_SEC))
         self._due_ns = self._clock.now_ns() + round(wait_sec * 1e9)
-        return self._result(SyncStatus.DEGRADED, asked, errors=[unknown.sentence])
 
-    def _done(self, snapshot: Snapshot, found: Plan, asked: _Asked) -> SyncResult:
-        self._failures = 0
+    def _believed(self, snapshot: Snapshot, found: Plan, asked: Asked) -> SyncResult:
+        self._failures, self._unknown = 0, None
         self.sync_count += 1
         self.last_sync_time = asked.at_ns / 1e9
-        self._due_ns = asked.at_ns + round(self.sync_interval * 1e9)
-        for sentence in (*snapshot.faults, *(hold.reason for hold in found.holds)):
-            log.warning("[SYNC] %s", sentence)
+        self.remote, self._foreign = snapshot, found.foreign
+        self._log_holds(snapshot, found)
+        self.holds = found.holds
+        self._lookout.approved &= {hold.id for hold in found.holds}
+        self._due_ns = self._next_due_ns(asked, found)
+        self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS
-        result = self._result(status, asked, errors=list(snapshot.faults))
-        _count(result, found.events)
-        return result
+        return self._result(status, asked, list(snapshot.faults)).count(found)
 
-    def _result(self, status: SyncStatus, asked: _Asked, errors: list[str]) -> SyncResult:
+    def _next_due_ns(self, asked: Asked, found: Plan) -> int:
+        """Return when to look next: by the interval, or sooner where a hold is about to end."""
+        due_ns = asked.at_ns + round(self.sync_interval * 1e9)
+        ends = [hold.until_ns for hold in found.holds if hold.until_ns]
+        if any(hold.kind is HoldKind.MISSING for hold in found.holds) or found.questions:
+            ends.append(asked.at_ns + round(SOON_SEC * 1e9))
+        return min([due_ns, *ends])
+
+    def _learn(self, look: Look) -> None:
+        """Measure how long the broker showed what was before, where that has just ended."""
+        asked_ns, window_ns = look.asked.at_ns, self._lookout.settling.window_ms * 1_000_000
+        still = {hold.identifier for hold in look.plan.holds}
+        still |= {change_id(event)[1] for event in look.plan.events}
+        for hold in self.holds:
+            if hold.kind is HoldKind.SETTLING and hold.identifier not in still:
+                touched_ns = hold.until_ns - window_ns
+                last_seen_ns = round((self.last_sync_time or 0) * 1e9)
+                if touched_ns < last_seen_ns < asked_ns:
+                    lag_ms = (last_seen_ns - touched_ns) // 1_000_000
+                    self._lookout.settling = learn(self._lookout.settling, lag_ms)
+
+    def _restrict(self) -> None:
+        # A book on the guide's wire is never bound, and keeps the guide's behaviour: no halt.
+        unknown = self._unknown if self.portfolio.book.bound is not None else None
+        before = self.portfolio.restrictions
+        now_ns = self._clock.now_ns()
+        self.portfolio.restrictions = restrictions(unknown, self.holds, before, now_ns)
+
+    def _log_holds(self, snapshot: Snapshot, found: Plan) -> None:
+        known = {(hold.kind, hold.identifier) for hold in self.holds}
+        for fault in snapshot.faults:
+            log.warning("[SYNC] %s", fault)
+        for hold in found.holds:
+            level = logging.INFO if hold.kind is HoldKind.SETTLING else logging.WARNING
+            if (hold.kind, hold.identifier) not in known:
+                log.log(level, "[HOLD] %s: %s (until %s)", hold.symbol, hold.reason, hold.until)
+
+    def _result(self, status: SyncStatus, asked: Asked, errors: list[str]) -> SyncResult:
         now_ns = self._clock.now_ns()
         return SyncResult(
             status=status,
             errors=errors,
-            timestamp=dt.datetime.fromtimestamp(now_ns / 1e9, dt.UTC),
+            timestamp=utc(now_ns),
             sync_time_ms=(now_ns - asked.at_ns) / 1e6,
         )
 
-    def _log_summary(self, result: SyncResult) -> None:
-        if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
-            return
-        if result.recovered or result.closed or result.drifts or result.errors:
-            log.info(
-                "[SYNC] Reconciliation complete: +%d -%d ~%d drifts",
-                result.recovered,
-                result.closed,
-                len(result.drifts),
-            )
-        else:
-            log.info("[SYNC] State Reconciled: Local matches Remote (%.1fms)", result.sync_time_ms)
+
+def _log_summary(result: SyncResult) -> None:
+    if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
+        return
+    if result.recovered or result.closed or result.drifts or result.errors or result.holds:
+        log.info(
+            "[SYNC] Reconciliation complete: +%d -%d ~%d drifts",
+            result.recovered,
+            result.closed,
+            len(result.drifts),
+        )
+    else:
+        log.info("[SYNC] State Reconciled: Local matches Remote (%.1fms)", result.sync_time_ms)
 
 
-def _count(result: SyncResult, history: Sequence[events.Event]) -> None:
-    for event in history:
-        if isinstance(event, events.PositionAdopted):
-            result.recovered += 1
-        elif isinstance(event, events.PositionClosed):
-            result.closed += 1
-        elif isinstance(event, events.PositionCorrected):
-            result.drifts.append(f"Ticket {event.remote.ticket}: {drift_sentence(event)}")
-
-
-def _sentence(event: events.Event) -> str:
+def sentence(event: events.Event) -> str:
+    """Say what a correction would be about; an empty string for what is no difference."""
     match event:
         case events.PositionAdopted(position=position):
             return f"Zombie position: Ticket {position.ticket}, {describe(position)}"
-        case events.PositionClosed(position=position):
+        case events.PositionClosed(position=position) | events.PositionMissing(position=position):
             return f"Ghost position: Ticket {position.ticket}, {describe(position)}"
         case events.PositionCorrected(remote=remote):
             return f"Drift: Ticket {remote.ticket}: {drift_sentence(event)}"
         case events.OrderCanceled(order_id=order_id) | events.OrderSettled(order_id=order_id):
             return f"Order in doubt that can be settled: {order_id}"
-    return type(event).__name__
+        case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
+            return pending_sentence(event)
+    return ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from trueup.core.trust import Reason, Unknown
-from trueup.gateway.client import ExecutionGateway, Reading
+from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.reader import PLAIN, Question, Reading
 from trueup.protocol.guide import read_positions
 
 
@@ -15,10 +16,10 @@ class Source(Protocol):
     waits: bool
     timeout_ns: int
 
-    def read(self) -> Reading:
+    def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer."""
 
-    def ask(self) -> None:
+    def ask(self, question: Question = PLAIN) -> None:
         """Begin to ask; never waits."""
 
     def poll(self) -> Reading | None:
@@ -48,7 +49,7 @@ class CallSource:
     def __init__(self, gateway: Any) -> None:
         self._gateway = gateway
 
-    def read(self) -> Reading:
+    def read(self, question: Question = PLAIN) -> Reading:
         """Call `get_positions()`; whatever it raises or returns becomes a reading."""
         try:
             reply = self._gateway.get_positions()
@@ -57,7 +58,7 @@ class CallSource:
             return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")
         return read_positions(reply)
 
-    def ask(self) -> None:
+    def ask(self, question: Question = PLAIN) -> None:
         """Do nothing: this source is asked by `read`."""
 
     def poll(self) -> Reading | None:

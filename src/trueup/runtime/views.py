@@ -58,19 +58,6 @@ def _average_price(positions: Sequence[BrokerPosition], net: float) -> float:
     return math.fsum(p.volume * p.price_open for p in outweighing) / volume
 
 
-def position_row(position: BrokerPosition) -> dict[str, Any]:
-    """Return a position as a gateway of the guide lists it."""
-    return {
-        "symbol": position.symbol,
-        "type": position.side.value,
-        "volume": position.volume,
-        "price_open": position.price_open,
-        "profit": position.profit,
-        "time": position.time,
-        "identifier": position.identifier,
-    }
-
-
 def order_row(order: Order) -> dict[str, Any]:
     """Return an order as plain values; times are ISO 8601 in UTC."""
     return {

@@ -1,0 +1,48 @@
+"""The command line: `trueup paper`, `trueup terminal`, `trueup trade`, `trueup status`.
+
+What goes wrong is one sentence on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from trueup import __version__
+from trueup.cli import paper, terminal, trade
+from trueup.cli.group import SentenceGroup
+from trueup.observe.log import make_streams_safe
+
+app = typer.Typer(
+    name="trueup",
+    cls=SentenceGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("paper")(paper.paper)
+app.command("terminal")(terminal.terminal)
+app.command("status")(terminal.status)
+app.add_typer(trade.app, name="trade")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trueup {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Keep a trading process and its MetaTrader 5 account in agreement, through crashes."""
+    make_streams_safe(sys.stdout, sys.stderr)

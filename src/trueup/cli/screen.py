@@ -1,0 +1,108 @@
+"""What the live view shows of a trading loop."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from trueup.core.holds import HoldKind
+from trueup.core.model import Position
+from trueup.core.quantity import format_lots
+from trueup.observe.live import AUDIT_LINES, Level, Picture, Row, Side
+from trueup.runtime.loop import TradingLoop
+from trueup.runtime.reconciler import SyncStatus
+
+# A sync that is late by more than this share of its interval is said to be late.
+LATE = 1.5
+
+
+def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
+    """Return what there is to see of a loop now."""
+    now = loop.pm.clock.now_ns() / 1e9
+    status = loop.reconciler.get_status()
+    level, health = _health(loop, status, now)
+    seen = loop.reconciler.last_sync_time
+    foreign = f"{status['foreign']} not ours  " if status["foreign"] else ""
+    return Picture(
+        where=where,
+        symbol=loop.pm.symbol,
+        clock=f"{_utc(now):%H:%M:%S} UTC",
+        price=_price(loop),
+        level=level,
+        health=health,
+        rows=_rows(loop),
+        age_sec=None if seen is None else float(int(now - seen)),
+        doubts=[
+            f"{order.action} {format_lots(order.volume)}L {order.order_id}: {order.error}"
+            for order in loop.pm.book.in_doubt.values()
+        ],
+        audit=[
+            (f"{entry['timestamp']:%H:%M:%S}", entry["action"], _audit_text(entry))
+            for entry in loop.reconciler.get_audit_trail()[-AUDIT_LINES:]
+        ],
+        foot=f"{foreign}{foot}",
+    )
+
+
+def _health(loop: TradingLoop, status: dict[str, Any], now: float) -> tuple[Level, str]:
+    reconciler, result = loop.reconciler, loop.last_result
+    due_sec = max(0, round(status["next_sync_due"] - now))
+    said = f"{reconciler.health} Next look in {due_sec} s."
+    if result is None:
+        return Level.WAIT, "Looking at the broker for the first time."
+    if result.status is SyncStatus.PARTIAL:
+        return Level.TROUBLE, f"{result.errors[0]}. {said}"
+    if result.status is not SyncStatus.SUCCESS:
+        return Level.TROUBLE, said
+    age_sec = now - (reconciler.last_sync_time or now)
+    is_late = age_sec > reconciler.sync_interval * LATE + loop.pace_sec
+    held = any(hold.kind is not HoldKind.SETTLING for hold in reconciler.holds)
+    waits = is_late or held or bool(loop.pm.book.in_doubt)
+    return Level.WAIT if waits else Level.OK, said
+
+
+def _price(loop: TradingLoop) -> str:
+    tick = loop.tick
+    if loop.prices_unknown is not None:
+        return f"No price: {loop.prices_unknown}"
+    if tick is None:
+        return "No price yet"
+    text = f"bid {tick.bid:.5f}  ask {tick.ask:.5f}"
+    return f"{text}  market time {_utc(tick.time_msc / 1000):%Y-%m-%d %H:%M}"
+
+
+def _rows(loop: TradingLoop) -> list[Row]:
+    """Every ticket of our symbol that either side has; the broker's side as of the last sync."""
+    local = {key: holding.position for key, holding in loop.pm.book.holdings.items()}
+    seen = loop.reconciler.remote
+    remote = {one.identifier: one for one in seen.positions} if seen is not None else {}
+    return [
+        _row(local.get(key), remote.get(key))
+        for key in {**local, **remote}
+        if key in local or remote[key].symbol == loop.pm.symbol
+    ]
+
+
+def _row(local: Position | None, remote: Position | None) -> Row:
+    shown = remote or local
+    return Row(
+        ticket=0 if shown is None else shown.ticket,
+        local=_side(local),
+        remote=_side(remote),
+        profit=None if remote is None else remote.profit,
+    )
+
+
+def _side(position: Position | None) -> Side | None:
+    if position is None:
+        return None
+    return Side(position.side.word, position.volume, position.price_open)
+
+
+def _audit_text(entry: dict[str, object]) -> str:
+    ticket, details = entry["ticket"], str(entry["details"])
+    return details if ticket is None else f"{ticket}  {details}"
+
+
+def _utc(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)

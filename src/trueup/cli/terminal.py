@@ -1,0 +1,225 @@
+"""`trueup terminal` and `trueup status`: the simulated terminal as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import trueup
+from trueup.core.quantity import format_lots
+from trueup.errors import TrueupError
+from trueup.observe.log import set_up_logging
+from trueup.runtime.clock import SystemClock
+from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
+from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
+
+LOG_FILE = "terminal.log"
+NOT_RUNNING = (
+    "No terminal runs in this folder: start one with `trueup terminal`, or with `trueup paper`."
+)
+_START_SEC = 20.0
+_STOP_SEC = 10.0
+_LOOK_AGAIN_SEC = 0.05
+
+
+class Account(StrEnum):
+    """How an account keeps positions."""
+
+    HEDGING = "hedging"
+    NETTING = "netting"
+
+
+AccountOption = Annotated[
+    Account,
+    typer.Option(help="hedging: any number of positions in a symbol; netting: one."),
+]
+SymbolOption = Annotated[str, typer.Option(help="The symbol that the prices are for.")]
+FeedOption = Annotated[
+    str,
+    typer.Option(
+        metavar="bars|random|FILE",
+        help="Prices: the real hourly EURUSD bars that come along, a random walk, or a file that "
+        "MetaTrader 5 exported (bars or ticks).",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same prices.")]
+SpeedOption = Annotated[float, typer.Option(min=0.001, max=1e6, help="Market time over real time.")]
+
+
+def terminal(
+    account: AccountOption = Account.HEDGING,
+    balance: Annotated[float, typer.Option(min=0.0, help="First deposit, USD.")] = 10_000.0,
+    symbol: SymbolOption = "EURUSD",
+    feed: FeedOption = "bars",
+    seed: SeedOption = 0,
+    speed: SpeedOption = DEFAULT_SPEED,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port for bots; 0 takes a free one.")
+    ] = 0,
+    idle_exit: Annotated[
+        float,
+        typer.Option(min=0.0, metavar="MINUTES", help="End after this long unused; 0 for never."),
+    ] = 10.0,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the log to a file instead.")
+    ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop the terminal that runs in this folder.")
+    ] = False,
+) -> None:
+    """Run a simulated MetaTrader 5 terminal with its gateway, on this machine only.
+
+    Bots trade there (`trueup paper` finds it by itself), and so do you, with `trueup trade` in a
+    second shell. It ends with Ctrl-C, with `trueup terminal --stop`, or when nobody uses it.
+    """
+    if stop:
+        _stop()
+        return
+    running = find_terminal()
+    if running is not None:
+        raise TrueupError(
+            f"A terminal runs in this folder already, process {running.pid} at {running.gateway}: "
+            "stop it with `trueup terminal --stop`."
+        )
+    set_up_logging(console=log is None, file=log)
+    options = TerminalOptions(
+        account=account.value,
+        balance=balance,
+        symbol=symbol,
+        feed=feed,
+        seed=seed,
+        speed=speed,
+        port=port,
+        idle_exit_min=idle_exit,
+    )
+    process = TerminalProcess(options)
+    stop_on_signals(process.stop)
+    process.run()
+
+
+def status() -> None:
+    """Show the terminal that runs in this folder, and what is open there."""
+    running = running_terminal()
+    facts = ask(running, {"command": "hello"})
+    typer.echo(f"Terminal   process {running.pid}, started {running.started}")
+    typer.echo(f"Gateway    {running.gateway}")
+    typer.echo(f"Account    {running.account}")
+    typer.echo(
+        f"Market     {running.symbol} from {facts['feed']} at speed {facts['speed']:g}, "
+        f"{facts['market_time']}"
+    )
+    show_positions(ask(running, {"command": "list"}))
+
+
+def show_positions(listed: dict[str, Any]) -> None:
+    """Print the terminal's answer to `list`."""
+    money = f"{listed['equity']:.2f} {listed['currency']}"
+    typer.echo(f"Equity     {money}, balance {listed['balance']:.2f}")
+    if not listed["positions"]:
+        typer.echo("Positions  none")
+        return
+    typer.echo("    ticket  symbol   side    lots      open   current  sl       tp         profit")
+    for row in listed["positions"]:
+        levels = [f"{row[name]:.5f}" if row[name] else "-" for name in ("sl", "tp")]
+        typer.echo(
+            f"{row['ticket']:>10}  {row['symbol']:<7}  {row['side']:<5}  "
+            f"{format_lots(row['volume']):>5}  {row['price_open']:>8.5f}  "
+            f"{row['price_current']:>8.5f}  {levels[0]:<7}  {levels[1]:<7}  {row['profit']:>8.2f}"
+        )
+
+
+def running_terminal() -> Whereabouts:
+    """Return the terminal of this folder.
+
+    Raises:
+        TrueupError: there is none; the message says how to start one.
+    """
+    running = find_terminal()
+    if running is None:
+        raise TrueupError(NOT_RUNNING)
+    return running
+
+
+def start_terminal(options: TerminalOptions) -> Whereabouts:
+    """Start a terminal process that outlives this one, and wait until it answers.
+
+    Raises:
+        TrueupError: it ended, or does not answer; the message has its last words.
+    """
+    folder = state_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    log_path = folder / LOG_FILE
+    with log_path.open("ab") as log:
+        child = subprocess.Popen(
+            _command_line(options),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(),
+            **_detached(),
+        )
+    clock = SystemClock()
+    deadline_ns = clock.now_ns() + round(_START_SEC * 1e9)
+    while clock.now_ns() < deadline_ns:
+        running = find_terminal()
+        if running is not None:
+            return running
+        if child.poll() is not None:
+            break
+        clock.sleep(_LOOK_AGAIN_SEC)
+    said = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    because = said[-1] if said else "it said nothing"
+    raise TrueupError(f"The simulated terminal did not start ({log_path}): {because}")
+
+
+def stop_on_signals(stop: Any) -> None:
+    """Call `stop` on Ctrl-C and on SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop())
+
+
+def _stop() -> None:
+    running = running_terminal()
+    left = ask(running, {"command": "stop"})["positions"]
+    clock = SystemClock()
+    deadline_ns = clock.now_ns() + round(_STOP_SEC * 1e9)
+    while read_state() == running:
+        if clock.now_ns() > deadline_ns:
+            raise TrueupError(f"The terminal, process {running.pid}, was told to stop and has not.")
+        clock.sleep(_LOOK_AGAIN_SEC)
+    gone = f"; its {left} open position{'s' * (left != 1)} went with it" if left else ""
+    typer.echo(f"Stopped the terminal, process {running.pid}{gone}.")
+
+
+def _command_line(options: TerminalOptions) -> list[str]:
+    # -P keeps files of the current folder, such as somebody's signal.py, from being imported.
+    return [
+        *(sys.executable, "-P", "-m", "trueup", "terminal"),
+        *("--account", options.account, "--symbol", options.symbol),
+        *("--feed", options.feed, "--seed", str(options.seed), "--speed", str(options.speed)),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, and the package where it was found in a bare checkout."""
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    home = Path(trueup.__file__).resolve().parents[1]
+    if not home.name.endswith("-packages"):
+        paths = [str(home), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
+
+
+def _detached() -> dict[str, Any]:
+    """What keeps a Ctrl-C, or the end of this process, from reaching the child."""
+    if sys.platform == "win32":
+        flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+        return {"creationflags": flags}
+    return {"start_new_session": True}

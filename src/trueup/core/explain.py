@@ -1,0 +1,168 @@
+"""Why a position left the list, or shrank: read off the deals of its identifier.
+
+A position is proven closed when the volume that came in equals the volume that went out, to half a
+step (MQL5 reference, "Deal Properties": DEAL_POSITION_ID ties every deal to its position). The
+magic number is never asked: a hand that closes leaves magic 0, and it is our position all the same.
+
+The realised result is the sum of profit, swap, commission and fee over all its deals, kept in whole
+units of 1e-8 so that it is the broker's to the cent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from trueup.core.model import Deal, DealReason, Entry, Position, Side
+from trueup.core.quantity import (
+    FINEST_STEP,
+    format_lots,
+    format_price,
+    from_units,
+    same,
+    to_units,
+)
+
+
+class Exit(msgspec.Struct, frozen=True, gc=False):
+    """How a position ended: the volume-weighted price, money of the account, server time."""
+
+    reason: str
+    price: float
+    volume: float
+    profit: float
+    swap: float
+    commission: float
+    fee: float
+    time_msc: int
+    deals: tuple[int, ...]
+
+    @property
+    def result(self) -> float:
+        """Profit, swap, commission and fee together."""
+        parts = (self.profit, self.swap, self.commission, self.fee)
+        return from_units(sum(map(to_units, parts)))
+
+
+class History(msgspec.Struct, frozen=True):
+    """The deals of one position, each once, oldest first."""
+
+    deals: tuple[Deal, ...]
+
+    @property
+    def net_units(self) -> int:
+        """What the deals leave open, in units of 1e-8 lots, negative when short."""
+        return sum(to_units(d.volume) * d.side.sign for d in self.deals)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the deals prove that nothing is left open."""
+        return self.closes_to(0.0, FINEST_STEP)
+
+    def closes_to(self, net_volume: float, step: float) -> bool:
+        """Return whether the deals begin with an entry and leave `net_volume` lots open."""
+        return bool(self.deals) and same(from_units(self.net_units), net_volume, step)
+
+    @property
+    def realised_units(self) -> int:
+        """The realised result of all deals, in units of 1e-8 of the account's currency."""
+        return sum(map(money_units, self.deals))
+
+
+def history_of(identifier: int, deals: Iterable[Deal]) -> History:
+    """Return the deals of one position: each ticket once, in the order they were made."""
+    own = {deal.ticket: deal for deal in deals if deal.position == identifier}
+    return History(tuple(sorted(own.values(), key=lambda d: (d.time_msc, d.ticket))))
+
+
+def money_units(deal: Deal) -> int:
+    """Return profit, swap, commission and fee of a deal in units of 1e-8."""
+    return sum(map(to_units, (deal.profit, deal.swap, deal.commission, deal.fee)))
+
+
+def exit_of(deals: Sequence[Deal]) -> Exit | None:
+    """Return what the closing deals among `deals` say together, or None when none closes."""
+    out = [deal for deal in deals if deal.entry is not Entry.IN]
+    if not out:
+        return None
+    volume = sum(to_units(deal.volume) for deal in out)
+    price = sum(deal.price * to_units(deal.volume) for deal in out) / volume
+    return Exit(
+        reason=_reason(out),
+        price=from_units(to_units(price)),
+        volume=from_units(volume),
+        profit=_sum(deals, "profit"),
+        swap=_sum(deals, "swap"),
+        commission=_sum(deals, "commission"),
+        fee=_sum(deals, "fee"),
+        time_msc=out[-1].time_msc,
+        deals=tuple(deal.ticket for deal in deals),
+    )
+
+
+def _reason(out: Sequence[Deal]) -> str:
+    last = out[-1]
+    if last.entry is Entry.OUT_BY:
+        return "by an opposite position"
+    if last.entry is Entry.IN_OUT:
+        return "by a reversal " + last.reason.value.removeprefix("by ")
+    # One broker's reason was found to contradict the comment it wrote itself; say both then.
+    told = _told_by_comment(last.comment)
+    if told is not None and told is not last.reason:
+        return f"{last.reason.value} (the comment says {told.value})"
+    return last.reason.value
+
+
+def _told_by_comment(comment: str) -> DealReason | None:
+    for prefix, reason in COMMENT_PREFIXES.items():
+        if comment.startswith(prefix):
+            return reason
+    return None
+
+
+COMMENT_PREFIXES = {
+    "[sl": DealReason.STOP_LOSS,
+    "[tp": DealReason.TAKE_PROFIT,
+    "[so": DealReason.STOP_OUT,
+}
+
+
+def _sum(deals: Sequence[Deal], name: str) -> float:
+    return from_units(sum(to_units(getattr(deal, name)) for deal in deals))
+
+
+def exit_sentence(ended: Exit, verb: str = "closed") -> str:
+    """Say how a position ended: closed by its stop loss: 0.10 lots at 1.0543, ..."""
+    when = dt.datetime.fromtimestamp(ended.time_msc / 1000, dt.UTC)
+    costs = f"swap {ended.swap:.2f}, commission {ended.commission + ended.fee:.2f}"
+    return (
+        f"{verb} {ended.reason}: {format_lots(ended.volume)} lots at {format_price(ended.price)}, "
+        f"profit {ended.profit:.2f}, {costs}, {when:%Y-%m-%d %H:%M:%S} server time"
+    )
+
+
+def reopened_as(local: Position, deals: Sequence[Deal], zombies: Iterable[Position]) -> int:
+    """Return the identifier under which the broker re-opened a position, or 0.
+
+    A rollover, a split or variation margin can close a position and open it again under another
+    identifier: same symbol, side and volume, within the same second.
+    """
+    service = (DealReason.ROLLOVER, DealReason.SPLIT, DealReason.VARIATION_MARGIN)
+    if not deals or deals[-1].reason not in service:
+        return 0
+    fitting = [
+        z.identifier
+        for z in zombies
+        if (z.symbol, z.side) == (local.symbol, local.side)
+        and same(z.volume, local.volume)
+        and abs(z.time_msc - deals[-1].time_msc) <= 1000
+    ]
+    return fitting[0] if len(fitting) == 1 else 0
+
+
+def side_of(history: History) -> Side | None:
+    """Return the side that the deals leave open, or None when they leave nothing."""
+    net = history.net_units
+    return None if net == 0 else Side.BUY if net > 0 else Side.SELL

@@ -1,0 +1,59 @@
+"""The state of reconciliation in one sentence, for a person at three in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from trueup.core.holds import BLOCKS_ENTRIES, Hold
+from trueup.core.trust import Unknown
+
+
+class Restriction(msgspec.Struct, frozen=True):
+    """New orders are refused in a scope: a symbol, or the whole account where `symbol` is empty.
+
+    Closing what is known stays allowed. It ends by itself, when `until` has come about.
+    """
+
+    symbol: str
+    reason: str
+    since_ns: int
+    until: str
+
+
+def restrictions(
+    unknown: Unknown | None, holds: Sequence[Hold], before: Sequence[Restriction], now_ns: int
+) -> tuple[Restriction, ...]:
+    """Return what restricts new orders now; one that goes on keeps the moment it began."""
+    since = {(r.symbol, r.until): r.since_ns for r in before}
+    wanted = [("", unknown.sentence, unknown.until)] if unknown is not None else []
+    wanted += [(h.symbol, h.reason, h.until) for h in holds if h.kind in BLOCKS_ENTRIES]
+    return tuple(
+        Restriction(symbol, reason, since.get((symbol, until), now_ns), until)
+        for symbol, reason, until in wanted
+    )
+
+
+def health(
+    unknown: Unknown | None, holds: Sequence[Hold], checked_ns: int | None, now_ns: int
+) -> str:
+    """Say in one sentence what agrees, what does not and why, and how old that knowledge is."""
+    age = f"checked {age_of(checked_ns, now_ns)}" if checked_ns is not None else "never checked"
+    if unknown is not None:
+        return f"Degraded: {unknown.sentence}; the book is unchanged (last {age})."
+    if checked_ns is None:
+        return "Not checked yet: no sync has been made."
+    if not holds:
+        return f"Everything agrees ({age})."
+    first = holds[0]
+    more = f"; {len(holds) - 1} more held" if len(holds) > 1 else ""
+    return f"{first.symbol} held: {first.reason}{more}; everything else agrees ({age})."
+
+
+def age_of(then_ns: int, now_ns: int) -> str:
+    """Say how long ago something was: 2 s ago, 3 min ago, 5 h ago."""
+    seconds = max(0, now_ns - then_ns) // 1_000_000_000
+    if seconds < 120:
+        return f"{seconds} s ago"
+    return f"{seconds // 60} min ago" if seconds < 7200 else f"{seconds // 3600} h ago"

@@ -1,0 +1,49 @@
+"""Ids of what we infer: functions of the evidence, so that inferring twice says the same."""
+
+from __future__ import annotations
+
+import hashlib
+
+from trueup.core import events
+from trueup.core.model import PendingOrder, Position
+from trueup.core.quantity import to_units
+
+
+def step_id(kind: str, row: Position | PendingOrder) -> str:
+    """Return the short id of a step about a position or an order, such as ghost-1f3a9c02.
+
+    The same difference has the same id in every run; a difference that has changed has another, so
+    a yes that a person gave to the one is no yes to the other.
+    """
+    key = row.identifier if isinstance(row, Position) else row.ticket
+    figures = (row.volume, row.price_open, row.sl, row.tp)
+    kind_of = row.side.value if isinstance(row, Position) else row.type.value
+    text = f"{kind} {key} {row.symbol} {kind_of} {' '.join(str(to_units(f)) for f in figures)}"
+    return f"{kind}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+
+
+def change_id(event: events.Event) -> tuple[str, int]:
+    """Return what an event changes, apart from when: its id, and the position's or order's key.
+
+    Two plans that come to the same changes have the same ids in the same order.
+    """
+    kind = type(event).__name__
+    match event:
+        case (
+            events.PositionAdopted(position=row)
+            | events.PositionClosed(position=row)
+            | events.PositionMissing(position=row)
+            | events.PositionFound(position=row)
+            | events.DealsRecorded(position=row)
+            | events.PositionCorrected(remote=row)
+        ):
+            return step_id(kind, row), row.identifier
+        case (
+            events.PendingAdopted(order=order)
+            | events.PendingClosed(order=order)
+            | events.PendingCorrected(remote=order)
+        ):
+            return step_id(kind, order), order.ticket
+        case events.OrderEvent(order_id=order_id):
+            return f"{kind}-{order_id}", 0
+    return kind, 0

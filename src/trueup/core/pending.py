@@ -1,0 +1,79 @@
+"""Pending orders: reconciled as positions are, with an order's own ways to end.
+
+A pending order leaves the list when it is filled, cancelled, expired or rejected, and the order
+history says which (MQL5 reference, ENUM_ORDER_STATE). One that became a position is neither a ghost
+nor does its position make a zombie of it: the two share a ticket.
+"""
+
+from __future__ import annotations
+
+from trueup.core import events
+from trueup.core.corrections import Look, Outcome
+from trueup.core.diff import Diff
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.model import PastOrder, PendingOrder, describe_order
+from trueup.core.policy import Action, Adopt
+
+UNDER_WAY = frozenset({"started", "placed", "partial", "request_add", "request_modify"})
+
+
+def for_pending(found: Diff, look: Look, outcome: Outcome) -> None:
+    """Add what the pending orders of a look come to."""
+    policy = look.policy
+    for order in found.pending_zombies:
+        action = policy.pending
+        if policy.adopt is Adopt.ASK and not policy.owns(order) and action is Action.APPLY:
+            action = Action.ASK
+        adopted = events.PendingAdopted(at_ns=look.now_ns, order=order)
+        outcome.propose("pending", order, action, look, adopted)
+    for drift in found.pending_drifts:
+        if look.book.pending[drift.local.ticket].version > look.asked_version:
+            outcome.holds.append(_newer(drift.local))
+            continue
+        corrected = events.PendingCorrected(
+            at_ns=look.now_ns, local=drift.local, remote=drift.remote, fields=drift.fields
+        )
+        outcome.propose("pending", drift.remote, policy.pending, look, corrected)
+    for order in found.pending_ghosts:
+        _gone(order, look, outcome)
+
+
+def _gone(order: PendingOrder, look: Look, outcome: Outcome) -> None:
+    if look.book.pending[order.ticket].version > look.asked_version:
+        outcome.holds.append(_newer(order))
+        return
+    because = _became(order, look)
+    if not because:
+        outcome.order_questions.append(order.ticket)
+        reason = f"{describe_order(order)} (ticket {order.ticket}) left the list, its end not seen"
+        until = "the order history that says what became of it"
+        outcome.holds.append(Hold(order.symbol, reason, until, order.ticket, HoldKind.MISSING))
+        return
+    closed = events.PendingClosed(at_ns=look.now_ns, order=order, because=because)
+    outcome.propose("pending", order, look.policy.pending, look, closed)
+
+
+def _became(order: PendingOrder, look: Look) -> str:
+    """Say what became of an order that no longer works, or return an empty string."""
+    if any(position.ticket == order.ticket for position in look.snapshot.positions):
+        return f"filled: it is position {order.ticket} now"
+    evidence = look.snapshot.evidence
+    past = (
+        next((o for o in evidence.past_orders if o.ticket == order.ticket), None)
+        if evidence
+        else None
+    )
+    return _ended_as(past)
+
+
+def _ended_as(past: PastOrder | None) -> str:
+    if past is None or past.state in UNDER_WAY:
+        return ""
+    if past.state == "filled":
+        return f"filled: it went into position {past.position}" if past.position else "filled"
+    return past.state
+
+
+def _newer(order: PendingOrder) -> Hold:
+    reason = f"Pending order {order.ticket} changed here after the broker was asked"
+    return Hold(order.symbol, reason, "the next reading", order.ticket, HoldKind.NEWER)

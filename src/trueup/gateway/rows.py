@@ -1,0 +1,164 @@
+"""A terminal's rows as ours: MetaTrader's numbers become names."""
+
+from __future__ import annotations
+
+from trueup.core.model import (
+    Account,
+    Deal,
+    DealReason,
+    Entry,
+    MarginMode,
+    OrderType,
+    PastOrder,
+    PendingOrder,
+    Position,
+    Side,
+    SymbolSpec,
+    TerminalState,
+)
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import (
+    AccountInfo,
+    SymbolInfo,
+    TerminalInfo,
+    TradeDeal,
+    TradeOrder,
+    TradePosition,
+)
+
+MARGIN_MODES = {
+    mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING: MarginMode.NETTING,
+    mt5.ACCOUNT_MARGIN_MODE_EXCHANGE: MarginMode.EXCHANGE,
+    mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING: MarginMode.HEDGING,
+}
+ORDER_TYPES = {
+    mt5.ORDER_TYPE_BUY_LIMIT: OrderType.BUY_LIMIT,
+    mt5.ORDER_TYPE_SELL_LIMIT: OrderType.SELL_LIMIT,
+    mt5.ORDER_TYPE_BUY_STOP: OrderType.BUY_STOP,
+    mt5.ORDER_TYPE_SELL_STOP: OrderType.SELL_STOP,
+    mt5.ORDER_TYPE_BUY_STOP_LIMIT: OrderType.BUY_STOP_LIMIT,
+    mt5.ORDER_TYPE_SELL_STOP_LIMIT: OrderType.SELL_STOP_LIMIT,
+}
+ORDER_STATES = {
+    mt5.ORDER_STATE_STARTED: "started",
+    mt5.ORDER_STATE_PLACED: "placed",
+    mt5.ORDER_STATE_CANCELED: "canceled",
+    mt5.ORDER_STATE_PARTIAL: "partial",
+    mt5.ORDER_STATE_FILLED: "filled",
+    mt5.ORDER_STATE_REJECTED: "rejected",
+    mt5.ORDER_STATE_EXPIRED: "expired",
+    mt5.ORDER_STATE_REQUEST_ADD: "request_add",
+    mt5.ORDER_STATE_REQUEST_MODIFY: "request_modify",
+    mt5.ORDER_STATE_REQUEST_CANCEL: "request_cancel",
+}
+ENTRIES = {
+    mt5.DEAL_ENTRY_IN: Entry.IN,
+    mt5.DEAL_ENTRY_OUT: Entry.OUT,
+    mt5.DEAL_ENTRY_INOUT: Entry.IN_OUT,
+    mt5.DEAL_ENTRY_OUT_BY: Entry.OUT_BY,
+}
+DEAL_REASONS = {
+    mt5.DEAL_REASON_CLIENT: DealReason.CLIENT,
+    mt5.DEAL_REASON_MOBILE: DealReason.MOBILE,
+    mt5.DEAL_REASON_WEB: DealReason.WEB,
+    mt5.DEAL_REASON_EXPERT: DealReason.EXPERT,
+    mt5.DEAL_REASON_SL: DealReason.STOP_LOSS,
+    mt5.DEAL_REASON_TP: DealReason.TAKE_PROFIT,
+    mt5.DEAL_REASON_SO: DealReason.STOP_OUT,
+    mt5.DEAL_REASON_ROLLOVER: DealReason.ROLLOVER,
+    mt5.DEAL_REASON_VMARGIN: DealReason.VARIATION_MARGIN,
+    mt5.DEAL_REASON_SPLIT: DealReason.SPLIT,
+}
+TRADE_DEALS = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
+
+
+def position_of(row: TradePosition) -> Position:
+    """Return an open position."""
+    return Position(
+        ticket=row.ticket,
+        identifier=row.identifier,
+        symbol=row.symbol,
+        side=Side.BUY if row.type == mt5.POSITION_TYPE_BUY else Side.SELL,
+        volume=row.volume,
+        price_open=row.price_open,
+        profit=row.profit,
+        swap=row.swap,
+        time=row.time,
+        time_msc=row.time_msc,
+        sl=row.sl,
+        tp=row.tp,
+        magic=row.magic,
+        comment=row.comment,
+        price_current=row.price_current,
+        reason=row.reason,
+    )
+
+
+def pending_of(row: TradeOrder) -> PendingOrder:
+    """Return a pending order."""
+    return PendingOrder(
+        ticket=row.ticket,
+        symbol=row.symbol,
+        type=ORDER_TYPES.get(row.type, OrderType.OTHER),
+        volume=row.volume_current,
+        price_open=row.price_open,
+        sl=row.sl,
+        tp=row.tp,
+        price_stoplimit=row.price_stoplimit,
+        magic=row.magic,
+        comment=row.comment,
+        time_setup=row.time_setup,
+    )
+
+
+def past_order_of(row: TradeOrder) -> PastOrder:
+    """Return what became of an order."""
+    return PastOrder(row.ticket, ORDER_STATES.get(row.state, "unknown"), row.position_id)
+
+
+def deal_of(row: TradeDeal) -> Deal:
+    """Return a deal that traded; balance operations and cancelled deals are none."""
+    return Deal(
+        ticket=row.ticket,
+        order=row.order,
+        position=row.position_id,
+        symbol=row.symbol,
+        side=Side.BUY if row.type == mt5.DEAL_TYPE_BUY else Side.SELL,
+        entry=ENTRIES.get(row.entry, Entry.OUT),
+        volume=row.volume,
+        price=row.price,
+        reason=DEAL_REASONS.get(row.reason, DealReason.OTHER),
+        profit=row.profit,
+        swap=row.swap,
+        commission=row.commission,
+        fee=row.fee,
+        magic=row.magic,
+        time_msc=row.time_msc,
+        comment=row.comment,
+    )
+
+
+def account_of(row: AccountInfo) -> Account:
+    """Return the account; a margin mode that is not known counts as hedging, where nothing nets."""
+    return Account(
+        login=row.login,
+        server=row.server,
+        currency=row.currency,
+        margin_mode=MARGIN_MODES.get(row.margin_mode, MarginMode.HEDGING),
+        balance=row.balance,
+        equity=row.equity,
+        credit=row.credit,
+        margin=row.margin,
+        profit=row.profit,
+        currency_digits=row.currency_digits,
+    )
+
+
+def terminal_of(row: TerminalInfo) -> TerminalState:
+    """Return the terminal's state."""
+    return TerminalState(row.connected, row.trade_allowed, row.ping_last, row.build)
+
+
+def spec_of(row: SymbolInfo) -> SymbolSpec:
+    """Return a symbol's granularity."""
+    return SymbolSpec(row.name, row.volume_step, row.trade_tick_size or row.point, row.digits)

@@ -1,0 +1,201 @@
+"""Read a terminal so that the reading proves itself.
+
+The module has no call that reads everything at once, so the account and the counts are read before
+and after the lists, and the whole is read again while they differ. What still differs then is sent
+as it is, with both counts: the client refuses it, and says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from trueup.core.digest import digest
+from trueup.core.model import Deal, PastOrder, PendingOrder, Position, SymbolSpec
+from trueup.errors import TrueupError
+from trueup.gateway.rows import (
+    TRADE_DEALS,
+    account_of,
+    deal_of,
+    past_order_of,
+    pending_of,
+    position_of,
+    spec_of,
+    terminal_of,
+)
+from trueup.gateway.terminal import AccountInfo, Terminal, TerminalInfo
+from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest
+
+Answer = TypeVar("Answer")
+
+ATTEMPTS = 4
+SESSIONS_KEPT = 1_024
+# Broker time is offset from UTC by whole quarters of an hour; a quotation older than this says
+# nothing about it.
+OFFSET_STEP_SEC = 900
+OFFSET_FRESH_SEC = 60
+OFFSET_LIMIT_SEC = 26 * 3600
+
+
+class CannotRead(TrueupError):
+    """The terminal did not answer one of the calls a snapshot needs."""
+
+
+class Reading(msgspec.Struct):
+    """One pass over the terminal, as it came."""
+
+    account_before: AccountInfo
+    account: AccountInfo
+    terminal: TerminalInfo
+    count_before: tuple[int, int]
+    count_after: tuple[int, int]
+    positions: list[Position]
+    orders: tuple[PendingOrder, ...]
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether nothing moved while it was read."""
+        before, after = self.account_before, self.account
+        counts = (len(self.positions), len(self.orders))
+        return (
+            self.count_before == counts == self.count_after
+            and (before.login, before.server) == (after.login, after.server)
+            and (before.profit, before.balance) == (after.profit, after.balance)
+        )
+
+
+class Snapshots:
+    """Makes snapshots of one terminal and numbers them for each client.
+
+    Args:
+        terminal: what is read.
+        boot: this gateway's own name, new at every start.
+        now_ns: nanoseconds of UTC since 1970.
+    """
+
+    def __init__(self, terminal: Terminal, boot: str, now_ns: Callable[[], int]) -> None:
+        self._terminal = terminal
+        self._boot = boot
+        self._now_ns = now_ns
+        self._served: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._sessions_begun = 0
+
+    def make(self, request: SnapshotRequest) -> SnapshotReply:
+        """Return a snapshot.
+
+        Raises:
+            CannotRead: naming the call that failed, and `last_error()`.
+        """
+        # Deals first: a deal that is here is older than the list, never newer (a close that comes
+        # in between is in neither, and the next question finds it in both).
+        explained, deals = self._deals(request.explain)
+        past_orders = self._past_orders(request.explain_orders)
+        reading = self._read()
+        symbols = dict.fromkeys((*request.symbols, *(p.symbol for p in reading.positions)))
+        server_time_msc = self._server_time_msc(symbols)
+        epoch, sequence = self._number(request.session)
+        return SnapshotReply(
+            status="SUCCESS",
+            id=request.id,
+            epoch=epoch,
+            sequence=sequence,
+            digest=digest(reading.positions, reading.orders),
+            account=account_of(reading.account),
+            terminal=terminal_of(reading.terminal),
+            positions=reading.positions,
+            count_before=reading.count_before,
+            count_after=reading.count_after,
+            server_time_msc=server_time_msc,
+            time_offset_sec=self._offset_sec(server_time_msc),
+            orders=reading.orders,
+            deals=tuple(deals),
+            explained=tuple(explained),
+            past_orders=tuple(past_orders),
+            specs=tuple(self._specs(symbols)),
+        )
+
+    def _read(self) -> Reading:
+        reading = self._read_once()
+        for _ in range(ATTEMPTS - 1):
+            if reading.is_steady:
+                break
+            reading = self._read_once()
+        before, after = reading.account_before, reading.account
+        if (before.login, before.server) != (after.login, after.server):
+            raise CannotRead("the account changed while it was read")
+        return reading
+
+    def _read_once(self) -> Reading:
+        terminal = self._terminal
+        account_before = self._need(terminal.account_info(), "account_info")
+        count_before = self._counts()
+        rows = self._need(terminal.positions_get(), "positions_get")
+        orders = self._need(terminal.orders_get(), "orders_get")
+        count_after = self._counts()
+        return Reading(
+            account_before=account_before,
+            account=self._need(terminal.account_info(), "account_info"),
+            terminal=self._need(terminal.terminal_info(), "terminal_info"),
+            count_before=count_before,
+            count_after=count_after,
+            positions=[position_of(row) for row in rows],
+            orders=tuple(pending_of(row) for row in orders),
+        )
+
+    def _counts(self) -> tuple[int, int]:
+        positions = self._need(self._terminal.positions_total(), "positions_total")
+        return positions, self._need(self._terminal.orders_total(), "orders_total")
+
+    def _need(self, answer: Answer | None, function: str) -> Answer:
+        if answer is None:
+            raise CannotRead(f"{function} failed: {self._terminal.last_error()}")
+        return answer
+
+    def _deals(self, identifiers: Iterable[int]) -> tuple[list[int], list[Deal]]:
+        explained: list[int] = []
+        deals: list[Deal] = []
+        for identifier in identifiers:
+            rows = self._terminal.history_deals_get(position=identifier)
+            if rows is not None:
+                explained.append(identifier)
+                deals += [deal_of(row) for row in rows if row.type in TRADE_DEALS]
+        return explained, deals
+
+    def _past_orders(self, tickets: Iterable[int]) -> Iterable[PastOrder]:
+        for ticket in tickets:
+            rows = self._terminal.history_orders_get(ticket=ticket)
+            yield from (past_order_of(row) for row in rows or ())
+
+    def _specs(self, symbols: Iterable[str]) -> Iterable[SymbolSpec]:
+        for symbol in symbols:
+            row = self._terminal.symbol_info(symbol)
+            if row is not None:
+                yield spec_of(row)
+
+    def _server_time_msc(self, symbols: Iterable[str]) -> int:
+        ticks = (self._terminal.symbol_info_tick(symbol) for symbol in symbols)
+        return max((tick.time_msc for tick in ticks if tick is not None), default=0)
+
+    def _offset_sec(self, server_time_msc: int) -> int | None:
+        apart_sec = server_time_msc / 1000 - self._now_ns() / 1e9
+        steps = round(apart_sec / OFFSET_STEP_SEC)
+        is_fresh = math.fabs(apart_sec - steps * OFFSET_STEP_SEC) < OFFSET_FRESH_SEC
+        offset_sec = steps * OFFSET_STEP_SEC
+        return offset_sec if is_fresh and abs(offset_sec) <= OFFSET_LIMIT_SEC else None
+
+    def _number(self, session: str) -> tuple[str, int]:
+        """Return the epoch and the next sequence number of a client."""
+        if session not in self._served:
+            self._sessions_begun += 1
+            self._served[session] = (self._sessions_begun, 0)
+        begun, served = self._served[session]
+        self._served[session] = (begun, served + 1)
+        self._served.move_to_end(session)
+        if len(self._served) > SESSIONS_KEPT:
+            # A client that comes back later finds a new epoch, and looks twice.
+            self._served.popitem(last=False)
+        return f"{self._boot}.{begun}", served + 1

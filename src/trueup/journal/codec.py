@@ -1,0 +1,81 @@
+"""Events as bytes, and back.
+
+The bytes are the JSON of the vocabulary's tagged union. The vocabulary grows by new kinds, and by
+new fields with defaults; so an older event always decodes, and a kind of a newer release is
+refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+import msgspec
+
+from trueup.core.events import AnyEvent, Event
+from trueup.errors import JournalCorrupt, JournalError
+
+DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
+    str(kind.__struct_config__.tag): msgspec.json.Decoder(kind) for kind in get_args(AnyEvent)
+}
+_ENCODER = msgspec.json.Encoder()
+# What the columns can hold: 64-bit signed integers.
+LARGEST_NS = 2**63 - 1
+
+
+class Encoded(NamedTuple):
+    """An event as the journal writes it.
+
+    `intent_id` is the event's own field of that name, which only the event that records an intent
+    has: a stream takes each intent once.
+    """
+
+    at_ns: int
+    kind: str
+    payload: bytes
+    intent_id: str | None
+
+
+def encode(event: Event) -> Encoded:
+    """Turn an event into bytes; what could not be read back is not written.
+
+    Raises:
+        JournalError: the event does not come back from its own bytes, such as a price that is no
+            number.
+    """
+    kind = type(event).__name__
+    decoder = DECODERS.get(kind)
+    if decoder is None:
+        raise JournalError(f"A {kind} is no event that the journal knows; nothing was written.")
+    try:
+        payload = _ENCODER.encode(event)
+        decoder.decode(payload)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise JournalError(
+            f"A {kind} cannot be journalled: {error}; nothing was written."
+        ) from error
+    if not 0 <= event.at_ns <= LARGEST_NS:
+        raise JournalError(
+            f"A {kind} cannot be journalled: at_ns is {event.at_ns}; nothing was written."
+        )
+    return Encoded(event.at_ns, kind, payload, getattr(event, "intent_id", None))
+
+
+def decode(position: int, kind: str, payload: bytes) -> Event:
+    """Turn a row's bytes into its event.
+
+    Raises:
+        JournalError: the kind is of a newer release.
+        JournalCorrupt: the bytes are no such event.
+    """
+    decoder = DECODERS.get(kind)
+    if decoder is None:
+        raise JournalError(
+            f"The event at position {position} is a {kind}, which this release of trueup does not "
+            "know: a newer one wrote it. Use that one."
+        )
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise JournalCorrupt(
+            f"The event at position {position} does not decode as a {kind}: {error}."
+        ) from error

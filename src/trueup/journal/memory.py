@@ -1,0 +1,115 @@
+"""The journal that lives in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from trueup.core.events import Event
+from trueup.errors import JournalError
+from trueup.journal.chain import Row, chained, proven
+from trueup.journal.codec import Encoded, decode, encode
+from trueup.journal.journal import GENESIS, Checkpoint, Record, Tip, Verdict
+
+
+class MemoryJournal:
+    """A journal that ends with the process; for tests and for trying things out.
+
+    It takes and refuses what a journal on disk takes and refuses. The chain is made when somebody
+    asks for it.
+    """
+
+    def __init__(self, stream: str = "memory") -> None:
+        self._stream = stream
+        self._events: list[Event] = []
+        self._batches: list[list[Encoded]] = []
+        self._intents: set[str] = set()
+        self._checkpoint: Checkpoint | None = None
+        self._closed = False
+
+    @property
+    def position(self) -> int:
+        """The position of the last event; 0 when there is none."""
+        return len(self._events)
+
+    def append(self, history: Sequence[Event]) -> int:
+        """Append all events or none, and return the position after the last.
+
+        Raises:
+            JournalError: they are not in the journal.
+        """
+        self._refuse_closed()
+        batch = [encode(event) for event in history]
+        self._take_intents([event.intent_id for event in batch if event.intent_id is not None])
+        if batch:
+            self._batches.append(batch)
+            self._events.extend(history)
+        return len(self._events)
+
+    def read(self, after: int = 0) -> Iterator[Event]:
+        """Yield the events after a position, oldest first."""
+        self._refuse_closed()
+        yield from self._events[after:]
+
+    def records(self, after: int = 0) -> Iterator[Record]:
+        """Yield the events after a position with what the journal knows of each."""
+        self._refuse_closed()
+        for row in self._rows():
+            if row.position > after:
+                event = decode(row.position, row.kind, row.payload)
+                yield Record(row.position, row.at_ns, row.kind, event, row.hash)
+
+    def checkpoint(self, position: int, state: bytes) -> None:
+        """Keep what the events up to `position` come to.
+
+        Raises:
+            JournalError: there is no such position.
+        """
+        self._refuse_closed()
+        if not 0 < position <= self.position:
+            raise JournalError(f"There is no position {position} to keep a checkpoint of.")
+        if self._checkpoint is None or position >= self._checkpoint.position:
+            self._checkpoint = Checkpoint(position, state)
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """Return the newest checkpoint, or None."""
+        self._refuse_closed()
+        return self._checkpoint
+
+    def verify(self) -> Verdict:
+        """Prove the whole journal."""
+        self._refuse_closed()
+        return Verdict(proven(self._stream, self._rows()))
+
+    def close(self) -> None:
+        """Let go of the stream; a closed journal stays closed."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _rows(self) -> Iterator[Row]:
+        tip = GENESIS
+        for batch in self._batches:
+            rows = chained(self._stream, tip, batch)
+            tip = Tip(rows[-1].position, rows[-1].hash)
+            yield from rows
+
+    def _take_intents(self, intents: list[str]) -> None:
+        fresh = self._intents.union(intents)
+        if len(fresh) < len(self._intents) + len(intents):
+            raise JournalError("An intent of this append is in the journal already.")
+        self._intents = fresh
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise JournalError("The journal is closed.")

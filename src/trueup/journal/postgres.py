@@ -1,0 +1,188 @@
+"""PostgreSQL: many accounts' journals in one place.
+
+A writer holds a session's advisory lock, which the server frees when the session ends. Where the
+connection breaks, the old session may live on in the server for a while: with it the lock, and
+perhaps a commit under way. So before anything is written over a new connection the lock is taken
+again, and our own old session is ended first if it still holds it. A pooler that hands out
+sessions by transaction cannot be used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import Any
+
+import psycopg
+from psycopg import conninfo, errors
+
+from trueup.errors import JournalError
+from trueup.journal.database import Claim, ConnectionLost, Database
+from trueup.journal.journal import Tip
+from trueup.journal.statements import POSTGRESQL
+
+# How long an append may wait: for a server that does not answer, and for a lock of another writer.
+CONNECT_S = 5
+SILENCE_MS = 10_000
+LOCK_MS = 5_000
+_DEFAULTS = {
+    "application_name": "trueup",
+    "connect_timeout": CONNECT_S,
+    "tcp_user_timeout": SILENCE_MS,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+# Commits must be on the server's disk, whatever its default is.
+_SETTINGS = (
+    "SELECT set_config('lock_timeout', %s, false), set_config('synchronous_commit',"
+    " CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
+    " ELSE current_setting('synchronous_commit') END, false)"
+)
+_HOLDERS = (
+    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND (classid::bigint << 32) | objid::bigint = %s"
+)
+
+
+class PostgresDatabase(Database):
+    """A journal's tables in a PostgreSQL database."""
+
+    dialect = "postgresql"
+    statements = POSTGRESQL
+    begin_writing = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    def __init__(self, url: str) -> None:
+        try:
+            parameters: dict[str, Any] = {**_DEFAULTS, **conninfo.conninfo_to_dict(url)}
+        except psycopg.ProgrammingError as error:
+            raise JournalError(f"The journal's URL cannot be read: {error}.") from error
+        host = parameters.get("host") or parameters.get("hostaddr") or "this machine"
+        name = parameters.get("dbname") or parameters.get("user") or "default"
+        super().__init__(f"PostgreSQL database {name!r} on {host}")
+        self._address = conninfo.make_conninfo("", **parameters)
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """The class of all errors of the driver."""
+        return psycopg.Error
+
+    def connect(self) -> None:
+        """Open the connection."""
+        try:
+            connection = self.driver_connection()
+            connection.autocommit = True
+            connection.execute(_SETTINGS, (str(LOCK_MS),))
+        except psycopg.Error as error:
+            raise JournalError(f"{self.name} cannot be reached: {_first_line(error)}.") from error
+        self._connection = connection
+
+    def driver_connection(self) -> psycopg.Connection[Any]:
+        """Return a new connection with the driver's own transactions."""
+        return psycopg.connect(self._address)
+
+    def revision(self) -> str | None:
+        """Return the schema's revision, or None where there is no journal yet."""
+        if self.fetch("SELECT to_regclass('journal_revision')") == [(None,)]:
+            return None
+        rows = self.fetch(self.statements.revision)
+        return str(rows[0][0]) if rows else ""
+
+    def restore(self) -> bool:
+        """Connect again where the connection broke; return whether it had."""
+        if not self._open().closed:
+            return False
+        self.connect()
+        return True
+
+    def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
+        """Take the stream's advisory lock; from a living holder by ending its session."""
+        claim = SessionClaim(self, stream)
+        if claim.take() or (take_over and claim.wrest(claim.holders())):
+            return claim
+        return None
+
+    def note(self, stream: str) -> Tip | None:
+        """Nothing is noted outside the server."""
+        return None
+
+    def rollback(self) -> None:
+        """Undo what was written, if there is anything; never fails.
+
+        A connection on which that cannot be done is of no use.
+        """
+        super().rollback()
+        if self._connection is not None and not self._connection.closed and self.in_transaction():
+            self._connection.close()
+
+    def in_transaction(self) -> bool:
+        """Return whether a transaction is open."""
+        idle = psycopg.pq.TransactionStatus.IDLE
+        return bool(self._open().info.transaction_status != idle)
+
+    def session(self) -> int:
+        """Return the number by which the server knows this connection."""
+        return int(self._open().info.backend_pid)
+
+    def explain(self, error: Exception) -> JournalError:
+        """Say what an error of PostgreSQL means."""
+        if self._connection is not None and self._connection.closed:
+            return ConnectionLost(f"{self.name}: the connection was lost ({_first_line(error)}).")
+        if isinstance(error, errors.UniqueViolation) and "intent_id" in str(error):
+            return JournalError("An intent of this append is in the journal already.")
+        if isinstance(error, errors.DiskFull):
+            return JournalError(f"{self.name}: the server's disk is full.")
+        if isinstance(error, errors.LockNotAvailable):
+            return JournalError(f"{self.name}: another session keeps it locked.")
+        return JournalError(f"{self.name}: {_first_line(error)}.")
+
+
+class SessionClaim:
+    """The right to write one stream: an advisory lock of the connection's session."""
+
+    def __init__(self, database: PostgresDatabase, stream: str) -> None:
+        self.token = 1
+        self.note: Tip | None = None
+        self._database = database
+        digest = hashlib.sha256(f"trueup journal {stream}".encode()).digest()
+        self._key = int.from_bytes(digest[:8], "big", signed=True)
+        self._session = 0
+
+    def take(self) -> bool:
+        """Take the lock if it is free."""
+        if self._database.fetch("SELECT pg_try_advisory_lock(%s)", self._key) != [(True,)]:
+            return False
+        self._session = self._database.session()
+        return True
+
+    def holders(self) -> list[int]:
+        """Return the sessions that hold the lock: one, or none."""
+        return [pid for (pid,) in self._database.fetch(_HOLDERS, self._key)]
+
+    def wrest(self, sessions: list[int]) -> bool:
+        """End these sessions, and take the lock when the server has let go of it."""
+        for session in sessions:
+            self._database.fetch("SELECT pg_terminate_backend(%s)", session)
+        self._database.fetch("SELECT pg_advisory_lock(%s)", self._key)
+        self._session = self._database.session()
+        return True
+
+    def renew(self) -> bool:
+        """Take the lock again on a new connection; our own old session may still have it."""
+        if self.take():
+            return True
+        return self._session in self.holders() and self.wrest([self._session])
+
+    def record(self, tip: Tip) -> None:
+        """The writer's row is the only note there is."""
+
+    def release(self) -> None:
+        """Let somebody else have it; a closed connection has let go already."""
+        with contextlib.suppress(JournalError):
+            self._database.fetch("SELECT pg_advisory_unlock(%s)", self._key)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

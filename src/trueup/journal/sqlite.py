@@ -1,0 +1,222 @@
+"""SQLite: the journal in one file, in WAL mode with `synchronous=FULL`.
+
+FULL, always: in WAL mode it costs one sync of the log for each commit, and anything less may lose
+a commit that was acknowledged (SQLite documentation, "PRAGMA synchronous"). Every append of a live
+bot is an intent or what became of one, so there is no append that could do with less.
+
+Readers never block the writer in WAL mode, nor it them. Another writer of the same file, for
+another stream, holds it for a commit; `BUSY_S` is how long we wait for that.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from trueup.errors import JournalError
+from trueup.journal.database import Claim, Database, FileDamaged
+from trueup.journal.journal import Tip
+from trueup.journal.lockfile import claim_file, lock_files, noted
+from trueup.journal.statements import SQLITE
+
+BUSY_S = 2.0
+
+# SQLite's primary result codes (SQLite documentation, "Result and Error Codes").
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "it cannot be written",
+    sqlite3.SQLITE_BUSY: "another connection keeps it locked",
+    sqlite3.SQLITE_LOCKED: "another connection keeps it locked",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PERM: "it may not be opened",
+    sqlite3.SQLITE_IOERR: "the disk failed",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
+}
+
+
+class SqliteDatabase(Database):
+    """A journal's SQLite file.
+
+    A reader's connection changes nothing, and reads what can be read of a damaged file.
+    """
+
+    dialect = "sqlite"
+    statements = SQLITE
+    begin_writing = "BEGIN IMMEDIATE"
+    begin_reading = "BEGIN"
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__(str(path))
+        self.path = path.resolve()
+        self._read_only = read_only
+        self._file: tuple[int, int] | None = None
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """The class of all errors of the driver."""
+        return sqlite3.Error
+
+    def connect(self) -> None:
+        """Open the connection.
+
+        Raises:
+            JournalError: there is no such file to read, or it is no journal of ours.
+        """
+        self._refuse_place()
+        if not self._read_only and self.path.with_name(f"{self.path.name}.salvaged").exists():
+            from trueup.journal.salvage import finish
+
+            finish(self.path)
+        self._connection = self._connected()
+        self._file = _identity(self.path)
+        self._refuse_foreign()
+        if not self._read_only:
+            self._prepare_to_write()
+
+    def driver_connection(self) -> sqlite3.Connection:
+        """Return a new connection that leaves transactions to its caller."""
+        return sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+
+    def revision(self) -> str | None:
+        """Return the schema's revision, or None where there is no journal yet."""
+        if not self._tables():
+            return None
+        rows = self.fetch(self.statements.revision)
+        return str(rows[0][0]) if rows else ""
+
+    def restore(self) -> bool:
+        """Make sure that the file which is open is still the one that others will open.
+
+        SQLite goes on writing to a file that was removed, and whatever it says it wrote is gone
+        with the process.
+        """
+        self._open()
+        if self._file != _identity(self.path):
+            raise JournalError(
+                f"{self.name} was moved, replaced or deleted while it was open; put it back, or "
+                "open the journal again."
+            )
+        return False
+
+    def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
+        """Lock a file beside the database; within a write transaction."""
+        try:
+            return claim_file(self.path, stream, token, take_over=take_over)
+        except OSError as error:
+            raise JournalError(f"{self.name} cannot be locked: {error}.") from error
+
+    def note(self, stream: str) -> Tip | None:
+        """Return the furthest tip that a lock file of the stream notes, or None."""
+        return noted(lock_files(self.path, stream).values())
+
+    def salvage(self) -> str:
+        """Put what can be read of a damaged file in its place; return what was done, a sentence."""
+        from trueup.journal.salvage import salvage
+
+        return salvage(self.path)
+
+    def in_transaction(self) -> bool:
+        """Return whether a transaction is open."""
+        return bool(self._open().in_transaction)
+
+    def fetch_some(self, statement: str, *parameters: object) -> list[Any]:
+        """Return all rows, or, of a damaged file, those before the damage if there are any."""
+        rows: list[Any] = []
+        try:
+            for row in self._open().execute(statement, parameters):
+                rows.append(row)  # noqa: PERF402 - what came before an error is wanted
+        except sqlite3.Error as error:
+            if not rows:
+                raise self.explain(error) from error
+        return rows
+
+    def check(self) -> list[str]:
+        """Return what SQLite finds wrong with the file, each a sentence."""
+        try:
+            found = [str(row[0]) for row in self.fetch("PRAGMA quick_check(10)")]
+        except FileDamaged as error:
+            found = [str(error)]
+        return [f"the file is damaged: {text}" for text in found if text != "ok"]
+
+    def explain(self, error: Exception) -> JournalError:
+        """Say what an error of SQLite means."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_CORRUPT:
+            return FileDamaged(f"{self.name} is damaged: {error}.")
+        if code == sqlite3.SQLITE_CONSTRAINT and "intent_id" in str(error):
+            return JournalError("An intent of this append is in the journal already.")
+        meaning = _MEANINGS.get(code)
+        detail = f"{meaning} ({error})" if meaning else str(error)
+        return JournalError(f"{self.name}: {detail}.")
+
+    def _refuse_place(self) -> None:
+        if self.path.is_dir():
+            raise JournalError(f"{self.name} is a folder; give a file, as 'bot.db'.")
+        if not self.path.parent.is_dir():
+            raise JournalError(
+                f"{self.name} cannot be made: there is no folder {self.path.parent}."
+            )
+        if self._read_only and not self.path.exists():
+            raise JournalError(f"There is no journal {self.name}.")
+
+    def _connected(self) -> sqlite3.Connection:
+        try:
+            if not self._read_only:
+                return self.driver_connection()
+            return self._connected_to_read()
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+
+    def _connected_to_read(self) -> sqlite3.Connection:
+        address = f"{self.path.as_uri()}?mode=ro"
+        connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+        # Without this SQLite refuses a file that was cut as a whole, and with it only what is gone.
+        connection.execute("PRAGMA writable_schema=ON")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError:
+            # WAL mode makes its index beside the file; where that is not allowed and the log is
+            # empty, the file alone is everything.
+            if _size(self.path.with_name(f"{self.path.name}-wal")):
+                raise
+            connection.close()
+            address += "&immutable=1"
+            connection = sqlite3.connect(address, uri=True, isolation_level=None)
+        return connection
+
+    def _refuse_foreign(self) -> None:
+        tables = self._tables()
+        if tables and "journal_revision" not in tables:
+            raise JournalError(
+                f"{self.name} is a database of something else (it has a table {min(tables)!r}); "
+                "give the journal a file of its own."
+            )
+
+    def _tables(self) -> set[str]:
+        return {row[0] for row in self.fetch("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def _prepare_to_write(self) -> None:
+        (mode,) = self.fetch("PRAGMA journal_mode=WAL")[0]
+        if mode != "wal":
+            raise JournalError(f"{self.name} cannot be put into WAL mode; it stays in {mode} mode.")
+        self.run("PRAGMA synchronous=FULL")
+        # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
+        self.run("PRAGMA fullfsync=ON")
+        self.run("PRAGMA checkpoint_fullfsync=ON")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

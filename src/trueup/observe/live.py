@@ -1,0 +1,197 @@
+"""The live view: both books side by side, and the state of their agreement in one sentence.
+
+It draws plain values (`Picture`) and reads nothing itself. It is made to be read by somebody who
+was just woken up: what matters is in the first lines, each colour has a word beside it, and
+nothing moves except the figures.
+"""
+
+from __future__ import annotations
+
+import enum
+import textwrap
+from collections.abc import Sequence
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from trueup.core.quantity import format_lots
+
+AUDIT_LINES = 5
+# Lines that are there whatever the books hold: head, health, titles, notes, audit, foot.
+_OTHER_LINES = 19
+_ROWS_LEAST = 3
+_LINE = " {:<12} {:<6} {:>7} {:>10}   {:<6} {:>7} {:>10} {:>10}"
+_BROKER_COLUMN = _LINE.format("", "", "", "", "|", "", "", "").index("|")
+_TITLES = ("side", "lots", "open")
+
+
+class Level(enum.Enum):
+    """How things stand, and the colour that says so."""
+
+    OK = "green"
+    WAIT = "yellow"
+    TROUBLE = "bold red"
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One position as one side has it: LONG or SHORT, lots, open price."""
+
+    word: str
+    lots: float
+    price_open: float
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One ticket in our book and at the broker, None where a side does not have it.
+
+    `profit` is the broker's figure, in the account's currency.
+    """
+
+    ticket: int
+    local: Side | None
+    remote: Side | None
+    profit: float | None = None
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """Everything the live view shows.
+
+    `age_sec` is the age of the broker's side in seconds, None before the first reading. `audit`
+    has time, action and details of the last corrections, newest last.
+    """
+
+    where: str
+    symbol: str
+    clock: str
+    price: str
+    level: Level
+    health: str
+    rows: Sequence[Row] = ()
+    age_sec: float | None = None
+    doubts: Sequence[str] = ()
+    audit: Sequence[tuple[str, str, str]] = ()
+    foot: str = ""
+
+
+def render(picture: Picture, width: int = 80, height: int = 24) -> RenderableType:
+    """Draw a picture for a console of `width` characters; `height` lines are never filled."""
+    shown = max(_ROWS_LEAST, height - 1 - _OTHER_LINES)
+    return Group(
+        _head(picture),
+        _line((f" {picture.price}", "dim")),
+        _line(),
+        *_health(picture, width),
+        _line(),
+        *_books(picture, shown),
+        *_doubts(picture.doubts),
+        _line(),
+        _line((" Last corrections", "bold")),
+        *_audit(picture.audit),
+        _line((f" {picture.foot}", "dim")),
+    )
+
+
+class LiveView:
+    """Keeps one picture on a terminal up to date."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        self._last: Picture | None = None
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        # A process that is killed cannot give the cursor back, so it is never taken away.
+        self._console.show_cursor(True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, picture: Picture) -> None:
+        """Draw a picture in place of the one before; does nothing when they are equal."""
+        if picture != self._last:
+            self._last = picture
+            size = self._console.size
+            self._live.update(render(picture, size.width, size.height), refresh=True)
+
+
+def _head(picture: Picture) -> RenderableType:
+    head = Table.grid(expand=True)
+    head.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    head.add_column(justify="right", no_wrap=True)
+    title = Text.assemble((f" trueup {picture.symbol}", "bold"), f"  {picture.where}")
+    head.add_row(title, f"{picture.clock} ")
+    return head
+
+
+def _line(*parts: tuple[str, str]) -> Text:
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
+def _health(picture: Picture, width: int) -> list[Text]:
+    """Two lines always; a sentence that needs more is cut."""
+    said = textwrap.wrap(picture.health, max(20, width - 10), max_lines=2, placeholder=" …")
+    first, second = (*said, "", "")[:2]
+    return [
+        _line((f" {picture.level.name:<8}", picture.level.value), (first, "")),
+        _line((" " * 9 + second, "")),
+    ]
+
+
+def _books(picture: Picture, shown: int) -> list[Text]:
+    """Both books, ticket by ticket, in as many lines as keep what is below in its place."""
+    age = "not seen yet" if picture.age_sec is None else _ago(picture.age_sec)
+    titles = _LINE.format("", "OUR BOOK", "", "", "", "", "", "").rstrip().ljust(_BROKER_COLUMN)
+    level = "bold" if picture.level is Level.OK else picture.level.value
+    lines = [
+        _line((titles, "bold"), (f"BROKER, {age}", level)),
+        _line((_LINE.format("ticket", *_TITLES, *_TITLES, "profit"), "dim")),
+        *(_row(row) for row in picture.rows[:shown]),
+    ]
+    if not picture.rows:
+        remote_word = "?" if picture.age_sec is None else "flat"
+        lines.append(_line((_LINE.format("none", "flat", "", "", remote_word, "", "", ""), "")))
+    hidden = len(picture.rows) - shown
+    lines.append(_line((f" and {hidden} more", "dim")) if hidden > 0 else _line())
+    return lines + [_line()] * (_ROWS_LEAST - max(1, len(picture.rows)))
+
+
+def _row(row: Row) -> Text:
+    local, remote = _cells(row.local), _cells(row.remote)
+    profit = "" if row.profit is None else f"{row.profit:+.2f}"
+    style = "" if row.local == row.remote else Level.WAIT.value
+    return _line((_LINE.format(row.ticket, *local, *remote, profit), style))
+
+
+def _cells(side: Side | None) -> tuple[str, str, str]:
+    if side is None:
+        return "absent", "", ""
+    return side.word, format_lots(side.lots), f"{side.price_open:.5f}"
+
+
+def _doubts(sentences: Sequence[str]) -> list[Text]:
+    """Two lines always."""
+    lines = [_line((" DOUBT   ", Level.TROUBLE.value), (text, "")) for text in sentences[:2]]
+    if len(sentences) > 2:
+        lines[1] = _line((f" DOUBT   {len(sentences) - 1} more", Level.TROUBLE.value))
+    return lines + [_line()] * (2 - len(lines))
+
+
+def _audit(entries: Sequence[tuple[str, str, str]]) -> list[Text]:
+    lines = [
+        _line((f" {time}  ", "dim"), (f"{action:<10}{details}", ""))
+        for time, action, details in entries[-AUDIT_LINES:]
+    ]
+    if not lines:
+        lines = [_line((" none since the start", "dim"))]
+    return lines + [_line()] * (AUDIT_LINES - len(lines))
+
+
+def _ago(age_sec: float) -> str:
+    if age_sec < 100:
+        return f"{age_sec:.0f} s ago"
+    return f"{age_sec / 60:.0f} min ago" if age_sec < 6000 else f"{age_sec / 3600:.0f} h ago"

@@ -1,0 +1,82 @@
+"""Where log lines go: the console, a file, or both.
+
+The message is the guide's line to the letter, behind the time (UTC) and the level:
+
+    2026-01-05 03:04:05.678Z WARNING [CLOSED] Ghost position removed (Ticket 123456)
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import sys
+import time
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TextIO
+
+from trueup.errors import SettingsError
+
+FILE_BYTES_MAX = 5_000_000
+FILES_KEPT = 3
+
+# What a console without the character shows in its place (Windows code page 1252 has no arrow).
+_PLAIN = {"→": "->", "≠": "!=", "─": "-", "│": "|", "●": "*", "✅": "[ok]"}
+_PLAIN_HANDLER = "trueup.plain"
+
+
+class _Formatter(logging.Formatter):
+    converter: Callable[[float | None], time.struct_time] = staticmethod(time.gmtime)
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+
+def set_up_logging(*, console: bool, file: Path | None = None) -> None:
+    """Send the package's log lines to stdout, to a file, or both; replaces an earlier choice.
+
+    Raises:
+        SettingsError: the file cannot be written.
+    """
+    logger = logging.getLogger("trueup")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)] if console else []
+    if file is not None:
+        handlers.append(_file_handler(file))
+    for handler in handlers or [logging.NullHandler()]:
+        handler.setFormatter(_Formatter())
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _file_handler(file: Path) -> logging.Handler:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return RotatingFileHandler(
+            file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8"
+        )
+    except OSError as error:
+        because = (error.strerror or str(error)).lower()
+        valid = f"give the path of a file that can be written ({because})"
+        raise SettingsError("--log", str(file), valid) from error
+
+
+def make_streams_safe(*streams: TextIO | None) -> None:
+    """Let a stream write any text, in plainer characters where its encoding lacks one."""
+    codecs.register_error(_PLAIN_HANDLER, _in_plain_characters)
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors=_PLAIN_HANDLER)
+
+
+def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in missing), error.end

@@ -1,0 +1,143 @@
+"""Look at the broker: ask, judge the answer, think it through, ask again where that needs deals.
+
+A look is one or two questions. The second one asks for the deals of what seems to have changed, and
+brings a whole new snapshot with them, so that a plan never mixes two moments.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from trueup.core.plan import Plan, plan
+from trueup.core.policy import Policy
+from trueup.core.settle import Settling
+from trueup.core.trust import Trusted, Unknown
+from trueup.gateway.reader import Question, Reading
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.sources import Source
+from trueup.runtime.witness import Witness
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the broker was asked, when, at which version of the book, and as which question."""
+
+    at_ns: int
+    version: int
+    question: Question
+    number: int
+
+    @property
+    def is_follow_up(self) -> bool:
+        """Whether it asks for deals or for the end of orders."""
+        return bool(self.question.explain or self.question.explain_orders)
+
+
+class Look(msgspec.Struct, frozen=True):
+    """A reading, judged and thought through."""
+
+    asked: Asked
+    verdict: Trusted | Unknown
+    plan: Plan = Plan()
+
+    @property
+    def follow_up(self) -> Question | None:
+        """What to ask before the plan is final, or None."""
+        if isinstance(self.verdict, Unknown) or self.verdict.snapshot.evidence is None:
+            return None
+        if self.asked.is_follow_up or not (self.plan.questions or self.plan.order_questions):
+            return None
+        symbols = self.asked.question.symbols
+        return Question(symbols, self.plan.questions, self.plan.order_questions)
+
+
+class Lookout:
+    """Looks at the broker for one book, waiting for the answer or not.
+
+    `settling` and `approved` are what the latest looks taught and what a person said yes to.
+    """
+
+    def __init__(self, pm: PortfolioManager, source: Source, policy: Policy) -> None:
+        self.policy = policy
+        self.settling = Settling(policy.settle_ms)
+        self.approved: set[str] = set()
+        self._pm, self._source = pm, source
+        self._witness = Witness()
+        self._under_way: Asked | None = None
+        self._newest_believed = 0
+        self._count = 0
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a question has been asked whose answer is not there yet."""
+        return self._under_way is not None
+
+    def look(self) -> Look:
+        """Look now, and wait for the answers."""
+        first = self._look_once(self._question())
+        return first if first.follow_up is None else self._look_once(first.follow_up)
+
+    def begin(self) -> None:
+        """Begin to look; never waits."""
+        self._ask(self._question())
+
+    def poll(self) -> Look | None:
+        """Return the look under way if it is complete; never waits.
+
+        A look that was overtaken by a newer one, which was believed meanwhile, is dropped.
+        """
+        asked = self._under_way
+        if asked is None:
+            return None
+        reading = self._source.poll()
+        if reading is None:
+            if self._pm.clock.now_ns() - asked.at_ns < self._source.timeout_ns:
+                return None
+            reading = self._source.give_up()
+        self._under_way = None
+        if asked.number < self._newest_believed:
+            return None
+        look = self._consider(reading, asked)
+        if look.follow_up is not None:
+            self._ask(look.follow_up)
+            return None
+        return look
+
+    def believed(self, look: Look) -> None:
+        """Note that a look was acted on: what was asked for before it is overtaken."""
+        self._newest_believed = look.asked.number
+
+    def forget(self) -> None:
+        """Forget what earlier readings of this gateway said."""
+        self._witness = Witness()
+
+    def _question(self) -> Question:
+        return Question(symbols=tuple(sorted(self.policy.symbols)))
+
+    def _asked_now(self, question: Question) -> Asked:
+        self._witness.asked()
+        self._count += 1
+        return Asked(self._pm.clock.now_ns(), self._pm.book.version, question, self._count)
+
+    def _ask(self, question: Question) -> None:
+        self._under_way = self._asked_now(question)
+        self._source.ask(question)
+
+    def _look_once(self, question: Question) -> Look:
+        asked = self._asked_now(question)
+        return self._consider(self._source.read(question), asked)
+
+    def _consider(self, reading: Reading, asked: Asked) -> Look:
+        verdict = self._witness.judge(reading, self._pm.book.bound)
+        if isinstance(verdict, Unknown):
+            return Look(asked, verdict)
+        found = plan(
+            self._pm.book,
+            verdict.snapshot,
+            self.policy,
+            asked_version=asked.version,
+            asked_ns=asked.at_ns,
+            now_ns=self._pm.clock.now_ns(),
+            settle_ms=self.settling.window_ms,
+            approved=frozenset(self.approved),
+        )
+        return Look(asked, verdict, found)

@@ -1,0 +1,172 @@
+"""The trading loop: prices to signals, signals to orders, and the book kept in step all along.
+
+Each turn does a little of everything and waits for nothing longer than the pace, except for the
+answer to an order. The rules that keep it out of trouble:
+
+* Nothing is traded before the broker has been seen once. A book that was never compared may be
+  empty because nobody looked.
+* While the broker cannot be seen, or not all of what it showed can be believed, positions may be
+  closed and none is opened.
+* A signal against open positions closes them, ticket by ticket, and opens nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from trueup.core.book import Order
+from trueup.core.model import Side
+from trueup.core.trust import Unknown
+from trueup.protocol.ticks import Tick
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.prices import Prices
+from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
+from trueup.runtime.strategy import Strategy
+
+log = logging.getLogger("trueup.loop")
+
+PACE_SEC = 0.25
+
+
+class OrderTaker(Protocol):
+    """A gateway, as far as orders go."""
+
+    def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Send an order once and return what is known of its outcome."""
+
+
+class TradingLoop:
+    """Trades one symbol by one strategy.
+
+    Args:
+        pm: the book.
+        gateway: takes the orders.
+        reconciler: keeps the book in agreement with the broker.
+        strategy: turns prices into signals.
+        prices: where prices come from.
+        volume: lots of an entry.
+        pace_sec: seconds from one turn to the next.
+    """
+
+    def __init__(
+        self,
+        pm: PortfolioManager,
+        gateway: OrderTaker,
+        reconciler: StateReconciler,
+        strategy: Strategy,
+        prices: Prices,
+        *,
+        volume: float = 0.01,
+        pace_sec: float = PACE_SEC,
+    ) -> None:
+        self.pm, self.reconciler = pm, reconciler
+        self.tick: Tick | None = None
+        self.last_result: SyncResult | None = None
+        self._gateway, self._strategy, self._prices = gateway, strategy, prices
+        self.pace_sec, self._volume = pace_sec, volume
+        self._stopped = False
+        self.prices_unknown: str | None = None
+
+    def run(
+        self, duration_sec: float | None = None, after_turn: Callable[[], None] | None = None
+    ) -> None:
+        """Recover, then take turns until `stop`, or until `duration_sec` have passed."""
+        clock = self.pm.clock
+        began_ns = clock.now_ns()
+        self.last_result = self.reconciler.startup_recovery()
+        while not self._stopped:
+            turn_ns = clock.now_ns()
+            if duration_sec is not None and turn_ns - began_ns >= duration_sec * 1e9:
+                return
+            self.turn()
+            if after_turn is not None:
+                after_turn()
+            left_sec = self.pace_sec - (clock.now_ns() - turn_ns) / 1e9
+            if left_sec > 0:
+                clock.sleep(left_sec)
+
+    def stop(self) -> None:
+        """End `run` after the turn under way; may be called from a signal handler."""
+        self._stopped = True
+
+    def turn(self) -> None:
+        """Sync when it is time to, take the latest price, and trade what the strategy says."""
+        self._sync()
+        tick = self._latest()
+        # The answer to a sync has come by now as a rule: take it before trading on the book.
+        self._sync()
+        if tick is None or tick == self.tick:
+            return
+        self.tick = tick
+        signal = self._strategy.on_tick(tick)
+        if signal:
+            self._trade(signal, tick)
+
+    def _sync(self) -> None:
+        result = self.reconciler.sync_continuous()
+        if result is not None:
+            self.last_result = result
+
+    def _latest(self) -> Tick | None:
+        answer = self._prices.latest(round(self.pace_sec * 1000))
+        if isinstance(answer, Unknown):
+            if self.prices_unknown is None:
+                log.warning("[PRICES] %s; waiting for prices", answer.sentence)
+            self.prices_unknown = answer.sentence
+            return None
+        if answer is not None and self.prices_unknown is not None:
+            log.info("[PRICES] Prices are back")
+            self.prices_unknown = None
+        return answer
+
+    def _trade(self, signal: int, tick: Tick) -> None:
+        if self.reconciler.last_sync_time is None:
+            log.warning("[ORDER] No order: the broker has not been seen yet")
+            return
+        side = Side.BUY if signal > 0 else Side.SELL
+        price = tick.ask if side is Side.BUY else tick.bid
+        closing = self._volumes_against(side)
+        if closing:
+            for volume in closing:
+                if not self._place(signal, price, volume):
+                    return
+        elif self._may_open(side):
+            self._place(signal, price, self._volume)
+
+    def _volumes_against(self, side: Side) -> list[float]:
+        """The lots of each open ticket that an order of this side closes, oldest first."""
+        positions = [holding.position for holding in self.pm.book.holdings.values()]
+        return [position.volume for position in positions if position.side is not side]
+
+    def _may_open(self, side: Side) -> bool:
+        result = self.last_result
+        if result is not None and result.status is SyncStatus.SUCCESS:
+            return True
+        seen = (
+            "the last reading failed" if result is None or not result.errors else result.errors[0]
+        )
+        log.warning("[ORDER] No new %s: %s", side.word, seen)
+        return False
+
+    def _place(self, signal: int, price: float, volume: float) -> bool:
+        """Make one order, send it, take the answer into the book; return whether it was filled."""
+        order = self.pm.create_order(signal, price, volume)
+        if order is None:
+            return False
+        outcome = self._gateway.send_order(_message(order))
+        self.pm.on_fill(outcome)
+        return outcome.get("status") == "FILLED"
+
+
+def _message(order: Order) -> dict[str, Any]:
+    return {
+        "order_id": order.order_id,
+        "symbol": order.symbol,
+        "action": order.action,
+        "volume": order.volume,
+        "price": order.entry_price,
+        "position": order.position,
+        "confidence": 1.0,
+    }

@@ -1,0 +1,34 @@
+"""Whether readings may be believed, reading after reading: the memory that `core.trust` needs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trueup.core.trust import Bound, Reason, Seen, Trusted, Unknown, judge, seen_after
+from trueup.gateway.reader import Reading
+
+
+class Witness:
+    """Judges each reading of one gateway by what it saw before."""
+
+    def __init__(self) -> None:
+        self._seen: Seen | None = None
+
+    def asked(self) -> None:
+        """Note that a question is on its way: its reply uses up a number, even if it is lost."""
+        if self._seen is not None:
+            self._seen = msgspec.structs.replace(self._seen, asked=self._seen.asked + 1)
+
+    def judge(self, reading: Reading, bound: Bound | None) -> Trusted | Unknown:
+        """Return a reading as trusted, or why it is not."""
+        if isinstance(reading, Unknown):
+            return reading
+        verdict = judge(reading, bound, self._seen)
+        if reading.evidence is not None and not _is_old(verdict):
+            self._seen = seen_after(reading.evidence, self._seen, verdict)
+        return verdict
+
+
+def _is_old(verdict: Trusted | Unknown) -> bool:
+    # An older reading teaches nothing; to remember it would let the next old one pass.
+    return isinstance(verdict, Unknown) and verdict.reason is Reason.OLDER

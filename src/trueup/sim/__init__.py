@@ -1,0 +1,1 @@
+"""A simulated MetaTrader 5 terminal, deterministic and full of switches."""

@@ -1,0 +1,185 @@
+"""Files of prices: MetaTrader 5's exports of bars and ticks, and plain bars.
+
+MetaTrader writes tabs or commas, UTF-8 or UTF-16, with a byte order mark or without. Its times are
+the trade server's wall clock, and are read as if that were UTC, which is how the terminal's own
+functions give them. In an export of ticks an empty BID or ASK means that it did not change.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any, Final
+
+from trueup.sim.feed.bars import Bar, FeedError
+from trueup.sim.market import Quote
+
+_BARS: Final = ("OPEN", "HIGH", "LOW", "CLOSE")
+_TICKS: Final = ("BID", "ASK")
+_MAX_DIGITS: Final = 8
+_TIME: Final = re.compile(
+    r"(\d{4})[.-](\d\d)[.-](\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,3}))?)?)?", re.ASCII
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RIGHT_HEADING: Final = (
+    "the first line must be MetaTrader's <DATE> <TIME> <OPEN> <HIGH> <LOW> <CLOSE> or "
+    "<DATE> <TIME> <BID> <ASK>, or time,open,high,low,close"
+)
+_RIGHT_TIME: Final = "write it as 2024.01.31 23:59:59"
+_RIGHT_SPEC: Final = "give bars, random, or the path of a file of prices"
+_RIGHT_ENCODING: Final = "save the file as UTF-8 or UTF-16"
+
+
+class Table:
+    """A file whose heading has been understood. Each of its iterators reads it anew."""
+
+    def __init__(self, path: Path, name: str, heading: str) -> None:
+        self._path, self._name = path, name
+        self._separator = next((mark for mark in "\t,;" if mark in heading), "\t")
+        self._columns = [
+            column.strip().strip("<>").upper() for column in heading.split(self._separator)
+        ]
+        self.has_ticks = self._has("DATE", "TIME", *_TICKS)
+        if not self.has_ticks and not (self._has("DATE", *_BARS) or self._has("TIME", *_BARS)):
+            raise FeedError(name, 1, "this is no heading of prices", _RIGHT_HEADING)
+
+    def bars(self) -> Iterator[Bar]:
+        """Raises FeedError for the first row that is no bar, or not later than the one before."""
+        last_msc: int | None = None
+        for line, row in self._rows():
+            bar = self._bar(line, row)
+            if last_msc is not None and bar.time_msc <= last_msc:
+                raise FeedError(
+                    self._name, line, "this bar is not later than the one before", "sort by time"
+                )
+            last_msc = bar.time_msc
+            yield bar
+
+    def ticks(self) -> Iterator[Quote]:
+        """From the first row by which both sides are known.
+
+        A moment in which the ask lies below the bid can be traded by nobody and is left out.
+        Raises FeedError for the first row that is no tick, or earlier than the one before.
+        """
+        bid = ask = 0.0
+        last_msc: int | None = None
+        for line, row in self._rows():
+            time_msc = self._time(line, row)
+            if last_msc is not None and time_msc < last_msc:
+                raise FeedError(
+                    self._name, line, "this tick is earlier than the one before", "sort by time"
+                )
+            last_msc = time_msc
+            bid = self._price(line, row, "BID") if row["BID"] else bid
+            ask = self._price(line, row, "ASK") if row["ASK"] else ask
+            if 0 < bid <= ask:
+                yield Quote(time_msc=time_msc, bid=bid, ask=ask)
+
+    def _has(self, *columns: str) -> bool:
+        return set(columns) <= set(self._columns)
+
+    def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        for line, text in _lines(self._path, self._name):
+            if line == 1 or not text.strip():
+                continue
+            fields = [field.strip() for field in text.split(self._separator)]
+            if len(fields) != len(self._columns):
+                wrong = f"{len(fields)} fields where the heading has {len(self._columns)}"
+                raise FeedError(self._name, line, wrong, "give each column one field")
+            yield line, dict(zip(self._columns, fields, strict=True))
+
+    def _bar(self, line: int, row: dict[str, str]) -> Bar:
+        digits = max(min(len(row[column].partition(".")[2]), _MAX_DIGITS) for column in _BARS)
+        opened, high, low, closed = (self._price(line, row, column) for column in _BARS)
+        bar = Bar(self._time(line, row), opened, high, low, closed, digits, self._spread(line, row))
+        if wrong := bar.complaint():
+            raise FeedError(self._name, line, wrong, "low must be the lowest and high the highest")
+        return bar
+
+    def _time(self, line: int, row: dict[str, str]) -> int:
+        text = " ".join(filter(None, (row.get("DATE"), row.get("TIME"))))
+        time_msc = _milliseconds(text)
+        if time_msc is None:
+            raise FeedError(self._name, line, f"the time is {text!r}", _RIGHT_TIME)
+        return time_msc
+
+    def _price(self, line: int, row: dict[str, str], column: str) -> float:
+        try:
+            price = float(row[column])
+        except ValueError:
+            price = math.nan
+        if not 0 < price < math.inf:
+            right = "give a number above 0" + (" or nothing" if column in _TICKS else "")
+            raise FeedError(self._name, line, f"{column} is {row[column]!r}", right)
+        return price
+
+    def _spread(self, line: int, row: dict[str, str]) -> int | None:
+        text = row.get("SPREAD", "")
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise FeedError(self._name, line, f"SPREAD is {text!r}", "give whole points, 0 or more")
+        return int(text)
+
+
+def open_table(path: Path) -> Table:
+    """Understand the heading of a file.
+
+    Raises FeedError when there is no such file or its heading is none of those we read.
+    """
+    name = str(path)
+    heading = next(_lines(path, name), None)
+    if heading is None:
+        raise FeedError(name, 1, "the file is empty", _RIGHT_HEADING)
+    return Table(path, name, heading[1])
+
+
+def packaged_bars() -> Sequence[Bar]:
+    """5000 hourly bars of EURUSD, 2017-04-19 to 2018-02-07."""
+    source = resources.files("trueup.sim") / "data" / "eurusd_h1.csv.gz"
+    with resources.as_file(source) as path:
+        return tuple(open_table(path).bars())
+
+
+def _lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines from 1, without their ends."""
+    line = 0
+    opener: Callable[..., IO[Any]] = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding=_encoding(path, opener)) as text:
+            for line, content in enumerate(text, start=1):
+                yield line, content.rstrip("\r\n")
+    except UnicodeError:
+        raise FeedError(name, line + 1, "this is not text", _RIGHT_ENCODING) from None
+    except (EOFError, zlib.error):
+        raise FeedError(name, line + 1, "the archive is damaged", "make it again") from None
+    except (OSError, ValueError) as error:
+        wrong = getattr(error, "strerror", None) or str(error)
+        raise FeedError(name, line + 1, wrong.lower(), _RIGHT_SPEC) from None
+
+
+def _encoding(path: Path, opener: Callable[..., IO[Any]]) -> str:
+    with opener(path, "rb") as raw:
+        mark = raw.read(2)
+    return "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _milliseconds(text: str) -> int | None:
+    found = _TIME.fullmatch(text)
+    if not found:
+        return None
+    *whole, fraction = found.groups(default="0")
+    year, month, day, hour, minute, second = map(int, whole)
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    time_msc = (moment - _EPOCH) // timedelta(milliseconds=1) + int(fraction.ljust(3, "0"))
+    return time_msc if time_msc >= 0 else None

@@ -1,0 +1,180 @@
+"""The terminal process: a simulated MetaTrader 5 terminal behind a gateway, for `trueup terminal`.
+
+One thread does everything, in turns: the market's prices, then the bots' requests on one loopback
+port, then a person's commands on another. The market's time is the server's time. Positions live
+as long as the process: a bot that ends, or is killed, leaves them open, as at a real terminal.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import random
+from typing import Any
+
+import msgspec
+
+from trueup.errors import SettingsError
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.desk import Desk
+from trueup.gateway.server import Server
+from trueup.runtime.clock import Clock, SystemClock
+from trueup.sim.feed import open_feed
+from trueup.sim.person_desk import PersonDesk
+from trueup.sim.playback import Playback
+from trueup.sim.switches import Switches
+from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
+from trueup.sim.terminal import SimulatedTerminal
+from trueup.sim.whereabouts import Whereabouts, remove_state, write_state
+
+log = logging.getLogger("trueup.terminal")
+
+LOOPBACK = "tcp://127.0.0.1"
+TURN_MS = 20
+MARGIN_MODES = {
+    "hedging": mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
+    "netting": mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
+}
+# An hourly bar played at the default speed then ticks four times a second.
+TICKS_PER_BAR = 240
+DEFAULT_SPEED = 60.0
+
+
+class TerminalOptions(msgspec.Struct, frozen=True):
+    """What a terminal process is started with.
+
+    `balance` is the first deposit in USD; `feed` is bars, random, or the path of a file; `speed`
+    is market time over real time; `port` 0 takes a free one; after `idle_exit_min` minutes
+    without a request the process ends, 0 for never.
+    """
+
+    account: str = "hedging"
+    balance: float = 10_000.0
+    symbol: str = "EURUSD"
+    feed: str = "bars"
+    seed: int = 0
+    speed: float = DEFAULT_SPEED
+    port: int = 0
+    idle_exit_min: float = 10.0
+
+
+def play(feed: str, seed: int, speed: float, clock: Clock) -> Playback:
+    """Open a feed and play it.
+
+    Raises:
+        FeedError: it cannot be read.
+    """
+    quotes = open_feed(feed, seed=seed, ticks_per_bar=TICKS_PER_BAR)
+    return Playback(quotes, speed, clock)
+
+
+class TerminalProcess:
+    """Everything of one terminal process except its beginning and its end.
+
+    Raises:
+        FeedError: the feed cannot be read.
+        SettingsError: there is no such symbol, or the port is taken.
+    """
+
+    def __init__(self, options: TerminalOptions, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._options = options
+        self._playback = play(options.feed, options.seed, options.speed, self._clock)
+        self._terminal = _make_terminal(options, self._playback)
+        self._step_market()
+        people = PersonDesk(self._terminal, options.symbol, self._facts, self.stop)
+        boot = f"{os.getpid()}-{self._clock.now_ns():x}"
+        bots = Desk(self._terminal, boot, self._clock.now_ns)
+        self._bots = _listen(options.port, bots.handle)
+        self._people = Server(f"{LOOPBACK}:0", people.handle)
+        self.is_stopped = False
+        self._busy_ns = self._clock.now_ns()
+        self.whereabouts = Whereabouts(
+            pid=os.getpid(),
+            gateway=self._bots.endpoint,
+            person=self._people.endpoint,
+            account=options.account,
+            symbol=options.symbol,
+            started=_utc(self._clock).isoformat(timespec="seconds"),
+        )
+
+    def run(self) -> None:
+        """Serve until `stop`, or until nobody has asked anything for the idle time."""
+        write_state(self.whereabouts)
+        log.info(
+            "[TERMINAL] Simulated terminal: %s account, %s, gateway at %s",
+            self._options.account,
+            self._options.symbol,
+            self._bots.endpoint,
+        )
+        try:
+            while not self.is_stopped:
+                self.turn(TURN_MS)
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """End `run` after the turn under way; may be called from a signal handler."""
+        self.is_stopped = True
+
+    def turn(self, wait_ms: int) -> None:
+        """Take in the market's prices, then serve what is there, waiting at most `wait_ms`."""
+        self._step_market()
+        served = self._bots.serve_once(wait_ms) + self._people.serve_once(0)
+        now_ns = self._clock.now_ns()
+        if served:
+            self._busy_ns = now_ns
+        idle_min = (now_ns - self._busy_ns) / 60e9
+        if self._options.idle_exit_min and idle_min >= self._options.idle_exit_min:
+            log.info("[TERMINAL] Nobody asked anything for %g minutes", self._options.idle_exit_min)
+            self.stop()
+
+    def close(self) -> None:
+        """Stop listening, and take back the state file."""
+        left = len(self._terminal.ledger.positions)
+        log.info("[TERMINAL] Ends, with %d open position%s", left, "s" * (left != 1))
+        self._bots.close()
+        self._people.close()
+        remove_state(self.whereabouts.pid)
+
+    def _step_market(self) -> None:
+        for quote in self._playback.due():
+            if quote.is_live:
+                self._terminal.quote(self._options.symbol, quote.bid, quote.ask)
+
+    def _facts(self) -> dict[str, Any]:
+        market = dt.datetime.fromtimestamp(self._playback.now_msc() / 1000, dt.UTC)
+        return {
+            **msgspec.to_builtins(self.whereabouts),
+            "feed": self._options.feed,
+            "speed": self._options.speed,
+            "market_time": market.isoformat(timespec="seconds"),
+        }
+
+
+def _make_terminal(options: TerminalOptions, playback: Playback) -> SimulatedTerminal:
+    known = [setup.name for setup in DEFAULT_SYMBOLS]
+    if options.symbol not in known:
+        raise SettingsError("--symbol", options.symbol, f"give one of {', '.join(known)}")
+    account = AccountSetup(margin_mode=MARGIN_MODES[options.account], balance=options.balance)
+    terminal = SimulatedTerminal(
+        account=account,
+        now_msc=playback.now_msc,
+        switches=Switches(server_offset_minutes=0),
+        rng=random.Random(options.seed),
+    )
+    terminal.initialize()
+    return terminal
+
+
+def _listen(port: int, handle: Any) -> Server:
+    try:
+        return Server(f"{LOOPBACK}:{port}", handle)
+    except OSError as error:
+        valid = f"give a port that is free, or 0 for any free one ({error})"
+        raise SettingsError("--port", str(port), valid) from error
+
+
+def _utc(clock: Clock) -> dt.datetime:
+    return dt.datetime.fromtimestamp(clock.now_ns() / 1e9, dt.UTC)

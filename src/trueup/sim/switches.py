@@ -1,0 +1,168 @@
+"""What nobody can know about a terminal without asking a real one, as explicit switches.
+
+The official documents leave questions open: what a disconnected terminal answers, how long lists
+lag, whether a broker edits comments. The product has to be right under every answer, so each is a
+switch of the simulated terminal. The defaults are the likely behaviour. Switches may be changed
+at any time; they take effect with the next event or call.
+
+Times are milliseconds of the injected clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class ListAnswer(enum.Enum):
+    """What a list call (and its ``*_total``) answers while the terminal cannot know better."""
+
+    CACHED = "the last known rows"
+    EMPTY = "an empty tuple, and success"
+    PARTIAL = "the first half of the rows, and success"
+    NONE = "None, and (-1, 'Terminal: Call failed')"
+    CURRENT = "the true rows"
+
+
+class DownSend(enum.Enum):
+    """What becomes of `order_send` while the terminal has no link to its trade server."""
+
+    REFUSED = "10031 at once, nothing executed"
+    EXECUTED_LATER = "10031 at once, executed all the same when the link is back"
+    TIMED_OUT = "10012, nothing executed"
+    BLOCKS = "the call hangs; see TerminalFaults.on_hang"
+
+
+class FiguresFrom(enum.Enum):
+    """Where profit, equity and margin of `account_info` come from while the list lags."""
+
+    LIST = "computed from the positions that the terminal shows"
+    SERVER = "the server's own figures, which may contradict the list"
+
+
+class DealTicketMeans(enum.Enum):
+    """What the number in `history_deals_get(ticket=)` is compared with."""
+
+    DEAL = "the deal's own ticket, as public code has it"
+    ORDER = "the ticket of the order behind the deal, as the documentation has it"
+
+
+class OnReversal(enum.Enum):
+    """What a field of a netting position shows after a deal has turned it round."""
+
+    RESET = "the value of the reversing deal"
+    KEPT = "what it was before"
+
+
+class OptionOff(enum.Enum):
+    """What `order_send` does while automated trading by external Python programs is off."""
+
+    NONE_MINUS_8 = "None, and (-8, 'Auto-Trading using Python API disabled in Terminal')"
+    RETCODE_10027 = "a result with 10027"
+
+
+class DealOrder(enum.Enum):
+    """In which order a history answer lists its deals."""
+
+    BY_TICKET = "oldest first"
+    REVERSED = "newest first"
+    SHUFFLED = "any order, drawn from the injected random numbers"
+
+
+@dataclass(slots=True, kw_only=True)
+class Switches:
+    """Every open question and every habit of a terminal and its broker."""
+
+    # -- clock ---------------------------------------------------------------------------------
+    server_offset_minutes: int = 120
+    """Server wall clock minus UTC, minutes; most brokers keep UTC+2 in winter and UTC+3 in
+    summer. 0 would be a server that keeps UTC, as the documents have it."""
+    dst_jumps: tuple[tuple[int, int], ...] = ()
+    """(true UTC milliseconds, offset in minutes from then on), ascending; the DST rule."""
+
+    # -- what the terminal shows, and when -----------------------------------------------------
+    position_lag_ms: int = 0
+    """From a change on the server to `positions_get` and `positions_total`."""
+    order_lag_ms: int = 0
+    """From a change on the server to `orders_get` and `orders_total`."""
+    order_history_lag_ms: int = 0
+    """From the end of an order to `history_orders_get`."""
+    deal_lag_ms: int = 0
+    """From a deal to `history_deals_get`; tens of milliseconds as a rule, seconds at times."""
+    account_lag_ms: int = 0
+    """From a change of balance or credit to `account_info`."""
+    account_figures: FiguresFrom = FiguresFrom.LIST
+    deal_order: DealOrder = DealOrder.BY_TICKET
+    deal_ticket_means: DealTicketMeans = DealTicketMeans.DEAL
+    zero_date_reads_as: int = 2**31 - 1
+    """A date of exactly 0 leaves the module's field uninitialised; this stands for the chance
+    value found there, server seconds."""
+    volume_dust: bool = True
+    """Volumes are steps times step size, so 0.35 lots may read 0.35000000000000003. Off: the
+    nearest float to the decimal number."""
+
+    # -- no link to the trade server -----------------------------------------------------------
+    disconnected_list: ListAnswer = ListAnswer.CACHED
+    connected_flag_lag_ms: int = 0
+    """How long `terminal_info().connected` stays True after the link has dropped."""
+    disconnected_send: DownSend = DownSend.REFUSED
+    resync_ms: int = 0
+    """From the return of the link until the terminal has caught up; it shows the old lists in
+    between, with `connected` True."""
+
+    # -- after a restart or a change of account ------------------------------------------------
+    synchronise_ms: int = 2_000
+    """From authorisation until the terminal has synchronised with the server."""
+    unsynchronised_list: ListAnswer = ListAnswer.EMPTY
+    unsynchronised_account_known: bool = True
+    """Balance and credit are shown before synchronisation; otherwise they read 0.0."""
+    initialize_waits_for_synchronisation: bool = False
+    """`initialize()` fails with -10005 until the terminal has synchronised."""
+
+    # -- permissions ---------------------------------------------------------------------------
+    python_option_off: OptionOff = OptionOff.NONE_MINUS_8
+    investor_list: ListAnswer = ListAnswer.CURRENT
+    """What an investor (read-only) login, or an account that may not trade any more, shows."""
+
+    # -- the broker ----------------------------------------------------------------------------
+    comment_characters_max: int = 31
+    """The server cuts longer comments; the platform's field holds 31."""
+    comment_replaced_by: str | None = None
+    """The server stores this text in place of every comment of a request; None keeps it."""
+    comment_prefix: str = ""
+    """The server puts this before every comment of a request."""
+    stop_comment: str = "[{kind} {level}]"
+    """Comment of an order made by a stop loss or take profit; empty writes none."""
+    stop_out_comment: str = "[so {level:.2f}%/{equity:.2f}/{margin:.2f}]"
+    """Comment of an order made by a stop out; the exact text differs by server."""
+    stop_close_keeps_magic: bool = True
+    """Deals of SL, TP and stop out carry the position's magic; otherwise 0."""
+    stop_fills_at_level: bool = False
+    """SL and TP fill at their level exactly; otherwise at the market, with its slippage."""
+    stops_refused_at_open: bool = False
+    """Market and exchange execution refuse SL and TP in the opening request (10016)."""
+    requests_per_second_max: int = 0
+    """More requests than this within a second are answered 10024; 0 means no limit."""
+    out_of_range_integer_is_sent: bool = False
+    """A request with an integer out of range reaches the server before `SystemError`."""
+    first_request_id: int = 1
+    """`request_id` of the first answer of a terminal session; samples show huge numbers too."""
+
+    # -- netting -------------------------------------------------------------------------------
+    reversal_time: OnReversal = OnReversal.RESET
+    reversal_price_open: OnReversal = OnReversal.RESET
+    """KEPT would show, and count from, the open price of the side before."""
+    reversal_magic: OnReversal = OnReversal.RESET
+    reversal_comment: OnReversal = OnReversal.RESET
+    addition_changes_magic: bool = False
+    """A netting position takes the magic of the newest deal that adds to it."""
+    stale_ticket_refused: bool = True
+    """On netting a `position` ticket that is not the current one is answered 10036; otherwise
+    the symbol alone decides, and a late close opens the opposite."""
+
+    # -- day change ----------------------------------------------------------------------------
+    automatic_day_change: bool = True
+    """Swaps, re-openings and DAY orders are handled when the server's date changes."""
+    reopening_changes_ticket: bool = True
+    reopening_changes_identifier: bool = False
+    """The documents keep the identifier; some brokers open a new position."""

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trueup.core.quantity import (
+    add_lots,
+    format_lots,
+    format_price,
+    is_number,
+    is_volume,
+    is_whole_steps,
+    same,
+)
+
+STEPS = (1.0, 0.1, 0.01, 0.001, 0.00001, 0.00000001)
+amounts = st.integers(-10_000_000, 10_000_000)
+
+
+@given(amounts, amounts, st.sampled_from((10, 100, 1000, 100_000)))
+def test_adding_lots_leaves_no_float_dust(first: int, second: int, per_lot: int) -> None:
+    assert add_lots(first / per_lot, second / per_lot) == (first + second) / per_lot
+
+
+@given(st.lists(st.integers(1, 1000), max_size=50))
+def test_adding_lots_does_not_depend_on_the_order(hundredths: list[int]) -> None:
+    there = back = 0.0
+    for units in hundredths:
+        there = add_lots(there, units / 100)
+    for units in reversed(hundredths):
+        back = add_lots(back, units / 100)
+    assert there == back == sum(hundredths) / 100
+
+
+def test_a_tenth_and_two_tenths_are_three_tenths() -> None:
+    assert 0.1 + 0.2 != 0.3
+    assert same(0.1 + 0.2, 0.3)
+    assert add_lots(0.1, 0.2) == 0.3
+
+
+@given(st.integers(0, 1_000_000), st.sampled_from(STEPS))
+def test_same_is_true_for_dust_and_false_for_a_whole_step(steps: int, step: float) -> None:
+    value = steps * step
+    assert same(value, math.nextafter(value, math.inf), step)
+    assert same(value, math.nextafter(value, -math.inf), step)
+    assert not same(value, (steps + 1) * step, step)
+    assert not same((steps + 1) * step, value, step)
+
+
+def test_same_without_a_known_step_tells_the_finest_step_apart() -> None:
+    assert not same(0.01, 0.01000001)
+    assert not same(1.05430, 1.05431)
+    assert same(0.01, 0.010000000001)
+
+
+@given(st.integers(0, 10**12))
+def test_format_of_lots_reads_back_as_the_same_lots(units: int) -> None:
+    volume = units / 100_000_000
+    text = format_lots(volume)
+    assert float(text) == volume
+    assert len(text.partition(".")[2]) >= 2
+    assert "e" not in text
+
+
+@given(st.integers(1, 10**13))
+def test_format_of_a_price_reads_back_as_the_same_price(units: int) -> None:
+    price = units / 100_000_000
+    assert float(format_price(price)) == price
+
+
+@pytest.mark.parametrize(
+    ("volume", "text"),
+    [
+        (0.01, "0.01"),
+        (0.1, "0.10"),
+        (0.1 + 0.2, "0.30"),
+        (1.0, "1.00"),
+        (0.005, "0.005"),
+        (0.00000001, "0.00000001"),
+        (12.5, "12.50"),
+        (0.0, "0.00"),
+        (-0.02, "-0.02"),
+    ],
+)
+def test_lots_are_written_as_the_guide_writes_them(volume: float, text: str) -> None:
+    assert format_lots(volume) == text
+
+
+@pytest.mark.parametrize(
+    ("price", "text"),
+    [(1.0543, "1.0543"), (1.1 + 2.2, "3.3"), (157.123, "157.123"), (65000.5, "65000.5")],
+)
+def test_prices_are_written_without_dust_and_padding(price: float, text: str) -> None:
+    assert format_price(price) == text
+
+
+@pytest.mark.parametrize("value", [0.0, -0.01, math.inf, -math.inf, math.nan])
+def test_what_cannot_be_held_is_no_volume(value: float) -> None:
+    assert not is_volume(value)
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, False, "0.01", b"1", math.nan, math.inf, -math.inf, [], {}]
+)
+def test_what_cannot_be_counted_with_is_no_number(value: object) -> None:
+    assert not is_number(value)
+
+
+@pytest.mark.parametrize("value", [0, 1, -3, 0.01, 2**53])
+def test_finite_ints_and_floats_are_numbers(value: float) -> None:
+    assert is_number(value)
+
+
+def test_a_whole_number_beyond_every_float_is_no_number_and_no_error() -> None:
+    """JSON may carry it, so the question is asked of it."""
+    assert not is_number(10**400)
+
+
+@given(st.integers(0, 100_000), st.sampled_from(STEPS[1:5]))
+def test_whole_steps_are_known_in_spite_of_dust(steps: int, step: float) -> None:
+    assert is_whole_steps(steps * step, step)
+    assert not is_whole_steps(steps * step + step / 2, step)

@@ -1,0 +1,157 @@
+"""The contract of `terminal_contract`, held by the simulated terminal and by a real one."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.gateway.terminal_contract import TerminalContract
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import Terminal
+from trueup.sim.switches import Switches
+from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
+from trueup.sim.terminal import SimulatedTerminal
+
+if TYPE_CHECKING:
+    from trueup.gateway.terminal import Row
+
+FACTS = json.loads((Path(__file__).parents[1] / "data" / "mt5_api.json").read_text("utf-8"))
+NOW_MSC = 1_700_000_000_000
+
+
+class SteppingClock:
+    """A millisecond passes whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.now_msc = NOW_MSC
+
+    def __call__(self) -> int:
+        self.now_msc += 1
+        return self.now_msc
+
+
+def started(**switches: int) -> SimulatedTerminal:
+    terminal = SimulatedTerminal(now_msc=SteppingClock(), switches=Switches(**switches))  # type: ignore[arg-type]
+    assert terminal.initialize()
+    return terminal
+
+
+class TestHedging(TerminalContract):
+    @pytest.fixture
+    def terminal(self) -> Terminal:
+        return started()
+
+
+class TestNetting(TerminalContract):
+    @pytest.fixture
+    def terminal(self) -> Terminal:
+        account = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
+        made = SimulatedTerminal(account=account, now_msc=SteppingClock())
+        assert made.initialize()
+        return made
+
+
+class TestLagging(TerminalContract):
+    """Lists, deals and orders appear later than the answer."""
+
+    @pytest.fixture
+    def terminal(self) -> Terminal:
+        return started(position_lag_ms=50, deal_lag_ms=80, order_lag_ms=20, order_history_lag_ms=60)
+
+
+class TestInstantExecution(TerminalContract):
+    @pytest.fixture
+    def terminal(self) -> Terminal:
+        symbols = tuple(
+            dataclasses.replace(symbol, execution=mt5.SYMBOL_TRADE_EXECUTION_INSTANT)
+            for symbol in DEFAULT_SYMBOLS
+        )
+        made = SimulatedTerminal(symbols=symbols, now_msc=SteppingClock())
+        assert made.initialize()
+        return made
+
+
+class TestOtherSymbol(TestHedging):
+    @pytest.fixture
+    def symbol(self) -> str:
+        return "USDJPY"
+
+
+@pytest.mark.mt5
+class TestRealTerminal(TerminalContract):
+    """The official module, logged in to the demo account of this machine."""
+
+    @pytest.fixture
+    def terminal(self) -> Iterator[Terminal]:
+        module = importlib.import_module("MetaTrader5")
+        assert module.initialize()
+        yield module
+        module.shutdown()
+
+    def wait_a_moment(self) -> None:
+        time.sleep(0.05)
+
+
+# -- what only a stand-in for the module has to show -------------------------------------------
+
+
+def test_it_has_every_constant_of_the_module() -> None:
+    terminal = started()
+    for name, value in FACTS["constants"].items():
+        assert getattr(terminal, name) == value
+
+
+def test_it_has_every_function_that_a_gateway_uses() -> None:
+    terminal = started()
+    not_simulated = {name for name in FACTS["functions"] if not hasattr(terminal, name)}
+    assert not_simulated == {
+        "copy_rates_from",
+        "copy_rates_from_pos",
+        "copy_rates_range",
+        "copy_ticks_from",
+        "copy_ticks_range",
+        "market_book_add",
+        "market_book_get",
+        "market_book_release",
+    }
+    assert set(FACTS["functions"]) - not_simulated == {
+        name for name in vars(Terminal) if name in FACTS["functions"]
+    }
+
+
+def test_every_row_has_the_official_fields_and_types() -> None:
+    terminal = started()
+    terminal.person.open("EURUSD", mt5.ORDER_TYPE_BUY, 0.1)
+    terminal.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05)
+    result = terminal.order_send(action=1, symbol="EURUSD", volume=0.1, type_filling=1)
+    checked = terminal.order_check(action=1, symbol="EURUSD", volume=0.1, type_filling=1)
+    assert result is not None
+    rows: dict[str, Row | None] = {
+        "TradePosition": (terminal.positions_get() or (None,))[0],
+        "TradeOrder": (terminal.orders_get() or (None,))[0],
+        "TradeDeal": (terminal.history_deals_get(1, 2_000_000_000) or (None,))[0],
+        "OrderSendResult": result,
+        "OrderCheckResult": checked,
+        "TradeRequest": result.request,
+        "AccountInfo": terminal.account_info(),
+        "TerminalInfo": terminal.terminal_info(),
+        "SymbolInfo": terminal.symbol_info("EURUSD"),
+        "Tick": terminal.symbol_info_tick("EURUSD"),
+    }
+    python = {"int": int, "float": float, "str": str, "bool": bool}
+    for name, row in rows.items():
+        assert row is not None
+        fields = row._asdict()
+        assert list(fields) == FACTS["namedtuples"][name]
+        for field, official in FACTS["namedtuple_field_types"][name].items():
+            expected = python.get(official.partition(" ")[0], tuple)
+            assert isinstance(fields[field], expected), (name, field)
+            # A bool would pass for an int, an int for a float would not.
+            assert type(fields[field]) in (expected, type(result.request)), (name, field)

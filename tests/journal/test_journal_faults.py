@@ -1,0 +1,305 @@
+"""Disks, files and servers that fail: what is said, that nothing is half written, that it mends."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journal.places import PostgresPlace, SqlitePlace, order, orders
+from trueup.errors import JournalConflict, JournalError
+from trueup.journal import open_journal, open_reader, sqlite
+from trueup.journal.store import StoredJournal
+
+
+def refused(journal: StoredJournal, *numbers: int) -> str:
+    """Append, and return the sentence of the refusal; the events are not in the journal."""
+    before = journal.position
+    with pytest.raises(JournalError) as error:
+        journal.append(orders(*numbers))
+    assert journal.position == before
+    text = str(error.value)
+    assert text.endswith(".")
+    assert "\n" not in text
+    return text
+
+
+def mended(journal: StoredJournal, *numbers: int) -> None:
+    """The next append works by itself, and everything holds."""
+    assert journal.append([order(99)]) == len(numbers) + 1
+    assert list(journal.read()) == orders(*numbers, 99)
+    assert journal.verify().sound
+
+
+# SQLite.
+
+
+@contextlib.contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond a size, as on a disk that is full."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def without_root() -> Iterator[None]:
+    """Let permissions count, which for root they do not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs limits and users of POSIX")
+
+
+@posix_only
+def test_append_when_the_file_cannot_grow_writes_nothing(sqlite_place: SqlitePlace) -> None:
+    with sqlite_place.open() as journal:
+        journal.append(orders(1))
+        with files_limited_to(64 * 1024):
+            text = refused(journal, *range(2, 2000))
+        assert "the disk failed" in text
+        mended(journal, 1)
+
+
+def test_append_when_the_disk_is_full_writes_nothing(sqlite_place: SqlitePlace) -> None:
+    with sqlite_place.open() as journal:
+        journal.append(orders(1))
+        journal._database.run("PRAGMA max_page_count=1")
+        assert "the disk is full" in refused(journal, *range(2, 200))
+        journal._database.run("PRAGMA max_page_count=1000000")
+        mended(journal, 1)
+
+
+def test_append_when_another_connection_holds_the_file_writes_nothing(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
+    with sqlite_place.open() as journal:
+        journal.append(orders(1))
+        other = sqlite3.connect(sqlite_place.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert "locked" in refused(journal, 2)
+        other.execute("ROLLBACK")
+        other.close()
+        mended(journal, 1)
+
+
+@posix_only
+def test_append_when_the_file_was_moved_writes_nothing(sqlite_place: SqlitePlace) -> None:
+    """SQLite itself would go on writing to a file that nobody can open any more."""
+    elsewhere = sqlite_place.path.with_name("elsewhere.db")
+    with sqlite_place.open() as journal:
+        journal.append(orders(1))
+        sqlite_place.path.rename(elsewhere)
+        assert "moved, replaced or deleted" in refused(journal, 2)
+        sqlite_place.path.touch()
+        assert "moved, replaced or deleted" in refused(journal, 2)
+        elsewhere.replace(sqlite_place.path)
+        mended(journal, 1)
+
+
+@posix_only
+def test_file_that_cannot_be_written_is_refused_and_can_be_read(
+    sqlite_place: SqlitePlace,
+) -> None:
+    with sqlite_place.open() as journal:
+        journal.append(orders(1))
+    folder = sqlite_place.path.parent
+    open_up(folder)
+    sqlite_place.path.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        with without_root():
+            with pytest.raises(JournalError, match="cannot be"):
+                sqlite_place.open()
+            with sqlite_place.reader() as reader:
+                assert list(reader.read()) == orders(1)
+    finally:
+        folder.chmod(0o755)
+
+
+def open_up(folder: Path) -> None:
+    """Let other users into a folder of pytest's."""
+    for place in (folder, *folder.parents):
+        if place.stat().st_uid == os.geteuid() and place.name.startswith(("pytest", "test_")):
+            place.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("make", "because"),
+    [
+        pytest.param(lambda p: p.mkdir(), "is a folder", id="folder"),
+        pytest.param(lambda p: p.write_bytes(b"no database" * 99), "not a SQLite", id="text"),
+        pytest.param(
+            lambda p: sqlite3.connect(p).execute("CREATE TABLE mine (a)").connection.close(),
+            "database of something else",
+            id="foreign",
+        ),
+    ],
+)
+def test_path_of_something_else_is_refused_and_left_alone(
+    tmp_path: Path, make: Any, because: str
+) -> None:
+    path = tmp_path / "other.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    with pytest.raises(JournalError, match=because):
+        open_journal(path, "account", now_ns=lambda: 1)
+    with pytest.raises(JournalError, match=because):
+        open_reader(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["other.db"]
+    assert before == (path.read_bytes() if path.is_file() else b"")
+
+
+def test_path_in_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="there is no folder"):
+        open_journal(tmp_path / "no" / "bot.db", "account", now_ns=lambda: 1)
+
+
+def test_empty_file_becomes_a_journal(tmp_path: Path) -> None:
+    (tmp_path / "bot.db").touch()
+    with open_journal(tmp_path / "bot.db", "account", now_ns=lambda: 1) as journal:
+        assert journal.append(orders(1)) == 1
+
+
+def test_reader_of_no_file_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="There is no journal"):
+        open_reader(tmp_path / "bot.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["mysql://here/bot", "sqlite:///bot.db", "http://x"])
+def test_url_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(JournalError, match="is no journal"):
+        open_journal(url, "account", now_ns=lambda: 1)
+
+
+# PostgreSQL.
+
+
+def end_sessions(place: PostgresPlace) -> None:
+    place.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+def test_append_after_the_session_was_ended_works(postgres_place: PostgresPlace) -> None:
+    with postgres_place.open() as journal:
+        journal.append(orders(1))
+        end_sessions(postgres_place)
+        mended(journal, 1)
+
+
+def test_read_after_the_session_was_ended_works_the_second_time(
+    postgres_place: PostgresPlace,
+) -> None:
+    with postgres_place.open() as journal, postgres_place.reader() as reader:
+        journal.append(orders(1))
+        end_sessions(postgres_place)
+        with pytest.raises(JournalError, match="connection was lost"):
+            list(reader.read())
+        assert list(reader.read()) == orders(1)
+
+
+def test_append_while_the_server_is_down_writes_nothing(postgres_place: PostgresPlace) -> None:
+    with postgres_place.open() as journal:
+        journal.append(orders(1))
+        postgres_place.server.stop()
+        try:
+            for _ in range(2):
+                assert "cannot be reached" in refused(journal, 2)
+        finally:
+            postgres_place.server.start()
+        mended(journal, 1)
+
+
+def test_append_after_another_took_over_while_the_connection_was_lost_is_refused(
+    postgres_place: PostgresPlace,
+) -> None:
+    with postgres_place.open() as journal:
+        journal.append(orders(1))
+        end_sessions(postgres_place)
+        with postgres_place.open(holder="second.py") as second:
+            for _ in range(2):
+                with pytest.raises(JournalConflict, match=r"second\.py"):
+                    journal.append(orders(2))
+            assert second.append(orders(3)) == 2
+    with postgres_place.reader() as reader:
+        assert list(reader.read()) == orders(1, 3)
+
+
+def test_append_while_another_session_locks_the_row_is_refused_in_time(
+    postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trueup.journal.postgres.LOCK_MS", 50)
+    with postgres_place.open() as journal:
+        journal.append(orders(1))
+        with postgres_place.connected() as other:
+            other.execute("SELECT * FROM journal_writers FOR UPDATE")
+            assert "keeps it locked" in refused(journal, 2)
+        mended(journal, 1)
+
+
+def test_server_that_is_not_there_is_refused_without_its_password(tmp_path: Path) -> None:
+    url = f"postgresql://bot:secret@/prices?host={tmp_path}"
+    with pytest.raises(JournalError, match="cannot be reached") as error:
+        open_journal(url, "account", now_ns=lambda: 1)
+    assert "secret" not in str(error.value)
+    assert "prices" in str(error.value)
+
+
+def test_url_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(JournalError, match="cannot be read"):
+        open_journal("postgresql://bot@[::1/prices", "account", now_ns=lambda: 1)
+
+
+def test_postgres_without_its_driver_is_refused_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ordinary = builtins.__import__
+
+    def without_psycopg(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == "psycopg":
+            raise ImportError(name)
+        return ordinary(name, *rest)
+
+    monkeypatch.delitem(sys.modules, "trueup.journal.postgres", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without_psycopg)
+    with pytest.raises(JournalError, match=r"trueup\[postgres\]"):
+        open_journal("postgresql://bot@/prices", "account", now_ns=lambda: 1)
+
+
+def test_postgres_commits_to_disk_whatever_the_server_does_by_itself(
+    postgres_place: PostgresPlace,
+) -> None:
+    name = postgres_place.sql("SELECT current_database()")[0][0]
+    postgres_place.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    with postgres_place.open() as journal:
+        assert journal._database.fetch("SHOW synchronous_commit") == [("on",)]
+
+
+def test_sqlite_syncs_each_commit(sqlite_place: SqlitePlace) -> None:
+    full = 2
+    with sqlite_place.open() as journal:
+        assert journal._database.fetch("PRAGMA journal_mode") == [("wal",)]
+        assert journal._database.fetch("PRAGMA synchronous") == [(full,)]

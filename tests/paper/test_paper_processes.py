@@ -1,0 +1,269 @@
+"""The guide's scenarios with real processes: a strategy, a terminal, and a person's hand.
+
+Each test waits for what it expects to see, with a deadline, and never for a while.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.paper.deadline import ROOT, wait_for
+
+# Buys at the first price it sees, then holds: a position is there within a second.
+BUY_ONCE = """
+class BuyOnce:
+    bought = False
+
+    def on_tick(self, tick):
+        signal, self.bought = (0, True) if self.bought else (1, True)
+        return signal
+"""
+INTERVAL_SEC = "0.3"
+
+
+class Shell:
+    """A folder with its own state, and the commands given in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("GTW_", "TRUEUP_"))},
+            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONUTF8": "1",
+            "SYNC_INTERVAL_SEC": INTERVAL_SEC,
+            "GTW_TIMEOUT_MS": "1000",
+        }
+        (folder / "once.py").write_text(BUY_ONCE, encoding="utf-8")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Give a command and wait for its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "trueup", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, name: str, *arguments: str) -> Running:
+        """Give a command and go on; what it writes goes to the file `name`."""
+        path = self.folder / name
+        with path.open("wb") as out:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "trueup", *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        self.children.append(child)
+        return Running(child, path)
+
+    def terminal_pid(self) -> int:
+        """The process of the terminal that this folder's state file names."""
+        state = msgspec.json.decode((self.folder / ".trueup" / "terminal.json").read_bytes())
+        return int(state["pid"])
+
+    def clean(self) -> None:
+        """End every process that was started here."""
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        if (self.folder / ".trueup" / "terminal.json").exists():
+            self.run("terminal", "--stop")
+
+
+class Running:
+    """A command under way."""
+
+    def __init__(self, child: subprocess.Popen[bytes], path: Path) -> None:
+        self.child, self.path = child, path
+
+    def text(self) -> str:
+        """What it has written so far."""
+        return self.path.read_text(encoding="utf-8")
+
+    def wait_for(self, line: str, times: int = 1) -> None:
+        """Wait until it has written this."""
+        wait_for(lambda: self.text().count(line) >= times, lambda: f"{line!r} in\n{self.text()}")
+
+    def ticket(self) -> int:
+        """Wait for its first fill and return the ticket."""
+        self.wait_for("[FILL] CONFIRMED")
+        return int(self.text().partition("Ticket=")[2].partition(",")[0])
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    made = Shell(tmp_path)
+    try:
+        yield made
+    finally:
+        made.clean()
+
+
+def start_paper(shell: Shell, name: str) -> Running:
+    return shell.start(name, "paper", "--strategy", "once:BuyOnce", "--volume", "0.02")
+
+
+def test_a_killed_strategy_finds_its_position_again_and_notices_what_a_person_does(
+    shell: Shell,
+) -> None:
+    # Scenario 2 of the guide: the position outlives the process that opened it.
+    first = start_paper(shell, "first.log")
+    ticket = first.ticket()
+    terminal_pid = shell.terminal_pid()
+    first.child.kill()
+    first.child.wait()
+    assert str(ticket) in shell.run("trade", "list").stdout
+
+    second = start_paper(shell, "second.log")
+    second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.02L")
+    assert f"Found the simulated terminal, process {terminal_pid}" in second.text()
+    assert shell.terminal_pid() == terminal_pid
+
+    # Half of it closed by hand: a drift.
+    assert shell.run("trade", "partial", str(ticket), "0.01").returncode == 0
+    second.wait_for("[DRIFT_FIX] Volume 0.02L → 0.01L")
+    second.wait_for(f"[DRIFT_FIX] Ticket {ticket}: volume mismatch corrected")
+
+    # Opened by hand: a zombie.
+    opened = shell.run("trade", "open", "sell", "0.05").stdout
+    stranger = int(opened.split()[2].rstrip(","))
+    second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {stranger}, SHORT 0.05L")
+
+    # Scenario 3: closed by hand, a ghost.
+    assert shell.run("trade", "close", str(ticket)).returncode == 0
+    second.wait_for(f"[CLOSED] Ghost position removed (Ticket {ticket})")
+    assert shell.run("trade", "close", "all").stdout == "Closed 1 position.\n"
+    second.wait_for(f"[CLOSED] Ghost position removed (Ticket {stranger})")
+    assert second.child.poll() is None
+
+
+def test_a_terminal_that_dies_and_comes_back_is_waited_for(shell: Shell) -> None:
+    terminal = shell.start("terminal.log", "terminal", "--speed", "600")
+    terminal.wait_for("[TERMINAL] Simulated terminal")
+    port = terminal.text().strip().rpartition(":")[2]
+    paper = start_paper(shell, "paper.log")
+    paper.ticket()
+    terminal.child.kill()
+    terminal.child.wait()
+    paper.wait_for("Gateway offline")
+    assert "[CLOSED]" not in paper.text()
+
+    # The state file is a dead process's now, and nobody takes it for a terminal.
+    done = shell.run("trade", "list")
+    assert (done.returncode, "No terminal runs" in done.stderr) == (2, True), done
+
+    again = shell.start("again.log", "terminal", "--port", port)
+    again.wait_for("[TERMINAL] Simulated terminal")
+    # The new terminal has nothing: what the book holds is a ghost, once a reading proves it.
+    paper.wait_for("[CLOSED] Ghost position removed")
+
+
+def test_after_its_duration_it_leaves_terminal_and_position_and_says_so(shell: Shell) -> None:
+    done = shell.run("paper", "--duration", "1", "--strategy", "once:BuyOnce")
+    assert done.returncode == 0, done
+    pid = shell.terminal_pid()
+    assert f"Started a simulated terminal, process {pid}" in done.stdout
+    assert "[STARTUP] No recovery needed, clean state" in done.stdout
+    assert f"The simulated terminal goes on, process {pid}" in done.stdout
+    assert "trueup terminal --stop" in done.stdout
+    status = shell.run("status").stdout
+    assert f"process {pid}" in status
+    assert "LONG" in status
+    stopped = shell.run("terminal", "--stop")
+    assert f"Stopped the terminal, process {pid}; its 1 open position went with it." in (
+        stopped.stdout
+    )
+    log = (shell.folder / ".trueup" / "terminal.log").read_text(encoding="utf-8")
+    assert "[TERMINAL] Ends, with 1 open position" in log
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_both_in_order(shell: Shell, number: int) -> None:
+    terminal = shell.start("terminal.log", "terminal")
+    terminal.wait_for("[TERMINAL] Simulated terminal")
+    paper = start_paper(shell, "paper.log")
+    paper.ticket()
+    paper.child.send_signal(number)
+    assert paper.child.wait(20) == 0
+    assert "Ended. The simulated terminal goes on" in paper.text()
+    terminal.child.send_signal(number)
+    assert terminal.child.wait(20) == 0
+    assert "[TERMINAL] Ends, with 1 open position" in terminal.text()
+    assert not (shell.folder / ".trueup" / "terminal.json").exists()
+
+
+def test_with_a_gateway_given_it_trades_there_and_starts_nothing(shell: Shell) -> None:
+    shell.environment["TRUEUP_HOME"] = str(shell.folder / "elsewhere")
+    terminal = shell.start("terminal.log", "terminal")
+    terminal.wait_for("[TERMINAL] Simulated terminal")
+    endpoint = terminal.text().split("gateway at ")[1].strip()
+    shell.environment["TRUEUP_HOME"] = str(shell.folder / "here")
+    arguments = ("paper", "--strategy", "once:BuyOnce", "--duration", "0.6")
+    done = shell.run(*arguments, "--gateway", endpoint)
+    assert "[FILL] CONFIRMED" in done.stdout, done
+    shell.environment["GTW_HOST"] = "127.0.0.1"
+    shell.environment["GTW_PORT"] = endpoint.rpartition(":")[2]
+    done = shell.run(*arguments)
+    assert "[RECOVERY] Zombie position recovered" in done.stdout, done
+    assert not (shell.folder / "here").exists()
+
+
+def test_without_a_terminal_the_command_says_how_to_start_one(shell: Shell) -> None:
+    done = shell.run("trade", "close", "123456")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "No terminal runs in this folder: start one with `trueup terminal`, or with "
+        "`trueup paper`.\n"
+    )
+
+
+def test_a_bad_setting_is_one_sentence_and_exit_code_2(shell: Shell) -> None:
+    (shell.folder / ".env").write_text("GTW_PORT=abc\n", encoding="utf-8")
+    done = shell.run("paper")
+    assert done.returncode == 2
+    assert done.stderr.startswith("GTW_PORT='abc' is not valid: give a whole number")
+
+
+def test_a_second_terminal_in_one_folder_is_refused(shell: Shell) -> None:
+    terminal = shell.start("terminal.log", "terminal")
+    terminal.wait_for("[TERMINAL] Simulated terminal")
+    done = shell.run("terminal")
+    assert done.returncode == 2
+    assert f"process {terminal.child.pid}" in done.stderr
+    unknown = shell.run("trade", "close", "5")
+    assert (unknown.returncode, unknown.stderr) == (
+        2,
+        "There is no open position with ticket 5: nothing is open.\n",
+    )
+
+
+def test_the_guide_s_module_runs_the_same_command(shell: Shell) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "src.main_paper_trading", "--duration", "0.2"],
+        cwd=ROOT,
+        env={**shell.environment, "TRUEUP_HOME": str(shell.folder / ".trueup")},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert "[STARTUP] Starting recovery process" in done.stdout, done

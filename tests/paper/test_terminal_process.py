@@ -1,0 +1,186 @@
+"""The terminal process, turn by turn in this process: bots, a person, idleness, the state file."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from trueup.errors import NotSent, SettingsError
+from trueup.gateway.client import ExecutionGateway
+from trueup.protocol.ticks import Tick
+from trueup.runtime.clock import ManualClock
+from trueup.sim import whereabouts
+from trueup.sim.process import TerminalOptions, TerminalProcess
+from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, write_state
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRUEUP_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@contextmanager
+def running(account: str = "hedging") -> Iterator[TerminalProcess]:
+    process = TerminalProcess(TerminalOptions(account=account, feed="random", speed=0.001))
+    thread = threading.Thread(target=process.run)
+    thread.start()
+    try:
+        while read_state() is None:
+            assert thread.is_alive()
+        yield process
+    finally:
+        process.stop()
+        thread.join()
+
+
+def tell(process: TerminalProcess, command: str, **fields: Any) -> dict[str, Any]:
+    return ask(process.whereabouts, {"command": command, **fields})
+
+
+def test_it_is_found_by_its_state_file_and_takes_it_back(home: Path) -> None:
+    with running() as process:
+        assert find_terminal() == process.whereabouts
+        assert process.whereabouts.pid == os.getpid()
+        assert "tcp://127.0.0.1:" in process.whereabouts.gateway
+    assert find_terminal() is None
+    assert list(home.iterdir()) == []
+
+
+def test_a_state_file_that_nobody_answers_for_is_no_terminal() -> None:
+    with running() as process:
+        state = process.whereabouts
+    write_state(state)
+    assert find_terminal() is None
+    with pytest.raises(NotSent):
+        ask(state, {"command": "hello"}, 50)
+
+
+def test_a_port_that_another_program_has_by_now_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whereabouts, "ASK_TIMEOUT_MS", 50)
+    with running() as process, socket.create_server(("127.0.0.1", 0)) as other:
+        person = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        write_state(msgspec.structs.replace(process.whereabouts, person=person))
+        assert find_terminal() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"pid": "x"}'])
+def test_a_state_file_that_cannot_be_read_is_no_terminal(home: Path, content: bytes) -> None:
+    home.mkdir()
+    (home / "terminal.json").write_bytes(content)
+    assert find_terminal() is None
+
+
+def test_a_state_file_that_names_another_process_s_port_is_no_terminal() -> None:
+    with running() as process:
+        write_state(msgspec.structs.replace(process.whereabouts, pid=1))
+        assert find_terminal() is None
+
+
+def test_a_bot_gets_prices_and_fills() -> None:
+    with running() as process, ExecutionGateway("127.0.0.1", process.whereabouts.port) as bot:
+        assert isinstance(bot.get_tick("EURUSD"), Tick)
+        order = {"order_id": "A", "symbol": "EURUSD", "action": "BUY", "volume": 0.1, "price": 1.0}
+        outcome = bot.send_order(order)
+        assert outcome["status"] == "FILLED"
+        (row,) = tell(process, "list")["positions"]
+        assert (row["ticket"], row["side"], row["volume"]) == (outcome["ticket"], "LONG", 0.1)
+
+
+def test_a_person_opens_changes_and_closes() -> None:
+    with running() as process:
+        ticket = tell(process, "open", side="sell", volume=0.03, tp=0.5)["ticket"]
+        assert "0.01 lots" in tell(process, "partial", ticket=ticket, volume=0.01)["text"]
+        assert tell(process, "modify", ticket=ticket, sl=2.0)["text"] == (
+            f"Ticket {ticket} has stop loss 2.0, take profit 0.5."
+        )
+        assert tell(process, "modify", ticket=ticket, tp=0)["text"].endswith("take profit none.")
+        assert tell(process, "close", ticket=ticket)["text"] == (
+            f"Closed ticket {ticket}, SHORT 0.02L EURUSD."
+        )
+        tell(process, "open")
+        assert tell(process, "close_all")["text"] == "Closed 1 position."
+        assert tell(process, "list")["positions"] == []
+
+
+def test_on_a_netting_account_there_is_one_position() -> None:
+    with running("netting") as process:
+        tell(process, "open", side="buy", volume=0.03)
+        tell(process, "open", side="sell", volume=0.01)
+        (row,) = tell(process, "list")["positions"]
+        assert (row["side"], row["volume"]) == ("LONG", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ({"command": "close", "ticket": 5}, "no open position with ticket 5: open are"),
+        ({"command": "partial", "ticket": 100001, "volume": 0.02}, "has 0.02 lots"),
+        ({"command": "partial", "ticket": 100001, "volume": -1}, "volume is -1"),
+        ({"command": "partial", "ticket": 100001, "volume": 0.015}, "in steps of 0.01"),
+        ({"command": "modify", "ticket": 100001}, "Nothing to modify"),
+        ({"command": "modify", "ticket": 100001, "sl": -1}, "level is -1"),
+        ({"command": "modify", "ticket": 100001, "sl": 9.0}, "invalid stops (10016"),
+        ({"command": "open", "side": "up"}, "side is 'up'"),
+        ({"command": "open", "symbol": "ABC"}, "no symbol 'ABC' here: give one of EURUSD"),
+        ({"command": "open", "volume": 0.001}, "invalid volume (10014"),
+        ({"command": "open", "volume": 90.0}, "not enough money (10019"),
+        ({"command": "dance"}, "no command 'dance'"),
+        ({}, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(command: dict[str, Any], said: str) -> None:
+    with running() as process:
+        assert tell(process, "open", volume=0.02)["ticket"] == 100_001
+        answer = ask(process.whereabouts, command)
+        assert answer["ok"] is False
+        assert said in answer["error"]
+        assert len(tell(process, "list")["positions"]) == 1
+
+
+def test_it_ends_by_itself_when_nobody_asks_and_not_before() -> None:
+    clock = ManualClock()
+    process = TerminalProcess(TerminalOptions(idle_exit_min=10.0), clock)
+    stopped = []
+    for seconds in (590, 9, 2):
+        clock.advance(seconds)
+        process.turn(0)
+        stopped.append(process.is_stopped)
+    process.close()
+    assert stopped == [False, False, True]
+
+
+def test_zero_idle_minutes_means_never() -> None:
+    clock = ManualClock()
+    process = TerminalProcess(TerminalOptions(idle_exit_min=0.0, speed=0.001), clock)
+    clock.advance(1_000_000)
+    process.turn(0)
+    assert not process.is_stopped
+    process.close()
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with running() as process, pytest.raises(SettingsError, match="--port="):
+        TerminalProcess(TerminalOptions(port=process.whereabouts.port))
+
+
+def test_a_symbol_without_a_specification_is_one_sentence() -> None:
+    with pytest.raises(SettingsError, match="give one of EURUSD"):
+        TerminalProcess(TerminalOptions(symbol="ABC"))
+
+
+def test_the_state_of_another_process_is_not_removed(home: Path) -> None:
+    other = Whereabouts(1, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "hedging", "EURUSD", "")
+    with running():
+        write_state(other)
+    assert read_state() == other

@@ -1,0 +1,241 @@
+"""The trading loop, with a clock that is told the time and a gateway that does what it is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from trueup.core.trust import Reason, Unknown
+from trueup.protocol.ticks import Tick
+from trueup.runtime.clock import ManualClock
+from trueup.runtime.loop import TradingLoop
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.prices import GatewayPrices
+from trueup.runtime.reconciler import StateReconciler, SyncStatus
+
+
+class Broker:
+    """A gateway object that fills what it is sent, keeps positions, and can be cut off."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.sent: list[dict[str, Any]] = []
+        self.offline = False
+        self.tick: Tick | Unknown | None = Tick("EURUSD", 1.1, 1.1001, 1)
+
+    def get_positions(self) -> dict[str, Any]:
+        if self.offline:
+            raise TimeoutError
+        return {"status": "SUCCESS", "positions": list(self.rows.values()), "error": None}
+
+    def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        self.sent.append(dict(order))
+        ticket = 100 + len(self.sent)
+        if order["position"]:
+            del self.rows[order["position"]]
+        else:
+            side = order["action"].lower()
+            self.hold(ticket, side, order["volume"], order["price"])
+        return {
+            "order_id": order["order_id"],
+            "status": "FILLED",
+            "ticket": ticket,
+            "filled_price": order["price"],
+            "filled_volume": order["volume"],
+            "error": None,
+        }
+
+    def hold(self, ticket: int, side: str, volume: float, price: float = 1.1) -> None:
+        self.rows[ticket] = {
+            "ticket": ticket,
+            "symbol": "EURUSD",
+            "type": side,
+            "volume": volume,
+            "price_open": price,
+        }
+
+    def get_tick(self, symbol: str, wait_ms: int | None = None) -> Tick | Unknown | None:
+        return self.tick
+
+
+class Says:
+    """A strategy that gives the signals of a list, then holds."""
+
+    def __init__(self, *signals: int) -> None:
+        self.signals = list(signals)
+        self.seen: list[Tick] = []
+
+    def on_tick(self, tick: Tick) -> int:
+        self.seen.append(tick)
+        return self.signals.pop(0) if self.signals else 0
+
+
+class World:
+    """A loop and everything around it; `step` gives it a new price and takes one turn."""
+
+    def __init__(self, *signals: int, interval_sec: float = 5.0) -> None:
+        self.clock = ManualClock()
+        self.broker = Broker()
+        self.pm = PortfolioManager(clock=self.clock)
+        self.reconciler = StateReconciler(self.pm, self.broker, interval_sec)
+        self.strategy = Says(*signals)
+        prices = GatewayPrices(self.broker, "EURUSD")
+        self.loop = TradingLoop(self.pm, self.broker, self.reconciler, self.strategy, prices)
+        self.moment = 0
+
+    def step(self, turns: int = 1) -> None:
+        for _ in range(turns):
+            self.moment += 1
+            self.broker.tick = Tick("EURUSD", 1.1, 1.1001, self.moment)
+            self.loop.turn()
+            self.clock.advance(0.25)
+
+
+def started(*signals: int) -> World:
+    world = World(*signals)
+    world.loop.last_result = world.reconciler.startup_recovery()
+    return world
+
+
+def test_a_signal_becomes_an_order_at_the_price_of_its_side_and_a_position() -> None:
+    world = started(1)
+    world.step()
+    assert [(o["action"], o["price"], o["volume"]) for o in world.broker.sent] == [
+        ("BUY", 1.1001, 0.01)
+    ]
+    assert world.pm.position is not None
+    assert world.pm.position.net_volume == 0.01
+
+
+def test_a_signal_against_the_position_names_its_ticket_and_opens_nothing() -> None:
+    world = started(1, -1)
+    world.step(2)
+    assert world.broker.sent[1]["position"] == 101
+    assert world.pm.position is None
+    assert world.broker.rows == {}
+
+
+def test_a_signal_against_several_tickets_closes_each_in_full_oldest_first() -> None:
+    world = World(-1)
+    world.broker.hold(1, "buy", 0.03)
+    world.broker.hold(2, "buy", 0.01)
+    world.loop.last_result = world.reconciler.startup_recovery()
+    world.step()
+    assert [(o["position"], o["volume"]) for o in world.broker.sent] == [(1, 0.03), (2, 0.01)]
+    assert world.pm.position is None
+
+
+def test_a_signal_on_the_same_side_is_refused_by_risk() -> None:
+    world = started(1, 1)
+    world.step(2)
+    assert len(world.broker.sent) == 1
+
+
+def test_nothing_is_traded_before_the_broker_has_been_seen() -> None:
+    world = World(1, 1)
+    world.broker.offline = True
+    world.loop.last_result = world.reconciler.startup_recovery()
+    world.step(2)
+    assert world.broker.sent == []
+
+
+def test_while_the_broker_is_not_seen_positions_may_be_closed_and_none_opened() -> None:
+    world = started(1)
+    world.step()
+    world.broker.offline = True
+    world.step(25)
+    assert world.loop.last_result is not None
+    assert world.loop.last_result.status is SyncStatus.DEGRADED
+    world.strategy.signals = [-1, -1]
+    world.step(2)
+    assert [order["action"] for order in world.broker.sent] == ["BUY", "SELL"]
+
+
+def test_a_gateway_that_comes_back_is_traded_with_again() -> None:
+    world = started()
+    world.broker.offline = True
+    world.step(25)
+    world.broker.offline = False
+    world.step(50)
+    assert world.loop.last_result is not None
+    assert world.loop.last_result.status is SyncStatus.SUCCESS
+    world.strategy.signals = [1]
+    world.step()
+    assert len(world.broker.sent) == 1
+
+
+def test_a_position_closed_behind_its_back_leaves_the_book_at_the_next_sync() -> None:
+    world = started(1)
+    world.step()
+    world.broker.rows.clear()
+    world.step(25)
+    assert world.pm.position is None
+
+
+def test_the_strategy_sees_each_price_once() -> None:
+    world = started()
+    world.step()
+    world.loop.turn()
+    world.loop.turn()
+    assert len(world.strategy.seen) == 1
+
+
+def test_prices_that_stay_away_are_said_once_and_their_return_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "trueup.loop")
+    world = started()
+    world.broker.tick = Unknown(Reason.OFFLINE, "Gateway offline - no price")
+    world.loop.turn()
+    world.loop.turn()
+    world.broker.tick = None
+    world.loop.turn()
+    world.step()
+    said = [line for line in caplog.messages if line.startswith("[PRICES]")]
+    assert said == [
+        "[PRICES] Gateway offline - no price; waiting for prices",
+        "[PRICES] Prices are back",
+    ]
+
+
+def test_run_recovers_first_and_ends_after_its_duration() -> None:
+    world = World()
+    world.broker.hold(7, "sell", 0.02)
+    turns: list[int] = []
+    world.loop.run(duration_sec=2.0, after_turn=lambda: turns.append(1))
+    assert len(turns) == 8
+    assert list(world.pm.get_local_positions()) == [7]
+
+
+def test_run_ends_when_it_is_stopped() -> None:
+    world = World()
+    world.loop.run(after_turn=world.loop.stop)
+    assert world.strategy.seen
+
+
+class LocalFeed:
+    def latest(self, wait_ms: int) -> Tick | Unknown | None:
+        return Tick("EURUSD", 2.0, 2.1, 5)
+
+
+def test_a_gateway_that_tells_no_prices_is_replaced_by_the_local_feed_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "trueup.loop")
+    broker = Broker()
+    broker.tick = Unknown(Reason.UNREADABLE, "The gateway does not tell prices: status 'error'")
+    prices = GatewayPrices(broker, "EURUSD", LocalFeed)
+    for _ in range(3):
+        assert prices.latest(100) == Tick("EURUSD", 2.0, 2.1, 5)
+    assert prices.is_local
+    assert len(caplog.messages) == 1
+    assert "local feed" in caplog.messages[0]
+
+
+def test_an_offline_gateway_is_not_replaced() -> None:
+    broker = Broker()
+    broker.tick = Unknown(Reason.OFFLINE, "Gateway offline")
+    assert isinstance(GatewayPrices(broker, "EURUSD", LocalFeed).latest(100), Unknown)

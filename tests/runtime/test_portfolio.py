@@ -1,0 +1,403 @@
+"""The guide's portfolio, promise by promise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import make
+from trueup.core.lifecycle import OrderStatus
+from trueup.errors import JournalError
+from trueup.runtime.clock import SystemClock
+from trueup.runtime.portfolio import PortfolioManager
+
+
+def long() -> PortfolioManager:
+    pm = make.portfolio()
+    assert pm.force_add_position(make.row(1, volume=0.03))
+    return pm
+
+
+def short() -> PortfolioManager:
+    pm = make.portfolio()
+    assert pm.force_add_position(make.row(1, type="sell", volume=0.03))
+    return pm
+
+
+def hedged() -> PortfolioManager:
+    pm = long()
+    assert pm.force_add_position(make.row(2, type="sell", volume=0.03))
+    return pm
+
+
+def doubtful(signal: int, pm: PortfolioManager | None = None) -> PortfolioManager:
+    """With an order whose answer never came."""
+    pm = pm or make.portfolio()
+    order = pm.create_order(signal, 1.05, 0.01)
+    assert order is not None
+    assert pm.on_fill(make.filling(order.order_id, None, status="UNKNOWN", error="no reply"))
+    assert order.status is OrderStatus.IN_DOUBT
+    return pm
+
+
+def held(pm: PortfolioManager) -> tuple[float, float] | None:
+    """Net volume and average price, or None when flat."""
+    return (pm.position.net_volume, pm.position.avg_entry_price) if pm.position else None
+
+
+def test_flat_has_no_position() -> None:
+    pm = PortfolioManager(symbol="EURUSD")
+    assert pm.symbol == "EURUSD"
+    assert pm.position is None
+    assert not pm.orders
+    assert pm.get_local_positions() == {}
+    assert pm.get_position_summary()["status"] == "FLAT"
+    assert pm.get_order_history() == []
+
+
+def test_the_symbol_of_the_guide_is_the_default() -> None:
+    assert PortfolioManager().symbol == "EURUSD"
+
+
+@pytest.mark.parametrize("symbol", ["", " "])
+def test_a_symbol_that_is_none_is_refused(symbol: str) -> None:
+    with pytest.raises(ValueError, match="symbol="):
+        PortfolioManager(symbol=symbol)
+
+
+@pytest.mark.parametrize(
+    ("make_pm", "passes"),
+    [
+        (make.portfolio, {1, -1}),
+        (long, {-1}),
+        (short, {1}),
+        (hedged, {1, -1}),
+    ],
+)
+def test_risk_passes_what_the_guide_says(make_pm: Any, passes: set[int]) -> None:
+    pm = make_pm()
+    assert {signal for signal in (1, -1, 0, 2, -2) if pm.check_risk(signal)} == passes
+
+
+@pytest.mark.parametrize("signal", [0, 2, "1", None])
+def test_a_hold_never_makes_an_order(signal: Any) -> None:
+    pm = make.portfolio()
+    assert pm.create_order(signal, 1.05, 0.01) is None
+    assert not pm.orders
+
+
+def test_an_order_has_what_was_asked_for() -> None:
+    pm = make.portfolio()
+    order = pm.create_order(1, 1.05, 0.02)
+    assert order is not None
+    assert (order.symbol, order.action, order.volume) == ("EURUSD", "BUY", 0.02)
+    assert (order.entry_price, order.status) == (1.05, OrderStatus.PENDING)
+    assert order.entry_time.timestamp() == make.NOW_NS / 1e9
+    assert (order.ticket, order.fill_price, order.fill_time) == (None, None, None)
+    assert pm.orders == {order.order_id: order}
+    assert pm.position is None
+
+
+def test_an_order_that_risk_refuses_is_none_and_leaves_no_trace() -> None:
+    pm = long()
+    before = pm.book.state()
+    assert pm.create_order(1, 1.05, 0.01) is None
+    assert pm.book.state() == before
+
+
+@pytest.mark.parametrize("bad", [0, -0.01, math.nan, math.inf, None, "0.01", True])
+@pytest.mark.parametrize("name", ["price", "volume"])
+def test_an_order_that_cannot_be_is_refused_with_the_name(name: str, bad: Any) -> None:
+    pm = make.portfolio()
+    with pytest.raises(ValueError, match=f"{name}="):
+        pm.create_order(1, **({"price": 1.05, "volume": 0.01} | {name: bad}))
+    assert not pm.orders
+
+
+@pytest.mark.parametrize("bad", [10**400, 1e305], ids=["beyond floats", "beyond accounts"])
+def test_a_volume_that_no_account_has_is_refused_and_leaves_no_order(bad: float) -> None:
+    pm = make.portfolio()
+    with pytest.raises(ValueError, match="volume="):
+        pm.create_order(1, 1.05, bad)
+    assert not pm.orders
+
+
+def test_the_position_has_what_the_guide_names() -> None:
+    pm = short()
+    position = pm.position
+    assert position is not None
+    assert (position.symbol, position.net_volume) == ("EURUSD", -0.03)
+    assert (position.avg_entry_price, position.current_price) == (1.0543, 1.0543)
+    assert position.unrealized_pnl == 0.0
+    assert [order.ticket for order in position.orders] == [1]
+    summary = pm.get_position_summary()
+    assert summary["status"] == "OPEN"
+    assert summary["direction"] == "SHORT"
+    assert summary["net_volume"] == -0.03
+    assert summary["avg_entry_price"] == 1.0543
+    assert summary["orders_count"] == 1
+
+
+def test_the_average_price_is_weighted_by_volume() -> None:
+    pm = make.portfolio()
+    pm.force_add_position(make.row(1, volume=0.01, price_open=1.10))
+    pm.force_add_position(make.row(2, volume=0.03, price_open=1.20))
+    assert pm.position is not None
+    assert pm.position.net_volume == 0.04
+    assert pm.position.avg_entry_price == pytest.approx(1.175)
+
+
+def test_volumes_are_added_without_float_dust() -> None:
+    pm = make.portfolio()
+    pm.force_add_position(make.row(1, volume=0.1))
+    pm.force_add_position(make.row(2, volume=0.2))
+    assert pm.position is not None
+    assert pm.position.net_volume == 0.3
+
+
+def test_even_sides_are_a_position_and_not_flat() -> None:
+    pm = hedged()
+    assert pm.position is not None
+    assert pm.position.net_volume == 0
+    assert pm.get_position_summary()["direction"] == "HEDGED"
+    assert set(pm.get_local_positions()) == {1, 2}
+
+
+def test_local_positions_are_each_tickets_own() -> None:
+    pm = hedged()
+    positions = pm.get_local_positions()
+    assert (positions[1].net_volume, positions[2].net_volume) == (0.03, -0.03)
+
+
+def test_a_round_trip_of_orders_ends_flat() -> None:
+    pm = make.portfolio()
+    bought = pm.create_order(1, 1.05, 0.02)
+    assert bought is not None
+    assert pm.on_fill(make.filling(bought.order_id, 7, filled_volume=0.02, filled_price=1.0501))
+    assert held(pm) == (0.02, 1.0501)
+    sold = pm.create_order(-1, 1.06, 0.01)
+    assert sold is not None
+    assert pm.on_fill(make.filling(sold.order_id, 8, filled_price=1.0601))
+    assert held(pm) == (0.01, 1.0501)
+    rest = pm.create_order(-1, 1.06, 0.01)
+    assert rest is not None
+    assert pm.on_fill(make.filling(rest.order_id, 9))
+    assert held(pm) is None
+    assert [order["status"] for order in pm.get_order_history()] == ["FILLED"] * 3
+
+
+def test_the_order_history_is_plain_and_oldest_first() -> None:
+    pm = make.portfolio()
+    order = pm.create_order(1, 1.05, 0.02)
+    assert order is not None
+    pm.on_fill(make.filling(order.order_id, 7, filled_volume=0.02))
+    pm.create_order(-1, 1.06, 0.02)
+    first, second = pm.get_order_history()
+    assert (first["order_id"], first["action"], first["status"]) == (
+        order.order_id,
+        "BUY",
+        "FILLED",
+    )
+    assert (first["ticket"], first["fill_price"]) == (7, 1.0543)
+    assert (second["action"], second["status"]) == ("SELL", "PENDING")
+
+
+def test_an_order_is_found_by_its_ticket() -> None:
+    pm = make.portfolio()
+    order = pm.create_order(1, 1.05, 0.01)
+    assert order is not None
+    assert pm.find_order_by_ticket(7) is None
+    pm.on_fill(make.filling(order.order_id, 7))
+    assert pm.find_order_by_ticket(7) is order
+    assert pm.find_order_by_ticket(8) is None
+
+
+def test_a_ticket_of_an_order_that_closed_a_position_does_not_hide_the_one_that_opened_it() -> None:
+    """Settling a close by the position it closed must not rename the opening order."""
+    pm = make.portfolio()
+    bought = pm.create_order(1, 1.05, 0.02)
+    assert bought is not None
+    pm.on_fill(make.filling(bought.order_id, 7, filled_volume=0.02))
+    sold = pm.create_order(-1, 1.06, 0.01)
+    assert sold is not None
+    pm.on_fill(make.filling(sold.order_id, None, status="UNKNOWN"))
+    make.reconciler_on(make.reply(make.row(7, volume=0.01)), pm=pm).sync_positions()
+    assert sold.status is OrderStatus.FILLED
+    assert pm.find_order_by_ticket(7) is bought
+
+
+@given(st.lists(st.sampled_from([1, -1]), min_size=1, max_size=30))
+def test_order_ids_never_repeat_within_a_portfolio(signals: list[int]) -> None:
+    pm = make.portfolio()
+    for signal in signals:
+        pm.create_order(signal, 1.05, 0.01)
+    assert len(pm.orders) == len(signals)
+
+
+def test_order_ids_never_repeat_between_portfolios_of_one_process() -> None:
+    """A gateway answers an id that it knows with its first outcome."""
+    clock = SystemClock()
+    managers = [PortfolioManager(symbol, clock=clock) for symbol in ("EURUSD", "GBPUSD") * 10]
+    orders = [pm.create_order(1, 1.05, 0.01) for pm in managers]
+    assert len({order.order_id for order in orders if order is not None}) == len(managers)
+
+
+def test_order_ids_never_repeat_an_id_of_the_journal() -> None:
+    """Also when the machine's clock was set back to the moment of the last start."""
+    journal = make.RefusingJournal()
+    first = make.portfolio(journal).create_order(1, 1.05, 0.01)
+    second = make.portfolio(journal).create_order(1, 1.05, 0.01)
+    assert first is not None
+    assert second is not None
+    assert first.order_id != second.order_id
+
+
+# An order in doubt.
+
+
+def test_in_doubt_no_entry_passes() -> None:
+    pm = doubtful(1)
+    assert not pm.check_risk(1)
+    assert not pm.check_risk(-1)
+    assert pm.create_order(-1, 1.05, 0.01) is None
+
+
+def test_in_doubt_a_known_position_may_still_be_closed() -> None:
+    pm = doubtful(1)
+    pm.force_add_position(make.row(5, volume=0.02))
+    assert pm.check_risk(-1)
+    assert pm.create_order(-1, 1.06, 0.02) is not None
+
+
+def test_in_doubt_a_close_may_not_turn_into_an_entry() -> None:
+    pm = doubtful(1)
+    pm.force_add_position(make.row(5, volume=0.02))
+    assert pm.create_order(-1, 1.06, 0.50) is None
+
+
+def test_a_close_in_doubt_is_not_asked_for_again() -> None:
+    pm = doubtful(-1, long())
+    assert not pm.check_risk(-1)
+    assert not pm.check_risk(1)
+
+
+def test_after_a_sync_has_settled_it_entries_pass_again() -> None:
+    pm = doubtful(1)
+    make.clock_of(pm).advance(60)
+    make.reconciler_on(make.reply(), pm=pm).sync_positions()
+    assert pm.check_risk(1)
+    assert pm.check_risk(-1)
+
+
+def test_the_refusal_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    pm = doubtful(1)
+    assert not pm.check_risk(1)
+    assert "in doubt" in caplog.text
+    assert next(iter(pm.orders)) in caplog.text
+
+
+# By force.
+
+
+def test_force_add_takes_a_position_as_the_broker_has_it() -> None:
+    pm = make.portfolio()
+    assert pm.force_add_position(make.row(7, type="sell", volume=0.05, profit=-2.5))
+    assert pm.position is not None
+    assert (pm.position.net_volume, pm.position.unrealized_pnl) == (-0.05, -2.5)
+    order = pm.find_order_by_ticket(7)
+    assert order is not None
+    assert order.status is OrderStatus.FILLED
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        make.row(None),
+        make.row(volume=-1),
+        make.row(volume=math.nan),
+        make.row(type="hold"),
+        make.row(symbol="GBPUSD"),
+        make.row(1),
+        "row",
+        None,
+    ],
+)
+def test_force_add_refuses_what_cannot_be_believed_and_says_so(
+    bad: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pm = long()
+    before = pm.book.state()
+    caplog.clear()
+    assert pm.force_add_position(bad) is False
+    assert pm.book.state() == before
+    assert "[RECONCILE]" in caplog.text
+
+
+def test_force_close_takes_a_ticket_out() -> None:
+    pm = hedged()
+    assert pm.force_close_position(1)
+    assert set(pm.get_local_positions()) == {2}
+    assert pm.force_close_position(1) is False
+    assert pm.force_close_position(99) is False
+
+
+def test_force_update_sets_what_is_given_and_keeps_the_rest() -> None:
+    pm = long()
+    assert pm.force_update_position(1, {"volume": 0.05})
+    assert pm.force_update_position(1, {"price_open": 1.2})
+    assert pm.force_update_position(1, {"type": "sell"})
+    assert make.positions_of(pm.book) == {1: ("sell", 0.05, 1.2)}
+
+
+def test_force_update_keeps_every_field_it_was_not_given() -> None:
+    pm = make.portfolio()
+    full = {"sl": 1.0, "tp": 1.2, "magic": 42, "swap": -0.5, "price_current": 1.07, "comment": "x"}
+    pm.force_add_position(make.row(1, **full))
+    assert pm.force_update_position(1, {"volume": 0.05})
+    kept = pm.book.holdings[1].position
+    assert {name: getattr(kept, name) for name in full} == full
+    assert pm.position is not None
+    assert pm.position.current_price == 1.07
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"volume": -1}, {"volume": math.nan}, {"type": "?"}, {"ticket": 9}, {"symbol": "GBPUSD"}],
+)
+def test_force_update_refuses_what_cannot_be_believed(bad: dict[str, Any]) -> None:
+    pm = long()
+    before = pm.book.state()
+    assert pm.force_update_position(1, bad) is False
+    assert pm.force_update_position(99, {"volume": 0.05}) is False
+    assert pm.book.state() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pm: pm.create_order(-1, 1.05, 0.01),
+        lambda pm: pm.force_add_position(make.row(9)),
+        lambda pm: pm.force_close_position(1),
+        lambda pm: pm.force_update_position(1, {"volume": 0.05}),
+    ],
+)
+def test_what_the_journal_refuses_does_not_happen(change: Any) -> None:
+    journal = make.RefusingJournal()
+    pm = make.portfolio(journal)
+    pm.force_add_position(make.row(1, volume=0.03))
+    before = pm.book.state()
+    journal.refuse = JournalError("disk full")
+    with pytest.raises(JournalError):
+        change(pm)
+    assert pm.book.state() == before
+    assert list(pm.get_local_positions()) == [1]
+
+
+def test_orders_cannot_be_changed_from_outside() -> None:
+    with pytest.raises(TypeError):
+        make.portfolio().orders["A"] = "order"  # type: ignore[index]

@@ -1,0 +1,237 @@
+"""What tests are made of: rows, replies, positions, books and plans, each in one line.
+
+Objects of the core are made here and nowhere else in the tests, so that a change of a constructor
+is a change of this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from unittest.mock import Mock
+
+from hypothesis import strategies as st
+
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.model import Position, Side, Snapshot
+from trueup.core.plan import Plan, plan
+from trueup.core.policy import Policy
+from trueup.journal.memory import MemoryJournal
+from trueup.runtime.clock import ManualClock
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.reconciler import StateReconciler
+
+TICKET = 123456
+NOW_NS = 1_767_571_200_000_000_000
+SECOND_NS = 1_000_000_000
+GRACE_MS = 10_000
+OURS = Policy(symbols=frozenset({"EURUSD"}), grace_period_ms=GRACE_MS)
+
+
+class RefusingJournal(MemoryJournal):
+    """A journal in memory; `refuse` makes it raise on the next append."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuse: Exception | None = None
+
+    def append(self, history: Sequence[events.Event]) -> int:
+        if self.refuse is not None:
+            raise self.refuse
+        return super().append(history)
+
+
+# The guide's wire, as plain values.
+
+
+def row(ticket: object = TICKET, **changes: object) -> dict[str, Any]:
+    """A row of a position list as the guide prints it."""
+    return {
+        "ticket": ticket,
+        "symbol": "EURUSD",
+        "type": "buy",
+        "volume": 0.01,
+        "price_open": 1.0543,
+        "profit": 0.0,
+        "time": 1767571200,
+    } | changes
+
+
+def without(original: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in original.items() if name not in names}
+
+
+def reply(*rows: object, **changes: object) -> dict[str, Any]:
+    """A reply to GET_POSITIONS as the guide prints it."""
+    return {"status": "SUCCESS", "positions": list(rows), "error": None} | changes
+
+
+def as_bytes(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+# The core.
+
+
+def position(ticket: int = TICKET, **changes: Any) -> Position:
+    facts: dict[str, Any] = {
+        "ticket": ticket,
+        "symbol": "EURUSD",
+        "side": Side.BUY,
+        "volume": 0.01,
+        "price_open": 1.0543,
+        "identifier": ticket,
+    }
+    return Position(**(facts | changes))
+
+
+def snapshot(*positions: Position, faults: Sequence[str] = ()) -> Snapshot:
+    return Snapshot(positions, tuple(faults))
+
+
+def book_of(*positions: Position) -> Book:
+    """A book that holds exactly these."""
+    return Book().replay(events.PositionAdopted(at_ns=NOW_NS, position=p) for p in positions)
+
+
+def created(order_id: str, side: Side, volume: float = 0.01, **changes: Any) -> events.Event:
+    facts: dict[str, Any] = {
+        "at_ns": NOW_NS,
+        "order_id": order_id,
+        "symbol": "EURUSD",
+        "side": side,
+        "volume": volume,
+        "price": 1.0543,
+    }
+    return events.OrderCreated(**(facts | changes))
+
+
+def filled(order_id: str, ticket: int, side: Side, volume: float, price: float) -> events.Event:
+    return events.OrderFilled(
+        at_ns=NOW_NS,
+        order_id=order_id,
+        ticket=ticket,
+        symbol="EURUSD",
+        side=side,
+        volume=volume,
+        price=price,
+    )
+
+
+def put_in_doubt(book: Book, order_id: str, side: Side, volume: float = 0.01, **more: Any) -> None:
+    """Have an order whose answer never came."""
+    book.apply(created(order_id, side, volume, **more))
+    at_ns = more.get("at_ns", NOW_NS)
+    book.apply(events.OrderInDoubt(at_ns=at_ns, order_id=order_id, error="no reply"))
+
+
+def planned(
+    book: Book,
+    seen: Snapshot,
+    *,
+    policy: Policy = OURS,
+    asked_version: int | None = None,
+    after_sec: float = 1.0,
+) -> Plan:
+    """The plan of a reading asked for `after_sec` after NOW_NS, at the book's present version."""
+    asked_ns = NOW_NS + round(after_sec * SECOND_NS)
+    return plan(
+        book,
+        seen,
+        policy,
+        asked_version=book.version if asked_version is None else asked_version,
+        asked_ns=asked_ns,
+        now_ns=asked_ns,
+    )
+
+
+def positions_of(book: Book) -> dict[int, tuple[str, float, float]]:
+    """What the book holds, by identifier: side, lots, open price."""
+    return {
+        key: (h.position.side.value, h.position.volume, h.position.price_open)
+        for key, h in book.holdings.items()
+    }
+
+
+def wanted(positions: Iterable[Position]) -> dict[int, tuple[str, float, float]]:
+    """The same for what a broker has, foreign symbols left out."""
+    return {
+        p.identifier: (p.side.value, p.volume, p.price_open)
+        for p in positions
+        if p.symbol == "EURUSD"
+    }
+
+
+# The guide's classes, on a clock that stands still.
+
+
+def portfolio(journal: RefusingJournal | None = None) -> PortfolioManager:
+    return PortfolioManager(symbol="EURUSD", journal=journal, clock=ManualClock(NOW_NS))
+
+
+def clock_of(pm: PortfolioManager) -> ManualClock:
+    assert isinstance(pm.clock, ManualClock)
+    return pm.clock
+
+
+def gateway_saying(*replies: object) -> Mock:
+    """The guide's Mock: each call gives the next reply, an exception is raised, the last stays."""
+    waiting = list(replies)
+
+    def answer() -> object:
+        now = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if isinstance(now, BaseException):
+            raise now
+        return now
+
+    gateway = Mock(spec=["get_positions"])
+    gateway.get_positions.side_effect = answer
+    return gateway
+
+
+def reconciler_on(*replies: object, pm: PortfolioManager | None = None) -> StateReconciler:
+    return StateReconciler(pm or portfolio(), gateway_saying(*replies), sync_interval_sec=15)
+
+
+def filling(order_id: str, ticket: object = TICKET, **changes: object) -> dict[str, Any]:
+    """The guide's answer to an order."""
+    return {
+        "order_id": order_id,
+        "ticket": ticket,
+        "filled_price": 1.0543,
+        "filled_volume": 0.01,
+        "status": "FILLED",
+        "timestamp": NOW_NS / 1e9,
+        "error": None,
+    } | changes
+
+
+# Strategies.
+
+lots = st.integers(1, 100_000).map(lambda units: units / 1000)
+prices = st.integers(1, 10_000_000).map(lambda units: units / 100_000)
+sides = st.sampled_from(Side)
+tickets = st.integers(1, 40) | st.integers(2**53, 2**53 + 3) | st.integers(2**63, 2**64 - 1)
+
+
+@st.composite
+def one_position(draw: Callable[..., Any], ticket: int) -> Position:
+    # A ticket never changes its symbol, so the symbol follows from it.
+    return position(
+        ticket,
+        symbol="GBPUSD" if ticket % 5 == 0 else "EURUSD",
+        side=draw(sides),
+        volume=draw(lots),
+        price_open=draw(prices),
+        profit=draw(st.floats(-1e6, 1e6)),
+    )
+
+
+@st.composite
+def broker_lists(draw: Callable[..., Any], *, only_ours: bool = False) -> list[Position]:
+    """Any number of positions, both sides, ours and foreign."""
+    keys = draw(st.lists(tickets, unique=True, max_size=12))
+    kept = [key for key in keys if key % 5 or not only_ours]
+    return [draw(one_position(key)) for key in kept]
