@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
+from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Position, Side
 from trueup.runtime.portfolio import PortfolioManager
 
@@ -159,19 +160,19 @@ def test_replaying_the_journal_gives_the_live_book_byte_for_byte(
     journal = make.RefusingJournal()
     pm = make.portfolio(journal)
     live(pm, life)
-    again = make.portfolio(journal)
-    assert Book().replay(journal.read()).state() == pm.book.state() == again.book.state()
+    assert Book().replay(journal.read()).state() == pm.book.state()
+    assert Book.restore(pm.book.state()).state() == pm.book.state()
     written = [record.event for record in journal.records()]  # through the journal's own bytes
     assert Book().replay(written).state() == pm.book.state()
-    assert (again.position is None) is (pm.position is None)
+    again = make.portfolio(journal)
+    assert Book().replay(journal.read()).state() == again.book.state()
     assert set(again.get_local_positions()) == set(pm.get_local_positions())
-    assert again.get_order_history() == pm.get_order_history()
-    assert again.book.in_doubt.keys() == pm.book.in_doubt.keys()
-    for order in pm.orders.values():
-        if order.ticket is not None:
-            there = again.find_order_by_ticket(order.ticket)
-            here = pm.find_order_by_ticket(order.ticket)
-            assert there == here
+    # What was handed out and never answered may have been sent: after a restart it is in doubt.
+    unanswered = {i for i, o in pm.orders.items() if o.status is OrderStatus.PENDING}
+    assert again.book.in_doubt.keys() == pm.book.in_doubt.keys() | unanswered
+    for order_id, order in pm.orders.items():
+        if order_id not in unanswered:
+            assert again.orders[order_id] == order
 
 
 def test_state_tells_apart_books_that_differ() -> None:

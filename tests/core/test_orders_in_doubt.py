@@ -61,6 +61,16 @@ def test_a_position_that_is_not_what_was_asked_for_is_no_trace(other: dict[str, 
     assert status_after(book, make.position(7, **other)) is OrderStatus.IN_DOUBT
 
 
+def test_a_position_in_another_symbol_of_ours_is_no_trace() -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY)
+    both = make.policy("EURUSD", "GBPUSD")
+    plan = make.planned(book, make.snapshot(make.position(7, symbol="GBPUSD")), policy=both)
+    book.replay(plan.events)
+    assert book.orders["A"].status is OrderStatus.IN_DOUBT
+    assert set(book.holdings) == {7}
+
+
 def test_two_fitting_zombies_settle_nothing_even_after_the_grace_period() -> None:
     book = make.book_of()
     make.put_in_doubt(book, "A", Side.BUY)

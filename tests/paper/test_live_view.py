@@ -62,6 +62,13 @@ def test_a_side_that_lacks_a_ticket_says_absent() -> None:
     assert [line.count("absent") for line in lines if "1.05430" in line] == [1, 1]
 
 
+def test_a_ticket_that_is_newer_than_the_reading_is_unseen_and_not_absent() -> None:
+    rows = [Row(1, LONG, None, is_newer=True)]
+    text = "\n".join(drawn(msgspec.structs.replace(EMPTY, rows=rows, age_sec=2.0)))
+    assert "unseen" in text
+    assert "absent" not in text
+
+
 def test_before_the_first_reading_the_broker_is_unknown_and_not_flat() -> None:
     lines = drawn(EMPTY)
     assert any("BROKER, not seen yet" in line for line in lines)

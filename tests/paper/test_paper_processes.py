@@ -11,10 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from scripts.support import GuideGateway, listing
 from tests.paper.deadline import ROOT, wait_for
 
 # Buys at the first price it sees, then holds: a position is there within a second.
@@ -98,8 +100,15 @@ class Running:
         return self.path.read_text(encoding="utf-8")
 
     def wait_for(self, line: str, times: int = 1) -> None:
-        """Wait until it has written this."""
-        wait_for(lambda: self.text().count(line) >= times, lambda: f"{line!r} in\n{self.text()}")
+        """Wait until it has written this; fail at once when it has ended without."""
+
+        def is_there() -> bool:
+            ended = self.child.poll() is not None
+            found = self.text().count(line) >= times
+            assert found or not ended, f"ended without {line!r} in\n{self.text()}"
+            return found
+
+        wait_for(is_there, lambda: f"{line!r} in\n{self.text()}")
 
     def ticket(self) -> int:
         """Wait for its first fill and return the ticket."""
@@ -141,6 +150,10 @@ def test_a_killed_strategy_finds_its_position_again_and_notices_what_a_person_do
     second.wait_for("[DRIFT_FIX] Volume 0.02L → 0.01L")
     second.wait_for(f"[DRIFT_FIX] Ticket {ticket}: volume mismatch corrected")
 
+    # A stop loss set by hand.
+    assert shell.run("trade", "modify", str(ticket), "--sl", "0.9").returncode == 0
+    second.wait_for(f"[DRIFT_FIX] Ticket {ticket}: stop loss")
+
     # Opened by hand: a zombie.
     opened = shell.run("trade", "open", "sell", "0.05").stdout
     stranger = int(opened.split()[2].rstrip(","))
@@ -159,7 +172,7 @@ def test_a_terminal_that_dies_and_comes_back_is_waited_for(shell: Shell) -> None
     terminal.wait_for("[TERMINAL] Simulated terminal")
     port = terminal.text().strip().rpartition(":")[2]
     paper = start_paper(shell, "paper.log")
-    paper.ticket()
+    ticket = paper.ticket()
     terminal.child.kill()
     terminal.child.wait()
     paper.wait_for("Gateway offline")
@@ -171,8 +184,11 @@ def test_a_terminal_that_dies_and_comes_back_is_waited_for(shell: Shell) -> None
 
     again = shell.start("again.log", "terminal", "--port", port)
     again.wait_for("[TERMINAL] Simulated terminal")
-    # The new terminal has nothing: what the book holds is a ghost, once a reading proves it.
-    paper.wait_for("[CLOSED] Ghost position removed")
+    # It is seen again. It has no deals of the position, so nothing proves that it was closed: the
+    # book keeps it, and says what it waits for.
+    paper.wait_for(f"[HOLD] EURUSD: 0.02 lots (ticket {ticket}) left the broker's list")
+    assert "[CLOSED]" not in paper.text()
+    assert paper.child.poll() is None
 
 
 def test_after_its_duration_it_leaves_terminal_and_position_and_says_so(shell: Shell) -> None:
@@ -224,6 +240,28 @@ def test_with_a_gateway_given_it_trades_there_and_starts_nothing(shell: Shell) -
     done = shell.run(*arguments)
     assert "[RECOVERY] Zombie position recovered" in done.stdout, done
     assert not (shell.folder / "here").exists()
+
+
+def test_a_gateway_of_the_guide_s_kind_is_traded_with_by_local_prices(shell: Shell) -> None:
+    def answer(request: dict[str, Any]) -> Any:
+        if request["action"] == "GET_POSITIONS":
+            return listing()
+        if request["action"] in ("BUY", "SELL"):
+            filled = {"ticket": 7, "filled_price": 1.07, "filled_volume": request["volume"]}
+            return {"order_id": request["order_id"], "status": "FILLED", **filled, "error": None}
+        return {"status": "error", "message": f"unknown action {request['action']}"}
+
+    with GuideGateway(answer) as gateway:
+        endpoint = f"tcp://127.0.0.1:{gateway.port}"
+        arguments = ("--strategy", "once:BuyOnce", "--duration", "1", "--gateway", endpoint)
+        done = shell.run("paper", *arguments)
+    assert done.returncode == 0, done
+    assert done.stdout.count("[PRICES]") == 1
+    assert "Signals come from the local feed from now on" in done.stdout
+    assert "[FILL] CONFIRMED" in done.stdout
+    orders = [one for one in gateway.requests if one["action"] == "BUY"]
+    assert [(one["symbol"], one["volume"]) for one in orders] == [("EURUSD", 0.01)]
+    assert f"What is open at 127.0.0.1:{gateway.port} stays open." in done.stdout
 
 
 def test_without_a_terminal_the_command_says_how_to_start_one(shell: Shell) -> None:

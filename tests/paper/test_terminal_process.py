@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.paper.deadline import wait_for
 from trueup.errors import NotSent, SettingsError
 from trueup.gateway.client import ExecutionGateway
 from trueup.protocol.ticks import Tick
@@ -20,6 +21,9 @@ from trueup.runtime.clock import ManualClock
 from trueup.sim import whereabouts
 from trueup.sim.process import TerminalOptions, TerminalProcess
 from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, write_state
+
+# Stands for the ticket that is open.
+HELD = 1
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +38,7 @@ def running(account: str = "hedging") -> Iterator[TerminalProcess]:
     thread = threading.Thread(target=process.run)
     thread.start()
     try:
-        while read_state() is None:
-            assert thread.is_alive()
+        wait_for(lambda: read_state() is not None, lambda: "the state file")
         yield process
     finally:
         process.stop()
@@ -125,12 +128,12 @@ def test_on_a_netting_account_there_is_one_position() -> None:
     ("command", "said"),
     [
         ({"command": "close", "ticket": 5}, "no open position with ticket 5: open are"),
-        ({"command": "partial", "ticket": 100001, "volume": 0.02}, "has 0.02 lots"),
-        ({"command": "partial", "ticket": 100001, "volume": -1}, "volume is -1"),
-        ({"command": "partial", "ticket": 100001, "volume": 0.015}, "in steps of 0.01"),
-        ({"command": "modify", "ticket": 100001}, "Nothing to modify"),
-        ({"command": "modify", "ticket": 100001, "sl": -1}, "level is -1"),
-        ({"command": "modify", "ticket": 100001, "sl": 9.0}, "invalid stops (10016"),
+        ({"command": "partial", "ticket": HELD, "volume": 0.02}, "has 0.02 lots"),
+        ({"command": "partial", "ticket": HELD, "volume": -1}, "volume is -1"),
+        ({"command": "partial", "ticket": HELD, "volume": 0.015}, "in steps of 0.01"),
+        ({"command": "modify", "ticket": HELD}, "Nothing to modify"),
+        ({"command": "modify", "ticket": HELD, "sl": -1}, "level is -1"),
+        ({"command": "modify", "ticket": HELD, "sl": 9.0}, "invalid stops (10016"),
         ({"command": "open", "side": "up"}, "side is 'up'"),
         ({"command": "open", "symbol": "ABC"}, "no symbol 'ABC' here: give one of EURUSD"),
         ({"command": "open", "volume": 0.001}, "invalid volume (10014"),
@@ -141,7 +144,9 @@ def test_on_a_netting_account_there_is_one_position() -> None:
 )
 def test_what_cannot_be_done_is_one_sentence(command: dict[str, Any], said: str) -> None:
     with running() as process:
-        assert tell(process, "open", volume=0.02)["ticket"] == 100_001
+        ticket = tell(process, "open", volume=0.02)["ticket"]
+        if command.get("ticket") == HELD:
+            command = {**command, "ticket": ticket}
         answer = ask(process.whereabouts, command)
         assert answer["ok"] is False
         assert said in answer["error"]
@@ -174,6 +179,20 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
         TerminalProcess(TerminalOptions(port=process.whereabouts.port))
 
 
+def test_the_command_to_stop_is_answered_before_it_stops() -> None:
+    process = TerminalProcess(TerminalOptions(feed="random"))
+    thread = threading.Thread(target=process.run)
+    thread.start()
+    try:
+        wait_for(lambda: read_state() is not None, lambda: "the state file")
+        assert tell(process, "stop") == {"ok": True, "positions": 0}
+        thread.join(10)
+        assert not thread.is_alive()
+    finally:
+        process.stop()
+        thread.join()
+
+
 def test_a_symbol_without_a_specification_is_one_sentence() -> None:
     with pytest.raises(SettingsError, match="give one of EURUSD"):
         TerminalProcess(TerminalOptions(symbol="ABC"))
@@ -184,3 +203,14 @@ def test_the_state_of_another_process_is_not_removed(home: Path) -> None:
     with running():
         write_state(other)
     assert read_state() == other
+
+
+def test_a_ticket_is_never_given_twice_by_terminals_that_follow_each_other() -> None:
+    clock = ManualClock()
+    tickets = []
+    for _ in range(2):
+        process = TerminalProcess(TerminalOptions(feed="random"), clock)
+        tickets.append(process.terminal.person.open("EURUSD", 0, 0.01))
+        process.close()
+        clock.advance(5)
+    assert tickets[0] < tickets[1]

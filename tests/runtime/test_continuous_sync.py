@@ -181,6 +181,18 @@ def test_a_real_gateway_that_appears_is_found_without_waiting() -> None:
             assert server.count() == 1
 
 
+def test_a_question_that_is_given_up_is_left_for_good() -> None:
+    """Its exchange ends, so its answer can never be taken for the next one's."""
+    desk = Desk()
+    desk.call()
+    desk.clock.advance(TIMEOUT_MS / 1000)
+    assert desk.questions.under_way == 1
+    result = desk.call()
+    assert result is not None
+    assert result.status is SyncStatus.DEGRADED
+    assert desk.questions.under_way == 0
+
+
 def asks_at(desk: Desk, seconds: int) -> list[int]:
     """The seconds, of some, at which a question goes out when nobody ever answers."""
     moments = []

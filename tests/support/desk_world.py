@@ -6,27 +6,42 @@ Time moves only when told, for the bot and for the broker together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from trueup.core.health import Restriction
+from trueup.core.holds import HoldKind
 from trueup.core.policy import Policy
+from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.desk import Desk
+from trueup.journal import Journal
 from trueup.runtime.clock import ManualClock
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncResult
+from trueup.sim.ledger import Ledger
 from trueup.sim.person import Person
 from trueup.sim.switches import Switches
-from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
+from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
 from trueup.sim.terminal import SimulatedTerminal
 
-BUY, SELL = 0, 1
+BUY, SELL = mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL
 HEDGING = AccountSetup()
-NETTING = AccountSetup(margin_mode=0)
+NETTING = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
+OTHER = AccountSetup(login=5_000_002)
+# A symbol whose trades cost something at both ends, with a fee on top.
+COSTLY = dataclasses.replace(
+    EURUSD, commission_per_lot=3.5, commission_charged=Charged.AT_BOTH, fee_per_lot=0.25
+)
+MONEY = 100_000_000
+
+Tamper = Callable[[dict[str, Any]], object]
 
 
 class DeskLink:
-    """A `Link` to a function in this process; `before` may change or drop what passes."""
+    """A `Link` to a function in this process."""
 
     def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
         self._answer = answer
@@ -49,7 +64,15 @@ class DeskLink:
 
 
 class DeskWorld:
-    """One account, its terminal, a gateway's desk, a bot's book and its reconciler."""
+    """One account, its terminal, a gateway's desk, a bot's book and its reconciler.
+
+    Args:
+        account: what the terminal is logged in to at first.
+        policy: the bot's; by default the reconciler's own.
+        others: further accounts at the same broker.
+        specs: the broker's symbols.
+        switches: fields of `Switches`.
+    """
 
     def __init__(
         self,
@@ -57,55 +80,102 @@ class DeskWorld:
         *,
         policy: Policy | None = None,
         others: tuple[AccountSetup, ...] = (),
-        symbol: str = "EURUSD",
+        specs: tuple[SymbolSetup, ...] = DEFAULT_SYMBOLS,
+        journal: Journal | None = None,
         **switches: Any,
     ) -> None:
         self.clock = ManualClock(1_700_000_000_000_000_000)
         self.terminal = SimulatedTerminal(
             account=account,
             other_accounts=others,
-            symbols=DEFAULT_SYMBOLS,
+            symbols=specs,
             now_msc=lambda: self.clock.now_ns() // 1_000_000,
             switches=Switches(**switches),
         )
         assert self.terminal.initialize()
         self.quote(1.10000)
         self.person = Person(self.terminal.broker, account.login)
-        self.replies: list[Callable[[bytes], bytes | None]] = []
         self.requests: list[bytes] = []
+        self.knows_only_the_guide = False
+        self._tampers: list[Tamper] = []
+        self._lost = 0
         self.boots = 0
         self.restart_gateway()
-        self.start_bot(symbol, policy)
+        self.start_bot(policy=policy, journal=journal)
+
+    # The gateway and its wire.
 
     def restart_gateway(self) -> None:
         """Start the gateway anew: a new epoch."""
         self.boots += 1
         self.desk = Desk(self.terminal, f"boot{self.boots}", self.clock.now_ns)
 
-    def start_bot(self, symbol: str = "EURUSD", policy: Policy | None = None) -> None:
-        """Start a bot with an empty book."""
-        self.gateway = ExecutionGateway(
-            "127.0.0.1", 5555, 2000, link=lambda _: DeskLink(self._carry)
-        )
-        self.pm = PortfolioManager(symbol, clock=self.clock)
-        self.reconciler = StateReconciler(self.pm, self.gateway, 15, policy=policy)
+    def tamper(self, *changes: Tamper) -> None:
+        """Change the next snapshots on the wire, one after the other, as plain values."""
+        self._tampers += changes
+
+    def lose_replies(self, count: int) -> None:
+        """Let the next replies get lost on the way."""
+        self._lost += count
 
     def _carry(self, message: bytes) -> bytes | None:
         self.requests.append(message)
+        if self.knows_only_the_guide:
+            return self._as_the_guide(message)
         reply = self.desk.handle(message)
-        return self.replies.pop(0)(reply) if self.replies else reply
+        if self._lost:
+            self._lost -= 1
+            return None
+        if self._tampers and b'"SNAPSHOT"' in message:
+            changed = json.loads(reply)
+            self._tampers.pop(0)(changed)
+            return json.dumps(changed).encode()
+        return reply
 
-    def quote(self, bid: float, symbol: str = "EURUSD", spread: float = 0.0001) -> None:
-        """Move the market; stops and pending orders are served."""
-        self.terminal.quote(symbol, bid, round(bid + spread, 5))
+    def _as_the_guide(self, message: bytes) -> bytes:
+        if json.loads(message)["action"] == "SNAPSHOT":
+            return b'{"status":"ERROR","error":"unknown action"}'
+        reply = json.loads(self.desk.handle(message))
+        reply.pop("capabilities", None)
+        return json.dumps(reply).encode()
+
+    # The bot.
+
+    def start_bot(self, *, policy: Policy | None = None, journal: Journal | None = None) -> None:
+        """Start a bot, with an empty book or what a journal says."""
+        self.pm, self.reconciler, self.gateway = self.another_bot(policy, journal=journal)
+
+    def another_bot(
+        self, policy: Policy | None = None, *, journal: Journal | None = None
+    ) -> tuple[PortfolioManager, StateReconciler, ExecutionGateway]:
+        """Start a further bot on the same account."""
+        gateway = ExecutionGateway("127.0.0.1", 5555, 2000, link=lambda _: DeskLink(self._carry))
+        pm = PortfolioManager("EURUSD", clock=self.clock, journal=journal)
+        return pm, StateReconciler(pm, gateway, 15, policy=policy), gateway
 
     def sync(self, after_sec: float = 2.0) -> SyncResult:
         """Let time pass, then reconcile."""
-        self.clock.advance(after_sec)
-        self.terminal.settle()
+        self.wait(after_sec)
         return self.reconciler.sync_positions()
 
-    def trade(self, signal: int, volume: float = 0.1) -> Any:
+    def wait(self, seconds: float) -> None:
+        """Let time pass at the bot and at the broker."""
+        self.clock.advance(seconds)
+        self.terminal.settle()
+
+    def turn(self, seconds: float) -> list[SyncResult]:
+        """Let time pass in steps of 50 ms, calling `sync_continuous` as a loop does."""
+        results = []
+        for _ in range(round(seconds / 0.05)):
+            self.wait(0.05)
+            result = self.reconciler.sync_continuous()
+            if result is not None:
+                results.append(result)
+        return results
+
+    def trade(
+        self, signal: int, volume: float = 0.1, *, magic: int = 0, sl: float = 0.0, tp: float = 0.0
+    ) -> Any:
         """Let the strategy trade through the gateway; return its order."""
         order = self.pm.create_order(signal, 1.1, volume)
         assert order is not None
@@ -116,11 +186,87 @@ class DeskWorld:
             "volume": order.volume,
             "price": order.entry_price,
             "position": order.position,
-            "magic": order.magic,
+            "magic": magic or order.magic,
+            "sl": sl,
+            "tp": tp,
         }
         self.pm.on_fill({**self.gateway.send_order(message), "order_id": order.order_id})
         return order
 
+    # The broker.
+
+    def quote(self, bid: float, symbol: str = "EURUSD", spread: float = 0.0001) -> None:
+        """Move the market; stops and pending orders are served."""
+        self.terminal.quote(symbol, bid, round(bid + spread, 5))
+
+    @property
+    def ledger(self) -> Ledger:
+        """The broker's truth."""
+        return self.terminal.ledger
+
+    def realised(self, identifiers: Iterable[int]) -> float:
+        """What the broker's deals of some positions brought, to the cent."""
+        deals = [deal for key in identifiers for deal in self.ledger.deals_of(key)]
+        return sum(round(deal.result * MONEY) for deal in deals) / MONEY
+
+    def rows(self) -> dict[int, tuple[Any, ...]]:
+        """What the broker has, by identifier: ticket, symbol, side, lots, price, stops, magic."""
+        return {
+            key: (
+                row.ticket,
+                row.symbol,
+                "buy" if row.is_buy else "sell",
+                self.ledger.lots(row.symbol, row.steps),
+                round(row.price_open, 8),
+                row.sl,
+                row.tp,
+                row.magic,
+            )
+            for key, row in self.ledger.positions.items()
+        }
+
+    # What the bot has.
+
+    def book(self, pm: PortfolioManager | None = None) -> dict[int, tuple[Any, ...]]:
+        """What the book holds, spelled as in `rows`."""
+        found = {}
+        for key, holding in (pm or self.pm).book.holdings.items():
+            row = holding.position
+            found[key] = (
+                row.ticket,
+                row.symbol,
+                row.side.value,
+                round(row.volume, 8),
+                round(row.price_open, 8),
+                row.sl,
+                row.tp,
+                row.magic,
+            )
+        return found
+
     def tickets(self) -> set[int]:
         """Return the tickets in the book."""
         return set(self.pm.get_local_positions())
+
+    def state(self) -> bytes:
+        """The whole book as bytes."""
+        return self.pm.book.state()
+
+    def kinds(self) -> list[HoldKind]:
+        """The kinds of the holds of the last sync that was believed."""
+        return [hold.kind for hold in self.reconciler.holds]
+
+    def actions(self) -> list[str]:
+        """The actions of the audit trail, oldest first, the binding left out."""
+        trail = self.reconciler.get_audit_trail()
+        return [entry["action"] for entry in trail if entry["action"] != "BOUND"]
+
+    @property
+    def restrictions(self) -> tuple[Restriction, ...]:
+        """What restricts new orders now."""
+        return self.pm.restrictions
+
+
+def figures(result: SyncResult) -> tuple[str, int, int, int]:
+    """Status, recovered, closed and drifts of a sync."""
+    return result.status.value, result.recovered, result.closed, len(result.drifts)

@@ -27,7 +27,13 @@ TICKET = 123456
 NOW_NS = 1_767_571_200_000_000_000
 SECOND_NS = 1_000_000_000
 GRACE_MS = 10_000
-OURS = Policy(symbols=frozenset({"EURUSD"}), grace_period_ms=GRACE_MS)
+
+
+def policy(*symbols: str) -> Policy:
+    return Policy(symbols=frozenset(symbols), grace_period_ms=GRACE_MS)
+
+
+OURS = policy("EURUSD")
 
 
 class RefusingJournal(MemoryJournal):

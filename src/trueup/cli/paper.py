@@ -173,9 +173,9 @@ def _view(loop: TradingLoop, place: Place, prices: GatewayPrices) -> Iterator[Ca
     with LiveView(Console()) as view:
 
         def draw() -> None:
-            foot = "Ctrl-C ends this; positions stay open"
+            foot = "Ctrl-C ends this; positions stay open."
             if prices.is_local:
-                foot = f"PRICES FROM THE LOCAL FEED  {foot}"
+                foot = f"PRICES FROM THE LOCAL FEED. {foot}"
             view.show(picture(loop, place.title, foot))
 
         draw()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
+from trueup.core.book import Holding
 from trueup.core.holds import HoldKind
 from trueup.core.model import Position
 from trueup.core.quantity import format_lots
@@ -20,9 +20,10 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
     """Return what there is to see of a loop now."""
     now = loop.pm.clock.now_ns() / 1e9
     status = loop.reconciler.get_status()
-    level, health = _health(loop, status, now)
+    level, health = _health(loop, now)
+    due_sec = max(0, round(status["next_sync_due"] - now))
     seen = loop.reconciler.last_sync_time
-    foreign = f"{status['foreign']} not ours  " if status["foreign"] else ""
+    foreign = f"{status['foreign']} not ours. " if status["foreign"] else ""
     return Picture(
         where=where,
         symbol=loop.pm.symbol,
@@ -40,14 +41,13 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
             (f"{entry['timestamp']:%H:%M:%S}", entry["action"], _audit_text(entry))
             for entry in loop.reconciler.get_audit_trail()[-AUDIT_LINES:]
         ],
-        foot=f"{foreign}{foot}",
+        foot=f"{foreign}Next look in {due_sec} s. {foot}",
     )
 
 
-def _health(loop: TradingLoop, status: dict[str, Any], now: float) -> tuple[Level, str]:
+def _health(loop: TradingLoop, now: float) -> tuple[Level, str]:
     reconciler, result = loop.reconciler, loop.last_result
-    due_sec = max(0, round(status["next_sync_due"] - now))
-    said = f"{reconciler.health} Next look in {due_sec} s."
+    said = reconciler.health
     if result is None:
         return Level.WAIT, "Looking at the broker for the first time."
     if result.status is SyncStatus.PARTIAL:
@@ -73,7 +73,7 @@ def _price(loop: TradingLoop) -> str:
 
 def _rows(loop: TradingLoop) -> list[Row]:
     """Every ticket of our symbol that either side has; the broker's side as of the last sync."""
-    local = {key: holding.position for key, holding in loop.pm.book.holdings.items()}
+    local = loop.pm.book.holdings
     seen = loop.reconciler.remote
     remote = {one.identifier: one for one in seen.positions} if seen is not None else {}
     return [
@@ -83,13 +83,15 @@ def _rows(loop: TradingLoop) -> list[Row]:
     ]
 
 
-def _row(local: Position | None, remote: Position | None) -> Row:
+def _row(holding: Holding | None, remote: Position | None) -> Row:
+    local = None if holding is None else holding.position
     shown = remote or local
     return Row(
         ticket=0 if shown is None else shown.ticket,
         local=_side(local),
         remote=_side(remote),
         profit=None if remote is None else remote.profit,
+        is_newer=remote is None and holding is not None and holding.mark is None,
     )
 
 

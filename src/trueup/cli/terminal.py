@@ -74,10 +74,11 @@ def terminal(
         bool, typer.Option("--stop", help="Stop the terminal that runs in this folder.")
     ] = False,
 ) -> None:
-    """Run a simulated MetaTrader 5 terminal with its gateway, on this machine only.
+    """Run a simulated MetaTrader 5 terminal for bots and by hand.
 
-    Bots trade there (`trueup paper` finds it by itself), and so do you, with `trueup trade` in a
-    second shell. It ends with Ctrl-C, with `trueup terminal --stop`, or when nobody uses it.
+    Its gateway listens on this machine only. Bots trade there (`trueup paper` finds it by itself),
+    and so do you, with `trueup trade` in a second shell. It ends with Ctrl-C, with
+    `trueup terminal --stop`, or when nobody uses it.
     """
     if stop:
         _stop()
@@ -105,7 +106,7 @@ def terminal(
 
 
 def status() -> None:
-    """Show the terminal that runs in this folder, and what is open there."""
+    """Show this folder's terminal and what is open there."""
     running = running_terminal()
     facts = ask(running, {"command": "hello"})
     typer.echo(f"Terminal   process {running.pid}, started {running.started}")

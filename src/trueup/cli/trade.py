@@ -14,7 +14,7 @@ from trueup.sim.whereabouts import ask
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Trade at the simulated terminal by hand, as somebody at the desktop would.",
+    help="Trade by hand at the simulated terminal.",
 )
 
 

@@ -22,9 +22,10 @@ import msgspec
 
 from trueup.core import events
 from trueup.core.lifecycle import OrderStatus, advance
-from trueup.core.model import MarginMode, PendingOrder, Position, Side
+from trueup.core.model import MarginMode, OrderType, PendingOrder, Position, Side
 from trueup.core.quantity import FINEST_STEP, add_lots, from_units, to_units
 from trueup.core.trust import Bound
+from trueup.errors import JournalCorrupt
 
 
 class Order(msgspec.Struct, gc=False):
@@ -33,7 +34,8 @@ class Order(msgspec.Struct, gc=False):
     `volume` and `filled_volume` are lots, prices are prices of the symbol. `position` is the
     identifier of the position the order is meant to reduce, or 0. `error` says why an order was
     rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
-    when it came into doubt: a reading asked for before says nothing about it.
+    when it came into doubt: a reading asked for before says nothing about it. The rest is what the
+    intent said; see `events.OrderCreated`.
     """
 
     order_id: str
@@ -52,6 +54,15 @@ class Order(msgspec.Struct, gc=False):
     error: str | None = None
     version: int = 0
     doubt_ns: int = 0
+    kind: events.OrderKind = events.OrderKind.MARKET
+    sl: float = 0.0
+    tp: float = 0.0
+    target: int = 0
+    wire_magic: int = 0
+    token: str = ""
+    key: str = ""
+    why: str = ""
+    by_desk: bool = False
 
     @property
     def side(self) -> Side:
@@ -106,6 +117,28 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False):
     realised_units: int
 
 
+class _State(msgspec.Struct, frozen=True):
+    """A book as it is saved."""
+
+    version: int
+    account: events.AccountBound | None
+    holdings: list[Holding]
+    orders: list[Order]
+    by_ticket: list[tuple[int, str]]
+    finished: list[str]
+    pending: list[Pending]
+    closed: list[tuple[int, Tombstone]]
+    claims: list[tuple[str, int, int]]
+    missing: list[tuple[int, int]]
+    halts: list[events.HaltRaised]
+    unexplained: list[Position]
+    realised_closed_units: int
+
+
+_decode_state = msgspec.json.Decoder(_State).decode
+
+# Orders that are over and done with; the journal has all of them.
+FINISHED_KEPT = 10_000
 # Only a close that is younger than a reading under way matters, and a reading takes seconds.
 CLOSED_KEPT = 10_000
 
@@ -117,7 +150,7 @@ class Book:
     may still show the position, and is not to bring it back. `claims` are the lots, in units of
     1e-8, that fills brought to each symbol and magic number: on a netting account several
     strategies share one position. `missing` says since when (ns) a position is not in the broker's
-    list without a proof that it closed. `unexplained` are positions, open or closed, whose volume
+    list without a proof that it closed. `halts` are contradictions that stop entries, by position. `unexplained` are positions, open or closed, whose volume
     changed and whose deals are still to come.
     """
 
@@ -127,10 +160,13 @@ class Book:
         self.orders: dict[str, Order] = {}
         self.orders_by_ticket: dict[int, Order] = {}
         self.in_doubt: dict[str, Order] = {}
+        self.by_key: dict[str, Order] = {}
+        self._finished: dict[str, None] = {}
         self.closed: dict[int, Tombstone] = {}
         self.pending: dict[int, Pending] = {}
         self.account: events.AccountBound | None = None
         self.claims: dict[tuple[str, int], int] = {}
+        self.halts: dict[int, events.HaltRaised] = {}
         self.missing: dict[int, int] = {}
         self.unexplained: dict[int, Position] = {}
         self._realised_closed_units = 0
@@ -176,19 +212,50 @@ class Book:
     def state(self) -> bytes:
         """Return the whole fold as bytes: equal books give equal bytes, marks left out."""
         return msgspec.json.encode(
-            {
-                "version": self.version,
-                "account": self.account,
-                "holdings": [_without_mark(holding) for holding in self.holdings.values()],
-                "orders": list(self.orders.values()),
-                "pending": list(self.pending.values()),
-                "closed": list(self.closed.items()),
-                "claims": list(self.claims.items()),
-                "missing": list(self.missing.items()),
-                "unexplained": list(self.unexplained.values()),
-                "realised_closed_units": self._realised_closed_units,
-            }
+            _State(
+                version=self.version,
+                account=self.account,
+                holdings=[_without_mark(holding) for holding in self.holdings.values()],
+                orders=list(self.orders.values()),
+                by_ticket=[(ticket, o.order_id) for ticket, o in self.orders_by_ticket.items()],
+                finished=list(self._finished),
+                pending=list(self.pending.values()),
+                closed=list(self.closed.items()),
+                claims=[(symbol, magic, lots) for (symbol, magic), lots in self.claims.items()],
+                missing=list(self.missing.items()),
+                halts=list(self.halts.values()),
+                unexplained=list(self.unexplained.values()),
+                realised_closed_units=self._realised_closed_units,
+            )
         )
+
+    @classmethod
+    def restore(cls, state: bytes) -> Book:
+        """Return the book that `state` came from.
+
+        Raises:
+            JournalCorrupt: the bytes are no book's.
+        """
+        try:
+            saved = _decode_state(state)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise JournalCorrupt(f"the saved book cannot be read: {error}") from error
+        book = cls()
+        book.version, book.account = saved.version, saved.account
+        book.holdings = {h.position.identifier: h for h in saved.holdings}
+        book.orders = {order.order_id: order for order in saved.orders}
+        book.orders_by_ticket = {ticket: book.orders[name] for ticket, name in saved.by_ticket}
+        book.in_doubt = {o.order_id: o for o in saved.orders if o.status is OrderStatus.IN_DOUBT}
+        book.by_key = {order.key: order for order in saved.orders if order.key}
+        book._finished = dict.fromkeys(saved.finished)
+        book.pending = {pending.order.ticket: pending for pending in saved.pending}
+        book.closed = dict(saved.closed)
+        book.claims = {(symbol, magic): lots for symbol, magic, lots in saved.claims}
+        book.missing = dict(saved.missing)
+        book.halts = {halt.identifier: halt for halt in saved.halts}
+        book.unexplained = {p.identifier: p for p in saved.unexplained}
+        book._realised_closed_units = saved.realised_closed_units
+        return book
 
     # One method an event, called through _APPLY.
 
@@ -202,7 +269,21 @@ class Book:
             entry_ns=event.at_ns,
             position=event.position,
             magic=event.magic,
+            kind=event.kind,
+            sl=event.sl,
+            tp=event.tp,
+            target=event.target,
+            wire_magic=event.wire_magic or event.magic,
+            token=event.token,
+            key=event.key,
+            why=event.why,
+            by_desk=event.by_desk,
         )
+        if event.key:
+            self.by_key[event.key] = self.orders[event.order_id]
+
+    def _send_started(self, event: events.SendStarted) -> None:
+        self._advance(event).version = self.version
 
     def _order_filled(self, event: events.OrderFilled) -> None:
         order = self._advance(event)
@@ -215,9 +296,13 @@ class Book:
         claim = (order.symbol, order.magic)
         change = event.side.sign * to_units(event.volume)
         self.claims[claim] = self.claims.get(claim, 0) + change
-        left = self._reduce(order, event)
-        if left > 0:
-            self._enter(event, order, left)
+        if self.account is not None and self.nets:
+            self._net(event, order)
+        else:
+            left = self._reduce(order, event)
+            if left > 0:
+                self._open(event, order, left)
+        self._finish_unless_held(order)
 
     def _order_ended(self, event: events.OrderRejected | events.OrderInDoubt) -> None:
         order = self._advance(event)
@@ -225,14 +310,33 @@ class Book:
         if order.status is OrderStatus.IN_DOUBT:
             order.doubt_ns, order.version = event.at_ns, self.version
             self.in_doubt[order.order_id] = order
+        else:
+            self._finish(order.order_id)
 
     def _order_canceled(self, event: events.OrderCanceled) -> None:
         self._advance(event).error = event.because
+        self._finish(event.order_id)
 
     def _order_settled(self, event: events.OrderSettled) -> None:
         order = self._advance(event)
         self._record_fill(order, event.ticket, event.volume, event.price, event.at_ns)
         order.error = None
+        self._finish_unless_held(order)
+
+    def _order_applied(self, event: events.OrderApplied) -> None:
+        order = self._advance(event)
+        order.fill_ns, order.error = event.at_ns, None
+        holding = self.holdings.get(order.position)
+        if order.kind is events.OrderKind.MODIFY and holding is not None:
+            holding.position = msgspec.structs.replace(holding.position, sl=order.sl, tp=order.tp)
+            holding.version, holding.touched_ns = self.version, event.at_ns
+        elif order.kind is events.OrderKind.CANCEL:
+            self.pending.pop(order.target, None)
+        elif order.kind in PENDING_TYPES and event.ticket:
+            order.ticket = event.ticket
+            self.orders_by_ticket.setdefault(event.ticket, order)
+            self.pending[event.ticket] = Pending(_pending_of(order, event.ticket), self.version)
+        self._finish(order.order_id)
 
     def _position_adopted(self, event: events.PositionAdopted) -> None:
         position = event.position
@@ -296,7 +400,14 @@ class Book:
     def _pending_corrected(self, event: events.PendingCorrected) -> None:
         self.pending[event.remote.ticket] = Pending(event.remote, self.version)
 
+    def _halt_raised(self, event: events.HaltRaised) -> None:
+        self.halts[event.identifier] = event
+
     def _account_bound(self, event: events.AccountBound) -> None:
+        if self.bound not in (None, Bound(event.login, event.server)):
+            # Identifiers are an account's own: what is left of the other's has no meaning here.
+            self.closed.clear()
+            self.unexplained.clear()
         self.account = event
 
     def _advance(self, event: events.OrderEvent) -> Order:
@@ -351,6 +462,25 @@ class Book:
         holding.version = self.version
         self._link(holding, order)
 
+    def _finish_unless_held(self, order: Order) -> None:
+        holding = self.holdings.get(order.ticket or 0) or self.holdings.get(order.position)
+        if holding is None or order.order_id not in holding.order_ids:
+            self._finish(order.order_id)
+
+    def _finish(self, order_id: str) -> None:
+        """Count an order as over; the oldest of those are forgotten, so that memory is bounded."""
+        self._finished[order_id] = None
+        if len(self._finished) <= FINISHED_KEPT:
+            return
+        oldest = next(iter(self._finished))
+        del self._finished[oldest]
+        gone = self.orders.pop(oldest, None)
+        if gone is None:
+            return
+        self.by_key.pop(gone.key, None)
+        if gone.ticket is not None and self.orders_by_ticket.get(gone.ticket) is gone:
+            del self.orders_by_ticket[gone.ticket]
+
     def _await_deals(self, position: Position) -> None:
         # The guide's wire has no deals to wait for; an account is bound only where there are some.
         if self.account is not None:
@@ -359,7 +489,10 @@ class Book:
     def _remove(self, holding: Holding) -> None:
         identifier, symbol = holding.position.identifier, holding.position.symbol
         del self.holdings[identifier]
+        for order_id in holding.order_ids:
+            self._finish(order_id)
         self.missing.pop(identifier, None)
+        self.halts.pop(identifier, None)
         self._realised_closed_units += holding.realised_units
         self.closed.pop(identifier, None)
         self.closed[identifier] = Tombstone(
@@ -370,14 +503,32 @@ class Book:
         if not any(other.position.symbol == symbol for other in self.holdings.values()):
             self.claims = {key: lots for key, lots in self.claims.items() if key[0] != symbol}
 
-    def _enter(self, event: events.OrderFilled, order: Order, volume: float) -> None:
-        """Add to the account's one position of the symbol where it nets, else open a new one."""
-        if self.account is not None and self.nets:
-            for holding in self.holdings.values():
-                if holding.position.symbol == event.symbol:
-                    self._grow(holding, event, order, volume)
-                    return
-        self._open(event, order, volume)
+    def _net(self, event: events.OrderFilled, order: Order) -> None:
+        """Take a fill into the account's one position of the symbol, as a netting account does."""
+        holding = next(
+            (h for h in self.holdings.values() if h.position.symbol == event.symbol), None
+        )
+        if holding is None:
+            self._open(event, order, event.volume)
+        elif holding.position.side is event.side:
+            self._grow(holding, event, order, event.volume)
+        elif add_lots(event.volume, -holding.position.volume) <= 0:
+            self._shrink(holding, event.volume, order)
+        else:
+            self._reverse(holding, event, order)
+
+    def _reverse(self, holding: Holding, event: events.OrderFilled, order: Order) -> None:
+        """Turn a position around: the identifier stays, the ticket is the reversing order's."""
+        holding.position = msgspec.structs.replace(
+            holding.position,
+            side=event.side,
+            ticket=event.ticket,
+            volume=add_lots(event.volume, -holding.position.volume),
+            price_open=event.price,
+        )
+        holding.version, holding.touched_ns = self.version, event.at_ns
+        self._await_deals(holding.position)
+        self._link(holding, order)
 
     def _grow(
         self, holding: Holding, event: events.OrderFilled, order: Order, volume: float
@@ -398,11 +549,33 @@ class Book:
             volume=volume,
             price_open=event.price,
             price_current=event.price,
-            magic=order.magic,
+            magic=order.wire_magic,
+            sl=order.sl,
+            tp=order.tp,
         )
         self.holdings[event.ticket] = Holding(
             position, self.version, [order.order_id], touched_ns=event.at_ns
         )
+
+
+PENDING_TYPES = {
+    events.OrderKind.LIMIT: {Side.BUY: OrderType.BUY_LIMIT, Side.SELL: OrderType.SELL_LIMIT},
+    events.OrderKind.STOP: {Side.BUY: OrderType.BUY_STOP, Side.SELL: OrderType.SELL_STOP},
+}
+
+
+def _pending_of(order: Order, ticket: int) -> PendingOrder:
+    return PendingOrder(
+        ticket=ticket,
+        symbol=order.symbol,
+        type=PENDING_TYPES[order.kind][order.side],
+        volume=order.volume,
+        price_open=order.entry_price,
+        sl=order.sl,
+        tp=order.tp,
+        magic=order.wire_magic,
+        comment=order.token,
+    )
 
 
 def _without_mark(holding: Holding) -> Holding:
@@ -428,7 +601,9 @@ def _recovery_order(position: Position, at_ns: int) -> Order:
 
 _APPLY: dict[type[events.Event], Callable[[Book, Any], None]] = {
     events.OrderCreated: Book._order_created,
+    events.SendStarted: Book._send_started,
     events.OrderFilled: Book._order_filled,
+    events.OrderApplied: Book._order_applied,
     events.OrderRejected: Book._order_ended,
     events.OrderInDoubt: Book._order_ended,
     events.OrderCanceled: Book._order_canceled,
@@ -442,5 +617,6 @@ _APPLY: dict[type[events.Event], Callable[[Book, Any], None]] = {
     events.PendingAdopted: Book._pending_adopted,
     events.PendingClosed: Book._pending_closed,
     events.PendingCorrected: Book._pending_corrected,
+    events.HaltRaised: Book._halt_raised,
     events.AccountBound: Book._account_bound,
 }

@@ -21,12 +21,16 @@ from trueup.core.explain import (
 )
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
+from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import PendingOrder, Position, Snapshot, describe, describe_at
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.core.quantity import FINEST_STEP, format_lots
+from trueup.core.recovery import BrokerShows, JournalSays, decide
+from trueup.core.tokens import TOKEN_CHARS
 
 UNPROVEN = "absent from the broker's list; this gateway shows no deals, so unproven"
 NEXT_READING = "the next reading"
+NOT_AT_THE_BROKER = frozenset({OrderStatus.PENDING, OrderStatus.REJECTED, OrderStatus.CANCELED})
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -241,6 +245,45 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
     )
     until = "the deals that close it, or its return to the list"
     outcome.holds.append(Hold(local.symbol, reason, until, local.identifier, HoldKind.MISSING))
+
+
+def halts(found: Diff, look: Look, outcome: Outcome) -> None:
+    """Halt entries where the broker has an order that we did not send, or that it refused.
+
+    These are the cases C and I of the recovery table. The position is adopted all the same: what
+    the broker has is what there is.
+    """
+    outcome.holds += [_halted(halt) for halt in look.book.halts.values()]
+    if not found.zombies:
+        return
+    unsent = {
+        order.token: order
+        for order in look.book.orders.values()
+        if order.token and order.status in NOT_AT_THE_BROKER
+    }
+    for zombie in found.zombies if unsent else ():
+        remote = zombie.remote
+        order = unsent.get(remote.comment[:TOKEN_CHARS])
+        if order is None or remote.identifier in look.book.halts:
+            continue
+        unsent_yet = order.status is OrderStatus.PENDING
+        says = JournalSays.PREPARED if unsent_yet else JournalSays.REFUSED
+        case = decide(says, BrokerShows.OPEN, settled=True)
+        because = f"case {case.label}: {case.because} (ticket {remote.ticket}, {order.order_id})"
+        halt = events.HaltRaised(
+            at_ns=look.now_ns,
+            symbol=remote.symbol,
+            identifier=remote.identifier,
+            order_id=order.order_id,
+            because=because,
+        )
+        outcome.events.append(halt)
+        outcome.holds.append(_halted(halt))
+
+
+def _halted(halt: events.HaltRaised) -> Hold:
+    until = "somebody who looks, and the end of that position"
+    return Hold(halt.symbol, halt.because, until, halt.identifier, HoldKind.HALT)
 
 
 def found_again(look: Look, outcome: Outcome) -> None:

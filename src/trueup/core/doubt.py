@@ -1,89 +1,109 @@
 """Settle the orders in doubt by what a snapshot shows.
 
-An order in doubt is settled by the recovery table. On a wire that carries no token, its trace is a
-difference between book and broker that is exactly what the order would have made: same symbol,
-same side, same volume, and for an order that closes, the position it meant. Only a single fitting
-difference counts; with two nobody can say which one is ours, and a person must.
+Each order in doubt is a row of the recovery table: what the broker shows of it is found here
+(`core.traces` where the gateway has a history, by the differences alone where it has none), the
+table decides, and the decision becomes events or stays a hold with its reason.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from trueup.core import events
 from trueup.core.book import Book, Order
 from trueup.core.diff import Diff, Drift, Ghost, Zombie
-from trueup.core.model import Position, Snapshot
+from trueup.core.explain import exit_of, exit_sentence, history_of
+from trueup.core.model import Entry, Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
+from trueup.core.traces import Trace, trace_of
 
 Difference = Zombie | Ghost | Drift
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """What a snapshot says about one order in doubt: the case, and the difference that fits it."""
+    """What a snapshot says about one order in doubt: the case, and the trace it left."""
 
     order: Order
     case: Case
-    trace: Difference | None
-    candidates: int
+    trace: Trace
 
 
-def weigh(
-    book: Book,
-    diff: Diff,
-    snapshot: Snapshot,
-    policy: Policy,
-    *,
-    asked_ns: int,
-    asked_version: int,
-) -> tuple[Doubt, ...]:
+class Weighing(msgspec.Struct, frozen=True):
+    """What the doubts of one look are weighed by."""
+
+    book: Book
+    diff: Diff
+    snapshot: Snapshot
+    policy: Policy
+    asked_ns: int
+    asked_version: int
+    now_ns: int
+
+
+def weigh(scales: Weighing) -> tuple[Doubt, ...]:
     """Return one verdict for each order in doubt."""
+    book, snapshot = scales.book, scales.snapshot
     if not book.in_doubt:
         return ()
-    differences: list[Difference] = [*diff.zombies, *diff.drifts]
-    if not snapshot.faults:
+    orders = [o for o in book.in_doubt.values() if o.symbol in scales.policy.symbols]
+    if snapshot.evidence is not None:
+        traces = [trace_of(order, orders, snapshot, book) for order in orders]
+    else:
+        differences = _differences(scales)
+        traces = [_by_difference(order, orders, differences, snapshot) for order in orders]
+    return tuple(_verdict(o, t, scales) for o, t in zip(orders, traces, strict=True))
+
+
+def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
+    if order.version > scales.asked_version:
+        trace = Trace(BrokerShows.UNSEEN, "it was sent after the broker was asked")
+    waited_ns = scales.asked_ns - order.doubt_ns
+    settled = waited_ns >= scales.policy.grace_period_ms * 1_000_000 or trace.is_final
+    return Doubt(order, decide(JournalSays.SENT, trace.shows, settled=settled), trace)
+
+
+def _differences(scales: Weighing) -> list[Difference]:
+    found = scales.diff
+    differences: list[Difference] = [*found.zombies, *found.drifts]
+    if not scales.snapshot.faults:
         # The row that cannot be read may be the very position that seems to have gone.
-        differences += diff.ghosts
-    orders = [o for o in book.in_doubt.values() if o.symbol in policy.symbols]
-    return tuple(
-        _weigh(o, orders, differences, snapshot, policy, asked_ns)
-        if o.version <= asked_version
-        else Doubt(o, decide(JournalSays.SENT, BrokerShows.UNSEEN, settled=False), None, 0)
-        for o in orders
-    )
+        differences += found.ghosts
+    return differences
 
 
-def _weigh(
-    order: Order,
-    orders: Sequence[Order],
-    differences: Iterable[Difference],
-    snapshot: Snapshot,
-    policy: Policy,
-    asked_ns: int,
-) -> Doubt:
+def _by_difference(
+    order: Order, orders: list[Order], differences: list[Difference], snapshot: Snapshot
+) -> Trace:
+    """Find the trace of an order on a wire that carries neither token nor history.
+
+    It is a difference that is exactly what the order would have made: symbol, side, volume, and
+    the position it meant to close. With two of them nobody can say which one is ours.
+    """
     fitting = [difference for difference in differences if _fits(order, difference)]
     rivals = [other for other in orders if any(_fits(other, d) for d in fitting)]
-    settled = asked_ns - order.doubt_ns >= policy.grace_period_ms * 1_000_000
-    shows = _shows(len(fitting), len(rivals), snapshot)
-    case = decide(JournalSays.SENT, shows, settled=settled)
-    trace = fitting[0] if shows is BrokerShows.OPEN else None
-    return Doubt(order, case, trace, len(fitting))
-
-
-def _shows(fitting: int, rivals: int, snapshot: Snapshot) -> BrokerShows:
-    if fitting == 1 and rivals == 1:
-        return BrokerShows.OPEN
-    if fitting or snapshot.faults:
-        return BrokerShows.UNSEEN
-    return BrokerShows.NO_TRACE
+    if len(fitting) == 1 and len(rivals) == 1:
+        found = _affected(fitting[0])
+        price = found.price_open if isinstance(fitting[0], Zombie) else None
+        return Trace(
+            BrokerShows.OPEN,
+            "the only difference that fits",
+            ticket=found.ticket,
+            position=found.identifier,
+            volume=order.volume,
+            price=price,
+        )
+    if fitting:
+        tickets = tuple(f"ticket {_affected(d).ticket}" for d in fitting)
+        return Trace(BrokerShows.UNSEEN, "more than one fits", candidates=tickets)
+    if snapshot.faults:
+        return Trace(BrokerShows.UNSEEN, "the reading is partial")
+    return Trace(BrokerShows.NO_TRACE, "no difference fits")
 
 
 def _fits(order: Order, difference: Difference) -> bool:
-    position = affected(difference)
+    position = _affected(difference)
     return (
         position.symbol == order.symbol
         and (not order.position or position.identifier == order.position)
@@ -91,37 +111,73 @@ def _fits(order: Order, difference: Difference) -> bool:
     )
 
 
-def affected(difference: Difference) -> Position:
-    """Return the position a difference is about, as the broker has it where it does."""
+def _affected(difference: Difference) -> Position:
     return difference.local if isinstance(difference, Ghost) else difference.remote
 
 
-def settling_event(doubt: Doubt, at_ns: int) -> events.OrderEvent | None:
-    """Return the event that ends a doubt, or None while it lasts."""
-    order, case = doubt.order, doubt.case
+def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
+    """Return the events that end a doubt; none while it lasts."""
+    order, case, trace = doubt.order, doubt.case, doubt.trace
+    because = f"case {case.label}: {case.because} ({trace.words})"
+    at_ns, order_id = scales.now_ns, order.order_id
     if case.decision is Decision.ABANDON:
-        because = f"case {case.label}: {case.because}"
-        return events.OrderCanceled(at_ns=at_ns, order_id=order.order_id, because=because)
-    if doubt.trace is None:
-        return None
-    position = affected(doubt.trace)
-    return events.OrderSettled(
+        return [events.OrderCanceled(at_ns=at_ns, order_id=order_id, because=because)]
+    if case.decision not in (Decision.ADOPT, Decision.RECORD_BOTH):
+        return []
+    if order.kind is not events.OrderKind.MARKET:
+        return [events.OrderApplied(at_ns=at_ns, order_id=order_id, ticket=trace.ticket)]
+    settled = events.OrderSettled(
         at_ns=at_ns,
-        order_id=order.order_id,
-        ticket=position.ticket,
-        volume=order.volume,
-        price=position.price_open if isinstance(doubt.trace, Zombie) else None,
-        because=f"case {case.label}: {case.because}",
+        order_id=order_id,
+        ticket=trace.ticket,
+        volume=trace.volume,
+        price=trace.price,
+        because=because,
     )
+    if case.decision is Decision.ADOPT:
+        return [settled]
+    return [settled, *_entry_and_exit(trace, scales, because)]
+
+
+def _entry_and_exit(trace: Trace, scales: Weighing, because: str) -> list[events.Event]:
+    """Record a position that came and went while nobody looked, from its deals."""
+    evidence = scales.snapshot.evidence
+    if evidence is None or evidence.history is None or trace.position in scales.book.holdings:
+        return []
+    history = history_of(trace.position, evidence.history.deals)
+    ended = exit_of(history.deals)
+    entries = [deal for deal in history.deals if deal.entry is Entry.IN]
+    if ended is None or not entries:
+        return []
+    first = entries[0]
+    position = Position(
+        ticket=first.order,
+        identifier=trace.position,
+        symbol=first.symbol,
+        side=first.side,
+        volume=first.volume,
+        price_open=first.price,
+        magic=first.magic,
+        time=first.time_msc // 1000,
+        time_msc=first.time_msc,
+    )
+    closed = events.PositionClosed(
+        at_ns=scales.now_ns,
+        position=position,
+        because=f"{because}; {exit_sentence(ended)}",
+        ended=ended,
+        realised_units=history.realised_units,
+    )
+    return [events.PositionAdopted(at_ns=scales.now_ns, position=position), closed]
 
 
 def waiting_sentence(doubt: Doubt) -> str:
     """Say why an order is still in doubt and what would end it."""
-    order = doubt.order
+    order, trace = doubt.order, doubt.trace
     what = f"{order.action} {format_lots(order.volume)}L {order.symbol} ({order.order_id})"
-    if doubt.candidates:
+    if trace.candidates:
         return (
-            f"Order in doubt: {what} fits {doubt.candidates} differences, or other orders fit the "
-            "same one; tell the book its fill with on_fill()"
+            f"Order in doubt: {what} fits {len(trace.candidates)} ({', '.join(trace.candidates)}), "
+            "or other orders fit the same one; tell the book its fill with on_fill()"
         )
-    return f"Order in doubt: {what}, case {doubt.case.label}: {doubt.case.because}"
+    return f"Order in doubt: {what}, case {doubt.case.label}: {doubt.case.because} ({trace.words})"

@@ -9,6 +9,8 @@ Events are acyclic and many, so the garbage collector is told to pass them by (g
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
 from trueup.core.explain import Exit
@@ -27,10 +29,24 @@ class OrderEvent(Event, frozen=True):
     order_id: str
 
 
-class OrderCreated(OrderEvent, frozen=True):
-    """The strategy asked for an order: `volume` in lots, `price` as it saw the market.
+class OrderKind(enum.Enum):
+    """What an order asks for."""
 
-    `position` is the identifier of the position that the order is meant to reduce, or 0.
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    MODIFY = "modify"
+    CANCEL = "cancel"
+
+
+class OrderCreated(OrderEvent, frozen=True):
+    """An intent: what is about to be asked of the broker, recorded before it leaves.
+
+    `volume` is lots, `price` the market as the strategy saw it, or the level of a pending order.
+    `position` is the identifier of the position that the order closes or modifies, or 0; `target`
+    the ticket of the pending order that it cancels. `magic` is the strategy's, `wire_magic` what
+    the broker is given. `key` is the caller's own name for the intent, `why` free text. `by_desk`
+    says that our order desk sends it, and records when.
     """
 
     symbol: str
@@ -39,6 +55,28 @@ class OrderCreated(OrderEvent, frozen=True):
     price: float
     position: int = 0
     magic: int = 0
+    kind: OrderKind = OrderKind.MARKET
+    sl: float = 0.0
+    tp: float = 0.0
+    target: int = 0
+    wire_magic: int = 0
+    token: str = ""
+    key: str = ""
+    why: str = ""
+    by_desk: bool = False
+
+
+class SendStarted(OrderEvent, frozen=True):
+    """The order is about to leave this process: from here on it may reach the broker."""
+
+
+class OrderApplied(OrderEvent, frozen=True):
+    """The broker did what a modification, a cancellation or a pending order asked.
+
+    `ticket` is the pending order's, where one was placed.
+    """
+
+    ticket: int = 0
 
 
 class OrderFilled(OrderEvent, frozen=True):
@@ -161,6 +199,18 @@ class PendingCorrected(Event, frozen=True):
     fields: tuple[str, ...]
 
 
+class HaltRaised(Event, frozen=True):
+    """Journal and broker contradict each other about an order: somebody must look.
+
+    No new orders in the symbol until the position `identifier` is gone.
+    """
+
+    symbol: str
+    identifier: int
+    order_id: str
+    because: str
+
+
 class AccountBound(Event, frozen=True):
     """The book belongs to this account from here on."""
 
@@ -175,6 +225,8 @@ AnyEvent = (
     | OrderFilled
     | OrderRejected
     | OrderInDoubt
+    | SendStarted
+    | OrderApplied
     | OrderCanceled
     | OrderSettled
     | PositionAdopted
@@ -186,5 +238,6 @@ AnyEvent = (
     | PendingAdopted
     | PendingClosed
     | PendingCorrected
+    | HaltRaised
     | AccountBound
 )

@@ -107,7 +107,7 @@ def _reason(out: Sequence[Deal]) -> str:
     if last.entry is Entry.OUT_BY:
         return "by an opposite position"
     if last.entry is Entry.IN_OUT:
-        return "by a reversal " + last.reason.value.removeprefix("by ")
+        return f"by a reversal {last.reason.value}"
     # One broker's reason was found to contradict the comment it wrote itself; say both then.
     told = _told_by_comment(last.comment)
     if told is not None and told is not last.reason:

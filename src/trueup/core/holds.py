@@ -18,6 +18,7 @@ class HoldKind(enum.Enum):
     ASK = "waits for a yes"
     ALERT = "shown only"
     UNPROTECTED = "no stop loss"
+    HALT = "journal and broker contradict each other"
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -37,4 +38,4 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 # An entry in a symbol that has such a hold could double a position, or reverse one.
-BLOCKS_ENTRIES = frozenset({HoldKind.DOUBT, HoldKind.MISSING})
+BLOCKS_ENTRIES = frozenset({HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT})

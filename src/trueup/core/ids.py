@@ -44,6 +44,8 @@ def change_id(event: events.Event) -> tuple[str, int]:
             | events.PendingCorrected(remote=order)
         ):
             return step_id(kind, order), order.ticket
+        case events.HaltRaised(identifier=identifier):
+            return f"{kind}-{identifier}", identifier
         case events.OrderEvent(order_id=order_id):
             return f"{kind}-{order_id}", 0
     return kind, 0

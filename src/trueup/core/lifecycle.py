@@ -16,9 +16,13 @@ from trueup.errors import TrueupError
 
 
 class OrderStatus(enum.Enum):
-    """Where an order stands; the values are what the guide prints."""
+    """Where an order stands; the values are what the guide prints.
+
+    PENDING: recorded, not known to have left. SENT: it left, no answer yet. FILLED: done.
+    """
 
     PENDING = "PENDING"
+    SENT = "SENT"
     FILLED = "FILLED"
     REJECTED = "REJECTED"
     CANCELED = "CANCELED"
@@ -31,12 +35,18 @@ class IllegalTransition(TrueupError):
 
 _UNSETTLED: dict[type[events.OrderEvent], OrderStatus] = {
     events.OrderFilled: OrderStatus.FILLED,
+    events.OrderApplied: OrderStatus.FILLED,
     events.OrderRejected: OrderStatus.REJECTED,
     events.OrderCanceled: OrderStatus.CANCELED,
 }
 
 TRANSITIONS: dict[OrderStatus, dict[type[events.OrderEvent], OrderStatus]] = {
-    OrderStatus.PENDING: {**_UNSETTLED, events.OrderInDoubt: OrderStatus.IN_DOUBT},
+    OrderStatus.PENDING: {
+        **_UNSETTLED,
+        events.SendStarted: OrderStatus.SENT,
+        events.OrderInDoubt: OrderStatus.IN_DOUBT,
+    },
+    OrderStatus.SENT: {**_UNSETTLED, events.OrderInDoubt: OrderStatus.IN_DOUBT},
     OrderStatus.IN_DOUBT: {**_UNSETTLED, events.OrderSettled: OrderStatus.FILLED},
     OrderStatus.FILLED: {},
     OrderStatus.REJECTED: {},

@@ -183,6 +183,34 @@ class PastOrder(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
 
 
+class HistoryOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order of the recent past, as the broker's history has it.
+
+    `volume` is what was asked for, `filled` what was done (lots); `position` the identifier of the
+    position it opened or changed, 0 for none; `by_program` whether an API or a robot placed it.
+    """
+
+    ticket: int
+    symbol: str
+    side: Side
+    volume: float
+    filled: float
+    state: str
+    magic: int = 0
+    comment: str = ""
+    position: int = 0
+    by_program: bool = True
+    time_setup_msc: int = 0
+
+
+class History(msgspec.Struct, frozen=True):
+    """All orders and deals of the last `age_sec` seconds of the trade server's clock."""
+
+    age_sec: int
+    orders: tuple[HistoryOrder, ...] = ()
+    deals: tuple[Deal, ...] = ()
+
+
 class Account(msgspec.Struct, frozen=True, gc=False):
     """The account's identity and figures; `profit` is the floating result, swap included."""
 
@@ -229,6 +257,7 @@ class Evidence(msgspec.Struct, frozen=True):
     pending orders around the reading. `time_offset_sec` is the trade server's clock less UTC, None
     while no fresh quotation tells it. `explained` lists the identifiers whose deals were asked for
     and could be read; their deals are in `deals`, and the past orders asked for in `past_orders`.
+    `history` is None unless it was asked for and could be read.
     """
 
     account: Account
@@ -243,6 +272,7 @@ class Evidence(msgspec.Struct, frozen=True):
     deals: tuple[Deal, ...] = ()
     explained: frozenset[int] = frozenset()
     past_orders: tuple[PastOrder, ...] = ()
+    history: History | None = None
     specs: tuple[SymbolSpec, ...] = ()
     time_offset_sec: int | None = None
 

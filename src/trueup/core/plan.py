@@ -10,6 +10,8 @@ Protection comes first in a plan: a stop that was removed is the difference that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from trueup.core import events
@@ -22,10 +24,11 @@ from trueup.core.corrections import (
     for_ghost,
     for_zombie,
     found_again,
+    halts,
     unprotected,
 )
 from trueup.core.diff import Diff, diff
-from trueup.core.doubt import settling_event, waiting_sentence, weigh
+from trueup.core.doubt import Doubt, Weighing, settling_events, waiting_sentence, weigh
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.model import Snapshot
 from trueup.core.pending import for_pending
@@ -36,8 +39,9 @@ class Plan(msgspec.Struct, frozen=True):
     """What a sync will do: `events` for the journal and the book, `holds` for the reader.
 
     `questions` are identifiers of positions, and `order_questions` tickets of pending orders, that
-    a gateway with deals should be asked about before the plan is final. `foreign` counts what is
-    open and not ours.
+    a gateway with deals should be asked about before the plan is final, and the history of the
+    last `history_age_sec` seconds where orders are in doubt. `foreign` counts what is open and not
+    ours.
     """
 
     events: tuple[events.Event, ...] = ()
@@ -45,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
     foreign: int = 0
     questions: tuple[int, ...] = ()
     order_questions: tuple[int, ...] = ()
+    history_age_sec: int = 0
 
 
 def plan(
@@ -75,23 +80,15 @@ def plan(
     look = Look(book, snapshot, policy, asked_version, asked_ns, now_ns, settle_ns, approved)
     if _nothing_to_do(found, look):
         return Plan(foreign=found.foreign)
-    doubts = weigh(book, found, snapshot, policy, asked_ns=asked_ns, asked_version=asked_version)
+    scales = Weighing(
+        book, found, snapshot, policy, asked_ns=asked_ns, asked_version=asked_version, now_ns=now_ns
+    )
+    doubts = weigh(scales)
     outcome = Outcome()
     _bind(look, outcome)
-    for doubt in doubts:
-        event = settling_event(doubt, now_ns)
-        if event is not None:
-            outcome.events.append(event)
-        else:
-            outcome.holds.append(
-                Hold(
-                    doubt.order.symbol,
-                    waiting_sentence(doubt),
-                    "a sync that shows what became of it",
-                    kind=HoldKind.DOUBT,
-                )
-            )
-    settling = {d.trace.remote.identifier for d in doubts if d.trace and hasattr(d.trace, "remote")}
+    _settle(doubts, scales, outcome)
+    halts(found, look, outcome)
+    settling = {doubt.trace.position for doubt in doubts if doubt.trace.position}
     _positions(found, look, settling, outcome)
     for_pending(found, look, outcome)
     return Plan(
@@ -100,6 +97,7 @@ def plan(
         found.foreign,
         tuple(dict.fromkeys(outcome.questions)),
         tuple(dict.fromkeys(outcome.order_questions)),
+        _history_wanted(look) if doubts else 0,
     )
 
 
@@ -107,10 +105,31 @@ def _nothing_to_do(found: Diff, look: Look) -> bool:
     book = look.book
     return (
         found == Diff(foreign=found.foreign)
-        and not (book.in_doubt or book.missing or book.unexplained)
+        and not (book.in_doubt or book.missing or book.unexplained or book.halts)
         and (book.account is not None or look.snapshot.evidence is None)
         and not look.policy.expects_stop_loss
     )
+
+
+def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None:
+    for doubt in doubts:
+        settled = settling_events(doubt, scales)
+        outcome.events += settled
+        if not settled:
+            outcome.holds.append(
+                Hold(
+                    doubt.order.symbol,
+                    waiting_sentence(doubt),
+                    "a sync that shows what became of it",
+                    kind=HoldKind.DOUBT,
+                )
+            )
+
+
+def _history_wanted(look: Look) -> int:
+    """Return how many seconds of history cover every order in doubt, with a minute to spare."""
+    first_ns = min(order.entry_ns for order in look.book.in_doubt.values())
+    return max(0, look.asked_ns - first_ns) // 1_000_000_000 + 60
 
 
 def _bind(look: Look, outcome: Outcome) -> None:

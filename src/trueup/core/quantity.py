@@ -75,4 +75,5 @@ def format_lots(volume: float) -> str:
 
 def format_price(price: float) -> str:
     """Write a price without float dust and without padding (1.0543)."""
-    return repr(from_units(to_units(price)))
+    text = f"{from_units(to_units(price)):.8f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text

@@ -79,8 +79,8 @@ class Seen(msgspec.Struct, frozen=True):
     """What the latest reading of a gateway said of itself, believed or not.
 
     `asked` counts the questions sent since: replies that were lost on the way use up numbers too.
-    After a restart, a lost trade server or another account, `confirmed` is false until two readings
-    in a row agree; `digest` is empty where the latest reading may not be one of the two.
+    After a restart, a lost trade server, another account or a terminal that could not be read,
+    `confirmed` is false until two readings in a row agree; `digest` is empty where the latest reading may not be one of the two.
     """
 
     epoch: str
@@ -126,6 +126,16 @@ def seen_after(evidence: Evidence, before: Seen | None, verdict: Trusted | Unkno
         evidence.digest if is_a_look else "",
         confirmed,
     )
+
+
+def seen_without(reading: Unknown, before: Seen) -> Seen:
+    """Return what to remember after a question that brought no snapshot.
+
+    A terminal that could not be read may have been started anew, and be loading when it answers.
+    """
+    if reading.reason is not Reason.UNREADABLE:
+        return before
+    return msgspec.structs.replace(before, digest="", confirmed=False)
 
 
 def _without_evidence(bound: Bound | None) -> Unknown | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ from trueup.gateway.rows import position_of
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick
 from trueup.protocol.requests import (
+    CHANGES,
     ErrorReply,
     OrderReply,
     PongReply,
@@ -119,12 +120,18 @@ class Desk:
         return tick if tick is not None and tick.bid else None
 
     def _order(self, request: Request) -> OrderReply:
+        if request.action in CHANGES:
+            return self._send(request, change_request(request))
         spec, tick = self._terminal.symbol_info(request.symbol), self._quote(request.symbol)
         if spec is None or tick is None:
             error = f"no quotes for {request.symbol}: {self._terminal.last_error()}"
             return OrderReply(request.order_id, "REJECTED", error=error)
+        make = trade_request if request.type == "market" else pending_request
+        return self._send(request, make(request, spec, tick))
+
+    def _send(self, request: Request, message: dict[str, Any]) -> OrderReply:
         try:
-            result = self._terminal.order_send(trade_request(request, spec, tick))
+            result = self._terminal.order_send(message)
         except SystemError as error:
             # The module raises it after a failed conversion, before or after sending: not known.
             return OrderReply(request.order_id, "UNKNOWN", error=f"order_send broke: {error}")
@@ -144,7 +151,14 @@ class Desk:
     def _outcome(self, request: Request, result: OrderSendResult) -> OrderReply:
         verdict = classify_retcode(result.retcode)
         error = f"{verdict.words} ({result.retcode} {verdict.name})"
-        if verdict.effect in (Effect.DONE, Effect.DONE_PART):
+        done = verdict.effect in (Effect.DONE, Effect.DONE_PART)
+        if request.action == "MODIFY" and verdict.effect is Effect.NOTHING_TO_DO:
+            done = True
+        if done and (request.action in CHANGES or request.type != "market"):
+            status: Literal["PLACED", "DONE"] = "DONE" if request.action in CHANGES else "PLACED"
+            ticket = result.order or None
+            return OrderReply(request.order_id, status, ticket, retcode=result.retcode)
+        if done:
             return self._fill(request, result)
         refused = verdict.effect not in (Effect.PLACED, Effect.UNKNOWN)
         return OrderReply(
@@ -207,6 +221,37 @@ def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, A
         "tp": float(request.tp),
         "magic": request.magic,
         "comment": (request.comment or request.order_id)[:COMMENT_CHARS],
+    }
+
+
+def pending_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
+    """Return a limit or stop order, good till cancelled, as `order_send` wants it."""
+    kinds = {
+        ("BUY", "limit"): mt5.ORDER_TYPE_BUY_LIMIT,
+        ("SELL", "limit"): mt5.ORDER_TYPE_SELL_LIMIT,
+        ("BUY", "stop"): mt5.ORDER_TYPE_BUY_STOP,
+        ("SELL", "stop"): mt5.ORDER_TYPE_SELL_STOP,
+    }
+    return {
+        **trade_request(request, spec, tick),
+        "action": mt5.TRADE_ACTION_PENDING,
+        "type": kinds[request.action, request.type],
+        "price": float(request.price),
+        "type_filling": mt5.ORDER_FILLING_RETURN,
+        "type_time": mt5.ORDER_TIME_GTC,
+    }
+
+
+def change_request(request: Request) -> dict[str, Any]:
+    """Return a change of stops, or the end of a pending order, as `order_send` wants it."""
+    if request.action == "CANCEL":
+        return {"action": mt5.TRADE_ACTION_REMOVE, "order": request.order}
+    return {
+        "action": mt5.TRADE_ACTION_SLTP,
+        "symbol": request.symbol,
+        "position": request.position,
+        "sl": float(request.sl),
+        "tp": float(request.tp),
     }
 
 

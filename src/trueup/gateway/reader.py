@@ -25,6 +25,7 @@ class Question(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...] = ()
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
+    history_age_sec: int = 0
 
 
 PLAIN = Question()
@@ -57,7 +58,9 @@ class Reader:
         A question of `ask` that is under way is waited for first, and its answer kept for `poll`.
         """
         if self._has_left:
-            self._answer, self._has_left = self._wait(), False
+            answer, self._has_left = self._wait(), False
+            # An invitation is no reading: `poll` then asks again, for a snapshot.
+            self._answer = None if self._is_invitation(answer) else answer
         kept, self._question = self._question, question
         try:
             self._link.send(self._message(), self._timeout_ms)
@@ -124,6 +127,7 @@ class Reader:
                 symbols=self._question.symbols,
                 explain=self._question.explain,
                 explain_orders=self._question.explain_orders,
+                history_age_sec=self._question.history_age_sec,
             )
         )
 

@@ -7,6 +7,7 @@ from trueup.core.model import (
     Deal,
     DealReason,
     Entry,
+    HistoryOrder,
     MarginMode,
     OrderType,
     PastOrder,
@@ -39,6 +40,14 @@ ORDER_TYPES = {
     mt5.ORDER_TYPE_BUY_STOP_LIMIT: OrderType.BUY_STOP_LIMIT,
     mt5.ORDER_TYPE_SELL_STOP_LIMIT: OrderType.SELL_STOP_LIMIT,
 }
+BUYING = frozenset(
+    {
+        mt5.ORDER_TYPE_BUY,
+        mt5.ORDER_TYPE_BUY_LIMIT,
+        mt5.ORDER_TYPE_BUY_STOP,
+        mt5.ORDER_TYPE_BUY_STOP_LIMIT,
+    }
+)
 ORDER_STATES = {
     mt5.ORDER_STATE_STARTED: "started",
     mt5.ORDER_STATE_PLACED: "placed",
@@ -114,6 +123,23 @@ def pending_of(row: TradeOrder) -> PendingOrder:
 def past_order_of(row: TradeOrder) -> PastOrder:
     """Return what became of an order."""
     return PastOrder(row.ticket, ORDER_STATES.get(row.state, "unknown"), row.position_id)
+
+
+def history_order_of(row: TradeOrder) -> HistoryOrder:
+    """Return an order of the recent past."""
+    return HistoryOrder(
+        ticket=row.ticket,
+        symbol=row.symbol,
+        side=Side.BUY if row.type in BUYING else Side.SELL,
+        volume=row.volume_initial,
+        filled=max(0.0, row.volume_initial - row.volume_current),
+        state=ORDER_STATES.get(row.state, "unknown"),
+        magic=row.magic,
+        comment=row.comment,
+        position=row.position_id,
+        by_program=row.reason == mt5.ORDER_REASON_EXPERT,
+        time_setup_msc=row.time_setup_msc,
+    )
 
 
 def deal_of(row: TradeDeal) -> Deal:

@@ -15,12 +15,13 @@ from typing import TypeVar
 import msgspec
 
 from trueup.core.digest import digest
-from trueup.core.model import Deal, PastOrder, PendingOrder, Position, SymbolSpec
+from trueup.core.model import Deal, History, PastOrder, PendingOrder, Position, SymbolSpec
 from trueup.errors import TrueupError
 from trueup.gateway.rows import (
     TRADE_DEALS,
     account_of,
     deal_of,
+    history_order_of,
     past_order_of,
     pending_of,
     position_of,
@@ -83,6 +84,7 @@ class Snapshots:
         self._now_ns = now_ns
         self._served: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._sessions_begun = 0
+        self._watched: dict[str, None] = {}
 
     def make(self, request: SnapshotRequest) -> SnapshotReply:
         """Return a snapshot.
@@ -115,6 +117,7 @@ class Snapshots:
             deals=tuple(deals),
             explained=tuple(explained),
             past_orders=tuple(past_orders),
+            history=self._history(request.history_age_sec, server_time_msc),
             specs=tuple(self._specs(symbols)),
         )
 
@@ -170,6 +173,22 @@ class Snapshots:
             rows = self._terminal.history_orders_get(ticket=ticket)
             yield from (past_order_of(row) for row in rows or ())
 
+    def _history(self, age_sec: int, server_time_msc: int) -> History | None:
+        """Return what happened lately, or None when it was not asked for or cannot be read."""
+        if not age_sec or not server_time_msc:
+            return None
+        # A quotation can be old; what came after it is in a window that ends a day later.
+        begin, end = max(1, server_time_msc // 1000 - age_sec), server_time_msc // 1000 + 86_400
+        orders = self._terminal.history_orders_get(begin, end)
+        deals = self._terminal.history_deals_get(begin, end)
+        if orders is None or deals is None:
+            return None
+        return History(
+            age_sec,
+            tuple(history_order_of(row) for row in orders),
+            tuple(deal_of(row) for row in deals if row.type in TRADE_DEALS),
+        )
+
     def _specs(self, symbols: Iterable[str]) -> Iterable[SymbolSpec]:
         for symbol in symbols:
             row = self._terminal.symbol_info(symbol)
@@ -177,7 +196,10 @@ class Snapshots:
                 yield spec_of(row)
 
     def _server_time_msc(self, symbols: Iterable[str]) -> int:
-        ticks = (self._terminal.symbol_info_tick(symbol) for symbol in symbols)
+        # The latest quotation of all that were ever asked for: when a position goes, and its symbol
+        # with it, the clock must not seem to go back to the quotations of the others.
+        self._watched.update(dict.fromkeys(symbols))
+        ticks = (self._terminal.symbol_info_tick(symbol) for symbol in self._watched)
         return max((tick.time_msc for tick in ticks if tick is not None), default=0)
 
     def _offset_sec(self, server_time_msc: int) -> int | None:

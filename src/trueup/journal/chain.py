@@ -119,9 +119,9 @@ class Prover:
         if self.tip.position < end:
             raise self._broken("is missing")
 
-    def give_up(self, because: str) -> BrokenChain:
+    def give_up(self) -> BrokenChain:
         """Return the error for rows that cannot be had at all."""
-        return self._broken(f"cannot be read: {because}")
+        return self._broken("cannot be read")
 
     def _proven(self, row: Row) -> bool:
         ends = self._pending[0].batch if self._pending else row.batch

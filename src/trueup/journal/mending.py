@@ -9,7 +9,7 @@ acknowledged, is no accident, and is refused.
 from __future__ import annotations
 
 from trueup.errors import JournalCorrupt
-from trueup.journal.journal import GENESIS, Tip
+from trueup.journal.journal import Tip
 from trueup.journal.table import EventTable, Writer
 
 
@@ -25,19 +25,25 @@ def mend(
         JournalCorrupt: the chain does not hold before its last transaction, or is another one.
     """
     tip, findings = _end(table, now_ns)
-    known = max(writer.tip if writer else GENESIS, note or GENESIS, key=lambda one: one.position)
-    if known.position > tip.position:
+    known = [one for one in (writer.tip if writer else None, note) if one is not None]
+    furthest = max((one.position for one in known), default=0)
+    if furthest > tip.position:
         findings.append(
             f"Stream {table.stream!r} of {table.place} ends at position {tip.position}, but "
-            f"position {known.position} was acknowledged: the events in between are lost."
+            f"position {furthest} was acknowledged: the events in between are lost."
         )
-    elif table.tip_at(known.position) != known:
-        raise JournalCorrupt(
-            f"Stream {table.stream!r} of {table.place} is not the one that was written here: the "
-            f"event at position {known.position} is another. If you put it there, remove the "
-            "*.lock files beside it."
-        )
+    for one in known:
+        if one.position <= tip.position and table.tip_at(one.position) != one:
+            raise _another(table, one.position)
     return tip, tuple(findings)
+
+
+def _another(table: EventTable, position: int) -> JournalCorrupt:
+    return JournalCorrupt(
+        f"Stream {table.stream!r} of {table.place} is not the one that was written here: the event "
+        f"at position {position} is another. If you put it there, remove the *.lock files beside "
+        "it."
+    )
 
 
 def _end(table: EventTable, now_ns: int) -> tuple[Tip, list[str]]:

@@ -132,7 +132,7 @@ def _refuse_loss(damaged: SqliteDatabase, rows: EventTable, tip: Tip, because: s
     with contextlib.suppress(FileDamaged):
         readable = rows.last_position()
     lost = known.position - tip.position
-    if known == GENESIS or lost > LARGEST_LOSS or readable > known.position - lost:
+    if lost > min(LARGEST_LOSS, tip.position) or readable > tip.position:
         raise JournalCorrupt(
             f"{damaged.name} is damaged: {because}. More than its end is gone ({lost} acknowledged "
             "events), so it was left as it is: restore a copy, or move it aside to start anew."

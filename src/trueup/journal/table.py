@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from trueup.errors import JournalCorrupt
 from trueup.journal.chain import BrokenChain, Prover, Row, proven
-from trueup.journal.database import Database
+from trueup.journal.database import Database, FileDamaged
 from trueup.journal.journal import GENESIS, Tip
 
 # Rows fetched at a time: enough that the query costs little, few enough to hold in memory.
 PAGE = 2_000
+# No position is beyond this.
+LARGEST = 2**63 - 1
 
 
 class Writer(NamedTuple):
@@ -98,14 +100,14 @@ class EventTable:
         """
         prover = Prover(self.stream, after)
         try:
-            end = self.last_position() if until is None else until
+            end = self._end() if until is None else until
             for row in self.rows(after.position, end):
                 whole = prover.take(row)
                 if whole is not None:
                     yield whole
+            prover.finish(end)
         except JournalCorrupt as error:
-            raise prover.give_up(str(error)) from error
-        prover.finish(end)
+            raise prover.give_up() from error
 
     def tail(self) -> Tip | None:
         """Return where the chain ends, or None when the last transaction does not hold.
@@ -117,6 +119,8 @@ class EventTable:
             if last is None:
                 return GENESIS
             before = self._row(self._sql.before_batch, self.stream, self.stream, last.batch)
+            if before is not None and before.position != before.batch:
+                return None
             start = GENESIS if before is None else Tip(before.position, before.hash)
             rows = self.rows(start.position, last.position)
             try:
@@ -139,16 +143,27 @@ class EventTable:
         self._database.change(self._sql.set_aside, found_ns, self.stream, after)
         self._database.change(self._sql.cut, self.stream, after)
 
+    def _end(self) -> int:
+        """Return where the rows end; where the file is damaged there, beyond all of them."""
+        try:
+            return self.last_position()
+        except FileDamaged:
+            return LARGEST
+
     def _is_torn(self, broken: BrokenChain) -> bool:
         """Return whether all rows that do not hold are of one transaction, the last.
 
-        Either a proven row of it says how far it goes, or all of them say the same.
+        Either a proven row of it says how far it goes, or all of them say the same. Of a damaged
+        file it is enough that the end is what cannot be read.
         """
-        lowest, highest, end = self._database.fetch(
-            self._sql.batches_after, self.stream, broken.tip.position
-        )[0]
-        if lowest is None:
+        if self._end() == LARGEST:
             return True
+        try:
+            lowest, highest, end = self._database.fetch(
+                self._sql.batches_after, self.stream, broken.tip.position
+            )[0]
+        except FileDamaged:
+            return False
         return lowest == highest or (broken.batch is not None and end <= broken.batch)
 
     def _row(self, statement: str, *parameters: object) -> Row | None:

@@ -47,13 +47,15 @@ class Side(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One ticket in our book and at the broker, None where a side does not have it.
 
-    `profit` is the broker's figure, in the account's currency.
+    `profit` is the broker's figure, in the account's currency. `is_newer` says that our side was
+    opened after the broker was last seen, so that nothing is missing there.
     """
 
     ticket: int
     local: Side | None
     remote: Side | None
     profit: float | None = None
+    is_newer: bool = False
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -161,15 +163,15 @@ def _books(picture: Picture, shown: int) -> list[Text]:
 
 
 def _row(row: Row) -> Text:
-    local, remote = _cells(row.local), _cells(row.remote)
+    local, remote = _cells(row.local), _cells(row.remote, "unseen" if row.is_newer else "absent")
     profit = "" if row.profit is None else f"{row.profit:+.2f}"
-    style = "" if row.local == row.remote else Level.WAIT.value
+    style = "" if row.local == row.remote or row.is_newer else Level.WAIT.value
     return _line((_LINE.format(row.ticket, *local, *remote, profit), style))
 
 
-def _cells(side: Side | None) -> tuple[str, str, str]:
+def _cells(side: Side | None, without: str = "absent") -> tuple[str, str, str]:
     if side is None:
-        return "absent", "", ""
+        return without, "", ""
     return side.word, format_lots(side.lots), f"{side.price_open:.5f}"
 
 

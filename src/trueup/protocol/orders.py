@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +11,8 @@ import msgspec
 from trueup.core.quantity import is_number, is_price, is_volume
 from trueup.errors import LocalProtocolError, OutcomeUnknown
 
-SETTLED_STATUS = frozenset({"FILLED", "REJECTED"})
+SETTLED_STATUS = frozenset({"FILLED", "PLACED", "DONE", "REJECTED"})
+CHANGES = frozenset({"MODIFY", "CANCEL"})
 
 
 def encode_order(order: Mapping[str, Any]) -> bytes:
@@ -23,12 +24,22 @@ def encode_order(order: Mapping[str, Any]) -> bytes:
     for key in ("order_id", "symbol"):
         if not isinstance(order.get(key), str) or not order[key]:
             raise LocalProtocolError(f"{key}={order.get(key)!r} is not valid: give a text")
-    if order.get("action") not in ("BUY", "SELL"):
-        raise LocalProtocolError(f"action={order.get('action')!r} is not valid: give BUY or SELL")
-    for key, fits in (("volume", is_volume), ("price", is_price)):
+    action = order.get("action")
+    if isinstance(action, str) and action in CHANGES:
+        return _encoded(order)
+    if action not in ("BUY", "SELL"):
+        raise LocalProtocolError(f"action={action!r} is not valid: give BUY or SELL")
+    needed: dict[str, Callable[[float], bool]] = {"volume": is_volume, "price": is_price}
+    if order.get("type") == "market" and "price" not in order:
+        del needed["price"]
+    for key, fits in needed.items():
         value = order.get(key)
         if not is_number(value) or not fits(value):
             raise LocalProtocolError(f"{key}={value!r:.40} is not valid: give a number above 0")
+    return _encoded(order)
+
+
+def _encoded(order: Mapping[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(dict(order))
     except (TypeError, ValueError) as error:

@@ -11,16 +11,21 @@ from trueup.core.model import Position
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.snapshot import CAPABILITIES, HelloReply, SnapshotReply, SnapshotRequest
 
-ACTIONS = ("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL")
+ACTIONS = ("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL")
 # One reply explains at most this many positions and orders; the client asks again for the rest.
 EXPLAINED_AT_ONCE = 500
+HISTORY_LONGEST_SEC = 31 * 86_400
+TRADES = frozenset({"BUY", "SELL"})
+CHANGES = frozenset({"MODIFY", "CANCEL"})
 
 
 class Request(msgspec.Struct):
     """Any request of the guide's wire; `action` says which.
 
     An order has `order_id`, `symbol`, `volume` (lots) and may have `price`, `sl`, `tp` (prices,
-    0.0 for none), `position` (the ticket it closes), `magic` and `comment`.
+    0.0 for none), `position` (the ticket it closes), `magic` and `comment`. BUY and SELL with
+    `type` limit or stop place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`;
+    CANCEL ends the pending `order`.
     """
 
     action: str
@@ -38,6 +43,9 @@ class Request(msgspec.Struct):
     symbols: tuple[str, ...] = ()
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
+    history_age_sec: int = 0
+    order: int = 0
+    type: str = "market"
     uuid: object = msgspec.UNSET
 
 
@@ -56,12 +64,13 @@ class PositionsReply(msgspec.Struct):
 class OrderReply(msgspec.Struct):
     """The reply to an order.
 
-    UNKNOWN says that the order may have been executed. `ticket` is the ticket of the order, which
-    is the ticket of the position that it opened; `retcode` is MetaTrader's.
+    UNKNOWN says that the order may have been executed; PLACED that a pending order works; DONE
+    that a modification or a cancellation is made. `ticket` is the ticket of the order, which is
+    the ticket of the position that it opened; `retcode` is MetaTrader's.
     """
 
     order_id: str
-    status: Literal["FILLED", "REJECTED", "UNKNOWN"]
+    status: Literal["FILLED", "PLACED", "DONE", "REJECTED", "UNKNOWN"]
     ticket: int | None = None
     filled_price: float | None = None
     filled_volume: float | None = None
@@ -115,7 +124,7 @@ def decode_request(raw: bytes) -> Request:
     if request.action not in ACTIONS:
         known = ", ".join(ACTIONS)
         raise RemoteProtocolError(f"action={request.action!r} is not known: give one of {known}")
-    if request.action in ("BUY", "SELL"):
+    if request.action in TRADES | CHANGES:
         _check_order(request)
     return request
 
@@ -128,16 +137,19 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         symbols=request.symbols[:EXPLAINED_AT_ONCE],
         explain=request.explain[:EXPLAINED_AT_ONCE],
         explain_orders=request.explain_orders[:EXPLAINED_AT_ONCE],
+        history_age_sec=max(0, min(request.history_age_sec, HISTORY_LONGEST_SEC)),
     )
 
 
 def _check_order(request: Request) -> None:
+    if request.action in TRADES and request.type not in ("market", "limit", "stop"):
+        raise RemoteProtocolError(f"type={request.type!r} is not known: give market, limit or stop")
     if not request.order_id:
         raise RemoteProtocolError("an order needs an order_id")
     for name in ("volume", "price", "sl", "tp"):
         if not math.isfinite(getattr(request, name)):
             raise RemoteProtocolError(f"{name} is not a number")
-    for name in ("position", "magic"):
+    for name in ("position", "magic", "order"):
         if not 0 <= getattr(request, name) < 2**64:
             raise RemoteProtocolError(f"{name} is not a whole number from 0 to 2**64 - 1")
 

@@ -18,6 +18,7 @@ from trueup.core.model import (
     Account,
     Deal,
     Evidence,
+    History,
     PastOrder,
     PendingOrder,
     Position,
@@ -37,7 +38,7 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     `session` is this client's own name for itself, `id` comes back in the reply. `symbols` are
     those whose granularity and time are wanted beside those with positions. `explain` are
     identifiers of positions whose deals, and `explain_orders` tickets of orders whose end, are
-    wanted.
+    wanted. With `history_age_sec` above 0 all orders and deals of that many seconds come too.
     """
 
     session: str
@@ -45,6 +46,7 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     symbols: tuple[str, ...] = ()
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
+    history_age_sec: int = 0
 
 
 class SnapshotReply(msgspec.Struct, omit_defaults=True):
@@ -66,6 +68,7 @@ class SnapshotReply(msgspec.Struct, omit_defaults=True):
     deals: tuple[Deal, ...] = ()
     explained: tuple[int, ...] = ()
     past_orders: tuple[PastOrder, ...] = ()
+    history: History | None = None
     specs: tuple[SymbolSpec, ...] = ()
     version: int = VERSION
 
@@ -115,6 +118,7 @@ def _evidence(reply: SnapshotReply) -> Evidence:
         deals=reply.deals,
         explained=frozenset(reply.explained),
         past_orders=reply.past_orders,
+        history=reply.history,
         specs=reply.specs,
         time_offset_sec=reply.time_offset_sec,
     )

@@ -77,6 +77,10 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
         case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
             order = event.local if isinstance(event, events.PendingCorrected) else event.order
             return "ORDER", order.ticket, pending_sentence(event), "", ""
+        case events.HaltRaised(identifier=identifier, because=because):
+            return "HALT", identifier, because, "", ""
+        case events.OrderApplied(order_id=order_id):
+            return "SETTLED", None, f"Order {order_id} took effect", "IN_DOUBT", "FILLED"
         case events.AccountBound(login=login, server=server):
             return "BOUND", None, f"The book belongs to {login}@{server}", "", f"{login}@{server}"
     raise TypeError(f"{type(event).__name__} is not a correction")
@@ -143,6 +147,11 @@ def log_event(event: events.Event) -> None:
             _say(logging.INFO, "position.explained", position.ticket, text)
         case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
             _say(logging.WARNING, "order.corrected", None, f"[ORDER] {pending_sentence(event)}")
+        case events.HaltRaised(identifier=identifier, because=because):
+            _say(logging.ERROR, "halt.raised", identifier, f"[HALT] {because}")
+        case events.OrderApplied(order_id=order_id):
+            text = f"[SETTLED] Order {order_id} took effect"
+            _say(logging.WARNING, "order.settled", None, text)
         case events.AccountBound(login=login, server=server):
             _say(logging.INFO, "account.bound", None, f"[BOUND] This book is of {login}@{server}")
         case events.PositionCorrected():

@@ -8,6 +8,7 @@ from typing import Any
 
 from trueup.core import events
 from trueup.core.book import Order
+from trueup.core.events import OrderKind
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_price, is_volume
 from trueup.runtime.clock import Clock, SystemClock
@@ -43,6 +44,12 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
     A fill that does not say what was filled is no fill: it leaves the order in doubt.
     """
     status = str(fill.get("status", "")).upper()
+    ticket = fill.get("ticket")
+    if status in ("PLACED", "DONE") and order.kind is not OrderKind.MARKET:
+        placed = ticket if isinstance(ticket, int) and 0 < ticket < 2**64 else 0
+        if order.kind in (OrderKind.LIMIT, OrderKind.STOP) and not placed:
+            return _in_doubt(order, now_ns, f"PLACED with ticket {ticket!r}, which is no ticket")
+        return events.OrderApplied(at_ns=now_ns, order_id=order.order_id, ticket=placed)
     error = str(fill.get("error") or "")
     if status == "REJECTED":
         return events.OrderRejected(
@@ -55,7 +62,7 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
     if status != "FILLED":
         why = error or f"the answer's status is {fill.get('status')!r}"
         return _in_doubt(order, now_ns, why)
-    ticket, price = fill.get("ticket"), fill.get("filled_price")
+    price = fill.get("filled_price")
     volume = fill.get("filled_volume", order.volume)
     if isinstance(ticket, bool) or not isinstance(ticket, int) or not 0 < ticket < 2**64:
         return _in_doubt(order, now_ns, f"FILLED with ticket {ticket!r}, which is no ticket")

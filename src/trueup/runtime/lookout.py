@@ -29,7 +29,8 @@ class Asked(msgspec.Struct, frozen=True):
     @property
     def is_follow_up(self) -> bool:
         """Whether it asks for deals or for the end of orders."""
-        return bool(self.question.explain or self.question.explain_orders)
+        question = self.question
+        return bool(question.explain or question.explain_orders or question.history_age_sec)
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -44,10 +45,16 @@ class Look(msgspec.Struct, frozen=True):
         """What to ask before the plan is final, or None."""
         if isinstance(self.verdict, Unknown) or self.verdict.snapshot.evidence is None:
             return None
-        if self.asked.is_follow_up or not (self.plan.questions or self.plan.order_questions):
+        wanted = self.plan
+        asks = wanted.questions or wanted.order_questions or wanted.history_age_sec
+        if self.asked.is_follow_up or not asks:
             return None
-        symbols = self.asked.question.symbols
-        return Question(symbols, self.plan.questions, self.plan.order_questions)
+        return Question(
+            self.asked.question.symbols,
+            wanted.questions,
+            wanted.order_questions,
+            wanted.history_age_sec,
+        )
 
 
 class Lookout:
@@ -75,6 +82,11 @@ class Lookout:
         """Look now, and wait for the answers."""
         first = self._look_once(self._question())
         return first if first.follow_up is None else self._look_once(first.follow_up)
+
+    def peek(self) -> Reading:
+        """Ask once and judge nothing."""
+        self._witness.asked()
+        return self._source.read()
 
     def begin(self) -> None:
         """Begin to look; never waits."""

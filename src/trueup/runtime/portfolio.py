@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +26,9 @@ from trueup.core.quantity import add_lots, format_lots, format_price, is_number,
 from trueup.journal import Journal
 from trueup.protocol.guide import RowFault, read_row
 from trueup.runtime.clock import Clock, SystemClock, utc
+from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import create_fill_response, fill_event, log_fill, repeats
+from trueup.runtime.keeping import KeptBook
 from trueup.runtime.views import Position, direction, order_row, view
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
@@ -41,12 +44,19 @@ class PortfolioManager:
 
     Args:
         symbol: the symbol, as the broker spells it.
-        journal: where its events are kept; without one they end with the process.
+        journal: where its events are kept: a SQLite file ("bot.db"), a postgresql:// URL, or an
+            open journal; without one they end with the process.
+        stream: the name of this book in the journal; by default the symbol.
         clock: where the time comes from.
         run: a part of every order id that no other run has; drawn at random by default.
+        magic_token: whether the low 32 bits of the magic number carry an order's token, which
+            no broker rewrites; a strategy's own magic number then has 32 bits.
+        crash: called at every crash point, for tests that die there.
 
     Raises:
         ValueError: `symbol` is empty.
+        JournalConflict: another process writes this book; the message says which, since when.
+        JournalError: the journal cannot be opened.
 
     Not safe to share between threads: one strategy, one thread.
     """
@@ -55,27 +65,37 @@ class PortfolioManager:
         self,
         symbol: str = "EURUSD",
         *,
-        journal: Journal | None = None,
+        journal: Journal | str | Path | None = None,
+        stream: str | None = None,
         clock: Clock | None = None,
         run: str | None = None,
+        magic_token: bool = False,
+        crash: Callable[[CrashPoint], None] = carry_on,
     ) -> None:
         if not symbol or not symbol.strip():
             raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
         self.symbol = symbol
         self.clock = clock or SystemClock()
-        self.book = Book()
-        self._journal = journal
+        self._kept = KeptBook(journal, stream or symbol, self.clock, crash)
+        self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
         self._counter = 0
         self._position: Position | None = None
-        self._position_is_current = True
-        if journal is not None:
-            self.book.replay(journal.read())
-            self._position_is_current = False
+        self._position_is_current = False
         self.as_of_ns: int | None = None
         self.restrictions: tuple[Restriction, ...] = ()
         self._run = run or secrets.token_hex(4)
 
     # What the strategy reads.
+
+    @property
+    def book(self) -> Book:
+        """The book itself: read it, and leave changing it to this class."""
+        return self._kept.book
+
+    @property
+    def journal_trouble(self) -> str:
+        """Why the journal takes nothing now; empty while it does."""
+        return self._kept.trouble
 
     @property
     def orders(self) -> Mapping[str, Order]:
@@ -182,13 +202,12 @@ class PortfolioManager:
             return None
         side = SIDES[signal]
         position = self._position_to_reduce(side, volume)
-        reason = self._entries_refused()
+        reason = self.entries_refused()
         if reason and not position:
             # It would close what is known and open the rest, and that rest is an entry.
             log.warning("[RISK] BLOCKED: %s %sL %s", side.action, format_lots(volume), reason)
             return None
-        order_id = f"ORD_{self._counter}_{self._run}"
-        self._counter += 1
+        order_id = self.next_order_id()
         self.commit(
             [
                 events.OrderCreated(
@@ -199,6 +218,7 @@ class PortfolioManager:
                     volume=volume,
                     price=price,
                     position=position,
+                    token=order_id,
                 )
             ]
         )
@@ -233,6 +253,78 @@ class PortfolioManager:
         self.commit([event])
         log_fill(order, event)
         return True
+
+    # Orders that are journalled before they leave, and never in doubt twice.
+
+    def submit(
+        self,
+        side: Side | str | int,
+        volume: float,
+        *,
+        limit: float = 0.0,
+        stop: float = 0.0,
+        sl: float = 0.0,
+        tp: float = 0.0,
+        magic: int = 0,
+        key: str = "",
+        why: str = "",
+        price: float = 0.0,
+    ) -> Intent:
+        """Open a position, or place a pending order; journalled first, sent once.
+
+        Args:
+            side: "buy" or "sell".
+            volume: lots.
+            limit: the price of a limit order; 0 for a market order.
+            stop: the price of a stop order; 0 for a market order.
+            sl: the stop loss (price), 0 for none.
+            tp: the take profit (price), 0 for none.
+            magic: the strategy's number.
+            key: the caller's own name for this wish. The same key with the same wish returns the
+                first intent and sends nothing, also after a restart.
+            why: free text, kept with the order.
+            price: the market as the caller saw it, for gateways that want one; 0 for unknown.
+
+        Returns:
+            The intent; its `status` is FILLED, REJECTED, or IN_DOUBT until a sync settles it.
+
+        Raises:
+            ValueError: a value cannot be one; nothing is recorded or sent.
+            Refused: entries are refused now, or the key was used for another wish.
+            NotSent: no gateway is attached.
+            JournalError: the intent could not be journalled, so it was not sent.
+        """
+        return self.desk.submit(
+            side,
+            volume,
+            limit=limit,
+            stop=stop,
+            sl=sl,
+            tp=tp,
+            magic=magic,
+            key=key,
+            why=why,
+            price=price,
+        )
+
+    def close(
+        self, position: Any, volume: float | None = None, *, key: str = "", why: str = ""
+    ) -> Intent:
+        """Close a position (its ticket, or anything with a `ticket`), or `volume` lots of it.
+
+        Closing is allowed while entries are refused. Raises as `submit` does.
+        """
+        return self.desk.close(position, volume, key=key, why=why)
+
+    def modify(
+        self, position: Any, sl: float, tp: float, *, key: str = "", why: str = ""
+    ) -> Intent:
+        """Set stop loss and take profit of a position (prices; 0 removes). Raises as `submit`."""
+        return self.desk.modify(position, sl, tp, key=key, why=why)
+
+    def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
+        """Cancel a pending order (its ticket, or anything with a `ticket`). Raises as `submit`."""
+        return self.desk.cancel(order, key=key, why=why)
 
     # What a reconciler, or a person, corrects by force.
 
@@ -307,11 +399,20 @@ class PortfolioManager:
         Raises:
             JournalError: they could not be journalled; the book is as it was.
         """
-        if self._journal is not None:
-            self._journal.append(history)
-        for event in history:
-            self.book.apply(event)
-        self._position_is_current = False
+        try:
+            self._kept.commit(history)
+        finally:
+            self._position_is_current = False
+
+    def close_journal(self) -> None:
+        """Save the book and let go of the journal; for the end of a process."""
+        self._kept.close()
+
+    def next_order_id(self) -> str:
+        """Return an order id that no other order of any run has."""
+        order_id = f"ORD_{self._counter}_{self._run}"
+        self._counter += 1
+        return order_id
 
     def mark(self, snapshot: Snapshot, as_of_ns: int) -> None:
         """Take the broker's quotations (current price, profit, swap) of what we hold.
@@ -346,7 +447,8 @@ class PortfolioManager:
     def _closes(self, side: Side) -> bool:
         return any(h.position.side is side.opposite for h in self.book.holdings.values())
 
-    def _entries_refused(self) -> str:
+    def entries_refused(self) -> str:
+        """Say why no position may be opened now, or return an empty string."""
         for order in self.book.in_doubt.values():
             return f"while {order.order_id} is in doubt: {order.error}"
         return self._restriction()

@@ -17,7 +17,7 @@ from trueup.core.model import Snapshot, describe
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
 from trueup.core.settle import learn
-from trueup.core.trust import LOOK_AGAIN, Reason, Unknown
+from trueup.core.trust import Bound, Reason, Unknown
 from trueup.errors import JournalError, TrueupError
 from trueup.runtime.audit import AuditTrail, drift_sentence, pending_sentence
 from trueup.runtime.clock import utc
@@ -71,6 +71,8 @@ class StateReconciler:
             )
         self.portfolio = pm
         self.gateway = gateway
+        if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
+            pm.desk.gateway = gateway
         self.sync_interval = sync_interval_sec
         self.sync_count = 0
         self.last_sync_time: float | None = None
@@ -208,14 +210,16 @@ class StateReconciler:
     def bind_to_terminal_account(self) -> SyncResult:
         """Bind the book to the account that the terminal is logged in to, by a person's will.
 
-        What the book held belongs to the other account: it leaves the book, marked unproven.
+        What the book held belongs to the other account: it leaves the book, marked unproven. An
+        order in doubt there is given up, because no reading of this account can settle it.
         """
-        reading = self._source.read()
+        reading, book = self._lookout.peek(), self.portfolio.book
         if isinstance(reading, Unknown) or reading.evidence is None:
             return self.sync_positions()
         account, now_ns = reading.evidence.account, self._clock.now_ns()
+        if book.bound == Bound(account.login, account.server):
+            return self.sync_positions()
         because = f"a person bound the book to {account.name}"
-        book = self.portfolio.book
         left: list[events.Event] = [
             events.PositionClosed(at_ns=now_ns, position=h.position, because=because, unproven=True)
             for h in book.holdings.values()
@@ -223,6 +227,10 @@ class StateReconciler:
         left += [
             events.PendingClosed(at_ns=now_ns, order=p.order, because=because)
             for p in book.pending.values()
+        ]
+        left += [
+            events.OrderCanceled(at_ns=now_ns, order_id=order_id, because=because)
+            for order_id in book.in_doubt
         ]
         bound = events.AccountBound(
             at_ns=now_ns,
@@ -267,7 +275,7 @@ class StateReconciler:
         self._unknown = unknown
         log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
         self._back_off()
-        if unknown.reason in LOOK_AGAIN:
+        if unknown.reason in (Reason.EPOCH_CHANGED, Reason.RECONNECTED):
             soon_sec = min(SOON_SEC, self.sync_interval)
             self._due_ns = self._clock.now_ns() + round(soon_sec * 1e9)
         self._restrict()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trueup.core.trust import Bound, Reason, Seen, Trusted, Unknown, judge, seen_after
+from trueup.core.trust import Bound, Reason, Seen, Trusted, Unknown, judge, seen_after, seen_without
 from trueup.gateway.reader import Reading
 
 
@@ -22,6 +22,8 @@ class Witness:
     def judge(self, reading: Reading, bound: Bound | None) -> Trusted | Unknown:
         """Return a reading as trusted, or why it is not."""
         if isinstance(reading, Unknown):
+            if self._seen is not None:
+                self._seen = seen_without(reading, self._seen)
             return reading
         verdict = judge(reading, bound, self._seen)
         if reading.evidence is not None and not _is_old(verdict):

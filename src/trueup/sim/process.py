@@ -20,6 +20,7 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
 from trueup.gateway.server import Server
 from trueup.runtime.clock import Clock, SystemClock
+from trueup.sim.broker import Broker
 from trueup.sim.feed import open_feed
 from trueup.sim.person_desk import PersonDesk
 from trueup.sim.playback import Playback
@@ -32,6 +33,7 @@ log = logging.getLogger("trueup.terminal")
 
 LOOPBACK = "tcp://127.0.0.1"
 TURN_MS = 20
+FAREWELL_MS = 200
 MARGIN_MODES = {
     "hedging": mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
     "netting": mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
@@ -39,6 +41,7 @@ MARGIN_MODES = {
 # An hourly bar played at the default speed then ticks four times a second.
 TICKS_PER_BAR = 240
 DEFAULT_SPEED = 60.0
+TICKETS_BEGIN_SEC = 1_600_000_000
 
 
 class TerminalOptions(msgspec.Struct, frozen=True):
@@ -81,14 +84,15 @@ class TerminalProcess:
         self._clock = clock or SystemClock()
         self._options = options
         self._playback = play(options.feed, options.seed, options.speed, self._clock)
-        self._terminal = _make_terminal(options, self._playback)
+        self.terminal = _make_terminal(options, self._playback, self._clock)
         self._step_market()
-        people = PersonDesk(self._terminal, options.symbol, self._facts, self.stop)
+        people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
-        bots = Desk(self._terminal, boot, self._clock.now_ns)
+        bots = Desk(self.terminal, boot, self._clock.now_ns)
         self._bots = _listen(options.port, bots.handle)
         self._people = Server(f"{LOOPBACK}:0", people.handle)
         self.is_stopped = False
+        self._stop_at_ns: int | None = None
         self._busy_ns = self._clock.now_ns()
         self.whereabouts = Whereabouts(
             pid=os.getpid(),
@@ -125,6 +129,8 @@ class TerminalProcess:
         now_ns = self._clock.now_ns()
         if served:
             self._busy_ns = now_ns
+        if self._stop_at_ns is not None and now_ns >= self._stop_at_ns:
+            self.stop()
         idle_min = (now_ns - self._busy_ns) / 60e9
         if self._options.idle_exit_min and idle_min >= self._options.idle_exit_min:
             log.info("[TERMINAL] Nobody asked anything for %g minutes", self._options.idle_exit_min)
@@ -132,16 +138,20 @@ class TerminalProcess:
 
     def close(self) -> None:
         """Stop listening, and take back the state file."""
-        left = len(self._terminal.ledger.positions)
+        left = len(self.terminal.ledger.positions)
         log.info("[TERMINAL] Ends, with %d open position%s", left, "s" * (left != 1))
         self._bots.close()
         self._people.close()
         remove_state(self.whereabouts.pid)
 
+    def _stop_soon(self) -> None:
+        """Stop when the answer to the command that said so has had time to leave."""
+        self._stop_at_ns = self._clock.now_ns() + FAREWELL_MS * 1_000_000
+
     def _step_market(self) -> None:
         for quote in self._playback.due():
             if quote.is_live:
-                self._terminal.quote(self._options.symbol, quote.bid, quote.ask)
+                self.terminal.quote(self._options.symbol, quote.bid, quote.ask)
 
     def _facts(self) -> dict[str, Any]:
         market = dt.datetime.fromtimestamp(self._playback.now_msc() / 1000, dt.UTC)
@@ -153,17 +163,22 @@ class TerminalProcess:
         }
 
 
-def _make_terminal(options: TerminalOptions, playback: Playback) -> SimulatedTerminal:
+def _make_terminal(options: TerminalOptions, playback: Playback, clock: Clock) -> SimulatedTerminal:
     known = [setup.name for setup in DEFAULT_SYMBOLS]
     if options.symbol not in known:
         raise SettingsError("--symbol", options.symbol, f"give one of {', '.join(known)}")
     account = AccountSetup(margin_mode=MARGIN_MODES[options.account], balance=options.balance)
-    terminal = SimulatedTerminal(
-        account=account,
+    # A trade server never gives a ticket twice, so the numbers go on from one process to the next.
+    first = clock.now_ns() // 1_000_000_000 - TICKETS_BEGIN_SEC
+    broker = Broker(
+        accounts=[account],
+        symbols=DEFAULT_SYMBOLS,
         now_msc=playback.now_msc,
         switches=Switches(server_offset_minutes=0),
-        rng=random.Random(options.seed),
+        first_order=first,
+        first_deal=first,
     )
+    terminal = SimulatedTerminal(broker=broker, rng=random.Random(options.seed))
     terminal.initialize()
     return terminal
 

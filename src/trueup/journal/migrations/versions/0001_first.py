@@ -23,15 +23,15 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary, nullable=False),
         sa.Column("intent_id", sa.Text, nullable=True),
         sa.Column("hash", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "position", name="pk_journal_events"),
-        sa.CheckConstraint("position > 0", name="ck_journal_events_position"),
-        sa.CheckConstraint("batch >= position", name="ck_journal_events_batch"),
-        sa.CheckConstraint("kind <> ''", name="ck_journal_events_kind"),
-        sa.CheckConstraint("length(hash) = 32", name="ck_journal_events_hash"),
+        sa.PrimaryKeyConstraint("stream", "position", name=op.f("pk_journal_events")),
+        sa.CheckConstraint("position > 0", name=op.f("ck_journal_events_position")),
+        sa.CheckConstraint("batch >= position", name=op.f("ck_journal_events_batch")),
+        sa.CheckConstraint("kind <> ''", name=op.f("ck_journal_events_kind")),
+        sa.CheckConstraint("length(hash) = 32", name=op.f("ck_journal_events_hash")),
         sqlite_with_rowid=False,
     )
     op.create_index(
-        "ix_journal_events_stream_intent_id",
+        op.f("ix_journal_events_stream_intent_id"),
         "journal_events",
         ["stream", "intent_id"],
         unique=True,
@@ -46,9 +46,9 @@ def upgrade() -> None:
         sa.Column("since_ns", sa.BigInteger, nullable=False),
         sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("stream", name="pk_journal_writers"),
-        sa.CheckConstraint("stream <> ''", name="ck_journal_writers_stream"),
-        sa.CheckConstraint("token > 0", name="ck_journal_writers_token"),
+        sa.PrimaryKeyConstraint("stream", name=op.f("pk_journal_writers")),
+        sa.CheckConstraint("stream <> ''", name=op.f("ck_journal_writers_stream")),
+        sa.CheckConstraint("token > 0", name=op.f("ck_journal_writers_token")),
     )
     op.create_table(
         "journal_checkpoints",
@@ -56,8 +56,8 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger, autoincrement=False, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("state", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "position", name="pk_journal_checkpoints"),
-        sa.CheckConstraint("position > 0", name="ck_journal_checkpoints_position"),
+        sa.PrimaryKeyConstraint("stream", "position", name=op.f("pk_journal_checkpoints")),
+        sa.CheckConstraint("position > 0", name=op.f("ck_journal_checkpoints_position")),
     )
     op.create_table(
         "journal_torn",
@@ -70,5 +70,5 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary, nullable=True),
         sa.Column("intent_id", sa.Text, nullable=True),
         sa.Column("hash", sa.LargeBinary, nullable=True),
-        sa.PrimaryKeyConstraint("stream", "found_ns", "position", name="pk_journal_torn"),
+        sa.PrimaryKeyConstraint("stream", "found_ns", "position", name=op.f("pk_journal_torn")),
     )

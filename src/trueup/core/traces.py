@@ -1,0 +1,159 @@
+"""What a gateway with a history shows of an order in doubt.
+
+Looked for in this order: the token, in the comment or the magic number of a position, a pending
+order or a past order; then, where a broker rewrote the comment, the only order of the history that
+fits by magic, side, volume, symbol and time, that a program placed, and that no other order of ours
+is. Two that fit are nobody's: a person must say which one is ours.
+
+Absence counts only in a history that covers the sending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from trueup.core.book import Book, Order
+from trueup.core.events import OrderKind
+from trueup.core.explain import history_of
+from trueup.core.model import Deal, Evidence, HistoryOrder, Snapshot
+from trueup.core.quantity import from_units, same, to_units
+from trueup.core.recovery import BrokerShows
+from trueup.core.tokens import bears
+
+REFUSED_STATES = frozenset({"rejected", "canceled", "expired"})
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """What the broker shows of an order, and in which words to say it.
+
+    `ticket` and `position` are the order's and its position's identifier, `volume` (lots) what was
+    done at `price`; `candidates` lists what fits where more than one does. `is_final` says that no
+    waiting can change it.
+    """
+
+    shows: BrokerShows
+    words: str
+    ticket: int = 0
+    position: int = 0
+    volume: float = 0.0
+    price: float | None = None
+    candidates: tuple[str, ...] = ()
+    is_final: bool = False
+
+
+def trace_of(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book) -> Trace:
+    """Return what a snapshot with evidence shows of an order in doubt."""
+    evidence = snapshot.evidence
+    if evidence is None:
+        return Trace(BrokerShows.UNSEEN, "this gateway shows no history")
+    if order.kind is OrderKind.MODIFY:
+        return _of_modification(order, snapshot)
+    if order.kind is OrderKind.CANCEL:
+        return _of_cancellation(order, evidence)
+    return _by_token(order, snapshot, evidence) or _by_evidence(order, rivals, snapshot, book)
+
+
+def _of_modification(order: Order, snapshot: Snapshot) -> Trace:
+    position = next((p for p in snapshot.positions if p.identifier == order.position), None)
+    if position is None:
+        return Trace(BrokerShows.NO_TRACE, "the position is no longer open", is_final=True)
+    if same(position.sl, order.sl) and same(position.tp, order.tp):
+        return Trace(BrokerShows.OPEN, "the position has the levels that were meant")
+    return Trace(BrokerShows.NO_TRACE, "the position has other levels")
+
+
+def _of_cancellation(order: Order, evidence: Evidence) -> Trace:
+    if any(pending.ticket == order.target for pending in evidence.orders):
+        return Trace(BrokerShows.NO_TRACE, "the pending order still works")
+    return Trace(BrokerShows.OPEN, "the pending order works no longer")
+
+
+def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
+    if not order.token:
+        return None
+    in_magic = order.wire_magic != order.magic
+    for past in evidence.history.orders if evidence.history else ():
+        if bears(past.comment, past.magic, order.token, in_magic=in_magic):
+            return _of_past(order, past, snapshot, evidence, "by its token")
+    for position in snapshot.positions:
+        if bears(position.comment, position.magic, order.token, in_magic=in_magic):
+            return Trace(
+                BrokerShows.OPEN,
+                "by its token",
+                ticket=position.ticket,
+                position=position.identifier,
+                volume=order.volume,
+                price=position.price_open,
+            )
+    for pending in evidence.orders:
+        if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
+            if order.kind is OrderKind.MARKET:
+                return Trace(BrokerShows.UNSEEN, "the broker still works on it")
+            return Trace(BrokerShows.OPEN, "by its token", ticket=pending.ticket)
+    return None
+
+
+def _by_evidence(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book) -> Trace:
+    evidence = snapshot.evidence
+    history = evidence.history if evidence else None
+    if evidence is None or history is None:
+        return Trace(BrokerShows.UNSEEN, "the history could not be read")
+    fitting = [past for past in history.orders if _fits(order, past, book)]
+    # Only one of two orders that look alike can be this one, and nobody can say which.
+    alike = [other for other in rivals if any(_fits(other, past, book) for past in fitting)]
+    if len(fitting) == 1 and len(alike) == 1:
+        return _of_past(order, fitting[0], snapshot, evidence, "the only order that fits")
+    if fitting:
+        said = tuple(f"order {past.ticket}" for past in fitting)
+        return Trace(BrokerShows.UNSEEN, "more than one fits", candidates=said)
+    return Trace(BrokerShows.NO_TRACE, f"nothing fits in the last {history.age_sec} s of history")
+
+
+def _fits(order: Order, past: HistoryOrder, book: Book) -> bool:
+    return (
+        past.ticket not in book.orders_by_ticket
+        and past.by_program
+        and past.symbol == order.symbol
+        and past.side is order.side
+        and past.magic == order.wire_magic
+        and same(past.volume, order.volume)
+        and (not order.position or past.position == order.position)
+    )
+
+
+def _of_past(
+    order: Order, past: HistoryOrder, snapshot: Snapshot, evidence: Evidence, words: str
+) -> Trace:
+    if past.filled <= 0 and past.state in REFUSED_STATES:
+        said = f"the history has it as {past.state}, {words}"
+        return Trace(BrokerShows.NO_TRACE, said, ticket=past.ticket, is_final=True)
+    deals = evidence.history.deals if evidence.history else ()
+    own = [deal for deal in deals if deal.order == past.ticket]
+    trace = Trace(
+        BrokerShows.OPEN,
+        words,
+        ticket=past.ticket,
+        position=past.position,
+        volume=past.filled or order.volume,
+        price=_price(own),
+    )
+    is_open = any(p.identifier == past.position for p in snapshot.positions)
+    if order.position or is_open or past.position in _pending_tickets(evidence):
+        return trace
+    if not history_of(past.position, deals).is_closed:
+        return Trace(BrokerShows.UNSEEN, "it was executed, and its position is not visible yet")
+    return msgspec.structs.replace(trace, shows=BrokerShows.CLOSED)
+
+
+def _pending_tickets(evidence: Evidence) -> set[int]:
+    return {pending.ticket for pending in evidence.orders}
+
+
+def _price(deals: Sequence[Deal]) -> float | None:
+    """Return the volume-weighted price of deals, or None without any."""
+    volume = sum(to_units(deal.volume) for deal in deals)
+    if not volume:
+        return None
+    return from_units(to_units(sum(d.price * to_units(d.volume) for d in deals) / volume))

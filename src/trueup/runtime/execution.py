@@ -1,0 +1,321 @@
+"""The order desk: each order is in the journal before it leaves, and leaves at most once.
+
+    intent journalled and synced -> send journalled -> sent -> outcome journalled
+
+The process may die between any two of these steps; the recovery table (`core.recovery`) says what
+each moment means after the restart. A caller's key makes an order idempotent: the same key with the
+same wish returns the first intent, also after a restart; with another wish it is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trueup.core import events
+from trueup.core.book import Order
+from trueup.core.events import OrderKind
+from trueup.core.lifecycle import OrderStatus
+from trueup.core.model import Side
+from trueup.core.quantity import add_lots, format_lots, is_number, is_price, is_volume, same
+from trueup.core.tokens import magic_with_token, token_of
+from trueup.errors import NotSent, Refused
+
+if TYPE_CHECKING:
+    from trueup.runtime.portfolio import PortfolioManager
+
+Intent = Order
+"""An order of ours: `status`, `error`, `ticket`, `key`, `why` and what was asked for."""
+
+SIDES = {"buy": Side.BUY, "sell": Side.SELL, "1": Side.BUY, "-1": Side.SELL}
+
+
+class CrashPoint(enum.Enum):
+    """The moments at which a process may die, by name; a test dies at each of them."""
+
+    BEFORE_INTENT = "before intent"
+    AFTER_INTENT = "after intent"
+    AFTER_SEND_STARTED = "after send started"
+    AFTER_SEND = "after send"
+    BEFORE_OUTCOME = "before outcome"
+    AFTER_OUTCOME = "after outcome"
+    INSIDE_PLAN = "inside a plan"
+    INSIDE_CHECKPOINT = "inside a checkpoint"
+
+
+def carry_on(point: CrashPoint) -> None:
+    """Pass a crash point alive, as every process but a test's does."""
+
+
+class OrderTaker(Protocol):
+    """A gateway, as far as orders go."""
+
+    def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Send an order once and return what is known of its outcome."""
+
+
+class OrderDesk:
+    """Sends the orders of one book.
+
+    Args:
+        pm: the book.
+        magic_token: whether the low half of the magic number carries the order's token; the
+            strategy's own number then has 32 bits.
+        crash: called at every crash point.
+    """
+
+    def __init__(
+        self,
+        pm: PortfolioManager,
+        *,
+        magic_token: bool = False,
+        crash: Callable[[CrashPoint], None] = carry_on,
+    ) -> None:
+        self.gateway: OrderTaker | None = None
+        self._pm = pm
+        self._magic_token = magic_token
+        self._crash = crash
+
+    def submit(
+        self,
+        side: Side | str | int,
+        volume: float,
+        *,
+        limit: float = 0.0,
+        stop: float = 0.0,
+        sl: float = 0.0,
+        tp: float = 0.0,
+        magic: int = 0,
+        key: str = "",
+        why: str = "",
+        price: float = 0.0,
+    ) -> Intent:
+        """Open a position, or place a pending order with `limit` or `stop` (a price).
+
+        See `PortfolioManager.submit`.
+        """
+        wanted = _side(side)
+        _check(volume=(volume, is_volume, "a finite number of lots above 0"))
+        levels = {"limit": limit, "stop": stop, "sl": sl, "tp": tp, "price": price}
+        for name, level in levels.items():
+            if level:
+                _check(**{name: (level, is_price, "a price above 0, or 0 for none")})
+        if limit and stop:
+            raise ValueError("limit and stop cannot both be given: give one.")
+        kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
+        return self._place(
+            key,
+            symbol=self._pm.symbol,
+            side=wanted,
+            volume=float(volume),
+            price=float(limit or stop or price),
+            kind=kind,
+            sl=float(sl),
+            tp=float(tp),
+            magic=magic,
+            why=why,
+        )
+
+    def close(
+        self, position: Any, volume: float | None = None, *, key: str = "", why: str = ""
+    ) -> Intent:
+        """Close a position, or `volume` lots of it; see `PortfolioManager.close`."""
+        held = self._held(position)
+        lots = held.volume if volume is None else volume
+        _check(volume=(lots, is_volume, "a finite number of lots above 0"))
+        if add_lots(lots, -held.volume) > 0:
+            raise ValueError(
+                f"volume={lots!r} is not valid: ticket {held.ticket} has "
+                f"{format_lots(held.volume)} lots."
+            )
+        self._refuse_second_close(held.identifier)
+        return self._place(
+            key,
+            symbol=held.symbol,
+            side=held.side.opposite,
+            volume=float(lots),
+            price=0.0,
+            position=held.identifier,
+            magic=held.magic,
+            wire_magic=held.magic,
+            why=why,
+        )
+
+    def modify(
+        self, position: Any, sl: float, tp: float, *, key: str = "", why: str = ""
+    ) -> Intent:
+        """Set both stops of a position; see `PortfolioManager.modify`."""
+        held = self._held(position)
+        for name, price in {"sl": sl, "tp": tp}.items():
+            if price:
+                _check(**{name: (price, is_price, "a price above 0, or 0 for none")})
+        return self._place(
+            key,
+            symbol=held.symbol,
+            side=held.side,
+            volume=held.volume,
+            price=0.0,
+            kind=OrderKind.MODIFY,
+            position=held.identifier,
+            sl=float(sl),
+            tp=float(tp),
+            magic=held.magic,
+            why=why,
+        )
+
+    def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
+        """Cancel a pending order; see `PortfolioManager.cancel`."""
+        ticket = getattr(order, "ticket", order)
+        pending = self._pm.book.pending.get(ticket)
+        if pending is None:
+            known = ", ".join(map(str, self._pm.book.pending)) or "none"
+            raise ValueError(f"No pending order {ticket!r} in the book; it has {known}.")
+        buys = pending.order.type.value.startswith("buy")
+        return self._place(
+            key,
+            symbol=pending.order.symbol,
+            side=Side.BUY if buys else Side.SELL,
+            volume=pending.order.volume,
+            price=pending.order.price_open,
+            kind=OrderKind.CANCEL,
+            target=ticket,
+            magic=pending.order.magic,
+            why=why,
+        )
+
+    # The four steps.
+
+    def _place(self, key: str, **wish: Any) -> Intent:
+        known = self._pm.book.by_key.get(key) if key else None
+        if known is not None:
+            _must_repeat(known, wish)
+            return known
+        if self.gateway is None:
+            raise NotSent("No gateway: make a StateReconciler with one, or set pm.desk.gateway.")
+        self._refuse_entries(wish)
+        self._crash(CrashPoint.BEFORE_INTENT)
+        order = self._record(key, wish)
+        self._crash(CrashPoint.AFTER_INTENT)
+        now_ns = self._pm.clock.now_ns()
+        self._pm.commit([events.SendStarted(at_ns=now_ns, order_id=order.order_id)])
+        self._crash(CrashPoint.AFTER_SEND_STARTED)
+        outcome = self.gateway.send_order(self._message(order))
+        self._crash(CrashPoint.BEFORE_OUTCOME)
+        self._pm.on_fill({**outcome, "order_id": order.order_id})
+        self._crash(CrashPoint.AFTER_OUTCOME)
+        return order
+
+    def _record(self, key: str, wish: Mapping[str, Any]) -> Order:
+        order_id = self._pm.next_order_id()
+        token = token_of(order_id)
+        magic = wish.get("magic", 0)
+        wire_magic = wish.get("wire_magic", magic)
+        if self._magic_token and "wire_magic" not in wish:
+            wire_magic = magic_with_token(magic, token)
+        created = events.OrderCreated(
+            at_ns=self._pm.clock.now_ns(),
+            order_id=order_id,
+            token=token,
+            key=key,
+            by_desk=True,
+            **{**wish, "wire_magic": wire_magic},
+        )
+        self._pm.commit([created])
+        return self._pm.book.orders[order_id]
+
+    def _message(self, order: Order) -> dict[str, Any]:
+        message: dict[str, Any] = {
+            "order_id": order.order_id,
+            "symbol": order.symbol,
+            "action": order.action,
+            "comment": order.token,
+            "magic": order.wire_magic,
+        }
+        holding = self._pm.book.holdings.get(order.position)
+        ticket = holding.position.ticket if holding is not None else order.position
+        match order.kind:
+            case OrderKind.CANCEL:
+                return {**message, "action": "CANCEL", "order": order.target}
+            case OrderKind.MODIFY:
+                levels = {"sl": order.sl, "tp": order.tp}
+                return {**message, "action": "MODIFY", "position": ticket, **levels}
+            case _:
+                # A market order has a price only where the caller saw one.
+                price = {"price": order.entry_price} if order.entry_price else {}
+                return {
+                    **message,
+                    **price,
+                    "type": order.kind.value,
+                    "volume": order.volume,
+                    "position": ticket,
+                    "sl": order.sl,
+                    "tp": order.tp,
+                    "confidence": 1.0,
+                }
+
+    def _refuse_entries(self, wish: Mapping[str, Any]) -> None:
+        if wish.get("position") or wish.get("target"):
+            return
+        reason = self._pm.entries_refused()
+        if reason:
+            raise Refused(f"No entry: {reason}")
+
+    def _refuse_second_close(self, identifier: int) -> None:
+        for order in self._pm.book.in_doubt.values():
+            if order.position == identifier and order.kind is OrderKind.MARKET:
+                raise Refused(f"{order.order_id} may have closed it already: {order.error}")
+
+    def _held(self, position: Any) -> Any:
+        ticket = getattr(position, "ticket", position)
+        holding = self._pm.book.holding_by_ticket(ticket)
+        if holding is None:
+            tickets = [str(h.position.ticket) for h in self._pm.book.holdings.values()]
+            known = ", ".join(tickets) or "none"
+            raise ValueError(f"No position with ticket {ticket!r} in the book; it has {known}.")
+        return holding.position
+
+
+def _must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
+    """Refuse a key that comes again with another wish."""
+    for name, value in wish.items():
+        if name in ("wire_magic", "why"):
+            continue
+        first = known.entry_price if name == "price" else getattr(known, name)
+        if not (same(first, value) if isinstance(value, float) else first == value):
+            raise Refused(
+                f"key={known.key!r} was used for {known.order_id} with {name}={first!r}, and comes "
+                f"again with {name}={value!r}: give another key."
+            )
+
+
+def _side(side: Side | str | int) -> Side:
+    wanted = side if isinstance(side, Side) else SIDES.get(str(side).lower())
+    if wanted is None:
+        raise ValueError(f"side={side!r} is not valid: give 'buy' or 'sell'.")
+    return wanted
+
+
+def _check(**values: tuple[object, Callable[[float], bool], str]) -> None:
+    for name, (value, fits, valid) in values.items():
+        if not is_number(value) or not fits(value):
+            raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
+
+
+def after_restart(orders: list[Order], now_ns: int) -> list[events.Event]:
+    """Return what a restart makes of orders that the last process left unfinished.
+
+    A desk's order without a recorded send never left (case B). Every other one may have left: it
+    is in doubt, and the broker is asked.
+    """
+    left: list[events.Event] = []
+    for order in orders:
+        if order.status is OrderStatus.PENDING and order.by_desk:
+            because = "case B: it never left"
+            left.append(
+                events.OrderCanceled(at_ns=now_ns, order_id=order.order_id, because=because)
+            )
+        elif order.status in (OrderStatus.PENDING, OrderStatus.SENT):
+            error = "the process ended before an answer was recorded"
+            left.append(events.OrderInDoubt(at_ns=now_ns, order_id=order.order_id, error=error))
+    return left

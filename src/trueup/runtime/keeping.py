@@ -1,0 +1,115 @@
+"""A book and its journal: every event is journalled first, then taken into the book.
+
+A checkpoint saves the whole book now and then, so that a restart replays only what came after it.
+One that cannot be read is no loss: the journal has everything, and is replayed from the start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.errors import JournalCorrupt, JournalError
+from trueup.journal import Journal, JournalAhead, open_journal
+from trueup.runtime.clock import Clock
+from trueup.runtime.execution import CrashPoint, after_restart, carry_on
+
+log = logging.getLogger("trueup.journal")
+
+# Replaying an event costs a few microseconds, so a restart never replays more than a tenth of a
+# second's worth.
+EVENTS_PER_CHECKPOINT = 10_000
+
+
+class KeptBook:
+    """The book of one stream, kept in a journal, or in memory alone.
+
+    Args:
+        journal: a journal, where to find one (a file, or a postgresql:// URL), or None.
+        stream: the name under which a journal file keeps this book.
+        clock: where the time comes from.
+        crash: called at every crash point.
+
+    Raises:
+        JournalConflict: another process writes this stream.
+        JournalError: the journal cannot be opened.
+        JournalCorrupt: the journal was altered.
+    """
+
+    def __init__(
+        self,
+        journal: Journal | str | Path | None,
+        stream: str,
+        clock: Clock,
+        crash: Callable[[CrashPoint], None] = carry_on,
+    ) -> None:
+        if isinstance(journal, str | Path):
+            journal = open_journal(journal, stream, now_ns=clock.now_ns)
+        self.journal = journal
+        self.book = Book()
+        self.trouble = ""
+        self._crash = crash
+        self._saved_at = 0
+        if journal is not None:
+            self._load(journal)
+            self.commit(after_restart(list(self.book.orders.values()), clock.now_ns()))
+
+    def commit(self, history: Sequence[events.Event]) -> None:
+        """Journal events and take them into the book: all of them, or none.
+
+        Raises:
+            JournalError: they are not in the journal, and the book is as it was.
+        """
+        if not history:
+            return
+        if self.journal is not None:
+            self._append(self.journal, history)
+        for event in history:
+            self.book.apply(event)
+        if self.book.version - self._saved_at >= EVENTS_PER_CHECKPOINT:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Save the whole book; a failure is said and does no harm."""
+        if self.journal is None or self.book.version == self._saved_at:
+            return
+        self._crash(CrashPoint.INSIDE_CHECKPOINT)
+        try:
+            self.journal.checkpoint(self.book.version, self.book.state())
+        except JournalError as error:
+            log.warning("[JOURNAL] No checkpoint: %s", error)
+        self._saved_at = self.book.version
+
+    def close(self) -> None:
+        """Save the book and let go of the journal."""
+        if self.journal is not None:
+            self.checkpoint()
+            self.journal.close()
+
+    def _load(self, journal: Journal) -> None:
+        saved = journal.latest_checkpoint()
+        if saved is not None:
+            try:
+                self.book = Book.restore(saved.state)
+            except JournalCorrupt as error:
+                log.warning("[JOURNAL] %s; the whole journal is replayed", error)
+        self._saved_at = self.book.version
+        self.book.replay(journal.read(after=self.book.version))
+
+    def _append(self, journal: Journal, history: Sequence[events.Event]) -> None:
+        self._crash(CrashPoint.INSIDE_PLAN)
+        try:
+            journal.append(history)
+        except JournalAhead as error:
+            # What failed before is in the journal after all: the book follows, and the caller
+            # decides again from there.
+            self.book.replay(journal.read(after=self.book.version))
+            self.trouble = str(error)
+            raise
+        except JournalError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""

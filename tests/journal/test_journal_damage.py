@@ -1,0 +1,261 @@
+"""Rows that were altered, left out, moved or torn: found, named, and recovered from if last."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.journal.places import STREAM, Place, PostgresPlace, SqlitePlace, order, orders
+from trueup.errors import JournalCorrupt
+from trueup.journal import Checkpoint, codec
+from trueup.journal.chain import chained
+from trueup.journal.journal import GENESIS
+
+# What somebody with the password might write into a row, by column.
+ALTERED = {
+    "position": "position + 100",
+    "batch": "batch + 1",
+    "at_ns": "at_ns + 1",
+    "kind": "'OrderFilled'",
+    "payload": "payload || payload",
+    "intent_id": "'intent'",
+    "hash": "(SELECT hash FROM journal_events WHERE position = 2)",
+}
+
+
+def fill(place: Place) -> None:
+    """Transactions of one, two and three events: positions 1, 2-3 and 4-6."""
+    with place.open() as journal:
+        journal.append(orders(1))
+        journal.append(orders(2, 3))
+        journal.append(orders(4, 5, 6))
+
+
+def alter(place: Place, position: int, column: str) -> None:
+    place.sql(
+        f"UPDATE journal_events SET {column} = {ALTERED[column]} WHERE position = ?", position
+    )
+
+
+@pytest.mark.parametrize("column", ALTERED)
+@pytest.mark.parametrize("position", [4, 5, 6])
+def test_last_transaction_when_altered_is_set_aside_and_the_journal_goes_on(
+    sqlite_place: SqlitePlace, column: str, position: int
+) -> None:
+    fill(sqlite_place)
+    alter(sqlite_place, position, column)
+    if (position, column) == (4, "batch"):
+        # It might be a transaction of its own, which another one followed.
+        with pytest.raises(JournalCorrupt):
+            sqlite_place.open()
+        return
+    with sqlite_place.reader() as reader:
+        assert list(reader.read()) == orders(1, 2, 3)
+        assert not reader.verify().sound
+    with sqlite_place.open() as journal:
+        assert f"position {position} " in journal.findings[0]
+        assert "position 6 was acknowledged" in journal.findings[1]
+        assert journal.position == 3
+        assert journal.append(orders(7)) == 4
+        assert list(journal.read()) == orders(1, 2, 3, 7)
+        assert journal.verify().sound
+    assert sqlite_place.sql("SELECT count(*) FROM journal_torn") == [(3,)]
+
+
+def test_last_transaction_when_half_there_is_never_seen(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(place)
+    place.sql("DELETE FROM journal_events WHERE position = 6")
+    with caplog.at_level(logging.WARNING), place.reader() as reader:
+        assert list(reader.read()) == orders(1, 2, 3)
+        assert reader.position == 3
+        assert list(reader.read(since_ns=0)) == orders(1, 2, 3)
+        (missing, *_) = reader.verify().faults
+        assert missing.position == 6
+    assert "its transaction is not whole" in caplog.text
+    with place.open() as journal:
+        assert journal.position == 3
+        assert "set aside" in journal.findings[0]
+        assert journal.findings[1].endswith(
+            "ends at position 3, but position 6 was acknowledged: the events in between are lost."
+        )
+    with place.open() as again:
+        assert again.findings == ()
+        assert again.verify().sound
+
+
+def test_last_transactions_when_gone_are_reported(place: Place) -> None:
+    fill(place)
+    place.sql("DELETE FROM journal_events WHERE position > 1")
+    with place.reader() as reader:
+        (lost,) = reader.verify().faults
+        assert lost == (2, "the events at positions 2 to 6 were acknowledged and are gone")
+    with place.open() as journal:
+        assert "the events in between are lost" in journal.findings[0]
+        assert journal.append(orders(7)) == 2
+        assert journal.verify().sound
+
+
+@pytest.mark.parametrize("column", sorted(set(ALTERED) - {"position"}))
+@pytest.mark.parametrize("position", [1, 3])
+def test_earlier_row_when_altered_is_named(place: Place, column: str, position: int) -> None:
+    fill(place)
+    alter(place, position, column)
+    with place.reader() as reader:
+        (altered, *_) = reader.verify().faults
+        assert altered.position in (position, 2)
+        assert "was altered" in altered.because
+        reading = reader.read()
+        seen = []
+        with pytest.raises(JournalCorrupt, match=f"position {altered.position} was altered"):
+            seen += [event for event in reading]  # noqa: C416 - keeps what came before
+        assert reader.verify().tip.position == (0 if position == 1 else 1)
+
+
+def test_earlier_row_when_altered_is_not_mended(place: Place) -> None:
+    fill(place)
+    alter(place, 2, "payload")
+    with place.open() as journal:
+        assert journal.findings == ()
+        with pytest.raises(JournalCorrupt, match="position 2 was altered"):
+            list(journal.read())
+    alter(place, 6, "kind")
+    with pytest.raises(JournalCorrupt, match="position 2 was altered"):
+        place.open()
+
+
+def test_earlier_row_when_missing_is_named(place: Place) -> None:
+    fill(place)
+    place.sql("DELETE FROM journal_events WHERE position = 2")
+    with place.reader() as reader:
+        assert reader.verify().faults[0] == (2, "the event at position 2 is missing")
+        with pytest.raises(JournalCorrupt, match="position 2 is missing"):
+            list(reader.read())
+
+
+def test_rows_when_exchanged_are_named(place: Place) -> None:
+    fill(place)
+    for old, new in ((2, 99), (3, 2), (99, 3)):
+        place.sql(
+            "UPDATE journal_events SET position = ?, batch = batch + 99 WHERE position = ?",
+            new,
+            old,
+        )
+    with place.reader() as reader:
+        assert reader.verify().faults[0].position == 2
+
+
+def test_row_of_another_stream_is_no_row_of_ours(place: Place) -> None:
+    fill(place)
+    with place.open("other") as other:
+        other.append(orders(1))
+    place.sql("UPDATE journal_events SET stream = 'third' WHERE stream = ?", STREAM)
+    place.sql("UPDATE journal_events SET stream = ? WHERE stream = 'other'", STREAM)
+    with place.reader() as reader:
+        assert reader.verify().faults[0] == (1, "the event at position 1 was altered")
+
+
+def rewrite(place: Place, *numbers: int) -> bytes:
+    """Write history again as somebody who knows how the chain is made; return its end."""
+    rows = chained(STREAM, GENESIS, [codec.encode(order(number)) for number in numbers])
+    place.sql("DELETE FROM journal_events")
+    for row in rows:
+        place.sql("INSERT INTO journal_events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", STREAM, *row)
+    return rows[-1].hash
+
+
+def test_history_when_written_again_is_refused(place: Place) -> None:
+    fill(place)
+    rewrite(place, 11, 12, 13, 14, 15, 16)
+    with place.reader() as reader:
+        assert reader.verify().faults[0].position == 6
+    with pytest.raises(JournalCorrupt, match="is not the one that was written here"):
+        place.open()
+
+
+def test_history_when_written_again_with_its_tip_still_shows_beside_sqlite(
+    sqlite_place: SqlitePlace,
+) -> None:
+    fill(sqlite_place)
+    tip = rewrite(sqlite_place, 11, 12, 13, 14, 15, 16)
+    sqlite_place.sql("UPDATE journal_writers SET hash = ?", tip)
+    with sqlite_place.reader() as reader:
+        assert not reader.verify().sound
+    with pytest.raises(JournalCorrupt, match="lock files"):
+        sqlite_place.open()
+
+
+def test_history_when_written_again_with_its_tip_shows_only_beside_a_kept_one(
+    postgres_place: PostgresPlace,
+) -> None:
+    """What cannot be detected, said by a test: it takes a tip that was kept elsewhere."""
+    fill(postgres_place)
+    with postgres_place.reader() as reader:
+        kept = reader.verify().tip
+    tip = rewrite(postgres_place, 11, 12, 13, 14, 15, 16)
+    postgres_place.sql("UPDATE journal_writers SET hash = ?", tip)
+    with postgres_place.reader() as reader:
+        assert reader.verify().sound
+        assert reader.verify().tip != kept
+
+
+def test_event_of_a_newer_release_is_refused_by_name(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(place)
+    monkeypatch.delitem(codec.DECODERS, "OrderCreated")
+    with place.reader() as reader:
+        with pytest.raises(codec.JournalError, match="OrderCreated, which this release"):
+            list(reader.read())
+        assert reader.verify().sound
+
+
+# Checkpoints.
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE journal_checkpoints SET state = digest WHERE position = 6",
+        "UPDATE journal_checkpoints SET digest = state WHERE position = 6",
+        "UPDATE journal_checkpoints SET position = 5 WHERE position = 6",
+        "UPDATE journal_checkpoints SET position = 60 WHERE position = 6",
+    ],
+)
+def test_checkpoint_when_damaged_gives_way_to_the_one_before(
+    place: Place, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(place)
+    with place.open() as journal:
+        journal.checkpoint(3, b"three")
+        journal.checkpoint(6, b"six")
+        place.sql(damage)
+        with caplog.at_level(logging.WARNING):
+            assert journal.latest_checkpoint() == Checkpoint(3, b"three")
+        assert "is damaged" in caplog.text
+        assert "checkpoint" in journal.verify().faults[0].because
+        place.sql("UPDATE journal_checkpoints SET state = digest WHERE position = 3")
+        assert journal.latest_checkpoint() is None
+
+
+def test_checkpoints_beyond_the_newest_three_are_dropped(place: Place) -> None:
+    fill(place)
+    with place.open() as journal:
+        for position in (1, 2, 3, 5, 6, 4):
+            journal.checkpoint(position, b"state")
+    kept = place.sql("SELECT position FROM journal_checkpoints ORDER BY position")
+    assert kept == [(4,), (5,), (6,)]
+
+
+def test_checkpoint_after_the_end_of_a_cut_journal_is_not_used(place: Place) -> None:
+    fill(place)
+    with place.open() as journal:
+        journal.checkpoint(1, b"one")
+        journal.checkpoint(6, b"six")
+    place.sql("DELETE FROM journal_events WHERE position > 3")
+    with place.open() as journal:
+        assert journal.latest_checkpoint() == Checkpoint(1, b"one")
+        journal.append(orders(11, 12, 13))
+        assert journal.latest_checkpoint() == Checkpoint(1, b"one")

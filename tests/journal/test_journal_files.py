@@ -1,0 +1,235 @@
+"""SQLite's files cut, overwritten or removed: read up to the last whole transaction, and mended."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.journal.places import NOW_NS, STREAM, SqlitePlace, order, orders
+from trueup.errors import JournalConflict, JournalCorrupt, JournalError
+from trueup.journal import open_journal, salvage
+
+PAGE_BYTES = 4096
+
+
+def fill(place: SqlitePlace, events: int) -> None:
+    """One transaction for each event, and a file without a log beside it."""
+    with place.open() as journal:
+        for number in range(1, events + 1):
+            journal.append(orders(number))
+        journal.checkpoint(1, b"one")
+
+
+def crashed(place: SqlitePlace) -> Path:
+    """Leave what a killed process leaves after 40 appends, and return its log."""
+    place.open().close()
+    with place.writer_process() as writer:
+        for _ in range(40):
+            writer.ask("append 1")
+        writer.kill()
+    return place.path.with_name("bot.db-wal")
+
+
+def test_log_when_removed_is_reported(sqlite_place: SqlitePlace) -> None:
+    crashed(sqlite_place).unlink()
+    with sqlite_place.reader() as reader:
+        (lost,) = reader.verify().faults
+        assert "positions 1 to 40 were acknowledged and are gone" in lost.because
+    with sqlite_place.open() as journal:
+        assert "position 40 was acknowledged" in journal.findings[0]
+        assert journal.token == 3
+        assert journal.append(orders(1)) == 1
+        assert journal.verify().sound
+
+
+@pytest.mark.parametrize("kept", [0, 31, 5_000, 70_000])
+def test_log_when_cut_is_read_up_to_the_last_whole_transaction(
+    sqlite_place: SqlitePlace, kept: int
+) -> None:
+    log = crashed(sqlite_place)
+    assert log.stat().st_size > kept
+    with log.open("rb+") as file:
+        file.truncate(kept)
+    with sqlite_place.open() as journal:
+        assert "position 40 was acknowledged" in journal.findings[0]
+        assert journal.position < 40
+        assert len(list(journal.read())) == journal.position
+        assert journal.verify().sound
+
+
+def test_log_when_its_last_bytes_are_garbage_loses_the_last_transaction_only(
+    sqlite_place: SqlitePlace,
+) -> None:
+    log = crashed(sqlite_place)
+    with log.open("rb+") as file:
+        file.seek(-100, 2)
+        file.write(b"\xaa" * 100)
+    with sqlite_place.open() as journal:
+        assert "ends at position 39" in journal.findings[0]
+        assert len(list(journal.read())) == 39
+
+
+def cut(path: Path, pages: int) -> None:
+    size = path.stat().st_size
+    assert size % PAGE_BYTES == 0
+    with path.open("rb+") as file:
+        file.truncate(size - pages * PAGE_BYTES)
+
+
+def last_page_of_events(path: Path) -> int:
+    """Return the number of the page with the newest events."""
+    connection = sqlite3.connect(path)
+    query = "SELECT max(pageno) FROM dbstat WHERE name = 'journal_events' AND pagetype = 'leaf'"
+    try:
+        return int(connection.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:
+        # Not every SQLite counts pages; a page that grew last lies at the end.
+        return path.stat().st_size // PAGE_BYTES
+    finally:
+        connection.close()
+
+
+def overwrite(path: Path, page: int) -> None:
+    with path.open("rb+") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(b"\xaa" * PAGE_BYTES)
+
+
+def test_file_when_cut_is_salvaged_up_to_the_last_whole_transaction(
+    sqlite_place: SqlitePlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(sqlite_place, 300)
+    cut(sqlite_place.path, 1)
+    with sqlite_place.reader() as reader:
+        readable = len(list(reader.read()))
+        assert 250 < readable < 300
+        assert any("damaged" in fault.because for fault in reader.verify().faults)
+    with caplog.at_level(logging.WARNING), sqlite_place.open() as journal:
+        assert "what could be read is in its place" in journal.findings[0]
+        assert "position 300 was acknowledged" in journal.findings[1]
+        assert journal.position == readable
+        assert list(journal.read()) == orders(*range(1, readable + 1))
+        assert journal.latest_checkpoint() == (1, b"one")
+        assert journal.append(orders(301)) == readable + 1
+        assert journal.verify().sound
+    assert "was damaged" in caplog.text
+    kept = sqlite_place.path.with_name("bot.db.damaged-1")
+    assert kept.stat().st_size > PAGE_BYTES
+    with sqlite_place.open() as again:
+        assert again.findings == ()
+
+
+def test_file_when_its_newest_page_is_overwritten_is_salvaged(sqlite_place: SqlitePlace) -> None:
+    fill(sqlite_place, 300)
+    overwrite(sqlite_place.path, last_page_of_events(sqlite_place.path))
+    with sqlite_place.open() as journal:
+        assert 250 < journal.position < 300
+        assert journal.verify().sound
+
+
+def test_file_when_a_page_in_the_middle_is_overwritten_is_left_to_a_person(
+    sqlite_place: SqlitePlace,
+) -> None:
+    fill(sqlite_place, 300)
+    overwrite(sqlite_place.path, last_page_of_events(sqlite_place.path) - 3)
+    before = sqlite_place.path.read_bytes()
+    with sqlite_place.reader() as reader, pytest.raises(JournalCorrupt):
+        list(reader.read())
+    with sqlite_place.open() as journal, pytest.raises(JournalCorrupt):
+        list(journal.read())
+    with pytest.raises(JournalCorrupt, match="More than its end is gone"):
+        salvage.salvage(sqlite_place.path)
+    assert len(sqlite_place.path.read_bytes()) == len(before)
+    salvage.salvage(sqlite_place.path, at_any_loss=True)
+    with sqlite_place.open() as journal:
+        assert 200 < journal.position < 300
+        assert journal.verify().sound
+
+
+def test_file_with_much_of_its_end_gone_is_left_to_a_person(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(salvage, "LARGEST_LOSS", 5)
+    fill(sqlite_place, 300)
+    cut(sqlite_place.path, 3)
+    with pytest.raises(JournalCorrupt, match="More than its end is gone"):
+        sqlite_place.open()
+    assert not list(sqlite_place.path.parent.glob("*.damaged-*"))
+
+
+def test_file_of_garbage_is_refused_and_left_alone(sqlite_place: SqlitePlace) -> None:
+    fill(sqlite_place, 10)
+    overwrite(sqlite_place.path, 1)
+    before = sqlite_place.path.read_bytes()
+    with pytest.raises(JournalError, match="not a SQLite database"):
+        sqlite_place.open()
+    assert sqlite_place.path.read_bytes() == before
+
+
+def test_damaged_file_with_another_stream_being_written_is_not_touched(
+    sqlite_place: SqlitePlace,
+) -> None:
+    fill(sqlite_place, 300)
+    with sqlite_place.writer_process() as writer:
+        writer.ask("append 1")
+        with pytest.raises(JournalConflict, match="another process has it open"):
+            salvage.salvage(sqlite_place.path)
+
+
+def test_damaged_file_that_another_process_mends_is_not_mended_twice(
+    sqlite_place: SqlitePlace,
+) -> None:
+    fill(sqlite_place, 300)
+    mended = pytest.raises(JournalConflict, match="another process is mending it")
+    with salvage._alone(sqlite_place.path), mended:
+        salvage.salvage(sqlite_place.path)
+
+
+@pytest.mark.parametrize("step", ["bot.db", "bot.db-wal", "bot.db.salvaged"])
+def test_salvage_that_was_interrupted_is_finished_by_the_next_opening(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Killed before a file is moved: the damaged one, its log, or the new one."""
+    fill(sqlite_place, 300)
+    cut(sqlite_place.path, 1)
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == step:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sqlite_place.open()
+    monkeypatch.undo()
+    with sqlite_place.open() as journal:
+        assert 250 < journal.position < 300
+        assert journal.verify().sound
+    assert not sqlite_place.path.with_name("bot.db.salvaged").exists()
+
+
+def test_several_streams_are_salvaged_together(sqlite_place: SqlitePlace) -> None:
+    with sqlite_place.open("a-stream-before") as other:
+        other.append(orders(1, 2, 3))
+    fill(sqlite_place, 300)
+    cut(sqlite_place.path, 1)
+    sqlite_place.open().close()
+    with sqlite_place.open("a-stream-before") as other:
+        assert list(other.read()) == orders(1, 2, 3)
+        assert other.findings == ()
+
+
+def test_file_that_was_removed_begins_anew_and_says_what_was_lost(
+    sqlite_place: SqlitePlace,
+) -> None:
+    fill(sqlite_place, 3)
+    sqlite_place.path.unlink()
+    ticks = itertools.count(NOW_NS)
+    with open_journal(sqlite_place.path, STREAM, now_ns=ticks.__next__) as journal:
+        assert "position 3 was acknowledged" in journal.findings[0]
+        assert journal.append([order(1)]) == 1
