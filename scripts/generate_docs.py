@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+from trueup.core.invariants import INVARIANTS  # noqa: E402
 from trueup.settings import ENV_FILE, TOML_FILE, Settings, valid_values  # noqa: E402
 
 _SETTINGS_HEAD = f"""\
@@ -31,6 +32,18 @@ GTW_PORT='abc' is not valid: {valid_values("gtw_port")}.
 """
 
 
+_GUARANTEES_HEAD = """\
+# What trueup promises
+
+<!-- Written by `make docs` from src/trueup/core/invariants.py. Change it there. -->
+
+Ten promises, numbered once. Tests, run-time checks and these pages use the same numbers.
+
+| | promise | in full |
+| --- | --- | --- |
+"""
+
+
 def settings_page() -> str:
     """docs/reference/settings.md, from the fields of `Settings`."""
     parts = [_SETTINGS_HEAD]
@@ -43,7 +56,16 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"docs/reference/settings.md": settings_page}
+def guarantees_page() -> str:
+    """docs/concepts/guarantees.md, from the invariants of the core."""
+    rows = [f"| {n} | **{name}** | {text} |" for n, (name, text) in INVARIANTS.items()]
+    return _GUARANTEES_HEAD + "\n".join(rows) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/concepts/guarantees.md": guarantees_page,
+    "docs/reference/settings.md": settings_page,
+}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tests.journal.places import STREAM, Place, PostgresPlace, SqlitePlace, order, orders
-from trueup.errors import JournalCorrupt
+from trueup.errors import JournalCorrupt, JournalError
 from trueup.journal import Checkpoint, codec
 from trueup.journal.chain import chained
 from trueup.journal.journal import GENESIS
@@ -207,7 +207,7 @@ def test_event_of_a_newer_release_is_refused_by_name(
     fill(place)
     monkeypatch.delitem(codec.DECODERS, "OrderCreated")
     with place.reader() as reader:
-        with pytest.raises(codec.JournalError, match="OrderCreated, which this release"):
+        with pytest.raises(JournalError, match="OrderCreated, which this release"):
             list(reader.read())
         assert reader.verify().sound
 

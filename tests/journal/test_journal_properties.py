@@ -20,10 +20,11 @@ from trueup.journal import MemoryJournal, open_journal, open_reader
 from trueup.journal.chain import Row
 from trueup.journal.codec import LARGEST_NS, decode, encode
 
+LETTERS = st.characters(exclude_categories=["Cs"])
 LEAVES: Mapping[type, st.SearchStrategy[typing.Any]] = {
     int: st.integers(-(2**63), 2**63 - 1),
     float: st.floats(allow_nan=False, allow_infinity=False),
-    str: st.text(st.characters(exclude_categories=["Cs"])),
+    str: st.text(LETTERS, max_size=8),
     bool: st.booleans(),
     types.NoneType: st.none(),
 }
@@ -49,18 +50,22 @@ def values(kind: typing.Any) -> st.SearchStrategy[typing.Any]:
 
 def bounded(kind: type, meta: msgspec.Meta) -> st.SearchStrategy[typing.Any]:
     """Return a strategy for a type with what its annotation says of its size."""
+    lowest = meta.ge if meta.gt is None else meta.gt
+    highest = meta.le if meta.lt is None else meta.lt
     if kind is int:
-        lowest = -(2**63) if meta.ge is None else int(meta.ge)
-        return st.integers(lowest if meta.gt is None else int(meta.gt) + 1, 2**63 - 1)
+        lowest = -(2**63) if lowest is None else int(lowest) + (meta.gt is not None)
+        highest = 2**63 if highest is None else int(highest) + (meta.lt is None)
+        return st.integers(lowest, highest - 1)
     if kind is float:
-        exclusive = meta.gt is not None
         return st.floats(
-            min_value=meta.gt if exclusive else meta.ge,
-            max_value=1e300,
-            exclude_min=exclusive,
+            lowest,
+            highest,
+            exclude_min=meta.gt is not None,
+            exclude_max=meta.lt is not None,
             allow_nan=False,
+            allow_infinity=False,
         )
-    return st.text(st.characters(categories=["L", "N"]), min_size=meta.min_length or 0)
+    return st.text(LETTERS, min_size=meta.min_length or 0, max_size=8)
 
 
 def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[typing.Any]:
@@ -73,8 +78,7 @@ def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[typing.Any]:
 
 
 KINDS: tuple[type[events.Event], ...] = typing.get_args(events.AnyEvent)
-ANY_EVENT: st.SearchStrategy[events.Event] = st.one_of(*map(structs, KINDS))
-BATCHES = st.lists(st.lists(ANY_EVENT, max_size=3), max_size=3)
+BATCHES = st.lists(st.lists(structs(events.OrderCreated), max_size=3), max_size=4)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -91,7 +95,7 @@ def test_event_of_every_kind_comes_back_from_its_bytes(kind: type[events.Event])
 @given(batches=BATCHES)
 @settings(
     max_examples=25,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_journal_gives_back_what_was_appended_across_openings(
     sqlite_place: SqlitePlace, batches: list[list[events.Event]]
@@ -127,24 +131,24 @@ class Altering:
         self.connection.execute("PRAGMA ignore_check_constraints=ON")
         self.reader = open_reader(path, "account")
 
-    def verdict_with(self, table: str, column: str, row: int, change: int, byte: int) -> bool:
-        """Return whether the journal is sound with one byte of one value altered."""
+    def is_seen(self, table: str, column: str, row: int, change: int, byte: int) -> bool:
+        """Return whether one altered byte of one value is refused or found."""
         keys = self.connection.execute(f"SELECT stream, position FROM {table}").fetchall()
         key = keys[row % len(keys)]
-        self.connection.execute("BEGIN")
         where = "WHERE stream = ? AND position = ?"
         query = f"SELECT {column} FROM {table} {where}"
         (value,) = self.connection.execute(query, key).fetchone()
         changed = altered(value, change, byte)
-        self.connection.execute(f"UPDATE {table} SET {column} = ? {where}", (changed, *key))
-        self.connection.execute("COMMIT")
-        sound = self.reader.verify().sound
-        new = (
-            changed if column == "stream" else key[0],
-            changed if column == "position" else key[1],
-        )
-        self.connection.execute(f"UPDATE {table} SET {column} = ? {where}", (value, *new))
-        return sound
+        try:
+            self.connection.execute(f"UPDATE {table} SET {column} = ? {where}", (changed, *key))
+        except sqlite3.IntegrityError:
+            return True
+        try:
+            return not self.reader.verify().sound
+        finally:
+            there = dict(zip(("stream", "position"), key, strict=True)) | {column: changed}
+            now = (there["stream"], there["position"])
+            self.connection.execute(f"UPDATE {table} SET {column} = ? {where}", (value, *now))
 
 
 def altered(value: object, change: int, byte: int) -> object:
@@ -184,4 +188,4 @@ def altering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Altering]:
 def test_verify_sees_every_byte_that_is_altered(
     altering: Altering, place: tuple[str, str], row: int, change: int, byte: int
 ) -> None:
-    assert not altering.verdict_with(*place, row, change, byte)
+    assert altering.is_seen(*place, row, change, byte)

@@ -19,14 +19,14 @@ import pytest
 from scripts.support import GuideGateway, listing
 from tests.paper.deadline import ROOT, wait_for
 
-# Buys at the first price it sees, then holds: a position is there within a second.
+# Buys at the first prices it sees, then holds: a position is there within a second.
 BUY_ONCE = """
 class BuyOnce:
-    bought = False
+    signals = 4
 
     def on_tick(self, tick):
-        signal, self.bought = (0, True) if self.bought else (1, True)
-        return signal
+        self.signals -= 1
+        return int(self.signals > 0)
 """
 INTERVAL_SEC = "0.3"
 
@@ -42,7 +42,7 @@ class Shell:
             "PYTHONPATH": str(ROOT / "src"),
             "PYTHONUTF8": "1",
             "SYNC_INTERVAL_SEC": INTERVAL_SEC,
-            "GTW_TIMEOUT_MS": "1000",
+            "GTW_TIMEOUT_MS": "2000",
         }
         (folder / "once.py").write_text(BUY_ONCE, encoding="utf-8")
 

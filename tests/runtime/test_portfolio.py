@@ -249,9 +249,11 @@ def test_order_ids_never_repeat_between_portfolios_of_one_process() -> None:
 def test_order_ids_never_repeat_an_id_of_the_journal() -> None:
     """Also when the machine's clock was set back to the moment of the last start."""
     journal = make.RefusingJournal()
-    first = make.portfolio(journal).create_order(1, 1.05, 0.01)
-    second = make.portfolio(journal).create_order(1, 1.05, 0.01)
+    pm = make.portfolio(journal)
+    first = pm.create_order(1, 1.05, 0.01)
     assert first is not None
+    assert pm.on_fill(make.filling(first.order_id, None, status="REJECTED"))
+    second = make.portfolio(journal).create_order(1, 1.05, 0.01)
     assert second is not None
     assert first.order_id != second.order_id
 

@@ -14,107 +14,21 @@ keeps the open price.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from trueup.core import events
+from trueup.core.holding import Holding, Pending, Tombstone
 from trueup.core.lifecycle import OrderStatus, advance
-from trueup.core.model import MarginMode, OrderType, PendingOrder, Position, Side
+from trueup.core.model import MarginMode, Position
+from trueup.core.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
 from trueup.core.quantity import FINEST_STEP, add_lots, from_units, to_units
 from trueup.core.trust import Bound
 from trueup.errors import JournalCorrupt
 
-
-class Order(msgspec.Struct, gc=False):
-    """One order of ours, as the guide knows it.
-
-    `volume` and `filled_volume` are lots, prices are prices of the symbol. `position` is the
-    identifier of the position the order is meant to reduce, or 0. `error` says why an order was
-    rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
-    when it came into doubt: a reading asked for before says nothing about it. The rest is what the
-    intent said; see `events.OrderCreated`.
-    """
-
-    order_id: str
-    symbol: str
-    action: str
-    volume: float
-    entry_price: float
-    entry_ns: int
-    status: OrderStatus = OrderStatus.PENDING
-    ticket: int | None = None
-    fill_price: float | None = None
-    filled_volume: float | None = None
-    fill_ns: int | None = None
-    position: int = 0
-    magic: int = 0
-    error: str | None = None
-    version: int = 0
-    doubt_ns: int = 0
-    kind: events.OrderKind = events.OrderKind.MARKET
-    sl: float = 0.0
-    tp: float = 0.0
-    target: int = 0
-    wire_magic: int = 0
-    token: str = ""
-    key: str = ""
-    why: str = ""
-    by_desk: bool = False
-
-    @property
-    def side(self) -> Side:
-        """The order's side."""
-        return Side.BUY if self.action == "BUY" else Side.SELL
-
-    @property
-    def entry_time(self) -> dt.datetime:
-        """When the order was created, UTC."""
-        return _utc(self.entry_ns)
-
-    @property
-    def fill_time(self) -> dt.datetime | None:
-        """When the order's fill was recorded, UTC; None before."""
-        return None if self.fill_ns is None else _utc(self.fill_ns)
-
-
-def _utc(at_ns: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(at_ns / 1e9, dt.UTC)
-
-
-class Holding(msgspec.Struct, gc=False):
-    """A position in the book.
-
-    `version` is the book's version at the newest local fact about it: a snapshot asked for before
-    that version may not judge it. `touched_ns` is when we last did something to it ourselves, 0 for
-    never: the broker may show that a moment later. `realised_units` and `deals` are what its deals
-    brought so far. `mark` is the broker's latest quotation of it.
-    """
-
-    position: Position
-    version: int
-    order_ids: list[str]
-    touched_ns: int = 0
-    realised_units: int = 0
-    deals: tuple[int, ...] = ()
-    mark: Position | None = None
-
-
-class Pending(msgspec.Struct, gc=False):
-    """A pending order in the book, and the book's version at the newest local fact about it."""
-
-    order: PendingOrder
-    version: int
-
-
-class Tombstone(msgspec.Struct, frozen=True, gc=False):
-    """What is kept of a position that left the book; see `Book.closed`."""
-
-    version: int
-    touched_ns: int
-    realised_units: int
+__all__ = ["Book", "Holding", "Order", "Pending", "Tombstone"]
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -139,6 +53,9 @@ _decode_state = msgspec.json.Decoder(_State).decode
 
 # Orders that are over and done with; the journal has all of them.
 FINISHED_KEPT = 10_000
+# What a deal changes about a position, and nothing else does.
+MADE_BY_DEALS = frozenset({"ticket", "side", "volume", "price_open"})
+
 # Only a close that is younger than a reading under way matters, and a reading takes seconds.
 CLOSED_KEPT = 10_000
 
@@ -260,25 +177,7 @@ class Book:
     # One method an event, called through _APPLY.
 
     def _order_created(self, event: events.OrderCreated) -> None:
-        self.orders[event.order_id] = Order(
-            order_id=event.order_id,
-            symbol=event.symbol,
-            action=event.side.action,
-            volume=event.volume,
-            entry_price=event.price,
-            entry_ns=event.at_ns,
-            position=event.position,
-            magic=event.magic,
-            kind=event.kind,
-            sl=event.sl,
-            tp=event.tp,
-            target=event.target,
-            wire_magic=event.wire_magic or event.magic,
-            token=event.token,
-            key=event.key,
-            why=event.why,
-            by_desk=event.by_desk,
-        )
+        self.orders[event.order_id] = created_order(event)
         if event.key:
             self.by_key[event.key] = self.orders[event.order_id]
 
@@ -335,14 +234,14 @@ class Book:
         elif order.kind in PENDING_TYPES and event.ticket:
             order.ticket = event.ticket
             self.orders_by_ticket.setdefault(event.ticket, order)
-            self.pending[event.ticket] = Pending(_pending_of(order, event.ticket), self.version)
+            self.pending[event.ticket] = Pending(pending_of(order, event.ticket), self.version)
         self._finish(order.order_id)
 
     def _position_adopted(self, event: events.PositionAdopted) -> None:
         position = event.position
         order = self.orders_by_ticket.get(position.ticket)
         if order is None:
-            order = _recovery_order(position, event.at_ns)
+            order = recovery_order(position, event.at_ns)
             self.orders[order.order_id] = self.orders_by_ticket[position.ticket] = order
         grave = self.closed.pop(position.identifier, None)
         realised_units = grave.realised_units if grave else 0
@@ -372,7 +271,7 @@ class Book:
 
     def _position_corrected(self, event: events.PositionCorrected) -> None:
         holding = self.holdings[event.remote.identifier]
-        if "volume" in event.fields or "side" in event.fields:
+        if MADE_BY_DEALS & set(event.fields):
             self._await_deals(event.remote)
         holding.position = holding.mark = event.remote
         holding.version = self.version
@@ -558,45 +457,8 @@ class Book:
         )
 
 
-PENDING_TYPES = {
-    events.OrderKind.LIMIT: {Side.BUY: OrderType.BUY_LIMIT, Side.SELL: OrderType.SELL_LIMIT},
-    events.OrderKind.STOP: {Side.BUY: OrderType.BUY_STOP, Side.SELL: OrderType.SELL_STOP},
-}
-
-
-def _pending_of(order: Order, ticket: int) -> PendingOrder:
-    return PendingOrder(
-        ticket=ticket,
-        symbol=order.symbol,
-        type=PENDING_TYPES[order.kind][order.side],
-        volume=order.volume,
-        price_open=order.entry_price,
-        sl=order.sl,
-        tp=order.tp,
-        magic=order.wire_magic,
-        comment=order.token,
-    )
-
-
 def _without_mark(holding: Holding) -> Holding:
     return msgspec.structs.replace(holding, mark=None)
-
-
-def _recovery_order(position: Position, at_ns: int) -> Order:
-    """Return the order that stands for a position whose own order we do not know."""
-    return Order(
-        order_id=f"RECOVERY_{position.ticket}",
-        symbol=position.symbol,
-        action=position.side.action,
-        volume=position.volume,
-        entry_price=position.price_open,
-        entry_ns=position.time * 1_000_000_000 or at_ns,
-        status=OrderStatus.FILLED,
-        ticket=position.ticket,
-        fill_price=position.price_open,
-        filled_volume=position.volume,
-        fill_ns=at_ns,
-    )
 
 
 _APPLY: dict[type[events.Event], Callable[[Book, Any], None]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from trueup.core import events
-from trueup.core.book import Book, Holding
+from trueup.core.book import MADE_BY_DEALS, Book, Holding
 from trueup.core.diff import PROTECTION, Diff, Drift, Ghost, Zombie
 from trueup.core.explain import (
     History,
@@ -157,7 +157,7 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
             at_ns=look.now_ns, local=between, remote=wanted, fields=rest
         )
         others.propose("drift", remote, look.policy.drift, look, change)
-        if change in others.events and {"volume", "side"} & set(rest):
+        if change in others.events and MADE_BY_DEALS & set(rest):
             _explain_change(remote, holding, look, others)
 
 

@@ -13,6 +13,7 @@ from trueup.core.diff import Diff
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.model import PastOrder, PendingOrder, describe_order
 from trueup.core.policy import Action, Adopt
+from trueup.core.quantity import add_lots, same
 
 UNDER_WAY = frozenset({"started", "placed", "partial", "request_add", "request_modify"})
 
@@ -55,7 +56,7 @@ def _gone(order: PendingOrder, look: Look, outcome: Outcome) -> None:
 
 def _became(order: PendingOrder, look: Look) -> str:
     """Say what became of an order that no longer works, or return an empty string."""
-    if any(position.ticket == order.ticket for position in look.snapshot.positions):
+    if _is_filled(order, look):
         return f"filled: it is position {order.ticket} now"
     evidence = look.snapshot.evidence
     past = (
@@ -64,6 +65,19 @@ def _became(order: PendingOrder, look: Look) -> str:
         else None
     )
     return _ended_as(past)
+
+
+def _is_filled(order: PendingOrder, look: Look) -> bool:
+    """Return whether the position with the order's ticket has grown by all that was left of it.
+
+    An order that was filled in part and then cancelled leaves a position with its ticket too.
+    """
+    holding = look.book.holdings.get(order.ticket)
+    before = holding.position.volume if holding is not None else 0.0
+    return any(
+        position.ticket == order.ticket and same(position.volume, add_lots(before, order.volume))
+        for position in look.snapshot.positions
+    )
 
 
 def _ended_as(past: PastOrder | None) -> str:

@@ -80,7 +80,8 @@ class Seen(msgspec.Struct, frozen=True):
 
     `asked` counts the questions sent since: replies that were lost on the way use up numbers too.
     After a restart, a lost trade server, another account or a terminal that could not be read,
-    `confirmed` is false until two readings in a row agree; `digest` is empty where the latest reading may not be one of the two.
+    `confirmed` is false until two readings in a row agree; `digest` is empty where the latest
+    reading may not be one of the two.
     """
 
     epoch: str
