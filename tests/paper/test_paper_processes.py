@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from scripts.support import GuideGateway, listing
+from scripts.support import GuideGateway, listing, row
 from tests.paper.deadline import ROOT, wait_for
 
 # Buys at the first prices it sees, then holds: a position is there within a second.
@@ -243,10 +243,13 @@ def test_with_a_gateway_given_it_trades_there_and_starts_nothing(shell: Shell) -
 
 
 def test_a_gateway_of_the_guide_s_kind_is_traded_with_by_local_prices(shell: Shell) -> None:
+    held: list[Any] = []
+
     def answer(request: dict[str, Any]) -> Any:
         if request["action"] == "GET_POSITIONS":
-            return listing()
+            return listing(*held)
         if request["action"] in ("BUY", "SELL"):
+            held.append(row(7, price=1.07))
             filled = {"ticket": 7, "filled_price": 1.07, "filled_volume": request["volume"]}
             return {"order_id": request["order_id"], "status": "FILLED", **filled, "error": None}
         return {"status": "error", "message": f"unknown action {request['action']}"}

@@ -185,7 +185,7 @@ class DeskWorld:
             "action": order.action,
             "volume": order.volume,
             "price": order.entry_price,
-            "position": order.position,
+            "position": self.pm.ticket_to_close(order),
             "magic": magic or order.magic,
             "sl": sl,
             "tp": tp,

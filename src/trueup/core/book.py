@@ -192,9 +192,7 @@ class Book:
             # A sync saw this position before the answer came: its volume is in the book already.
             self._link(holding, order)
             return
-        claim = (order.symbol, order.magic)
-        change = event.side.sign * to_units(event.volume)
-        self.claims[claim] = self.claims.get(claim, 0) + change
+        self._claim(order, event.volume)
         if self.account is not None and self.nets:
             self._net(event, order)
         else:
@@ -219,6 +217,7 @@ class Book:
     def _order_settled(self, event: events.OrderSettled) -> None:
         order = self._advance(event)
         self._record_fill(order, event.ticket, event.volume, event.price, event.at_ns)
+        self._claim(order, event.volume)
         order.error = None
         self._finish_unless_held(order)
 
@@ -326,6 +325,10 @@ class Book:
     def _link(self, holding: Holding, order: Order) -> None:
         if order.order_id not in holding.order_ids:
             holding.order_ids.append(order.order_id)
+
+    def _claim(self, order: Order, volume: float) -> None:
+        key = (order.symbol, order.magic)
+        self.claims[key] = self.claims.get(key, 0) + order.side.sign * to_units(volume)
 
     def _reduce(self, order: Order, event: events.OrderFilled) -> float:
         """Reduce what the fill closes; return the lots left to open."""

@@ -16,6 +16,7 @@ log = logging.getLogger("trueup.server")
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
 # (the market of the simulated terminal, a stop signal) waiting.
 REQUESTS_PER_TURN = 64
+LAST_REPLY_MS = 200
 
 
 class Server:
@@ -60,6 +61,6 @@ class Server:
         return REQUESTS_PER_TURN
 
     def close(self) -> None:
-        """Stop listening."""
-        self._socket.close(0)
+        """Stop listening, once the last reply is out or nobody takes it."""
+        self._socket.close(LAST_REPLY_MS)
         self._context.term()

@@ -232,8 +232,7 @@ class OrderDesk:
             "comment": order.token,
             "magic": order.wire_magic,
         }
-        holding = self._pm.book.holdings.get(order.position)
-        ticket = holding.position.ticket if holding is not None else order.position
+        ticket = self._pm.ticket_to_close(order)
         match order.kind:
             case OrderKind.CANCEL:
                 return {**message, "action": "CANCEL", "order": order.target}

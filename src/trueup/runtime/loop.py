@@ -155,18 +155,18 @@ class TradingLoop:
         order = self.pm.create_order(signal, price, volume)
         if order is None:
             return False
-        outcome = self._gateway.send_order(_message(order))
+        outcome = self._gateway.send_order(_message(order, self.pm.ticket_to_close(order)))
         self.pm.on_fill(outcome)
         return outcome.get("status") == "FILLED"
 
 
-def _message(order: Order) -> dict[str, Any]:
+def _message(order: Order, ticket: int) -> dict[str, Any]:
     return {
         "order_id": order.order_id,
         "symbol": order.symbol,
         "action": order.action,
         "volume": order.volume,
         "price": order.entry_price,
-        "position": order.position,
+        "position": ticket,
         "confidence": 1.0,
     }

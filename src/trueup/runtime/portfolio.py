@@ -137,6 +137,14 @@ class PortfolioManager:
             for holding in self.book.holdings.values()
         }
 
+    def ticket_to_close(self, order: Order) -> int:
+        """Return the ticket to name in an order that closes a position; 0 for an entry.
+
+        `order.position` is the identifier of that position, and its ticket may have changed since.
+        """
+        holding = self.book.holdings.get(order.position)
+        return order.position if holding is None else holding.position.ticket
+
     def find_order_by_ticket(self, ticket: int) -> Order | None:
         """Return the order that has this ticket, or None."""
         return self.book.orders_by_ticket.get(ticket)

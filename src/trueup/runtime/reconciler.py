@@ -97,7 +97,7 @@ class StateReconciler:
         if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
             log.warning("[STARTUP] Nothing recovered; the next sync tries again")
         elif result.recovered or result.errors or result.holds or result.closed or result.drifts:
-            log.info("[STARTUP] Recovered %d positions", result.recovered)
+            log.info("[STARTUP] Recovered %s", _counted(result.recovered, "position"))
         else:
             log.info("[STARTUP] No recovery needed, clean state")
         return result
@@ -347,6 +347,10 @@ class StateReconciler:
             timestamp=utc(now_ns),
             sync_time_ms=(now_ns - asked.at_ns) / 1e6,
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _log_summary(result: SyncResult) -> None:

@@ -1,0 +1,455 @@
+"""Whose position it is: symbols, magic numbers, comments, strategies that share an account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.desk_world import BUY, NETTING, SELL, DeskWorld, figures
+from trueup.core.attribution import StrategyRow, strategy_rows
+from trueup.core.holds import HoldKind
+from trueup.core.policy import Action, Adopt, Policy
+from trueup.gateway import mt5_constants as mt5
+from trueup.sim.terminal_faults import AnswerLost
+
+OURS = 7
+MINE = frozenset({"EURUSD"})
+
+
+def policy(**changes: Any) -> Policy:
+    return Policy(**({"symbols": MINE} | changes))
+
+
+def crowd(world: DeskWorld) -> dict[str, int]:
+    """Open one position for each kind of owner."""
+    ours, others = world.terminal.robot(OURS), world.terminal.robot(99)
+    return {
+        "ours": ours.open("EURUSD", BUY, 0.1),
+        "other robot": others.open("EURUSD", BUY, 0.2),
+        "by hand": world.person.open("EURUSD", SELL, 0.3),
+        "by comment": world.person.open("EURUSD", BUY, 0.4, comment="mine-4"),
+        "ours elsewhere": ours.open("GBPUSD", BUY, 0.5),
+    }
+
+
+WHOSE = {
+    "all in scope": (policy(), {"ours", "other robot", "by hand", "by comment"}, 1),
+    "symbols": (policy(symbols=MINE | {"GBPUSD"}, adopt=Adopt.OURS), None, 0),
+    "magic": (policy(magics=frozenset({OURS}), adopt=Adopt.OURS), {"ours"}, 4),
+    "comment": (policy(comment_prefix="mine", adopt=Adopt.OURS), {"by comment"}, 4),
+    "magic or comment": (
+        policy(magics=frozenset({OURS, 8}), comment_prefix="mine-", adopt=Adopt.OURS),
+        {"ours", "by comment"},
+        3,
+    ),
+    "ask": (policy(magics=frozenset({OURS}), adopt=Adopt.ASK), {"ours"}, 1),
+}
+
+
+@pytest.mark.parametrize("what", WHOSE)
+def test_only_what_the_policy_names_enters_the_book_and_the_rest_is_counted(what: str) -> None:
+    wanted, names, foreign = WHOSE[what]
+    world = DeskWorld(policy=wanted)
+    tickets = crowd(world)
+    world.sync()
+    expected = {tickets[name] for name in names} if names is not None else set(tickets.values())
+    assert world.tickets() == expected
+    assert world.reconciler.get_status()["foreign"] == foreign
+    assert world.reconciler.remote is not None
+    assert len(world.reconciler.remote.positions) == len(tickets)
+
+
+def test_foreign_positions_may_do_what_they_like_and_nobody_touches_them() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS}), adopt=Adopt.OURS))
+    tickets = crowd(world)
+    world.sync()
+    before = world.state()
+    world.person.modify(tickets["by hand"], sl=1.2)
+    world.person.close(tickets["by comment"], 0.1)
+    world.person.close(tickets["other robot"])
+    world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05)
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 0, 0, 0)
+    assert result.holds == ()
+    assert world.state() == before
+    assert world.pm.check_risk(-1)
+    assert not world.pm.book.pending
+    assert world.reconciler.get_status()["foreign"] == 4
+    assert not any(b'"SELL"' in m or b'"BUY"' in m or b"CLOSE" in m for m in world.requests)
+
+
+def test_a_trading_human_on_the_account_of_a_bot_keeps_his_positions() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS}), adopt=Adopt.OURS))
+    world.sync()
+    by_hand = world.person.open("EURUSD", SELL, 1.0)
+    world.sync()
+    world.pm.submit("buy", 0.1, magic=OURS)
+    world.sync()
+    assert world.pm.position is not None
+    assert world.pm.position.net_volume == 0.1
+    world.trade(-1, 0.1)
+    world.sync()
+    assert list(world.rows()) == [by_hand]
+    assert world.pm.position is None
+
+
+def test_bots_with_magics_of_their_own_share_an_account() -> None:
+    first = policy(magics=frozenset({1}), adopt=Adopt.OURS)
+    second = policy(magics=frozenset({2}), adopt=Adopt.OURS)
+    world = DeskWorld(policy=first)
+    pm, reconciler, _gateway = world.another_bot(second)
+    world.sync()
+    reconciler.sync_positions()
+    world.pm.submit("buy", 0.1, magic=1)
+    pm.submit("sell", 0.2, magic=2)
+    for _ in range(3):
+        assert figures(world.sync()) == ("SUCCESS", 0, 0, 0)
+        assert figures(reconciler.sync_positions()) == ("SUCCESS", 0, 0, 0)
+    assert [row[7] for row in world.book().values()] == [1]
+    assert [row[7] for row in world.book(pm).values()] == [2]
+    # Both crash, and come back with empty books.
+    world.start_bot(policy=first)
+    pm, reconciler, _gateway = world.another_bot(second)
+    assert figures(world.sync()) == ("SUCCESS", 1, 0, 0)
+    assert figures(reconciler.sync_positions()) == ("SUCCESS", 1, 0, 0)
+    assert [row[7] for row in world.book().values()] == [1]
+    assert [row[7] for row in world.book(pm).values()] == [2]
+
+
+def test_magic_of_64_bits_is_kept_to_the_last() -> None:
+    magic = 2**64 - 1
+    world = DeskWorld(policy=policy(magics=frozenset({magic}), adopt=Adopt.OURS))
+    world.sync()
+    world.pm.submit("buy", 0.1, magic=magic)
+    world.start_bot(policy=policy(magics=frozenset({magic}), adopt=Adopt.OURS))
+    assert figures(world.sync()) == ("SUCCESS", 1, 0, 0)
+    assert [row[7] for row in world.book().values()] == [magic]
+
+
+# Adoption that needs a yes.
+
+
+def test_ask_holds_a_stranger_until_a_yes_and_adopts_exactly_that_one() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS}), adopt=Adopt.ASK))
+    first = world.person.open("EURUSD", BUY, 0.1)
+    second = world.person.open("EURUSD", BUY, 0.2)
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 0, 0, 0)
+    assert world.kinds() == [HoldKind.ASK, HoldKind.ASK]
+    hold = next(h for h in result.holds if h.identifier == first)
+    assert hold.until == f"trueup approve {hold.id}"
+    assert not world.reconciler.approve("zombie-00000000")
+    assert world.reconciler.approve(hold.id)
+    assert figures(world.sync()) == ("SUCCESS", 1, 0, 0)
+    assert world.tickets() == {first}
+    assert [h.identifier for h in world.reconciler.holds] == [second]
+    # Saying yes again to what is done means nothing.
+    assert not world.reconciler.approve(hold.id)
+
+
+def test_the_next_sync_after_a_yes_is_due_at_once() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS}), adopt=Adopt.ASK))
+    world.person.open("EURUSD", BUY, 0.1)
+    (hold,) = world.sync().holds
+    assert world.turn(2) == []
+    assert world.reconciler.approve(hold.id)
+    (result,) = world.turn(1)
+    assert figures(result) == ("SUCCESS", 1, 0, 0)
+
+
+# Each class of differences: apply, ask, alert.
+
+
+def differences(world: DeskWorld) -> dict[str, int]:
+    """Put a book and its broker apart in every way there is."""
+    person = world.person
+    ghost, drift, protection = (
+        person.open("EURUSD", BUY, lots, sl=1.05) for lots in (0.1, 0.2, 0.3)
+    )
+    order = person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05)
+    world.sync()
+    for hold in world.reconciler.holds:
+        world.reconciler.approve(hold.id)
+    world.sync()
+    person.close(ghost)
+    person.close(drift, 0.05)
+    person.modify(protection, sl=0.0)
+    person.change(order, price=1.04)
+    zombie = person.open("EURUSD", BUY, 0.4)
+    return {
+        "zombie": zombie,
+        "ghost": ghost,
+        "drift": drift,
+        "protection": protection,
+        "pending": order,
+    }
+
+
+CLASSES = ("zombie", "ghost", "drift", "protection", "pending")
+
+
+def untouched(world: DeskWorld, kind: str, ticket: int) -> bool:
+    book = world.book()
+    match kind:
+        case "zombie":
+            return ticket not in book
+        case "ghost":
+            return ticket in book
+        case "drift":
+            return book[ticket][3] == 0.2
+        case "protection":
+            return book[ticket][5] == 1.05
+        case _:
+            return world.pm.book.pending[ticket].order.price_open == 1.05
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_class_that_asks_waits_for_its_yes_while_all_others_are_corrected(kind: str) -> None:
+    setup = policy() if kind in ("zombie", "pending") else policy(**{kind: Action.ASK})
+    world = DeskWorld(policy=setup)
+    tickets = differences(world)
+    if kind in ("zombie", "pending"):
+        world.reconciler.policy = policy(**{kind: Action.ASK})
+        world.reconciler._lookout.policy = world.reconciler.policy
+    result = world.sync()
+    assert [h.kind for h in result.holds] == [HoldKind.ASK]
+    for name in CLASSES:
+        assert untouched(world, name, tickets[name]) is (name == kind), name
+    (hold,) = result.holds
+    assert hold.identifier == tickets[kind]
+    assert hold.id.startswith(kind)
+    # It waits, and says so once.
+    for _ in range(3):
+        assert [h.id for h in world.sync().holds] == [hold.id]
+    assert world.reconciler.approve(hold.id)
+    assert world.sync().holds == ()
+    assert not untouched(world, kind, tickets[kind])
+    assert world.book() == world.rows()
+
+
+@pytest.mark.parametrize("kind", ["ghost", "drift", "protection"])
+def test_a_class_that_alerts_is_shown_and_no_yes_changes_it(kind: str) -> None:
+    world = DeskWorld(policy=policy(**{kind: Action.ALERT}))
+    tickets = differences(world)
+    result = world.sync()
+    assert [h.kind for h in result.holds] == [HoldKind.ALERT]
+    assert untouched(world, kind, tickets[kind])
+    assert not world.reconciler.approve(result.holds[0].id)
+    world.sync()
+    assert untouched(world, kind, tickets[kind])
+    assert "as the policy says" in world.reconciler.health
+
+
+def test_a_difference_that_changed_needs_a_new_yes() -> None:
+    world = DeskWorld(policy=policy(drift=Action.ASK))
+    ticket = world.person.open("EURUSD", BUY, 0.3)
+    world.sync()
+    world.person.close(ticket, 0.05)
+    (hold,) = world.sync().holds
+    assert world.reconciler.approve(hold.id)
+    world.person.close(ticket, 0.05)
+    (changed,) = world.sync().holds
+    assert changed.id != hold.id
+    assert world.book()[ticket][3] == 0.3
+    # The first yes is spent: going back to the first difference would ask again.
+    assert not world.reconciler.approve(hold.id)
+    assert world.reconciler.approve(changed.id)
+    assert figures(world.sync()) == ("SUCCESS", 0, 0, 1)
+    assert world.book()[ticket][3] == 0.2
+
+
+def test_ids_of_holds_are_the_same_in_every_run() -> None:
+    ids = set()
+    for _ in range(2):
+        world = DeskWorld(policy=policy(magics=frozenset({OURS}), adopt=Adopt.ASK))
+        world.person.open("EURUSD", BUY, 0.1)
+        ids.add(world.sync().holds[0].id)
+    assert len(ids) == 1
+
+
+# Protection.
+
+
+def test_stop_loss_removed_by_hand_is_drift_of_its_own_and_comes_first() -> None:
+    world = DeskWorld()
+    first = world.person.open("EURUSD", BUY, 0.1, sl=1.05, tp=1.2)
+    second = world.person.open("EURUSD", BUY, 0.2, sl=1.05)
+    world.sync()
+    world.person.close(first, 0.05)
+    world.person.modify(second, sl=0.0, tp=1.3)
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 0, 0, 2)
+    assert result.drifts[0] == f"Ticket {second}: stop loss 1.05 → none, take profit none → 1.3"
+    assert "volume" in result.drifts[1]
+    assert world.book() == world.rows()
+
+
+def test_protection_and_volume_of_one_position_are_two_corrections() -> None:
+    world = DeskWorld(policy=policy(protection=Action.ASK))
+    ticket = world.person.open("EURUSD", BUY, 0.3, sl=1.05)
+    world.sync()
+    world.person.close(ticket, 0.1)
+    world.person.modify(ticket, sl=1.01)
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 0, 0, 1)
+    assert "volume 0.30L → 0.20L" in result.drifts[0]
+    assert world.book()[ticket][3:6] == (0.2, 1.1001, 1.05)
+    (hold,) = result.holds
+    assert hold.id.startswith("protection-")
+    assert world.reconciler.approve(hold.id)
+    world.sync()
+    assert world.book() == world.rows()
+
+
+def test_position_of_ours_without_a_stop_loss_is_shown_until_it_has_one() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS}), expects_stop_loss=True))
+    ours = world.terminal.robot(OURS).open("EURUSD", BUY, 0.1)
+    world.terminal.robot(99).open("EURUSD", BUY, 0.1)
+    for _ in range(2):
+        result = world.sync()
+        assert [(h.kind, h.identifier) for h in result.holds] == [(HoldKind.UNPROTECTED, ours)]
+        assert "has no stop loss" in world.reconciler.health
+    # It is shown; it restricts nothing.
+    assert world.restrictions == ()
+    world.person.modify(ours, sl=1.05)
+    assert world.sync().holds == ()
+
+
+# Pending orders.
+
+
+def test_pending_order_is_adopted_followed_and_let_go() -> None:
+    world = DeskWorld()
+    world.sync()
+    ticket = world.person.place("EURUSD", mt5.ORDER_TYPE_SELL_STOP, 0.2, 1.05, sl=1.1)
+    result = world.sync()
+    assert result.orders == [f"Pending order {ticket} recovered: SELL STOP 0.20L @ 1.05"]
+    world.person.change(ticket, price=1.04)
+    result = world.sync()
+    assert "SELL STOP 0.20L @ 1.05 → SELL STOP 0.20L @ 1.04" in result.orders[0]
+    world.person.cancel(ticket)
+    result = world.sync()
+    assert result.orders[0].endswith("ended: canceled")
+    assert world.actions() == ["ORDER"] * 3
+    assert world.sync().orders == []
+
+
+def test_pending_order_that_expired_says_so() -> None:
+    world = DeskWorld()
+    server_sec = world.clock.now_ns() // 1_000_000_000 + 2 * 3600
+    world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.05, expiration=server_sec + 600)
+    world.sync()
+    assert world.sync(700).orders[0].endswith("ended: expired")
+
+
+def test_filled_pending_order_is_neither_ghost_nor_does_it_need_a_hold() -> None:
+    world = DeskWorld()
+    ticket = world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.09)
+    world.sync()
+    world.quote(1.08900)
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 1, 0, 0)
+    assert result.orders[0].endswith(f"ended: filled: it is position {ticket} now")
+    assert result.holds == ()
+    assert world.tickets() == {ticket}
+    assert not world.pm.book.pending
+
+
+def test_filled_and_closed_between_two_looks_is_told_by_the_order_history() -> None:
+    world = DeskWorld()
+    ticket = world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.09)
+    world.sync()
+    world.quote(1.08900)
+    world.person.close(ticket)
+    result = world.sync()
+    assert f"filled: it went into position {ticket}" in result.orders[0]
+    assert world.tickets() == set()
+
+
+def test_order_whose_end_is_not_seen_yet_is_held_and_entries_wait_for_it() -> None:
+    world = DeskWorld(order_history_lag_ms=5_000)
+    ticket = world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.05)
+    world.sync()
+    world.person.cancel(ticket)
+    result = world.sync()
+    assert [(h.kind, h.identifier) for h in result.holds] == [(HoldKind.MISSING, ticket)]
+    assert set(world.pm.book.pending) == {ticket}
+    assert not world.pm.check_risk(1)
+    result = world.sync(5)
+    assert result.orders[0].endswith("ended: canceled")
+    assert world.pm.check_risk(1)
+
+
+def test_pending_orders_are_asked_about_as_the_policy_says() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS}), adopt=Adopt.ASK))
+    strange = world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.05)
+    robot = world.terminal.robot(OURS)
+    ours = robot.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.05)
+    result = world.sync()
+    assert set(world.pm.book.pending) == {ours}
+    (hold,) = result.holds
+    assert hold.identifier == strange
+    assert world.reconciler.approve(hold.id)
+    world.sync()
+    assert set(world.pm.book.pending) == {ours, strange}
+
+
+# Several strategies on one netting position.
+
+
+def test_netting_position_is_split_into_claims_and_a_residual_that_adds_up() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    for side, volume, magic in (("buy", 0.3, 1), ("buy", 0.2, 2)):
+        world.pm.submit(side, volume, magic=magic)
+        world.sync()
+    world.person.open("EURUSD", SELL, 0.1)
+    assert figures(world.sync()) == ("SUCCESS", 0, 0, 1)
+    assert set(strategy_rows(world.pm.book)) == {
+        StrategyRow("EURUSD", 1, 0.3),
+        StrategyRow("EURUSD", 2, 0.2),
+        StrategyRow("EURUSD", None, -0.1),
+    }
+    assert world.pm.position is not None
+    assert world.pm.position.net_volume == 0.4
+
+
+def test_netting_claims_end_with_the_position() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    world.pm.submit("buy", 0.3, magic=1)
+    world.sync()
+    world.person.close_all()
+    world.sync()
+    assert strategy_rows(world.pm.book) == ()
+    world.person.open("EURUSD", SELL, 0.1)
+    world.sync()
+    assert strategy_rows(world.pm.book) == (StrategyRow("EURUSD", None, -0.1),)
+
+
+def test_netting_claim_of_an_order_whose_answer_was_lost_is_its_strategys() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    world.pm.submit("buy", 0.3, magic=1)
+    world.sync()
+    world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    world.pm.submit("buy", 0.2, magic=2)
+    for _ in range(3):
+        world.sync(20)
+    assert not world.pm.book.in_doubt
+    assert set(strategy_rows(world.pm.book)) == {
+        StrategyRow("EURUSD", 1, 0.3),
+        StrategyRow("EURUSD", 2, 0.2),
+    }
+
+
+def test_hedging_rows_are_by_the_positions_own_magic() -> None:
+    world = DeskWorld()
+    crowd(world)
+    world.sync()
+    assert set(strategy_rows(world.pm.book)) == {
+        StrategyRow("EURUSD", OURS, 0.1),
+        StrategyRow("EURUSD", 99, 0.2),
+        StrategyRow("EURUSD", 0, 0.1),
+    }
