@@ -685,3 +685,14 @@ def test_every_change_of_the_book_by_a_sync_has_an_entry(readings: list[list[Pos
     for _ in readings:
         reconciler.sync_positions()
     assert len(reconciler.get_audit_trail()) == expected
+
+
+def test_what_is_forced_by_hand_is_in_the_audit_trail_too() -> None:
+    """The guide: all state changes."""
+    reconciler = make.reconciler_on(make.reply())
+    pm = reconciler.portfolio
+    assert pm.force_add_position(make.row(1))
+    assert pm.force_update_position(1, {"volume": 0.05})
+    assert pm.force_close_position(1)
+    actions = [entry["action"] for entry in reconciler.get_audit_trail()]
+    assert actions == ["RECOVERY", "DRIFT_FIX", "CLOSED"]

@@ -10,6 +10,8 @@ leave minutes later, when the gateway comes back. So a send that fails is known 
 
 from __future__ import annotations
 
+import weakref
+
 import zmq
 
 from trueup.errors import NotSent, OutcomeUnknown
@@ -42,6 +44,8 @@ class ZmqLink:
             socket.close()
             raise NotSent(f"{self.endpoint} is not an endpoint: {error.strerror}") from error
         self._socket = socket
+        # A gateway that is dropped without `disconnect()` lets go of its socket all the same.
+        weakref.finalize(self, socket.close, 0)
         self._send_timeout_ms = self._receive_timeout_ms = -1
 
     def send(self, message: bytes, timeout_ms: int) -> None:

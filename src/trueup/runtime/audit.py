@@ -31,6 +31,10 @@ class AuditTrail:
         if log.isEnabledFor(logging.WARNING):
             for event in history:
                 log_event(event)
+        self.keep(history)
+
+    def keep(self, history: Sequence[events.Event]) -> None:
+        """Keep an entry of each event without logging it."""
         self._entries.extend(entry(event) for event in history[-AUDIT_ENTRIES_KEPT:])
 
     def entries(self) -> list[dict[str, Any]]:

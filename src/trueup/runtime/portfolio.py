@@ -83,6 +83,7 @@ class PortfolioManager:
         self._position_is_current = False
         self.as_of_ns: int | None = None
         self.restrictions: tuple[Restriction, ...] = ()
+        self.on_forced: Callable[[Sequence[events.Event]], None] | None = None
         self._run = run or secrets.token_hex(4)
 
     # What the strategy reads.
@@ -350,7 +351,7 @@ class PortfolioManager:
             log.error("[RECONCILE] Ticket %s is in the book already", position.ticket)
             return False
         now_ns = self.clock.now_ns()
-        self.commit([events.PositionAdopted(at_ns=now_ns, position=position)])
+        self._force([events.PositionAdopted(at_ns=now_ns, position=position)])
         log.warning("[RECONCILE] Added ticket %s, %s", position.ticket, describe_at(position))
         return True
 
@@ -360,7 +361,7 @@ class PortfolioManager:
         if holding is None:
             log.warning("[RECONCILE] No position with ticket %s to close", ticket)
             return False
-        self.commit(
+        self._force(
             [
                 events.PositionClosed(
                     at_ns=self.clock.now_ns(),
@@ -389,7 +390,7 @@ class PortfolioManager:
         if remote.ticket != ticket:
             log.error("[RECONCILE] Ticket %s cannot become ticket %s", ticket, remote.ticket)
             return False
-        self.commit(
+        self._force(
             [
                 events.PositionCorrected(
                     at_ns=self.clock.now_ns(), local=local, remote=remote, fields=tuple(row)
@@ -434,6 +435,11 @@ class PortfolioManager:
             if holding is not None:
                 holding.mark = remote
         self._position_is_current = False
+
+    def _force(self, history: Sequence[events.Event]) -> None:
+        self.commit(history)
+        if self.on_forced is not None:
+            self.on_forced(history)
 
     def _believable(self, row: Mapping[str, Any]) -> BrokerPosition | None:
         try:

@@ -83,6 +83,7 @@ class StateReconciler:
         self._source = source_of(gateway)
         self._lookout = Lookout(pm, self._source, self.policy)
         self._audit = AuditTrail()
+        pm.on_forced = self._audit.keep
         self._unknown: Unknown | None = None
         self._foreign = 0
         self._due_ns = self._clock.now_ns()

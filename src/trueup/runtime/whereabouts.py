@@ -1,0 +1,116 @@
+"""Where a running process of this folder is, so that a second shell finds it.
+
+A process that takes a person's commands says so in a small file in the state folder (`.trueup` in
+the current folder, or TRUEUP_HOME). The file is never believed by itself: a process that was killed
+leaves it behind, and its numbers may belong to others by now. So whoever reads it asks the process,
+and takes silence for absence.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from trueup.errors import NotSent, OutcomeUnknown
+from trueup.gateway.zmq_link import ZmqLink
+
+
+class Located(Protocol):
+    """What a state file has at least."""
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+
+
+State = TypeVar("State", bound=Located)
+
+
+def state_folder() -> Path:
+    """Return the folder for what trueup keeps between two commands; it need not exist."""
+    return Path(os.environ.get("TRUEUP_HOME") or ".trueup")
+
+
+class StateFile(Generic[State]):
+    """One state file, by its name in the state folder, and what it holds."""
+
+    def __init__(self, name: str, kind: type[State]) -> None:
+        self.name, self._kind = name, kind
+
+    @property
+    def path(self) -> Path:
+        """Where it is now."""
+        return state_folder() / self.name
+
+    def write(self, state: State) -> None:
+        """Say where this process is; another reader sees the whole file or none.
+
+        Raises:
+            OSError: the state folder cannot be written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f"{self.name}.{state.pid}")
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
+        draft.replace(self.path)
+
+    def read(self) -> State | None:
+        """Return what the file says, or None without a readable one."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=self._kind)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    def remove(self, pid: int) -> None:
+        """Remove the file if it is still about this process."""
+        state = self.read()
+        if state is not None and state.pid == pid:
+            self.path.unlink(missing_ok=True)
+
+
+def listens(endpoint: str, timeout_ms: int) -> bool:
+    """Return whether a loopback port takes connections; a dead one refuses at once."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout_ms / 1000).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def ask_process(
+    endpoint: str, command: Mapping[str, Any], timeout_ms: int, whom: str
+) -> dict[str, Any]:
+    """Give a process a person's command and return its answer; `whom` is what errors call it.
+
+    Raises:
+        NotSent: nobody listens; the command did nothing.
+        OutcomeUnknown: it was sent and no usable answer came.
+    """
+    link = ZmqLink(endpoint)
+    try:
+        link.send(msgspec.json.encode(command), timeout_ms)
+        reply = link.receive(timeout_ms)
+    finally:
+        link.close()
+    if reply is None:
+        raise OutcomeUnknown(f"{whom} gave no answer within {timeout_ms} ms.")
+    try:
+        return msgspec.json.decode(reply, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OutcomeUnknown(f"{whom} gave an answer that cannot be read: {error}.") from error
+
+
+def answers(endpoint: str, pid: int, timeout_ms: int) -> bool:
+    """Return whether the process itself answers there, and not another program."""
+    if not listens(endpoint, timeout_ms):
+        return False
+    try:
+        answer = ask_process(endpoint, {"command": "hello"}, timeout_ms, "It")
+    except (NotSent, OutcomeUnknown):
+        return False
+    return answer.get("pid") == pid

@@ -1,0 +1,132 @@
+"""A `DeskWorld` whose bot has a journal, dies, and comes back; the broker's ledger is the oracle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.support.desk_world import HEDGING, DeskLink, DeskWorld
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.order import Order
+from trueup.core.policy import Policy
+from trueup.gateway.client import ExecutionGateway
+from trueup.journal import Journal, MemoryJournal
+from trueup.runtime.execution import CrashPoint
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.reconciler import StateReconciler
+from trueup.sim.records import Deal
+from trueup.sim.records import Order as BrokerOrder
+from trueup.sim.symbols import AccountSetup
+
+GRACE_SEC = 10.0
+
+
+class Died(BaseException):
+    """The process is no more."""
+
+
+class OrderWorld(DeskWorld):
+    """A bot that trades through its order desk.
+
+    Args:
+        account: what the terminal is logged in to.
+        journal: a file, a journal, or None for one in memory that outlives the bot.
+        magic_token: the bot's setting.
+        policy: the bot's; by default the reconciler's own.
+        switches: fields of `Switches`.
+    """
+
+    def __init__(
+        self,
+        account: AccountSetup = HEDGING,
+        *,
+        journal: Journal | Path | None = None,
+        magic_token: bool = False,
+        policy: Policy | None = None,
+        **switches: Any,
+    ) -> None:
+        self._where = MemoryJournal() if journal is None else journal
+        self._magic_token = magic_token
+        self._policy = policy
+        self._dies_at: CrashPoint | None = None
+        super().__init__(account, policy=policy, **switches)
+        self.sync()
+
+    def another_bot(
+        self, policy: Policy | None = None, *, journal: Journal | None = None
+    ) -> tuple[PortfolioManager, StateReconciler, ExecutionGateway]:
+        gateway = ExecutionGateway("127.0.0.1", 5555, 2000, link=lambda _: DeskLink(self._carry))
+        pm = PortfolioManager(
+            "EURUSD",
+            clock=self.clock,
+            journal=self._where if journal is None else journal,
+            magic_token=self._magic_token,
+            crash=self._pass,
+        )
+        return pm, StateReconciler(pm, gateway, 15, policy=policy or self._policy), gateway
+
+    # How the bot dies, and comes back.
+
+    def die_at(self, point: CrashPoint) -> None:
+        """Let the bot die when it next passes a point."""
+        self._dies_at = point
+
+    def _pass(self, point: CrashPoint) -> None:
+        if point is self._dies_at:
+            self._dies_at = None
+            raise Died
+
+    def restart(self) -> None:
+        """Start the bot again on its journal, as after SIGKILL: nothing is saved on the way out."""
+        journal = self.pm._kept.journal
+        if isinstance(self._where, Path) and journal is not None:
+            journal.close()
+        self.start_bot()
+
+    # What the broker was asked, and what it did.
+
+    def sent(self) -> list[dict[str, Any]]:
+        """The orders that reached the gateway, oldest first."""
+        messages = [json.loads(message) for message in self.requests]
+        return [message for message in messages if message.get("order_id")]
+
+    def entries(self) -> list[Deal]:
+        """The deals that opened something, oldest first."""
+        return [deal for deal in self.ledger.deals.values() if deal.order and deal.entry == 0]
+
+    def deals(self) -> list[Deal]:
+        """All deals that traded, oldest first."""
+        return [deal for deal in self.ledger.deals.values() if deal.order]
+
+    def past(self) -> list[BrokerOrder]:
+        """The broker's finished orders."""
+        return list(self.ledger.order_history.values())
+
+    # What the bot knows.
+
+    def order(self, intent: Order | str) -> Order:
+        """The bot's order as it is now: a restart makes a new object of it."""
+        name = intent if isinstance(intent, str) else intent.order_id
+        return self.pm.book.orders[name]
+
+    def status(self, intent: Order | str) -> str:
+        """Where an order stands."""
+        return self.order(intent).status.value
+
+    def hold(self, kind: HoldKind) -> Hold:
+        """The one hold of a kind."""
+        (found,) = [hold for hold in self.reconciler.holds if hold.kind is kind]
+        return found
+
+    def settled_by(self, intent: Order | str) -> str:
+        """The audit entry that settled an order."""
+        name = intent if isinstance(intent, str) else intent.order_id
+        trail = self.reconciler.get_audit_trail()
+        (entry,) = [e for e in trail if e["action"] == "SETTLED" and name in e["details"]]
+        return str(entry["details"])
+
+    def agrees(self) -> bool:
+        """Whether book and broker have the same positions and pending orders."""
+        pending = set(self.ledger.orders) == set(self.pm.book.pending)
+        return self.book() == self.rows() and pending
