@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks._measure import in_turn, report
 from trueup.core import events
-from trueup.core.model import Side
+from trueup.core.model import Position, Side
 from trueup.journal import MemoryJournal, open_journal
 from trueup.journal.chain import chained
 from trueup.journal.codec import encode
@@ -38,6 +38,24 @@ def order(number: int) -> events.OrderCreated:
         volume=0.01,
         price=1.10234,
     )
+
+
+def adopted(number: int) -> events.PositionAdopted:
+    """Return a position as a recovery takes it into the book."""
+    position = Position(
+        ticket=500_000_000 + number,
+        identifier=500_000_000 + number,
+        symbol="EURUSD",
+        side=Side.BUY,
+        volume=0.01,
+        price_open=1.10234,
+        profit=-12.34,
+        time=1_767_571_200,
+        time_msc=1_767_571_200_000,
+        magic=20260105,
+        price_current=1.10111,
+    )
+    return events.PositionAdopted(at_ns=NOW_NS, position=position)
 
 
 def opened(path: Path) -> StoredJournal:
@@ -79,13 +97,17 @@ def one_intent(folder: Path) -> int:
 
 
 def one_transaction(folder: Path, count: int = 10_000) -> int:
-    """Many events in one transaction, against the journal in memory."""
-    history = [order(n) for n in range(count)]
+    """A recovery of many positions in one transaction, against the journal in memory."""
+    history = [adopted(n) for n in range(count)]
     with opened(folder / "many.db") as journal:
         pair = in_turn(lambda: journal.append(history), lambda: MemoryJournal().append(history), 15)
     each = pair.excess_us / count
     return report(
-        f"{count:,} events, one transaction", each, 25, "us an event above memory", pair.times()
+        f"{count:,} positions, one transaction",
+        each,
+        25,
+        "us a position above memory",
+        pair.times(),
     )
 
 

@@ -33,10 +33,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> str:
+def postgres_url(postgres_server: PostgresServer) -> str:
     url = postgres_server.new_database()
     make_tables(url)
-    return url.partition("@/")[2].partition("?")[0]
+    return url
 
 
 @pytest.fixture
@@ -45,8 +45,16 @@ def sqlite_place(tmp_path: Path, sqlite_template: Path) -> SqlitePlace:
 
 
 @pytest.fixture
-def postgres_place(postgres_server: PostgresServer, postgres_template: str) -> PostgresPlace:
-    return PostgresPlace(postgres_server, postgres_template)
+def postgres_place(postgres_server: PostgresServer, postgres_url: str) -> PostgresPlace:
+    return PostgresPlace(postgres_server, postgres_url)
+
+
+@pytest.fixture
+def own_postgres_place(postgres_server: PostgresServer) -> PostgresPlace:
+    """A database that a test may change as it likes."""
+    url = postgres_server.new_database()
+    make_tables(url)
+    return PostgresPlace(postgres_server, url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -20,22 +20,6 @@ from trueup.journal.chain import row_hash
 from trueup.journal.journal import GENESIS
 
 
-class IntentRecorded(events.Event, frozen=True):
-    """An event with an intent, as the vocabulary's own."""
-
-    intent_id: str
-
-
-@pytest.fixture
-def intents(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = msgspec.json.Decoder(IntentRecorded)
-    monkeypatch.setitem(codec.DECODERS, "IntentRecorded", decoder)
-
-
-def intent(name: str) -> events.Event:
-    return IntentRecorded(at_ns=NOW_NS, intent_id=name)
-
-
 class JournalContract(ABC):
     """The tests; `journal` is an empty stream, open."""
 
@@ -100,14 +84,19 @@ class JournalContract(ABC):
         assert list(journal.read()) == []
         assert journal.append(orders(3)) == 1
 
-    @pytest.mark.usefixtures("intents")
     def test_append_of_an_intent_that_is_there_writes_nothing(self, journal: Journal) -> None:
-        journal.append([intent("a"), intent("b")])
-        for batch in ([order(1), intent("a")], [intent("c"), intent("c")]):
+        """Not even with other words: an order's id is given once."""
+        journal.append(orders(1, 2))
+        again = msgspec.structs.replace(order(1), at_ns=NOW_NS + 9, volume=0.02)
+        for batch in ([order(3), again], orders(4, 4)):
             with pytest.raises(JournalError, match="in the journal already"):
                 journal.append(batch)
         assert journal.position == 2
-        assert journal.append([intent("c")]) == 3
+        assert journal.append(orders(3, 4)) == 4
+
+    def test_append_of_what_became_of_an_intent_is_free_to_repeat(self, journal: Journal) -> None:
+        doubt = events.OrderInDoubt(at_ns=NOW_NS, order_id="order-1", error="no answer")
+        assert journal.append([order(1), doubt, doubt]) == 3
 
     def test_records_carry_position_time_kind_and_hash(self, journal: Journal) -> None:
         journal.append(orders(1, 2))

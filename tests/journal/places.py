@@ -97,11 +97,22 @@ class SqlitePlace(Place):
 
 
 class PostgresPlace(Place):
-    """A PostgreSQL database; `template` is the name of one with the tables."""
+    """A PostgreSQL database with the tables, which is emptied first."""
 
-    def __init__(self, server: PostgresServer, template: str) -> None:
+    def __init__(self, server: PostgresServer, url: str) -> None:
         self.server = server
-        self.url = server.new_database(template)
+        self.url = url
+        self.end_sessions()
+        with psycopg.connect(self.url) as connection:
+            for table in ("events", "writers", "checkpoints", "torn"):
+                connection.execute(f"DELETE FROM journal_{table}".encode())
+
+    def end_sessions(self) -> None:
+        """End the sessions of everybody else."""
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -47,11 +47,15 @@ class PostgresServer:
     """One server in a folder of its own, on a socket in that folder (on Windows: a free port)."""
 
     def __init__(self, programs: Path) -> None:
-        self._programs = programs
         self._identity = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="trueup-pg-"))
+        self._programs = programs
         if self._identity:
             os.chown(self.folder, self._identity["user"], self._identity["group"])
+            if not all(place.stat().st_mode & 0o001 for place in (programs, *programs.parents)):
+                # Somewhere that only root may enter.
+                shutil.copytree(programs.parent, self.folder / "server", symlinks=True)
+                self._programs = self.folder / "server" / programs.name
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         command = ["initdb", "--pgdata", "data", "--username", "trueup", "--auth", "trust"]
@@ -62,12 +66,12 @@ class PostgresServer:
         """Return the URL of a database of this server."""
         return f"postgresql://trueup@/{database}?host={self.folder}"
 
-    def new_database(self, template: str = "template1") -> str:
-        """Make a database like another and return its URL."""
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
         self._databases += 1
         name = f"journal_{self._databases}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            connection.execute(f"CREATE DATABASE {name}".encode())
         return self.url(name)
 
     def start(self) -> None:

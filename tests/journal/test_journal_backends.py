@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.journal.contract import JournalContract, intents
+from tests.journal.contract import JournalContract
 from tests.journal.places import Place, PostgresPlace, SqlitePlace
 from trueup.journal import Journal, MemoryJournal
 from trueup.journal.store import StoredJournal
-
-__all__ = ["intents"]
 
 
 class TestMemoryJournal(JournalContract):

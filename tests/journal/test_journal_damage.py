@@ -99,19 +99,17 @@ def test_last_transactions_when_gone_are_reported(place: Place) -> None:
 
 
 @pytest.mark.parametrize("column", sorted(set(ALTERED) - {"position"}))
-@pytest.mark.parametrize("position", [1, 3])
-def test_earlier_row_when_altered_is_named(place: Place, column: str, position: int) -> None:
+def test_earlier_row_when_altered_is_named(place: Place, column: str) -> None:
     fill(place)
-    alter(place, position, column)
+    alter(place, 3, column)
     with place.reader() as reader:
         (altered, *_) = reader.verify().faults
-        assert altered.position in (position, 2)
-        assert "was altered" in altered.because
+        assert altered == (3, "the event at position 3 was altered")
+        assert reader.verify().tip.position == 1
         reading = reader.read()
-        seen = []
-        with pytest.raises(JournalCorrupt, match=f"position {altered.position} was altered"):
-            seen += [event for event in reading]  # noqa: C416 - keeps what came before
-        assert reader.verify().tip.position == (0 if position == 1 else 1)
+        assert next(reading) == order(1)
+        with pytest.raises(JournalCorrupt, match="position 3 was altered"):
+            next(reading)
 
 
 def test_earlier_row_when_altered_is_not_mended(place: Place) -> None:

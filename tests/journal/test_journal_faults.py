@@ -196,17 +196,10 @@ def test_url_of_another_kind_is_refused(url: str) -> None:
 # PostgreSQL.
 
 
-def end_sessions(place: PostgresPlace) -> None:
-    place.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-
-
 def test_append_after_the_session_was_ended_works(postgres_place: PostgresPlace) -> None:
     with postgres_place.open() as journal:
         journal.append(orders(1))
-        end_sessions(postgres_place)
+        postgres_place.end_sessions()
         mended(journal, 1)
 
 
@@ -215,7 +208,7 @@ def test_read_after_the_session_was_ended_works_the_second_time(
 ) -> None:
     with postgres_place.open() as journal, postgres_place.reader() as reader:
         journal.append(orders(1))
-        end_sessions(postgres_place)
+        postgres_place.end_sessions()
         with pytest.raises(JournalError, match="connection was lost"):
             list(reader.read())
         assert list(reader.read()) == orders(1)
@@ -238,7 +231,7 @@ def test_append_after_another_took_over_while_the_connection_was_lost_is_refused
 ) -> None:
     with postgres_place.open() as journal:
         journal.append(orders(1))
-        end_sessions(postgres_place)
+        postgres_place.end_sessions()
         with postgres_place.open(holder="second.py") as second:
             for _ in range(2):
                 with pytest.raises(JournalConflict, match=r"second\.py"):
@@ -290,11 +283,11 @@ def test_postgres_without_its_driver_is_refused_with_what_to_install(
 
 
 def test_postgres_commits_to_disk_whatever_the_server_does_by_itself(
-    postgres_place: PostgresPlace,
+    own_postgres_place: PostgresPlace,
 ) -> None:
-    name = postgres_place.sql("SELECT current_database()")[0][0]
-    postgres_place.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
-    with postgres_place.open() as journal:
+    name = own_postgres_place.sql("SELECT current_database()")[0][0]
+    own_postgres_place.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    with own_postgres_place.open() as journal:
         assert journal._database.fetch("SHOW synchronous_commit") == [("on",)]
 
 

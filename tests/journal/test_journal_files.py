@@ -19,6 +19,7 @@ PAGE_BYTES = 4096
 def fill(place: SqlitePlace, events: int) -> None:
     """One transaction for each event, and a file without a log beside it."""
     with place.open() as journal:
+        journal._database.run("PRAGMA synchronous=OFF")
         for number in range(1, events + 1):
             journal.append(orders(number))
         journal.checkpoint(1, b"one")
@@ -233,3 +234,36 @@ def test_file_that_was_removed_begins_anew_and_says_what_was_lost(
     with open_journal(sqlite_place.path, STREAM, now_ns=ticks.__next__) as journal:
         assert "position 3 was acknowledged" in journal.findings[0]
         assert journal.append([order(1)]) == 1
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        pytest.param(b"", id="never written"),
+        pytest.param(b"\xff" * 99, id="garbage"),
+        pytest.param(b"0000000000000000", id="cut"),
+        pytest.param(f"{9:020d} {bytes(32).hex()} 00000000\n".encode(), id="of another check"),
+    ],
+)
+def test_note_that_does_not_prove_itself_says_nothing(
+    sqlite_place: SqlitePlace, note: bytes
+) -> None:
+    fill(sqlite_place, 3)
+    sqlite_place.path.with_name(f"bot.db.{STREAM}.1.lock").write_bytes(note)
+    with sqlite_place.open() as journal:
+        assert journal.findings == ()
+        assert journal.append(orders(4)) == 4
+
+
+def test_note_that_lags_behind_is_no_fault(sqlite_place: SqlitePlace) -> None:
+    """The machine may lose power after a commit and before the note is on its disk."""
+    fill(sqlite_place, 3)
+    lock = sqlite_place.path.with_name(f"bot.db.{STREAM}.1.lock")
+    lagging = lock.read_bytes()
+    with sqlite_place.open() as journal:
+        journal.append(orders(4, 5))
+    sqlite_place.path.with_name(f"bot.db.{STREAM}.2.lock").write_bytes(lagging)
+    with sqlite_place.open() as journal:
+        assert journal.findings == ()
+        assert journal.position == 5
+        assert journal.verify().sound

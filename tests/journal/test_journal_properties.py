@@ -78,7 +78,7 @@ def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[typing.Any]:
 
 
 KINDS: tuple[type[events.Event], ...] = typing.get_args(events.AnyEvent)
-BATCHES = st.lists(st.lists(structs(events.OrderCreated), max_size=3), max_size=4)
+BATCHES = st.lists(st.lists(structs(events.OrderSettled), max_size=3), max_size=4)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,13 @@ def empty_urls(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 @pytest.fixture
 def empty_url(empty_urls: list[str]) -> str:
     return empty_urls[0]
+
+
+@pytest.fixture(params=["sqlite_place", "own_postgres_place"])
+def own_place(request: pytest.FixtureRequest) -> Place:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Place)
+    return found
 
 
 def reflected(url: str) -> Any:
@@ -94,17 +102,13 @@ def test_schema_from_scratch_is_the_schema_that_revisions_lead_to(empty_urls: li
 def test_tables_are_made_where_there_are_none(empty_url: str) -> None:
     for expected in (1, 2):
         with open_journal(empty_url, "account", now_ns=lambda: 1) as journal:
-            assert journal.append(orders(1)) == expected
+            assert journal.append(orders(expected)) == expected
 
 
 def later_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str = "") -> None:
     """Make this the release after the next: one more revision, in a copy of the folder."""
     copy = tmp_path / "migrations"
-    for source in upgrade.MIGRATIONS.rglob("*.*"):
-        if source.suffix in (".py", ".mako"):
-            target = copy / source.relative_to(upgrade.MIGRATIONS)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+    shutil.copytree(upgrade.MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "versions" / "0002_later.py").write_text(LATER.format(more=more), encoding="utf-8")
     monkeypatch.setattr(upgrade, "MIGRATIONS", copy)
     monkeypatch.setattr(upgrade, "HEAD", "0002")
@@ -112,48 +116,48 @@ def later_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str = "
 
 
 def test_journal_of_an_older_release_is_upgraded_on_open(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with place.open() as journal:
+    with own_place.open() as journal:
         journal.append(orders(1, 2))
     later_release(tmp_path, monkeypatch)
     with pytest.raises(JournalError, match="start the bot once"):
-        place.reader()
-    with place.open() as journal:
+        own_place.reader()
+    with own_place.open() as journal:
         assert list(journal.read()) == orders(1, 2)
         assert journal.append(orders(3)) == 3
         assert journal.verify().sound
-    assert place.sql("SELECT version_num FROM journal_revision") == [("0002",)]
-    assert place.sql("SELECT version FROM journal_writers") == [(None,)]
-    with place.reader() as reader:
+    assert own_place.sql("SELECT version_num FROM journal_revision") == [("0002",)]
+    assert own_place.sql("SELECT version FROM journal_writers") == [(None,)]
+    with own_place.reader() as reader:
         assert reader.position == 3
 
 
 def test_upgrade_that_fails_half_way_changes_nothing(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with place.open() as journal:
+    with own_place.open() as journal:
         journal.append(orders(1))
-    before = reflected(place.url)
+    before = reflected(own_place.url)
     with monkeypatch.context() as later:
         later_release(tmp_path, later, more='op.execute("SELECT 1 FROM nowhere")')
         with pytest.raises(JournalError, match="nowhere"):
-            place.open()
-    assert reflected(place.url) == before
-    with place.open() as journal:
+            own_place.open()
+    assert reflected(own_place.url) == before
+    with own_place.open() as journal:
         assert journal.append(orders(2)) == 2
 
 
-def test_journal_of_a_newer_release_is_refused_and_left_alone(place: Place) -> None:
-    with place.open() as journal:
+def test_journal_of_a_newer_release_is_refused_and_left_alone(own_place: Place) -> None:
+    with own_place.open() as journal:
         journal.append(orders(1))
-    place.sql("UPDATE journal_revision SET version_num = '9999'")
-    before = place.sql("SELECT * FROM journal_writers")
-    for attempt in (place.open, place.reader):
+    own_place.sql("UPDATE journal_revision SET version_num = '9999'")
+    before = own_place.sql("SELECT * FROM journal_writers")
+    for attempt in (own_place.open, own_place.reader):
         with pytest.raises(JournalError, match=r"a newer trueup \(schema 9999") as refused:
             attempt()
         assert "\n" not in str(refused.value)
-    assert place.sql("SELECT * FROM journal_writers") == before
+    assert own_place.sql("SELECT * FROM journal_writers") == before
 
 
 def test_reader_of_a_database_without_a_journal_is_refused(empty_url: str, tmp_path: Path) -> None:
@@ -201,9 +205,9 @@ def test_opening_a_current_journal_imports_neither_sqlalchemy_nor_alembic(
     assert (result.stdout, result.stderr) == ("[]\n", "")
 
 
-def test_postgres_tables_stand_beside_others(postgres_place: PostgresPlace) -> None:
-    postgres_place.sql("CREATE TABLE prices (a integer)")
-    with postgres_place.open() as journal:
+def test_postgres_tables_stand_beside_others(own_postgres_place: PostgresPlace) -> None:
+    own_postgres_place.sql("CREATE TABLE prices (a integer)")
+    with own_postgres_place.open() as journal:
         assert journal.append(orders(1)) == 1
 
 

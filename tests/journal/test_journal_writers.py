@@ -32,10 +32,10 @@ def test_second_writer_in_the_same_process_is_refused(place: Place) -> None:
 
 def test_refused_writer_does_not_disturb_the_first(place: Place) -> None:
     with place.open() as first:
-        for _ in range(3):
+        for number in range(3):
             with pytest.raises(JournalConflict):
                 place.open()
-            first.append(orders(1))
+            first.append(orders(number))
         assert first.position == 3
 
 
@@ -149,7 +149,7 @@ def test_stream_without_a_usable_name_is_refused(sqlite_place: SqlitePlace, stre
         sqlite_place.open(stream)
 
 
-@pytest.mark.parametrize("stream", ["Demo-Server/123 (EURUSD)", "ein Konto ü", "..", "a.b", "A"])
+@pytest.mark.parametrize("stream", ["Demo-Server/123 (EURUSD)", "ein Konto ü", ".."])
 def test_stream_of_any_name_has_one_writer(place: Place, stream: str) -> None:
     with place.open(stream) as journal:
         journal.append(orders(1))

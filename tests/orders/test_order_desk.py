@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING
 from tests.support.make import RefusingJournal
-from tests.support.order_world import Died, OrderWorld
+from tests.support.order_world import ChoosyJournal, Died, OrderWorld
 from trueup.core import events
 from trueup.core.events import OrderKind
 from trueup.core.lifecycle import OrderStatus
@@ -19,8 +20,10 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.journal import MemoryJournal
 from trueup.runtime.execution import CrashPoint
 from trueup.runtime.portfolio import PortfolioManager
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.symbols import EURUSD, AccountSetup
+from trueup.sim.terminal_faults import Partial
 
+IMMEDIATE_OR_CANCEL = dataclasses.replace(EURUSD, filling_mode=mt5.SYMBOL_FILLING_IOC)
 BOTH = pytest.mark.parametrize("account", [HEDGING, NETTING], ids=["hedging", "netting"])
 
 
@@ -61,15 +64,11 @@ def test_the_intent_and_the_send_are_in_the_journal_before_the_broker_hears_of_i
     assert names(journal)[3:] == ["OrderFilled"]
 
 
-@pytest.mark.parametrize("step", ["OrderCreated", "SendStarted"])
-def test_what_the_journal_refuses_is_never_sent(step: str) -> None:
-    class Refusing(RefusingJournal):
-        def append(self, history: Any) -> int:
-            if any(type(event).__name__ == step for event in history):
-                raise JournalError("the disk is full")
-            return super().append(history)
-
-    world = OrderWorld(journal=Refusing())
+@pytest.mark.parametrize("step", [events.OrderCreated, events.SendStarted])
+def test_what_the_journal_refuses_is_never_sent(step: type[events.Event]) -> None:
+    journal = ChoosyJournal()
+    world = OrderWorld(journal=journal)
+    journal.refuses = (step,)
     before = world.terminal.request_id
     with pytest.raises(JournalError, match="the disk is full"):
         world.pm.submit("buy", 0.1, key="a")
@@ -79,20 +78,16 @@ def test_what_the_journal_refuses_is_never_sent(step: str) -> None:
     assert world.pm.journal_trouble == "the disk is full"
 
 
-def test_an_order_that_could_not_be_recorded_as_sent_never_left_and_a_restart_says_so() -> None:
-    class Refusing(RefusingJournal):
-        def append(self, history: Any) -> int:
-            if self.refuse is not None and isinstance(history[0], events.SendStarted):
-                raise self.refuse
-            return super().append(history)
-
-    journal = Refusing()
+@pytest.mark.parametrize("with_restart", [False, True])
+def test_an_order_that_could_not_be_recorded_as_sent_never_left(with_restart: bool) -> None:
+    journal = ChoosyJournal()
     world = OrderWorld(journal=journal)
-    journal.refuse = JournalError("the disk is full")
+    journal.refuses = (events.SendStarted,)
     with pytest.raises(JournalError):
         world.pm.submit("buy", 0.1, key="a")
-    journal.refuse = None
-    world.restart()
+    journal.refuses = ()
+    if with_restart:
+        world.restart()
     again = world.pm.submit("buy", 0.1, key="a")
     assert (again.status, again.error) == (OrderStatus.CANCELED, "case B: it never left")
     assert world.sent() == []
@@ -119,27 +114,21 @@ def test_reading_goes_on_and_orders_come_back_when_the_journal_takes_events_agai
 def test_an_answer_that_cannot_be_recorded_is_no_answer_lost(is_executed: bool) -> None:
     """Between the sending and the outcome the disk fills up: the broker has it all the same."""
 
-    class Refusing(RefusingJournal):
-        def append(self, history: Any) -> int:
-            if self.refuse is not None and not isinstance(
-                history[0], events.OrderCreated | events.SendStarted
-            ):
-                raise self.refuse
-            return super().append(history)
-
-    journal = Refusing()
+    journal = ChoosyJournal()
     world = OrderWorld(journal=journal)
     if not is_executed:
         world.terminal.algo_trading = False
-    journal.refuse = JournalError("the disk is full")
+    journal.refuses = (events.OrderFilled, events.OrderRejected, events.PositionAdopted)
     with pytest.raises(JournalError):
         world.pm.submit("buy", 0.1, key="a", magic=7)
     assert len(world.sent()) == 1
     # As long as that is so, no second one leaves.
-    with pytest.raises((JournalError, Refused)):
+    with pytest.raises(JournalError):
         world.pm.submit("buy", 0.1, key="b")
+    assert not world.pm.check_risk(1)
+    assert "not in the journal yet" in world.pm.entries_refused()
     assert world.sync().status.value == "FAILED"
-    journal.refuse = None
+    journal.refuses = ()
     world.sync()
     known = world.pm.book.by_key["a"]
     assert known.status is (OrderStatus.FILLED if is_executed else OrderStatus.REJECTED)
@@ -322,13 +311,15 @@ def test_orders_without_a_key_are_each_their_own() -> None:
         ({"why": None}, "why=None"),
         ({"why": b"x"}, "why=b'x'"),
         ({"key": "\ud800"}, "key="),
+        ({"stop_loss": 1.09}, "An order has no stop_loss: give limit, stop, sl"),
     ],
 )
 def test_what_cannot_be_is_named_and_changes_nothing(wish: dict[str, Any], said: str) -> None:
     world = OrderWorld()
     before = world.state()
-    with pytest.raises(ValueError, match="valid|both") as wrong:
-        world.pm.submit(**({"side": "buy", "volume": 0.1} | wish))
+    submit: Any = world.pm.submit
+    with pytest.raises((ValueError, TypeError)) as wrong:
+        submit(**({"side": "buy", "volume": 0.1} | wish))
     assert said in str(wrong.value)
     assert world.state() == before
     assert world.sent() == []
@@ -346,22 +337,27 @@ def test_closes_and_changes_that_cannot_be_are_named_and_change_nothing() -> Non
     world = OrderWorld()
     opened = world.pm.submit("buy", 0.1)
     before, sent = world.state(), len(world.sent())
+    pm: Any = world.pm
+    pm: Any = world.pm
     calls: list[tuple[Any, str]] = [
-        (lambda: world.pm.close(5), f"No position with ticket 5 in the book; it has {opened.ticket}"),
-        (lambda: world.pm.close(None), "No position with ticket None"),
-        (lambda: world.pm.close([1]), "No position with ticket"),
-        (lambda: world.pm.close(opened, 0.2), "has 0.10 lots"),
-        (lambda: world.pm.close(opened, 0), "volume=0 is not valid"),
-        (lambda: world.pm.close(opened, "x"), "volume='x' is not valid"),
-        (lambda: world.pm.close(opened, key=3), "key=3"),
-        (lambda: world.pm.modify(opened, -1, 0), "sl=-1"),
-        (lambda: world.pm.modify(opened, 0, None), "tp=None"),
-        (lambda: world.pm.modify(9, 0, 0), "No position with ticket 9"),
-        (lambda: world.pm.cancel(9), "No pending order 9 in the book; it has none"),
-        (lambda: world.pm.cancel({}), "No pending order"),
+        (
+            lambda: pm.close(5),
+            f"No position with ticket 5 in the book; it has {opened.ticket}",
+        ),
+        (lambda: pm.close(None), "No position with ticket None"),
+        (lambda: pm.close([1]), "No position with ticket"),
+        (lambda: pm.close(opened, 0.2), "has 0.10 lots"),
+        (lambda: pm.close(opened, 0), "volume=0 is not valid"),
+        (lambda: pm.close(opened, "x"), "volume='x' is not valid"),
+        (lambda: pm.close(opened, key=3), "key=3"),
+        (lambda: pm.modify(opened, -1, 0), "sl=-1"),
+        (lambda: pm.modify(opened, 0, None), "tp=None"),
+        (lambda: pm.modify(9, 0, 0), "No position with ticket 9"),
+        (lambda: pm.cancel(9), "No pending order 9 in the book; it has none"),
+        (lambda: pm.cancel({}), "No pending order"),
     ]
     for call, said in calls:
-        with pytest.raises(ValueError, match="No |valid|lots") as wrong:
+        with pytest.raises(ValueError, match=r"No |valid|lots") as wrong:
             call()
         assert said in str(wrong.value)
     assert world.state() == before
@@ -512,9 +508,7 @@ def test_on_hedging_both_sides_stand_side_by_side() -> None:
 def test_part_of_a_market_order_that_found_no_more_is_what_was_filled(
     account: AccountSetup,
 ) -> None:
-    from trueup.sim.terminal_faults import Partial
-
-    world = OrderWorld(account)
+    world = OrderWorld(account, specs=(IMMEDIATE_OR_CANCEL,))
     world.terminal.faults.next_send(Partial(0.04))
     intent = world.pm.submit("buy", 0.1)
     assert (intent.status, intent.filled_volume) == (OrderStatus.FILLED, 0.04)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,15 @@ from trueup.observe.log import set_up_logging
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     for name in ("TRUEUP_HOME", "GTW_HOST", "GTW_PORT"):
         monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    logger = logging.getLogger("trueup")
+    level, propagates = logger.level, logger.propagate
+    yield tmp_path
+    logger.setLevel(level)
+    logger.propagate = propagates
 
 
 def run(*arguments: str) -> Result:

@@ -1,4 +1,4 @@
-"""Positions are known by their identifier: netting, hedging, and everything a broker does to both."""
+"""Positions are known by their identifier: netting, hedging, and what a broker does to both."""
 
 from __future__ import annotations
 
@@ -124,6 +124,22 @@ def test_own_order_that_reverses_keeps_the_identifier_and_needs_no_correction() 
     assert not set(world.actions()) & NEVER
     assert world.pm.realised == world.realised([first.ticket])
     agrees(world)
+
+
+def test_own_fill_that_went_into_a_position_nobody_had_told_us_of_is_found_there() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    by_hand = world.person.open("EURUSD", BUY, 0.2)
+    order = world.trade(1, 0.1)
+    assert set(world.book()) == {order.ticket}
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 1, 1, 0)
+    assert f"its fill went into position {by_hand}" in result.explanations[0]
+    assert set(world.book()) == {by_hand}
+    agrees(world)
+    world.person.close_all()
+    world.sync()
+    assert world.pm.realised == world.realised([by_hand])
 
 
 # Hedging.

@@ -197,9 +197,9 @@ def untouched(world: DeskWorld, kind: str, ticket: int) -> bool:
         case "ghost":
             return ticket in book
         case "drift":
-            return book[ticket][3] == 0.2
+            return bool(book[ticket][3] == 0.2)
         case "protection":
-            return book[ticket][5] == 1.05
+            return bool(book[ticket][5] == 1.05)
         case _:
             return world.pm.book.pending[ticket].order.price_open == 1.05
 

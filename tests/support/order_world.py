@@ -1,15 +1,18 @@
-"""A `DeskWorld` whose bot has a journal, dies, and comes back; the broker's ledger is the oracle."""
+"""A `DeskWorld` whose bot has a journal, dies, comes back; the broker's ledger is the oracle."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.support.desk_world import HEDGING, DeskLink, DeskWorld
+from trueup.core.events import Event
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.order import Order
 from trueup.core.policy import Policy
+from trueup.errors import JournalError
 from trueup.gateway.client import ExecutionGateway
 from trueup.journal import Journal, MemoryJournal
 from trueup.runtime.execution import CrashPoint
@@ -17,9 +20,22 @@ from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler
 from trueup.sim.records import Deal
 from trueup.sim.records import Order as BrokerOrder
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
 
 GRACE_SEC = 10.0
+
+
+class ChoosyJournal(MemoryJournal):
+    """A journal in memory that refuses some kinds of events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses: tuple[type[Event], ...] = ()
+
+    def append(self, history: Sequence[Event]) -> int:
+        if any(isinstance(event, self.refuses) for event in history):
+            raise JournalError("the disk is full")
+        return super().append(history)
 
 
 class Died(BaseException):
@@ -34,6 +50,7 @@ class OrderWorld(DeskWorld):
         journal: a file, a journal, or None for one in memory that outlives the bot.
         magic_token: the bot's setting.
         policy: the bot's; by default the reconciler's own.
+        specs: the broker's symbols.
         switches: fields of `Switches`.
     """
 
@@ -44,13 +61,14 @@ class OrderWorld(DeskWorld):
         journal: Journal | Path | None = None,
         magic_token: bool = False,
         policy: Policy | None = None,
+        specs: tuple[SymbolSetup, ...] = DEFAULT_SYMBOLS,
         **switches: Any,
     ) -> None:
         self._where = MemoryJournal() if journal is None else journal
         self._magic_token = magic_token
         self._policy = policy
         self._dies_at: CrashPoint | None = None
-        super().__init__(account, policy=policy, **switches)
+        super().__init__(account, policy=policy, specs=specs, **switches)
         self.sync()
 
     def another_bot(

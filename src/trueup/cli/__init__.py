@@ -1,4 +1,4 @@
-"""The command line: `trueup paper`, `trueup terminal`, `trueup trade`, `trueup status`.
+"""The command line: every command of `trueup`; docs/reference/cli.md has them all.
 
 What goes wrong is one sentence on stderr and exit code 2.
 """
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trueup import __version__
-from trueup.cli import paper, terminal, trade
+from trueup.cli import bot, journal, paper, terminal, trade
 from trueup.cli.group import SentenceGroup
 from trueup.observe.log import make_streams_safe
 
@@ -25,7 +25,13 @@ app = typer.Typer(
 )
 app.command("paper")(paper.paper)
 app.command("terminal")(terminal.terminal)
-app.command("status")(terminal.status)
+app.command("status")(bot.status)
+app.command("plan")(bot.plan)
+app.command("approve")(bot.approve)
+app.command("rebind")(bot.rebind)
+app.command("audit")(journal.audit)
+app.command("replay")(journal.replay)
+app.add_typer(journal.app, name="journal")
 app.add_typer(trade.app, name="trade")
 
 

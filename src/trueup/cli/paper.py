@@ -1,19 +1,32 @@
-"""`trueup paper`: a strategy that trades on paper, with its book kept in agreement."""
+"""`trueup paper`: a strategy that trades on paper, with its book kept in agreement.
+
+The book is journalled, so a second start goes on where the first ended, however that was. Each
+simulated terminal is an account of its own that begins with no positions, so each has a stream of
+its own in the journal.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import datetime as dt
 import re
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 
-from trueup.cli.screen import picture
+from trueup.cli.journal_place import JournalOption, default_journal
+from trueup.cli.policy import (
+    AdoptChoice,
+    AdoptOption,
+    AlertOption,
+    AskOption,
+    CommentOption,
+    MagicOption,
+    StopLossOption,
+    make_policy,
+)
+from trueup.cli.run import Place, Run, trade
 from trueup.cli.terminal import (
     Account,
     AccountOption,
@@ -21,38 +34,19 @@ from trueup.cli.terminal import (
     SeedOption,
     SpeedOption,
     start_terminal,
-    stop_on_signals,
 )
 from trueup.errors import SettingsError
-from trueup.gateway.client import ExecutionGateway
-from trueup.observe.live import LiveView
+from trueup.journal.location import database_at
 from trueup.observe.log import set_up_logging
-from trueup.runtime.loop import TradingLoop
 from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.prices import GatewayPrices, Prices
-from trueup.runtime.reconciler import StateReconciler
 from trueup.runtime.strategy import MovingAverageCross, Strategy, load_strategy
+from trueup.runtime.whereabouts import state_folder
 from trueup.settings import Settings, load_settings
-from trueup.sim.playback import LocalPrices
 from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, play
-from trueup.sim.whereabouts import Whereabouts, find_terminal, state_folder
+from trueup.sim.whereabouts import find_terminal
 
 LOG_FILE = "paper.log"
 _ENDPOINT = re.compile(r"tcp://(?P<host>[^:/\s]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where the orders go; `terminal` is the simulated one, None for somebody's gateway."""
-
-    host: str
-    port: int
-    terminal: Whereabouts | None = None
-
-    @property
-    def title(self) -> str:
-        """A few words for the head of the live view."""
-        kind = "" if self.terminal is None else " (simulated terminal)"
-        return f"at tcp://{self.host}:{self.port}{kind}"
 
 
 def paper(
@@ -72,6 +66,23 @@ def paper(
             metavar="MODULE:CLASS", help="Your strategy; by default a moving-average cross."
         ),
     ] = None,
+    journal: JournalOption = None,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Keep the book in memory alone.")
+    ] = False,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            help="The name of this book in the journal. By default the symbol; at a simulated "
+            "terminal, the symbol and when the terminal was started."
+        ),
+    ] = None,
+    magic: MagicOption = None,
+    comment_prefix: CommentOption = "",
+    adopt: AdoptOption = AdoptChoice.ALL,
+    ask: AskOption = None,
+    alert: AlertOption = None,
+    expects_stop_loss: StopLossOption = False,
     account: AccountOption = Account.HEDGING,
     feed: FeedOption = "bars",
     seed: SeedOption = 0,
@@ -92,19 +103,27 @@ def paper(
     With no gateway configured, a simulated terminal is found or started as a process of its own.
     It stays when this command ends, and so do the positions, as they would at a real one.
     --account, --feed, --seed and --speed are for a terminal that is started here.
+
+    While it runs, a second shell in this folder asks it: `trueup status`, `trueup plan`,
+    `trueup approve`.
     """
     settings = load_settings()
     live = sys.stdout.isatty() and not plain
     if live and log is None:
         log = state_folder() / LOG_FILE
     set_up_logging(console=not live, file=log)
+    policy = make_policy(
+        symbol, magic, comment_prefix, adopt, ask, alert, expects_stop_loss=expects_stop_loss
+    )
+    kept = _journal_place(journal, no_journal=no_journal)
     trader = MovingAverageCross() if strategy is None else _load(strategy)
     options = TerminalOptions(
         account=account.value, symbol=symbol, feed=feed, seed=seed, speed=speed
     )
     place = _place(gateway, settings, options)
-    _trade(place, settings, options, trader, volume, duration, live=live)
-    _say_what_stays(place)
+    stream = stream or _stream(symbol, place)
+    trade(Run(place, settings, options, policy, volume, kept, stream), trader, duration, live=live)
+    _say_what_stays(place, kept)
 
 
 def main() -> None:
@@ -119,6 +138,24 @@ def _load(name: str) -> Strategy:
     if "" not in sys.path:
         sys.path.insert(0, "")
     return load_strategy(name)
+
+
+def _journal_place(journal: str | None, *, no_journal: bool) -> str | Path | None:
+    """Return where to keep the book, refusing what cannot be a journal before anything starts."""
+    if no_journal:
+        if journal is not None:
+            raise SettingsError("--journal", journal, "--no-journal is given as well: give one")
+        return None
+    place = journal or default_journal()
+    database_at(place)
+    return place
+
+
+def _stream(symbol: str, place: Place) -> str:
+    if place.terminal is None:
+        return symbol
+    started = dt.datetime.fromisoformat(place.terminal.started)
+    return f"{symbol}-sim-{started:%Y%m%dT%H%M%S}"
 
 
 def _place(gateway: str | None, settings: Settings, options: TerminalOptions) -> Place:
@@ -143,50 +180,15 @@ def _endpoint(text: str) -> Place:
     return Place(found["host"], int(found["port"]))
 
 
-def _trade(
-    place: Place,
-    settings: Settings,
-    options: TerminalOptions,
-    trader: Strategy,
-    volume: float,
-    duration: float | None,
-    *,
-    live: bool,
-) -> None:
-    pm = PortfolioManager(symbol=options.symbol)
-
-    def local_prices() -> Prices:
-        playback = play(options.feed, options.seed, options.speed, pm.clock)
-        return LocalPrices(playback, options.symbol)
-
-    with ExecutionGateway(place.host, place.port, settings.gtw_timeout_ms) as gateway:
-        reconciler = StateReconciler(pm, gateway, settings.sync_interval_sec)
-        prices = GatewayPrices(gateway, pm.symbol, local_prices)
-        loop = TradingLoop(pm, gateway, reconciler, trader, prices, volume=volume)
-        stop_on_signals(loop.stop)
-        with _view(loop, place, prices) if live else contextlib.nullcontext() as draw:
-            loop.run(duration, draw)
-
-
-@contextlib.contextmanager
-def _view(loop: TradingLoop, place: Place, prices: GatewayPrices) -> Iterator[Callable[[], None]]:
-    with LiveView(Console()) as view:
-
-        def draw() -> None:
-            foot = "Ctrl-C ends this; positions stay open."
-            if prices.is_local:
-                foot = f"PRICES FROM THE LOCAL FEED. {foot}"
-            view.show(picture(loop, place.title, foot))
-
-        draw()
-        yield draw
-
-
-def _say_what_stays(place: Place) -> None:
+def _say_what_stays(place: Place, kept: str | Path | None) -> None:
     if place.terminal is None:
         typer.echo(f"Ended. What is open at {place.host}:{place.port} stays open.")
-        return
-    typer.echo(
-        f"Ended. The simulated terminal goes on, process {place.terminal.pid}, and so do its "
-        "positions: see them with `trueup trade list`, stop it with `trueup terminal --stop`."
-    )
+    else:
+        typer.echo(
+            f"Ended. The simulated terminal goes on, process {place.terminal.pid}, and so do its "
+            "positions: see them with `trueup trade list`, stop it with `trueup terminal --stop`."
+        )
+    if kept is not None:
+        typer.echo(
+            f"What happened is in {database_at(kept).name}: `trueup audit`, `trueup replay`."
+        )

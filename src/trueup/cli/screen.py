@@ -41,13 +41,23 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
             (f"{entry['timestamp']:%H:%M:%S}", entry["action"], _audit_text(entry))
             for entry in loop.reconciler.get_audit_trail()[-AUDIT_LINES:]
         ],
-        foot=f"{foreign}Next look in {due_sec} s. {foot}",
+        foot=f"{_waiting(loop)}{foreign}Next look in {due_sec} s. {foot}",
     )
+
+
+def _waiting(loop: TradingLoop) -> str:
+    """Say what a person's yes would release; the whole of it is in `trueup plan`."""
+    ids = [hold.id for hold in loop.reconciler.holds if hold.kind is HoldKind.ASK]
+    if len(ids) == 1:
+        return f"Waits for `trueup approve {ids[0]}`. "
+    return f"{len(ids)} wait for a yes: `trueup plan`. " if ids else ""
 
 
 def _health(loop: TradingLoop, now: float) -> tuple[Level, str]:
     reconciler, result = loop.reconciler, loop.last_result
     said = reconciler.health
+    if loop.pm.journal_trouble:
+        return Level.TROUBLE, f"No order is sent: {loop.pm.journal_trouble} {said}"
     if result is None:
         return Level.WAIT, "Looking at the broker for the first time."
     if result.status is SyncStatus.PARTIAL:

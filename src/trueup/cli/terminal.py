@@ -1,4 +1,4 @@
-"""`trueup terminal` and `trueup status`: the simulated terminal as a process of its own."""
+"""`trueup terminal`: the simulated terminal as a process of its own."""
 
 from __future__ import annotations
 
@@ -105,35 +105,41 @@ def terminal(
     process.run()
 
 
-def status() -> None:
-    """Show this folder's terminal and what is open there."""
-    running = running_terminal()
+def terminal_lines(running: Whereabouts) -> list[str]:
+    """Return what a terminal says of itself, and what is open there."""
     facts = ask(running, {"command": "hello"})
-    typer.echo(f"Terminal   process {running.pid}, started {running.started}")
-    typer.echo(f"Gateway    {running.gateway}")
-    typer.echo(f"Account    {running.account}")
-    typer.echo(
+    return [
+        f"Terminal   process {running.pid}, started {running.started}",
+        f"Gateway    {running.gateway}",
+        f"Account    {running.account}",
         f"Market     {running.symbol} from {facts['feed']} at speed {facts['speed']:g}, "
-        f"{facts['market_time']}"
-    )
-    show_positions(ask(running, {"command": "list"}))
+        f"{facts['market_time']}",
+        *position_lines(ask(running, {"command": "list"})),
+    ]
 
 
 def show_positions(listed: dict[str, Any]) -> None:
     """Print the terminal's answer to `list`."""
+    typer.echo("\n".join(position_lines(listed)))
+
+
+def position_lines(listed: dict[str, Any]) -> list[str]:
+    """Return the terminal's answer to `list` as lines."""
     money = f"{listed['equity']:.2f} {listed['currency']}"
-    typer.echo(f"Equity     {money}, balance {listed['balance']:.2f}")
+    lines = [f"Equity     {money}, balance {listed['balance']:.2f}"]
     if not listed["positions"]:
-        typer.echo("Positions  none")
-        return
-    typer.echo("    ticket  symbol   side    lots      open   current  sl       tp         profit")
+        return [*lines, "Positions  none"]
+    lines.append(
+        "    ticket  symbol   side    lots      open   current  sl       tp         profit"
+    )
     for row in listed["positions"]:
         levels = [f"{row[name]:.5f}" if row[name] else "-" for name in ("sl", "tp")]
-        typer.echo(
+        lines.append(
             f"{row['ticket']:>10}  {row['symbol']:<7}  {row['side']:<5}  "
             f"{format_lots(row['volume']):>5}  {row['price_open']:>8.5f}  "
             f"{row['price_current']:>8.5f}  {levels[0]:<7}  {levels[1]:<7}  {row['profit']:>8.2f}"
         )
+    return lines
 
 
 def running_terminal() -> Whereabouts:

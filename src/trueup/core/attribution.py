@@ -37,7 +37,7 @@ def strategy_rows(book: Book) -> tuple[StrategyRow, ...]:
         units = to_units(position.net_volume)
         net[position.symbol] = net.get(position.symbol, 0) + units
         if book.account is None or not book.nets:
-            key = (position.symbol, position.magic)
+            key = (position.symbol, book.strategy_of(holding))
             rows[key] = rows.get(key, 0) + units
     residual = {
         symbol: units - sum(lots for key, lots in rows.items() if key[0] == symbol)

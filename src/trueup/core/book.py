@@ -14,7 +14,7 @@ keeps the open price.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -67,8 +67,9 @@ class Book:
     may still show the position, and is not to bring it back. `claims` are the lots, in units of
     1e-8, that fills brought to each symbol and magic number: on a netting account several
     strategies share one position. `missing` says since when (ns) a position is not in the broker's
-    list without a proof that it closed. `halts` are contradictions that stop entries, by position. `unexplained` are positions, open or closed, whose volume
-    changed and whose deals are still to come.
+    list without a proof that it closed. `halts` are contradictions that stop entries, by position.
+    `unexplained` are positions, open or closed, whose volume changed and whose deals are still to
+    come.
     """
 
     def __init__(self) -> None:
@@ -118,6 +119,22 @@ class Book:
         """The realised result of all deals recorded, in the account's currency."""
         open_units = sum(holding.realised_units for holding in self.holdings.values())
         return from_units(self._realised_closed_units + open_units)
+
+    def holdings_in(self, symbol: str) -> Iterator[Holding]:
+        """Yield the holdings of a symbol, oldest first."""
+        return (h for h in self.holdings.values() if h.position.symbol == symbol)
+
+    def touched_ns(self, identifier: int) -> int:
+        """Return when we last did something to a position ourselves (ns), 0 for never."""
+        kept = self.holdings.get(identifier) or self.closed.get(identifier)
+        return kept.touched_ns if kept is not None else 0
+
+    def strategy_of(self, holding: Holding) -> int:
+        """Return the strategy's number of a position, where its magic number carries a token."""
+        magic = holding.position.magic
+        opened_by = self.orders.get(holding.order_ids[0]) if holding.order_ids else None
+        is_ours = opened_by is not None and opened_by.wire_magic == magic
+        return opened_by.magic if opened_by is not None and is_ours else magic
 
     def holding_by_ticket(self, ticket: int) -> Holding | None:
         """Return the holding that has this ticket now, or None."""
@@ -219,6 +236,9 @@ class Book:
         self._record_fill(order, event.ticket, event.volume, event.price, event.at_ns)
         self._claim(order, event.volume)
         order.error = None
+        holding = self.holdings.get(event.ticket)
+        if holding is not None and not order.position:
+            self._link(holding, order)
         self._finish_unless_held(order)
 
     def _order_applied(self, event: events.OrderApplied) -> None:
@@ -232,7 +252,7 @@ class Book:
             self.pending.pop(order.target, None)
         elif order.kind in PENDING_TYPES and event.ticket:
             order.ticket = event.ticket
-            self.orders_by_ticket.setdefault(event.ticket, order)
+            self._own(event.ticket, order)
             self.pending[event.ticket] = Pending(pending_of(order, event.ticket), self.version)
         self._finish(order.order_id)
 
@@ -264,6 +284,7 @@ class Book:
         if holding is not None:
             if event.ended is not None:
                 holding.realised_units = event.realised_units
+            if not event.unproven:
                 self.unexplained.pop(event.position.identifier, None)
             holding.touched_ns = 0
             self._remove(holding)
@@ -319,8 +340,13 @@ class Book:
     ) -> None:
         order.ticket, order.filled_volume, order.fill_price = ticket, volume, price
         order.fill_ns = at_ns
-        # Some gateways answer a close with the position's ticket, which is its opening order's.
-        self.orders_by_ticket.setdefault(ticket, order)
+        self._own(ticket, order)
+
+    def _own(self, ticket: int, order: Order) -> None:
+        """Note whose ticket it is; some gateways answer a close with its position's."""
+        known = self.orders_by_ticket.get(ticket)
+        if known is None or (known.is_stand_in and not order.position):
+            self.orders_by_ticket[ticket] = order
 
     def _link(self, holding: Holding, order: Order) -> None:
         if order.order_id not in holding.order_ids:

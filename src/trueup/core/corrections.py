@@ -21,16 +21,21 @@ from trueup.core.explain import (
 )
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
-from trueup.core.lifecycle import OrderStatus
-from trueup.core.model import PendingOrder, Position, Snapshot, describe, describe_at
+from trueup.core.model import (
+    PendingOrder,
+    Position,
+    Snapshot,
+    describe,
+    describe_at,
+    describe_order,
+)
 from trueup.core.policy import Action, Adopt, Policy
-from trueup.core.quantity import FINEST_STEP, format_lots
-from trueup.core.recovery import BrokerShows, JournalSays, decide
-from trueup.core.tokens import TOKEN_CHARS
+from trueup.core.quantity import FINEST_STEP, format_lots, format_price, from_units, same
+from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
+from trueup.core.settle import LONGEST_MS
 
 UNPROVEN = "absent from the broker's list; this gateway shows no deals, so unproven"
 NEXT_READING = "the next reading"
-NOT_AT_THE_BROKER = frozenset({OrderStatus.PENDING, OrderStatus.REJECTED, OrderStatus.CANCELED})
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -49,6 +54,11 @@ class Look(msgspec.Struct, frozen=True):
         """Return whether we touched it so shortly before the question that it may not show yet."""
         is_proven = self.snapshot.evidence is not None
         return is_proven and touched_ns > 0 and self.asked_ns - touched_ns < self.settle_ns
+
+    def is_recent(self, touched_ns: int) -> bool:
+        """Return whether we touched it within the longest time that any broker is given."""
+        is_settled = not self.settle_ns or not touched_ns or self.snapshot.evidence is None
+        return not is_settled and self.asked_ns - touched_ns < LONGEST_MS * 1_000_000
 
     def history(self, identifier: int) -> History | None:
         """Return the deals of a position, or None when they were not asked for or not readable."""
@@ -100,7 +110,7 @@ class Outcome:
         if action is Action.ASK and wanted in look.approved:
             self.events += changes
             return
-        what = f"{kind} on ticket {row.ticket}"
+        what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
         if action is Action.ASK:
             reason, until = f"{what} waits for a yes", f"trueup approve {wanted}"
         else:
@@ -108,6 +118,17 @@ class Outcome:
         kind_of_hold = HoldKind.ASK if action is Action.ASK else HoldKind.ALERT
         identifier = row.identifier if isinstance(row, Position) else row.ticket
         self.holds.append(Hold(row.symbol, reason, until, identifier, kind_of_hold, id=wanted))
+
+
+def _figures(kind: str, row: Position | PendingOrder) -> str:
+    """Say what a person would say yes to."""
+    if isinstance(row, PendingOrder):
+        return describe_order(row)
+    if kind != "protection":
+        return describe_at(row)
+    levels = (("stop loss", row.sl), ("take profit", row.tp))
+    stops = ", ".join(f"{name} {format_price(p) if p else 'none'}" for name, p in levels)
+    return f"{describe(row)}, {stops}"
 
 
 def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -> None:
@@ -120,6 +141,10 @@ def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -
     if grave is not None and look.is_settling(grave.touched_ns):
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
         outcome.holds.append(settling(remote, what, grave.touched_ns, look))
+        return
+    if grave is not None and _is_late(remote.identifier, 0.0, grave.touched_ns, look, outcome):
+        what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
+        outcome.holds.append(late(remote, what))
         return
     policy = look.policy
     action = policy.zombie
@@ -140,6 +165,14 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
         what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
         others.holds.append(settling(local, what, holding.touched_ns, look))
         return
+    if (
+        {"volume", "side"} & set(drift.fields)
+        and look.is_recent(holding.touched_ns)
+        and _is_late(local.identifier, local.net_volume, holding.touched_ns, look, others)
+    ):
+        what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
+        others.holds.append(late(local, what))
+        return
     stops = tuple(name for name in drift.fields if name in PROTECTION)
     rest = tuple(name for name in drift.fields if name not in PROTECTION)
     between = local
@@ -159,6 +192,26 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
         others.propose("drift", remote, look.policy.drift, look, change)
         if change in others.events and MADE_BY_DEALS & set(rest):
             _explain_change(remote, holding, look, others)
+
+
+def _is_late(
+    identifier: int, net_volume: float, touched_ns: int, look: Look, outcome: Outcome
+) -> bool:
+    """Return whether the list is late: the deals agree with the book, or lack our own last one.
+
+    The deals are a second witness: a list that contradicts them and us together is not believed.
+    """
+    if look.snapshot.evidence is None:
+        return False
+    history = look.history(identifier)
+    if history is None:
+        outcome.questions.append(identifier)
+        return look.is_recent(touched_ns)
+    symbol = history.deals[0].symbol if history.deals else ""
+    if history.closes_to(net_volume, look.half_step_base(symbol)):
+        return True
+    ours = {order.ticket for order in look.book.orders.values() if order.fill_ns == touched_ns}
+    return look.is_recent(touched_ns) and not ours <= {deal.order for deal in history.deals}
 
 
 def _explain_change(remote: Position, holding: Holding, look: Look, outcome: Outcome) -> None:
@@ -204,7 +257,13 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
     local = holding.position
     history = look.history(local.identifier)
     if history is None or not history.closes_to(0.0, look.half_step_base(local.symbol)):
-        _missing(local, history, look, outcome)
+        into = _went_into(local, history, look)
+        if not into:
+            _missing(local, history, look, outcome)
+            return
+        because = f"its fill went into position {into}, which the book did not know"
+        merged = events.PositionClosed(at_ns=look.now_ns, position=local, because=because)
+        outcome.propose("ghost", local, look.policy.ghost, look, merged)
         return
     news = [deal for deal in history.deals if deal.ticket not in holding.deals]
     ended = exit_of(news) or exit_of(history.deals)
@@ -222,12 +281,27 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
     outcome.propose("ghost", local, look.policy.ghost, look, closed)
 
 
+def _went_into(local: Position, history: History | None, look: Look) -> int:
+    """Return the position that our fill went into on a netting account, 0 where it made its own.
+
+    Where somebody held the symbol and we did not know it yet, our order made no position.
+    """
+    evidence = look.snapshot.evidence
+    if evidence is None or history is None or history.deals or not look.book.nets:
+        return 0
+    orders = (o for o in evidence.past_orders if o.ticket == local.ticket and o.state == "filled")
+    into = next((order.position for order in orders), 0)
+    return 0 if into == local.identifier else into
+
+
 def _missing(local: Position, history: History | None, look: Look, outcome: Outcome) -> None:
     """Keep a position that left the list and is not proven closed; ask again."""
     outcome.questions.append(local.identifier)
+    if look.book.nets and not (history and history.deals):
+        outcome.order_questions.append(local.ticket)
     if history is None:
         because = "its deals could not be read"
-    elif not history.deals:
+    elif not history.deals or same(from_units(history.net_units), local.net_volume):
         because = "deal not visible yet"
     else:
         left = format_lots(abs(history.net_units) / 1e8)
@@ -243,47 +317,22 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
         f"{format_lots(local.volume)} lots (ticket {local.ticket}) left the broker's list "
         f"{age_sec} s ago, {because}"
     )
-    until = "the deals that close it, or its return to the list"
-    outcome.holds.append(Hold(local.symbol, reason, until, local.identifier, HoldKind.MISSING))
+    kind, until = HoldKind.MISSING, "the deals that close it, or its return to the list"
+    case = _without_a_trace(local.identifier, history, look)
+    if case is not None and case.decision is Decision.HALT:
+        kind, reason = HoldKind.HALT, f"{reason}; case {case.label}: {case.because}"
+        until += ", or a person's force_close_position()"
+    outcome.holds.append(Hold(local.symbol, reason, until, local.identifier, kind))
 
 
-def halts(found: Diff, look: Look, outcome: Outcome) -> None:
-    """Halt entries where the broker has an order that we did not send, or that it refused.
-
-    These are the cases C and I of the recovery table. The position is adopted all the same: what
-    the broker has is what there is.
-    """
-    outcome.holds += [_halted(halt) for halt in look.book.halts.values()]
-    if not found.zombies:
-        return
-    unsent = {
-        order.token: order
-        for order in look.book.orders.values()
-        if order.token and order.status in NOT_AT_THE_BROKER
-    }
-    for zombie in found.zombies if unsent else ():
-        remote = zombie.remote
-        order = unsent.get(remote.comment[:TOKEN_CHARS])
-        if order is None or remote.identifier in look.book.halts:
-            continue
-        unsent_yet = order.status is OrderStatus.PENDING
-        says = JournalSays.PREPARED if unsent_yet else JournalSays.REFUSED
-        case = decide(says, BrokerShows.OPEN, settled=True)
-        because = f"case {case.label}: {case.because} (ticket {remote.ticket}, {order.order_id})"
-        halt = events.HaltRaised(
-            at_ns=look.now_ns,
-            symbol=remote.symbol,
-            identifier=remote.identifier,
-            order_id=order.order_id,
-            because=because,
-        )
-        outcome.events.append(halt)
-        outcome.holds.append(_halted(halt))
-
-
-def _halted(halt: events.HaltRaised) -> Hold:
-    until = "somebody who looks, and the end of that position"
-    return Hold(halt.symbol, halt.because, until, halt.identifier, HoldKind.HALT)
+def _without_a_trace(identifier: int, history: History | None, look: Look) -> Case | None:
+    """Return the case of a fill that we recorded, and that shows in no list and in no deal."""
+    order = look.book.orders.get(look.book.holdings[identifier].order_ids[0])
+    if history is None or history.deals or order is None or order.is_stand_in:
+        return None
+    waited_ns = look.asked_ns - (order.fill_ns or 0)
+    settled = waited_ns >= look.policy.grace_period_ms * 1_000_000
+    return decide(JournalSays.FILLED, BrokerShows.NO_TRACE, settled=settled)
 
 
 def found_again(look: Look, outcome: Outcome) -> None:
@@ -303,11 +352,14 @@ def explanations(look: Look, outcome: Outcome) -> None:
     if look.snapshot.evidence is None:
         return
     listed = {position.identifier: position for position in look.snapshot.positions}
+    told = {e.position.identifier for e in outcome.events if isinstance(e, events.DealsRecorded)}
     for identifier, position in look.book.unexplained.items():
         holding = look.book.holdings.get(identifier)
-        if (holding is not None) != (identifier in listed):
+        if identifier in told or (holding is not None) != (identifier in listed):
             continue  # a ghost or a zombie: settled by its own rule
-        net_volume = listed[identifier].net_volume if holding is not None else 0.0
+        net_volume = holding.position.net_volume if holding is not None else 0.0
+        if holding is not None and not same(net_volume, listed[identifier].net_volume):
+            continue  # a drift: it has its deals with it, or is held
         known = holding.deals if holding is not None else ()
         recorded = _recorded(position, net_volume, known, look)
         if recorded is None:
@@ -367,6 +419,12 @@ def settling(row: Position, what: str, touched_ns: int, look: Look) -> Hold:
         HoldKind.SETTLING,
         until_ns=touched_ns + look.settle_ns,
     )
+
+
+def late(row: Position, what: str) -> Hold:
+    """Return the hold of a difference that outlives its settle window, against better evidence."""
+    until = "a list that agrees with what we did"
+    return Hold(row.symbol, what, until, row.identifier, HoldKind.SETTLING)
 
 
 def newer(row: Position) -> Hold:

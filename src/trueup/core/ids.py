@@ -18,7 +18,8 @@ def step_id(kind: str, row: Position | PendingOrder) -> str:
     key = row.identifier if isinstance(row, Position) else row.ticket
     figures = (row.volume, row.price_open, row.sl, row.tp)
     kind_of = row.side.value if isinstance(row, Position) else row.type.value
-    text = f"{kind} {key} {row.symbol} {kind_of} {' '.join(str(to_units(f)) for f in figures)}"
+    text = f"{kind} {key} {row.ticket} {row.symbol} {row.magic} {kind_of} "
+    text += " ".join(str(to_units(figure)) for figure in figures)
     return f"{kind}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
@@ -31,19 +32,24 @@ def change_id(event: events.Event) -> tuple[str, int]:
     match event:
         case (
             events.PositionAdopted(position=row)
-            | events.PositionClosed(position=row)
             | events.PositionMissing(position=row)
             | events.PositionFound(position=row)
-            | events.DealsRecorded(position=row)
             | events.PositionCorrected(remote=row)
         ):
             return step_id(kind, row), row.identifier
+        case (
+            events.PositionClosed(position=row, realised_units=units)
+            | events.DealsRecorded(position=row, realised_units=units)
+        ):
+            return f"{step_id(kind, row)} {units}", row.identifier
         case (
             events.PendingAdopted(order=order)
             | events.PendingClosed(order=order)
             | events.PendingCorrected(remote=order)
         ):
             return step_id(kind, order), order.ticket
+        case events.AccountBound(login=login, server=server):
+            return f"{kind} {login}@{server}", 0
         case events.HaltRaised(identifier=identifier):
             return f"{kind}-{identifier}", identifier
         case events.OrderEvent(order_id=order_id):

@@ -16,6 +16,9 @@ PENDING_TYPES = {
 }
 
 
+STAND_IN = "RECOVERY_"
+
+
 class Order(msgspec.Struct, gc=False):
     """One order of ours, as the guide knows it.
 
@@ -51,6 +54,11 @@ class Order(msgspec.Struct, gc=False):
     key: str = ""
     why: str = ""
     by_desk: bool = False
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it stands for a position whose own order we do not know."""
+        return self.order_id.startswith(STAND_IN)
 
     @property
     def side(self) -> Side:
@@ -98,7 +106,7 @@ def created_order(event: OrderCreated) -> Order:
 def recovery_order(position: Position, at_ns: int) -> Order:
     """Return the order that stands for a position whose own order we do not know."""
     return Order(
-        order_id=f"RECOVERY_{position.ticket}",
+        order_id=f"{STAND_IN}{position.ticket}",
         symbol=position.symbol,
         action=position.side.action,
         volume=position.volume,

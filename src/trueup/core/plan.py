@@ -24,11 +24,11 @@ from trueup.core.corrections import (
     for_ghost,
     for_zombie,
     found_again,
-    halts,
     unprotected,
 )
-from trueup.core.diff import Diff, diff
+from trueup.core.diff import Diff, Zombie, diff
 from trueup.core.doubt import Doubt, Weighing, settling_events, waiting_sentence, weigh
+from trueup.core.halts import halts
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.model import Snapshot
 from trueup.core.pending import for_pending
@@ -89,7 +89,7 @@ def plan(
     _settle(doubts, scales, outcome)
     halts(found, look, outcome)
     settling = {doubt.trace.position for doubt in doubts if doubt.trace.position}
-    _positions(found, look, settling, outcome)
+    _positions(_with_ours(found, look, settling), look, settling, outcome)
     for_pending(found, look, outcome)
     return Plan(
         tuple(outcome.events),
@@ -147,6 +147,22 @@ def _bind(look: Look, outcome: Outcome) -> None:
             margin_mode=account.margin_mode,
         )
     )
+
+
+def _with_ours(found: Diff, look: Look, settling: set[int]) -> Diff:
+    """Count a position that proved to be an order of ours as ours, whatever the policy names."""
+    ours = [
+        Zombie(position)
+        for position in (look.snapshot.positions if settling else ())
+        if position.identifier in settling
+        and position.identifier not in look.book.holdings
+        and position.symbol in look.policy.symbols
+        and look.policy.is_foreign(position)
+    ]
+    if not ours:
+        return found
+    zombies = (*found.zombies, *ours)
+    return msgspec.structs.replace(found, zombies=zombies, foreign=found.foreign - len(ours))
 
 
 def _positions(found: Diff, look: Look, settling: set[int], outcome: Outcome) -> None:

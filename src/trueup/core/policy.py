@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from trueup.core.model import PendingOrder, Position
+from trueup.core.tokens import strategy_half
 
 
 class Adopt(enum.Enum):
@@ -64,7 +65,7 @@ class Policy(msgspec.Struct, frozen=True):
         if not self.names_owners:
             return True
         by_comment = bool(self.comment_prefix) and row.comment.startswith(self.comment_prefix)
-        return row.magic in self.magics or by_comment
+        return by_comment or row.magic in self.magics or strategy_half(row.magic) in self.magics
 
     def is_foreign(self, row: Position | PendingOrder) -> bool:
         """Return whether a position or a pending order is none of our business."""

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 TOKEN_CHARS = 9
 # A comment that was cut to fewer characters than these proves nothing.
 SHORTEST_CUT = 6
 MAGIC_HALF = 1 << 32
+# Every place where one could begin, also within another.
+_TOKEN = re.compile(r"(?=(t[a-z2-7]{8}))")
 
 
 def token_of(order_id: str) -> str:
@@ -32,6 +35,16 @@ def magic_with_token(magic: int, token: str) -> int:
     if not 0 <= magic < MAGIC_HALF:
         raise ValueError(f"magic={magic} is not valid with magic_token: give a number below 2**32.")
     return magic * MAGIC_HALF + _low_half(token)
+
+
+def tokens_in(comment: str) -> list[str]:
+    """Return everything in a comment that could be a token."""
+    return _TOKEN.findall(comment)
+
+
+def strategy_half(magic: int) -> int:
+    """Return the strategy's number of a magic number that carries a token, else the number."""
+    return magic // MAGIC_HALF or magic
 
 
 def _low_half(token: str) -> int:

@@ -1,9 +1,9 @@
 """What a gateway with a history shows of an order in doubt.
 
 Looked for in this order: the token, in the comment or the magic number of a position, a pending
-order or a past order; then, where a broker rewrote the comment, the only order of the history that
-fits by magic, side, volume, symbol and time, that a program placed, and that no other order of ours
-is. Two that fit are nobody's: a person must say which one is ours.
+order or a past order; then, where a broker rewrote the comment, the only order of the history, or
+the only one that works, that fits by magic, side, volume, symbol and time, that a program placed,
+and that no other order of ours is. Two that fit are nobody's: a person must say which one is ours.
 
 Absence counts only in a history that covers the sending.
 """
@@ -17,11 +17,14 @@ import msgspec
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
 from trueup.core.explain import history_of
-from trueup.core.model import Deal, Evidence, HistoryOrder, Snapshot
-from trueup.core.quantity import from_units, same, to_units
+from trueup.core.model import Deal, Evidence, HistoryOrder, OrderType, PendingOrder, Snapshot
+from trueup.core.order import PENDING_TYPES
+from trueup.core.quantity import add_lots, from_units, same, to_units
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import bears
 
+# What is left between two clocks when their time zones are taken off.
+CLOCKS_APART_MSC = 60_000
 REFUSED_STATES = frozenset({"rejected", "canceled", "expired"})
 
 
@@ -89,9 +92,7 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
             )
     for pending in evidence.orders:
         if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
-            if order.kind is OrderKind.MARKET:
-                return Trace(BrokerShows.UNSEEN, "the broker still works on it")
-            return Trace(BrokerShows.OPEN, "by its token", ticket=pending.ticket)
+            return _of_working(order, pending, "by its token")
     return None
 
 
@@ -100,27 +101,67 @@ def _by_evidence(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book
     history = evidence.history if evidence else None
     if evidence is None or history is None:
         return Trace(BrokerShows.UNSEEN, "the history could not be read")
-    fitting = [past for past in history.orders if _fits(order, past, book)]
+    offset_sec = evidence.time_offset_sec
+    past = [one for one in history.orders if _fits(order, one, book, offset_sec)]
+    working = [one for one in evidence.orders if _fits_working(order, one, book)]
     # Only one of two orders that look alike can be this one, and nobody can say which.
-    alike = [other for other in rivals if any(_fits(other, past, book) for past in fitting)]
-    if len(fitting) == 1 and len(alike) == 1:
-        return _of_past(order, fitting[0], snapshot, evidence, "the only order that fits")
-    if fitting:
-        said = tuple(f"order {past.ticket}" for past in fitting)
+    alike = [
+        other
+        for other in rivals
+        if any(_fits(other, one, book, offset_sec) for one in past)
+        or any(_fits_working(other, one, book) for one in working)
+    ]
+    if len(past) + len(working) == 1 == len(alike):
+        if past:
+            return _of_past(order, past[0], snapshot, evidence, "the only order that fits")
+        return _of_working(order, working[0], "the only order that fits")
+    if past or working:
+        tickets = [one.ticket for one in past] + [one.ticket for one in working]
+        said = tuple(f"order {ticket}" for ticket in tickets)
         return Trace(BrokerShows.UNSEEN, "more than one fits", candidates=said)
     return Trace(BrokerShows.NO_TRACE, f"nothing fits in the last {history.age_sec} s of history")
 
 
-def _fits(order: Order, past: HistoryOrder, book: Book) -> bool:
+def _fits(order: Order, past: HistoryOrder, book: Book, offset_sec: int | None) -> bool:
+    # Without a fresh quotation the broker's clock is not known; the window asked for has to do.
+    began_msc = order.entry_ns // 1_000_000 - CLOCKS_APART_MSC + (offset_sec or 0) * 1000
     return (
-        past.ticket not in book.orders_by_ticket
+        not _is_another(past.ticket, book)
         and past.by_program
+        and (offset_sec is None or past.time_setup_msc >= began_msc)
         and past.symbol == order.symbol
         and past.side is order.side
         and past.magic == order.wire_magic
         and same(past.volume, order.volume)
         and (not order.position or past.position == order.position)
     )
+
+
+def _fits_working(order: Order, working: PendingOrder, book: Book) -> bool:
+    wanted = PENDING_TYPES.get(order.kind, {}).get(order.side, OrderType.OTHER)
+    known = book.pending.get(working.ticket)
+    return (
+        not _is_another(working.ticket, book)
+        and (known is None or known.version > order.version)
+        and working.type is wanted
+        and working.symbol == order.symbol
+        and working.magic == order.wire_magic
+        # What is left of it: a part may be filled.
+        and add_lots(working.volume, -order.volume) <= 0
+        and (order.kind is OrderKind.MARKET or same(working.price_open, order.entry_price))
+    )
+
+
+def _is_another(ticket: int, book: Book) -> bool:
+    """Return whether the ticket is another order of ours."""
+    known = book.orders_by_ticket.get(ticket)
+    return known is not None and not known.is_stand_in
+
+
+def _of_working(order: Order, working: PendingOrder, words: str) -> Trace:
+    if order.kind is OrderKind.MARKET:
+        return Trace(BrokerShows.UNSEEN, f"the broker still works on it, {words}")
+    return Trace(BrokerShows.OPEN, words, ticket=working.ticket)
 
 
 def _of_past(

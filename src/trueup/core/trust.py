@@ -25,8 +25,6 @@ from trueup.core.model import Account, Evidence, Snapshot
 
 # The server's clock is read off quotations, which arrive out of step by fractions of a second.
 CLOCK_JITTER_MSC = 1_000
-# Rounding to the cent once for each position, and once for the account (see `_contradicts_sum`).
-CENTS_PER_POSITION = 1.0
 
 
 class Reason(enum.Enum):
@@ -291,7 +289,8 @@ def _contradicts_sum(
     if not snapshot.positions:
         return None
     floating = math.fsum(p.profit + p.swap for p in snapshot.positions)
-    tolerance = _cent(account) * CENTS_PER_POSITION * (len(snapshot.positions) + 1)
+    # Rounded to the cent once for each position, and once for the account.
+    tolerance = _cent(account) * (len(snapshot.positions) + 1)
     if abs(floating - account.profit) <= tolerance:
         return None
     return Unknown(

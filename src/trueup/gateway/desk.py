@@ -152,7 +152,7 @@ class Desk:
         verdict = classify_retcode(result.retcode)
         error = f"{verdict.words} ({result.retcode} {verdict.name})"
         done = verdict.effect in (Effect.DONE, Effect.DONE_PART)
-        if request.action == "MODIFY" and verdict.effect is Effect.NOTHING_TO_DO:
+        if request.action == "MODIFY" and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES:
             done = True
         if done and (request.action in CHANGES or request.type != "market"):
             status: Literal["PLACED", "DONE"] = "DONE" if request.action in CHANGES else "PLACED"

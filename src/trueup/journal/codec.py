@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
-from trueup.core.events import AnyEvent, Event
+from trueup.core.events import AnyEvent, Event, OrderCreated
 from trueup.errors import JournalCorrupt, JournalError
 
 DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
@@ -25,8 +25,7 @@ LARGEST_NS = 2**63 - 1
 class Encoded(NamedTuple):
     """An event as the journal writes it.
 
-    `intent_id` is the event's own field of that name, which only the event that records an intent
-    has: a stream takes each intent once.
+    `intent_id` is the order's id where the event is the intent itself, which a stream takes once.
     """
 
     at_ns: int
@@ -57,7 +56,11 @@ def encode(event: Event) -> Encoded:
         raise JournalError(
             f"A {kind} cannot be journalled: at_ns is {event.at_ns}; nothing was written."
         )
-    return Encoded(event.at_ns, kind, payload, getattr(event, "intent_id", None))
+    return Encoded(event.at_ns, kind, payload, _intent_of(event))
+
+
+def _intent_of(event: Event) -> str | None:
+    return event.order_id if isinstance(event, OrderCreated) else None
 
 
 def decode(position: int, kind: str, payload: bytes) -> Event:

@@ -59,3 +59,8 @@ def utc(now_ns: int | None) -> dt.datetime:
     """Return nanoseconds of UTC since 1970, or the machine's time for None, as a datetime."""
     seconds = (time.time_ns() if now_ns is None else now_ns) / 1e9
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def iso(at_ns: int) -> str:
+    """Return nanoseconds of UTC since 1970 as ISO 8601 with milliseconds."""
+    return utc(at_ns).isoformat(timespec="milliseconds")

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from trueup.core import events
 from trueup.core.book import Order
 from trueup.core.events import OrderKind
+from trueup.core.holding import Holding
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Side
 from trueup.core.quantity import add_lots, format_lots, is_number, is_price, is_volume, same
@@ -28,7 +29,35 @@ if TYPE_CHECKING:
 Intent = Order
 """An order of ours: `status`, `error`, `ticket`, `key`, `why` and what was asked for."""
 
+NEVER_LEFT = "case B: it never left"
+# Taken into the book where nothing better came: the recording failed, or somebody interrupted it.
+UNSENT = {"status": "CANCELED", "error": NEVER_LEFT}
+UNANSWERED = {"status": "UNKNOWN", "error": "it was interrupted while it was sent"}
+HIGHEST_MAGIC = 2**64
+# A wish that does not say otherwise opens something at the market.
+PLAIN = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
+
 SIDES = {"buy": Side.BUY, "sell": Side.SELL, "1": Side.BUY, "-1": Side.SELL}
+
+
+class Wish(TypedDict, total=False):
+    """What may be said of an order beside its side and volume.
+
+    `limit` or `stop` is the price of a pending order; without either it is a market order. `sl`
+    and `tp` are prices, 0 for none. `magic` is the strategy's number. `key` is the caller's own
+    name for the wish: the same key with the same wish returns the first intent and sends nothing,
+    also after a restart. `why` is free text, kept with the order. `price` is the market as the
+    caller saw it, for gateways that want one.
+    """
+
+    limit: float
+    stop: float
+    sl: float
+    tp: float
+    magic: int
+    key: str
+    why: str
+    price: float
 
 
 class CrashPoint(enum.Enum):
@@ -76,31 +105,24 @@ class OrderDesk:
         self._pm = pm
         self._magic_token = magic_token
         self._crash = crash
+        # What became of orders whose outcome is not in the journal yet, by order id.
+        self._owed: dict[str, Mapping[str, Any]] = {}
 
-    def submit(
-        self,
-        side: Side | str | int,
-        volume: float,
-        *,
-        limit: float = 0.0,
-        stop: float = 0.0,
-        sl: float = 0.0,
-        tp: float = 0.0,
-        magic: int = 0,
-        key: str = "",
-        why: str = "",
-        price: float = 0.0,
-    ) -> Intent:
-        """Open a position, or place a pending order with `limit` or `stop` (a price).
-
-        See `PortfolioManager.submit`.
-        """
+    def submit(self, side: Side | str | int, volume: float, **wish: Unpack[Wish]) -> Intent:
+        """Open a position, or place a pending order; see `PortfolioManager.submit`."""
+        unknown = sorted(wish.keys() - Wish.__annotations__.keys())
+        if unknown:
+            raise TypeError(
+                f"An order has no {unknown[0]}: give {', '.join(Wish.__annotations__)}."
+            )
+        limit, stop = wish.get("limit", 0.0), wish.get("stop", 0.0)
+        sl, tp, price = wish.get("sl", 0.0), wish.get("tp", 0.0), wish.get("price", 0.0)
+        magic, key, why = wish.get("magic", 0), wish.get("key", ""), wish.get("why", "")
         wanted = _side(side)
         _check(volume=(volume, is_volume, "a finite number of lots above 0"))
-        levels = {"limit": limit, "stop": stop, "sl": sl, "tp": tp, "price": price}
-        for name, level in levels.items():
-            if level:
-                _check(**{name: (level, is_price, "a price above 0, or 0 for none")})
+        _check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
+        _check_magic(magic)
+        _check_texts(key=key, why=why)
         if limit and stop:
             raise ValueError("limit and stop cannot both be given: give one.")
         kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
@@ -121,7 +143,13 @@ class OrderDesk:
         self, position: Any, volume: float | None = None, *, key: str = "", why: str = ""
     ) -> Intent:
         """Close a position, or `volume` lots of it; see `PortfolioManager.close`."""
-        held = self._held(position)
+        _check_texts(key=key, why=why)
+        wish = {} if volume is None else {"volume": volume}
+        known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(position), **wish)
+        if known is not None:
+            return known
+        holding = self._held(position)
+        held = holding.position
         lots = held.volume if volume is None else volume
         _check(volume=(lots, is_volume, "a finite number of lots above 0"))
         if add_lots(lots, -held.volume) > 0:
@@ -137,7 +165,7 @@ class OrderDesk:
             volume=float(lots),
             price=0.0,
             position=held.identifier,
-            magic=held.magic,
+            magic=self._pm.book.strategy_of(holding),
             wire_magic=held.magic,
             why=why,
         )
@@ -146,10 +174,13 @@ class OrderDesk:
         self, position: Any, sl: float, tp: float, *, key: str = "", why: str = ""
     ) -> Intent:
         """Set both stops of a position; see `PortfolioManager.modify`."""
-        held = self._held(position)
-        for name, price in {"sl": sl, "tp": tp}.items():
-            if price:
-                _check(**{name: (price, is_price, "a price above 0, or 0 for none")})
+        _check_levels(sl=sl, tp=tp)
+        _check_texts(key=key, why=why)
+        named = self._named(position)
+        known = self._repeated(key, kind=OrderKind.MODIFY, position=named, sl=sl, tp=tp)
+        if known is not None:
+            return known
+        held = self._held(position).position
         return self._place(
             key,
             symbol=held.symbol,
@@ -166,11 +197,15 @@ class OrderDesk:
 
     def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
         """Cancel a pending order; see `PortfolioManager.cancel`."""
+        _check_texts(key=key, why=why)
         ticket = getattr(order, "ticket", order)
-        pending = self._pm.book.pending.get(ticket)
+        known = self._repeated(key, kind=OrderKind.CANCEL, target=ticket)
+        if known is not None:
+            return known
+        pending = self._pm.book.pending.get(ticket) if isinstance(ticket, int) else None
         if pending is None:
-            known = ", ".join(map(str, self._pm.book.pending)) or "none"
-            raise ValueError(f"No pending order {ticket!r} in the book; it has {known}.")
+            has = ", ".join(map(str, self._pm.book.pending)) or "none"
+            raise ValueError(f"No pending order {ticket!r} in the book; it has {has}.")
         buys = pending.order.type.value.startswith("buy")
         return self._place(
             key,
@@ -179,7 +214,7 @@ class OrderDesk:
             volume=pending.order.volume,
             price=pending.order.price_open,
             kind=OrderKind.CANCEL,
-            target=ticket,
+            target=pending.order.ticket,
             magic=pending.order.magic,
             why=why,
         )
@@ -187,24 +222,57 @@ class OrderDesk:
     # The four steps.
 
     def _place(self, key: str, **wish: Any) -> Intent:
-        known = self._pm.book.by_key.get(key) if key else None
+        known = self._repeated(key, **{**PLAIN, **wish})
         if known is not None:
-            _must_repeat(known, wish)
             return known
         if self.gateway is None:
             raise NotSent("No gateway: make a StateReconciler with one, or set pm.desk.gateway.")
+        self.record_owed()
         self._refuse_entries(wish)
         self._crash(CrashPoint.BEFORE_INTENT)
         order = self._record(key, wish)
+        # An exception may come between any two steps and this process live on; what is owed then
+        # says what became of the order.
+        self._owed[order.order_id] = UNSENT
         self._crash(CrashPoint.AFTER_INTENT)
         now_ns = self._pm.clock.now_ns()
         self._pm.commit([events.SendStarted(at_ns=now_ns, order_id=order.order_id)])
         self._crash(CrashPoint.AFTER_SEND_STARTED)
+        self._owed[order.order_id] = UNANSWERED
         outcome = self.gateway.send_order(self._message(order))
         self._crash(CrashPoint.BEFORE_OUTCOME)
-        self._pm.on_fill({**outcome, "order_id": order.order_id})
+        self._owed[order.order_id] = outcome
+        self.record_owed()
         self._crash(CrashPoint.AFTER_OUTCOME)
         return order
+
+    @property
+    def owes(self) -> str:
+        """The id of an order whose outcome is not in the journal yet, or an empty string."""
+        return next(iter(self._owed), "")
+
+    def record_owed(self) -> None:
+        """Record the outcomes that are not in the journal yet.
+
+        Raises:
+            JournalError: the journal refuses them still.
+        """
+        for order_id, outcome in list(self._owed.items()):
+            self._pm.on_fill({**outcome, "order_id": order_id})
+            del self._owed[order_id]
+
+    def _repeated(self, key: str, **wish: Any) -> Intent | None:
+        """Return the intent that a key named first, or None; refuse it with another wish."""
+        known = self._pm.book.by_key.get(key) if key else None
+        if known is None:
+            return None
+        _must_repeat(known, wish)
+        if known.status is OrderStatus.PENDING:
+            # Its intent was journalled by an append that had seemed to fail.
+            self._owed[known.order_id] = UNSENT
+        if known.order_id in self._owed:
+            self.record_owed()
+        return known
 
     def _record(self, key: str, wish: Mapping[str, Any]) -> Order:
         order_id = self._pm.next_order_id()
@@ -265,14 +333,24 @@ class OrderDesk:
             if order.position == identifier and order.kind is OrderKind.MARKET:
                 raise Refused(f"{order.order_id} may have closed it already: {order.error}")
 
-    def _held(self, position: Any) -> Any:
+    def _named(self, position: Any) -> Any:
+        """Return the identifier of a position, or what was given where the book has none."""
+        holding = self._holding(position)
         ticket = getattr(position, "ticket", position)
-        holding = self._pm.book.holding_by_ticket(ticket)
+        return ticket if holding is None else holding.position.identifier
+
+    def _holding(self, position: Any) -> Holding | None:
+        ticket = getattr(position, "ticket", position)
+        return self._pm.book.holding_by_ticket(ticket) if isinstance(ticket, int) else None
+
+    def _held(self, position: Any) -> Holding:
+        ticket = getattr(position, "ticket", position)
+        holding = self._holding(position)
         if holding is None:
             tickets = [str(h.position.ticket) for h in self._pm.book.holdings.values()]
             known = ", ".join(tickets) or "none"
             raise ValueError(f"No position with ticket {ticket!r} in the book; it has {known}.")
-        return holding.position
+        return holding
 
 
 def _must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
@@ -280,6 +358,8 @@ def _must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
     for name, value in wish.items():
         if name in ("wire_magic", "why"):
             continue
+        if name == "price" and known.kind is OrderKind.MARKET:
+            continue  # what the market was is no part of the wish
         first = known.entry_price if name == "price" else getattr(known, name)
         if not (same(first, value) if isinstance(value, float) else first == value):
             raise Refused(
@@ -301,6 +381,27 @@ def _check(**values: tuple[object, Callable[[float], bool], str]) -> None:
             raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
 
 
+def _check_levels(**levels: float) -> None:
+    for name, level in levels.items():
+        if not is_number(level) or level:
+            _check(**{name: (level, is_price, "a price above 0, or 0 for none")})
+
+
+def _check_magic(magic: object) -> None:
+    is_whole = isinstance(magic, int) and not isinstance(magic, bool)
+    if not is_whole or not 0 <= magic < HIGHEST_MAGIC:  # type: ignore[operator]
+        raise ValueError(
+            f"magic={magic!r:.40} is not valid: give a whole number from 0 to 2**64 - 1."
+        )
+
+
+def _check_texts(**texts: object) -> None:
+    for name, text in texts.items():
+        # Half of a surrogate pair is no text that a journal could keep.
+        if not isinstance(text, str) or any("\ud800" <= char <= "\udfff" for char in text):
+            raise ValueError(f"{name}={text!r:.40} is not valid: give a text, or '' for none.")
+
+
 def after_restart(orders: list[Order], now_ns: int) -> list[events.Event]:
     """Return what a restart makes of orders that the last process left unfinished.
 
@@ -310,9 +411,8 @@ def after_restart(orders: list[Order], now_ns: int) -> list[events.Event]:
     left: list[events.Event] = []
     for order in orders:
         if order.status is OrderStatus.PENDING and order.by_desk:
-            because = "case B: it never left"
             left.append(
-                events.OrderCanceled(at_ns=now_ns, order_id=order.order_id, because=because)
+                events.OrderCanceled(at_ns=now_ns, order_id=order.order_id, because=NEVER_LEFT)
             )
         elif order.status in (OrderStatus.PENDING, OrderStatus.SENT):
             error = "the process ended before an answer was recorded"

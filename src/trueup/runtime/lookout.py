@@ -6,12 +6,15 @@ brings a whole new snapshot with them, so that a plan never mixes two moments.
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
 from trueup.core.settle import Settling
 from trueup.core.trust import Trusted, Unknown
+from trueup.errors import JournalError
 from trueup.gateway.reader import Question, Reading
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.sources import Source
@@ -126,6 +129,9 @@ class Lookout:
         return Question(symbols=tuple(sorted(self.policy.symbols)))
 
     def _asked_now(self, question: Question) -> Asked:
+        # While the journal refuses them, `StateReconciler` decides nothing.
+        with contextlib.suppress(JournalError):
+            self._pm.desk.record_owed()
         self._witness.asked()
         self._count += 1
         return Asked(self._pm.clock.now_ns(), self._pm.book.version, question, self._count)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from trueup.core.book import Order
 from trueup.core.model import Side
 from trueup.core.trust import Unknown
+from trueup.errors import JournalError
 from trueup.protocol.ticks import Tick
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.prices import Prices
@@ -137,7 +138,8 @@ class TradingLoop:
 
     def _volumes_against(self, side: Side) -> list[float]:
         """The lots of each open ticket that an order of this side closes, oldest first."""
-        positions = [holding.position for holding in self.pm.book.holdings.values()]
+        book, symbol = self.pm.book, self.pm.symbol
+        positions = [holding.position for holding in book.holdings_in(symbol)]
         return [position.volume for position in positions if position.side is not side]
 
     def _may_open(self, side: Side) -> bool:
@@ -152,7 +154,11 @@ class TradingLoop:
 
     def _place(self, signal: int, price: float, volume: float) -> bool:
         """Make one order, send it, take the answer into the book; return whether it was filled."""
-        order = self.pm.create_order(signal, price, volume)
+        try:
+            order = self.pm.create_order(signal, price, volume)
+        except JournalError as error:
+            log.error("[ORDER] Not sent, because it could not be journalled: %s", error)
+            return False
         if order is None:
             return False
         outcome = self._gateway.send_order(_message(order, self.pm.ticket_to_close(order)))

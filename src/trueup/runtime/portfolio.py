@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
@@ -22,13 +22,14 @@ from trueup.core.health import Restriction
 from trueup.core.lifecycle import OrderStatus, may_advance
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot, describe, describe_at
-from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_price, is_volume
+from trueup.core.quantity import format_lots, format_price, is_number, is_price, is_volume
 from trueup.journal import Journal
 from trueup.protocol.guide import RowFault, read_row
 from trueup.runtime.clock import Clock, SystemClock, utc
-from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
+from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, Wish, carry_on
 from trueup.runtime.fills import create_fill_response, fill_event, log_fill, repeats
 from trueup.runtime.keeping import KeptBook
+from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
 from trueup.runtime.views import Position, direction, order_row, view
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
@@ -105,9 +106,9 @@ class PortfolioManager:
 
     @property
     def position(self) -> Position | None:
-        """All open tickets taken together, or None when flat."""
+        """All open tickets of our symbol taken together, or None when flat."""
         if not self._position_is_current:
-            holdings = list(self.book.holdings.values())
+            holdings = list(self.book.holdings_in(self.symbol))
             self._position = view(self.symbol, holdings, self.book.orders) if holdings else None
             self._position_is_current = True
         return self._position
@@ -134,7 +135,7 @@ class PortfolioManager:
     def get_local_positions(self) -> dict[int, Position]:
         """Return each open ticket's own position, by ticket."""
         return {
-            holding.position.ticket: view(self.symbol, [holding], self.book.orders)
+            holding.position.ticket: view(holding.position.symbol, [holding], self.book.orders)
             for holding in self.book.holdings.values()
         }
 
@@ -183,14 +184,7 @@ class PortfolioManager:
             log.info("[RISK] HOLD signal (%s): no order", signal)
             return False
         net = self.position.net_volume if self.position is not None else 0.0
-        if net * side.sign > 0:
-            log.warning(
-                "[RISK] BLOCKED: %s while %s %sL", side.action, direction(net), format_lots(net)
-            )
-            return False
-        reason = self._doubt_about(side, net)
-        if not reason and not self._closes(side):
-            reason = self._restriction()
+        reason = self._owed() or why_not(side, net, self.book, self.restrictions, self.symbol)
         if reason:
             log.warning("[RISK] BLOCKED: %s %s", side.action, reason)
             return False
@@ -210,7 +204,7 @@ class PortfolioManager:
         if not self.check_risk(signal):
             return None
         side = SIDES[signal]
-        position = self._position_to_reduce(side, volume)
+        position = position_to_reduce(self.book, side, volume, self.symbol)
         reason = self.entries_refused()
         if reason and not position:
             # It would close what is known and open the rest, and that rest is an entry.
@@ -265,34 +259,13 @@ class PortfolioManager:
 
     # Orders that are journalled before they leave, and never in doubt twice.
 
-    def submit(
-        self,
-        side: Side | str | int,
-        volume: float,
-        *,
-        limit: float = 0.0,
-        stop: float = 0.0,
-        sl: float = 0.0,
-        tp: float = 0.0,
-        magic: int = 0,
-        key: str = "",
-        why: str = "",
-        price: float = 0.0,
-    ) -> Intent:
+    def submit(self, side: Side | str | int, volume: float, **wish: Unpack[Wish]) -> Intent:
         """Open a position, or place a pending order; journalled first, sent once.
 
         Args:
             side: "buy" or "sell".
             volume: lots.
-            limit: the price of a limit order; 0 for a market order.
-            stop: the price of a stop order; 0 for a market order.
-            sl: the stop loss (price), 0 for none.
-            tp: the take profit (price), 0 for none.
-            magic: the strategy's number.
-            key: the caller's own name for this wish. The same key with the same wish returns the
-                first intent and sends nothing, also after a restart.
-            why: free text, kept with the order.
-            price: the market as the caller saw it, for gateways that want one; 0 for unknown.
+            wish: stops, magic number, key and so on; see `Wish`.
 
         Returns:
             The intent; its `status` is FILLED, REJECTED, or IN_DOUBT until a sync settles it.
@@ -303,18 +276,7 @@ class PortfolioManager:
             NotSent: no gateway is attached.
             JournalError: the intent could not be journalled, so it was not sent.
         """
-        return self.desk.submit(
-            side,
-            volume,
-            limit=limit,
-            stop=stop,
-            sl=sl,
-            tp=tp,
-            magic=magic,
-            key=key,
-            why=why,
-            price=price,
-        )
+        return self.desk.submit(side, volume, **wish)
 
     def close(
         self, position: Any, volume: float | None = None, *, key: str = "", why: str = ""
@@ -452,41 +414,15 @@ class PortfolioManager:
             return None
         return position
 
-    def _doubt_about(self, side: Side, net: float) -> str:
-        for order in self.book.in_doubt.values():
-            if order.side is side or net == 0:
-                return f"while {order.order_id} is in doubt: {order.error}"
-        return ""
-
-    def _closes(self, side: Side) -> bool:
-        return any(h.position.side is side.opposite for h in self.book.holdings.values())
-
     def entries_refused(self) -> str:
         """Say why no position may be opened now, or return an empty string."""
-        for order in self.book.in_doubt.values():
-            return f"while {order.order_id} is in doubt: {order.error}"
-        return self._restriction()
+        return self._owed() or entries_refused(self.book, self.restrictions, self.symbol)
 
-    def _restriction(self) -> str:
-        """Say why entries are refused now, or return an empty string."""
-        for restriction in self.restrictions:
-            if restriction.symbol in ("", self.symbol):
-                return f"refused: {restriction.reason} (until {restriction.until})"
-        return ""
-
-    def _position_to_reduce(self, side: Side, volume: float) -> int:
-        """Return the identifier of the oldest opposite position this volume fits in, or 0."""
-        for holding in self.book.holdings.values():
-            position = holding.position
-            if position.side is not side and add_lots(position.volume, -volume) >= 0:
-                return position.identifier
-        return 0
+    def _owed(self) -> str:
+        owed = self.desk.owes
+        return f"while {owed} is in doubt: its outcome is not in the journal yet" if owed else ""
 
 
 def _require(name: str, value: object, fits: Callable[[float], bool], valid: str) -> None:
     if not is_number(value) or not fits(value):
         raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

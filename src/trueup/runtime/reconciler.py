@@ -16,7 +16,7 @@ from trueup.core.ids import change_id
 from trueup.core.model import Snapshot, describe
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
-from trueup.core.settle import learn
+from trueup.core.settle import LONGEST_MS, learn
 from trueup.core.trust import Bound, Reason, Unknown
 from trueup.errors import JournalError, TrueupError
 from trueup.runtime.audit import AuditTrail, drift_sentence, pending_sentence
@@ -259,6 +259,9 @@ class StateReconciler:
         if isinstance(look.verdict, Unknown):
             return self._not_believed(look.verdict, look.asked)
         try:
+            # What is not recorded was not in the book that this look was planned by.
+            if self.portfolio.desk.owes:
+                raise JournalError(self.portfolio.journal_trouble)
             if look.plan.events:
                 self.portfolio.commit(look.plan.events)
         except JournalError as error:
@@ -307,22 +310,27 @@ class StateReconciler:
         """Return when to look next: by the interval, or sooner where a hold is about to end."""
         due_ns = asked.at_ns + round(self.sync_interval * 1e9)
         ends = [hold.until_ns for hold in found.holds if hold.until_ns]
-        if any(hold.kind is HoldKind.MISSING for hold in found.holds) or found.questions:
+        open_ends = {hold.kind for hold in found.holds if not hold.until_ns}
+        if {HoldKind.MISSING, HoldKind.SETTLING} & open_ends or found.questions:
             ends.append(asked.at_ns + round(SOON_SEC * 1e9))
         return min([due_ns, *ends])
 
     def _learn(self, look: Look) -> None:
         """Measure how long the broker showed what was before, where that has just ended."""
-        asked_ns, window_ns = look.asked.at_ns, self._lookout.settling.window_ms * 1_000_000
+        seen_ns, asked_ns = round((self.last_sync_time or 0) * 1e9), look.asked.at_ns
+        healing = (events.PositionFound, events.DealsRecorded)
         still = {hold.identifier for hold in look.plan.holds}
-        still |= {change_id(event)[1] for event in look.plan.events}
+        still |= {change_id(e)[1] for e in look.plan.events if not isinstance(e, healing)}
         for hold in self.holds:
-            if hold.kind is HoldKind.SETTLING and hold.identifier not in still:
-                touched_ns = hold.until_ns - window_ns
-                last_seen_ns = round((self.last_sync_time or 0) * 1e9)
-                if touched_ns < last_seen_ns < asked_ns:
-                    lag_ms = (last_seen_ns - touched_ns) // 1_000_000
-                    self._lookout.settling = learn(self._lookout.settling, lag_ms)
+            touched_ns = self.portfolio.book.touched_ns(hold.identifier)
+            lag_ms = (seen_ns - touched_ns) // 1_000_000
+            if (
+                hold.kind in (HoldKind.SETTLING, HoldKind.MISSING)
+                and hold.identifier not in still
+                and seen_ns < asked_ns
+                and 0 < lag_ms <= LONGEST_MS
+            ):
+                self._lookout.settling = learn(self._lookout.settling, lag_ms)
 
     def _restrict(self) -> None:
         # A book on the guide's wire is never bound, and keeps the guide's behaviour: no halt.

@@ -1,0 +1,249 @@
+"""`trueup status`, `plan`, `approve`, `rebind`: a second shell asks the bot of this folder.
+
+Exit codes: 0 all is well, 1 something needs a person, 2 it could not be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from trueup.cli.terminal import NOT_RUNNING, terminal_lines
+from trueup.errors import NotSent, OutcomeUnknown, TrueupError
+from trueup.observe.status_text import BotStatus, said, write_status
+from trueup.runtime.bots import Bot, ask_bot, find_bots
+from trueup.runtime.clock import Clock, SystemClock
+from trueup.sim.whereabouts import ask, find_terminal
+
+NEEDS_A_PERSON = 1
+NO_BOT = "No bot runs in this folder: start one with `trueup paper`."
+# A look takes two turns of the loop, or as long as the gateway's timeout; then it has an answer.
+_LOOK_SEC = 30.0
+_CARRIED_OUT_SEC = 10.0
+_LOOK_AGAIN_SEC = 0.1
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BotOption = Annotated[
+    int | None,
+    typer.Option("--bot", metavar="PID", help="Which bot, where several run in this folder."),
+]
+
+
+def status(as_json: JsonOption = False) -> None:
+    """Show what runs in this folder: the bots, how they agree with the broker, the terminal.
+
+    Exit code 0: all is well. 1: something needs a person. 2: no bot runs here, or it is silent.
+    """
+    bots = find_bots()
+    terminal = find_terminal()
+    if not bots and terminal is None:
+        raise TrueupError(f"No bot runs in this folder. {NOT_RUNNING}")
+    for bot in bots:
+        _make_sure(bot)
+    found = [_status_of(bot) for bot in bots]
+    if as_json:
+        facts = None
+        if terminal is not None:
+            facts = {**ask(terminal, {"command": "hello"}), **ask(terminal, {"command": "list"})}
+        print_json({"bots": msgspec.to_builtins(found), "terminal": facts})
+    else:
+        blocks = [write_status(one) for one in found] or ["\n".join(said("Bot", NO_BOT))]
+        if terminal is not None:
+            blocks.append("\n".join(terminal_lines(terminal)))
+        typer.echo("\n\n".join(blocks))
+    if not found:
+        raise typer.Exit(2)
+    _exit_needing_a_person(any(one.needs for one in found))
+
+
+def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
+    """Show what the next sync would do to the book, and what it would leave alone.
+
+    The bot looks at the broker now; nothing is changed. What is held with an id waits for
+    `trueup approve`. Exit code 0: nothing waits for a person. 1: something does, or the broker
+    cannot be believed. 2: no bot runs here.
+    """
+    answer = _look(chosen_bot(bot), "plan")
+    unknown = answer.get("unknown")
+    if as_json:
+        print_json({key: answer.get(key) for key in ("at", "plan", "waiting", "unknown")})
+    elif unknown is not None:
+        lines = [*said("No plan", f"{unknown['reason']}.")]
+        lines += [*said("", "The book stays as it is."), *said("Ends with", unknown["until"])]
+        typer.echo("\n".join(lines))
+    else:
+        typer.echo(answer["text"])
+    _exit_needing_a_person(unknown is not None or bool(answer["waiting"]))
+
+
+def approve(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `trueup plan` shows them.")],
+    as_json: JsonOption = False,
+    bot: BotOption = None,
+) -> None:
+    """Say yes to what is held and waits for it, and wait until it is carried out.
+
+    An id stands for a difference as it was shown: one that has changed meanwhile has another.
+    Exit code 0: carried out. 1: not yet. 2: nothing waits under this id; what waits is listed.
+    """
+    asked = chosen_bot(bot)
+    rows = []
+    for wanted in ids:
+        answer = _answer(asked, "approve", id=wanted)
+        done = _wait_until_carried_out(asked, answer)
+        rows.append({"id": wanted, "ticket": answer["ticket"], "carried_out": done})
+        if not as_json:
+            then = "carried out" if done else "not carried out yet, see `trueup status`"
+            typer.echo(f"Approved {wanted} ({_what(answer)}): {then}.")
+    if as_json:
+        print_json(rows)
+    _exit_needing_a_person(not all(row["carried_out"] for row in rows))
+
+
+def rebind(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+    bot: BotOption = None,
+) -> None:
+    """Bind the book to the account that the terminal is logged in to.
+
+    A book belongs to one account, and refuses every other until a person says so here. What the
+    book holds belongs to the other account and leaves the book; nothing is done at either broker.
+    """
+    asked = chosen_bot(bot)
+    seen = _look(asked, "account")
+    if seen["bound"] == seen["terminal"]:
+        done: dict[str, Any] = {"bound": seen["bound"], "changed": False}
+        print_json(done) if as_json else typer.echo(
+            f"The book belongs to {seen['bound']} already: nothing to do."
+        )
+        return
+    if not yes:
+        _confirm(seen)
+        # Somebody may have logged in elsewhere while the question stood.
+        _look(asked, "account")
+    done = _answer(asked, "rebind", login=seen["login"], server=seen["server"])
+    if as_json:
+        print_json({**done, "changed": True, "left": seen["leaves"]})
+    else:
+        typer.echo(f"The book belongs to {done['bound']} now. {done['health']}")
+    _exit_needing_a_person(done["status"] != "SUCCESS")
+
+
+def chosen_bot(pid: int | None = None) -> Bot:
+    """Return the bot of this folder, having made sure that it is one.
+
+    Raises:
+        TrueupError: there is none, it is silent, or there are several and none was chosen.
+    """
+    bots = find_bots()
+    if pid is not None:
+        bots = [bot for bot in bots if bot.pid == pid]
+        if not bots:
+            raise TrueupError(
+                f"No bot with process {pid} runs in this folder: see `trueup status`."
+            )
+    if not bots:
+        raise TrueupError(NO_BOT)
+    if len(bots) > 1:
+        known = ", ".join(f"{bot.pid} ({bot.symbol})" for bot in bots)
+        raise TrueupError(f"{len(bots)} bots run in this folder: give --bot PID, one of {known}.")
+    _make_sure(bots[0])
+    return bots[0]
+
+
+def _make_sure(bot: Bot) -> None:
+    if _answer(bot, "hello").get("pid") != bot.pid:
+        raise TrueupError(_silent(bot))
+
+
+def _status_of(bot: Bot) -> BotStatus:
+    return msgspec.convert(_answer(bot, "status")["status"], BotStatus)
+
+
+def _answer(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
+    """Return a bot's answer.
+
+    Raises:
+        TrueupError: it is silent, or it says why not.
+    """
+    try:
+        answer = ask_bot(bot, command, **fields)
+    except (NotSent, OutcomeUnknown) as error:
+        raise TrueupError(_silent(bot)) from error
+    if not answer.get("ok"):
+        raise TrueupError(answer.get("error"))
+    return answer
+
+
+def _silent(bot: Bot) -> str:
+    return (
+        f"The bot of this folder, process {bot.pid} at {bot.control}, does not answer: it hangs, "
+        "or it is gone and another program has its port."
+    )
+
+
+def _look(bot: Bot, command: str) -> dict[str, Any]:
+    """Have a bot look at the broker, and return what it saw."""
+    clock, number = SystemClock(), 0
+    for _ in _until(clock, _LOOK_SEC):
+        answer = _answer(bot, command, look=number)
+        if "wait" not in answer:
+            return answer
+        number = answer["wait"]
+    raise TrueupError(f"The bot, process {bot.pid}, got no look at the broker: see its log.")
+
+
+def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> bool:
+    for _ in _until(SystemClock(), approved["within_sec"] + _CARRIED_OUT_SEC):
+        now = _status_of(bot)
+        held = any(row.id == approved["id"] for row in now.holds)
+        if not held and now.sync_count > approved["sync_count"]:
+            return True
+    return False
+
+
+def _until(clock: Clock, seconds: float) -> Any:
+    deadline_ns = clock.now_ns() + round(seconds * 1e9)
+    while clock.now_ns() < deadline_ns:
+        yield
+        clock.sleep(_LOOK_AGAIN_SEC)
+
+
+def _what(approved: dict[str, Any]) -> str:
+    return str(approved["reason"]).removesuffix(", waits for a yes")
+
+
+def _confirm(seen: dict[str, Any]) -> None:
+    typer.echo(
+        f"The book belongs to {seen['bound'] or 'no account yet'}; the terminal is logged in to "
+        f"{seen['terminal']}, balance {seen['balance']:.2f} {seen['currency']}."
+    )
+    if seen["leaves"]:
+        typer.echo("What leaves the book, and stays at its broker as it is:")
+        for what in seen["leaves"]:
+            typer.echo(f"  - {what}")
+    try:
+        is_wanted = typer.confirm("Bind the book to the terminal's account?")
+    except typer.Abort:
+        raise TrueupError("Nobody answered, so nothing was changed: give --yes.") from None
+    if not is_wanted:
+        raise TrueupError("Nothing was changed.")
+
+
+def print_json(values: Any) -> None:
+    """Print plain values as JSON."""
+    typer.echo(json.dumps(values, indent=2, ensure_ascii=not _shows_unicode()))
+
+
+def _shows_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _exit_needing_a_person(needed: bool) -> None:
+    if needed:
+        raise typer.Exit(NEEDS_A_PERSON)

@@ -1,0 +1,26 @@
+"""Which journal, and which stream of it, a command means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trueup.runtime.whereabouts import state_folder
+
+JOURNAL_FILE = "paper.db"
+
+JournalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE|postgresql://...",
+        help=f"Where the journal is; by default {JOURNAL_FILE} in the state folder (.trueup).",
+    ),
+]
+
+
+def default_journal() -> Path:
+    """Return where `trueup paper` keeps its journal unless told otherwise."""
+    return state_folder() / JOURNAL_FILE

@@ -1,0 +1,104 @@
+"""The options that say whose positions these are, and what is done about a difference."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from trueup.core.policy import Action, Adopt, Policy
+from trueup.errors import SettingsError
+
+# What the orders of a strategy carry as their comment, unless it gives them another.
+OWN_COMMENTS = "ORD_"
+
+
+class AdoptChoice(StrEnum):
+    """Which positions that the book does not know enter it."""
+
+    OURS = "ours"
+    ALL = "all"
+    ASK = "ask"
+
+
+class Difference(StrEnum):
+    """The classes of differences."""
+
+    ZOMBIE = "zombie"
+    GHOST = "ghost"
+    DRIFT = "drift"
+    PROTECTION = "protection"
+    PENDING = "pending"
+
+
+ADOPT = {AdoptChoice.OURS: Adopt.OURS, AdoptChoice.ALL: Adopt.ALL, AdoptChoice.ASK: Adopt.ASK}
+
+MagicOption = Annotated[
+    list[int] | None,
+    typer.Option("--magic", min=0, help="Positions with this magic number are ours; repeat it."),
+]
+CommentOption = Annotated[
+    str,
+    typer.Option(
+        "--comment-prefix",
+        help="Positions whose comment begins so are ours. With --adopt ours or ask and no --magic, "
+        f"by default {OWN_COMMENTS}, as paper's own orders have it.",
+    ),
+]
+AdoptOption = Annotated[
+    AdoptChoice,
+    typer.Option(
+        "--adopt",
+        help="What happens to positions in the symbol that the book does not know: all: all "
+        "enter it. ours: ours enter it, others stay foreign. ask: ours enter it, others wait for "
+        "`trueup approve`.",
+    ),
+]
+AskOption = Annotated[
+    list[Difference] | None,
+    typer.Option("--ask", help="Differences of this class wait for `trueup approve`; repeat it."),
+]
+AlertOption = Annotated[
+    list[Difference] | None,
+    typer.Option("--alert", help="Differences of this class are shown and left; repeat it."),
+]
+StopLossOption = Annotated[
+    bool,
+    typer.Option("--expects-stop-loss", help="Show every position of ours without a stop loss."),
+]
+
+
+def make_policy(
+    symbol: str,
+    magics: list[int] | None,
+    comment_prefix: str,
+    adopt: AdoptChoice,
+    ask: list[Difference] | None,
+    alert: list[Difference] | None,
+    *,
+    expects_stop_loss: bool,
+) -> Policy:
+    """Return the policy that the options come to.
+
+    Raises:
+        SettingsError: a class of differences is to be asked about and only shown.
+    """
+    both = sorted(set(ask or ()) & set(alert or ()))
+    if both:
+        raise SettingsError("--alert", both[0].value, "it is given to --ask as well: give one")
+    names_nobody = not magics and not comment_prefix
+    actions: dict[str, Any] = {
+        **{one.value: Action.ASK for one in ask or ()},
+        **{one.value: Action.ALERT for one in alert or ()},
+    }
+    return Policy(
+        symbols=frozenset({symbol}),
+        magics=frozenset(magics or ()),
+        comment_prefix=(
+            OWN_COMMENTS if names_nobody and adopt is not AdoptChoice.ALL else comment_prefix
+        ),
+        adopt=ADOPT[adopt],
+        expects_stop_loss=expects_stop_loss,
+        **actions,
+    )

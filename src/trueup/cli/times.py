@@ -1,0 +1,33 @@
+"""Moments as a person gives them: a time of day in UTC, or how long ago."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from trueup.errors import SettingsError
+
+HELP = (
+    "a time in UTC (2026-01-05, '2026-01-05 14:03', 2026-01-05T14:03:07+01:00), or how long ago "
+    "(90s, 30m, 2h, 3d)"
+)
+_AGE = re.compile(r"(?P<number>\d{1,9}(\.\d{1,9})?)\s*(?P<unit>[smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def moment_ns(text: str, option: str, now_ns: int) -> int:
+    """Return a moment as nanoseconds of UTC since 1970; a time without a zone is UTC.
+
+    Raises:
+        SettingsError: it is neither a time nor an age.
+    """
+    age = _AGE.fullmatch(text.strip())
+    if age is not None:
+        return now_ns - round(float(age["number"]) * _SECONDS[age["unit"]] * 1e9)
+    try:
+        moment = dt.datetime.fromisoformat(text.strip())
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        since_1970 = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    except (ValueError, OverflowError):
+        raise SettingsError(option, text, f"give {HELP}") from None
+    return since_1970 // dt.timedelta(microseconds=1) * 1_000

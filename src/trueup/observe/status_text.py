@@ -1,0 +1,201 @@
+"""The state of a bot for a person: what agrees, what is refused, what is held, what needs a yes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from trueup.core.quantity import format_lots, format_price
+
+WIDTH = 80
+_LABEL = 11
+
+
+class RefusedRow(msgspec.Struct, frozen=True):
+    """New orders are refused in a symbol, or in the whole account where `symbol` is empty.
+
+    `since` is ISO 8601 in UTC; it ends by itself when `until` has come about.
+    """
+
+    symbol: str
+    reason: str
+    since: str
+    until: str
+
+
+class HeldRow(msgspec.Struct, frozen=True):
+    """A difference that is seen and left alone; `id` is what `trueup approve` takes, or empty."""
+
+    id: str
+    kind: str
+    symbol: str
+    ticket: int
+    reason: str
+    until: str
+
+
+class LotsRow(msgspec.Struct, frozen=True):
+    """Lots that one magic number answers for; `magic` is None for what no strategy claims."""
+
+    symbol: str
+    magic: int | None
+    lots: float
+
+
+class PositionRow(msgspec.Struct, frozen=True):
+    """A position of the book; `profit` is the broker's figure at the last look, None before one."""
+
+    ticket: int
+    symbol: str
+    side: str
+    lots: float
+    price_open: float
+    sl: float
+    tp: float
+    magic: int
+    profit: float | None
+
+
+class DoubtRow(msgspec.Struct, frozen=True):
+    """An order that was sent and has no proven outcome; `since` is ISO 8601 in UTC."""
+
+    order_id: str
+    action: str
+    lots: float
+    symbol: str
+    error: str
+    since: str
+
+
+class BotStatus(msgspec.Struct, frozen=True):
+    """Everything that `trueup status` says of a bot.
+
+    Times are ISO 8601 in UTC. `checked` is when the broker was last seen and believed, None before
+    the first time, `age_sec` the seconds since. `needs` says what a person should do; with an empty
+    list nobody is needed. `journal` is a name for people, `journal_file` the path of a SQLite file.
+    """
+
+    pid: int
+    symbol: str
+    gateway: str
+    started: str
+    now: str
+    health: str
+    policy: str
+    needs: list[str]
+    entries_refused: str
+    account: str | None = None
+    checked: str | None = None
+    age_sec: float | None = None
+    sync_count: int = 0
+    restrictions: list[RefusedRow] = []
+    holds: list[HeldRow] = []
+    strategies: list[LotsRow] = []
+    positions: list[PositionRow] = []
+    in_doubt: list[DoubtRow] = []
+    foreign: int = 0
+    realised: float = 0.0
+    currency: str = ""
+    journal: str = ""
+    journal_file: str = ""
+    stream: str = ""
+    journal_trouble: str = ""
+
+
+def write_status(bot: BotStatus) -> str:
+    """Write the state of a bot as text of 80 columns."""
+    age = "the broker was not seen yet" if bot.age_sec is None else f"as of {_clock(bot.checked)}"
+    money = f"{bot.realised:.2f} {bot.currency}".strip()
+    kept = f"{bot.journal}, stream {bot.stream}" if bot.journal else "none: it ends with the bot"
+    lines = [
+        *said("Bot", f"process {bot.pid}, trades {bot.symbol} {bot.gateway}"),
+        *said("Health", bot.health),
+        *(line for need in bot.needs for line in said("NEEDS YOU", need)),
+        *said("Entries", _entries(bot)),
+        *(line for row in bot.restrictions for line in _restriction(row)),
+        *said("Account", f"{bot.account or 'not bound yet'}, realised {money}, {age}"),
+        *said("Policy", bot.policy),
+        *said("Journal", kept),
+        *_held(bot.holds),
+        *_in_doubt(bot.in_doubt),
+        *_positions(bot.positions),
+        *_lots(bot.strategies),
+    ]
+    if bot.foreign:
+        lines += said("Foreign", f"{bot.foreign} at the broker, not ours, never touched")
+    return "\n".join(lines)
+
+
+def said(label: str, text: str) -> list[str]:
+    """Return a labelled sentence as lines."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=label.ljust(_LABEL),
+        subsequent_indent=" " * _LABEL,
+        break_on_hyphens=False,
+        break_long_words=False,
+    ) or [label]
+
+
+def _entries(bot: BotStatus) -> str:
+    if not bot.entries_refused:
+        return "allowed"
+    return (
+        "REFUSED, closing stays allowed" if bot.restrictions else f"REFUSED {bot.entries_refused}"
+    )
+
+
+def _restriction(row: RefusedRow) -> Iterable[str]:
+    scope = f"in {row.symbol}" if row.symbol else "in the whole account"
+    yield from said("", f"- {scope} since {_clock(row.since)}: {row.reason}")
+    yield from said("", f"  ends with: {row.until}")
+
+
+def _held(rows: Sequence[HeldRow]) -> Iterable[str]:
+    for row in rows:
+        yield from said("Held", f"{row.symbol}: {row.reason}")
+        yield from said("", f"until {row.until}")
+
+
+def _in_doubt(rows: Sequence[DoubtRow]) -> Iterable[str]:
+    for row in rows:
+        what = f"{row.action} {format_lots(row.lots)}L {row.symbol}"
+        yield from said(
+            "In doubt", f"{row.order_id}, {what}, since {_clock(row.since)}: {row.error}"
+        )
+
+
+def _positions(rows: Sequence[PositionRow]) -> Iterable[str]:
+    if not rows:
+        yield from said("Book", "flat")
+        return
+    for label, row in zip(["Book", *[""] * len(rows)], rows, strict=False):
+        levels = "".join(
+            f", {name} {format_price(level)}"
+            for name, level in (("SL", row.sl), ("TP", row.tp))
+            if level
+        )
+        profit = "" if row.profit is None else f", profit {row.profit:+.2f}"
+        what = f"{row.side} {format_lots(row.lots)}L @ {format_price(row.price_open)}"
+        yield from said(label, f"{row.ticket} {row.symbol} {what}{levels}{profit}")
+
+
+def _lots(rows: Sequence[LotsRow]) -> Iterable[str]:
+    for label, row in zip(["Strategies", *[""] * len(rows)], rows, strict=False):
+        whose = "claimed by no strategy" if row.magic is None else f"magic {row.magic}"
+        yield from said(label, f"{row.symbol} {format_lots(row.lots)}L, {whose}")
+
+
+def time_of(moment: str) -> str:
+    """Return a moment of ISO 8601 for people: 2026-01-05 14:03:07 UTC."""
+    return f"{dt.datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _clock(moment: str | None) -> str:
+    if moment is None:
+        return "never"
+    return f"{dt.datetime.fromisoformat(moment):%H:%M:%S} UTC"

@@ -1,0 +1,95 @@
+"""The bots of a folder: how a running one listens, and how a second shell finds and asks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trueup.gateway.server import Server
+from trueup.runtime.control import ControlDesk
+from trueup.runtime.loop import TradingLoop
+from trueup.runtime.status import BotFacts
+from trueup.runtime.whereabouts import StateFile, ask_process, listens, state_folder
+
+ANY_PORT = "tcp://127.0.0.1:0"
+# A bot answers between two turns, and a turn may wait for the broker's answer to an order.
+ASK_TIMEOUT_MS = 5_000
+
+
+class Bot(msgspec.Struct, frozen=True):
+    """What the state file of a bot says."""
+
+    pid: int
+    control: str
+    symbol: str
+    started: str
+
+
+class Control:
+    """The listening end: found by a state file while it is open.
+
+    Raises:
+        OSError: no loopback port can be had, or the state folder cannot be written.
+    """
+
+    def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
+        self._desk = ControlDesk(loop, gateway, facts)
+        self._server = Server(ANY_PORT, self._desk.handle)
+        self.bot = Bot(facts.pid, self._server.endpoint, loop.pm.symbol, facts.started)
+        _forget_dead()
+        self._file = _file(facts.pid)
+        try:
+            self._file.write(self.bot)
+        except OSError:
+            self._server.close()
+            raise
+
+    def turn(self) -> None:
+        """Answer what was asked; never waits."""
+        self._server.serve_once(0)
+        self._desk.turn()
+
+    def close(self) -> None:
+        """Stop listening, and take back the state file."""
+        self._file.remove(self.bot.pid)
+        self._server.close()
+
+
+def find_bots() -> list[Bot]:
+    """Return the bots of this folder whose port is open, the oldest first.
+
+    That something listens there does not make it the bot: `ask_bot` asks.
+    """
+    return sorted(
+        (bot for bot in _noted() if listens(bot.control, ASK_TIMEOUT_MS)),
+        key=lambda bot: (bot.started, bot.pid),
+    )
+
+
+def ask_bot(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
+    """Give a bot a command and return its answer.
+
+    Raises:
+        NotSent: nobody listens; the command did nothing.
+        OutcomeUnknown: no usable answer came.
+    """
+    whom = f"The bot, process {bot.pid},"
+    return ask_process(bot.control, {"command": command, **fields}, ASK_TIMEOUT_MS, whom)
+
+
+def _file(pid: int) -> StateFile[Bot]:
+    return StateFile(f"bot-{pid}.json", Bot)
+
+
+def _noted() -> list[Bot]:
+    files = [StateFile(path.name, Bot) for path in state_folder().glob("bot-*.json")]
+    return [bot for bot in (file.read() for file in files) if bot is not None]
+
+
+def _forget_dead() -> None:
+    """Remove the files that killed bots left behind."""
+    for path in list(state_folder().glob("bot-*.json")):
+        bot = StateFile(path.name, Bot).read()
+        if bot is not None and not listens(bot.control, ASK_TIMEOUT_MS):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""What there is to say of a running bot, as plain values that a second shell can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from trueup.core.attribution import strategy_rows
+from trueup.core.book import Holding
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.policy import Action, Policy
+from trueup.observe.status_text import (
+    BotStatus,
+    DoubtRow,
+    HeldRow,
+    LotsRow,
+    PositionRow,
+    RefusedRow,
+)
+from trueup.runtime.clock import iso
+from trueup.runtime.loop import TradingLoop
+from trueup.runtime.results import SyncStatus
+
+# What ends by itself within a reading or two, and concerns nobody.
+PASSING = frozenset({HoldKind.SETTLING, HoldKind.NEWER})
+CLASSES = ("zombie", "ghost", "drift", "protection", "pending")
+
+
+class BotFacts(msgspec.Struct, frozen=True):
+    """What does not change while a bot runs; see `BotStatus` for the fields."""
+
+    pid: int
+    started: str
+    gateway: str
+    journal: str = ""
+    journal_file: str = ""
+    stream: str = ""
+
+
+def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
+    """Return the state of a bot now."""
+    pm, reconciler = loop.pm, loop.reconciler
+    book, now_ns = pm.book, pm.clock.now_ns()
+    return BotStatus(
+        **msgspec.structs.asdict(facts),
+        symbol=pm.symbol,
+        now=iso(now_ns),
+        health=reconciler.health,
+        policy=policy_words(reconciler.policy),
+        needs=list(needs(loop)),
+        entries_refused=pm.entries_refused() or _unseen(loop),
+        account=book.bound.name if book.bound else None,
+        checked=None if pm.as_of_ns is None else iso(pm.as_of_ns),
+        age_sec=None if pm.as_of_ns is None else round((now_ns - pm.as_of_ns) / 1e9, 1),
+        sync_count=reconciler.sync_count,
+        restrictions=[
+            RefusedRow(r.symbol, r.reason, iso(r.since_ns), r.until) for r in pm.restrictions
+        ],
+        holds=[held_row(hold) for hold in reconciler.holds],
+        strategies=[LotsRow(r.symbol, r.magic, r.net_volume) for r in strategy_rows(book)],
+        positions=[_position_row(holding) for holding in book.holdings.values()],
+        in_doubt=[
+            DoubtRow(o.order_id, o.action, o.volume, o.symbol, o.error or "", iso(o.doubt_ns))
+            for o in book.in_doubt.values()
+        ],
+        foreign=reconciler.get_status()["foreign"],
+        realised=book.realised,
+        currency=book.account.currency if book.account else "",
+        journal_trouble=pm.journal_trouble,
+    )
+
+
+def needs(loop: TradingLoop) -> Iterator[str]:
+    """Say what a person should look at, or do; nothing when all is well or settles by itself."""
+    pm, result, holds = loop.pm, loop.last_result, loop.reconciler.holds
+    if pm.journal_trouble:
+        yield f"The journal takes nothing, so no order is sent: {pm.journal_trouble}"
+    if result is not None and result.status is SyncStatus.FAILED and not pm.journal_trouble:
+        yield (
+            "Log the terminal in to the book's account; or, where the book shall belong to the "
+            "terminal's account from now on, `trueup rebind`."
+        )
+    elif _unseen(loop) and not pm.journal_trouble:
+        yield "The broker cannot be seen or believed: see to the gateway and its terminal."
+    waiting = [hold for hold in holds if hold.kind is HoldKind.ASK]
+    if waiting:
+        ids = ", ".join(hold.id for hold in waiting)
+        yield f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {ids}"
+    for hold in holds:
+        if hold.kind is not HoldKind.ASK and hold.kind not in PASSING:
+            yield f"{hold.reason} ({hold.kind.value})"
+
+
+def held_row(hold: Hold) -> HeldRow:
+    """Return a hold as plain values."""
+    kind = hold.kind.name.lower()
+    return HeldRow(hold.id, kind, hold.symbol, hold.identifier, hold.reason, hold.until)
+
+
+def policy_words(policy: Policy) -> str:
+    """Say in one line what a reconciler may act on."""
+    symbols = ", ".join(sorted(policy.symbols))
+    owners = [f"magic {magic}" for magic in sorted(policy.magics)]
+    if policy.comment_prefix:
+        owners.append(f"comments that begin with {policy.comment_prefix!r}")
+    whose = f"; ours by {' or '.join(owners)}" if owners else ""
+    special = [
+        f"{name}: {getattr(policy, name).value}"
+        for name in CLASSES
+        if getattr(policy, name) is not Action.APPLY
+    ]
+    stops = ["a stop loss is expected"] if policy.expects_stop_loss else []
+    rest = "".join(f"; {words}" for words in (*special, *stops))
+    return f"{symbols}, adopts {policy.adopt.value}{whose}{rest}"
+
+
+def _unseen(loop: TradingLoop) -> str:
+    result = loop.last_result
+    if result is None:
+        return "until the broker has been seen"
+    if result.status is SyncStatus.SUCCESS:
+        return ""
+    return f"while {result.errors[0]}" if result.errors else "while the broker is not believed"
+
+
+def _position_row(holding: Holding) -> PositionRow:
+    position, mark = holding.position, holding.mark
+    return PositionRow(
+        position.ticket,
+        position.symbol,
+        position.side.word,
+        position.volume,
+        position.price_open,
+        position.sl,
+        position.tp,
+        position.magic,
+        None if mark is None else mark.profit,
+    )

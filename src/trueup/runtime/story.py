@@ -1,0 +1,216 @@
+"""The events of a journal told one by one: the audit trail of the guide, and the orders.
+
+What a sync did is told by `runtime.audit`, in the same words as in the log and in memory. An
+order's own steps have no entry there; here they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import msgspec
+
+from trueup.core import events
+from trueup.core.events import OrderKind
+from trueup.core.lifecycle import OrderStatus, advance
+from trueup.core.quantity import format_lots, format_price
+from trueup.journal import Record
+from trueup.observe.audit_text import Told
+from trueup.runtime.audit import entry
+from trueup.runtime.clock import iso
+
+ACTIONS = (
+    "INTENT",
+    "SENT",
+    "FILLED",
+    "APPLIED",
+    "REJECTED",
+    "IN_DOUBT",
+    "SETTLED",
+    "RECOVERY",
+    "CLOSED",
+    "DRIFT_FIX",
+    "MISSING",
+    "FOUND",
+    "EXPLAINED",
+    "ORDER",
+    "HALT",
+    "BOUND",
+)
+OVER = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED})
+
+
+class Teller:
+    """Tells events in their order, and remembers of the orders under way what they are."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, tuple[events.OrderCreated, OrderStatus]] = {}
+
+    def tell(self, record: Record) -> Told:
+        """Return the entry of one event."""
+        event = record.event
+        order_id: str | None = getattr(event, "order_id", None)
+        if isinstance(event, events.OrderEvent):
+            action, ticket, details, before, after = self._order_facts(event)
+        else:
+            facts = entry(event)
+            action, ticket, details = facts["action"], facts["ticket"], facts["details"]
+            before, after = facts["before"], facts["after"]
+        return Told(
+            iso(record.at_ns), record.position, action, ticket, order_id, details, before, after
+        )
+
+    def follow(self, event: events.Event) -> None:
+        """Take note of an event that is not told."""
+        if isinstance(event, events.OrderEvent):
+            self._step(event)
+            self._forget(event.order_id)
+
+    def _order_facts(self, event: events.OrderEvent) -> tuple[str, int | None, str, str, str]:
+        created, before = self._step(event)
+        after = self._orders[event.order_id][1].value if event.order_id in self._orders else ""
+        self._forget(event.order_id)
+        action, ticket, details = _told(event, created, before)
+        if not after:
+            # Told from the middle of its story: what it was before is not known.
+            return action, ticket, details, "", ""
+        return action, ticket, details, before.value if before else "", after
+
+    def _step(
+        self, event: events.OrderEvent
+    ) -> tuple[events.OrderCreated | None, OrderStatus | None]:
+        if isinstance(event, events.OrderCreated):
+            self._orders[event.order_id] = (event, OrderStatus.PENDING)
+            return event, None
+        known = self._orders.get(event.order_id)
+        if known is None:
+            return None, None
+        created, before = known
+        self._orders[event.order_id] = (created, advance(before, type(event)))
+        return created, before
+
+    def _forget(self, order_id: str) -> None:
+        if order_id in self._orders and self._orders[order_id][1] in OVER:
+            del self._orders[order_id]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which events are told: of one ticket, of some actions; None and empty for all."""
+
+    ticket: int | None = None
+    actions: Collection[str] = ()
+    order_ids: Collection[str] = ()
+
+    def takes(self, event: events.Event, told: Told) -> bool:
+        """Return whether an event is told."""
+        if self.actions and told.action not in self.actions:
+            return False
+        if self.ticket is None:
+            return True
+        return told.order_id in self.order_ids or self.ticket in tickets_of(event)
+
+
+def story(records: Iterable[Record], wanted: Wanted) -> Iterator[Told]:
+    """Tell the events that are wanted, oldest first."""
+    teller = Teller()
+    for record in records:
+        told = teller.tell(record)
+        if wanted.takes(record.event, told):
+            yield told
+
+
+def orders_of(records: Iterable[Record], ticket: int) -> frozenset[str]:
+    """Return the ids of the orders that have to do with a ticket at the broker."""
+    return frozenset(
+        record.event.order_id
+        for record in records
+        if isinstance(record.event, events.OrderEvent) and ticket in tickets_of(record.event)
+    )
+
+
+def tickets_of(event: events.Event) -> frozenset[int]:
+    """Return the tickets and identifiers that an event names."""
+    match event:
+        case events.OrderCreated(position=position, target=target):
+            named = {position, target}
+        case events.OrderFilled(ticket=t) | events.OrderSettled(ticket=t):
+            named = {t}
+        case events.OrderApplied(ticket=t) | events.HaltRaised(identifier=t):
+            named = {t}
+        case events.PositionCorrected(local=local, remote=remote):
+            named = {local.ticket, remote.ticket, remote.identifier}
+        case events.PendingCorrected(remote=order) | events.PendingAdopted(order=order):
+            named = {order.ticket}
+        case events.PendingClosed(order=order):
+            named = {order.ticket}
+        case (
+            events.PositionAdopted(position=p)
+            | events.PositionMissing(position=p)
+            | events.PositionFound(position=p)
+            | events.PositionClosed(position=p)
+            | events.DealsRecorded(position=p)
+        ):
+            named = {p.ticket, p.identifier}
+        case _:
+            return frozenset()
+    return frozenset(named - {0})
+
+
+def _told(
+    event: events.OrderEvent, created: events.OrderCreated | None, before: OrderStatus | None
+) -> tuple[str, int | None, str]:
+    name = event.order_id
+    about = f"{name} ({_wish(created)})" if created else name
+    match event:
+        case events.OrderCreated(position=position, target=target):
+            return "INTENT", position or target or None, f"{name}: {_full_wish(event)}"
+        case events.SendStarted():
+            return "SENT", None, f"{name} leaves for the broker"
+        case events.OrderFilled(ticket=ticket, side=side, volume=volume, price=price):
+            done = f"{side.action} {format_lots(volume)}L @ {format_price(price)}"
+            return "FILLED", ticket, f"{name}: {done}"
+        case events.OrderRejected(error=error):
+            return "REJECTED", None, f"{about}: {error}; nothing happened"
+        case events.OrderInDoubt(error=error):
+            return "IN_DOUBT", None, f"{about}: {error}; may have been executed"
+        case events.OrderApplied(ticket=ticket):
+            action = "SETTLED" if before is OrderStatus.IN_DOUBT else "APPLIED"
+            return action, ticket or None, f"{about} took effect"
+        case events.OrderSettled(ticket=ticket, volume=volume, because=because):
+            return "SETTLED", ticket, f"{about}: executed, {format_lots(volume)}L; {because}"
+        case events.OrderCanceled(because=because):
+            return "SETTLED", None, f"{about}: not executed; {because}"
+    raise TypeError(f"{type(event).__name__} is no step of an order that can be told")
+
+
+def _wish(created: events.OrderCreated) -> str:
+    """Say what an order asks for: BUY 0.02L EURUSD at the market."""
+    what = f"{created.side.action} {format_lots(created.volume)}L {created.symbol}"
+    match created.kind:
+        case OrderKind.CANCEL:
+            return f"cancel pending order {created.target}"
+        case OrderKind.MODIFY:
+            levels = f"SL {_level(created.sl)}, TP {_level(created.tp)}"
+            return f"set {levels} of {created.position}"
+        case OrderKind.MARKET:
+            return f"{what} closing {created.position}" if created.position else what
+    return f"{what} {created.kind.value} {format_price(created.price)}"
+
+
+def _full_wish(created: events.OrderCreated) -> str:
+    said = [_wish(created)]
+    if created.kind is not OrderKind.MODIFY:
+        stops = (("SL", created.sl), ("TP", created.tp))
+        said += [f"{name} {format_price(level)}" for name, level in stops if level]
+    if created.kind is OrderKind.MARKET and created.price:
+        said.append(f"market at {format_price(created.price)}")
+    if created.magic:
+        said.append(f"magic {created.magic}")
+    if created.key:
+        said.append(f"key {created.key!r}")
+    wish = ", ".join(said)
+    return f"{wish}. Why: {created.why}" if created.why else wish
+
+
+def _level(price: float) -> str:
+    return format_price(price) if price else "none"

@@ -1,0 +1,333 @@
+"""Every rule of `core.trust`: its reason, its sentence, its end, and its bounds to the unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from trueup.core.digest import digest
+from trueup.core.model import (
+    Account,
+    Evidence,
+    MarginMode,
+    PendingOrder,
+    Position,
+    Side,
+    Snapshot,
+    TerminalState,
+)
+from trueup.core.model import OrderType as Kind
+from trueup.core.trust import (
+    CLOCK_JITTER_MSC,
+    RULES,
+    Bound,
+    Reason,
+    Seen,
+    Trusted,
+    Unknown,
+    judge,
+    seen_after,
+    seen_without,
+)
+
+BOUND = Bound(1, "Demo")
+SEEN = Seen("e1", 10, 1_000_000, "old")
+ORDER = PendingOrder(ticket=50, symbol="EURUSD", type=Kind.BUY_LIMIT, volume=0.1, price_open=1.0)
+
+
+def account(**figures: Any) -> Account:
+    """An account whose figures are those of nothing open."""
+    given = {"balance": 100.0, "equity": 100.0} | figures
+    return Account(login=1, server="Demo", currency="USD", margin_mode=MarginMode.HEDGING, **given)
+
+
+def position(ticket: int = 7, profit: float = 0.0, swap: float = 0.0) -> Position:
+    """An open position with a result."""
+    return Position(
+        ticket=ticket,
+        identifier=ticket,
+        symbol="EURUSD",
+        side=Side.BUY,
+        volume=0.1,
+        price_open=1.1,
+        profit=profit,
+        swap=swap,
+    )
+
+
+def snapshot(*positions: Position, faults: tuple[str, ...] = (), **evidence: Any) -> Snapshot:
+    """A snapshot that nothing speaks against, but for what is given."""
+    orders = evidence.get("orders", ())
+    counts = (len(positions), len(orders))
+    whole: dict[str, Any] = {
+        "account": account(),
+        "terminal": TerminalState(connected=True),
+        "epoch": "e1",
+        "sequence": 11,
+        "digest": digest(positions, orders),
+        "server_time_msc": 1_000_000,
+        "count_before": counts,
+        "count_after": counts,
+    }
+    return Snapshot(positions, faults, Evidence(**(whole | evidence)))
+
+
+def objection(seen_snapshot: Snapshot, seen: Seen | None = SEEN) -> tuple[Reason, str, str]:
+    """What is objected to a snapshot."""
+    verdict = judge(seen_snapshot, BOUND, seen)
+    assert isinstance(verdict, Unknown)
+    return verdict.reason, verdict.sentence, verdict.until
+
+
+def test_a_snapshot_without_a_flaw_is_trusted() -> None:
+    whole = snapshot(position())
+    for seen in (None, SEEN):
+        for bound in (None, BOUND):
+            assert judge(whole, bound, seen) == Trusted(whole)
+
+
+TORN = "a reading in which list, counts and digest agree"
+FIGURES = "a list that the account's own figures do not contradict"
+OBJECTIONS = {
+    "wrong login": (
+        snapshot(account=msgspec.structs.replace(account(), login=2)),
+        Reason.WRONG_ACCOUNT,
+        "The terminal is logged in to 2@Demo, and this book is bound to 1@Demo",
+        "a login to 1@Demo, or a person who binds the book to 2@Demo",
+    ),
+    "wrong server": (
+        snapshot(account=msgspec.structs.replace(account(), server="Real")),
+        Reason.WRONG_ACCOUNT,
+        "The terminal is logged in to 1@Real, and this book is bound to 1@Demo",
+        "a login to 1@Demo, or a person who binds the book to 1@Real",
+    ),
+    "not connected": (
+        snapshot(terminal=TerminalState(connected=False)),
+        Reason.NOT_CONNECTED,
+        "The terminal has no connection to its trade server, so its list may be an old one",
+        "the terminal's connection to its trade server",
+    ),
+    "another epoch": (
+        snapshot(epoch="e2", sequence=1),
+        Reason.EPOCH_CHANGED,
+        "The gateway restarted, and its terminal may not have all positions yet",
+        "a second reading from the restarted gateway that agrees with this one",
+    ),
+    "the same number again": (
+        snapshot(sequence=10),
+        Reason.OLDER,
+        "The reading has number 10, and number 10 was here before",
+        "a reading that is newer than what we know",
+    ),
+    "a lower number": (
+        snapshot(sequence=3),
+        Reason.OLDER,
+        "The reading has number 3, and number 10 was here before",
+        "a reading that is newer than what we know",
+    ),
+    "a gap": (
+        snapshot(sequence=12),
+        Reason.SEQUENCE_GAP,
+        "The reading has number 12 after 10, and we asked only 1 times: somebody else asks in "
+        "our name",
+        "a reading that follows this one without a gap",
+    ),
+    "the clock went back": (
+        snapshot(server_time_msc=1_000_000 - 61_000),
+        Reason.CLOCK_JUMP,
+        "The trade server's clock went back by 61 s, so what is older is not known",
+        "a reading that goes on from there",
+    ),
+    "a row that cannot be read": (
+        snapshot(position(), faults=("row 3 is no position", "row 4")),
+        Reason.TORN,
+        "The list cannot be read in full: row 3 is no position",
+        TORN,
+    ),
+    "fewer counted before": (
+        snapshot(position(), count_before=(0, 0)),
+        Reason.TORN,
+        "The list has 1 positions and 0 pending orders; the terminal counted 0 and 0 before it "
+        "and 1 and 0 after",
+        TORN,
+    ),
+    "more orders counted after": (
+        snapshot(position(), count_after=(1, 2)),
+        Reason.TORN,
+        "The list has 1 positions and 0 pending orders; the terminal counted 1 and 0 before it "
+        "and 1 and 2 after",
+        TORN,
+    ),
+    "another digest": (
+        snapshot(position(), digest=digest(())),
+        Reason.TORN,
+        "The list does not have the digest that came with it",
+        TORN,
+    ),
+    "margin and nothing open": (
+        snapshot(account=account(margin=33.5)),
+        Reason.ACCOUNT_CONTRADICTS,
+        "The list is empty and the account has 33.50 of margin, so something is open",
+        FIGURES,
+    ),
+    "a result and nothing open": (
+        snapshot(account=account(equity=88.0)),
+        Reason.ACCOUNT_CONTRADICTS,
+        "The list is empty and the account has a floating result of -12.00, so something is open",
+        FIGURES,
+    ),
+    "another sum": (
+        snapshot(position(7, 2.0, -0.5), position(8, 1.0), account=account(profit=3.5)),
+        Reason.ACCOUNT_CONTRADICTS,
+        "The positions' results add up to 2.50, and the account says 3.50",
+        FIGURES,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIONS)
+def test_an_objection_says_what_happened_and_what_would_end_it(name: str) -> None:
+    flawed, *said = OBJECTIONS[name]
+    assert objection(flawed) == tuple(said)
+
+
+def test_every_rule_objects_to_something() -> None:
+    seen = {reason for _, reason, _, _ in OBJECTIONS.values()} | {Reason.RECONNECTED}
+    rules = {reason for reason in Reason if reason.name not in ("OFFLINE", "UNREADABLE")}
+    assert seen | {Reason.NO_EVIDENCE} == rules
+    assert len(RULES) == 10
+
+
+def test_who_it_is_comes_before_whether_it_can_know_and_that_before_whether_it_is_whole() -> None:
+    other = msgspec.structs.replace(account(), login=2)
+    off = TerminalState(connected=False)
+    assert objection(snapshot(account=other, terminal=off))[0] is Reason.WRONG_ACCOUNT
+    assert objection(snapshot(terminal=off, epoch="e2"))[0] is Reason.NOT_CONNECTED
+    assert objection(snapshot(epoch="e2", digest="?"))[0] is Reason.EPOCH_CHANGED
+    assert objection(snapshot(sequence=1, digest="?"))[0] is Reason.OLDER
+
+
+def test_a_reading_without_evidence_is_believed_only_by_a_book_that_never_had_any() -> None:
+    bare = Snapshot(())
+    assert judge(bare, None, None) == Trusted(bare)
+    assert judge(bare, BOUND, None) == Unknown(
+        Reason.NO_EVIDENCE,
+        "The gateway no longer proves its readings, and this book is bound to 1@Demo",
+        "a gateway that serves SNAPSHOT",
+    )
+
+
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_each_question_of_ours_uses_up_a_number_and_no_more(asked: int) -> None:
+    seen = msgspec.structs.replace(SEEN, asked=asked)
+    furthest = 10 + max(1, asked)
+    whole = snapshot(sequence=furthest)
+    assert judge(whole, BOUND, seen) == Trusted(whole)
+    reason, sentence, _ = objection(snapshot(sequence=furthest + 1), seen)
+    assert reason is Reason.SEQUENCE_GAP
+    assert f"we asked only {max(1, asked)} times" in sentence
+
+
+def test_numbers_of_different_epochs_are_not_compared() -> None:
+    confirmed = Seen("e2", 900, 1_000_000, "old")
+    assert objection(snapshot(), confirmed)[0] is Reason.EPOCH_CHANGED
+
+
+def test_quotations_may_be_out_of_step_by_the_jitter_and_not_by_more() -> None:
+    edge = snapshot(server_time_msc=1_000_000 - CLOCK_JITTER_MSC)
+    assert judge(edge, BOUND, SEEN) == Trusted(edge)
+    beyond = snapshot(server_time_msc=1_000_000 - CLOCK_JITTER_MSC - 1)
+    assert objection(beyond)[0] is Reason.CLOCK_JUMP
+
+
+def test_after_a_restart_two_readings_in_a_row_must_agree() -> None:
+    unconfirmed = msgspec.structs.replace(SEEN, confirmed=False)
+    assert objection(snapshot(), unconfirmed) == (
+        Reason.RECONNECTED,
+        "The terminal came back a moment ago, and two readings in a row do not agree yet",
+        "two readings in a row that agree",
+    )
+    whole = snapshot()
+    agreeing = msgspec.structs.replace(unconfirmed, digest=digest(()))
+    assert judge(whole, BOUND, agreeing) == Trusted(whole)
+
+
+@pytest.mark.parametrize(
+    ("figures", "orders", "contradicts"),
+    [
+        ({"margin": 1.5}, (), False),
+        ({"margin": 2.0}, (), True),
+        ({"margin": 2.0}, (ORDER,), False),  # some exchanges reserve margin for pending orders
+        ({"equity": 101.5}, (), False),
+        ({"equity": 102.0}, (), True),
+        ({"equity": 102.0}, (ORDER,), True),
+        ({"equity": 98.0}, (), True),
+        ({"equity": 150.0, "credit": 50.0}, (), False),
+        ({"equity": 100.0, "credit": 50.0}, (), True),
+    ],
+)
+def test_an_empty_list_is_held_against_the_accounts_figures_to_the_unit(
+    figures: dict[str, float], orders: tuple[PendingOrder, ...], contradicts: bool
+) -> None:
+    """In a currency without decimals, half a unit more than one is still rounding."""
+    found = snapshot(account=account(currency_digits=0, **figures), orders=orders)
+    assert isinstance(judge(found, BOUND, SEEN), Unknown) is contradicts
+
+
+@pytest.mark.parametrize(
+    ("count", "off", "contradicts"),
+    [(1, 3.0, False), (1, -3.0, False), (1, 3.25, True), (3, 6.0, False), (3, -6.25, True)],
+)
+def test_the_sum_may_be_off_by_rounding_once_a_position_and_once_for_the_account(
+    count: int, off: float, contradicts: bool
+) -> None:
+    positions = [position(7 + n, 10.0, -1.0) for n in range(count)]
+    found = snapshot(*positions, account=account(currency_digits=0, profit=count * 9.0 + off))
+    assert isinstance(judge(found, BOUND, SEEN), Unknown) is contradicts
+
+
+def test_a_cent_is_a_cent() -> None:
+    for profit, contradicts in ((10.03, False), (10.031, True), (9.97, False), (9.969, True)):
+        found = snapshot(position(7, 10.0), account=account(profit=profit))
+        assert isinstance(judge(found, BOUND, SEEN), Unknown) is contradicts
+
+
+@pytest.mark.parametrize(
+    ("reason", "confirmed_before", "confirmed", "is_a_look"),
+    [
+        (None, True, True, True),
+        (None, False, True, True),
+        (Reason.TORN, True, True, True),
+        (Reason.TORN, False, False, True),
+        (Reason.CLOCK_JUMP, True, True, True),
+        (Reason.EPOCH_CHANGED, True, False, True),
+        (Reason.RECONNECTED, False, False, True),
+        (Reason.WRONG_ACCOUNT, True, False, False),
+        (Reason.NOT_CONNECTED, True, False, False),
+    ],
+)
+def test_what_is_remembered_of_a_reading(
+    reason: Reason | None, confirmed_before: bool, confirmed: bool, is_a_look: bool
+) -> None:
+    found = snapshot(position(), sequence=12, server_time_msc=5)
+    assert found.evidence is not None
+    verdict = Trusted(found) if reason is None else Unknown(reason, "")
+    before = msgspec.structs.replace(SEEN, confirmed=confirmed_before, asked=4)
+    kept = digest(found.positions) if is_a_look else ""
+    remembered = Seen("e1", 12, 5, kept, confirmed)
+    assert seen_after(found.evidence, before, verdict) == remembered
+
+
+def test_a_first_reading_that_was_torn_needs_no_second_look_afterwards() -> None:
+    found = snapshot()
+    assert found.evidence is not None
+    assert seen_after(found.evidence, None, Unknown(Reason.TORN, "")).confirmed
+    assert not seen_after(found.evidence, None, Unknown(Reason.NOT_CONNECTED, "")).confirmed
+
+
+def test_a_terminal_that_could_not_be_read_may_be_loading_when_it_answers() -> None:
+    assert seen_without(Unknown(Reason.OFFLINE, ""), SEEN) == SEEN
+    doubtful = seen_without(Unknown(Reason.UNREADABLE, ""), SEEN)
+    assert doubtful == Seen("e1", 10, 1_000_000, "", confirmed=False)
