@@ -53,9 +53,7 @@ class PostgresServer:
         if self._identity:
             os.chown(self.folder, self._identity["user"], self._identity["group"])
             if not all(place.stat().st_mode & 0o001 for place in (programs, *programs.parents)):
-                # Somewhere that only root may enter.
-                shutil.copytree(programs.parent, self.folder / "server", symlinks=True)
-                self._programs = self.folder / "server" / programs.name
+                self._programs = self._copied(programs)
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         command = ["initdb", "--pgdata", "data", "--username", "trueup", "--auth", "trust"]
@@ -99,6 +97,13 @@ class PostgresServer:
         """Stop, and leave nothing behind."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _copied(self, programs: Path) -> Path:
+        """Copy a wheel's server out of a place that only root may enter, libraries and all."""
+        site, package = programs.parents[2], programs.parents[1].name
+        for part in site.glob(f"{package}*"):
+            shutil.copytree(part, self.folder / "site" / part.name, symlinks=True)
+        return self.folder / "site" / programs.relative_to(site)
 
     def _wait(self) -> None:
         until = time.monotonic() + START_S

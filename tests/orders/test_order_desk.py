@@ -338,7 +338,6 @@ def test_closes_and_changes_that_cannot_be_are_named_and_change_nothing() -> Non
     opened = world.pm.submit("buy", 0.1)
     before, sent = world.state(), len(world.sent())
     pm: Any = world.pm
-    pm: Any = world.pm
     calls: list[tuple[Any, str]] = [
         (
             lambda: pm.close(5),

@@ -118,6 +118,11 @@ class DeskWorld:
         """Let the next replies get lost on the way."""
         self._lost += count
 
+    def heal_wire(self) -> None:
+        """Lose and change nothing any more."""
+        self._lost = 0
+        self._tampers.clear()
+
     def _carry(self, message: bytes) -> bytes | None:
         self.requests.append(message)
         if self.knows_only_the_guide:

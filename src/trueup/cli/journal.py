@@ -136,9 +136,9 @@ def replay(
     """Show both books as they were known at a moment, and why.
 
     All times are UTC, the one you give as well unless it says otherwise. The journal is folded up
-    to that moment, so what is shown is what was known then, not what turned out later.
+    to the end of that second, so what is shown is what was known then, not what turned out later.
     """
-    at_ns = times.moment_ns(at, "--at", SystemClock().now_ns())
+    at_ns = times.end_ns(times.moment_ns(at, "--at", SystemClock().now_ns()))
     with _reader(journal, stream) as reader:
         scene = replay_scene(reader.records(), reader.stream, at_ns, last)
     if as_json:

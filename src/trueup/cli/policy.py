@@ -50,14 +50,13 @@ AdoptOption = Annotated[
     AdoptChoice,
     typer.Option(
         "--adopt",
-        help="What happens to positions in the symbol that the book does not know: all: all "
-        "enter it. ours: ours enter it, others stay foreign. ask: ours enter it, others wait for "
-        "`trueup approve`.",
+        help="Which positions in the symbol enter the book when it does not know them. all: every "
+        "one. ours: ours, and others stay foreign. ask: ours, and others wait for a yes.",
     ),
 ]
 AskOption = Annotated[
     list[Difference] | None,
-    typer.Option("--ask", help="Differences of this class wait for `trueup approve`; repeat it."),
+    typer.Option("--ask", help="Differences of this class wait for a yes; repeat it."),
 ]
 AlertOption = Annotated[
     list[Difference] | None,

@@ -31,3 +31,13 @@ def moment_ns(text: str, option: str, now_ns: int) -> int:
     except (ValueError, OverflowError):
         raise SettingsError(option, text, f"give {HELP}") from None
     return since_1970 // dt.timedelta(microseconds=1) * 1_000
+
+
+def end_ns(moment_ns: int) -> int:
+    """Return the end of the second that a moment names, or of the millisecond where it has one.
+
+    The trail shows times to the second, and to the millisecond in JSON and CSV: a time copied from
+    there includes the event that it is of.
+    """
+    unit_ns = 1_000_000 if moment_ns % 1_000_000_000 else 1_000_000_000
+    return moment_ns - moment_ns % unit_ns + unit_ns - 1

@@ -152,6 +152,8 @@ def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -
         action = Action.ASK if action is Action.APPLY else action
     adopted = events.PositionAdopted(at_ns=look.now_ns, position=remote)
     outcome.propose("zombie", remote, action, look, adopted)
+    if adopted in outcome.events and remote.identifier in look.book.unexplained:
+        _explain_change(remote, (), look, outcome)
 
 
 def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) -> None:
@@ -191,7 +193,7 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
         )
         others.propose("drift", remote, look.policy.drift, look, change)
         if change in others.events and MADE_BY_DEALS & set(rest):
-            _explain_change(remote, holding, look, others)
+            _explain_change(remote, holding.deals, look, others)
 
 
 def _is_late(
@@ -210,15 +212,20 @@ def _is_late(
     symbol = history.deals[0].symbol if history.deals else ""
     if history.closes_to(net_volume, look.half_step_base(symbol)):
         return True
-    ours = {order.ticket for order in look.book.orders.values() if order.fill_ns == touched_ns}
+    ours = {
+        order.ticket
+        for order in look.book.orders.values()
+        if order.fill_ns == touched_ns
+        and (look.book.nets or identifier in (order.position, order.ticket))
+    }
     return look.is_recent(touched_ns) and not ours <= {deal.order for deal in history.deals}
 
 
-def _explain_change(remote: Position, holding: Holding, look: Look, outcome: Outcome) -> None:
+def _explain_change(remote: Position, known: tuple[int, ...], look: Look, outcome: Outcome) -> None:
     """Take the deals of a changed volume into the realised result, where they are there."""
     if look.snapshot.evidence is None:
         return
-    recorded = _recorded(remote, remote.net_volume, holding.deals, look)
+    recorded = _recorded(remote, remote.net_volume, known, look)
     if recorded is None:
         outcome.questions.append(remote.identifier)
     else:

@@ -1,0 +1,137 @@
+"""docs/reference/cli.md, from the commands themselves."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import typer
+from typer.models import ArgumentInfo, OptionInfo
+
+from trueup.cli import app
+
+HEAD = """\
+# The command line
+
+<!-- Written by `make docs` from src/trueup/cli. Change it there. -->
+
+Commands find what runs in the current folder by small files in its state folder, `.trueup` (or
+`TRUEUP_HOME`). The files are never believed by themselves: the process is asked. Everything listens
+on this machine only.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | all is well |
+| 1 | something needs a person: the broker is not believed, something waits, a journal is damaged |
+| 2 | it could not be done or asked: wrong usage, nothing runs here, no such journal |
+
+With 2, one sentence on stderr says what was wrong.
+
+Commands with `--json` print plain values with times in ISO 8601, UTC. Times that you give are UTC
+unless they say otherwise.
+"""
+
+
+class Parameter(typing.NamedTuple):
+    """An argument or an option of a command."""
+
+    name: str
+    kind: Any
+    default: Any
+    about: ArgumentInfo | OptionInfo
+
+
+def commands() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield every command by its full name, `trueup trade open`, in the order of the help."""
+    yield from _commands(app, "trueup")
+
+
+def options(command: Callable[..., Any]) -> list[str]:
+    """Return the names of a command's options."""
+    found = [one for one in _parameters(command) if isinstance(one.about, OptionInfo)]
+    return [name for one in found for name in _option_names(one)]
+
+
+def cli_page() -> str:
+    """Return the page: a section for each command, with every argument and option."""
+    sections = (part for name, command in commands() for part in _section(name, command))
+    return "\n".join([HEAD, *sections])
+
+
+def _commands(group: typer.Typer, prefix: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield f"{prefix} {command.name or command.callback.__name__}", command.callback
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from _commands(inner.typer_instance, f"{prefix} {inner.name}")
+
+
+def _parameters(command: Callable[..., Any]) -> list[Parameter]:
+    hints = typing.get_type_hints(command, include_extras=True)
+    return [
+        Parameter(name, hints[name].__origin__, one.default, hints[name].__metadata__[0])
+        for name, one in inspect.signature(command).parameters.items()
+    ]
+
+
+def _section(name: str, command: Callable[..., Any]) -> Iterator[str]:
+    parameters = _parameters(command)
+    arguments = [one for one in parameters if isinstance(one.about, ArgumentInfo)]
+    choices = [one for one in parameters if isinstance(one.about, OptionInfo)]
+    yield f"## `{name}`\n"
+    usage = [name, *map(_argument, arguments), *["[OPTIONS]"] * bool(choices)]
+    yield f"```text\n{' '.join(usage)}\n```\n"
+    help_text = inspect.cleandoc(command.__doc__ or "")
+    yield re.sub(r"(?<!\n)\n(?!\n)", " ", help_text) + "\n"
+    rows = [f"| `{_argument(one)}` | {_help(one)} |" for one in arguments]
+    rows += [f"| {_names(one)} | {_help(one)} |" for one in choices]
+    if rows:
+        yield "\n".join(["| | |", "| --- | --- |", *rows]) + "\n"
+
+
+def _argument(one: Parameter) -> str:
+    name = one.about.metavar or one.name.upper()
+    return name if one.default is inspect.Parameter.empty else f"[{name}]"
+
+
+def _option_names(one: Parameter) -> list[str]:
+    # Inside Annotated typer keeps the first name where the default would be.
+    first = [one.about.default] if isinstance(one.about.default, str) else []
+    names = [*first, *(one.about.param_decls or [])]
+    return names or [f"--{one.name.replace('_', '-')}"]
+
+
+def _names(one: Parameter) -> str:
+    names = ", ".join(f"`{name}`" for name in _option_names(one))
+    kind = _plain(one.kind)
+    if kind is bool:
+        return names
+    metavar = one.about.metavar or _metavar(kind)
+    return f"{names} `{metavar}`".replace("|", "\\|")
+
+
+def _plain(kind: Any) -> Any:
+    """Return X of X | None and of list[X]."""
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
+
+
+def _metavar(kind: Any) -> str:
+    if issubclass(kind, enum.Enum):
+        return "|".join(str(one.value) for one in kind)
+    return {int: "NUMBER", float: "NUMBER", str: "TEXT"}[kind]
+
+
+def _help(one: Parameter) -> str:
+    text = " ".join((one.about.help or "").split()).replace("|", "\\|")
+    default = getattr(one.default, "value", one.default)
+    if default in (None, False, "", inspect.Parameter.empty):
+        return text
+    return f"{text} Default: `{default}`."

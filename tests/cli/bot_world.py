@@ -1,0 +1,78 @@
+"""A bot, its control desk and a broker in one process, with time in the test's hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tests.support.desk_world import HEDGING, DeskWorld
+from trueup.core.policy import Policy
+from trueup.journal import Journal
+from trueup.observe.status_text import BotStatus
+from trueup.runtime.control import ControlDesk
+from trueup.runtime.loop import TradingLoop
+from trueup.runtime.prices import GatewayPrices
+from trueup.runtime.status import BotFacts
+from trueup.sim.symbols import AccountSetup
+
+FACTS = BotFacts(pid=4711, started="2026-01-05T14:00:00+00:00", gateway="at tcp://127.0.0.1:5555")
+
+
+class Idle:
+    """A strategy that does nothing."""
+
+    def on_tick(self, tick: object) -> int:
+        """Hold."""
+        return 0
+
+
+class BotWorld:
+    """A `DeskWorld` with a trading loop and a control desk; `tell` gives it a command."""
+
+    def __init__(
+        self,
+        account: AccountSetup = HEDGING,
+        *,
+        policy: Policy | None = None,
+        others: tuple[AccountSetup, ...] = (),
+        journal: Journal | None = None,
+    ) -> None:
+        self.broker = DeskWorld(account, policy=policy, others=others, journal=journal)
+        world = self.broker
+        self.loop = TradingLoop(
+            world.pm,
+            world.gateway,
+            world.reconciler,
+            Idle(),
+            GatewayPrices(world.gateway, "EURUSD"),
+        )
+        _, _, self.second = world.another_bot()
+        self.desk = ControlDesk(self.loop, self.second, FACTS)
+        self.loop.last_result = world.reconciler.startup_recovery()
+
+    def tell(self, command: str, **fields: Any) -> dict[str, Any]:
+        """Give a command once."""
+        raw = msgspec.json.encode({"command": command, **fields})
+        return msgspec.json.decode(self.desk.handle(raw), type=dict[str, Any])
+
+    def turn(self, turns: int = 1) -> None:
+        """Let the loop and the desk take turns."""
+        for _ in range(turns):
+            self.broker.wait(0.25)
+            self.loop.turn()
+            self.desk.turn()
+
+    def look(self, command: str, turns: int = 20) -> dict[str, Any]:
+        """Give a command that takes a look, and ask again after each turn."""
+        answer = self.tell(command)
+        for _ in range(turns):
+            if "wait" not in answer:
+                return answer
+            self.turn()
+            answer = self.tell(command, look=answer["wait"])
+        return answer
+
+    def status(self) -> BotStatus:
+        """What the desk says of the bot."""
+        return msgspec.convert(self.tell("status")["status"], BotStatus)

@@ -1,0 +1,125 @@
+"""A bot in one process, a person in a second shell, the broker in a third."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.paper.deadline import wait_for
+from tests.paper.test_paper_processes import Running, Shell
+
+IDLE = """
+class Idle:
+    def on_tick(self, tick):
+        return 0
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    made = Shell(tmp_path)
+    (tmp_path / "idle.py").write_text(IDLE, encoding="utf-8")
+    try:
+        yield made
+    finally:
+        made.clean()
+
+
+def start(shell: Shell, name: str, *options: str) -> Running:
+    return shell.start(name, "paper", "--strategy", "idle:Idle", *options)
+
+
+def opened_by_hand(shell: Shell) -> int:
+    return int(shell.run("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(","))
+
+
+def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
+    shell: Shell,
+) -> None:
+    bot = start(shell, "first.log", "--adopt", "ask")
+    bot.wait_for("[STARTUP] No recovery needed")
+    ticket = opened_by_hand(shell)
+    bot.wait_for("[HOLD] EURUSD: zombie on ticket")
+
+    plan = shell.run("plan")
+    assert (plan.returncode, plan.stderr) == (1, "")
+    assert f"zombie on ticket {ticket}, LONG 0.05L" in plan.stdout
+    (hold_id,) = json.loads(shell.run("plan", "--json").stdout)["waiting"]
+    assert hold_id in plan.stdout
+    refused = shell.run("approve", "zombie-0")
+    assert (refused.returncode, hold_id in refused.stderr) == (2, True)
+    waiting = shell.run("status")
+    assert waiting.returncode == 1
+    assert "NEEDS YOU" in waiting.stdout
+    assert "[RECOVERY]" not in bot.text()
+
+    done = shell.run("approve", hold_id)
+    assert (done.returncode, "carried out" in done.stdout) == (0, True), done
+    assert f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.05L" in bot.text()
+    status = shell.run("status", "--json")
+    (said,) = json.loads(status.stdout)["bots"]
+    assert (status.returncode, said["needs"], said["holds"]) == (0, [], [])
+    assert [row["ticket"] for row in said["positions"]] == [ticket]
+
+    # The journal has one writer, and says who.
+    second = shell.run("paper", "--duration", "1")
+    assert second.returncode == 2
+    assert f"is being written by trueup paper (process {bot.child.pid} on " in second.stderr
+
+    alive = shell.run("audit")
+    bot.child.kill()
+    bot.child.wait()
+    dead = shell.run("audit")
+    assert (alive.stdout, dead.stdout.count("\n")) == (dead.stdout, 3)
+    (told,) = json.loads(shell.run("audit", "--json", "--ticket", str(ticket)).stdout)
+    assert (told["action"], told["ticket"]) == ("RECOVERY", ticket)
+    no_bot = shell.run("plan")
+    assert (no_bot.returncode, "No bot runs in this folder" in no_bot.stderr) == (2, True)
+    then = json.loads(shell.run("replay", "--at", told["timestamp"], "--json").stdout)
+    assert [row["ticket"] for row in then["rows"]] == [ticket]
+    assert shell.run("journal", "verify").returncode == 0
+
+    again = start(shell, "again.log")
+    again.wait_for(f"the book is ticket {ticket}, LONG 0.05L")
+    again.wait_for("[STARTUP] No recovery needed, clean state")
+
+
+def test_each_simulated_terminal_has_a_book_of_its_own(shell: Shell) -> None:
+    for _ in range(2):
+        done = shell.run("paper", "--strategy", "idle:Idle", "--duration", "0.3")
+        assert "[STARTUP] No recovery needed, clean state" in done.stdout
+        assert "What happened is in .trueup" in done.stdout
+        shell.run("trade", "open")
+        shell.run("terminal", "--stop")
+    several = shell.run("audit")
+    assert several.returncode == 2
+    assert several.stderr.startswith("Say which stream of .trueup")
+    info = json.loads(shell.run("journal", "info", "--json").stdout)
+    names = [one["name"] for one in info["streams"]]
+    assert len(names) == 2
+    assert "BOUND" in shell.run("audit", "--stream", names[0]).stdout
+    assert shell.run("journal", "verify").stdout.count("unaltered") == 2
+
+
+def test_two_bots_in_one_folder_are_told_apart(shell: Shell) -> None:
+    first = start(shell, "first.log", "--no-journal")
+    first.wait_for("[STARTUP] No recovery needed")
+    second = start(shell, "second.log", "--no-journal")
+    second.wait_for("[STARTUP] No recovery needed")
+    state = shell.folder / ".trueup"
+    wait_for(lambda: len(list(state.glob("bot-*.json"))) == 2, lambda: "two state files")
+    done = shell.run("plan")
+    assert done.returncode == 2
+    assert done.stderr.startswith("2 bots run in this folder: give --bot PID, one of ")
+    chosen = shell.run("plan", "--bot", str(second.child.pid))
+    assert chosen.stdout == "Nothing to do: book and broker agree.\n"
+    assert shell.run("status").stdout.count("Everything agrees") == 2
+    # A bot that was killed leaves its file, and the next one that starts takes it away.
+    first.child.kill()
+    first.child.wait()
+    third = start(shell, "third.log", "--no-journal", "--duration", "0.1")
+    assert third.child.wait(30) == 0
+    assert [path.name for path in state.glob("bot-*.json")] == [f"bot-{second.child.pid}.json"]

@@ -1,0 +1,197 @@
+"""A person's commands to a running bot, without sockets and processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.bot_world import BotWorld
+from tests.support.desk_world import BUY, NETTING, OTHER, SELL
+from tests.support.make import RefusingJournal
+from trueup.core.policy import Action, Adopt, Policy
+from trueup.errors import JournalError
+from trueup.runtime.results import SyncStatus
+
+EURUSD = frozenset({"EURUSD"})
+ASKING = Policy(symbols=EURUSD, adopt=Adopt.ASK, comment_prefix="ORD_")
+
+
+def test_a_bot_that_agrees_needs_nobody() -> None:
+    world = BotWorld()
+    status = world.status()
+    assert (status.needs, status.holds, status.entries_refused) == ([], [], "")
+    assert status.account == "5000001@Simulated-Demo"
+    assert status.health.startswith("Everything agrees")
+    assert status.pid == world.tell("hello")["pid"] == 4711
+
+
+def test_a_plan_shows_what_waits_and_changes_nothing() -> None:
+    world = BotWorld(policy=ASKING)
+    ticket = world.broker.person.open("EURUSD", BUY, 0.05)
+    before = world.broker.state()
+    plan = world.look("plan")
+    (hold_id,) = plan["waiting"]
+    assert hold_id in plan["text"]
+    assert f"{ticket} EURUSD  held" in plan["text"]
+    assert "LONG 0.05L @ 1.1001" in plan["text"]
+    assert [step["id"] for step in plan["plan"]["steps"]] == [hold_id]
+    assert world.broker.state() == before
+
+
+def test_looks_for_a_person_do_not_disturb_the_bot_s_own_readings() -> None:
+    world = BotWorld()
+    for _ in range(3):
+        assert world.look("plan")["text"].startswith("Nothing to do")
+        assert world.broker.sync().status is SyncStatus.SUCCESS
+
+
+def test_a_plan_with_a_yes_is_carried_out_by_the_next_sync() -> None:
+    world = BotWorld(policy=ASKING)
+    world.broker.person.open("EURUSD", BUY, 0.05)
+    world.broker.sync()
+    (hold,) = world.status().holds
+    assert world.status().needs == [
+        f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {hold.id}"
+    ]
+    answer = world.tell("approve", id=hold.id)
+    assert (answer["ok"], answer["ticket"]) == (True, hold.ticket)
+    world.turn(3)
+    assert world.broker.tickets() == {hold.ticket}
+    assert (world.status().holds, world.status().needs) == ([], [])
+
+
+def test_a_yes_to_what_only_a_plan_showed_waits_for_the_bot_s_own_look() -> None:
+    world = BotWorld(policy=ASKING)
+    world.broker.person.open("EURUSD", BUY, 0.05)
+    (hold_id,) = world.look("plan")["waiting"]
+    assert world.status().holds == []
+    assert world.tell("approve", id=hold_id)["ok"]
+    world.turn(70)
+    assert len(world.broker.tickets()) == 1
+
+
+def test_a_yes_to_what_is_no_longer_so_is_a_yes_to_nothing() -> None:
+    world = BotWorld(policy=ASKING)
+    ticket = world.broker.person.open("EURUSD", BUY, 0.05)
+    (hold_id,) = world.look("plan")["waiting"]
+    world.tell("approve", id=hold_id)
+    world.broker.person.close(ticket, 0.02)
+    world.turn(200)
+    assert world.broker.tickets() == set()
+    assert world.status().holds[0].id != hold_id
+
+
+def test_an_id_under_which_nothing_waits_lists_what_does() -> None:
+    world = BotWorld(policy=ASKING)
+    assert world.tell("approve", id="zombie-1")["error"] == (
+        "Nothing waits for a yes, so there is no 'zombie-1' to approve."
+    )
+    world.broker.person.open("EURUSD", BUY, 0.05)
+    world.broker.sync()
+    error = world.tell("approve", id="zombie-1")["error"]
+    assert world.status().holds[0].id in error
+    assert "LONG 0.05L" in error
+
+
+def test_while_the_broker_cannot_be_seen_there_is_no_plan_and_nothing_waits_for_it() -> None:
+    world = BotWorld()
+    world.broker.lose_replies(1_000)
+    assert "wait" in world.look("plan", turns=4)
+    plan = world.look("plan")
+    assert plan["unknown"]["reason"].startswith("Gateway offline")
+    world.broker.sync()
+    world.loop.last_result = world.broker.sync()
+    status = world.status()
+    assert status.health.startswith("Degraded")
+    assert "Gateway offline" in status.entries_refused
+    assert status.restrictions[0].until
+    assert status.needs[0].startswith("The broker cannot be seen")
+
+
+def test_each_question_gets_a_look_that_began_after_it() -> None:
+    world = BotWorld()
+    first = world.tell("plan")["wait"]
+    world.turn()
+    ticket = world.broker.person.open("EURUSD", BUY, 0.05)
+    second = world.tell("plan")["wait"]
+    assert second == first + 1
+    world.turn(4)
+    assert f"{ticket}" in world.tell("plan", look=second)["text"]
+
+
+def test_a_number_that_no_look_has_is_a_new_question() -> None:
+    assert BotWorld().tell("plan", look=99)["wait"] == 1
+
+
+def test_strategies_doubts_and_strangers_are_shown() -> None:
+    world = BotWorld(NETTING)
+    world.broker.trade(1, 0.1, magic=7)
+    world.broker.person.open("USDJPY", BUY, 0.02)
+    world.broker.sync()
+    status = world.status()
+    assert [(row.symbol, row.lots) for row in status.strategies] == [("EURUSD", 0.1)]
+    assert status.foreign == 1
+    world.broker.pm.create_order(-1, 1.1, 0.1)
+    order_id = list(world.broker.pm.orders)[-1]
+    world.broker.pm.on_fill({"order_id": order_id, "status": "UNKNOWN", "error": "no reply"})
+    (doubt,) = world.status().in_doubt
+    assert (doubt.order_id, doubt.action, doubt.error) == (order_id, "SELL", "no reply")
+    assert order_id in world.status().entries_refused
+
+
+def test_what_is_only_shown_needs_a_person_too() -> None:
+    policy = Policy(symbols=EURUSD, zombie=Action.ALERT, expects_stop_loss=True)
+    world = BotWorld(policy=policy)
+    world.broker.person.open("EURUSD", SELL, 0.05)
+    world.broker.sync()
+    needs = " ".join(world.status().needs)
+    assert "shown and not corrected" in needs
+    assert "has no stop loss" in needs
+    assert world.status().policy == (
+        "EURUSD, adopts all in scope; zombie: alert; a stop loss is expected"
+    )
+
+
+def test_a_journal_that_takes_nothing_is_said_first() -> None:
+    journal = RefusingJournal()
+    world = BotWorld(journal=journal)
+    journal.refuse = JournalError("the disk is full")
+    world.broker.person.open("EURUSD", BUY, 0.05)
+    world.loop.last_result = world.broker.sync()
+    assert world.status().needs[0].startswith("The journal takes nothing, so no order is sent")
+
+
+def test_a_book_is_bound_to_the_terminal_s_account_by_a_person_s_will() -> None:
+    world = BotWorld(others=(OTHER,))
+    ticket = world.broker.person.open("EURUSD", BUY, 0.05)
+    world.broker.sync()
+    assert world.broker.terminal.login(OTHER.login)
+    world.loop.last_result = world.broker.sync()
+    assert "`trueup rebind`" in world.status().needs[0]
+    seen = world.look("account")
+    assert (seen["bound"], seen["terminal"]) == (
+        "5000001@Simulated-Demo",
+        "5000002@Simulated-Demo",
+    )
+    assert seen["leaves"] == [f"{ticket} LONG 0.05L @ 1.1001"]
+    refused = world.tell("rebind", login=5_000_003, server=seen["server"])
+    assert refused["error"].startswith("The terminal is logged in to 5000002@Simulated-Demo by now")
+    assert world.broker.tickets() == {ticket}
+    done = world.tell("rebind", login=seen["login"], server=seen["server"])
+    assert done["bound"] == "5000002@Simulated-Demo"
+    world.turn(20)
+    assert world.status().account == "5000002@Simulated-Demo"
+    assert (world.broker.tickets(), world.status().needs) == (set(), [])
+
+
+def test_an_account_that_cannot_be_seen_is_not_bound_to() -> None:
+    world = BotWorld()
+    world.broker.lose_replies(1_000)
+    assert world.look("account")["error"].startswith("The terminal's account cannot be seen")
+    assert not world.tell("rebind", login=1, server="x")["ok"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b'{"command": 1}', b'{"command":"dance"}'])
+def test_what_is_no_command_is_one_sentence(raw: bytes) -> None:
+    answer = BotWorld().desk.handle(raw)
+    assert b'"ok":false' in answer
+    assert b"command" in answer.lower()

@@ -1,0 +1,288 @@
+"""A journal told: every event, by ticket, by action, and both books at any moment of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import pytest
+
+from tests.cli.bot_world import BotWorld
+from tests.support.desk_world import BUY, DeskWorld
+from tests.support.make import position
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.model import MarginMode, OrderType, PendingOrder, Side
+from trueup.journal import MemoryJournal, Record
+from trueup.observe.audit_text import Told, audit_lines
+from trueup.observe.replay_text import Scene, write_scene
+from trueup.runtime.replay import replay
+from trueup.runtime.story import ACTIONS, Wanted, orders_of, story, tickets_of
+
+SEC = 1_000_000_000
+ORDER = PendingOrder(9, "EURUSD", OrderType.BUY_LIMIT, 0.1, 1.05)
+P = position(5)
+CREATED = events.OrderCreated(
+    at_ns=1 * SEC,
+    order_id="A",
+    symbol="EURUSD",
+    side=Side.BUY,
+    volume=0.1,
+    price=1.1,
+    sl=1.05,
+    magic=7,
+    key="morning",
+    why="the cross",
+)
+EVERY = [
+    CREATED,
+    events.SendStarted(at_ns=2 * SEC, order_id="A"),
+    events.OrderInDoubt(at_ns=3 * SEC, order_id="A", error="no reply within 2000 ms"),
+    events.OrderSettled(
+        at_ns=4 * SEC, order_id="A", ticket=5, volume=0.1, price=1.1, because="case D: its token"
+    ),
+    events.OrderFilled(
+        at_ns=5 * SEC,
+        order_id="B",
+        ticket=6,
+        symbol="EURUSD",
+        side=Side.SELL,
+        volume=0.1,
+        price=1.1,
+    ),
+    events.OrderRejected(at_ns=6 * SEC, order_id="C", error="no money (10019 NO_MONEY)"),
+    events.OrderApplied(at_ns=7 * SEC, order_id="D", ticket=9),
+    events.OrderCanceled(at_ns=8 * SEC, order_id="E", because="case B: it never left"),
+    events.PositionAdopted(at_ns=9 * SEC, position=P),
+    events.PositionMissing(at_ns=10 * SEC, position=P, because="deal not visible yet"),
+    events.PositionFound(at_ns=11 * SEC, position=P),
+    events.PositionCorrected(
+        at_ns=12 * SEC, local=P, remote=position(5, volume=0.02), fields=("volume",)
+    ),
+    events.DealsRecorded(
+        at_ns=13 * SEC, position=P, deals=(1,), realised_units=5, because="deals recorded"
+    ),
+    events.PositionClosed(at_ns=14 * SEC, position=P, because="closed by its stop loss"),
+    events.PendingAdopted(at_ns=15 * SEC, order=ORDER),
+    events.PendingCorrected(at_ns=16 * SEC, local=ORDER, remote=ORDER, fields=("sl",)),
+    events.PendingClosed(at_ns=17 * SEC, order=ORDER, because="canceled"),
+    events.HaltRaised(
+        at_ns=18 * SEC, symbol="EURUSD", identifier=5, order_id="A", because="case C: not sent"
+    ),
+    events.AccountBound(
+        at_ns=19 * SEC, login=1, server="S", currency="USD", margin_mode=MarginMode.HEDGING
+    ),
+]
+
+
+def records(history: Sequence[events.Event]) -> list[Record]:
+    return [
+        Record(number, event.at_ns, type(event).__name__, event, bytes(32))
+        for number, event in enumerate(history, start=1)
+    ]
+
+
+def told(history: Sequence[events.Event], **wanted: Any) -> list[Told]:
+    return list(story(records(history), Wanted(**wanted)))
+
+
+def test_every_kind_of_event_is_told() -> None:
+    assert {type(event) for event in EVERY} == set(get_args(events.AnyEvent))
+    entries = told(EVERY)
+    assert len(entries) == len(EVERY)
+    assert all(entry.details and entry.action in ACTIONS for entry in entries)
+    assert {entry.action for entry in entries} == set(ACTIONS)
+
+
+def test_an_order_is_told_from_its_intent_to_its_end() -> None:
+    assert [(e.action, e.ticket, e.details, e.before, e.after) for e in told(EVERY[:4])] == [
+        (
+            "INTENT",
+            None,
+            "A: BUY 0.10L EURUSD, SL 1.05, market at 1.1, magic 7, key 'morning'. Why: the cross",
+            "",
+            "PENDING",
+        ),
+        ("SENT", None, "A leaves for the broker", "PENDING", "SENT"),
+        (
+            "IN_DOUBT",
+            None,
+            "A (BUY 0.10L EURUSD): no reply within 2000 ms; may have been executed",
+            "SENT",
+            "IN_DOUBT",
+        ),
+        (
+            "SETTLED",
+            5,
+            "A (BUY 0.10L EURUSD): executed, 0.10L; case D: its token",
+            "IN_DOUBT",
+            "FILLED",
+        ),
+    ]
+
+
+def test_what_is_told_from_the_middle_claims_no_more_than_it_says() -> None:
+    (entry,) = told(EVERY[3:4])
+    assert (entry.details, entry.before, entry.after) == (
+        "A: executed, 0.10L; case D: its token",
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"position": 5}, "A: BUY 0.10L EURUSD closing 5"),
+        ({"kind": events.OrderKind.LIMIT}, "A: BUY 0.10L EURUSD limit 1.1"),
+        ({"kind": events.OrderKind.CANCEL, "target": 9}, "A: cancel pending order 9"),
+        (
+            {"kind": events.OrderKind.MODIFY, "position": 5, "sl": 1.0},
+            "A: set SL 1.0, TP none of 5",
+        ),
+    ],
+)
+def test_each_kind_of_order_says_what_it_asks_for(changes: dict[str, Any], said: str) -> None:
+    wish: dict[str, Any] = {
+        "at_ns": 1,
+        "order_id": "A",
+        "symbol": "EURUSD",
+        "side": Side.BUY,
+        "volume": 0.1,
+        "price": 1.1,
+    }
+    (entry,) = told([events.OrderCreated(**{**wish, **changes})])
+    assert entry.details.startswith(said)
+
+
+def test_a_ticket_has_its_orders_and_its_corrections() -> None:
+    order_ids = orders_of(records(EVERY), 5)
+    assert order_ids == {"A"}
+    entries = told(EVERY, ticket=5, order_ids=order_ids)
+    actions = [entry.action for entry in entries]
+    assert actions[:4] == ["INTENT", "SENT", "IN_DOUBT", "SETTLED"]
+    assert set(actions[4:]) == {
+        "RECOVERY",
+        "MISSING",
+        "FOUND",
+        "DRIFT_FIX",
+        "EXPLAINED",
+        "CLOSED",
+        "HALT",
+    }
+
+
+def test_what_names_a_ticket_is_found_by_it() -> None:
+    for event in EVERY:
+        text = str(event)
+        for ticket in tickets_of(event):
+            assert str(ticket) in text
+    assert tickets_of(EVERY[-1]) == frozenset()
+
+
+def test_actions_choose_what_is_told() -> None:
+    assert [entry.position for entry in told(EVERY, actions={"HALT", "BOUND"})] == [18, 19]
+
+
+def test_the_trail_fits_80_columns_and_gives_each_day_once() -> None:
+    late = events.PositionClosed(at_ns=90_000 * SEC, position=P, because="a long reason " * 12)
+    lines = list(audit_lines(told([*EVERY, late])))
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line.endswith("UTC")] == [
+        "1970-01-01, UTC",
+        "1970-01-02, UTC",
+    ]
+    assert "00:00:11  FOUND     5          In the broker's list again" in lines
+
+
+# Replay.
+
+
+def lived() -> tuple[DeskWorld, MemoryJournal]:
+    """A bot that traded, was meddled with, and lost sight of an order."""
+    journal = MemoryJournal()
+    world = BotWorld(journal=journal).broker
+    world.trade(1, 0.1)
+    world.sync()
+    hand = world.person.open("EURUSD", BUY, 0.05)
+    world.sync()
+    world.person.modify(hand, sl=1.05)
+    world.sync()
+    world.wait(1.0)
+    world.trade(-1, 0.1)
+    world.sync()
+    world.person.close(hand)
+    world.sync()
+    return world, journal
+
+
+def scene(journal: MemoryJournal, at_ns: int, last: int = 10) -> Scene:
+    return replay(journal.records(), "EURUSD", at_ns, last)
+
+
+def test_the_book_at_each_moment_is_the_fold_of_the_events_up_to_it() -> None:
+    world, journal = lived()
+    history = list(journal.records())
+    for record in history:
+        then = scene(journal, record.at_ns)
+        book = Book().replay(r.event for r in history if r.at_ns <= record.at_ns)
+        held = {row.ticket: row.local.lots for row in then.rows if row.local is not None}
+        wanted = {h.position.ticket: h.position.volume for h in book.holdings.values()}
+        assert held == wanted
+        assert then.realised == book.realised
+    assert scene(journal, history[-1].at_ns).realised == world.pm.realised
+
+
+def test_the_broker_s_side_is_what_readings_and_answers_told() -> None:
+    world, journal = lived()
+    filled = next(r for r in journal.records() if isinstance(r.event, events.OrderFilled))
+    (row,) = scene(journal, filled.at_ns).rows
+    assert (row.local, row.by) == (row.remote, "answer")
+    moved = next(r for r in journal.records() if isinstance(r.event, events.PositionCorrected))
+    rows = scene(journal, moved.at_ns).rows
+    assert [(row.by, row.remote and row.remote.sl) for row in rows] == [
+        ("answer", 0.0),
+        ("reading", 1.05),
+    ]
+    assert scene(journal, world.clock.now_ns()).rows == []
+
+
+def test_a_missing_position_is_in_the_book_and_not_at_the_broker() -> None:
+    journal = MemoryJournal()
+    journal.append([EVERY[-1], *EVERY[8:10]])
+    then = scene(journal, 30 * SEC)
+    (row,) = then.rows
+    assert (row.local is not None, row.remote) == (True, None)
+    text = write_scene(then)
+    assert "Missing    5, LONG 0.01L @ 1.0543: not in the broker's list since 00:00:10" in text
+
+
+def test_orders_in_doubt_pending_orders_and_halts_are_known_then() -> None:
+    journal = MemoryJournal()
+    journal.append([*EVERY[:3], EVERY[14], EVERY[17]])
+    text = write_scene(scene(journal, 30 * SEC))
+    assert "In doubt   A, BUY 0.10L EURUSD, since 00:00:03: no reply within 2000 ms" in text
+    assert "Pending    9 BUY LIMIT 0.10L @ 1.05" in text
+    assert "Halted     case C: not sent" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_only_the_last_events_are_explained_with_all_that_is_known_of_them() -> None:
+    journal = MemoryJournal()
+    journal.append(EVERY[:4])
+    (entry,) = scene(journal, 30 * SEC, last=1).decisions
+    assert entry.details == "A (BUY 0.10L EURUSD): executed, 0.10L; case D: its token"
+    assert entry.before == "IN_DOUBT"
+
+
+def test_before_the_first_event_nothing_is_claimed() -> None:
+    _, journal = lived()
+    text = write_scene(scene(journal, 5 * SEC))
+    assert text == "At 1970-01-01 00:00:05 UTC the journal has nothing yet in stream EURUSD."
+
+
+def test_the_moment_itself_is_included() -> None:
+    journal = MemoryJournal()
+    journal.append(EVERY[:2])
+    assert scene(journal, 2 * SEC).position == 2
+    assert scene(journal, 2 * SEC - 1).position == 1

@@ -1,0 +1,234 @@
+"""The bot dies by SIGKILL at random instants, the gateway dies, both die; the ledger is the judge.
+
+The instants come from a seed; what the processes are doing at that instant does not, so a failure
+is had again by more kills, not by the same one: `pytest -m soak`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.crash_world import (
+    BotProcess,
+    Forks,
+    Step,
+    Terminal,
+    forking,
+    ledger_agrees,
+    replay_is_live,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork")
+
+CLOSED = -signal.SIGKILL
+# More than a bot gets done between two kills, so that there is always something under way.
+WISHES_A_ROUND = 35
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with forking(tmp_path_factory.mktemp("forks")) as made:
+        yield made
+
+
+def job(chance: random.Random, account: str, count: int) -> list[Step]:
+    """A list of wishes, each under its own key: every start of the bot asks for all of them."""
+    steps: list[Step] = []
+    for number in range(count):
+        key, of = f"k{number}", f"k{chance.randrange(max(1, number))}"
+        side = chance.choice(["buy", "sell"])
+        open_one: Step = {"do": "submit", "side": side, "volume": chance.randint(1, 5) / 100}
+        kinds = [open_one, {**open_one, "limit": 0.9 if side == "buy" else 3.0}]
+        weights = [5, 1]
+        if account == "hedging":
+            kinds += [
+                {"do": "close", "of": of},
+                {"do": "close", "of": of, "volume": 0.01},
+                {"do": "modify", "of": of, "sl": 0.0, "tp": 0.0},
+                {"do": "cancel", "of": of},
+                {"do": "sync"},
+            ]
+            weights += [2, 2, 1, 2, 1]
+        steps.append({**chance.choices(kinds, weights)[0], "key": key})
+    return steps
+
+
+def meddle(terminal: Terminal, chance: random.Random) -> None:
+    """Trade by hand, behind the back of a bot that is dead."""
+    positions = terminal.positions()
+    for _ in range(chance.randint(0, 2)):
+        what = chance.choice(["open", "close", "modify"])
+        if what == "open" or not positions:
+            terminal.person("open", side=chance.choice(["buy", "sell"]), volume=0.02)
+            continue
+        ticket = chance.choice(positions)[0]
+        if what == "close":
+            terminal.person("close", ticket=ticket)
+        else:
+            terminal.person("modify", ticket=ticket, tp=0)
+
+
+def kill_many(terminal: Terminal, forks: Forks, rounds: int, seed: int) -> None:
+    chance = random.Random(seed)
+    wishes = job(chance, terminal.account, rounds * WISHES_A_ROUND)
+    settle: Step = {"do": "settle"}
+    for _ in range(rounds):
+        bot = BotProcess(terminal, [settle, {"do": "report"}, {"do": "wait"}, *wishes], forks)
+        if chance.random() < 0.25:
+            # Before it is even ready: in the middle of its own recovery.
+            bot.listen_for(chance.uniform(0.0, 0.05))
+        else:
+            report: dict[str, Any] = bot.hear("report")
+            assert bot.hear("waiting")
+            ledger_agrees(terminal, report)
+            replay_is_live(terminal.folder, report)
+            bot.tell()
+            bot.listen_for(chance.uniform(0.0, 0.12))
+        status = bot.kill()
+        assert status == CLOSED, bot.last_words()
+        meddle(terminal, chance)
+    bot = BotProcess(terminal, [settle, *wishes, settle, {"do": "report"}], forks)
+    report = bot.hear("report")
+    assert bot.end() == 0
+    ledger_agrees(terminal, report)
+    replay_is_live(terminal.folder, report)
+    # It has been through the whole list, and every wish is there.
+    asked = {step["key"] for step in wishes if step["do"] == "submit"}
+    assert asked <= set(report["orders"])
+
+
+@pytest.mark.parametrize("account", ["hedging", "netting"])
+def test_bot_when_killed_at_random_instants_neither_repeats_nor_loses_an_order(
+    account: str, tmp_path: Path, forks: Forks
+) -> None:
+    with Terminal(tmp_path, account) as terminal:
+        kill_many(terminal, forks, 12, seed=20260105)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("account", ["hedging", "netting"])
+def test_bot_when_killed_hundreds_of_times_neither_repeats_nor_loses_an_order(
+    account: str, seed: int, tmp_path: Path, forks: Forks
+) -> None:
+    with Terminal(tmp_path, account) as terminal:
+        kill_many(terminal, forks, 100, seed)
+
+
+# The gateway.
+
+
+OPENED: list[Step] = [
+    {"do": "settle"},
+    {"do": "submit", "key": "first", "side": "buy", "volume": 0.03},
+    {"do": "submit", "key": "second", "side": "sell", "volume": 0.02},
+]
+ANOTHER: Step = {"do": "submit", "key": "third", "side": "buy", "volume": 0.01}
+REPORT: Step = {"do": "report"}
+SYNC: Step = {"do": "sync"}
+WAIT: Step = {"do": "wait"}
+
+
+@contextmanager
+def frozen(terminal: Terminal) -> Iterator[None]:
+    """Stop the terminal where it stands; what is sent to it meanwhile waits in its socket."""
+    os.kill(terminal.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(terminal.process.pid, signal.SIGCONT)
+
+
+def test_gateway_when_frozen_in_the_middle_of_an_order_does_it_once(
+    tmp_path: Path, forks: Forks
+) -> None:
+    steps = [*OPENED, WAIT, ANOTHER, REPORT, WAIT, {"do": "settle"}, ANOTHER, REPORT]
+    with Terminal(tmp_path) as terminal:
+        bot = BotProcess(terminal, steps, forks, timeout_ms=400, grace_ms=3_000)
+        assert bot.hear("waiting")
+        with frozen(terminal):
+            bot.tell()
+            report = bot.hear("report")
+            assert report["orders"]["third"][0] == "IN_DOUBT"
+            assert bot.hear("waiting")
+        bot.tell()
+        report = bot.hear("report")
+        assert bot.end() == 0
+        ledger_agrees(terminal, report)
+        replay_is_live(tmp_path, report)
+
+
+def test_bot_when_killed_while_the_gateway_is_frozen_does_it_at_most_once(
+    tmp_path: Path, forks: Forks
+) -> None:
+    with Terminal(tmp_path) as terminal:
+        bot = BotProcess(terminal, [*OPENED, WAIT, ANOTHER], forks)
+        assert bot.hear("waiting")
+        with frozen(terminal):
+            bot.tell()
+            # It waits for an answer that does not come.
+            bot.listen_for(0.2)
+            assert bot.kill() == CLOSED
+        again = [{"do": "settle"}, ANOTHER, {"do": "settle"}, REPORT]
+        bot = BotProcess(terminal, again, forks, grace_ms=2_000)
+        report = bot.hear("report")
+        assert bot.end() == 0
+        ledger_agrees(terminal, report)
+        replay_is_live(tmp_path, report)
+        assert report["orders"]["third"][0] in ("FILLED", "CANCELED")
+
+
+def held_open(report: dict[str, Any], positions: list[Any]) -> None:
+    """Nothing was closed, because nothing proves it; every position is said to be missing."""
+    assert report["positions"] == positions
+    for ticket, _, _ in positions:
+        assert any(f"(ticket {ticket}) left the broker's list" in hold for hold in report["holds"])
+
+
+@pytest.mark.parametrize("with_bot", [False, True], ids=["gateway", "gateway and bot"])
+def test_a_gateway_that_dies_and_comes_back_empty_closes_nothing_without_proof(
+    with_bot: bool, tmp_path: Path, forks: Forks
+) -> None:
+    """The simulated broker dies with its gateway, so what comes back is an account without a past.
+
+    A real broker would have deals that prove each close. Here nothing does: the book keeps what it
+    holds, says that it is missing, and refuses entries until a person says what became of it.
+    """
+    away: list[Step] = [SYNC, REPORT, ANOTHER, WAIT]
+    back: list[Step] = [SYNC, SYNC, REPORT, ANOTHER, WAIT]
+    impatient = {"patient": 0, "timeout_ms": 400}
+    with Terminal(tmp_path) as terminal:
+        bot = BotProcess(terminal, [*OPENED, WAIT, *away, *back], forks, **impatient)
+        assert bot.hear("waiting")
+        positions = terminal.positions()
+        terminal.kill()
+        if with_bot:
+            assert bot.kill() == CLOSED
+            bot = BotProcess(terminal, [*away, *back], forks, **impatient)
+        else:
+            bot.tell()
+        assert bot.hear("synced") == ["DEGRADED", 0, 0]
+        report = bot.hear("report")
+        assert report["positions"] == positions
+        assert "Degraded" in report["health"]
+        assert "No entry: refused" in bot.hear("refused")
+        assert bot.hear("waiting")
+        terminal.start()
+        bot.tell()
+        assert [bot.hear("synced") for _ in range(2)][-1][1:] == [0, 0]
+        report = bot.hear("report")
+        held_open(report, positions)
+        assert "No entry: refused" in bot.hear("refused")
+        assert bot.hear("waiting")
+        replay_is_live(tmp_path, report)
+        assert terminal.positions() == []
+        assert bot.kill() == CLOSED

@@ -1,0 +1,342 @@
+"""A terminal process, bot processes that die, and an oracle that shares no code with the bot.
+
+The oracle asks the gateway's wire and the person's endpoint with bare sockets, reads the journal
+with bare SQL, and folds it with nothing but the book itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+
+from tests.support.servers import until
+from trueup.core.book import Book
+from trueup.journal import open_reader
+
+ROOT = Path(__file__).resolve().parents[2]
+BOT = ROOT / "tests" / "support" / "crash_bot.py"
+DEADLINE_SEC = 40.0
+EVERYTHING_SEC = 20 * 365 * 86_400
+
+Step = dict[str, Any]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the children get: nothing of this machine's own settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GTW_", "TRUEUP_"))}
+    return {
+        **kept,
+        "TRUEUP_HOME": str(home),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        "PYTHONUTF8": "1",
+    }
+
+
+class Terminal:
+    """A gateway with its simulated terminal, as a process; what it says is the truth."""
+
+    def __init__(self, folder: Path, account: str = "hedging", port: int = 0) -> None:
+        self.folder, self.account, self.port = folder, account, port
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.start()
+
+    def start(self) -> None:
+        """Start it, on the port it had before."""
+        home = self.folder / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        arguments = ["--account", self.account, "--feed", "random", "--speed", "1"]
+        arguments += ["--balance", "10000000", "--idle-exit", "3", "--port", str(self.port)]
+        with (self.folder / "terminal.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trueup", "terminal", *arguments],
+                cwd=self.folder,
+                env=environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        state = home / "terminal.json"
+
+        def whereabouts() -> Any:
+            assert self.process.poll() is None, (self.folder / "terminal.log").read_text()
+            with contextlib.suppress(OSError, ValueError):
+                facts = json.loads(state.read_bytes())
+                return facts if facts["pid"] == self.process.pid else None
+            return None
+
+        facts = until(whereabouts, DEADLINE_SEC)
+        self.port = int(facts["gateway"].rpartition(":")[2])
+        self._person = facts["person"]
+
+    def kill(self) -> None:
+        """SIGKILL: positions, orders and history of this simulated broker go with it."""
+        self.process.kill()
+        self.process.wait(DEADLINE_SEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        self._context.term()
+
+    def _ask(self, endpoint: str, message: dict[str, Any]) -> dict[str, Any]:
+        with self._context.socket(zmq.REQ) as asker:
+            asker.setsockopt(zmq.LINGER, 0)
+            asker.connect(endpoint)
+            asker.send(json.dumps(message).encode())
+            assert asker.poll(int(DEADLINE_SEC * 1000)), f"no answer to {message}"
+            answer: dict[str, Any] = json.loads(asker.recv())
+            return answer
+
+    def person(self, command: str, **fields: Any) -> dict[str, Any]:
+        """Trade by hand."""
+        return self._ask(self._person, {"command": command, **fields})
+
+    def positions(self) -> list[list[Any]]:
+        """Ticket, side and lots of what is open."""
+        sides = {"LONG": "buy", "SHORT": "sell"}
+        rows = self.person("list")["positions"]
+        return sorted([row["ticket"], sides[row["side"]], row["volume"]] for row in rows)
+
+    def history(self) -> dict[str, Any]:
+        """Every order and deal there ever was, and the orders that work."""
+        message = {
+            "action": "SNAPSHOT",
+            "id": 1,
+            "session": "oracle",
+            "symbols": ["EURUSD"],
+            "history_age_sec": EVERYTHING_SEC,
+        }
+        reply = self._ask(f"tcp://127.0.0.1:{self.port}", message)
+        assert reply["status"] == "SUCCESS", reply
+        return {"orders": [], "deals": [], **reply["history"], "working": reply.get("orders", [])}
+
+    def count_orders(self) -> int:
+        """How many orders there ever were."""
+        known = self.history()
+        return len(known["orders"]) + len(known["working"])
+
+
+class BotProcess:
+    """A bot, in a process of its own or forked from one that has everything imported."""
+
+    def __init__(
+        self, terminal: Terminal, steps: list[Step], forks: Forks | None = None, **settings: int
+    ) -> None:
+        self.said: list[dict[str, Any]] = []
+        self._rest = b""
+        job = {
+            "port": terminal.port,
+            "journal": str(terminal.folder / "bot.db"),
+            "steps": steps,
+            **settings,
+        }
+        self._errors = terminal.folder / "bot.log"
+        path = terminal.folder / "job.json"
+        path.write_text(json.dumps(job), encoding="utf-8")
+        their_in, self._to = os.pipe()
+        self._from, their_out = os.pipe()
+        self._forks = forks
+        if forks is None:
+            with self._errors.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, str(BOT), str(path)],
+                    cwd=terminal.folder,
+                    env=environment(terminal.folder / "home"),
+                    stdin=their_in,
+                    stdout=their_out,
+                    stderr=log,
+                )
+            self.pid = self._process.pid
+        else:
+            self.pid = forks.fork(path, their_in, their_out)
+        os.close(their_in)
+        os.close(their_out)
+
+    def tell(self) -> None:
+        """Let it go on from a `wait`."""
+        os.write(self._to, b"\n")
+
+    def hear(self, key: str) -> Any:
+        """Return what it says under a key; fail when it ends before."""
+        deadline = time.monotonic() + DEADLINE_SEC
+        while True:
+            for facts in self.said:
+                if key in facts:
+                    self.said.remove(facts)
+                    return facts[key]
+            assert self._listen(deadline - time.monotonic()), f"no {key}: {self.last_words()}"
+
+    def listen_for(self, seconds: float) -> None:
+        """Take in what it says for a while, or until it ends."""
+        deadline = time.monotonic() + seconds
+        while self._listen(deadline - time.monotonic()):
+            pass
+
+    def _listen(self, seconds: float) -> bool:
+        """Take in a piece of what it says; False at its end, or when the time has passed."""
+        ready, _, _ = select.select([self._from], [], [], max(0.0, seconds))
+        piece = os.read(self._from, 65_536) if ready else b""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        self.said += [json.loads(line) for line in lines]
+        return bool(piece)
+
+    def kill(self) -> int:
+        """SIGKILL it, if it lives, and return how it ended."""
+        if self._forks is None:
+            self._process.kill()
+        else:
+            # Its parent has not reaped it, or told us so, so the number is still its own.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        return self.end()
+
+    def end(self) -> int:
+        """Wait for its end, and return its exit status: minus the signal, if it was killed."""
+        forks = self._forks
+        status = self._process.wait(DEADLINE_SEC) if forks is None else forks.status()
+        while self._listen(0.0):
+            pass
+        os.close(self._to)
+        os.close(self._from)
+        return status
+
+    def last_words(self) -> str:
+        """What it said last, for a message."""
+        log = self._errors.read_text(errors="replace") if self._errors.exists() else ""
+        return f"{self.said[-3:]} {log[-2000:]}"
+
+
+class Forks:
+    """A process that has everything imported and forks bots, one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        ours, theirs = socket.socketpair()
+        self._control = ours
+        with theirs, (folder / "bot.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(BOT), "--fork"],
+                cwd=folder,
+                env=environment(folder / "home"),
+                stdin=theirs.fileno(),
+                stdout=log,
+                stderr=log,
+            )
+        self._control.settimeout(DEADLINE_SEC)
+        self._lines = self._control.makefile("rb")
+
+    def fork(self, job: Path, inbox: int, outbox: int) -> int:
+        """Start a bot and return its process id."""
+        socket.send_fds(self._control, [str(job).encode()], [inbox, outbox])
+        return int(self._lines.readline())
+
+    def status(self) -> int:
+        """Wait for the bot's end."""
+        return int(self._lines.readline())
+
+    def close(self) -> None:
+        """End it."""
+        self._lines.close()
+        self._control.close()
+        self._process.wait(DEADLINE_SEC)
+
+
+@contextlib.contextmanager
+def forking(folder: Path) -> Iterator[Forks]:
+    """A process to fork bots from, which ends with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "home").mkdir(exist_ok=True)
+    forks = Forks(folder)
+    try:
+        yield forks
+    finally:
+        forks.close()
+
+
+# The oracle.
+
+
+def journalled(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every intent in the journal, by its token, read with bare SQL."""
+    with contextlib.closing(sqlite3.connect(f"file:{folder / 'bot.db'}?mode=ro", uri=True)) as db:
+        rows = db.execute(
+            "SELECT payload FROM journal_events WHERE kind = 'OrderCreated' ORDER BY position"
+        ).fetchall()
+    intents = [json.loads(payload) for (payload,) in rows]
+    return {intent["token"]: intent for intent in intents}
+
+
+def ledger_agrees(terminal: Terminal, report: dict[str, Any]) -> None:
+    """Ask the broker's own ledger whether all promises were kept."""
+    history, intents = terminal.history(), journalled(terminal.folder)
+    ours = [o for o in (*history["orders"], *history["working"]) if o.get("magic") == 7]
+    counted = Counter(order["comment"] for order in ours)
+    # At most once: no token on two orders.
+    assert all(count == 1 for count in counted.values()), counted
+    # No lost intent: whatever bears our magic is in the journal, with what was asked for.
+    for order in ours:
+        intent = intents[order["comment"]]
+        assert intent["volume"] == order["volume"]
+    # No key on two executions, whatever the tokens.
+    done = Counter(
+        intents[o["comment"]].get("key", "")
+        for o in history["orders"]
+        if o.get("filled", 0) > 0 and o.get("magic") == 7
+    )
+    assert all(count == 1 for count in done.values()), done
+    # What the book says of each order is what became of it.
+    executed = {o["comment"] for o in history["orders"] if o.get("filled", 0) > 0}
+    for status, token, error in report["orders"].values():
+        kind = intents[token].get("kind", "market")
+        if kind == "market":
+            assert (status == "FILLED") == (token in executed), (status, token, error)
+    # Agreement.
+    truth = terminal.positions()
+    assert report["positions"] == truth, (report["positions"], truth)
+    assert report["pending"] == sorted(order["ticket"] for order in history["working"])
+    assert report["holds"] == []
+    assert "Everything agrees" in report["health"]
+    known = {deal["position"] for deal in history["deals"]}
+    sums = sum(
+        round(deal.get(name, 0.0) * 1e8)
+        for deal in history["deals"]
+        for name in ("profit", "swap", "commission", "fee")
+        if deal["position"] in known
+    )
+    assert round(report["realised"] * 1e8) == sums
+
+
+def replay_is_live(folder: Path, report: dict[str, Any]) -> None:
+    """Fold the journal from its first event, and from its checkpoint: both give the live book."""
+    with open_reader(folder / "bot.db") as reader:
+        assert reader.verify().sound
+        whole = Book().replay(reader.read())
+        saved = reader.latest_checkpoint()
+        if saved is not None:
+            tail = Book.restore(saved.state).replay(reader.read(after=saved.position))
+            assert tail.state() == whole.state()
+    # The bot may have journalled more since, but only after its report.
+    assert whole.version == report["version"]
+    assert hashlib.sha256(whole.state()).hexdigest() == report["state"]
