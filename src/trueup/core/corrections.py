@@ -101,15 +101,18 @@ class Outcome:
         action: Action,
         look: Look,
         *changes: events.Event,
-    ) -> None:
-        """Take changes into the plan, or hold them where the policy wants a yes or only a look."""
+    ) -> bool:
+        """Take changes into the plan, or hold them where the policy wants a yes or only a look.
+
+        Returns whether they were taken.
+        """
         if action is Action.APPLY:
             self.events += changes
-            return
+            return True
         wanted = step_id(kind, row)
         if action is Action.ASK and wanted in look.approved:
             self.events += changes
-            return
+            return True
         what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
         if action is Action.ASK:
             reason, until = f"{what} waits for a yes", f"trueup approve {wanted}"
@@ -118,6 +121,7 @@ class Outcome:
         kind_of_hold = HoldKind.ASK if action is Action.ASK else HoldKind.ALERT
         identifier = row.identifier if isinstance(row, Position) else row.ticket
         self.holds.append(Hold(row.symbol, reason, until, identifier, kind_of_hold, id=wanted))
+        return False
 
 
 def _figures(kind: str, row: Position | PendingOrder) -> str:
@@ -151,8 +155,8 @@ def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -
     if policy.adopt is Adopt.ASK and not is_ours and not policy.owns(remote):
         action = Action.ASK if action is Action.APPLY else action
     adopted = events.PositionAdopted(at_ns=look.now_ns, position=remote)
-    outcome.propose("zombie", remote, action, look, adopted)
-    if adopted in outcome.events and remote.identifier in look.book.unexplained:
+    taken = outcome.propose("zombie", remote, action, look, adopted)
+    if taken and remote.identifier in look.book.unexplained:
         _explain_change(remote, (), look, outcome)
 
 
@@ -183,16 +187,15 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
         change = events.PositionCorrected(
             at_ns=look.now_ns, local=local, remote=between, fields=stops
         )
-        protection.propose("protection", remote, look.policy.protection, look, change)
-        if change not in protection.events:
+        if not protection.propose("protection", remote, look.policy.protection, look, change):
             between = local
     if rest:
         wanted = msgspec.structs.replace(remote, sl=between.sl, tp=between.tp)
         change = events.PositionCorrected(
             at_ns=look.now_ns, local=between, remote=wanted, fields=rest
         )
-        others.propose("drift", remote, look.policy.drift, look, change)
-        if change in others.events and MADE_BY_DEALS & set(rest):
+        taken = others.propose("drift", remote, look.policy.drift, look, change)
+        if taken and MADE_BY_DEALS & set(rest):
             _explain_change(remote, holding.deals, look, others)
 
 
