@@ -98,6 +98,7 @@ class DeskWorld:
         self.requests: list[bytes] = []
         self.knows_only_the_guide = False
         self._tampers: list[Tamper] = []
+        self._mangles: list[Callable[[bytes], bytes]] = []
         self._lost = 0
         self.boots = 0
         self.restart_gateway()
@@ -114,6 +115,10 @@ class DeskWorld:
         """Change the next snapshots on the wire, one after the other, as plain values."""
         self._tampers += changes
 
+    def mangle(self, *changes: Callable[[bytes], bytes]) -> None:
+        """Change the bytes of the next snapshots, one after the other."""
+        self._mangles += changes
+
     def lose_replies(self, count: int) -> None:
         """Let the next replies get lost on the way."""
         self._lost += count
@@ -122,6 +127,7 @@ class DeskWorld:
         """Lose and change nothing any more."""
         self._lost = 0
         self._tampers.clear()
+        self._mangles.clear()
 
     def _carry(self, message: bytes) -> bytes | None:
         self.requests.append(message)
@@ -131,6 +137,8 @@ class DeskWorld:
         if self._lost:
             self._lost -= 1
             return None
+        if self._mangles and b'"SNAPSHOT"' in message:
+            return self._mangles.pop(0)(reply)
         if self._tampers and b'"SNAPSHOT"' in message:
             changed = json.loads(reply)
             self._tampers.pop(0)(changed)
