@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from tests.paper.deadline import wait_for
 from tests.paper.test_paper_processes import Running, Shell
+from trueup.cli import app
 
 IDLE = """
 class Idle:
@@ -32,12 +34,27 @@ def start(shell: Shell, name: str, *options: str) -> Running:
     return shell.start(name, "paper", "--strategy", "idle:Idle", *options)
 
 
+@pytest.fixture
+def reader(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    monkeypatch.chdir(shell.folder)
+    monkeypatch.delenv("TRUEUP_HOME", raising=False)
+    return Reader()
+
+
+class Reader:
+    """Gives a command in this process: a process of its own takes a second to start."""
+
+    def run(self, *arguments: str) -> Result:
+        """Give a command in the shell's folder."""
+        return CliRunner().invoke(app, list(arguments))
+
+
 def opened_by_hand(shell: Shell) -> int:
     return int(shell.run("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(","))
 
 
 def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
-    shell: Shell,
+    shell: Shell, reader: Reader
 ) -> None:
     bot = start(shell, "first.log", "--adopt", "ask")
     bot.wait_for("[STARTUP] No recovery needed")
@@ -72,36 +89,35 @@ def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
     alive = shell.run("audit")
     bot.child.kill()
     bot.child.wait()
-    dead = shell.run("audit")
+    dead = reader.run("audit")
     assert (alive.stdout, dead.stdout.count("\n")) == (dead.stdout, 3)
-    (told,) = json.loads(shell.run("audit", "--json", "--ticket", str(ticket)).stdout)
+    (told,) = json.loads(reader.run("audit", "--json", "--ticket", str(ticket)).stdout)
     assert (told["action"], told["ticket"]) == ("RECOVERY", ticket)
-    no_bot = shell.run("plan")
-    assert (no_bot.returncode, "No bot runs in this folder" in no_bot.stderr) == (2, True)
-    then = json.loads(shell.run("replay", "--at", told["timestamp"], "--json").stdout)
+    no_bot = reader.run("plan")
+    assert (no_bot.exit_code, "No bot runs in this folder" in no_bot.stderr) == (2, True)
+    then = json.loads(reader.run("replay", "--at", told["timestamp"], "--json").stdout)
     assert [row["ticket"] for row in then["rows"]] == [ticket]
-    assert shell.run("journal", "verify").returncode == 0
+    assert reader.run("journal", "verify").exit_code == 0
 
     again = start(shell, "again.log")
     again.wait_for(f"the book is ticket {ticket}, LONG 0.05L")
     again.wait_for("[STARTUP] No recovery needed, clean state")
 
 
-def test_each_simulated_terminal_has_a_book_of_its_own(shell: Shell) -> None:
+def test_each_simulated_terminal_has_a_book_of_its_own(shell: Shell, reader: Reader) -> None:
     for _ in range(2):
         done = shell.run("paper", "--strategy", "idle:Idle", "--duration", "0.3")
         assert "[STARTUP] No recovery needed, clean state" in done.stdout
         assert "What happened is in .trueup" in done.stdout
-        shell.run("trade", "open")
-        shell.run("terminal", "--stop")
-    several = shell.run("audit")
-    assert several.returncode == 2
+        reader.run("terminal", "--stop")
+    several = reader.run("audit")
+    assert several.exit_code == 2
     assert several.stderr.startswith("Say which stream of .trueup")
-    info = json.loads(shell.run("journal", "info", "--json").stdout)
+    info = json.loads(reader.run("journal", "info", "--json").stdout)
     names = [one["name"] for one in info["streams"]]
     assert len(names) == 2
-    assert "BOUND" in shell.run("audit", "--stream", names[0]).stdout
-    assert shell.run("journal", "verify").stdout.count("unaltered") == 2
+    assert "BOUND" in reader.run("audit", "--stream", names[0]).stdout
+    assert reader.run("journal", "verify").stdout.count("unaltered") == 2
 
 
 def test_two_bots_in_one_folder_are_told_apart(shell: Shell) -> None:

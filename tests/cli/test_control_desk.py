@@ -145,7 +145,9 @@ def test_what_is_only_shown_needs_a_person_too() -> None:
     world.broker.sync()
     needs = " ".join(world.status().needs)
     assert "shown and not corrected" in needs
-    assert "has no stop loss" in needs
+    assert "has no stop loss (until a stop loss at the broker)" in needs
+    plan = world.look("plan")
+    assert (plan["waiting"], plan["needs_person"]) == ([], True)
     assert world.status().policy == (
         "EURUSD, adopts all in scope; zombie: alert; a stop loss is expected"
     )

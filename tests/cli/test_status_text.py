@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from trueup.observe.status_text import (
     BotStatus,
     DoubtRow,
@@ -89,3 +91,11 @@ def test_what_needs_a_person_stands_before_everything_that_does_not() -> None:
 
 def test_nothing_is_wider_than_80_columns() -> None:
     assert max(map(len, write_status(LOUD).splitlines())) <= 80
+
+
+def test_what_was_said_as_a_need_is_not_said_again_as_a_hold() -> None:
+    row = HeldRow("", "unprotected", "EURUSD", 5, "Ticket 5 has no stop loss", "a stop loss")
+    twice = msgspec.structs.replace(
+        QUIET, holds=[row], needs=["Ticket 5 has no stop loss (until a stop loss)"]
+    )
+    assert write_status(twice).count("Ticket 5") == 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.desk_world import BUY, COSTLY, NETTING, SELL, DeskWorld, figures
+from tests.support.desk_world import BUY, COSTLY, NETTING, SELL, DeskWorld, agree, figures
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Policy
 from trueup.gateway import mt5_constants as mt5
@@ -146,6 +146,41 @@ def test_own_exit_is_booked_and_explained_too() -> None:
     assert world.sync().explanations == []
 
 
+def test_a_close_beside_a_new_position_of_the_same_size_is_not_called_a_reopening() -> None:
+    world = DeskWorld()
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    world.person.close(ticket)
+    world.person.open("EURUSD", BUY, 0.2)
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 1, 1, 0)
+    assert "opened it again" not in result.explanations[0]
+
+
+@pytest.mark.parametrize(("side", "volume"), [(BUY, 0.3), (SELL, 0.2)])
+def test_a_rollover_is_followed_to_the_position_of_its_own_side_and_size(
+    side: int, volume: float
+) -> None:
+    world = DeskWorld(reopening_changes_identifier=True)
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    world.person.open("EURUSD", side, volume)
+    world.terminal.broker.reopen(world.person.login, ticket, 1.1, mt5.DEAL_REASON_ROLLOVER)
+    after = next(key for key, row in world.rows().items() if row[2:4] == ("buy", 0.2))
+    assert f"the broker opened it again as {after}" in world.sync().explanations[0]
+
+
+def test_a_rollover_that_two_new_positions_fit_is_followed_to_none() -> None:
+    world = DeskWorld(reopening_changes_identifier=True)
+    tickets = [world.person.open("EURUSD", BUY, 0.2) for _ in range(2)]
+    world.sync()
+    for ticket in tickets:
+        world.terminal.broker.reopen(world.person.login, ticket, 1.1, mt5.DEAL_REASON_ROLLOVER)
+    result = world.sync()
+    assert figures(result) == ("SUCCESS", 2, 2, 0)
+    assert not any("opened it again" in said for said in result.explanations)
+
+
 # Deals that come late.
 
 
@@ -164,7 +199,7 @@ def test_deals_that_come_late_step_by_step(caplog: pytest.LogCaptureFixture) -> 
     # Entries are refused in the symbol, closing what is known is not.
     assert not world.pm.check_risk(1)
     assert world.pm.check_risk(-1)
-    assert world.pm.restrictions[0].symbol != ""
+    assert [r.symbol for r in world.restrictions] == ["EURUSD"]
     for _ in range(3):
         assert figures(world.sync(1)) == ("SUCCESS", 0, 0, 0)
     assert world.tickets() == {ticket}
@@ -348,7 +383,7 @@ def test_realised_result_is_the_brokers_to_the_cent(
             world.wait(2)
             assert figures(world.sync())[0] == "SUCCESS"
             known |= set(world.pm.book.holdings)
-            assert world.book() == world.rows()
+            assert agree(world.book(), world.rows())
     world.sync()
     known |= set(world.pm.book.holdings)
     world.person.close_all()

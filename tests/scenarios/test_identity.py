@@ -142,6 +142,21 @@ def test_own_fill_that_went_into_a_position_nobody_had_told_us_of_is_found_there
     assert world.pm.realised == world.realised([by_hand])
 
 
+def test_own_round_trip_inside_a_position_nobody_had_told_us_of_is_not_waited_for() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    by_hand = world.person.open("EURUSD", SELL, 0.2)
+    for side in ("buy", "sell"):
+        world.wait(0.1)
+        world.pm.submit(side, 0.1)
+    world.sync()
+    assert set(world.book()) == {by_hand}
+    agrees(world)
+    world.requests.clear()
+    world.sync()
+    assert len(world.requests) == 1
+
+
 # Hedging.
 
 
@@ -318,6 +333,24 @@ def test_swap_by_reopening_with_a_changed_ticket_is_drift_in_the_ticket() -> Non
     # The ticket that is sent from here on is the new one.
     world.trade(-1, 0.2)
     assert world.rows() == {}
+
+
+def test_reopening_that_changes_the_ticket_alone_or_the_price_alone_is_drift_in_that() -> None:
+    world = DeskWorld()
+    identifier = world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    broker, login = world.terminal.broker, world.person.login
+    broker.reopen(login, identifier, 1.1001, mt5.DEAL_REASON_ROLLOVER)
+    (drift,) = world.sync().drifts
+    assert drift.split(": ", 1)[1].startswith(f"ticket {identifier} → ")
+    assert "price" not in drift
+    agrees(world)
+    world.terminal.switches.reopening_changes_ticket = False
+    broker.reopen(login, identifier, 1.105, mt5.DEAL_REASON_ROLLOVER)
+    (drift,) = world.sync().drifts
+    assert drift.endswith(": price 1.1001 → 1.105")
+    assert world.pm.realised == world.realised([identifier])
+    agrees(world)
 
 
 def test_rollover_with_a_new_identifier_closes_one_and_adopts_the_other_as_its_successor() -> None:

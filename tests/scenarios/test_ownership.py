@@ -259,6 +259,26 @@ def test_a_difference_that_changed_needs_a_new_yes() -> None:
     assert world.book()[ticket][3] == 0.2
 
 
+def test_money_of_a_difference_that_waits_waits_with_it() -> None:
+    world = DeskWorld(policy=policy(drift=Action.ASK))
+    ticket = world.person.open("EURUSD", BUY, 0.3)
+    world.sync()
+    world.person.close(ticket, 0.1)
+    result = world.sync()
+    assert (result.explanations, world.pm.realised) == ([], 0.0)
+    assert world.reconciler.approve(result.holds[0].id)
+    world.sync()
+    assert world.pm.realised == world.realised([ticket])
+
+
+def test_take_profit_moved_by_hand_is_drift_in_the_take_profit() -> None:
+    world = DeskWorld()
+    ticket = world.person.open("EURUSD", BUY, 0.3, tp=1.2)
+    world.sync()
+    world.person.modify(ticket, tp=1.3)
+    assert world.sync().drifts == [f"Ticket {ticket}: take profit 1.2 → 1.3"]
+
+
 def test_ids_of_holds_are_the_same_in_every_run() -> None:
     ids = set()
     for _ in range(2):

@@ -12,15 +12,20 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.desk_world import BUY, NETTING, OTHER, SELL, DeskWorld
+from tests.support.desk_world import BUY, NETTING, OTHER, SELL, DeskWorld, agree
+from trueup.core.book import Book
+from trueup.core.digest import digest
+from trueup.core.model import Snapshot
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import Refused
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.reader import Question
 from trueup.runtime.reconciler import SyncResult
 from trueup.sim.records import Refusal
 from trueup.sim.switches import DealOrder, FiguresFrom, ListAnswer
@@ -33,26 +38,12 @@ ALL = Policy(symbols=frozenset({"EURUSD"}))
 SYNCS_TO_AGREE = 4
 
 TRADES = ("submit", "close", "partial")
-OTHERS: tuple[str, ...] = (
-    "robot in",
-    "robot out",
-    "robot part",
-    "stop",
-    "place",
-    "cancel",
-    "strange in",
-)
-OTHERS += ("strange out", "quote", "night")
-FAULTS: tuple[str, ...] = (
-    "cut",
-    "mend",
-    "restart",
-    "initialize",
-    "new gateway",
-    "other account",
-    "own account",
-)
-FAULTS += ("lost", "empty", "half", "stale", "fails", "torn", "late list", "late deals", "in time")
+STRANGERS = ("strange in", "strange out")
+ROBOTS = ("robot in", "robot out", "robot part", "stop", "place", "cancel")
+OTHERS = (*ROBOTS, *STRANGERS, "quote", "night")
+STATES = ("cut", "mend", "restart", "initialize", "new gateway", "other account", "own account")
+ANSWERS = ("lost", "empty", "half", "stale", "fails", "torn")
+FAULTS = (*STATES, *ANSWERS, "late list", "late deals", "in time")
 
 LISTS = ("positions_get", "orders_get", "positions_total", "orders_total", "account_info")
 
@@ -290,7 +281,7 @@ def test_book_and_broker_agree_soon_after_the_faults_stop(
     world.heal()
     for _ in range(SYNCS_TO_AGREE):
         world.look()
-    assert world.book() == world.ours()
+    assert agree(world.book(), world.ours())
     assert set(world.pm.book.pending) == set(world.ledger.orders)
     assert not world.pm.book.missing
     before = world.state()
@@ -298,3 +289,77 @@ def test_book_and_broker_agree_soon_after_the_faults_stop(
     assert world.state() == before
     assert world.restrictions == ()
     assert world.reconciler.health == "Everything agrees (checked 0 s ago)."
+
+
+def settled(book: Book) -> tuple[Any, ...]:
+    """What a book holds and has realised, in no order."""
+    return (
+        {key: holding.position for key, holding in book.holdings.items()},
+        {key: pending.order for key, pending in book.pending.items()},
+        {key: holding.realised_units for key, holding in book.holdings.items()},
+        set(book.missing),
+        set(book.unexplained),
+        book.realised,
+    )
+
+
+@given(seed=SEEDS, steps=st.lists(st.sampled_from((*TRADES, *OTHERS)), min_size=5, max_size=30))
+def test_order_of_rows_and_deals_and_their_repetition_change_nothing(
+    seed: int, steps: list[str]
+) -> None:
+    world = World(seed, AccountSetup(), ALL)
+    world.terminal.switches.deal_order = DealOrder.BY_TICKET
+    for step in steps[: len(steps) // 2]:
+        world.happen(step)
+    world.sync()
+    for step in steps[len(steps) // 2 :]:
+        world.happen(step)
+    base = world.state()
+    world.wait(20)
+    asked = [*world.pm.book.holdings, *world.pm.book.unexplained]
+    reading = world.gateway.read(Question(explain=tuple(asked)))
+    assert isinstance(reading, Snapshot)
+    assert reading.evidence is not None
+    results = []
+    for _ in range(3):
+        positions, orders, deals = (
+            world.chance.sample(rows, len(rows))
+            for rows in (reading.positions, reading.evidence.orders, reading.evidence.deals * 2)
+        )
+        evidence = msgspec.structs.replace(
+            reading.evidence, orders=tuple(orders), deals=tuple(deals)
+        )
+        shuffled = msgspec.structs.replace(reading, positions=positions, evidence=evidence)
+        assert digest(shuffled.positions, evidence.orders) == evidence.digest
+        book = Book.restore(base)
+        now_ns = world.clock.now_ns()
+        found = plan(
+            book, shuffled, ALL, asked_version=book.version, asked_ns=now_ns, now_ns=now_ns
+        )
+        results.append(settled(book.replay(found.events)))
+    assert results[0] == results[1] == results[2]
+
+
+@given(seed=SEEDS, count=st.integers(1, 12), lag_ms=st.sampled_from([0, 1_000, 5_000]))
+def test_nothing_is_closed_before_its_deals_prove_it(seed: int, count: int, lag_ms: int) -> None:
+    world = World(seed, AccountSetup(), ALL)
+    world.terminal.switches.deal_lag_ms = lag_ms
+    for _ in range(count):
+        world.happen("robot in")
+    world.sync(lag_ms / 1000 + 1)
+    while world.ledger.positions:
+        world.happen(world.chance.choice(["robot out", "robot part", "quote", "stop"]))
+        shown = {d for d, deal in world.terminal.view.deals.items()}
+        held = set(world.pm.book.holdings)
+        world.sync(0.5)
+        shown |= {d for d, deal in world.terminal.view.deals.items()}
+        for identifier in held - set(world.pm.book.holdings):
+            deals = world.ledger.deals_of(identifier)
+            assert {deal.ticket for deal in deals} <= shown
+            assert sum(d.steps * (1 if d.type == BUY else -1) for d in deals) == 0
+    world.sync(10)
+    world.sync()
+    assert world.pm.position is None
+    assert world.pm.realised == world.realised(
+        {d.position_id for d in world.ledger.deals.values()} - {0}
+    )

@@ -180,8 +180,11 @@ def test_what_others_do_has_no_settle_window() -> None:
     assert figures(world.sync(0.1)) == ("SUCCESS", 0, 1, 0)
 
 
-def test_own_partial_close_does_not_flap_when_list_and_deals_are_late_together() -> None:
-    world = fast()
+@pytest.mark.parametrize("account", [AccountSetup(), NETTING])
+def test_own_partial_close_does_not_flap_when_list_and_deals_are_late_together(
+    account: AccountSetup,
+) -> None:
+    world = fast(account)
     world.trade(1, 0.3)
     world.turn(20)
     world.terminal.switches.position_lag_ms = world.terminal.switches.deal_lag_ms = 3_000
@@ -203,6 +206,58 @@ def test_what_a_hand_does_right_after_us_is_taken_when_its_deals_show_both() -> 
     world.turn(1.5)
     assert world.book() == world.rows()
     assert world.book()[order.ticket][3] == 0.15
+
+
+def test_at_the_very_end_of_its_window_a_difference_is_judged() -> None:
+    world = DeskWorld(position_lag_ms=60_000)
+    world.sync()
+    world.trade(1)
+    assert [hold.kind for hold in world.sync(0.999).holds] == [HoldKind.SETTLING]
+    assert [hold.kind for hold in world.sync(0.001).holds] == [HoldKind.MISSING]
+
+
+def test_stop_that_a_hand_sets_right_after_our_entry_is_taken_when_the_window_is_over() -> None:
+    world = DeskWorld()
+    world.sync()
+    order = world.trade(1)
+    world.person.modify(order.ticket, sl=1.05)
+    assert [hold.kind for hold in world.sync(0.5).holds] == [HoldKind.SETTLING]
+    assert figures(world.sync(1)) == ("SUCCESS", 0, 0, 1)
+    assert world.book()[order.ticket][5] == 1.05
+
+
+def test_long_after_our_own_activity_a_list_is_believed_before_its_deals_come() -> None:
+    world = DeskWorld()
+    world.sync()
+    order = world.trade(1)
+    world.sync(60)
+    world.terminal.switches.deal_lag_ms = 30_000
+    world.person.close(order.ticket, 0.04)
+    assert figures(world.sync(1)) == ("SUCCESS", 0, 0, 1)
+    assert world.book()[order.ticket][3] == 0.06
+
+
+def test_settle_window_of_zero_takes_every_list_as_it_is() -> None:
+    off = Policy(symbols=frozenset({"EURUSD"}), settle_ms=0)
+    world = DeskWorld(policy=off)
+    world.sync()
+    order = world.trade(1)
+    world.sync()
+    world.terminal.switches.position_lag_ms = world.terminal.switches.deal_lag_ms = 5_000
+    world.trade(-1, 0.04)
+    assert figures(world.sync(1)) == ("SUCCESS", 0, 0, 1)
+    assert world.book()[order.ticket][3] == 0.1
+    world.sync(6)
+    assert world.book() == world.rows()
+    assert world.pm.realised == world.realised(everything(world))
+
+
+def test_the_guides_wire_has_no_settle_window() -> None:
+    world = DeskWorld(position_lag_ms=800)
+    world.knows_only_the_guide = True
+    world.sync()
+    world.trade(1)
+    assert figures(world.sync(0.3)) == ("SUCCESS", 0, 1, 0)
 
 
 # Readings that are older than what we know.

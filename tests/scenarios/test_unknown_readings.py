@@ -232,6 +232,33 @@ def test_gateway_and_terminal_that_restart_together_close_nothing(
     assert "CLOSED" not in world.actions()
 
 
+def test_a_torn_reading_after_a_reconnect_is_none_of_the_two() -> None:
+    world = DeskWorld()
+    before = holding(world)
+    world.terminal.disconnect()
+    refuses(world, before, Reason.NOT_CONNECTED)
+    world.terminal.reconnect()
+    refuses(world, before, Reason.RECONNECTED)
+    world.person.open("EURUSD", BUY, 0.01)
+    world.tamper(lambda reply: reply.update(count_after=[9, 9]))
+    refuses(world, before, Reason.RECONNECTED)
+    world.tamper(lambda reply: reply.update(count_after=[9, 9]))
+    refuses(world, before, Reason.TORN)
+    world.person.open("EURUSD", BUY, 0.01)
+    refuses(world, before, Reason.RECONNECTED)
+    assert figures(world.sync()) == ("SUCCESS", 2, 0, 0)
+
+
+def test_first_reading_of_all_that_is_torn_binds_nothing_and_the_next_one_is_believed() -> None:
+    world = DeskWorld()
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.tamper(lambda reply: reply.update(digest=""))
+    assert figures(world.sync()) == ("DEGRADED", 0, 0, 0)
+    assert world.pm.book.bound is None
+    assert figures(world.sync()) == ("SUCCESS", 1, 0, 0)
+    assert world.tickets() == {ticket}
+
+
 # Whether it is new.
 
 
@@ -257,6 +284,11 @@ def test_replayed_reply_is_older_than_what_we_know() -> None:
     world.sync()
     after = world.state()
     assert after != before
+    latest: dict[str, Any] = {}
+    world.tamper(latest.update)
+    recovers(world, after)
+    world.tamper(again(latest))
+    refuses(world, after, Reason.OLDER, str(latest["sequence"]))
     for _ in range(3):
         world.tamper(again(kept))
         refuses(world, after, Reason.OLDER, str(kept["sequence"]))
@@ -457,6 +489,14 @@ def test_empty_list_needs_an_account_without_margin_and_without_a_floating_resul
     world.tamper(lambda reply: reply["account"].update(changes))
     refuses(world, before, Reason.ACCOUNT_CONTRADICTS, word)
     assert figures(world.sync()) == ("SUCCESS", 0, 1, 0)
+
+
+def test_margin_that_a_pending_order_reserves_is_no_contradiction() -> None:
+    world = DeskWorld()
+    world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05)
+    world.tamper(lambda reply: reply["account"].update(margin=110.0))
+    assert figures(world.sync()) == ("SUCCESS", 0, 0, 0)
+    assert len(world.pm.book.pending) == 1
 
 
 @pytest.mark.parametrize("count", [1, 60])

@@ -159,7 +159,7 @@ class Bot:
         book = self.pm.book
         report = {
             "positions": sorted(
-                (h.position.ticket, h.position.side.value, h.position.volume)
+                (h.position.ticket, h.position.side.value, round(h.position.volume, 8))
                 for h in book.holdings.values()
             ),
             "pending": sorted(book.pending),
@@ -168,7 +168,9 @@ class Bot:
             },
             "holds": [hold.reason for hold in self.reconciler.holds],
             "health": self.reconciler.health,
-            "realised": self.pm.realised,
+            "identifiers": list(book.holdings),
+            "realised_closed": round(self.pm.realised * 1e8)
+            - sum(holding.realised_units for holding in book.holdings.values()),
             "version": book.version,
             "state": hashlib.sha256(book.state()).hexdigest(),
         }

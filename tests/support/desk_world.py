@@ -283,3 +283,18 @@ class DeskWorld:
 def figures(result: SyncResult) -> tuple[str, int, int, int]:
     """Status, recovered, closed and drifts of a sync."""
     return result.status.value, result.recovered, result.closed, len(result.drifts)
+
+
+def agree(local: dict[int, tuple[Any, ...]], remote: dict[int, tuple[Any, ...]]) -> bool:
+    """Whether two sets of rows are the same, open prices to half a tick.
+
+    On a netting account somebody can add and reduce between two looks, and move the open price by
+    less than any price can show.
+    """
+    half_tick = EURUSD.tick_size / 2
+    return local.keys() == remote.keys() and all(
+        row[:4] == remote[key][:4]
+        and row[5:] == remote[key][5:]
+        and abs(row[4] - remote[key][4]) < half_tick
+        for key, row in local.items()
+    )

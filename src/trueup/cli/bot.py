@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +15,7 @@ import typer
 
 from trueup.cli.terminal import NOT_RUNNING, terminal_lines
 from trueup.errors import NotSent, OutcomeUnknown, TrueupError
-from trueup.observe.status_text import BotStatus, said, write_status
+from trueup.observe.status_text import WIDTH, BotStatus, said, write_status
 from trueup.runtime.bots import Bot, ask_bot, find_bots
 from trueup.runtime.clock import Clock, SystemClock
 from trueup.sim.whereabouts import ask, find_terminal
@@ -64,8 +65,8 @@ def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
     """Show what the next sync would do to the book, and what it would leave alone.
 
     The bot looks at the broker now; nothing is changed. What is held with an id waits for
-    `trueup approve`. Exit code 0: nothing waits for a person. 1: something does, or the broker
-    cannot be believed. 2: no bot runs here.
+    `trueup approve`. Exit code 0: nothing is held that a person should know of. 1: something is,
+    or the broker cannot be believed. 2: no bot runs here.
     """
     answer = _look(chosen_bot(bot), "plan")
     unknown = answer.get("unknown")
@@ -76,8 +77,8 @@ def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
         lines += [*said("", "The book stays as it is."), *said("Ends with", unknown["until"])]
         typer.echo("\n".join(lines))
     else:
-        typer.echo(answer["text"])
-    _exit_needing_a_person(unknown is not None or bool(answer["waiting"]))
+        typer.echo("\n".join(map(_wrapped, answer["text"].splitlines())))
+    _exit_needing_a_person(unknown is not None or answer["needs_person"])
 
 
 def approve(
@@ -212,6 +213,11 @@ def _until(clock: Clock, seconds: float) -> Any:
     while clock.now_ns() < deadline_ns:
         yield
         clock.sleep(_LOOK_AGAIN_SEC)
+
+
+def _wrapped(line: str) -> str:
+    """Return a line of a plan as lines that fit; what goes on stands below the sentence."""
+    return textwrap.fill(line, WIDTH, subsequent_indent=" " * 20, break_on_hyphens=False)
 
 
 def _what(approved: dict[str, Any]) -> str:

@@ -57,8 +57,7 @@ class Look(msgspec.Struct, frozen=True):
 
     def is_recent(self, touched_ns: int) -> bool:
         """Return whether we touched it within the longest time that any broker is given."""
-        is_settled = not self.settle_ns or not touched_ns or self.snapshot.evidence is None
-        return not is_settled and self.asked_ns - touched_ns < LONGEST_MS * 1_000_000
+        return bool(self.settle_ns) and self.asked_ns - touched_ns < LONGEST_MS * 1_000_000
 
     def history(self, identifier: int) -> History | None:
         """Return the deals of a position, or None when they were not asked for or not readable."""
@@ -371,11 +370,24 @@ def explanations(look: Look, outcome: Outcome) -> None:
         if holding is not None and not same(net_volume, listed[identifier].net_volume):
             continue  # a drift: it has its deals with it, or is held
         known = holding.deals if holding is not None else ()
-        recorded = _recorded(position, net_volume, known, look)
-        if recorded is None:
-            outcome.questions.append(identifier)
-        else:
+        recorded = _recorded(position, net_volume, known, look) or _merged(position, look)
+        if recorded is not None:
             outcome.events.append(recorded)
+            continue
+        outcome.questions.append(identifier)
+        if holding is None and look.book.nets:
+            outcome.order_questions.append(position.ticket)
+
+
+def _merged(position: Position, look: Look) -> events.DealsRecorded | None:
+    """Stop waiting for the deals of a position that its broker never made."""
+    into = _went_into(position, look.history(position.identifier), look)
+    if not into:
+        return None
+    because = f"its fill went into position {into}, which the book did not know"
+    return events.DealsRecorded(
+        at_ns=look.now_ns, position=position, deals=(), realised_units=0, because=because
+    )
 
 
 def _recorded(

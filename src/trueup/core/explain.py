@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from trueup.core.model import Deal, DealReason, Entry, Position, Side
+from trueup.core.model import Deal, DealReason, Entry, Position
 from trueup.core.quantity import (
     FINEST_STEP,
     format_lots,
@@ -160,9 +160,3 @@ def reopened_as(local: Position, deals: Sequence[Deal], zombies: Iterable[Positi
         and abs(z.time_msc - deals[-1].time_msc) <= 1000
     ]
     return fitting[0] if len(fitting) == 1 else 0
-
-
-def side_of(history: History) -> Side | None:
-    """Return the side that the deals leave open, or None when they leave nothing."""
-    net = history.net_units
-    return None if net == 0 else Side.BUY if net > 0 else Side.SELL

@@ -49,12 +49,15 @@ class Desk:
         terminal: what is served.
         boot: this gateway's own name, new at every start; clients tell a restart by it.
         now_ns: nanoseconds of UTC since 1970.
+        pace: seconds of the trade server's clock in one of ours; 1 but in a simulation.
     """
 
-    def __init__(self, terminal: Terminal, boot: str, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, terminal: Terminal, boot: str, now_ns: Callable[[], int], pace: float = 1.0
+    ) -> None:
         self._terminal = terminal
         self._boot = boot
-        self._snapshots = Snapshots(terminal, boot, now_ns)
+        self._snapshots = Snapshots(terminal, boot, now_ns, pace)
 
     def handle(self, raw: bytes) -> bytes:
         """Return the reply to a request, whatever its bytes are."""

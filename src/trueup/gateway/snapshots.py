@@ -76,10 +76,15 @@ class Snapshots:
         terminal: what is read.
         boot: this gateway's own name, new at every start.
         now_ns: nanoseconds of UTC since 1970.
+        pace: seconds of the trade server's clock in one of ours; above 1 where a simulation plays
+            its market fast.
     """
 
-    def __init__(self, terminal: Terminal, boot: str, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, terminal: Terminal, boot: str, now_ns: Callable[[], int], pace: float = 1.0
+    ) -> None:
         self._terminal = terminal
+        self._pace = max(1.0, pace)
         self._boot = boot
         self._now_ns = now_ns
         self._served: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -178,7 +183,9 @@ class Snapshots:
         if not age_sec or not server_time_msc:
             return None
         # A quotation can be old; what came after it is in a window that ends a day later.
-        begin, end = max(1, server_time_msc // 1000 - age_sec), server_time_msc // 1000 + 86_400
+        server_age_sec = math.ceil(age_sec * self._pace)
+        begin = max(1, server_time_msc // 1000 - server_age_sec)
+        end = server_time_msc // 1000 + 86_400
         orders = self._terminal.history_orders_get(begin, end)
         deals = self._terminal.history_deals_get(begin, end)
         if orders is None or deals is None:

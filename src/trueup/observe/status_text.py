@@ -119,7 +119,7 @@ def write_status(bot: BotStatus) -> str:
         *said("Account", f"{bot.account or 'not bound yet'}, realised {money}, {age}"),
         *said("Policy", bot.policy),
         *said("Journal", kept),
-        *_held(bot.holds),
+        *_held(bot),
         *_in_doubt(bot.in_doubt),
         *_positions(bot.positions),
         *_lots(bot.strategies),
@@ -155,10 +155,12 @@ def _restriction(row: RefusedRow) -> Iterable[str]:
     yield from said("", f"  ends with: {row.until}")
 
 
-def _held(rows: Sequence[HeldRow]) -> Iterable[str]:
-    for row in rows:
-        yield from said("Held", f"{row.symbol}: {row.reason}")
-        yield from said("", f"until {row.until}")
+def _held(bot: BotStatus) -> Iterable[str]:
+    for row in bot.holds:
+        # What a person is needed for was said in full above.
+        if not any(need.startswith(row.reason) for need in bot.needs):
+            yield from said("Held", f"{row.symbol}: {row.reason}")
+            yield from said("", f"until {row.until}")
 
 
 def _in_doubt(rows: Sequence[DoubtRow]) -> Iterable[str]:

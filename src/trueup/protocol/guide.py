@@ -145,7 +145,7 @@ def read_row(row: object) -> Position:
     try:
         return Position(
             ticket=ticket,
-            identifier=_whole(fields, "identifier", default=ticket),
+            identifier=_whole(fields, "identifier", default=ticket, least=0) or ticket,
             symbol=_text(fields, "symbol"),
             side=_side(fields.get("type")),
             volume=_volume(fields),

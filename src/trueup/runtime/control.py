@@ -26,7 +26,7 @@ from trueup.observe.plan_text import plan_values, write_plan
 from trueup.runtime.clock import iso
 from trueup.runtime.glances import Glances
 from trueup.runtime.loop import TradingLoop
-from trueup.runtime.status import BotFacts, status_of
+from trueup.runtime.status import BotFacts, concerns_a_person, status_of
 
 
 class Command(msgspec.Struct):
@@ -92,6 +92,7 @@ class ControlDesk:
             "text": write_plan(look.plan),
             "changes": len(look.plan.events),
             "waiting": [hold.id for hold in self._glances.waiting],
+            "needs_person": any(map(concerns_a_person, look.plan.holds)),
             "plan": plan_values(look.plan),
         }
 

@@ -22,6 +22,8 @@ log = logging.getLogger("trueup.journal")
 # Replaying an event costs a few microseconds, so a restart never replays more than a tenth of a
 # second's worth.
 EVENTS_PER_CHECKPOINT = 10_000
+# An order that is about to leave does not wait for a checkpoint.
+UNDER_WAY = (events.OrderCreated, events.SendStarted)
 
 
 class KeptBook:
@@ -69,8 +71,13 @@ class KeptBook:
             self._append(self.journal, history)
         for event in history:
             self.book.apply(event)
-        if self.book.version - self._saved_at >= EVENTS_PER_CHECKPOINT:
+        if self._is_due() and not isinstance(history[-1], UNDER_WAY):
             self.checkpoint()
+
+    def _is_due(self) -> bool:
+        # Saving a book costs what it holds, so a large one is saved less often.
+        size = len(self.book.holdings) + len(self.book.orders)
+        return self.book.version - self._saved_at >= max(EVENTS_PER_CHECKPOINT, size)
 
     def checkpoint(self) -> None:
         """Save the whole book; a failure is said and does no harm."""

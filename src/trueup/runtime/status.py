@@ -88,8 +88,13 @@ def needs(loop: TradingLoop) -> Iterator[str]:
         ids = ", ".join(hold.id for hold in waiting)
         yield f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {ids}"
     for hold in holds:
-        if hold.kind is not HoldKind.ASK and hold.kind not in PASSING:
-            yield f"{hold.reason} ({hold.kind.value})"
+        if hold.kind is not HoldKind.ASK and concerns_a_person(hold):
+            yield f"{hold.reason} (until {hold.until})"
+
+
+def concerns_a_person(hold: Hold) -> bool:
+    """Return whether somebody should know of a hold."""
+    return hold.kind not in PASSING
 
 
 def held_row(hold: Hold) -> HeldRow:

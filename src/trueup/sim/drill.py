@@ -95,6 +95,12 @@ class Child:
         said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise TrueupError(f"The bot did not say {key!r}: {said[-1] if said else 'it said nothing'}")
 
+    def tell(self) -> None:
+        """Let it go on."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+
     def kill(self) -> None:
         """Kill it without warning."""
         self._process.kill()
@@ -136,6 +142,7 @@ class Drill:
             bot = stack.enter_context(self._bot(terminal, 0, rounds))
             bot.hear("agreed")
             for number in range(1, rounds + 1):
+                bot.tell()
                 killed_at = bot.hear("at")
                 bot.kill()
                 done = self._meddle(terminal)
@@ -180,7 +187,8 @@ class Drill:
             wishes.append({"command": "partial", "ticket": rows.pop()["ticket"], "volume": 0.01})
         if self._chance.random() < 0.5:
             wishes.append({"command": "open", "side": "sell", "volume": 0.01})
-        return [str(ask(terminal, wish).get("text", "")) for wish in wishes]
+        answers = [ask(terminal, wish) for wish in wishes]
+        return [str(answer["text"]) for answer in answers if answer["ok"]]
 
 
 def _agree(held: list[list[Any]], terminal: Whereabouts) -> bool:

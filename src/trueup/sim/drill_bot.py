@@ -2,8 +2,9 @@
 
     python -m trueup.sim.drill_bot JOB
 
-It writes a JSON object a line: `agreed` when book and broker agree, `at` when it has come to the
-point at which it is to be killed. Then it waits; the end of its standard input ends it too.
+It writes a JSON object a line: `agreed` when book and broker agree, and waits for a line until
+somebody has compared them; `at` when it has come to the point at which it is to be killed. Then it
+waits for that. The end of its standard input ends it too.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class DrillBot:
         """Recover, and trade to the death."""
         syncs = self._recover()
         _say({"agreed": self._found(syncs)})
-        if self._job.key:
+        if self._job.key and sys.stdin.readline():
             self._trade(random.Random(self._job.seed))
 
     def _recover(self) -> int:
@@ -87,17 +88,19 @@ class DrillBot:
 
     def _found(self, syncs: int) -> dict[str, Any]:
         trail = self._reconciler.get_audit_trail()
+        ours = {entry["ticket"] for entry in trail if entry["action"] == "SETTLED"}
         said = {
             action: [_detail(entry) for entry in trail if entry["action"] == action]
-            for action in ("RECOVERY", "CLOSED", "DRIFT_FIX")
+            for action in ("CLOSED", "DRIFT_FIX")
         }
+        zombies = [e for e in trail if e["action"] == "RECOVERY" and e["ticket"] not in ours]
         rows = [holding.position for holding in self._pm.book.holdings.values()]
         dead = self._pm.book.by_key.get(self._job.before)
         return {
             "syncs": syncs,
             "positions": [[p.ticket, p.side.word, p.volume, p.sl, p.tp] for p in rows],
             "kept": len(self._known & {p.ticket for p in rows}),
-            "adopted": said["RECOVERY"],
+            "adopted": [_detail(entry) for entry in zombies],
             "closed": said["CLOSED"],
             "corrected": said["DRIFT_FIX"],
             "order": _decided(dead, trail, {p.ticket for p in rows}) if dead else None,

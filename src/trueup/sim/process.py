@@ -88,7 +88,7 @@ class TerminalProcess:
         self._step_market()
         people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
-        bots = Desk(self.terminal, boot, self._clock.now_ns)
+        bots = Desk(self.terminal, boot, self._clock.now_ns, pace=options.speed)
         self._bots = _listen(options.port, bots.handle)
         self._people = Server(f"{LOOPBACK}:0", people.handle)
         self.is_stopped = False
