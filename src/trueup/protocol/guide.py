@@ -60,27 +60,32 @@ def decode_positions(raw: bytes) -> Snapshot | Unknown:
     The whole reply is decoded into positions at once when every row is as the guide prints it;
     only a reply with a row that is not is read row by row.
     """
-    if any(spelling in raw for spelling in UNUSUAL):
-        return _decode_slowly(raw)
     try:
         reply = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _decode_slowly(raw)
-    if reply.status != "SUCCESS" or reply.error or not _all_believable(reply.positions):
+    positions = reply.positions
+    if reply.status != "SUCCESS" or reply.error or not _all_believable(positions):
         return _decode_slowly(raw)
-    return Snapshot(reply.positions, capabilities=reply.capabilities)
+    # A row without them may have spelled them another way; one without `price_open` is not here.
+    has_gaps = any(position.time == 0 or position.price_current == 0 for position in positions)
+    if has_gaps and any(spelling in raw for spelling in UNUSUAL):
+        return _decode_slowly(raw)
+    return Snapshot(positions, capabilities=reply.capabilities)
 
 
 def _all_believable(positions: list[Position]) -> bool:
-    for position in positions:
-        if position.identifier == 0:
-            _set_identifier(position, "identifier", position.ticket)
-        if position.ticket >= TOO_LARGE or position.identifier >= TOO_LARGE:
-            return False
-    count = len(positions)
+    tickets = [position.ticket for position in positions]
+    identifiers = [position.identifier for position in positions]
+    if 0 in identifiers:
+        for position in positions:
+            if position.identifier == 0:
+                _set_identifier(position, "identifier", position.ticket)
+        identifiers = [position.identifier for position in positions]
     return (
-        len({position.identifier for position in positions}) == count
-        and len({position.ticket for position in positions}) == count
+        max(tickets, default=0) < TOO_LARGE
+        and max(identifiers, default=0) < TOO_LARGE
+        and len(set(tickets)) == len(set(identifiers)) == len(positions)
     )
 
 

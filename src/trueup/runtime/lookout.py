@@ -71,6 +71,7 @@ class Lookout:
         self.settling = Settling(policy.settle_ms)
         self.approved: set[str] = set()
         self._pm, self._source = pm, source
+        self._question = Question(symbols=tuple(sorted(policy.symbols)))
         self._witness = Witness()
         self._under_way: Asked | None = None
         self._newest_believed = 0
@@ -83,7 +84,7 @@ class Lookout:
 
     def look(self) -> Look:
         """Look now, and wait for the answers."""
-        first = self._look_once(self._question())
+        first = self._look_once(self._question)
         return first if first.follow_up is None else self._look_once(first.follow_up)
 
     def peek(self) -> Reading:
@@ -93,7 +94,7 @@ class Lookout:
 
     def begin(self) -> None:
         """Begin to look; never waits."""
-        self._ask(self._question())
+        self._ask(self._question)
 
     def poll(self) -> Look | None:
         """Return the look under way if it is complete; never waits.
@@ -125,13 +126,11 @@ class Lookout:
         """Forget what earlier readings of this gateway said."""
         self._witness = Witness()
 
-    def _question(self) -> Question:
-        return Question(symbols=tuple(sorted(self.policy.symbols)))
-
     def _asked_now(self, question: Question) -> Asked:
         # While the journal refuses them, `StateReconciler` decides nothing.
-        with contextlib.suppress(JournalError):
-            self._pm.desk.record_owed()
+        if self._pm.desk.owes:
+            with contextlib.suppress(JournalError):
+                self._pm.desk.record_owed()
         self._witness.asked()
         self._count += 1
         return Asked(self._pm.clock.now_ns(), self._pm.book.version, question, self._count)

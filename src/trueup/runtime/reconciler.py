@@ -300,7 +300,8 @@ class StateReconciler:
         self.remote, self._foreign = snapshot, found.foreign
         self._log_holds(snapshot, found)
         self.holds = found.holds
-        self._lookout.approved &= {hold.id for hold in found.holds}
+        if self._lookout.approved:
+            self._lookout.approved &= {hold.id for hold in found.holds}
         self._due_ns = self._next_due_ns(asked, found)
         self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS
@@ -309,6 +310,8 @@ class StateReconciler:
     def _next_due_ns(self, asked: Asked, found: Plan) -> int:
         """Return when to look next: by the interval, or sooner where a hold is about to end."""
         due_ns = asked.at_ns + round(self.sync_interval * 1e9)
+        if not (found.holds or found.questions):
+            return due_ns
         ends = [hold.until_ns for hold in found.holds if hold.until_ns]
         open_ends = {hold.kind for hold in found.holds if not hold.until_ns}
         if {HoldKind.MISSING, HoldKind.SETTLING} & open_ends or found.questions:
@@ -317,6 +320,8 @@ class StateReconciler:
 
     def _learn(self, look: Look) -> None:
         """Measure how long the broker showed what was before, where that has just ended."""
+        if not self.holds:
+            return
         seen_ns, asked_ns = round((self.last_sync_time or 0) * 1e9), look.asked.at_ns
         healing = (events.PositionFound, events.DealsRecorded)
         still = {hold.identifier for hold in look.plan.holds}
@@ -334,15 +339,17 @@ class StateReconciler:
 
     def _restrict(self) -> None:
         # A book on the guide's wire is never bound, and keeps the guide's behaviour: no halt.
-        unknown = self._unknown if self.portfolio.book.bound is not None else None
         before = self.portfolio.restrictions
+        if self._unknown is None and not self.holds and not before:
+            return
+        unknown = self._unknown if self.portfolio.book.bound is not None else None
         now_ns = self._clock.now_ns()
         self.portfolio.restrictions = restrictions(unknown, self.holds, before, now_ns)
 
     def _log_holds(self, snapshot: Snapshot, found: Plan) -> None:
-        known = {(hold.kind, hold.identifier) for hold in self.holds}
         for fault in snapshot.faults:
             log.warning("[SYNC] %s", fault)
+        known = {(hold.kind, hold.identifier) for hold in self.holds}
         for hold in found.holds:
             level = logging.INFO if hold.kind is HoldKind.SETTLING else logging.WARNING
             if (hold.kind, hold.identifier) not in known:
