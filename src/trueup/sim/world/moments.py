@@ -1,0 +1,200 @@
+"""What a run shows to those who watch it: the checkers, the trace, the page that is drawn.
+
+Plain data and nothing else. A watcher is told each moment as it happens, in order, and may read the
+broker's ledger (`trueup.sim.ledger`), which no fault reaches. `at_ns` is the world's own time, which
+no clock of a process has to agree with; `bot` names the process it is about, empty for none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row of the journal as its table has it; `payload` is JSON."""
+
+    position: int
+    kind: str
+    payload: bytes
+
+
+class Local(msgspec.Struct, frozen=True):
+    """One position of a live book; prices and lots as the book has them."""
+
+    identifier: int
+    ticket: int
+    symbol: str
+    side: str
+    volume: float
+    price_open: float
+    sl: float
+    tp: float
+    magic: int
+
+
+class LocalBook(msgspec.Struct, frozen=True):
+    """A live book: what it holds, and the bytes of its fold.
+
+    `pending` are tickets, `missing` identifiers, `in_doubt` order ids. `as_of_ns` is when the bot's
+    own clock says that the broker was last seen and believed, `now_ns` what that clock says now.
+    """
+
+    positions: tuple[Local, ...]
+    pending: tuple[int, ...]
+    missing: tuple[int, ...]
+    in_doubt: tuple[str, ...]
+    realised: float
+    version: int
+    state: bytes
+    as_of_ns: int | None
+    now_ns: int
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something that happened in the world."""
+
+    at_ns: int
+    bot: str = ""
+
+
+class BotStarted(Moment, frozen=True):
+    """A bot opened its journal, as its writer number `token`, and goes on from there."""
+
+    token: int
+    book: LocalBook
+
+
+class BotRefused(Moment, frozen=True):
+    """A bot was not let in, because another one writes its journal."""
+
+    because: str
+
+
+class BotDied(Moment, frozen=True):
+    """A bot was killed; `where` says at which of its steps."""
+
+    where: str
+
+
+class Journalled(Moment, frozen=True):
+    """A transaction is on the disk, whether or not its writer, number `token`, heard of it."""
+
+    token: int
+    rows: tuple[Row, ...]
+
+
+class JournalLost(Moment, frozen=True):
+    """The machine lost its power, and the journal what followed `position`."""
+
+    position: int
+
+
+class Sent(Moment, frozen=True):
+    """A bot handed an order to its link."""
+
+    message: bytes
+
+
+class Arrived(Moment, frozen=True):
+    """An order reached the gateway named `gateway`."""
+
+    message: bytes
+    gateway: str
+
+
+class Executed(Moment, frozen=True):
+    """The trade server answered a request of the terminal under test.
+
+    `comment` and `magic` are the request's own, whatever the server keeps of them. `order` and
+    `deal` are tickets, 0 for none; `action` is MetaTrader's, such as 1 for a market order.
+    """
+
+    action: int
+    comment: str
+    magic: int
+    symbol: str
+    position: int
+    order: int
+    deal: int
+    retcode: int
+
+
+class Synced(Moment, frozen=True):
+    """A bot reconciled.
+
+    `status` is the guide's, `believed` whether a reading was acted on, `asked_ns` the world's time
+    at which that reading was asked for. `before` and `after` are the book around it, `again` the
+    kinds of the events that a second plan on the same reading comes to, `audit` the entries that
+    the sync added. `reason` is why it was not believed, `health` its own sentence.
+    """
+
+    status: str
+    believed: bool
+    asked_ns: int
+    before: LocalBook
+    after: LocalBook
+    again: tuple[str, ...]
+    audit: tuple[dict[str, Any], ...]
+    holds: tuple[str, ...]
+    reason: str
+    health: str
+
+
+class Acted(Moment, frozen=True):
+    """A bot's order came to an end of some kind: `status` is the book's word for it."""
+
+    order_id: str
+    wish: str
+    status: str
+
+
+class Struck(Moment, frozen=True):
+    """A fault of the plan struck; `fault` is its kind, `text` says it to a person."""
+
+    fault: str
+    text: str
+
+
+class Traded(Moment, frozen=True):
+    """Somebody who is not the bot did something at the account, or the market did."""
+
+    text: str
+
+
+class Healed(Moment, frozen=True):
+    """All faults have stopped; from here on agreement is owed."""
+
+
+class Ended(Moment, frozen=True):
+    """The run is over.
+
+    `books` are the living bots' by name. `owed` says whether agreement was owed by now: it is, but
+    in a run that was stopped short.
+    """
+
+    books: dict[str, LocalBook]
+    owed: bool
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """An invariant that did not hold: its number, what was seen, and when (the world's time, ns)."""
+
+    invariant: int
+    sentence: str
+    at_ns: int
+
+
+class Watcher(Protocol):
+    """Anything that is told what happens."""
+
+    def observe(self, moment: Moment) -> None:
+        """Take note of a moment."""
+
+
+class Oracle(Watcher, Protocol):
+    """A watcher that judges."""
+
+    def verdicts(self) -> list[Violation]:
+        """Return what did not hold so far."""
