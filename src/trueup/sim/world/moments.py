@@ -1,8 +1,10 @@
 """What a run shows to those who watch it: the checkers, the trace, the page that is drawn.
 
-Plain data and nothing else. A watcher is told each moment as it happens, in order, and may read the
-broker's ledger (`trueup.sim.ledger`), which no fault reaches. `at_ns` is the world's own time, which
-no clock of a process has to agree with; `bot` names the process it is about, empty for none.
+Plain data and nothing else. A watcher is told each moment as it happens, in order, and may read
+the broker's ledger (`trueup.sim.ledger`), which no fault reaches. `at_ns` is the world's own time,
+which no clock of a process has to agree with; `bot` names the process it is about, empty for none.
+
+The checkers are made as `Oracle(ledger, scope)`, before the first moment.
 """
 
 from __future__ import annotations
@@ -10,6 +12,13 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import msgspec
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Whose positions the bots keep: those in `symbols`, of them with `magics` (empty for all)."""
+
+    symbols: frozenset[str]
+    magics: frozenset[int]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -179,7 +188,7 @@ class Ended(Moment, frozen=True):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """An invariant that did not hold: its number, what was seen, and when (the world's time, ns)."""
+    """An invariant that did not hold: its number, what was seen, and when (world's time, ns)."""
 
     invariant: int
     sentence: str
