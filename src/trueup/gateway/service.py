@@ -1,0 +1,73 @@
+"""A terminal, served: where the parts of a gateway are put together, and nowhere else.
+
+`trueup gateway` runs one of these on the real terminal or on a simulated one. A part that every
+gateway should have is made and closed here; what it does is in its own module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from trueup.errors import SettingsError
+from trueup.gateway.desk import Desk
+from trueup.gateway.server import Server
+from trueup.gateway.terminal import Terminal
+
+LOOPBACK = "127.0.0.1"
+
+
+class ServiceOptions(msgspec.Struct, frozen=True):
+    """How a terminal is served.
+
+    `host` is the address to listen on; `port` 0 takes a free one; `pace` is seconds of the trade
+    server's clock in one of ours, 1 but in a simulation.
+    """
+
+    host: str = LOOPBACK
+    port: int = 0
+    pace: float = 1.0
+
+
+class Service:
+    """Serves a terminal, in turns.
+
+    Args:
+        terminal: what is served; initialised, or about to be.
+        options: where and how.
+        now_ns: nanoseconds of UTC since 1970.
+
+    Raises:
+        SettingsError: the address or the port cannot be listened on.
+    """
+
+    def __init__(
+        self, terminal: Terminal, options: ServiceOptions, now_ns: Callable[[], int]
+    ) -> None:
+        # A client tells a restart of the gateway by this name.
+        self.boot = f"{os.getpid()}-{now_ns():x}"
+        desk = Desk(terminal, self.boot, now_ns, options.pace)
+        self._server = _listen(options, desk.handle)
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self._server.endpoint
+
+    def turn(self, wait_ms: int) -> int:
+        """Wait at most `wait_ms` for requests, answer what is there, return how many."""
+        return self._server.serve_once(wait_ms)
+
+    def close(self) -> None:
+        """Stop serving; the terminal is left as it is."""
+        self._server.close()
+
+
+def _listen(options: ServiceOptions, handle: Callable[[bytes], bytes]) -> Server:
+    try:
+        return Server(f"tcp://{options.host}:{options.port}", handle)
+    except OSError as error:
+        valid = f"give an address of this machine and a port that is free, or 0 ({error})"
+        raise SettingsError("--port", str(options.port), valid) from error
