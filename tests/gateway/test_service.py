@@ -39,12 +39,12 @@ class Served(Threaded):
 
 def test_a_service_answers_a_bot_with_what_the_terminal_has() -> None:
     terminal = started()
-    opened = terminal.person.open("EURUSD", 0, 0.1)
+    ticket = terminal.person.open("EURUSD", 0, 0.1)
     with Served(terminal) as served:
         gateway = ExecutionGateway(LOCAL, served.port, LONG_MS)
         reply = gateway.get_positions()
         gateway.disconnect()
-    assert [row["ticket"] for row in reply["positions"]] == [opened.order]
+    assert [row["ticket"] for row in reply["positions"]] == [ticket]
 
 
 def test_a_port_that_is_taken_is_named() -> None:
