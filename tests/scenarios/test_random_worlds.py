@@ -97,7 +97,8 @@ class World(DeskWorld):
         """Orders whose outcome is not known are not what this is about."""
         view, terminal = self.terminal.view, self.terminal
         at_home = terminal.current_login == terminal.home_login
-        if not (view.connected and view.is_synchronised and at_home and not self.pm.book.in_doubt):
+        is_there = view.connected and view.is_synchronised and at_home and not self._lost
+        if self.pm.book.in_doubt or not is_there:
             raise ValueError("no order now")
 
     def do_submit(self) -> None:
