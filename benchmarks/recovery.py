@@ -20,7 +20,8 @@ from benchmarks._measure import in_turn, report
 from benchmarks.journal import bare
 from benchmarks.sync import answering, positions, reply
 from trueup.core import events
-from trueup.core.book import FINISHED_KEPT, Book
+from trueup.core.book import Book
+from trueup.core.filling import FINISHED_KEPT
 from trueup.core.model import Position, Side
 from trueup.core.tokens import token_of
 from trueup.gateway.client import ExecutionGateway

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from trueup.core import events
 from trueup.core.book import Book
-from trueup.core.corrections import Look, Outcome
 from trueup.core.diff import Diff
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.lifecycle import OrderStatus
+from trueup.core.look import Look, Outcome
 from trueup.core.model import Position
 from trueup.core.order import Order
 from trueup.core.recovery import BrokerShows, JournalSays, decide

@@ -8,9 +8,9 @@ nor does its position make a zombie of it: the two share a ticket.
 from __future__ import annotations
 
 from trueup.core import events
-from trueup.core.corrections import Look, Outcome
 from trueup.core.diff import Diff
 from trueup.core.holds import Hold, HoldKind
+from trueup.core.look import Look, Outcome
 from trueup.core.model import PastOrder, PendingOrder, describe_order
 from trueup.core.policy import Action, Adopt
 from trueup.core.quantity import add_lots, same

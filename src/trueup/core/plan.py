@@ -16,23 +16,17 @@ import msgspec
 
 from trueup.core import events
 from trueup.core.book import Book
-from trueup.core.corrections import (
-    Look,
-    Outcome,
-    explanations,
-    for_drift,
-    for_ghost,
-    for_zombie,
-    found_again,
-    unprotected,
-)
+from trueup.core.corrections import for_drift, for_zombie, unprotected
 from trueup.core.diff import Diff, Zombie, diff
 from trueup.core.doubt import Doubt, Weighing, settling_events, waiting_sentence, weigh
+from trueup.core.ghosts import for_ghost, found_again
 from trueup.core.halts import halts
 from trueup.core.holds import Hold, HoldKind
+from trueup.core.look import Look, Outcome
 from trueup.core.model import Snapshot
 from trueup.core.pending import for_pending
 from trueup.core.policy import Policy
+from trueup.core.recording import explanations
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -1,0 +1,222 @@
+"""The fold: one function for each event, and the table that names it.
+
+How a fill changes positions is `core.filling`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trueup.core import events
+from trueup.core.filling import await_deals, claim, finish, link, remove, take_fill
+from trueup.core.holding import Holding, Pending, Tombstone
+from trueup.core.lifecycle import OrderStatus, advance
+from trueup.core.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
+from trueup.core.trust import Bound
+
+if TYPE_CHECKING:
+    from trueup.core.book import Book
+
+# What a deal changes about a position, and nothing else does.
+MADE_BY_DEALS = frozenset({"ticket", "side", "volume", "price_open"})
+
+
+def _order_created(book: Book, event: events.OrderCreated) -> None:
+    book.orders[event.order_id] = created_order(event)
+    if event.key:
+        book.by_key[event.key] = book.orders[event.order_id]
+
+
+def _send_started(book: Book, event: events.SendStarted) -> None:
+    _advance(book, event).version = book.version
+
+
+def _order_filled(book: Book, event: events.OrderFilled) -> None:
+    order = _advance(book, event)
+    _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    holding = book.holdings.get(event.ticket)
+    if holding is not None and holding.position.side is event.side:
+        # A sync saw this position before the answer came: its volume is in the book already.
+        link(holding, order)
+        return
+    claim(book, order, event.volume)
+    take_fill(book, event, order)
+    _finish_unless_held(book, order)
+
+
+def _order_ended(book: Book, event: events.OrderRejected | events.OrderInDoubt) -> None:
+    order = _advance(book, event)
+    order.error = event.error
+    if order.status is OrderStatus.IN_DOUBT:
+        order.doubt_ns, order.version = event.at_ns, book.version
+        book.in_doubt[order.order_id] = order
+    else:
+        finish(book, order.order_id)
+
+
+def _order_canceled(book: Book, event: events.OrderCanceled) -> None:
+    _advance(book, event).error = event.because
+    finish(book, event.order_id)
+
+
+def _order_settled(book: Book, event: events.OrderSettled) -> None:
+    order = _advance(book, event)
+    _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    claim(book, order, event.volume)
+    order.error = None
+    holding = book.holdings.get(event.ticket)
+    if holding is not None and not order.position:
+        link(holding, order)
+    _finish_unless_held(book, order)
+
+
+def _order_applied(book: Book, event: events.OrderApplied) -> None:
+    order = _advance(book, event)
+    order.fill_ns, order.error = event.at_ns, None
+    holding = book.holdings.get(order.position)
+    if order.kind is events.OrderKind.MODIFY and holding is not None:
+        holding.position = msgspec.structs.replace(holding.position, sl=order.sl, tp=order.tp)
+        holding.version, holding.touched_ns = book.version, event.at_ns
+    elif order.kind is events.OrderKind.CANCEL:
+        book.pending.pop(order.target, None)
+    elif order.kind in PENDING_TYPES and event.ticket:
+        order.ticket = event.ticket
+        _own(book, event.ticket, order)
+        book.pending[event.ticket] = Pending(pending_of(order, event.ticket), book.version)
+    finish(book, order.order_id)
+
+
+def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
+    position = event.position
+    order = book.orders_by_ticket.get(position.ticket)
+    if order is None:
+        order = recovery_order(position, event.at_ns)
+        book.orders[order.order_id] = book.orders_by_ticket[position.ticket] = order
+    grave = book.closed.pop(position.identifier, None)
+    realised_units = grave.realised_units if grave else 0
+    book.realised_closed_units -= realised_units
+    book.holdings[position.identifier] = Holding(
+        position,
+        book.version,
+        [order.order_id],
+        realised_units=realised_units,
+        mark=position,
+    )
+
+
+def _position_missing(book: Book, event: events.PositionMissing) -> None:
+    book.missing[event.position.identifier] = event.at_ns
+
+
+def _position_found(book: Book, event: events.PositionFound) -> None:
+    book.missing.pop(event.position.identifier, None)
+
+
+def _position_closed(book: Book, event: events.PositionClosed) -> None:
+    holding = book.holdings.get(event.position.identifier)
+    if holding is not None:
+        if event.ended is not None:
+            holding.realised_units = event.realised_units
+        if not event.unproven:
+            book.unexplained.pop(event.position.identifier, None)
+        holding.touched_ns = 0
+        remove(book, holding)
+
+
+def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
+    holding = book.holdings[event.remote.identifier]
+    if MADE_BY_DEALS & set(event.fields):
+        await_deals(book, event.remote)
+    holding.position = holding.mark = event.remote
+    holding.version = book.version
+
+
+def _deals_recorded(book: Book, event: events.DealsRecorded) -> None:
+    identifier = event.position.identifier
+    if event.is_complete:
+        book.unexplained.pop(identifier, None)
+    holding = book.holdings.get(identifier)
+    if holding is not None:
+        holding.deals, holding.realised_units = event.deals, event.realised_units
+        return
+    grave = book.closed.get(identifier, Tombstone(book.version, 0, 0))
+    book.realised_closed_units += event.realised_units - grave.realised_units
+    book.closed[identifier] = msgspec.structs.replace(grave, realised_units=event.realised_units)
+
+
+def _pending_adopted(book: Book, event: events.PendingAdopted) -> None:
+    book.pending[event.order.ticket] = Pending(event.order, book.version)
+
+
+def _pending_closed(book: Book, event: events.PendingClosed) -> None:
+    book.pending.pop(event.order.ticket, None)
+
+
+def _pending_corrected(book: Book, event: events.PendingCorrected) -> None:
+    book.pending[event.remote.ticket] = Pending(event.remote, book.version)
+
+
+def _halt_raised(book: Book, event: events.HaltRaised) -> None:
+    book.halts[event.identifier] = event
+
+
+def _account_bound(book: Book, event: events.AccountBound) -> None:
+    if book.bound not in (None, Bound(event.login, event.server)):
+        # Identifiers are an account's own: what is left of the other's has no meaning here.
+        book.closed.clear()
+        book.unexplained.clear()
+    book.account = event
+
+
+def _advance(book: Book, event: events.OrderEvent) -> Order:
+    order = book.orders[event.order_id]
+    order.status = advance(order.status, type(event))
+    book.in_doubt.pop(order.order_id, None)
+    return order
+
+
+def _record_fill(
+    book: Book, order: Order, ticket: int, volume: float, price: float | None, at_ns: int
+) -> None:
+    order.ticket, order.filled_volume, order.fill_price = ticket, volume, price
+    order.fill_ns = at_ns
+    _own(book, ticket, order)
+
+
+def _own(book: Book, ticket: int, order: Order) -> None:
+    """Note whose ticket it is; some gateways answer a close with its position's."""
+    known = book.orders_by_ticket.get(ticket)
+    if known is None or (known.is_stand_in and not order.position):
+        book.orders_by_ticket[ticket] = order
+
+
+def _finish_unless_held(book: Book, order: Order) -> None:
+    holding = book.holdings.get(order.ticket or 0) or book.holdings.get(order.position)
+    if holding is None or order.order_id not in holding.order_ids:
+        finish(book, order.order_id)
+
+
+FOLD: dict[type[events.Event], Callable[[Book, Any], None]] = {
+    events.OrderCreated: _order_created,
+    events.SendStarted: _send_started,
+    events.OrderFilled: _order_filled,
+    events.OrderApplied: _order_applied,
+    events.OrderRejected: _order_ended,
+    events.OrderInDoubt: _order_ended,
+    events.OrderCanceled: _order_canceled,
+    events.OrderSettled: _order_settled,
+    events.PositionAdopted: _position_adopted,
+    events.PositionClosed: _position_closed,
+    events.PositionMissing: _position_missing,
+    events.PositionFound: _position_found,
+    events.PositionCorrected: _position_corrected,
+    events.DealsRecorded: _deals_recorded,
+    events.PendingAdopted: _pending_adopted,
+    events.PendingClosed: _pending_closed,
+    events.PendingCorrected: _pending_corrected,
+    events.HaltRaised: _halt_raised,
+    events.AccountBound: _account_bound,
+}

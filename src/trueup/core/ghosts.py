@@ -1,0 +1,129 @@
+"""A ghost: open in the book and not in the broker's list.
+
+It is closed once its deals prove that it ended, or as the guide says where a gateway has no deals.
+Until then it is missing: kept, asked for again, and never dropped by patience.
+"""
+
+from __future__ import annotations
+
+from trueup.core import events
+from trueup.core.book import Holding
+from trueup.core.diff import Diff, Ghost
+from trueup.core.explain import History, exit_of, exit_sentence, reopened_as
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.look import Look, Outcome, newer, settling
+from trueup.core.model import Position
+from trueup.core.quantity import format_lots, from_units, same
+from trueup.core.recording import went_into
+from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
+
+UNPROVEN = "absent from the broker's list; this gateway shows no deals, so unproven"
+
+
+def for_ghost(ghost: Ghost, look: Look, found: Diff, outcome: Outcome) -> None:
+    """Close a ghost where its deals prove it, or as the guide says where nothing can."""
+    local = ghost.local
+    holding = look.book.holdings[local.identifier]
+    if holding.version > look.asked_version:
+        outcome.holds.append(newer(local))
+    elif look.snapshot.evidence is None:
+        _close_unproven(local, look, outcome)
+    elif look.is_settling(holding.touched_ns):
+        what = f"Ticket {local.ticket} was opened here and the broker does not list it yet"
+        outcome.holds.append(settling(local, what, holding.touched_ns, look))
+    else:
+        _close_proven(holding, look, found, outcome)
+
+
+def _close_unproven(local: Position, look: Look, outcome: Outcome) -> None:
+    if look.snapshot.faults:
+        reason = f"Ticket {local.ticket} is not in a list that has unreadable rows"
+        outcome.holds.append(
+            Hold(local.symbol, reason, "a whole reading", local.identifier, HoldKind.PARTIAL)
+        )
+        return
+    closed = events.PositionClosed(
+        at_ns=look.now_ns, position=local, because=UNPROVEN, unproven=True
+    )
+    outcome.propose("ghost", local, look.policy.ghost, look, closed)
+
+
+def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -> None:
+    local = holding.position
+    history = look.history(local.identifier)
+    if history is None or not history.closes_to(0.0, look.half_step_base(local.symbol)):
+        into = went_into(local, history, look)
+        if not into:
+            _missing(local, history, look, outcome)
+            return
+        because = f"its fill went into position {into}, which the book did not know"
+        merged = events.PositionClosed(at_ns=look.now_ns, position=local, because=because)
+        outcome.propose("ghost", local, look.policy.ghost, look, merged)
+        return
+    news = [deal for deal in history.deals if deal.ticket not in holding.deals]
+    ended = exit_of(news) or exit_of(history.deals)
+    because = exit_sentence(ended) if ended else "closed; its deals were recorded before"
+    again = reopened_as(local, history.deals, (z.remote for z in found.zombies))
+    if again:
+        because += f"; the broker opened it again as {again}"
+    closed = events.PositionClosed(
+        at_ns=look.now_ns,
+        position=local,
+        because=because,
+        ended=ended,
+        realised_units=history.realised_units,
+    )
+    outcome.propose("ghost", local, look.policy.ghost, look, closed)
+
+
+def _missing(local: Position, history: History | None, look: Look, outcome: Outcome) -> None:
+    """Keep a position that left the list and is not proven closed; ask again."""
+    outcome.questions.append(local.identifier)
+    if look.book.nets and not (history and history.deals):
+        outcome.order_questions.append(local.ticket)
+    if history is None:
+        because = "its deals could not be read"
+    elif not history.deals or same(from_units(history.net_units), local.net_volume):
+        because = "deal not visible yet"
+    else:
+        left = format_lots(abs(history.net_units) / 1e8)
+        because = f"its deals leave {left} lots open"
+    since_ns = look.book.missing.get(local.identifier)
+    if since_ns is None:
+        since_ns = look.now_ns
+        outcome.events.append(
+            events.PositionMissing(at_ns=look.now_ns, position=local, because=because)
+        )
+    age_sec = max(0, look.now_ns - since_ns) // 1_000_000_000
+    reason = (
+        f"{format_lots(local.volume)} lots (ticket {local.ticket}) left the broker's list "
+        f"{age_sec} s ago, {because}"
+    )
+    kind, until = HoldKind.MISSING, "the deals that close it, or its return to the list"
+    case = _without_a_trace(local.identifier, history, look)
+    if case is not None and case.decision is Decision.HALT:
+        kind, reason = HoldKind.HALT, f"{reason}; case {case.label}: {case.because}"
+        until += ", or a person's force_close_position()"
+    outcome.holds.append(Hold(local.symbol, reason, until, local.identifier, kind))
+
+
+def _without_a_trace(identifier: int, history: History | None, look: Look) -> Case | None:
+    """Return the case of a fill that we recorded, and that shows in no list and in no deal."""
+    order = look.book.orders.get(look.book.holdings[identifier].order_ids[0])
+    if history is None or history.deals or order is None or order.is_stand_in:
+        return None
+    waited_ns = look.asked_ns - (order.fill_ns or 0)
+    settled = waited_ns >= look.policy.grace_period_ms * 1_000_000
+    return decide(JournalSays.FILLED, BrokerShows.NO_TRACE, settled=settled)
+
+
+def found_again(look: Look, outcome: Outcome) -> None:
+    """Say that a missing position is in the list again."""
+    if not look.book.missing:
+        return
+    listed = {position.identifier: position for position in look.snapshot.positions}
+    outcome.events += [
+        events.PositionFound(at_ns=look.now_ns, position=listed[identifier])
+        for identifier in look.book.missing
+        if identifier in listed
+    ]

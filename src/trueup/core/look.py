@@ -1,0 +1,148 @@
+"""What one look at the broker may depend on, and what its differences come to.
+
+Every rule about a difference takes a `Look` and adds events and holds to an `Outcome`. None of them
+asks for anything; what they would need to know goes into the outcome's questions.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.explain import History, history_of
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.ids import step_id
+from trueup.core.model import (
+    PendingOrder,
+    Position,
+    Snapshot,
+    describe,
+    describe_at,
+    describe_order,
+)
+from trueup.core.policy import Action, Policy
+from trueup.core.quantity import FINEST_STEP, format_price
+from trueup.core.settle import LONGEST_MS
+
+NEXT_READING = "the next reading"
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One look at the broker: everything a decision may depend on."""
+
+    book: Book
+    snapshot: Snapshot
+    policy: Policy
+    asked_version: int
+    asked_ns: int
+    now_ns: int
+    settle_ns: int
+    approved: frozenset[str]
+
+    def is_settling(self, touched_ns: int) -> bool:
+        """Return whether we touched it so shortly before the question that it may not show yet."""
+        is_proven = self.snapshot.evidence is not None
+        return is_proven and touched_ns > 0 and self.asked_ns - touched_ns < self.settle_ns
+
+    def is_recent(self, touched_ns: int) -> bool:
+        """Return whether we touched it within the longest time that any broker is given."""
+        return bool(self.settle_ns) and self.asked_ns - touched_ns < LONGEST_MS * 1_000_000
+
+    def history(self, identifier: int) -> History | None:
+        """Return the deals of a position, or None when they were not asked for or not readable."""
+        evidence = self.snapshot.evidence
+        if evidence is None or identifier not in evidence.explained:
+            return None
+        return history_of(identifier, evidence.deals)
+
+    def half_step_base(self, symbol: str) -> float:
+        """Return the volume step (lots) to compare a symbol's volumes with."""
+        specs = self.snapshot.evidence.specs if self.snapshot.evidence else ()
+        return next((s.volume_step for s in specs if s.symbol == symbol), FINEST_STEP)
+
+
+class Outcome:
+    """What the differences of one look come to."""
+
+    def __init__(self) -> None:
+        self.events: list[events.Event] = []
+        self.holds: list[Hold] = []
+        self.questions: list[int] = []
+        self.order_questions: list[int] = []
+
+    def add(self, other: Outcome) -> None:
+        """Append what another outcome has."""
+        self.events += other.events
+        self.holds += other.holds
+        self.questions += other.questions
+        self.order_questions += other.order_questions
+
+    def put_first(self, other: Outcome) -> None:
+        """Put what another outcome has before what is here."""
+        self.events[:0] = other.events
+        self.holds[:0] = other.holds
+
+    def propose(
+        self,
+        kind: str,
+        row: Position | PendingOrder,
+        action: Action,
+        look: Look,
+        *changes: events.Event,
+    ) -> bool:
+        """Take changes into the plan, or hold them where the policy wants a yes or only a look.
+
+        Returns whether they were taken.
+        """
+        if action is Action.APPLY:
+            self.events += changes
+            return True
+        wanted = step_id(kind, row)
+        if action is Action.ASK and wanted in look.approved:
+            self.events += changes
+            return True
+        what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
+        if action is Action.ASK:
+            reason, until = f"{what} waits for a yes", f"trueup approve {wanted}"
+        else:
+            reason, until = f"{what} is shown and not corrected, as the policy says", "a person"
+        kind_of_hold = HoldKind.ASK if action is Action.ASK else HoldKind.ALERT
+        identifier = row.identifier if isinstance(row, Position) else row.ticket
+        self.holds.append(Hold(row.symbol, reason, until, identifier, kind_of_hold, id=wanted))
+        return False
+
+
+def _figures(kind: str, row: Position | PendingOrder) -> str:
+    """Say what a person would say yes to."""
+    if isinstance(row, PendingOrder):
+        return describe_order(row)
+    if kind != "protection":
+        return describe_at(row)
+    levels = (("stop loss", row.sl), ("take profit", row.tp))
+    stops = ", ".join(f"{name} {format_price(p) if p else 'none'}" for name, p in levels)
+    return f"{describe(row)}, {stops}"
+
+
+def settling(row: Position, what: str, touched_ns: int, look: Look) -> Hold:
+    """Return the hold of a difference inside its settle window."""
+    return Hold(
+        row.symbol,
+        what,
+        f"a reading {look.settle_ns // 1_000_000} ms after we touched it",
+        row.identifier,
+        HoldKind.SETTLING,
+        until_ns=touched_ns + look.settle_ns,
+    )
+
+
+def late(row: Position, what: str) -> Hold:
+    """Return the hold of a difference that outlives its settle window, against better evidence."""
+    until = "a list that agrees with what we did"
+    return Hold(row.symbol, what, until, row.identifier, HoldKind.SETTLING)
+
+
+def newer(row: Position) -> Hold:
+    """Return the hold of a position whose local facts are newer than the reading."""
+    reason = f"Ticket {row.ticket} changed here after the broker was asked"
+    return Hold(row.symbol, reason, NEXT_READING, row.identifier, HoldKind.NEWER)

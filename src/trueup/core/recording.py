@@ -1,0 +1,94 @@
+"""Deals that are taken into the realised result of a position, as soon as they are there.
+
+A volume that changed waits for the deals that changed it: in the book's `unexplained`, and in the
+questions of every look until they are seen and add up.
+"""
+
+from __future__ import annotations
+
+from trueup.core import events
+from trueup.core.explain import History, exit_of, exit_sentence
+from trueup.core.look import Look, Outcome
+from trueup.core.model import Position
+from trueup.core.quantity import same
+
+
+def explanations(look: Look, outcome: Outcome) -> None:
+    """Record the deals that were still to come, and ask for those that still are."""
+    if look.snapshot.evidence is None:
+        return
+    listed = {position.identifier: position for position in look.snapshot.positions}
+    told = {e.position.identifier for e in outcome.events if isinstance(e, events.DealsRecorded)}
+    for identifier, position in look.book.unexplained.items():
+        holding = look.book.holdings.get(identifier)
+        if identifier in told or (holding is not None) != (identifier in listed):
+            continue  # a ghost or a zombie: settled by its own rule
+        net_volume = holding.position.net_volume if holding is not None else 0.0
+        if holding is not None and not same(net_volume, listed[identifier].net_volume):
+            continue  # a drift: it has its deals with it, or is held
+        known = holding.deals if holding is not None else ()
+        recorded = _recorded(position, net_volume, known, look) or _merged(position, look)
+        if recorded is not None:
+            outcome.events.append(recorded)
+            continue
+        outcome.questions.append(identifier)
+        if holding is None and look.book.nets:
+            outcome.order_questions.append(position.ticket)
+
+
+def explain_change(remote: Position, known: tuple[int, ...], look: Look, outcome: Outcome) -> None:
+    """Take the deals of a changed volume into the realised result, where they are there."""
+    if look.snapshot.evidence is None:
+        return
+    recorded = _recorded(remote, remote.net_volume, known, look)
+    if recorded is None:
+        outcome.questions.append(remote.identifier)
+    else:
+        outcome.events.append(recorded)
+
+
+def _merged(position: Position, look: Look) -> events.DealsRecorded | None:
+    """Stop waiting for the deals of a position that its broker never made."""
+    into = went_into(position, look.history(position.identifier), look)
+    if not into:
+        return None
+    because = f"its fill went into position {into}, which the book did not know"
+    return events.DealsRecorded(
+        at_ns=look.now_ns, position=position, deals=(), realised_units=0, because=because
+    )
+
+
+def went_into(local: Position, history: History | None, look: Look) -> int:
+    """Return the position that our fill went into on a netting account, 0 where it made its own.
+
+    Where somebody held the symbol and we did not know it yet, our order made no position.
+    """
+    evidence = look.snapshot.evidence
+    if evidence is None or history is None or history.deals or not look.book.nets:
+        return 0
+    orders = (o for o in evidence.past_orders if o.ticket == local.ticket and o.state == "filled")
+    into = next((order.position for order in orders), 0)
+    return 0 if into == local.identifier else into
+
+
+def _recorded(
+    position: Position, net_volume: float, known: tuple[int, ...], look: Look
+) -> events.DealsRecorded | None:
+    history = look.history(position.identifier)
+    if history is None or not history.closes_to(net_volume, look.half_step_base(position.symbol)):
+        return None
+    news = [deal for deal in history.deals if deal.ticket not in known]
+    ended = exit_of(news)
+    if ended is None:
+        because = "deals recorded"
+    elif net_volume:
+        because = exit_sentence(ended, "closed in part")
+    else:
+        because = exit_sentence(ended)
+    return events.DealsRecorded(
+        at_ns=look.now_ns,
+        position=position,
+        deals=tuple(deal.ticket for deal in history.deals),
+        realised_units=history.realised_units,
+        because=because,
+    )

@@ -1,0 +1,89 @@
+"""A book as bytes: what a checkpoint keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trueup.core import events
+from trueup.core.holding import Holding, Pending, Tombstone
+from trueup.core.lifecycle import OrderStatus
+from trueup.core.model import Position
+from trueup.core.order import Order
+from trueup.errors import JournalCorrupt
+
+if TYPE_CHECKING:
+    from trueup.core.book import Book
+
+
+class _State(msgspec.Struct, frozen=True):
+    """A book as it is saved."""
+
+    version: int
+    account: events.AccountBound | None
+    holdings: list[Holding]
+    orders: list[Order]
+    by_ticket: list[tuple[int, str]]
+    finished: list[str]
+    pending: list[Pending]
+    closed: list[tuple[int, Tombstone]]
+    claims: list[tuple[str, int, int]]
+    missing: list[tuple[int, int]]
+    halts: list[events.HaltRaised]
+    unexplained: list[Position]
+    realised_closed_units: int
+
+
+_decode_state = msgspec.json.Decoder(_State).decode
+
+
+def saved(book: Book) -> bytes:
+    """Return a whole book as bytes: equal books give equal bytes, marks left out."""
+    return msgspec.json.encode(
+        _State(
+            version=book.version,
+            account=book.account,
+            holdings=[_without_mark(holding) for holding in book.holdings.values()],
+            orders=list(book.orders.values()),
+            by_ticket=[(ticket, o.order_id) for ticket, o in book.orders_by_ticket.items()],
+            finished=list(book.finished),
+            pending=list(book.pending.values()),
+            closed=list(book.closed.items()),
+            claims=[(symbol, magic, lots) for (symbol, magic), lots in book.claims.items()],
+            missing=list(book.missing.items()),
+            halts=list(book.halts.values()),
+            unexplained=list(book.unexplained.values()),
+            realised_closed_units=book.realised_closed_units,
+        )
+    )
+
+
+def fill_from(book: Book, state: bytes) -> None:
+    """Make an empty book the one that `state` came from.
+
+    Raises:
+        JournalCorrupt: the bytes are no book's.
+    """
+    try:
+        kept = _decode_state(state)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JournalCorrupt(f"the saved book cannot be read: {error}") from error
+    book.version, book.account = kept.version, kept.account
+    book.holdings = {h.position.identifier: h for h in kept.holdings}
+    book.orders = {order.order_id: order for order in kept.orders}
+    book.orders_by_ticket = {ticket: book.orders[name] for ticket, name in kept.by_ticket}
+    book.in_doubt = {o.order_id: o for o in kept.orders if o.status is OrderStatus.IN_DOUBT}
+    book.by_key = {order.key: order for order in kept.orders if order.key}
+    book.finished = dict.fromkeys(kept.finished)
+    book.pending = {pending.order.ticket: pending for pending in kept.pending}
+    book.closed = dict(kept.closed)
+    book.claims = {(symbol, magic): lots for symbol, magic, lots in kept.claims}
+    book.missing = dict(kept.missing)
+    book.halts = {halt.identifier: halt for halt in kept.halts}
+    book.unexplained = {p.identifier: p for p in kept.unexplained}
+    book.realised_closed_units = kept.realised_closed_units
+
+
+def _without_mark(holding: Holding) -> Holding:
+    return msgspec.structs.replace(holding, mark=None)
