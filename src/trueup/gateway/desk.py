@@ -16,9 +16,25 @@ import msgspec
 from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.dialect import (
+    NOT_CONNECTED,
+    CannotClose,
+    closing_order,
+    read_account,
+    read_holdings,
+)
 from trueup.gateway.rows import position_of
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick
+from trueup.protocol.dialect import (
+    BAD_REQUEST,
+    ONLY_HERE,
+    Answer,
+    DialectRequest,
+    refusal,
+    spell,
+    translate,
+)
 from trueup.protocol.requests import (
     CHANGES,
     ErrorReply,
@@ -57,15 +73,44 @@ class Desk:
     ) -> None:
         self._terminal = terminal
         self._boot = boot
+        self._now_ns = now_ns
         self._snapshots = Snapshots(terminal, boot, now_ns, pace)
 
     def handle(self, raw: bytes) -> bytes:
         """Return the reply to a request, whatever its bytes are."""
         try:
-            request = decode_request(raw)
+            request = translate(decode_request(raw))
         except RemoteProtocolError as error:
-            return encode_reply(_refusal(raw, str(error)))
-        return encode_reply(self._answer(request), request.uuid)
+            return self._refusal(raw, str(error))
+        if not isinstance(request, DialectRequest):
+            return encode_reply(self._answer(request), request.uuid)
+        answer = self._answer_dialect(request)
+        return encode_reply(spell(answer, request, self._now_ns()), request.uuid)
+
+    def _refusal(self, raw: bytes, error: str) -> bytes:
+        """Answer a request that cannot be read in its own dialect."""
+        try:
+            fields = msgspec.json.decode(raw, type=dict)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return encode_reply(ErrorReply("ERROR", error))
+        uuid = fields.get("uuid", msgspec.UNSET)
+        order_id, asked = fields.get("order_id"), fields.get("action")
+        if asked not in ONLY_HERE and isinstance(order_id, str) and order_id:
+            return encode_reply(OrderReply(order_id, "REJECTED", error=error), uuid)
+        if asked in ONLY_HERE or uuid is not msgspec.UNSET:
+            return encode_reply(refusal(asked, BAD_REQUEST, error, self._now_ns()), uuid)
+        return encode_reply(ErrorReply("ERROR", error))
+
+    def _answer_dialect(self, request: DialectRequest) -> Answer:
+        if request.asked == "GET_ACCOUNT":
+            return read_account(self._terminal)
+        if request.asked == "SYNC_ALL":
+            return read_holdings(self._snapshots)
+        if request.asked == "PING":
+            return PongReply("SUCCESS")
+        if request.asked == "GET_POSITIONS":
+            return self._positions(request.symbol)
+        return self._order(request)
 
     def _answer(self, request: Request) -> Reply:
         if request.action == "GET_POSITIONS":
@@ -92,7 +137,7 @@ class Desk:
         if state is None:
             return self._unseen("terminal_info")
         if not state.connected:
-            return PositionsReply("FAILED", error="the terminal has no link to its trade server")
+            return PositionsReply("FAILED", error=NOT_CONNECTED)
         rows = terminal.positions_get() if symbol == "*" else terminal.positions_get(symbol=symbol)
         if rows is None:
             return self._unseen("positions_get")
@@ -125,6 +170,11 @@ class Desk:
     def _order(self, request: Request) -> OrderReply:
         if request.action in CHANGES:
             return self._send(request, change_request(request))
+        if request.action == "CLOSE":
+            try:
+                request = closing_order(request, self._terminal)
+            except CannotClose as why:
+                return OrderReply(request.order_id, "REJECTED", error=str(why))
         spec, tick = self._terminal.symbol_info(request.symbol), self._quote(request.symbol)
         if spec is None or tick is None:
             error = f"no quotes for {request.symbol}: {self._terminal.last_error()}"
@@ -195,17 +245,6 @@ class Desk:
             deal=result.deal,
             retcode=result.retcode,
         )
-
-
-def _refusal(raw: bytes, error: str) -> Reply:
-    """Answer a request that cannot be read: as an order where it names one, else as an error."""
-    try:
-        order_id = msgspec.json.decode(raw, type=dict).get("order_id")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        order_id = None
-    if isinstance(order_id, str) and order_id:
-        return OrderReply(order_id, "REJECTED", error=error)
-    return ErrorReply("ERROR", error)
 
 
 def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Snapshots:
         # in between is in neither, and the next question finds it in both).
         explained, deals = self._deals(request.explain)
         past_orders = self._past_orders(request.explain_orders)
-        reading = self._read()
+        reading = self.read()
         symbols = dict.fromkeys((*request.symbols, *(p.symbol for p in reading.positions)))
         server_time_msc = self._server_time_msc(symbols)
         epoch, sequence = self._number(request.session)
@@ -126,7 +126,12 @@ class Snapshots:
             specs=tuple(self._specs(symbols)),
         )
 
-    def _read(self) -> Reading:
+    def read(self) -> Reading:
+        """Return a reading, the first that nothing moved in or else the last of a few.
+
+        Raises:
+            CannotRead: naming the call that failed, and `last_error()`.
+        """
         reading = self._read_once()
         for _ in range(ATTEMPTS - 1):
             if reading.is_steady:

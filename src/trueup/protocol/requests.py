@@ -11,12 +11,18 @@ from trueup.core.model import Position
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.snapshot import CAPABILITIES, HelloReply, SnapshotReply, SnapshotRequest
 
-ACTIONS = ("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL")
+ACTIONS = (
+    *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
+    *("OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
+)
 # One reply explains at most this many positions and orders; the client asks again for the rest.
 EXPLAINED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
 TRADES = frozenset({"BUY", "SELL"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
+DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
+# Everything that may change something at the broker.
+ORDERS = TRADES | CHANGES | DIALECT_ORDERS
 
 
 class Request(msgspec.Struct):
@@ -25,7 +31,8 @@ class Request(msgspec.Struct):
     An order has `order_id`, `symbol`, `volume` (lots) and may have `price`, `sl`, `tp` (prices,
     0.0 for none), `position` (the ticket it closes), `magic` and `comment`. BUY and SELL with
     `type` limit or stop place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`;
-    CANCEL ends the pending `order`.
+    CANCEL ends the pending `order`. `ticket` and `timestamp` are of the other dialect (see
+    `protocol.dialect`).
     """
 
     action: str
@@ -46,6 +53,8 @@ class Request(msgspec.Struct):
     history_age_sec: int = 0
     order: int = 0
     type: str = "market"
+    ticket: int = 0
+    timestamp: object = None
     uuid: object = msgspec.UNSET
 
 
@@ -126,6 +135,8 @@ def decode_request(raw: bytes) -> Request:
         raise RemoteProtocolError(f"action={request.action!r} is not known: give one of {known}")
     if request.action in TRADES | CHANGES:
         _check_order(request)
+    elif request.action in DIALECT_ORDERS:
+        _check_numbers(request)
     return request
 
 
@@ -146,6 +157,10 @@ def _check_order(request: Request) -> None:
         raise RemoteProtocolError(f"type={request.type!r} is not known: give market, limit or stop")
     if not request.order_id:
         raise RemoteProtocolError("an order needs an order_id")
+    _check_numbers(request)
+
+
+def _check_numbers(request: Request) -> None:
     for name in ("volume", "price", "sl", "tp"):
         if not math.isfinite(getattr(request, name)):
             raise RemoteProtocolError(f"{name} is not a number")
@@ -154,7 +169,7 @@ def _check_order(request: Request) -> None:
             raise RemoteProtocolError(f"{name} is not a whole number from 0 to 2**64 - 1")
 
 
-def encode_reply(reply: Reply, uuid: object = msgspec.UNSET) -> bytes:
+def encode_reply(reply: Reply | dict[str, Any], uuid: object = msgspec.UNSET) -> bytes:
     """Write a reply; a `uuid` that came with the request goes back with it."""
     if uuid is msgspec.UNSET:
         return _encoder.encode(reply)
