@@ -42,7 +42,6 @@ class BotWorld:
         world = self.broker
         self.loop = TradingLoop(
             world.pm,
-            world.gateway,
             world.reconciler,
             Idle(),
             GatewayPrices(world.gateway, "EURUSD"),

@@ -41,7 +41,7 @@ def test_while_the_journal_takes_nothing_no_order_is_sent_and_the_bot_goes_on() 
     world = BotWorld(journal=journal)
     broker = world.broker
     prices = GatewayPrices(broker.gateway, "EURUSD")
-    loop = TradingLoop(broker.pm, broker.gateway, broker.reconciler, BuyAlways(), prices)
+    loop = TradingLoop(broker.pm, broker.reconciler, BuyAlways(), prices)
     loop.last_result = broker.sync()
     journal.refuse = JournalError("the disk is full")
     loop.turn()

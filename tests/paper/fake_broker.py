@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trueup.core.trust import Unknown
+from trueup.journal import Journal
 from trueup.protocol.ticks import Tick
 from trueup.runtime.clock import ManualClock
 from trueup.runtime.loop import TradingLoop
@@ -73,14 +74,16 @@ class Says:
 class World:
     """A loop and everything around it; `step` gives it a new price and takes one turn."""
 
-    def __init__(self, *signals: int, interval_sec: float = 5.0) -> None:
+    def __init__(
+        self, *signals: int, interval_sec: float = 5.0, journal: Journal | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.broker = Broker()
-        self.pm = PortfolioManager(clock=self.clock)
+        self.pm = PortfolioManager(clock=self.clock, journal=journal)
         self.reconciler = StateReconciler(self.pm, self.broker, interval_sec)
         self.strategy = Says(*signals)
         prices = GatewayPrices(self.broker, "EURUSD")
-        self.loop = TradingLoop(self.pm, self.broker, self.reconciler, self.strategy, prices)
+        self.loop = TradingLoop(self.pm, self.reconciler, self.strategy, prices)
         self.moment = 0
 
     def step(self, turns: int = 1) -> None:

@@ -7,7 +7,10 @@ import logging
 import pytest
 
 from tests.paper.fake_broker import Broker, World, started
+from tests.support.make import RefusingJournal
+from trueup.core import events
 from trueup.core.trust import Reason, Unknown
+from trueup.errors import JournalConflict, JournalError
 from trueup.protocol.ticks import Tick
 from trueup.runtime.prices import GatewayPrices
 from trueup.runtime.reconciler import SyncStatus
@@ -45,6 +48,32 @@ def test_a_signal_on_the_same_side_is_refused_by_risk() -> None:
     world = started(1, 1)
     world.step(2)
     assert len(world.broker.sent) == 1
+
+
+def test_an_order_whose_answer_the_journal_refuses_ends_nothing_and_is_recorded_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    journal = RefusingJournal()
+    world = World(1, 1, journal=journal)
+    world.loop.last_result = world.reconciler.startup_recovery()
+    journal.refuse, journal.kind = JournalError("the disk is full"), events.OrderFilled
+    world.step(2)
+    assert (len(world.broker.sent), world.pm.position) == (1, None)
+    assert "the disk is full" in caplog.text
+    journal.refuse = None
+    world.step(25)
+    assert world.pm.position is not None
+    assert len(world.broker.sent) == 1
+
+
+def test_another_process_that_took_the_journal_over_ends_the_loop() -> None:
+    journal = RefusingJournal()
+    world = World(1, journal=journal)
+    world.loop.last_result = world.reconciler.startup_recovery()
+    journal.refuse = JournalConflict("another process took over")
+    with pytest.raises(JournalConflict):
+        world.step()
+    assert world.broker.sent == []
 
 
 def test_nothing_is_traded_before_the_broker_has_been_seen() -> None:

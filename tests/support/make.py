@@ -37,14 +37,15 @@ OURS = policy("EURUSD")
 
 
 class RefusingJournal(MemoryJournal):
-    """A journal in memory; `refuse` makes it raise on the next append."""
+    """A journal in memory; `refuse` makes it raise on every append, or those of one kind only."""
 
     def __init__(self) -> None:
         super().__init__()
         self.refuse: Exception | None = None
+        self.kind: type[events.Event] = events.Event
 
     def append(self, history: Sequence[events.Event]) -> int:
-        if self.refuse is not None:
+        if self.refuse is not None and any(isinstance(e, self.kind) for e in history):
             raise self.refuse
         return super().append(history)
 

@@ -80,7 +80,7 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
 
         reconciler = StateReconciler(pm, gateway, run.settings.sync_interval_sec, policy=run.policy)
         prices = GatewayPrices(gateway, pm.symbol, local_prices)
-        loop = TradingLoop(pm, gateway, reconciler, trader, prices, volume=run.volume)
+        loop = TradingLoop(pm, reconciler, trader, prices, volume=run.volume)
         stop_on_signals(loop.stop)
         control = stack.enter_context(_controlled(loop, run))
         draw = stack.enter_context(_view(loop, run.place, prices)) if live else None

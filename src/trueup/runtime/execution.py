@@ -22,6 +22,7 @@ from trueup.core.model import Side
 from trueup.core.quantity import add_lots, format_lots, is_number, is_price, is_volume, same
 from trueup.core.tokens import magic_with_token, token_of
 from trueup.errors import NotSent, Refused
+from trueup.runtime.fills import log_created
 
 if TYPE_CHECKING:
     from trueup.runtime.portfolio import PortfolioManager
@@ -140,10 +141,17 @@ class OrderDesk:
         )
 
     def close(
-        self, position: Any, volume: float | None = None, *, key: str = "", why: str = ""
+        self,
+        position: Any,
+        volume: float | None = None,
+        *,
+        key: str = "",
+        why: str = "",
+        price: float = 0.0,
     ) -> Intent:
         """Close a position, or `volume` lots of it; see `PortfolioManager.close`."""
         _check_texts(key=key, why=why)
+        _check_levels(price=price)
         wish = {} if volume is None else {"volume": volume}
         known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(position), **wish)
         if known is not None:
@@ -163,7 +171,7 @@ class OrderDesk:
             symbol=held.symbol,
             side=held.side.opposite,
             volume=float(lots),
-            price=0.0,
+            price=float(price),
             position=held.identifier,
             magic=self._pm.book.strategy_of(holding),
             wire_magic=held.magic,
@@ -231,6 +239,7 @@ class OrderDesk:
         self._refuse_entries(wish)
         self._crash(CrashPoint.BEFORE_INTENT)
         order = self._record(key, wish)
+        log_created(order)
         # An exception may come between any two steps and this process live on; what is owed then
         # says what became of the order.
         self._owed[order.order_id] = UNSENT

@@ -121,3 +121,18 @@ def log_fill(order: Order, event: events.OrderEvent) -> None:
         )
     else:
         log.warning("[FILL] %s: %s - %s", order.status.value, order.order_id, order.error)
+
+
+def log_created(order: Order) -> None:
+    """Write the log line of an order that is recorded and about to leave."""
+    log.info("[ORDER] Created %s: %s", order.order_id, _wanted(order))
+
+
+def _wanted(order: Order) -> str:
+    if order.kind is OrderKind.CANCEL:
+        return f"cancel pending order {order.target}"
+    if order.kind is OrderKind.MODIFY:
+        stops = f"SL {format_price(order.sl)}, TP {format_price(order.tp)}"
+        return f"{stops} for position {order.position}"
+    at = format_price(order.entry_price) if order.entry_price else "market"
+    return f"{order.action} {format_lots(order.volume)}L @ {at}"

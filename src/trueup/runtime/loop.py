@@ -13,14 +13,15 @@ answer to an order. The rules that keep it out of trouble:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
 
-from trueup.core.book import Order
-from trueup.core.model import Side
+from trueup.core.lifecycle import OrderStatus
+from trueup.core.model import Position, Side
 from trueup.core.trust import Unknown
-from trueup.errors import JournalError
+from trueup.errors import JournalConflict, JournalError, NotSent, Refused
 from trueup.protocol.ticks import Tick
+from trueup.runtime.execution import Intent
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.prices import Prices
 from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
@@ -29,21 +30,14 @@ from trueup.runtime.strategy import Strategy
 log = logging.getLogger("trueup.loop")
 
 PACE_SEC = 0.25
-
-
-class OrderTaker(Protocol):
-    """A gateway, as far as orders go."""
-
-    def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Send an order once and return what is known of its outcome."""
+SIGNAL = "the strategy's signal"
 
 
 class TradingLoop:
     """Trades one symbol by one strategy.
 
     Args:
-        pm: the book.
-        gateway: takes the orders.
+        pm: the book; its desk sends the orders.
         reconciler: keeps the book in agreement with the broker.
         strategy: turns prices into signals.
         prices: where prices come from.
@@ -54,7 +48,6 @@ class TradingLoop:
     def __init__(
         self,
         pm: PortfolioManager,
-        gateway: OrderTaker,
         reconciler: StateReconciler,
         strategy: Strategy,
         prices: Prices,
@@ -65,7 +58,7 @@ class TradingLoop:
         self.pm, self.reconciler = pm, reconciler
         self.tick: Tick | None = None
         self.last_result: SyncResult | None = None
-        self._gateway, self._strategy, self._prices = gateway, strategy, prices
+        self._strategy, self._prices = strategy, prices
         self.pace_sec, self._volume = pace_sec, volume
         self._stopped = False
         self.prices_unknown: str | None = None
@@ -128,19 +121,17 @@ class TradingLoop:
             return
         side = Side.BUY if signal > 0 else Side.SELL
         price = tick.ask if side is Side.BUY else tick.bid
-        closing = self._volumes_against(side)
-        if closing:
-            for volume in closing:
-                if not self._place(signal, price, volume):
-                    return
-        elif self._may_open(side):
-            self._place(signal, price, self._volume)
+        against = self._positions_against(side)
+        for position in against:
+            if not _filled(partial(self.pm.close, position, price=price, why=SIGNAL)):
+                return
+        if not against and self._may_open(side) and self.pm.check_risk(signal):
+            _filled(partial(self.pm.submit, side, self._volume, price=price, why=SIGNAL))
 
-    def _volumes_against(self, side: Side) -> list[float]:
-        """The lots of each open ticket that an order of this side closes, oldest first."""
-        book, symbol = self.pm.book, self.pm.symbol
-        positions = [holding.position for holding in book.holdings_in(symbol)]
-        return [position.volume for position in positions if position.side is not side]
+    def _positions_against(self, side: Side) -> list[Position]:
+        """What an order of this side closes, oldest first."""
+        positions = [holding.position for holding in self.pm.book.holdings_in(self.pm.symbol)]
+        return [position for position in positions if position.side is not side]
 
     def _may_open(self, side: Side) -> bool:
         result = self.last_result
@@ -152,27 +143,19 @@ class TradingLoop:
         log.warning("[ORDER] No new %s: %s", side.word, seen)
         return False
 
-    def _place(self, signal: int, price: float, volume: float) -> bool:
-        """Make one order, send it, take the answer into the book; return whether it was filled."""
-        try:
-            order = self.pm.create_order(signal, price, volume)
-        except JournalError as error:
-            log.error("[ORDER] Not sent, because it could not be journalled: %s", error)
-            return False
-        if order is None:
-            return False
-        outcome = self._gateway.send_order(_message(order, self.pm.ticket_to_close(order)))
-        self.pm.on_fill(outcome)
-        return outcome.get("status") == "FILLED"
 
+def _filled(ask: Callable[[], Intent]) -> bool:
+    """Ask for something; return whether it was filled. What refuses it goes to the log.
 
-def _message(order: Order, ticket: int) -> dict[str, Any]:
-    return {
-        "order_id": order.order_id,
-        "symbol": order.symbol,
-        "action": order.action,
-        "volume": order.volume,
-        "price": order.entry_price,
-        "position": ticket,
-        "confidence": 1.0,
-    }
+    Raises:
+        JournalConflict: another process took the journal over; this one must not trade on.
+    """
+    try:
+        return ask().status is OrderStatus.FILLED
+    except JournalConflict:
+        raise
+    except JournalError as error:
+        log.error("[ORDER] %s", error)
+    except (Refused, NotSent) as error:
+        log.warning("[ORDER] %s", error)
+    return False

@@ -22,12 +22,12 @@ from trueup.core.health import Restriction
 from trueup.core.lifecycle import OrderStatus, may_advance
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot, describe, describe_at
-from trueup.core.quantity import format_lots, format_price, is_number, is_price, is_volume
+from trueup.core.quantity import format_lots, is_number, is_price, is_volume
 from trueup.journal import Journal
 from trueup.protocol.guide import RowFault, read_row
 from trueup.runtime.clock import Clock, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, Wish, carry_on
-from trueup.runtime.fills import create_fill_response, fill_event, log_fill, repeats
+from trueup.runtime.fills import create_fill_response, fill_event, log_created, log_fill, repeats
 from trueup.runtime.keeping import KeptBook
 from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
 from trueup.runtime.views import Position, direction, order_row, view
@@ -225,13 +225,7 @@ class PortfolioManager:
                 )
             ]
         )
-        log.info(
-            "[ORDER] Created %s: %s %sL @ %s",
-            order_id,
-            side.action,
-            format_lots(volume),
-            format_price(price),
-        )
+        log_created(self.book.orders[order_id])
         return self.book.orders[order_id]
 
     def on_fill(self, fill: Mapping[str, Any]) -> bool:
@@ -279,13 +273,20 @@ class PortfolioManager:
         return self.desk.submit(side, volume, **wish)
 
     def close(
-        self, position: Any, volume: float | None = None, *, key: str = "", why: str = ""
+        self,
+        position: Any,
+        volume: float | None = None,
+        *,
+        key: str = "",
+        why: str = "",
+        price: float = 0.0,
     ) -> Intent:
         """Close a position (its ticket, or anything with a `ticket`), or `volume` lots of it.
 
-        Closing is allowed while entries are refused. Raises as `submit` does.
+        `key`, `why` and `price` are as in `Wish`. Closing is allowed while entries are refused.
+        Raises as `submit` does.
         """
-        return self.desk.close(position, volume, key=key, why=why)
+        return self.desk.close(position, volume, key=key, why=why, price=price)
 
     def modify(
         self, position: Any, sl: float, tp: float, *, key: str = "", why: str = ""
