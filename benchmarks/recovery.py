@@ -27,7 +27,7 @@ from trueup.core.tokens import token_of
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.desk import Desk
 from trueup.gateway.mt5_constants import ORDER_TYPE_BUY
-from trueup.gateway.server import Server
+from trueup.gateway.server import Server, anybody
 from trueup.journal import open_journal, open_reader
 from trueup.journal.chain import chained
 from trueup.journal.codec import encode
@@ -182,7 +182,7 @@ def _serve(pipe: Connection) -> None:
     terminal.initialize()
     terminal.quote(SYMBOL, 1.1, 1.1001)
     Person(terminal.broker, account.login).open_many(SYMBOL, ORDER_TYPE_BUY, 0.01, OPEN)
-    server = Server("tcp://127.0.0.1:0", Desk(terminal, "bench", clock.now_ns).handle)
+    server = Server("tcp://127.0.0.1:0", anybody(Desk(terminal, "bench", clock.now_ns).handle))
     pipe.send(server.port)
     while True:
         server.serve_once(1_000)

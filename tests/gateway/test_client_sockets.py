@@ -29,7 +29,7 @@ from trueup.core.trust import Unknown
 from trueup.errors import NotSent
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.desk import Desk
-from trueup.gateway.server import Server
+from trueup.gateway.server import Server, anybody
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncStatus
@@ -529,7 +529,7 @@ def test_a_server_of_the_package_survives_what_nobody_can_read() -> None:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(name)
 
-    server = Server("tcp://127.0.0.1:0", Desk(Nobody(), "boot", time.time_ns).handle)
+    server = Server("tcp://127.0.0.1:0", anybody(Desk(Nobody(), "boot", time.time_ns).handle))
     link = ZmqLink(server.endpoint)
     try:
         for mad in (b"", b"\xff", b'{"action":"PING","x":' + b"[" * 100_000, b"[" * 100_000):

@@ -16,6 +16,7 @@ import msgspec
 from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.calls import Calls
 from trueup.gateway.dialect import (
     NOT_CONNECTED,
     CannotClose,
@@ -38,6 +39,7 @@ from trueup.protocol.dialect import (
 from trueup.protocol.requests import (
     CHANGES,
     ErrorReply,
+    NotBegun,
     OrderReply,
     PongReply,
     PositionsReply,
@@ -46,6 +48,7 @@ from trueup.protocol.requests import (
     TickReply,
     decode_request,
     encode_reply,
+    not_begun,
     snapshot_request,
 )
 from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply
@@ -71,20 +74,55 @@ class Desk:
     def __init__(
         self, terminal: Terminal, boot: str, now_ns: Callable[[], int], pace: float = 1.0
     ) -> None:
-        self._terminal = terminal
+        self.calls = Calls(terminal, now_ns)
+        self._terminal = self.calls.terminal
         self._boot = boot
         self._now_ns = now_ns
-        self._snapshots = Snapshots(terminal, boot, now_ns, pace)
+        self._snapshots = Snapshots(self._terminal, boot, now_ns, pace)
 
     def handle(self, raw: bytes) -> bytes:
-        """Return the reply to a request, whatever its bytes are."""
+        """Return the reply to a request, whatever its bytes are; may wait for the terminal."""
+        request = self.read(raw)
+        return request if isinstance(request, bytes) else self.answer(request)
+
+    # What `gateway.front` calls; all but `answer` from its own thread, while `answer` waits.
+
+    def read(self, raw: bytes) -> Request | bytes:
+        """Return the request that these bytes are, or the reply to what is none."""
         try:
-            request = translate(decode_request(raw))
+            return translate(decode_request(raw))
         except RemoteProtocolError as error:
             return self._refusal(raw, str(error))
-        if not isinstance(request, DialectRequest):
-            return encode_reply(self._answer(request), request.uuid)
-        answer = self._answer_dialect(request)
+
+    def at_once(self, request: Request) -> bytes | None:
+        """Return the reply to a request that needs no terminal, or None."""
+        if request.action == "PING":
+            return self._write(PongReply("SUCCESS"), request)
+        if request.action == "HELLO":
+            hello = HelloReply("SUCCESS", "trueup", VERSION, CAPABILITIES, self._boot)
+            return encode_reply(hello, request.uuid)
+        return None
+
+    def refuse(self, request: Request, why: str) -> bytes:
+        """Return the reply to a request that is not begun: no order was sent."""
+        return self._write(not_begun(request, why), request)
+
+    def answer(self, request: Request) -> bytes:
+        """Return the reply to a request; may wait for the terminal."""
+        reply = self.at_once(request)
+        if reply is not None:
+            return reply
+        if isinstance(request, DialectRequest):
+            return self._spell(self._answer_dialect(request), request)
+        return encode_reply(self._answer(request), request.uuid)
+
+    def _write(self, reply: PongReply | NotBegun, request: Request) -> bytes:
+        """Write what is said in both dialects."""
+        if isinstance(request, DialectRequest):
+            return self._spell(reply, request)
+        return encode_reply(reply, request.uuid)
+
+    def _spell(self, answer: Answer, request: DialectRequest) -> bytes:
         return encode_reply(spell(answer, request, self._now_ns()), request.uuid)
 
     def _refusal(self, raw: bytes, error: str) -> bytes:
@@ -106,8 +144,6 @@ class Desk:
             return read_account(self._terminal)
         if request.asked == "SYNC_ALL":
             return read_holdings(self._snapshots)
-        if request.asked == "PING":
-            return PongReply("SUCCESS")
         if request.asked == "GET_POSITIONS":
             return self._positions(request.symbol)
         return self._order(request)
@@ -117,12 +153,8 @@ class Desk:
             return self._positions(request.symbol)
         if request.action == "SNAPSHOT":
             return self._snapshot(request)
-        if request.action == "HELLO":
-            return HelloReply("SUCCESS", "trueup", VERSION, CAPABILITIES, self._boot)
         if request.action == "TICK":
             return self._tick(request.symbol)
-        if request.action == "PING":
-            return PongReply("SUCCESS")
         return self._order(request)
 
     def _snapshot(self, request: Request) -> Reply:

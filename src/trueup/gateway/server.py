@@ -1,46 +1,89 @@
 """The gateway's end of the wire: a ROUTER socket that answers REQ and DEALER clients alike.
 
-What a message means is the handler's business (`gateway.desk`); this module moves bytes. A request
-that nobody can answer is answered all the same, because a REQ client waits for a reply.
+What a message means is the handler's business; this module moves bytes. A handler that knows the
+answer returns it. One that does not know it yet returns None, and `reply` brings it later, from any
+thread: that is how `gateway.front` answers everybody while the terminal is busy. Somebody must
+answer in the end, because a REQ client waits for a reply.
 """
 
 from __future__ import annotations
 
-import logging
+import threading
+from collections import deque
 from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple
 
 import zmq
-
-log = logging.getLogger("trueup.server")
 
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
 # (the market of the simulated terminal, a stop signal) waiting.
 REQUESTS_PER_TURN = 64
+# What one connection may leave in our memory, requests and replies that nobody takes.
+MESSAGES_PER_CONNECTION = 64
 LAST_REPLY_MS = 200
 
 
+class Client(NamedTuple):
+    """Who asks: the way back to the connection, and who authentication says it is, or nothing."""
+
+    way: tuple[bytes, ...]
+    user: str = ""
+
+    @property
+    def party(self) -> str | bytes:
+        """Whose requests count together: a user's, or without users a connection's."""
+        return self.user or self.way[0]
+
+
+Handler = Callable[[Client, bytes], bytes | None]
+
+
+def anybody(handle: Callable[[bytes], bytes]) -> Handler:
+    """Return a handler that answers everybody alike, and at once."""
+    return lambda _, request: handle(request)
+
+
 class Server:
-    """Answers each request that arrives at `endpoint` with `handle(request)`.
+    """Answers each request that arrives at `endpoint` with `handle(client, request)`.
+
+    One thread calls `serve_once`; `reply` may be called from any.
 
     Args:
         endpoint: where to listen, such as tcp://127.0.0.1:5555; port 0 takes a free one.
-        handle: from the bytes of a request to the bytes of its reply; must not raise.
+        handle: from a client and the bytes of its request to the bytes of the reply, or to None
+            when `reply` will bring it; must not raise.
 
     Raises:
         OSError: the endpoint cannot be bound, with the endpoint in the message.
     """
 
-    def __init__(self, endpoint: str, handle: Callable[[bytes], bytes]) -> None:
+    def __init__(self, endpoint: str, handle: Handler) -> None:
         self._handle = handle
+        self._late: deque[tuple[Client, bytes]] = deque()
+        self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._bell, self._ear = self._make_bell()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
+        self._socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
             self.close()
             raise OSError(f"cannot listen on {endpoint}: {error.strerror}") from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._ear, zmq.POLLIN)
+
+    def _make_bell(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """Return two ends of a line that wakes `serve_once` from another thread."""
+        bell, ear = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+        ear.bind("inproc://bell")
+        bell.connect("inproc://bell")
+        return bell, ear
 
     @property
     def port(self) -> int:
@@ -48,19 +91,70 @@ class Server:
         return int(self.endpoint.rpartition(":")[2])
 
     def serve_once(self, timeout_ms: int) -> int:
-        """Wait at most `timeout_ms` for requests, answer what is there, return how many."""
-        if not self._socket.poll(timeout_ms):
-            return 0
+        """Wait at most `timeout_ms` for something to do, do what is there.
+
+        Returns:
+            How many requests were handed to the handler.
+        """
+        self._poller.poll(timeout_ms)
+        self._send_late()
         for served in range(REQUESTS_PER_TURN):
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                *way, request = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return served
-            *envelope, request = frames
-            self._socket.send_multipart([*envelope, self._handle(request)])
+            client = Client(tuple(way))
+            reply = self._handle(client, request)
+            if reply is not None:
+                self._send(client, reply)
         return REQUESTS_PER_TURN
+
+    def reply(self, client: Client, reply: bytes) -> None:
+        """Send the reply to a request whose handler returned None; from any thread."""
+        self._late.append((client, reply))
+        with self._lock:
+            if not self._bell.closed:
+                self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.send(b"", zmq.NOBLOCK)
+        except zmq.Again:
+            # It rings already, a thousand times.
+            return
+
+    def _send_late(self) -> None:
+        # First the bell, then what it rang for: a reply that comes in between rings again.
+        try:
+            while True:
+                self._ear.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+        while self._late:
+            self._send(*self._late.popleft())
+
+    def _send(self, client: Client, reply: bytes) -> None:
+        try:
+            self._socket.send_multipart([*client.way, reply], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            # The client went away, or never takes its replies: there is nobody to tell.
+            return
 
     def close(self) -> None:
         """Stop listening, once the last reply is out or nobody takes it."""
+        with self._lock:
+            self._bell.close(0)
+        self._ear.close(0)
         self._socket.close(LAST_REPLY_MS)
         self._context.term()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

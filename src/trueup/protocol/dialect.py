@@ -22,7 +22,7 @@ from trueup.core.model import Position
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.requests import (
     DIALECT_ORDERS,
-    ErrorReply,
+    NotBegun,
     OrderReply,
     PongReply,
     PositionsReply,
@@ -68,7 +68,7 @@ class HoldingsReply(msgspec.Struct):
     positions: list[Position]
 
 
-Answer = PongReply | PositionsReply | OrderReply | ErrorReply | AccountReply | HoldingsReply
+Answer = PongReply | NotBegun | AccountReply | HoldingsReply
 
 
 def translate(request: Request) -> Request:

@@ -115,6 +115,7 @@ class PongReply(msgspec.Struct):
 Reply = (
     HelloReply | SnapshotReply | PositionsReply | OrderReply | TickReply | ErrorReply | PongReply
 )
+NotBegun = PositionsReply | OrderReply | TickReply | ErrorReply
 
 _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
@@ -167,6 +168,17 @@ def _check_numbers(request: Request) -> None:
     for name in ("position", "magic", "order"):
         if not 0 <= getattr(request, name) < 2**64:
             raise RemoteProtocolError(f"{name} is not a whole number from 0 to 2**64 - 1")
+
+
+def not_begun(request: Request, why: str) -> NotBegun:
+    """Answer a request that is not begun: nobody looked, and no order was sent."""
+    if request.action in ORDERS:
+        return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
+    if request.action == "GET_POSITIONS":
+        return PositionsReply("FAILED", error=why)
+    if request.action == "TICK":
+        return TickReply("FAILED", request.symbol, error=why)
+    return ErrorReply("FAILED", why)
 
 
 def encode_reply(reply: Reply | dict[str, Any], uuid: object = msgspec.UNSET) -> bytes:

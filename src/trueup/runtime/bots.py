@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from trueup.gateway.server import Server
+from trueup.gateway.server import Server, anybody
 from trueup.runtime.control import ControlDesk
 from trueup.runtime.loop import TradingLoop
 from trueup.runtime.status import BotFacts
@@ -35,7 +35,7 @@ class Control:
 
     def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
         self._desk = ControlDesk(loop, gateway, facts)
-        self._server = Server(ANY_PORT, self._desk.handle)
+        self._server = Server(ANY_PORT, anybody(self._desk.handle))
         self.bot = Bot(facts.pid, self._server.endpoint, loop.pm.symbol, facts.started)
         _forget_dead()
         self._file = _file(facts.pid)

@@ -18,7 +18,7 @@ import msgspec
 from trueup.errors import SettingsError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
-from trueup.gateway.server import Server
+from trueup.gateway.server import Server, anybody
 from trueup.runtime.clock import Clock, SystemClock
 from trueup.sim.broker import Broker
 from trueup.sim.feed import open_feed
@@ -90,7 +90,7 @@ class TerminalProcess:
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
         bots = Desk(self.terminal, boot, self._clock.now_ns, pace=options.speed)
         self._bots = _listen(options.port, bots.handle)
-        self._people = Server(f"{LOOPBACK}:0", people.handle)
+        self._people = Server(f"{LOOPBACK}:0", anybody(people.handle))
         self.is_stopped = False
         self._stop_at_ns: int | None = None
         self._busy_ns = self._clock.now_ns()
@@ -185,7 +185,7 @@ def _make_terminal(options: TerminalOptions, playback: Playback, clock: Clock) -
 
 def _listen(port: int, handle: Any) -> Server:
     try:
-        return Server(f"{LOOPBACK}:{port}", handle)
+        return Server(f"{LOOPBACK}:{port}", anybody(handle))
     except OSError as error:
         valid = f"give a port that is free, or 0 for any free one ({error})"
         raise SettingsError("--port", str(port), valid) from error

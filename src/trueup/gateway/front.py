@@ -1,0 +1,141 @@
+"""A front that never waits before a desk that may: all are answered while the terminal is busy.
+
+The terminal's calls block without a limit (MT5 reference, Python integration), and one thread makes
+them all: the desk's. The front's thread has the sockets. It answers HELLO and PING itself, lets
+everything else wait for the desk, and loses patience before the client does:
+
+* a query is answered FAILED, with what the terminal is busy with; the terminal's own answer, if it
+  comes later, is thrown away;
+* an order that was not begun is answered REJECTED, and never begun;
+* an order that was begun is answered by its outcome alone, however late.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from trueup.errors import TrueupError
+from trueup.gateway.desk import Desk
+from trueup.gateway.server import Client, Server
+from trueup.gateway.waiting import Task, Waiting
+
+log = logging.getLogger("trueup.front")
+
+# Half of what a client waits by default (GTW_TIMEOUT_MS), so that the answer finds it waiting.
+PATIENCE_MS = 1_000
+# How soon `stop` is noticed, by either thread.
+LOOK_UP_MS = 100
+DESK_ENDS_SEC = 5.0
+
+
+class DeskEnded(TrueupError):
+    """The thread that serves the terminal broke; its error is above."""
+
+
+class Front:
+    """Serves one desk to many clients.
+
+    Args:
+        desk: answers from the terminal; after `run` began nobody else may use it.
+        now_ns: nanoseconds of UTC since 1970.
+        patience_ms: how long a request may wait for the terminal.
+        waiting: the places to wait in.
+
+    Use it so:
+
+        front = Front(desk, clock.now_ns)
+        with Server(endpoint, front.handle) as server:
+            front.run(server)
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        now_ns: Callable[[], int],
+        *,
+        patience_ms: int = PATIENCE_MS,
+        waiting: Waiting | None = None,
+    ) -> None:
+        self._desk, self._now_ns = desk, now_ns
+        self._patience_ns = patience_ms * 1_000_000
+        self._waiting = waiting or Waiting()
+        self._is_stopped = False
+
+    def handle(self, client: Client, raw: bytes) -> bytes | None:
+        """Answer at once, or let the request wait for the desk; never waits itself."""
+        request = self._desk.read(raw)
+        if isinstance(request, bytes):
+            return request
+        reply = self._desk.at_once(request)
+        if reply is not None:
+            return reply
+        task = Task(client, request, self._now_ns())
+        no_place = self._waiting.put(task)
+        return None if no_place is None else self._desk.refuse(request, no_place)
+
+    def run(self, server: Server) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            DeskEnded: the desk's thread broke.
+        """
+        desk = threading.Thread(target=self._work, args=(server,), name="desk", daemon=True)
+        desk.start()
+        try:
+            while not self._is_stopped and desk.is_alive():
+                server.serve_once(self._wait_ms())
+                self._lose_patience(server)
+        finally:
+            stopped, self._is_stopped = self._is_stopped, True
+            desk.join(DESK_ENDS_SEC)
+        if not stopped:
+            raise DeskEnded
+
+    @property
+    def waits_for_terminal(self) -> int:
+        """How many requests nobody has begun yet."""
+        return self._waiting.count
+
+    def stop(self) -> None:
+        """End `run` soon; may be called from a signal handler."""
+        self._is_stopped = True
+
+    def _wait_ms(self) -> int:
+        oldest_ns = self._waiting.oldest_ns
+        if oldest_ns is None:
+            return LOOK_UP_MS
+        left_ns = oldest_ns + self._patience_ns - self._now_ns()
+        return max(0, min(LOOK_UP_MS, left_ns // 1_000_000 + 1))
+
+    def _lose_patience(self, server: Server) -> None:
+        for task in self._waiting.take_back(self._now_ns() - self._patience_ns):
+            server.reply(task.client, self._refused(task))
+
+    def _refused(self, task: Task) -> bytes:
+        return self._desk.refuse(task.request, self._why(task))
+
+    def _why(self, task: Task) -> str:
+        call, now_ns = self._desk.calls.now, self._now_ns()
+        if call is None:
+            return f"{(now_ns - task.at_ns) / 1e9:.1f} s went by before its turn came"
+        busy_sec = (now_ns - call.since_ns) / 1e9
+        return f"the terminal has been busy for {busy_sec:.1f} s in {call.function}"
+
+    # In the desk's thread.
+
+    def _work(self, server: Server) -> None:
+        while not self._is_stopped:
+            task = self._waiting.take(LOOK_UP_MS / 1000)
+            if task is not None:
+                self._do(task, server)
+
+    def _do(self, task: Task, server: Server) -> None:
+        if self._now_ns() - task.at_ns > self._patience_ns:
+            # The front was late to take it back.
+            reply = self._refused(task)
+        else:
+            reply = self._desk.answer(task.request)
+        if self._waiting.answered(task):
+            server.reply(task.client, reply)

@@ -1,0 +1,88 @@
+"""The front answers everybody while the terminal is busy, truthfully, orders before queries."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gateway.busy_gateway import BusyGateway
+from tests.support.servers import until
+
+PATIENCE_SEC = 1.0
+
+
+def test_a_question_is_answered_from_the_terminal() -> None:
+    with BusyGateway() as gateway:
+        assert gateway.client().ask("GET_POSITIONS")["status"] == "SUCCESS"
+
+
+def test_greetings_are_answered_while_the_terminal_is_busy() -> None:
+    with BusyGateway() as gateway:
+        trader = gateway.client()
+        gateway.terminal.block_in("order_send")
+        trader.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        assert gateway.client().ask("PING") == {"status": "SUCCESS"}
+        assert gateway.client().ask("HELLO")["server"] == "trueup"
+
+
+@pytest.mark.parametrize("action", ["GET_POSITIONS", "SNAPSHOT", "TICK"])
+def test_a_query_that_waits_too_long_is_told_what_the_terminal_is_busy_with(action: str) -> None:
+    with BusyGateway() as gateway:
+        trader, other = gateway.client(), gateway.client()
+        gateway.terminal.block_in("order_send")
+        trader.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        gateway.clock.advance(2.5)
+        other.send(action, symbol="EURUSD", session="s", id=1)
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.clock.advance(PATIENCE_SEC + 0.01)
+        reply = other.receive()
+        assert reply["status"] == "FAILED"
+        assert reply["error"] == "the terminal has been busy for 3.5 s in order_send"
+        gateway.terminal.let_go()
+        assert trader.receive()["status"] == "FILLED"
+
+
+def test_an_order_that_was_not_begun_is_rejected_and_never_sent() -> None:
+    with BusyGateway() as gateway:
+        first, second = gateway.client(), gateway.client()
+        gateway.terminal.block_in("order_send")
+        first.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        second.send_order("second")
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.clock.advance(PATIENCE_SEC + 0.01)
+        reply = second.receive()
+        assert (reply["order_id"], reply["status"]) == ("second", "REJECTED")
+        assert reply["error"] == "not sent: the terminal has been busy for 1.0 s in order_send"
+        gateway.terminal.let_go()
+        assert first.receive()["status"] == "FILLED"
+        assert second.ask("GET_POSITIONS")["status"] == "SUCCESS"
+        assert gateway.terminal.order_comments == ["first"]
+
+
+def test_an_order_that_was_begun_is_answered_by_its_outcome_however_late() -> None:
+    with BusyGateway() as gateway:
+        trader = gateway.client()
+        gateway.terminal.block_in("order_send")
+        trader.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        gateway.clock.advance(60)
+        assert gateway.client().ask("PING") == {"status": "SUCCESS"}
+        assert not trader.is_answered()
+        gateway.terminal.let_go()
+        assert trader.receive()["status"] == "FILLED"
+
+
+def test_a_query_that_hangs_in_the_terminal_is_answered_once() -> None:
+    with BusyGateway() as gateway:
+        asker = gateway.client()
+        gateway.terminal.block_in("positions_get")
+        asker.send("GET_POSITIONS")
+        assert gateway.terminal.is_blocked.wait(20)
+        gateway.clock.advance(PATIENCE_SEC + 0.01)
+        error = asker.receive()["error"]
+        assert error == "the terminal has been busy for 1.0 s in positions_get"
+        gateway.terminal.let_go()
+        # The late answer of the terminal is not taken for the answer to this one.
+        assert "bid" in asker.ask("TICK", symbol="EURUSD")
