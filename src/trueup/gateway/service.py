@@ -13,7 +13,7 @@ import msgspec
 
 from trueup.errors import SettingsError
 from trueup.gateway.desk import Desk
-from trueup.gateway.server import Server
+from trueup.gateway.server import Server, anybody
 from trueup.gateway.terminal import Terminal
 
 LOOPBACK = "127.0.0.1"
@@ -67,7 +67,7 @@ class Service:
 
 def _listen(options: ServiceOptions, handle: Callable[[bytes], bytes]) -> Server:
     try:
-        return Server(f"tcp://{options.host}:{options.port}", handle)
+        return Server(f"tcp://{options.host}:{options.port}", anybody(handle))
     except OSError as error:
         valid = f"give an address of this machine and a port that is free, or 0 ({error})"
         raise SettingsError("--port", str(options.port), valid) from error
