@@ -46,6 +46,10 @@ Ten promises, numbered once. Tests, run-time checks and these pages use the same
 """
 
 
+def _default(value: object) -> str:
+    return f"`{value}`" if value != "" else "empty"
+
+
 def settings_page() -> str:
     """docs/reference/settings.md, from the fields of `Settings`."""
     parts = [_SETTINGS_HEAD]
@@ -53,7 +57,8 @@ def settings_page() -> str:
         valid = valid_values(name).removeprefix("give ")
         parts.append(
             f"## `{name.upper()}`\n\n{field.description}\n\n"
-            f"* Default: `{field.default}`\n* Valid: {valid}\n* In `{TOML_FILE}`: `{name}`\n"
+            f"* Default: {_default(field.default)}\n* Valid: {valid}\n"
+            f"* In `{TOML_FILE}`: `{name}`\n"
         )
     return "\n".join(parts)
 

@@ -77,3 +77,7 @@ class SettingsError(TrueupError):
     def __init__(self, variable: str, value: str, valid: str) -> None:
         super().__init__(f"{variable}={value!r} is not valid: {valid}.")
         self.variable, self.value, self.valid = variable, value, valid
+
+
+class KeysError(TrueupError):
+    """A file of keys, or of who may use them, cannot be used; the message says what to do."""

@@ -116,6 +116,28 @@ class Settings(BaseSettings):
         json_schema_extra={"valid": "give a whole number of milliseconds from 1 to 3600000"},
     )
 
+    gtw_server_key: Annotated[str, AfterValidator(str.strip)] = Field(
+        default="",
+        description=(
+            "The gateway's public key, or the path of the file that has it (`gateway.key`). With "
+            "it all traffic is encrypted, and no other machine can pass for the gateway. It needs "
+            "`GTW_KEY_FILE` beside it. Put a key between single quotes. Empty is off: plain "
+            "text, for a gateway on this machine or in a private network."
+        ),
+        json_schema_extra={
+            "valid": "give the gateway's public key, 40 characters of Z85, or the path of its file"
+        },
+    )
+    gtw_key_file: Annotated[str, AfterValidator(str.strip)] = Field(
+        default="",
+        description=(
+            "Path of this program's own secret key file, made by `trueup keys new NAME`; by it the "
+            "gateway knows who asks. Nobody else may be able to read it. The key itself is never "
+            "a setting, because settings end up in process lists and logs. Empty is off."
+        ),
+        json_schema_extra={"valid": "give the path of a secret key file (NAME.key_secret)"},
+    )
+
     @property
     def gateway_is_configured(self) -> bool:
         """Whether somebody gave the host or the port, even if they gave the default value."""

@@ -15,7 +15,8 @@ from trueup.errors import SettingsError
 from trueup.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("SYNC_INTERVAL_SEC", "GTW_HOST", "GTW_PORT", "GTW_TIMEOUT_MS")
+NUMBERS_AND_HOST = ("SYNC_INTERVAL_SEC", "GTW_HOST", "GTW_PORT", "GTW_TIMEOUT_MS")
+NAMES = (*NUMBERS_AND_HOST, "GTW_SERVER_KEY", "GTW_KEY_FILE")
 SHOW_CONFIG = (
     "from src.config import SYNC_INTERVAL_SEC, GTW_HOST, GTW_PORT, GTW_TIMEOUT_MS;"
     "print(repr((SYNC_INTERVAL_SEC, GTW_HOST, GTW_PORT, GTW_TIMEOUT_MS)))"
@@ -46,6 +47,7 @@ def test_settings_when_nothing_is_given_are_those_of_the_quick_start() -> None:
     assert repr(settings.sync_interval_sec) == "15"
     assert (settings.gtw_host, settings.gtw_port) == ("172.19.141.255", 5555)
     assert settings.gtw_timeout_ms == 2000
+    assert (settings.gtw_server_key, settings.gtw_key_file) == ("", "")
     assert not settings.gateway_is_configured
 
 
@@ -97,6 +99,8 @@ def test_gateway_when_only_the_timeout_is_given_is_not_configured(
         ("GTW_HOST", "localhost", "localhost"),
         ("GTW_HOST", "::1", "::1"),
         ("GTW_HOST", "vps_7.example.com", "vps_7.example.com"),
+        ("GTW_SERVER_KEY", " keys/gateway.key ", "keys/gateway.key"),
+        ("GTW_KEY_FILE", "keys/bot1.key_secret", "keys/bot1.key_secret"),
     ],
 )
 def test_value_when_good_is_kept_as_it_was_meant(
@@ -162,7 +166,8 @@ def test_file_when_not_utf8_is_one_sentence(name: str) -> None:
 
 
 @given(
-    name=st.sampled_from(NAMES), text=st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+    name=st.sampled_from(NUMBERS_AND_HOST),
+    text=st.text(st.characters(codec="utf-8", exclude_characters="\0")),
 )
 def test_value_when_garbage_is_read_or_refused_by_name(name: str, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trueup import __version__
-from trueup.cli import bot, drill, journal, paper, terminal, trade
+from trueup.cli import bot, drill, journal, keys, paper, terminal, trade
 from trueup.cli.group import SentenceGroup
 from trueup.observe.log import make_streams_safe
 
@@ -34,6 +34,7 @@ app.command("replay")(journal.replay)
 app.command("drill")(drill.drill)
 app.add_typer(journal.app, name="journal")
 app.add_typer(trade.app, name="trade")
+app.add_typer(keys.app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

@@ -94,7 +94,11 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
 
 
 def _connection(run: Run) -> ExecutionGateway:
-    return ExecutionGateway(run.place.host, run.place.port, run.settings.gtw_timeout_ms)
+    # The keys are for somebody's gateway; the simulated terminal listens on this machine only.
+    plain = None if run.place.terminal is None else ""
+    return ExecutionGateway(
+        run.place.host, run.place.port, run.settings.gtw_timeout_ms, server_key=plain
+    )
 
 
 @contextlib.contextmanager

@@ -14,11 +14,14 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
+from trueup.gateway.keys import link_keys
 from trueup.gateway.link import Link
 from trueup.gateway.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.zmq_link import ZmqLink
@@ -38,8 +41,15 @@ class ExecutionGateway:
         host: its host name or address; by default the setting GTW_HOST.
         port: its TCP port; by default the setting GTW_PORT.
         timeout_ms: how long to wait for a connection, and for a reply; by default GTW_TIMEOUT_MS.
+        server_key: the gateway's public key, or the path of its file; "" for plain text; by
+            default the setting GTW_SERVER_KEY.
+        key_file: the path of this client's own secret key file; by default the setting
+            GTW_KEY_FILE.
         link: makes a connection to an endpoint; ZeroMQ unless a simulation brings its own.
         session: this client's name for itself, which no other has; drawn at random by default.
+
+    Raises:
+        SettingsError, KeysError: a setting or a key file cannot be used.
 
     Not safe to share between threads.
     """
@@ -50,7 +60,9 @@ class ExecutionGateway:
         port: int | None = None,
         timeout_ms: int | None = None,
         *,
-        link: Callable[[str], Link] = ZmqLink,
+        server_key: str | None = None,
+        key_file: str | Path | None = None,
+        link: Callable[[str], Link] | None = None,
         session: str | None = None,
     ) -> None:
         if host is None or port is None or timeout_ms is None:
@@ -58,6 +70,7 @@ class ExecutionGateway:
             host = settings.gtw_host if host is None else host
             port = settings.gtw_port if port is None else port
             timeout_ms = settings.gtw_timeout_ms if timeout_ms is None else timeout_ms
+        link = link or _zmq_link(server_key, key_file)
         self.host, self.port, self.timeout_ms = host, port, timeout_ms
         self.url = f"tcp://{host}:{port}"
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
@@ -193,6 +206,17 @@ class ExecutionGateway:
             link.reset()
             raise OutcomeUnknown(f"{self.url} gave no reply within {self.timeout_ms} ms")
         return reply
+
+
+def _zmq_link(server_key: str | None, key_file: str | Path | None) -> Callable[[str], Link]:
+    """Return what makes connections with these keys, or with those of the settings."""
+    if server_key is None:
+        settings = load_settings()
+        server_key = settings.gtw_server_key
+        key_file = settings.gtw_key_file if key_file is None else key_file
+    if not server_key and key_file is None:
+        return ZmqLink
+    return partial(ZmqLink, keys=link_keys(server_key, str(key_file or "")))
 
 
 def _offline(what: str) -> Unknown:

@@ -6,26 +6,57 @@ Reliability: Lazy Pirate Pattern").
 
 ZMQ_IMMEDIATE keeps a message from queueing for a connection that does not stand: an order must not
 leave minutes later, when the gateway comes back. So a send that fails is known not to have left.
+
+Until a connection stands, a monitor listens for handshakes that fail, because "it does not take
+this key" and "nobody is there" need different remedies. After a refusal ZeroMQ may give the
+connection up for good (it does after a failed authentication), so the link begins a new one.
 """
 
 from __future__ import annotations
 
+import sys
 import weakref
 
 import zmq
 
 from trueup.errors import NotSent, OutcomeUnknown
+from trueup.gateway.keys import LinkKeys
+
+_WATCHED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+_NOT_ALLOWED = "refused this key: its allow list needs a line for {public}"
+_NOT_ITS_KEY = (
+    "broke off the handshake: GTW_SERVER_KEY is not its public key, or it speaks plain text only"
+)
+_WANTS_KEYS = (
+    "broke off the handshake: it is no plain ZeroMQ gateway; where it wants keys, "
+    "set GTW_SERVER_KEY and GTW_KEY_FILE"
+)
 
 
 class ZmqLink:
-    """A connection to the gateway at `endpoint`, such as tcp://127.0.0.1:5555."""
+    """A connection to the gateway at `endpoint`, such as tcp://127.0.0.1:5555.
+
+    Args:
+        keys: encrypts with CURVE and lets only the gateway with this public key answer; None is
+            plain text.
+    """
 
     def __init__(
-        self, endpoint: str, context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self,
+        endpoint: str,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        *,
+        keys: LinkKeys | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self._keys = keys
         self._context = context or zmq.Context.instance()
         self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
 
     def open(self) -> None:
         """Begin to connect; does not wait, and does nothing on an open link.
@@ -38,14 +69,19 @@ class ZmqLink:
         socket = self._context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IMMEDIATE, 1)
+        if self._keys is not None:
+            socket.curve_serverkey = self._keys.server.encode()
+            socket.curve_publickey = self._keys.own.public.encode()
+            socket.curve_secretkey = self._keys.own.secret.encode()
+        monitor = _watch(socket)
         try:
             socket.connect(self.endpoint)
         except zmq.ZMQError as error:
-            socket.close()
+            _close(socket, monitor)
             raise NotSent(f"{self.endpoint} is not an endpoint: {error.strerror}") from error
-        self._socket = socket
-        # A gateway that is dropped without `disconnect()` lets go of its socket all the same.
-        weakref.finalize(self, socket.close, 0)
+        self._socket, self._monitor = socket, monitor
+        # A gateway that is dropped without `disconnect()` lets go of its sockets all the same.
+        self._let_go = weakref.finalize(self, _close, socket, monitor)
         self._send_timeout_ms = self._receive_timeout_ms = -1
 
     def send(self, message: bytes, timeout_ms: int) -> None:
@@ -57,10 +93,36 @@ class ZmqLink:
         try:
             self._socket.send(message)
         except zmq.Again as error:
-            raise NotSent(f"no connection to {self.endpoint} within {timeout_ms} ms") from error
+            raise NotSent(self._why_not(timeout_ms)) from error
         except zmq.ZMQError as error:
             self.reset()
             raise NotSent(f"{self.endpoint}: {error.strerror}") from error
+        self._stop_watching()
+
+    def _why_not(self, timeout_ms: int) -> str:
+        """Say why no connection stands; begin a new one where this one may be given up."""
+        failed = self._failed_handshake()
+        if self._monitor is None or failed:
+            self.reset()
+        if not failed:
+            return f"no connection to {self.endpoint} within {timeout_ms} ms"
+        if self._keys is None:
+            return f"{self.endpoint} {_WANTS_KEYS}"
+        if failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return f"{self.endpoint} {_NOT_ALLOWED.format(public=self._keys.own.public)}"
+        return f"{self.endpoint} {_NOT_ITS_KEY}"
+
+    def _failed_handshake(self) -> int:
+        """Return the event of the latest handshake that failed, or 0."""
+        event = 0
+        while self._monitor is not None and self._monitor.poll(0):
+            event = int.from_bytes(self._monitor.recv_multipart()[0][:2], sys.byteorder)
+        return event
+
+    def _stop_watching(self) -> None:
+        if self._socket is not None and self._monitor is not None:
+            _stop_watching(self._socket, self._monitor)
+            self._monitor = None
 
     def receive(self, timeout_ms: int) -> bytes | None:
         """Return the reply, or None when none came within `timeout_ms` (0 does not wait)."""
@@ -79,9 +141,32 @@ class ZmqLink:
     def reset(self) -> None:
         """Forget the exchange under way by leaving its connection."""
         if self._socket is not None:
-            self._socket.close(0)
-            self._socket = None
+            self._let_go()
+            self._socket = self._monitor = None
 
     def close(self) -> None:
         """Let go of the connection; a later `send` opens it again."""
         self.reset()
+
+
+def _watch(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """Return a socket on which the handshakes of `socket` that fail are told."""
+    monitor: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+    # What nobody reads must never block ZeroMQ's own thread.
+    monitor.setsockopt(zmq.RCVHWM, 0)
+    address = f"inproc://handshakes-{socket.FD}"
+    socket.monitor(address, _WATCHED)
+    monitor.connect(address)
+    return monitor
+
+
+def _stop_watching(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
+    # In this order: an event for a monitor that is closed would block ZeroMQ's own thread.
+    if not socket.closed:
+        socket.monitor(None, 0)
+    monitor.close(0)
+
+
+def _close(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
+    _stop_watching(socket, monitor)
+    socket.close(0)

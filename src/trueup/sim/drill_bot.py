@@ -59,7 +59,7 @@ class DrillBot:
         self._job = job
         self._armed = False
         self._clock = SystemClock()
-        gateway = ExecutionGateway("127.0.0.1", job.port, TIMEOUT_MS)
+        gateway = ExecutionGateway("127.0.0.1", job.port, TIMEOUT_MS, server_key="")
         policy = Policy(symbols=frozenset({job.symbol}), grace_period_ms=GRACE_PERIOD_MS)
         self._pm = PortfolioManager(
             job.symbol, journal=job.journal, clock=self._clock, crash=self._pass
