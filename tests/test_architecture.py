@@ -92,6 +92,10 @@ OFFENCES = {
     ),
     "errors.py": ("import trueup.core.quantity", "trueup.errors -> trueup.core.quantity"),
     "runtime/audit.py": ("import src.config", "trueup.runtime.audit -> src"),
+    "sim/oracle/closing.py": (
+        "import trueup.core.explain",
+        "trueup.sim.oracle.closing -> trueup.core.explain",
+    ),
 }
 
 

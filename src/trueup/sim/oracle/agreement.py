@@ -1,0 +1,105 @@
+"""Promise 1: when faults stop, book and broker agree within a bounded number of syncs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trueup.sim.oracle import facts
+from trueup.sim.oracle.checker import Checker, Step
+
+
+class Agreement(Checker):
+    """Compares the whole book with the broker's books once the syncs allowed are used up."""
+
+    number = 1
+    promise = "when faults stop, the book equals the broker within a bounded number of syncs"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Count syncs from the healing on, and compare from the last one allowed."""
+        self._allowed: int | None = None
+        self._syncs: dict[str, int] = {}
+        self._books: dict[str, facts.BookSeen] = {}
+        return {
+            facts.Faulted: self._faulted,
+            facts.Healed: self._healed,
+            facts.Synced: self._synced,
+            facts.BookSeen: self._seen,
+            facts.Died: self._gone,
+            facts.Fenced: self._gone,
+            facts.Ended: self._ended,
+        }
+
+    def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
+        self._allowed = None
+        yield from ()
+
+    def _healed(self, fact: facts.Healed) -> Iterator[str]:
+        self._allowed = fact.syncs
+        self._syncs.clear()
+        yield from ()
+
+    def _synced(self, fact: facts.Synced) -> Iterator[str]:
+        self._syncs[fact.bot] = self._syncs.get(fact.bot, 0) + 1
+        yield from ()
+
+    def _gone(self, fact: facts.Died | facts.Fenced) -> Iterator[str]:
+        self._books.pop(fact.bot, None)
+        self._syncs.pop(fact.bot, None)
+        yield from ()
+
+    def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
+        self._books[fact.bot] = fact
+        if self._allowed is not None and self._syncs.get(fact.bot, 0) >= self._allowed:
+            yield from self._differences(fact, self._allowed)
+
+    def _ended(self, fact: facts.Ended) -> Iterator[str]:
+        if self._allowed is None:
+            return
+        for bot, book in self._books.items():
+            if self._syncs.get(bot, 0) < self._allowed:
+                yield from self._differences(book, self._allowed)
+
+    def _differences(self, book: facts.BookSeen, allowed: int) -> Iterator[str]:
+        after = f"{allowed} syncs after the faults stopped, {book.bot}"
+        local = {held.identifier: held for held in book.positions}
+        remote = {held.identifier: held for held in self.truth.in_scope()}
+        for key in sorted(local.keys() | remote.keys()):
+            mine, theirs = local.get(key), remote.get(key)
+            if mine is None:
+                yield f"{after} does not have position {key}, which is open at the broker"
+            elif theirs is None:
+                yield f"{after} still has position {key}, which is closed at the broker"
+            elif not _same(mine, theirs, self.scope.half_tick):
+                yield f"{after} has position {key} as {mine}, and the broker as {theirs}"
+        foreign = self.scope.is_foreign
+        working = {
+            ticket: order
+            for ticket, order in self.truth.orders.items()
+            if not foreign(order.symbol, order.magic)
+        }
+        known = {order.ticket: order for order in book.orders}
+        for ticket in sorted(known.keys() | working.keys()):
+            mine_, theirs_ = known.get(ticket), working.get(ticket)
+            if mine_ is None or theirs_ is None or not _same(mine_, theirs_, self.scope.half_tick):
+                yield f"{after} has pending order {ticket} as {mine_}, and the broker as {theirs_}"
+        if book.in_doubt:
+            yield f"{after} still has orders in doubt: {', '.join(book.in_doubt)}"
+        if book.missing:
+            yield f"{after} still misses positions: {', '.join(map(str, book.missing))}"
+
+
+def _same(mine: Any, theirs: Any, half_tick: float) -> bool:
+    """Whether two rows agree, prices to half a tick.
+
+    On a netting account somebody can add and reduce between two looks, and move the open price by
+    less than any price can show.
+    """
+    for name in mine.__struct_fields__:
+        first, second = getattr(mine, name), getattr(theirs, name)
+        if isinstance(first, float):
+            if abs(first - second) >= half_tick:
+                return False
+        elif first != second:
+            return False
+    return True

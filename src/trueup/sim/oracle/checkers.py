@@ -1,0 +1,25 @@
+"""All ten checkers, by number."""
+
+from __future__ import annotations
+
+from trueup.sim.oracle.age import HonestAge
+from trueup.sim.oracle.agreement import Agreement
+from trueup.sim.oracle.checker import Checker
+from trueup.sim.oracle.closing import NoFalseGhost
+from trueup.sim.oracle.explained import Explained
+from trueup.sim.oracle.orders import AtMostOnce, NoLostIntent
+from trueup.sim.oracle.ownership import ForeignUntouched, OneWriter
+from trueup.sim.oracle.replay import Idempotence, Replay
+
+CHECKERS: tuple[type[Checker], ...] = (
+    Agreement,
+    AtMostOnce,
+    NoFalseGhost,
+    NoLostIntent,
+    Replay,
+    Idempotence,
+    Explained,
+    ForeignUntouched,
+    OneWriter,
+    HonestAge,
+)

@@ -1,0 +1,129 @@
+"""Promise 7: every change of the book has an entry with its evidence, and the evidence is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from trueup.sim.oracle import facts
+from trueup.sim.oracle.checker import Checker, Step
+from trueup.sim.oracle.closing import CORRECTIONS
+
+_NEED_A_REASON = frozenset(
+    {
+        "PositionClosed",
+        "PositionMissing",
+        "DealsRecorded",
+        "PendingClosed",
+        "HaltRaised",
+        "OrderCanceled",
+        "OrderSettled",
+        "OrderInDoubt",
+        "OrderRejected",
+    }
+)
+
+
+class Explained(Checker):
+    """Wants a row for every change, a reason in every row, and the broker's figures in it."""
+
+    number = 7
+    promise = "every change of the book has an audit entry with its evidence"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Judge every row, every change between two looks, and the audit trail."""
+        self._books: dict[str, dict[int, facts.Held]] = {}
+        self._named: set[int] = set()
+        self._symbols: set[str] = set()
+        self._all_named = False
+        self._unaudited: dict[str, int] = {}
+        self._forced: set[str] = set()
+        return {
+            facts.Journalled: self._journalled,
+            facts.BookSeen: self._seen,
+            facts.Audited: self._audited,
+            facts.Forced: self._force,
+            facts.Synced: self._unforce,
+            facts.Started: self._started,
+        }
+
+    def _force(self, fact: facts.Forced) -> Iterator[str]:
+        self._forced.add(fact.bot)
+        yield from ()
+
+    def _unforce(self, fact: facts.Synced) -> Iterator[str]:
+        self._forced.discard(fact.bot)
+        yield from ()
+
+    def _started(self, fact: facts.Started) -> Iterator[str]:
+        self._unaudited.pop(fact.bot, None)
+        yield from ()
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        row = self.papers.row
+        self._name(fact.kind)
+        if fact.kind in CORRECTIONS:
+            self._unaudited[fact.bot] = self._unaudited.get(fact.bot, 0) + 1
+        reason = row.get("because", row.get("error", ""))
+        if fact.kind in _NEED_A_REASON and not reason:
+            yield f"the {fact.kind} at position {fact.position} says no reason"
+        if fact.kind in ("PositionCorrected", "PendingCorrected"):
+            alike = [n for n in row["fields"] if row["local"].get(n) == row["remote"].get(n)]
+            # A side is called `type` in a row, and a field at its default is left out of it.
+            alike = [n for n in alike if n in row["local"]]
+            if not row["fields"] or alike:
+                yield f"the {fact.kind} at position {fact.position} names what does not differ"
+        if fact.kind == "PositionClosed" and row.get("ended") and fact.bot not in self._forced:
+            yield from self._true_exit(fact)
+
+    def _true_exit(self, fact: facts.Journalled) -> Iterator[str]:
+        row = self.papers.row
+        identifier, units = row["position"]["identifier"], row.get("realised_units", 0)
+        left = self.truth.net_units(identifier)
+        if left:
+            lots = left / facts.UNITS
+            yield f"position {identifier} is explained as closed, and its deals leave {lots} lots"
+        realised = self.truth.realised_units(identifier)
+        if not left and units != realised:
+            yield (
+                f"position {identifier} realised {realised / facts.UNITS:.2f} at the broker, and "
+                f"{units / facts.UNITS:.2f} in the book"
+            )
+
+    def _name(self, kind: str) -> None:
+        row = self.papers.row
+        if kind == "AccountBound":
+            self._all_named = True
+        elif kind == "OrderFilled":
+            self._symbols.add(row["symbol"])
+        elif kind == "OrderApplied":
+            self._named.add(self.papers.intent_of[row["order_id"]].get("position", 0))
+        for name in ("position", "local", "remote"):
+            if isinstance(row.get(name), dict):
+                self._named.add(row[name].get("identifier", 0))
+
+    def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
+        now = {held.identifier: held for held in fact.positions}
+        before = self._books.get(fact.bot)
+        self._books[fact.bot] = now
+        named, symbols, all_named = self._named, self._symbols, self._all_named
+        self._named, self._symbols, self._all_named = set(), set(), False
+        if before is None or all_named:
+            return
+        for identifier in sorted(now.keys() | before.keys()):
+            was, held = before.get(identifier), now.get(identifier)
+            some = was or held
+            if was == held or identifier in named or (some and some.symbol in symbols):
+                continue
+            yield (
+                f"position {identifier} changed in {fact.bot}'s book from {was} to {held}, and no "
+                "event says so"
+            )
+
+    def _audited(self, fact: facts.Audited) -> Iterator[str]:
+        rows = self._unaudited.pop(fact.bot, 0)
+        told = [entry for entry in fact.entries if entry[0] not in ("SETTLED", "BOUND")]
+        if len(told) != rows:
+            yield f"{fact.bot}'s book took {rows} corrections, and the audit trail {len(told)}"
+        for action, ticket, details in fact.entries:
+            if not details:
+                yield f"the audit entry {action} of ticket {ticket} says nothing"

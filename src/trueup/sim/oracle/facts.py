@@ -1,0 +1,312 @@
+"""What can be observed of a run, as plain data: the broker's facts, the bot's, and the world's.
+
+`at_ns` is the world's own time, nanoseconds since 1970, whatever any clock in the run says. Lots
+are whole units of 1e-8 (`units`), money is whole units of 1e-8 of the account's currency. A run is
+a list of facts; the checkers, the story and the drawing all read the same list.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+UNITS = 100_000_000
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Whose account it is and what the bot may act on.
+
+    `magics` empty: everything in `symbols` is in scope. `sees_late_ns` is how long the terminal of
+    this world may show what was before. `half_tick` is half of the coarsest tick of the symbols.
+    """
+
+    login: int
+    symbols: frozenset[str]
+    magics: frozenset[int] = frozenset()
+    sees_late_ns: int = 0
+    half_tick: float = 0.000005
+
+    def is_foreign(self, symbol: str, magic: int) -> bool:
+        """Return whether a position or an order is outside what the bot may act on."""
+        if symbol not in self.symbols:
+            return True
+        # The upper half of a magic number with a token is the strategy's own.
+        return bool(self.magics) and not {magic, magic >> 32} & self.magics
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A position, at the broker or in the book. `side` is "buy" or "sell"."""
+
+    identifier: int
+    ticket: int
+    symbol: str
+    side: str
+    units: int
+    price_open: float
+    sl: float = 0.0
+    tp: float = 0.0
+    magic: int = 0
+
+
+class Working(msgspec.Struct, frozen=True, gc=False):
+    """A pending order. `type` is MetaTrader's word in lower case, such as "buy_limit"."""
+
+    ticket: int
+    symbol: str
+    type: str
+    units: int
+    price_open: float
+    price_stoplimit: float = 0.0
+    sl: float = 0.0
+    tp: float = 0.0
+    magic: int = 0
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="fact"):
+    """Something that was so at a moment."""
+
+    at_ns: int
+
+
+# The world's.
+
+
+class Faulted(Fact, frozen=True):
+    """A fault began, or struck once; `what` is in words, `lasts` when it goes on until `Mended`."""
+
+    what: str
+    lasts: bool = False
+
+
+class Mended(Fact, frozen=True):
+    """A fault that lasted ended; `what` as in its `Faulted`."""
+
+    what: str
+
+
+class Healed(Fact, frozen=True):
+    """All faults have ended: within `syncs` syncs that are believed, book and broker must agree."""
+
+    syncs: int
+
+
+class Priced(Fact, frozen=True):
+    """The market moved."""
+
+    symbol: str
+    bid: float
+    ask: float
+
+
+class Ended(Fact, frozen=True):
+    """The run is over."""
+
+
+# The broker's.
+
+
+class PositionShown(Fact, frozen=True):
+    """The broker opened a position or changed one."""
+
+    login: int
+    position: Held
+
+
+class PositionLeft(Fact, frozen=True):
+    """The broker closed a position."""
+
+    login: int
+    identifier: int
+
+
+class OrderShown(Fact, frozen=True):
+    """A pending order works, or was changed."""
+
+    login: int
+    order: Working
+
+
+class OrderLeft(Fact, frozen=True):
+    """An order works no longer."""
+
+    login: int
+    ticket: int
+
+
+class DealBooked(Fact, frozen=True):
+    """The broker booked a deal, or corrected one; `entry` and `reason` are MetaTrader's numbers.
+
+    `result_units` is profit, swap, commission and fee together.
+    """
+
+    login: int
+    ticket: int
+    order: int
+    identifier: int
+    symbol: str
+    buys: bool
+    units: int
+    price: float
+    entry: int
+    reason: int
+    result_units: int
+    magic: int = 0
+
+
+class DealStruck(Fact, frozen=True):
+    """The broker struck a deal out."""
+
+    login: int
+    ticket: int
+    identifier: int
+
+
+class Requested(Fact, frozen=True):
+    """The trade server judged a request of a program; `done` says that it carried it out.
+
+    The fields are those of the request as it arrived (`action` is MetaTrader's number, `position` a
+    ticket, `target` the pending order that it changes or removes); `order` is the ticket made.
+    """
+
+    login: int
+    action: int
+    symbol: str
+    buys: bool
+    units: int
+    magic: int
+    comment: str
+    done: bool
+    retcode: int
+    order: int = 0
+    position: int = 0
+    target: int = 0
+
+
+# The bot's.
+
+
+class Started(Fact, frozen=True):
+    """A bot started on the journal as it found it, whose last event is at `position`."""
+
+    bot: str
+    position: int
+
+
+class Died(Fact, frozen=True):
+    """A bot ended; `where` names the crash point, or how it came about."""
+
+    bot: str
+    where: str
+
+
+class Fenced(Fact, frozen=True):
+    """Another process took the journal over: from here on this bot may not act."""
+
+    bot: str
+
+
+class Journalled(Fact, frozen=True):
+    """An event is in the journal and survives any crash; `payload` is its JSON."""
+
+    bot: str
+    position: int
+    kind: str
+    payload: bytes
+
+
+class Sent(Fact, frozen=True):
+    """A request of a bot is about to leave its process; `message` is its bytes on the wire."""
+
+    bot: str
+    message: bytes
+
+
+class Synced(Fact, frozen=True):
+    """A sync came to a result.
+
+    `asked_ns` is when it asked (the world's time). `believed`: the reading was taken for the truth.
+    `said` is what a person is told of it.
+    """
+
+    bot: str
+    status: str
+    believed: bool
+    asked_ns: int
+    said: str = ""
+
+
+class Audited(Fact, frozen=True):
+    """A sync's corrections have these entries in the audit trail: action, ticket, details."""
+
+    bot: str
+    entries: tuple[tuple[str, int, str], ...]
+
+
+class BookSeen(Fact, frozen=True):
+    """What a bot's book holds now; `state` is the whole live fold as bytes."""
+
+    bot: str
+    version: int
+    positions: tuple[Held, ...] = ()
+    orders: tuple[Working, ...] = ()
+    in_doubt: tuple[str, ...] = ()
+    missing: tuple[int, ...] = ()
+    state: bytes = b""
+
+
+class Forced(Fact, frozen=True):
+    """A person made the book what the next events of this bot say, whatever the broker has."""
+
+    bot: str
+
+
+class HandedOut(Fact, frozen=True):
+    """The strategy was told what it holds, and whether that is no older than `max_age_ns`."""
+
+    bot: str
+    flat: bool
+    current: bool
+    max_age_ns: int
+
+
+class Replanned(Fact, frozen=True):
+    """Planning again on the snapshot that was just applied came to so many `changes`."""
+
+    bot: str
+    changes: int
+
+
+class Repeated(Fact, frozen=True):
+    """A report was told again, or in another order: the book's state `before` and `after` that."""
+
+    bot: str
+    what: str
+    before: bytes
+    after: bytes
+
+
+AnyFact = (
+    Faulted
+    | Mended
+    | Healed
+    | Priced
+    | Ended
+    | PositionShown
+    | PositionLeft
+    | OrderShown
+    | OrderLeft
+    | DealBooked
+    | DealStruck
+    | Requested
+    | Started
+    | Died
+    | Fenced
+    | Journalled
+    | Sent
+    | Synced
+    | Audited
+    | BookSeen
+    | Forced
+    | HandedOut
+    | Replanned
+    | Repeated
+)

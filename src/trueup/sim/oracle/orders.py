@@ -1,0 +1,178 @@
+"""Promises 2 and 4: an intent is executed at most once, and none reaches the broker unrecorded."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from trueup.sim.oracle import facts
+from trueup.sim.oracle.checker import Checker, Step
+
+_read = msgspec.json.Decoder().decode
+_TOKEN = re.compile(r"t[a-z2-7]{8}")
+_TRADES = frozenset({"BUY", "SELL"})
+MARKET = 1
+"""MetaTrader's number of a market order, TRADE_ACTION_DEAL."""
+
+
+def order_in(message: bytes) -> dict[str, Any]:
+    """Return a request that asks the broker for a change, or an empty one."""
+    request = _read(message)
+    return request if "order_id" in request else {}
+
+
+class AtMostOnce(Checker):
+    """Counts executions by the token that a request carried when it arrived.
+
+    What the journal says of an order is compared with what became of it: a rejection that was an
+    execution is how an order comes to be sent twice.
+    """
+
+    number = 2
+    promise = "one intent never leads to two executions"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Judge what was executed, and what the journal says was."""
+        self._executed: dict[str, facts.Requested] = {}
+        self._accepted: dict[int, facts.Requested] = {}
+        self._dealt: set[int] = set()
+        self._keys: dict[str, str] = {}
+        self._denied: dict[str, str] = {}
+        self._filled: Counter[str] = Counter()
+        self._forced = ""
+        return {
+            facts.Requested: self._requested,
+            facts.DealBooked: self._booked,
+            facts.Journalled: self._journalled,
+            facts.Forced: self._force,
+            facts.Synced: self._unforce,
+        }
+
+    def _force(self, fact: facts.Forced) -> Iterator[str]:
+        self._forced = fact.bot
+        yield from ()
+
+    def _unforce(self, fact: facts.Synced) -> Iterator[str]:
+        self._forced = ""
+        yield from ()
+
+    def _requested(self, fact: facts.Requested) -> Iterator[str]:
+        if not fact.done or fact.login != self.scope.login:
+            return
+        if fact.comment not in self.papers.intents:
+            return
+        # A market order that is accepted first (10008) is executed when its deal is booked.
+        self._accepted[fact.order] = fact
+        if fact.action != MARKET or fact.order in self._dealt:
+            yield from self._execute(fact)
+
+    def _booked(self, fact: facts.DealBooked) -> Iterator[str]:
+        if fact.order in self._dealt:
+            return
+        self._dealt.add(fact.order)
+        request = self._accepted.get(fact.order)
+        if request is not None and request.action == MARKET:
+            yield from self._execute(request)
+
+    def _execute(self, fact: facts.Requested) -> Iterator[str]:
+        intent = self.papers.intents[fact.comment]
+        order_id, key = intent["order_id"], intent.get("key", "")
+        if order_id in self._executed:
+            first = self._executed[order_id].order
+            yield f"{order_id} was executed twice: as order {first} and as order {fact.order}"
+            return
+        self._executed[order_id] = fact
+        if key and self._keys.setdefault(key, order_id) != order_id:
+            yield f"key {key} was executed as {self._keys[key]} and as {order_id}"
+        if order_id in self._denied:
+            said = self._denied[order_id]
+            yield f"{order_id} was recorded as {said} and then executed as order {fact.order}"
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        order_id = self.papers.row.get("order_id", "")
+        done = self._executed.get(order_id)
+        if fact.kind in ("OrderRejected", "OrderCanceled"):
+            if done is not None and self._forced != fact.bot:
+                said = "rejected" if fact.kind == "OrderRejected" else "not executed"
+                yield f"{order_id} is recorded as {said}, and it is order {done.order}"
+            elif self._forced != fact.bot:
+                said = "rejected" if fact.kind == "OrderRejected" else "not executed"
+                self._denied[order_id] = said
+        elif fact.kind in ("OrderFilled", "OrderSettled"):
+            self._filled[order_id] += 1
+            if self._filled[order_id] > 1:
+                yield f"the fill of {order_id} was counted {self._filled[order_id]} times"
+            yield from self._fits(fact.kind, order_id, done)
+
+    def _fits(self, kind: str, order_id: str, done: facts.Requested | None) -> Iterator[str]:
+        """Compare a recorded fill with what the broker did for that order's own token."""
+        row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
+        if intent.get("kind", "market") != "market":
+            return
+        if done is None:
+            yield f"{order_id} is recorded as filled, and the broker never executed it"
+            return
+        if kind == "OrderFilled" and row["ticket"] not in (done.order, done.position):
+            yield f"{order_id} is order {done.order}, and its recorded fill is of {row['ticket']}"
+        if round(row["volume"] * facts.UNITS) > done.units:
+            lots = done.units / facts.UNITS
+            yield f"{order_id} asked for {lots} lots, and its recorded fill is {row['volume']}"
+
+
+class NoLostIntent(Checker):
+    """Looks for what left or arrived and is not in the journal, and for what the journal lost."""
+
+    number = 4
+    promise = "every order that reached the broker is in the journal, at every crash point"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Judge what leaves, what arrives, and what a restart finds."""
+        self._position = 0
+        return {
+            facts.Sent: self._sent,
+            facts.Requested: self._requested,
+            facts.Started: self._started,
+            facts.Journalled: self._journalled,
+        }
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        if fact.position != self._position + 1:
+            yield f"the journal goes from event {self._position} to event {fact.position}"
+        self._position = fact.position
+
+    def _started(self, fact: facts.Started) -> Iterator[str]:
+        if fact.position < self._position:
+            yield (
+                f"{fact.bot} found {fact.position} events in the journal, which had acknowledged "
+                f"{self._position}"
+            )
+            self._position = fact.position
+
+    def _sent(self, fact: facts.Sent) -> Iterator[str]:
+        request = order_in(fact.message)
+        if not request:
+            return
+        order_id = request["order_id"]
+        intent = self.papers.intent_of.get(order_id)
+        if intent is None:
+            yield f"{fact.bot} sent {order_id} before its intent was in the journal"
+            return
+        if intent.get("by_desk") and order_id not in self.papers.started:
+            yield f"{fact.bot} sent {order_id} before the journal said that it may have left"
+        if request["action"] in _TRADES:
+            asked = (request["symbol"], request["action"].lower(), request["volume"])
+            recorded = (intent["symbol"], intent["side"], intent["volume"])
+            if asked != recorded:
+                yield f"{order_id} asks for {asked}, and its recorded intent is {recorded}"
+
+    def _requested(self, fact: facts.Requested) -> Iterator[str]:
+        is_token = _TOKEN.fullmatch(fact.comment) is not None
+        if fact.done and is_token and fact.comment not in self.papers.intents:
+            yield (
+                f"order {fact.order} with token {fact.comment} was executed, and no intent in the "
+                "journal has that token"
+            )

@@ -1,0 +1,69 @@
+"""Promises 5 and 6: the journal gives the live book, and saying a thing twice changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from trueup.sim.oracle import facts
+from trueup.sim.oracle.checker import Checker, Step
+
+
+class Replay(Checker):
+    """Keeps a second book, made from the journal's rows alone, and compares whole states."""
+
+    number = 5
+    promise = "folding the journal gives the live book, byte for byte"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Fold every row; compare at every look at a live book."""
+        if self.fold is None:
+            return {}
+        self._book = self.fold()
+        self._fenced: set[str] = set()
+        return {
+            facts.Journalled: self._journalled,
+            facts.BookSeen: self._seen,
+            facts.Fenced: self._fence,
+        }
+
+    def _fence(self, fact: facts.Fenced) -> Iterator[str]:
+        # Its book ends where the journal went on without it.
+        self._fenced.add(fact.bot)
+        yield from ()
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        self._book.take(fact.kind, fact.payload)
+        yield from ()
+
+    def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
+        if fact.bot in self._fenced:
+            return
+        if fact.version != self.papers.position:
+            yield (
+                f"{fact.bot}'s book is made of {fact.version} events, and the journal has "
+                f"{self.papers.position}"
+            )
+        elif fact.state and fact.state != self._book.state():
+            yield f"folding {fact.version} events does not give {fact.bot}'s live book"
+
+
+class Idempotence(Checker):
+    """Takes the world's word for what a second telling changed."""
+
+    number = 6
+    promise = (
+        "planning again on the same snapshot gives an empty plan; shuffled or duplicated reports "
+        "change nothing"
+    )
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Judge second plans and second tellings."""
+        return {facts.Replanned: self._replanned, facts.Repeated: self._repeated}
+
+    def _replanned(self, fact: facts.Replanned) -> Iterator[str]:
+        if fact.changes:
+            yield f"{fact.bot} planned again on the snapshot just applied: {fact.changes} changes"
+
+    def _repeated(self, fact: facts.Repeated) -> Iterator[str]:
+        if fact.before != fact.after:
+            yield f"{fact.bot}'s book changed when {fact.what} was told again"

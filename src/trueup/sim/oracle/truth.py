@@ -1,0 +1,112 @@
+"""What the facts come to: the broker's books of one account, and the journal, by a plain reading.
+
+Nothing here decides anything. The journal's rows are read as JSON, with no type of the product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trueup.sim.oracle import facts
+from trueup.sim.oracle.facts import Held, Scope, Working
+
+_read = msgspec.json.Decoder().decode
+
+
+class Truth:
+    """The account at the broker, as of the last fact."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.positions: dict[int, Held] = {}
+        self._ours: set[int] = set()
+        self.orders: dict[int, Working] = {}
+        self.deals: dict[int, dict[int, facts.DealBooked]] = {}
+        """Deals by position identifier and ticket."""
+        self.magic_of: dict[int, int] = {}
+        """The magic number that each position, and each order, was first seen with."""
+        self.symbol_of: dict[int, str] = {}
+        self.flat_ns = 0
+        """The last moment at which nothing in scope was open."""
+
+    def take(self, fact: facts.Fact) -> None:
+        """Take a fact in."""
+        match fact:
+            case facts.PositionShown(login=self.scope.login, position=held):
+                self._show(fact.at_ns, held)
+            case facts.PositionLeft(login=self.scope.login, identifier=identifier):
+                self.positions.pop(identifier, None)
+                self._ours.discard(identifier)
+            case facts.OrderShown(login=self.scope.login, order=order):
+                self.orders[order.ticket] = order
+                self.magic_of.setdefault(order.ticket, order.magic)
+                self.symbol_of[order.ticket] = order.symbol
+            case facts.OrderLeft(login=self.scope.login, ticket=ticket):
+                self.orders.pop(ticket, None)
+            case facts.DealBooked(login=self.scope.login, identifier=identifier):
+                self.deals.setdefault(identifier, {})[fact.ticket] = fact
+            case facts.DealStruck(login=self.scope.login, identifier=identifier, ticket=ticket):
+                self.deals.get(identifier, {}).pop(ticket, None)
+
+    def in_scope(self) -> list[Held]:
+        """The open positions that the bot must have in its book."""
+        return [held for key, held in self.positions.items() if key in self._ours]
+
+    def last_flat_ns(self, now_ns: int) -> int:
+        """The last moment up to now at which nothing in scope was open."""
+        self._was_flat_until(now_ns)
+        return self.flat_ns
+
+    def realised_units(self, identifier: int) -> int:
+        """What all deals of a position brought."""
+        return sum(deal.result_units for deal in self.deals.get(identifier, {}).values())
+
+    def net_units(self, identifier: int) -> int:
+        """What the deals of a position leave open, negative when short."""
+        deals = self.deals.get(identifier, {}).values()
+        return sum(deal.units if deal.buys else -deal.units for deal in deals)
+
+    def _show(self, at_ns: int, held: Held) -> None:
+        self._was_flat_until(at_ns)
+        self.positions[held.identifier] = held
+        if self.scope.is_foreign(held.symbol, held.magic):
+            self._ours.discard(held.identifier)
+        else:
+            self._ours.add(held.identifier)
+        for key in (held.identifier, held.ticket):
+            self.magic_of.setdefault(key, held.magic)
+            self.symbol_of[key] = held.symbol
+
+    def _was_flat_until(self, now_ns: int) -> None:
+        if not self._ours:
+            self.flat_ns = now_ns
+
+
+class Papers:
+    """The journal as far as it is durable."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.writer = ""
+        self.intents: dict[str, dict[str, Any]] = {}
+        """The intents by token."""
+        self.intent_of: dict[str, dict[str, Any]] = {}
+        """The intents by order id."""
+        self.started: set[str] = set()
+        """The ids of orders whose send was recorded as started."""
+        self.row: dict[str, Any] = {}
+        """The last row, read."""
+
+    def take(self, fact: facts.Fact) -> None:
+        """Take a fact in."""
+        if not isinstance(fact, facts.Journalled):
+            return
+        self.position, self.writer = fact.position, fact.bot
+        self.row = _read(fact.payload)
+        if fact.kind == "OrderCreated":
+            self.intent_of[self.row["order_id"]] = self.row
+            self.intents[self.row.get("token") or self.row["order_id"]] = self.row
+        elif fact.kind == "SendStarted":
+            self.started.add(self.row["order_id"])

@@ -1,0 +1,311 @@
+"""Each checker is shown a history that breaks its promise, and the nearest one that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.oracle.histories import LOGIN, SCOPE, SEC, STRANGE, TOKEN, History, held, opened, working
+from trueup.core.invariants import INVARIANTS
+from trueup.sim.oracle import facts
+from trueup.sim.oracle.checkers import CHECKERS
+
+STRANGER = held(200, magic=STRANGE)
+
+
+def stranger(history: History) -> History:
+    """Let somebody else open a position."""
+    return history.tell(facts.PositionShown, login=LOGIN, position=STRANGER)
+
+
+def as_row(position: facts.Held) -> dict[str, Any]:
+    """Write a position as the journal does."""
+    return {**msgspec.to_builtins(position), "volume": position.units / facts.UNITS}
+
+
+def healed(history: History) -> History:
+    """End the faults, and sync twice, as many times as are allowed."""
+    return history.tell(facts.Healed, syncs=2).synced().synced()
+
+
+def takeover() -> History:
+    """Let another bot take the journal over."""
+    return opened().tell(facts.Fenced, bot="A").start("B")
+
+
+BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
+    "a zombie stays unknown after healing": (
+        1,
+        lambda: healed(opened().tell(facts.PositionShown, login=LOGIN, position=held(101))).look(),
+    ),
+    "a ghost stays after healing": (1, lambda: healed(opened().stopped()).look()),
+    "a drift stays after healing": (
+        1,
+        lambda: healed(
+            opened().tell(facts.PositionShown, login=LOGIN, position=held(sl=1.0))
+        ).look(),
+    ),
+    "a pending order stays unknown after healing": (
+        1,
+        lambda: healed(opened().tell(facts.OrderShown, login=LOGIN, order=working())).look(),
+    ),
+    "an order stays in doubt after healing": (
+        1,
+        lambda: healed(opened()).look(in_doubt=("O9",)),
+    ),
+    "a position stays missing after healing": (1, lambda: healed(opened()).look(missing=(100,))),
+    "the run ends before the syncs allowed, and they differ": (
+        1,
+        lambda: opened().stopped().tell(facts.Healed, syncs=9).synced().look().tell(facts.Ended),
+    ),
+    "an intent is executed twice": (2, lambda: opened().execute(101)),
+    "a key is executed under two tokens": (
+        2,
+        lambda: (
+            History()
+            .start()
+            .intent(key="k")
+            .execute()
+            .intent("O2", token="tbbbbbbbb", key="k")
+            .execute(101, "tbbbbbbbb")
+        ),
+    ),
+    "a held market order is filled, and its copy too": (
+        2,
+        lambda: (
+            History()
+            .start()
+            .intent()
+            .requested(100, retcode=10008)
+            .requested(101, retcode=10008)
+            .deal(900, 100)
+            .deal(901, 101)
+        ),
+    ),
+    "an executed order is recorded as rejected": (
+        2,
+        lambda: History().start().intent().execute().row("OrderRejected", order_id="O1", error="x"),
+    ),
+    "an order given up is executed": (
+        2,
+        lambda: (
+            History()
+            .start()
+            .intent()
+            .row("OrderInDoubt", order_id="O1", error="x")
+            .row("OrderCanceled", order_id="O1", because="no trace")
+            .execute()
+        ),
+    ),
+    "a fill is counted twice": (2, lambda: opened().filled()),
+    "a fill is of another order": (
+        2,
+        lambda: History().start().intent().execute().filled(ticket=555),
+    ),
+    "a fill is of an order that was never executed": (
+        2,
+        lambda: History().start().intent().filled(),
+    ),
+    "a fill is larger than its order": (
+        2,
+        lambda: History().start().intent().execute().filled(volume=0.3),
+    ),
+    "an open position is closed in the book": (3, lambda: opened().closed(ended=None)),
+    "a position leaves the book without an event": (
+        3,
+        lambda: opened().look(positions=()),
+    ),
+    "a close is not proven": (3, lambda: opened().stopped().closed(unproven=True, ended=None)),
+    "a reading that is not believed closes a position": (
+        3,
+        lambda: opened().stopped().closed().synced(believed=False),
+    ),
+    "an order leaves before its intent is kept": (4, lambda: History().start().send()),
+    "an order leaves before its send is recorded": (
+        4,
+        lambda: (
+            History()
+            .start()
+            .row(
+                "OrderCreated",
+                order_id="O1",
+                symbol="EURUSD",
+                side="buy",
+                volume=0.1,
+                token=TOKEN,
+                by_desk=True,
+            )
+            .send()
+        ),
+    ),
+    "an order asks for more than its intent": (
+        4,
+        lambda: History().start().intent().send(volume=0.2),
+    ),
+    "an order with a token of ours is unknown to the journal": (
+        4,
+        lambda: History().start().execute(comment="tzzzzzzzz"),
+    ),
+    "the journal loses what it acknowledged": (
+        4,
+        lambda: (
+            opened()
+            .tell(facts.Died, bot="A", where="power")
+            .tell(facts.Started, bot="A", position=1)
+        ),
+    ),
+    "the journal leaves a position out": (
+        4,
+        lambda: opened().tell(
+            facts.Journalled, bot="A", position=9, kind="SendStarted", payload=b'{"order_id":"O1"}'
+        ),
+    ),
+    "the live book is not the fold": (5, lambda: opened().look(state=b"another")),
+    "the live book is ahead of the journal": (5, lambda: opened().look(version=9)),
+    "a second plan is not empty": (6, lambda: opened().tell(facts.Replanned, bot="A", changes=1)),
+    "a report told twice counts twice": (
+        6,
+        lambda: opened().tell(facts.Repeated, bot="A", what="a fill", before=b"one", after=b"two"),
+    ),
+    "a field changes without an event": (7, lambda: opened().look(positions=(held(sl=1.0),))),
+    "a close says no reason": (7, lambda: opened().stopped().closed(because="")),
+    "a close has another result than the broker's": (
+        7,
+        lambda: opened().stopped(result_units=-700).closed(),
+    ),
+    "a close is explained by deals that leave lots open": (
+        7,
+        lambda: opened().tell(facts.PositionLeft, login=LOGIN, identifier=100).closed(),
+    ),
+    "a drift names what does not differ": (
+        7,
+        lambda: opened().row(
+            "PositionCorrected", local=as_row(held()), remote=as_row(held()), fields=["volume"]
+        ),
+    ),
+    "a correction is not in the audit trail": (
+        7,
+        lambda: opened().stopped().closed().tell(facts.Audited, bot="A", entries=()),
+    ),
+    "an audit entry says nothing": (
+        7,
+        lambda: (
+            opened().stopped().closed().tell(facts.Audited, bot="A", entries=(("CLOSED", 100, ""),))
+        ),
+    ),
+    "a foreign position is adopted": (
+        8,
+        lambda: stranger(opened()).row("PositionAdopted", position=as_row(STRANGER)),
+    ),
+    "a foreign position is named in an order": (
+        8,
+        lambda: stranger(opened()).intent("O2", token="tb").send("O2", action="BUY", position=200),
+    ),
+    "a foreign position is in the book": (
+        8,
+        lambda: stranger(opened()).row("X").look(positions=(held(), STRANGER)),
+    ),
+    "an order is for a symbol outside the policy": (
+        8,
+        lambda: opened().intent("O2", symbol="GBPUSD").send("O2", symbol="GBPUSD"),
+    ),
+    "a fenced bot writes": (9, lambda: takeover().intent("O2")),
+    "a fenced bot sends": (9, lambda: takeover().intent("O2", bot="B").send("O2")),
+    "a second bot is let in": (9, lambda: opened().start("B")),
+    "an old reading is called current": (
+        10,
+        lambda: opened().hand_out(max_age_ns=SEC // 2),
+    ),
+    "a book that never saw the broker is called current": (
+        10,
+        lambda: History().start().hand_out(),
+    ),
+    "the first look since a restart is still to come": (
+        10,
+        lambda: opened().tell(facts.Died, bot="A", where="x").start().hand_out(),
+    ),
+    "not knowing turns into flat": (
+        10,
+        lambda: opened().synced().synced().hand_out(flat=True),
+    ),
+}
+
+CLEAN: dict[str, Callable[[], History]] = {
+    "an order is filled": opened,
+    "a position is stopped and explained": lambda: (
+        healed(opened().stopped().closed()).look().hand_out().tell(facts.Ended)
+    ),
+    "the audit trail has it": lambda: (
+        opened()
+        .stopped()
+        .closed()
+        .tell(facts.Audited, bot="A", entries=(("CLOSED", 100, "by its stop loss"),))
+    ),
+    "somebody else trades": lambda: healed(stranger(opened())).look().tell(facts.Ended),
+    "another account trades": lambda: healed(
+        opened().tell(facts.PositionShown, login=1, position=held(77))
+    ).look(),
+    "two are held and one is filled": lambda: (
+        History()
+        .start()
+        .intent()
+        .requested(100, retcode=10008)
+        .requested(101, retcode=10008)
+        .deal(900, 100)
+    ),
+    "an order is refused and recorded as rejected": lambda: (
+        History()
+        .start()
+        .intent()
+        .send()
+        .requested(0, done=False, retcode=10019)
+        .row("OrderRejected", order_id="O1", error="no money")
+    ),
+    "a bot that was fenced out had already recorded its send": lambda: (
+        opened().intent("O2", token="tbbbbbbbb").tell(facts.Fenced, bot="A").start("B").send("O2")
+    ),
+    "a person forces the book": lambda: (
+        opened().tell(facts.Forced, bot="A").closed(unproven=True, ended=None).look()
+    ),
+    "faults begin again before the syncs allowed": lambda: (
+        opened()
+        .tell(facts.Healed, syncs=2)
+        .tell(facts.Faulted, what="the link is cut")
+        .stopped()
+        .synced()
+        .synced()
+        .look()
+    ),
+    "an old book is not called current": lambda: opened().hand_out(current=False, max_age_ns=1),
+    "flat, and the last reading is from when it was so": lambda: (
+        History().start().synced().intent().execute().hand_out(flat=True)
+    ),
+    "an open price differs by less than half a tick": lambda: healed(
+        opened().tell(
+            facts.PositionShown, login=LOGIN, position=held(price_open=1.1 + SCOPE.half_tick / 2)
+        )
+    ).look(),
+}
+
+
+@pytest.mark.parametrize("story", BROKEN)
+def test_a_broken_promise_is_named_by_its_number(story: str) -> None:
+    number, history = BROKEN[story]
+    verdicts = history().judged()
+    assert number in [found for found, _ in verdicts], verdicts
+    assert all(sentence[-1] not in ".\n" and "  " not in sentence for _, sentence in verdicts)
+
+
+@pytest.mark.parametrize("story", CLEAN)
+def test_a_kept_promise_is_left_alone(story: str) -> None:
+    assert CLEAN[story]().judged() == []
+
+
+def test_all_ten_promises_have_a_checker_in_the_words_of_the_design() -> None:
+    assert {checker.number: checker.promise for checker in CHECKERS} == {
+        number: sentence for number, (_, sentence) in INVARIANTS.items()
+    }
+    assert {number for number, _ in BROKEN.values()} == set(INVARIANTS)
