@@ -104,6 +104,18 @@ def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
     again.wait_for("[STARTUP] No recovery needed, clean state")
 
 
+def test_a_bot_that_is_taken_over_from_ends_and_says_why(shell: Shell) -> None:
+    first = start(shell, "first.log")
+    first.wait_for("[STARTUP] No recovery needed")
+    second = start(shell, "second.log", "--take-over")
+    second.wait_for("[STARTUP] No recovery needed")
+    opened_by_hand(shell)
+    wait_for(lambda: first.child.poll() is not None, lambda: "the first bot to end")
+    assert first.child.returncode == 2
+    assert "was taken over by trueup paper (process" in first.text()
+    second.wait_for("[RECOVERY] Zombie position recovered")
+
+
 def test_each_simulated_terminal_has_a_book_of_its_own(shell: Shell, reader: Reader) -> None:
     for _ in range(2):
         done = shell.run("paper", "--strategy", "idle:Idle", "--duration", "0.3")

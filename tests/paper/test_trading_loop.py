@@ -71,8 +71,8 @@ def test_another_process_that_took_the_journal_over_ends_the_loop() -> None:
     world = World(1, journal=journal)
     world.loop.last_result = world.reconciler.startup_recovery()
     journal.refuse = JournalConflict("another process took over")
-    with pytest.raises(JournalConflict):
-        world.step()
+    with pytest.raises(JournalConflict, match="another process took over"):
+        world.step(2)
     assert world.broker.sent == []
 
 

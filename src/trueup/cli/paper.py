@@ -77,6 +77,14 @@ def paper(
             "terminal, the symbol and when the terminal was started."
         ),
     ] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Take the journal over from the process that writes it; that one can record and "
+            "send nothing more, and ends.",
+        ),
+    ] = False,
     magic: MagicOption = None,
     comment_prefix: CommentOption = "",
     adopt: AdoptOption = AdoptChoice.ALL,
@@ -122,7 +130,8 @@ def paper(
     )
     place = _place(gateway, settings, options)
     stream = stream or _stream(symbol, place)
-    trade(Run(place, settings, options, policy, volume, kept, stream), trader, duration, live=live)
+    run = Run(place, settings, options, policy, volume, kept, stream, take_over)
+    trade(run, trader, duration, live=live)
     _say_what_stays(place, kept)
 
 

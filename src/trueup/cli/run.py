@@ -60,6 +60,7 @@ class Run(msgspec.Struct, frozen=True):
     volume: float
     journal: str | Path | None
     stream: str
+    take_over: bool = False
 
 
 def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> None:
@@ -110,7 +111,13 @@ def _book(run: Run) -> Iterator[PortfolioManager]:
     clock = SystemClock()
     if isinstance(run.journal, Path):
         run.journal.parent.mkdir(parents=True, exist_ok=True)
-    kept = open_journal(run.journal, run.stream, holder="trueup paper", now_ns=clock.now_ns)
+    kept = open_journal(
+        run.journal,
+        run.stream,
+        holder="trueup paper",
+        take_over=run.take_over,
+        now_ns=clock.now_ns,
+    )
     pm = PortfolioManager(symbol=run.options.symbol, journal=kept, clock=clock)
     try:
         held = ", ".join(

@@ -127,7 +127,7 @@ class StoredJournal(JournalReader):
         if claim is None:
             raise JournalConflict(
                 f"Stream {self.stream!r} of {self._database.name} is being written by "
-                f"{_named(known)}; stop that first, or take over from it."
+                f"{_named(known)}; stop that first, or take over from it (--take-over)."
             )
         return claim
 

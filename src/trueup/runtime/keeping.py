@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trueup.core import events
 from trueup.core.book import Book
-from trueup.errors import JournalCorrupt, JournalError
+from trueup.errors import JournalConflict, JournalCorrupt, JournalError
 from trueup.journal import Journal, JournalAhead, open_journal
 from trueup.runtime.clock import Clock
 from trueup.runtime.execution import CrashPoint, after_restart, carry_on
@@ -53,6 +53,7 @@ class KeptBook:
         self.journal = journal
         self.book = Book()
         self.trouble = ""
+        self.is_fenced_out = False
         self._crash = crash
         self._saved_at = 0
         if journal is not None:
@@ -118,5 +119,6 @@ class KeptBook:
             raise
         except JournalError as error:
             self.trouble = str(error)
+            self.is_fenced_out = isinstance(error, JournalConflict)
             raise
         self.trouble = ""

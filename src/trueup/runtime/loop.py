@@ -86,7 +86,11 @@ class TradingLoop:
         self._stopped = True
 
     def turn(self) -> None:
-        """Sync when it is time to, take the latest price, and trade what the strategy says."""
+        """Sync when it is time to, take the latest price, and trade what the strategy says.
+
+        Raises:
+            JournalConflict: another process took the journal over, and trades in place of this one.
+        """
         self._sync()
         tick = self._latest()
         # The answer to a sync has come by now as a rule: take it before trading on the book.
@@ -102,6 +106,8 @@ class TradingLoop:
         result = self.reconciler.sync_continuous()
         if result is not None:
             self.last_result = result
+        if self.pm.is_fenced_out:
+            raise JournalConflict(self.pm.journal_trouble)
 
     def _latest(self) -> Tick | None:
         answer = self._prices.latest(round(self.pace_sec * 1000))
@@ -145,15 +151,9 @@ class TradingLoop:
 
 
 def _filled(ask: Callable[[], Intent]) -> bool:
-    """Ask for something; return whether it was filled. What refuses it goes to the log.
-
-    Raises:
-        JournalConflict: another process took the journal over; this one must not trade on.
-    """
+    """Ask for something; return whether it was filled. What refuses it goes to the log."""
     try:
         return ask().status is OrderStatus.FILLED
-    except JournalConflict:
-        raise
     except JournalError as error:
         log.error("[ORDER] %s", error)
     except (Refused, NotSent) as error:

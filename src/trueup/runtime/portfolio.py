@@ -100,6 +100,11 @@ class PortfolioManager:
         return self._kept.trouble
 
     @property
+    def is_fenced_out(self) -> bool:
+        """Whether another process took the journal over: nothing can be recorded or sent here."""
+        return self._kept.is_fenced_out
+
+    @property
     def orders(self) -> Mapping[str, Order]:
         """All orders by order id, in the order they were made."""
         return MappingProxyType(self.book.orders)
