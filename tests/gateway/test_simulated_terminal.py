@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.gateway.terminal_contract import TerminalContract
+from tests.support import worker_terminals
+from tests.support.worker_terminals import SteppingClock
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.mt5 import FACTORY
 from trueup.gateway.terminal import Terminal
+from trueup.gateway.worker import WorkerTerminal
 from trueup.sim.switches import Switches
 from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
@@ -23,18 +27,6 @@ if TYPE_CHECKING:
     from trueup.gateway.terminal import Row
 
 FACTS = json.loads((Path(__file__).parents[1] / "data" / "mt5_api.json").read_text("utf-8"))
-NOW_MSC = 1_700_000_000_000
-
-
-class SteppingClock:
-    """A millisecond passes whenever somebody looks."""
-
-    def __init__(self) -> None:
-        self.now_msc = NOW_MSC
-
-    def __call__(self) -> int:
-        self.now_msc += 1
-        return self.now_msc
 
 
 def started(**switches: int) -> SimulatedTerminal:
@@ -84,6 +76,20 @@ class TestOtherSymbol(TestHedging):
         return "USDJPY"
 
 
+class TestInAWorker(TerminalContract):
+    """In a process of its own, and every call through a pipe: no difference to be seen."""
+
+    @pytest.fixture(scope="class")
+    def worker(self) -> Iterator[WorkerTerminal]:
+        with WorkerTerminal(f"{worker_terminals.HERE}:simulated") as terminal:
+            yield terminal
+
+    @pytest.fixture
+    def terminal(self, worker: WorkerTerminal) -> Terminal:
+        assert worker.initialize()
+        return worker
+
+
 @pytest.mark.mt5
 class TestRealTerminal(TerminalContract):
     """The official module, logged in to the demo account of this machine."""
@@ -94,6 +100,19 @@ class TestRealTerminal(TerminalContract):
         assert module.initialize()
         yield module
         module.shutdown()
+
+    def wait_a_moment(self) -> None:
+        time.sleep(0.05)
+
+
+@pytest.mark.mt5
+class TestRealTerminalInAWorker(TestInAWorker):
+    """What `trueup gateway` serves."""
+
+    @pytest.fixture(scope="class")
+    def worker(self) -> Iterator[WorkerTerminal]:
+        with WorkerTerminal(FACTORY) as terminal:
+            yield terminal
 
     def wait_a_moment(self) -> None:
         time.sleep(0.05)

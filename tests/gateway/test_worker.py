@@ -1,0 +1,341 @@
+"""The terminal in a process of its own: real processes that hang, die, raise and are slow."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import worker_terminals
+from tests.support.servers import until
+from tests.support.worker_terminals import EXIT_CODE
+from trueup.core.retcodes import Effect, classify_last_error
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.call_wire import SUCCESS
+from trueup.gateway.worker import WorkerTerminal
+
+SHORT_MS = 400
+LONG_MS = 60_000
+SECRET = "correct horse battery"
+ORDER = {"action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.1, "type": 0}
+
+
+def factory(name: str) -> str:
+    return f"{worker_terminals.HERE}:{name}"
+
+
+class Watched:
+    """A misbehaving terminal in a worker, and what it noted down."""
+
+    def __init__(self, notes: Path, **options: Any) -> None:
+        self.notes = notes
+        self.terminal = WorkerTerminal(
+            factory("Misbehaving"),
+            {"notes": str(notes)},
+            **{"deadline_ms": LONG_MS, "pauses_ms": (0,), **options},
+        )
+
+    def initializations(self) -> list[Any]:
+        return [json.loads(note.read_text("utf-8")) for note in self.notes.glob("initialize-*")]
+
+    def begin(self) -> int:
+        """Keep it initialised; return the process of the first worker."""
+        self.terminal.keep_initialized("C:/t.exe", login=5_000_001, password=SECRET)
+        return int(until(lambda: self.terminal.pid))
+
+    def another(self, pid: int) -> int:
+        """Wait for another worker than that."""
+        until(lambda: self.terminal.pid not in (None, pid))
+        assert self.terminal.pid is not None
+        return self.terminal.pid
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    made = Watched(tmp_path)
+    yield made
+    made.terminal.close()
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Watched]:
+    """Calls have a short deadline."""
+    made = Watched(tmp_path, deadline_ms=SHORT_MS)
+    yield made
+    made.terminal.close()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+# -- a call that does not come back ------------------------------------------------------------
+
+
+def test_a_send_that_hangs_is_killed_at_its_deadline_and_its_outcome_is_unknown(
+    hasty: Watched,
+) -> None:
+    first = hasty.begin()
+    assert hasty.terminal.order_send(ORDER) is None
+    code, text = hasty.terminal.last_error()
+    assert code == mt5.RES_E_INTERNAL_FAIL_TIMEOUT
+    assert text == f"IPC timeout, order_send: no answer within 400 ms, process {first} was killed"
+    assert classify_last_error(code).effect is Effect.UNKNOWN
+    assert not is_running(first)
+
+
+def test_a_killed_worker_is_replaced_and_initialised_with_the_same_arguments(
+    hasty: Watched,
+) -> None:
+    first = hasty.begin()
+    hasty.terminal.order_send(ORDER)
+    second = hasty.another(first)
+    assert hasty.terminal.positions_get() == ()
+    assert hasty.terminal.last_error() == SUCCESS
+    arguments = [["C:/t.exe"], {"login": 5_000_001, "password": SECRET}]
+    assert hasty.initializations() == [arguments, arguments]
+    assert hasty.terminal.pid == second
+
+
+def test_a_slow_answer_within_the_deadline_is_an_answer(watched: Watched) -> None:
+    first = watched.begin()
+    account = watched.terminal.account_info()
+    assert account.login == 5_000_001
+    assert watched.terminal.pid == first
+
+
+# -- a worker that ends by itself --------------------------------------------------------------
+
+
+def test_a_worker_that_dies_in_a_call_leaves_its_outcome_unknown(watched: Watched) -> None:
+    first = watched.begin()
+    assert watched.terminal.positions_total() is None
+    code, text = watched.terminal.last_error()
+    assert code == mt5.RES_E_INTERNAL_FAIL_RECEIVE
+    assert f"process {first} ended with exit code {EXIT_CODE}" in text
+    assert classify_last_error(code).effect is Effect.UNKNOWN
+    watched.another(first)
+    assert watched.terminal.positions_get() == ()
+
+
+def test_a_defect_in_the_terminal_ends_the_worker_and_not_the_gateway(watched: Watched) -> None:
+    first = watched.begin()
+    assert watched.terminal.orders_get() is None
+    assert watched.terminal.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_RECEIVE
+    watched.another(first)
+
+
+def test_a_worker_killed_from_outside_in_a_send_leaves_it_unknown(watched: Watched) -> None:
+    first = watched.begin()
+    answers: list[Any] = []
+
+    def send() -> None:
+        answers.append(watched.terminal.order_send(ORDER))
+        answers.append(watched.terminal.last_error()[0])
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    until((watched.notes / "sending").exists)
+    os.kill(first, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    sender.join()
+    assert answers == [None, mt5.RES_E_INTERNAL_FAIL_RECEIVE]
+
+
+def test_a_worker_that_died_between_two_calls_takes_nothing_with_it(tmp_path: Path) -> None:
+    never = Watched(tmp_path, pauses_ms=(LONG_MS,))
+    with never.terminal as terminal:
+        pid = never.begin()
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: not is_running_child(pid))
+        assert terminal.order_send(ORDER) is None
+        code, text = terminal.last_error()
+        assert code == mt5.RES_E_INTERNAL_FAIL_CONNECT
+        assert text == f"No IPC connection, process {pid} ended between two calls"
+        assert classify_last_error(code).effect is Effect.REFUSED
+
+
+def is_running_child(pid: int) -> bool:
+    """Whether a child process runs; one that has ended and was not waited for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return is_running(pid)
+    return stat.read_text("utf-8").rpartition(")")[2].split()[0] not in "ZX"
+
+
+def test_while_there_is_no_worker_calls_fail_at_once_and_say_why(tmp_path: Path) -> None:
+    never = Watched(tmp_path, pauses_ms=(LONG_MS,))
+    with never.terminal as terminal:
+        never.begin()
+        terminal.positions_total()
+        for function in (terminal.positions_get, terminal.terminal_info, terminal.symbols_get):
+            assert function() is None
+            code, text = terminal.last_error()
+            assert code == mt5.RES_E_INTERNAL_FAIL_CONNECT
+            assert text.startswith("No IPC connection, positions_total: process ")
+        assert terminal.symbol_select("EURUSD") is False
+        assert terminal.version() == (0, 0, "")
+        assert terminal.trouble is not None
+
+
+# -- a terminal that is lost, or cannot be initialised -----------------------------------------
+
+
+def test_a_lost_terminal_is_initialised_again_in_a_new_worker(watched: Watched) -> None:
+    first = watched.begin()
+    (watched.notes / "mute").touch()
+    assert watched.terminal.positions_get() is None
+    assert watched.terminal.last_error() == (mt5.RES_E_INTERNAL_FAIL_RECEIVE, "IPC recv failed")
+    (watched.notes / "mute").unlink()
+    until(lambda: watched.terminal.positions_get() == ())
+    assert watched.terminal.pid != first
+    assert len(watched.initializations()) >= 2
+
+
+def test_a_refused_login_is_tried_again_after_the_long_pause_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "refuse").touch()
+    refused = Watched(tmp_path, refused_pause_ms=LONG_MS)
+    with caplog.at_level(logging.INFO, "trueup"), refused.terminal as terminal:
+        terminal.keep_initialized(login=5_000_001, password=SECRET)
+        until(lambda: "-6" in (terminal.trouble or ""))
+        assert terminal.positions_get() is None
+        assert terminal.last_error() == (
+            mt5.RES_E_INTERNAL_FAIL_CONNECT,
+            "No IPC connection, initialize failed: -6 Terminal: Authorization failed",
+        )
+        assert len(refused.initializations()) == 1
+    assert "initialising again in 60 s" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_login_that_is_accepted_later_is_used(tmp_path: Path) -> None:
+    (tmp_path / "refuse").touch()
+    refused = Watched(tmp_path, refused_pause_ms=0)
+    with refused.terminal as terminal:
+        terminal.keep_initialized()
+        until(lambda: len(refused.initializations()) >= 2)
+        (tmp_path / "refuse").unlink()
+        until(lambda: terminal.pid)
+        assert terminal.positions_get() == ()
+
+
+def test_a_terminal_that_cannot_be_made_is_told_in_its_own_words() -> None:
+    with WorkerTerminal(factory("refusing")) as terminal:
+        assert terminal.initialize() is False
+        assert terminal.last_error() == (
+            mt5.RES_E_INTERNAL_FAIL_INIT,
+            "IPC initialize failed, The terminal is not installed here.",
+        )
+
+
+def test_a_worker_that_dies_at_its_start_is_told_by_its_exit_code() -> None:
+    with WorkerTerminal(factory("dying_at_start")) as terminal:
+        assert terminal.initialize() is False
+        code, text = terminal.last_error()
+        assert code == mt5.RES_E_INTERNAL_FAIL_INIT
+        assert f"exit code {EXIT_CODE}" in text
+
+
+def test_pauses_grow_and_begin_anew_after_an_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    growing = Watched(tmp_path, pauses_ms=(1, 2, 3))
+    with caplog.at_level(logging.INFO, "trueup"), growing.terminal as terminal:
+        pid = growing.begin()
+        for _ in range(4):
+            terminal.positions_total()
+            pid = growing.another(pid)
+        assert terminal.positions_get() == ()
+        terminal.positions_total()
+    pauses = [line.args[1] for line in caplog.records if line.msg.startswith("[TERMINAL] Lost")]  # type: ignore[index]
+    assert pauses == [0.001, 0.002, 0.003, 0.003, 0.001]
+
+
+# -- what a caller can rely on -----------------------------------------------------------------
+
+
+def test_the_last_error_is_that_of_the_latest_call_of_the_same_thread() -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        assert terminal.symbol_info("NO.SUCH") is None
+        assert terminal.last_error()[0] == mt5.RES_E_NOT_FOUND
+        other = threading.Thread(target=terminal.positions_get)
+        other.start()
+        other.join()
+        assert terminal.last_error()[0] == mt5.RES_E_NOT_FOUND
+        assert terminal.positions_get() == ()
+        assert terminal.last_error() == SUCCESS
+
+
+def test_what_the_module_raises_is_raised() -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        with pytest.raises(TypeError):
+            terminal.account_info(1)
+        with pytest.raises(SystemError):
+            terminal.order_send(ORDER | {"magic": -1})
+        with pytest.raises(SystemError):
+            terminal.order_send(ORDER | {"magic": 2**64})
+        assert terminal.last_error() == SUCCESS
+
+
+def test_rows_are_read_by_name_and_a_datetime_is_the_same_moment() -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        sent = terminal.order_send(ORDER | {"type_filling": mt5.ORDER_FILLING_IOC})
+        assert sent.request.symbol == "EURUSD"
+        assert sent.request._asdict()["volume"] == 0.1
+        (position,) = terminal.positions_get()
+        assert position.ticket == sent.order == position[0]
+        begin = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+        by_moment = terminal.history_deals_get(begin, dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
+        by_number = terminal.history_deals_get(begin.timestamp(), 1_893_456_000)
+        assert by_moment == by_number
+        assert sent.deal in [deal.ticket for deal in by_moment]
+
+
+def test_after_shutdown_nothing_is_initialised_by_itself() -> None:
+    with WorkerTerminal(factory("simulated"), pauses_ms=(0,)) as terminal:
+        assert terminal.initialize()
+        pid = terminal.pid
+        assert terminal.shutdown() is True
+        assert terminal.positions_get() is None
+        assert terminal.last_error() == (mt5.RES_E_INTERNAL_FAIL_CONNECT, "No IPC connection")
+        assert terminal.pid == pid
+        assert terminal.initialize()
+        assert terminal.positions_get() == ()
+
+
+def test_closing_ends_the_worker_and_later_calls_fail() -> None:
+    terminal = WorkerTerminal(factory("simulated"))
+    assert terminal.initialize()
+    pid = terminal.pid
+    assert pid is not None
+    terminal.close()
+    assert not is_running(pid)
+    assert terminal.positions_get() is None
+    assert terminal.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_CONNECT
+    terminal.close()
+
+
+def test_closing_waits_no_longer_than_the_deadline_for_a_call_that_hangs(hasty: Watched) -> None:
+    pid = hasty.begin()
+    sender = threading.Thread(target=hasty.terminal.order_send, args=(ORDER,))
+    sender.start()
+    until((hasty.notes / "sending").exists)
+    hasty.terminal.close()
+    sender.join()
+    assert not is_running(pid)

@@ -1,0 +1,105 @@
+"""Terminals for worker processes: each is made in the worker, by its name."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from trueup.errors import TrueupError
+from trueup.gateway.called import CalledTerminal
+from trueup.gateway.terminal import Terminal
+from trueup.sim.terminal import SimulatedTerminal
+
+HERE = __name__
+NOW_MSC = 1_700_000_000_000
+EXIT_CODE = 41
+A_WHILE_SEC = 0.3
+
+
+class SteppingClock:
+    """A millisecond passes whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.now_msc = NOW_MSC
+
+    def __call__(self) -> int:
+        self.now_msc += 1
+        return self.now_msc
+
+
+def simulated() -> Terminal:
+    """A simulated terminal that lives and dies with the worker."""
+    return SimulatedTerminal(now_msc=SteppingClock())
+
+
+def refusing() -> Terminal:
+    """No terminal at all."""
+    raise TrueupError("The terminal is not installed here.")
+
+
+def dying_at_start() -> Terminal:
+    """No terminal, and no word about it."""
+    os._exit(EXIT_CODE)
+
+
+class Misbehaving(CalledTerminal):
+    """A simulated terminal with functions that hang, end the process, or raise.
+
+    Args:
+        notes: a folder; every `initialize` leaves a file with its arguments in it, and files put
+            there change what happens next: `refuse` refuses the login, `mute` breaks the pipe. An
+            `order_send` that hangs leaves the file `sending` first.
+    """
+
+    def __init__(self, notes: str) -> None:
+        self._notes = Path(notes)
+        self._real = SimulatedTerminal(now_msc=SteppingClock())
+
+    def last_error(self) -> tuple[int, str]:
+        return self._real.last_error()
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        if function == "initialize":
+            return self._initialize(args, kwargs)
+        if (self._notes / "mute").exists():
+            self._real.break_pipe()
+        misbehave = getattr(self, f"_{function}", None)
+        if misbehave is not None:
+            misbehave()
+        return getattr(self._real, function)(*args, **kwargs)
+
+    def _initialize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        number = len(list(self._notes.glob("initialize-*")))
+        note = self._notes / f"initialize-{number}"
+        note.with_name("being-written").write_text(json.dumps([args, kwargs]), "utf-8")
+        note.with_name("being-written").replace(note)
+        if (self._notes / "refuse").exists():
+            return self._real.initialize(login=1)
+        return self._real.initialize()
+
+    def _order_send(self) -> None:
+        (self._notes / "sending").touch()
+        hold_the_interpreter()
+
+    def _positions_total(self) -> None:
+        os._exit(EXIT_CODE)
+
+    def _orders_get(self) -> None:
+        raise RuntimeError("a defect in the terminal")
+
+    def _account_info(self) -> None:
+        threading.Event().wait(A_WHILE_SEC)
+
+
+def hold_the_interpreter() -> None:
+    """Never come back, and let no other thread of this process run, as the official module does."""
+    if sys.platform == "win32":
+        ctypes.PyDLL("kernel32").Sleep(0xFFFFFFFF)
+    else:
+        ctypes.PyDLL(None).pause()
+    raise AssertionError("it came back")
