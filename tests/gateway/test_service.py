@@ -32,9 +32,12 @@ class Served(Threaded):
 
     def _run(self) -> None:
         self._ready.set()
-        while not self._stop.is_set():
-            self.service.turn(5)
+        self.service.run()
         self.service.close()
+
+    def stop(self) -> None:
+        self.service.stop()
+        super().stop()
 
 
 def test_a_service_answers_a_bot_with_what_the_terminal_has() -> None:

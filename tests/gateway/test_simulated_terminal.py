@@ -80,7 +80,8 @@ class TestInAWorker(TerminalContract):
     """In a process of its own, and every call through a pipe: no difference to be seen."""
 
     @pytest.fixture(scope="class")
-    def worker(self) -> Iterator[WorkerTerminal]:
+    @classmethod
+    def worker(cls) -> Iterator[WorkerTerminal]:
         with WorkerTerminal(f"{worker_terminals.HERE}:simulated") as terminal:
             yield terminal
 
@@ -110,7 +111,8 @@ class TestRealTerminalInAWorker(TestInAWorker):
     """What `trueup gateway` serves."""
 
     @pytest.fixture(scope="class")
-    def worker(self) -> Iterator[WorkerTerminal]:
+    @classmethod
+    def worker(cls) -> Iterator[WorkerTerminal]:
         with WorkerTerminal(FACTORY) as terminal:
             yield terminal
 

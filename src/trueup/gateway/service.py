@@ -13,7 +13,8 @@ import msgspec
 
 from trueup.errors import SettingsError
 from trueup.gateway.desk import Desk
-from trueup.gateway.server import Server, anybody
+from trueup.gateway.front import Front
+from trueup.gateway.server import Server
 from trueup.gateway.terminal import Terminal
 
 LOOPBACK = "127.0.0.1"
@@ -32,7 +33,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
 
 
 class Service:
-    """Serves a terminal, in turns.
+    """Serves a terminal to many clients.
 
     Args:
         terminal: what is served; initialised, or about to be.
@@ -48,26 +49,34 @@ class Service:
     ) -> None:
         # A client tells a restart of the gateway by this name.
         self.boot = f"{os.getpid()}-{now_ns():x}"
-        desk = Desk(terminal, self.boot, now_ns, options.pace)
-        self._server = _listen(options, desk.handle)
+        self._front = Front(Desk(terminal, self.boot, now_ns, options.pace), now_ns)
+        self._server = _listen(options, self._front)
 
     @property
     def endpoint(self) -> str:
         """Where it listens."""
         return self._server.endpoint
 
-    def turn(self, wait_ms: int) -> int:
-        """Wait at most `wait_ms` for requests, answer what is there, return how many."""
-        return self._server.serve_once(wait_ms)
+    def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            DeskEnded: the thread that asks the terminal broke.
+        """
+        self._front.run(self._server)
+
+    def stop(self) -> None:
+        """End `run` soon; may be called from a signal handler or another thread."""
+        self._front.stop()
 
     def close(self) -> None:
-        """Stop serving; the terminal is left as it is."""
+        """Stop listening; the terminal is left as it is."""
         self._server.close()
 
 
-def _listen(options: ServiceOptions, handle: Callable[[bytes], bytes]) -> Server:
+def _listen(options: ServiceOptions, front: Front) -> Server:
     try:
-        return Server(f"tcp://{options.host}:{options.port}", anybody(handle))
+        return Server(f"tcp://{options.host}:{options.port}", front.handle)
     except OSError as error:
         valid = f"give an address of this machine and a port that is free, or 0 ({error})"
         raise SettingsError("--port", str(options.port), valid) from error

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple, Self
 
 from trueup.errors import TrueupError
 from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.called import CalledTerminal
 from trueup.gateway.call_wire import SUCCESS, Error, decode_answer, encode_call, failed
+from trueup.gateway.called import CalledTerminal
 from trueup.gateway.worker_process import Died, Hung, Worker
 
 log = logging.getLogger("trueup.worker")
