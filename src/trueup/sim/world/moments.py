@@ -117,7 +117,8 @@ class Executed(Moment, frozen=True):
     """The trade server answered a request of the terminal under test.
 
     `comment` and `magic` are the request's own, whatever the server keeps of them. `order` and
-    `deal` are tickets, 0 for none; `action` is MetaTrader's, such as 1 for a market order.
+    `deal` are tickets, 0 for none; `action` is MetaTrader's, such as 1 for a market order. `login`
+    is the account, which may be another than the bots'.
     """
 
     action: int
@@ -128,6 +129,7 @@ class Executed(Moment, frozen=True):
     order: int
     deal: int
     retcode: int
+    login: int
 
 
 class Synced(Moment, frozen=True):

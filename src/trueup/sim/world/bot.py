@@ -1,0 +1,284 @@
+"""A bot's process: the product's classes, put together as a bot puts them, that can be killed.
+
+Death is an exception that nothing in the product may catch. It comes where the process is: at a
+crash point, at the disk, blocked on its link, or between two turns. Nothing is saved on the way
+out; what the next process knows is what the disk has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from trueup.core.policy import Policy
+from trueup.errors import JournalConflict
+from trueup.gateway.client import ExecutionGateway
+from trueup.protocol.ticks import Tick
+from trueup.runtime.execution import CrashPoint
+from trueup.runtime.loop import TradingLoop
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.prices import GatewayPrices
+from trueup.runtime.reconciler import SyncResult
+from trueup.runtime.strategy import Strategy
+from trueup.sim.world.clocks import Machine, ProcessClock
+from trueup.sim.world.disk import Disk
+from trueup.sim.world.moments import BotDied, BotRefused, BotStarted, Moment, Sent
+from trueup.sim.world.plan import FaultPlan
+from trueup.sim.world.schedule import MS, Schedule
+from trueup.sim.world.views import SyncWatch, local_book
+from trueup.sim.world.wire import Network, WorldLink
+
+SYMBOL = "EURUSD"
+
+
+class Killed(BaseException):
+    """The bot's process is no more. No `Exception`, so that nothing on the way catches it."""
+
+
+class Trader(Protocol):
+    """What a bot's owner wants of it; it outlives the process."""
+
+    def act(self, bot: BotProcess, loop: TradingLoop) -> None:
+        """Ask for something, or for nothing."""
+
+
+class Doom(msgspec.Struct):
+    """Where a bot is to die: at a crash point, before a commit, after one, or at a send."""
+
+    where: CrashPoint | str
+    down_ms: int
+    struck: Callable[[], None]
+    meanwhile: Callable[[], None] | None = None
+
+
+class Quiet:
+    """A strategy without signals: the trader says what is done."""
+
+    def on_tick(self, tick: Tick) -> int:
+        """Return 0, always."""
+        return 0
+
+
+class SendingLink(WorldLink):
+    """A bot's link, which tells of the orders that are handed to it."""
+
+    def __init__(self, network: Network, owner: BotProcess) -> None:
+        super().__init__(network, owner)
+        self._bot = owner
+
+    def send(self, message: bytes, timeout_ms: int) -> None:
+        """Hand a request over."""
+        super().send(message, timeout_ms)
+        if b'"order_id"' in message:
+            self._bot.sent(message)
+
+
+class BotProcess:
+    """One bot on one machine, by name; it starts when `start` is called, and again after deaths."""
+
+    def __init__(
+        self,
+        name: str,
+        plan: FaultPlan,
+        policy: Policy,
+        schedule: Schedule,
+        network: Network,
+        disk: Disk,
+        trader: Trader,
+        make_strategy: Callable[[], Strategy],
+        observe: Callable[[Moment], None],
+    ) -> None:
+        self.name = name
+        self.plan, self.policy = plan, policy
+        self.schedule, self.disk = schedule, disk
+        self.machine = Machine(schedule)
+        self.observe = observe
+        self.pm: PortfolioManager | None = None
+        self.loop: TradingLoop | None = None
+        self.reconciler: SyncWatch | None = None
+        self.doom: Doom | None = None
+        self.is_retired = False
+        """It does not start again after its death."""
+        self._network, self._trader, self._make_strategy = network, trader, make_strategy
+        self._starts = 0
+        self._is_running = False
+        self._is_killed = False
+        self._killed_down_ms = 0
+        self._asleep_until_ns = 0
+
+    # Life and death.
+
+    def is_alive(self) -> bool:
+        """Return whether the process runs."""
+        return self.pm is not None and not self._is_killed
+
+    def is_doomed(self) -> bool:
+        """Return whether it was killed while it was blocked."""
+        return self._is_killed
+
+    def must_live(self) -> None:
+        """Raise where it was killed."""
+        if self._is_killed:
+            raise Killed(self.name)
+
+    def start(self, *, take_over: bool = False) -> None:
+        """Start the process, unless it runs."""
+        if self.pm is None and not self._is_running:
+            self._run(lambda: self._start(take_over=take_over))
+
+    def kill(self, down_ms: int) -> None:
+        """Kill the process wherever it is; it starts again after `down_ms`."""
+        if self.pm is None:
+            return
+        self._is_killed, self._killed_down_ms = True, down_ms
+        if not self._is_running:
+            self._bury("between two turns")
+
+    def sleep_until(self, until_ns: int) -> None:
+        """Let the whole machine sleep: no turn before that time."""
+        self._asleep_until_ns = until_ns
+
+    def _run(self, step: Callable[[], None]) -> None:
+        """Run a step of the process, to its end or to the process's."""
+        self._is_running = True
+        try:
+            step()
+            self.must_live()
+        except Killed as death:
+            self._bury(str(death))
+        finally:
+            self._is_running = False
+
+    def _bury(self, where: str) -> None:
+        journal, self.pm = self.pm, None
+        self.loop = self.reconciler = None
+        self._is_killed = False
+        self.observe(BotDied(at_ns=self.schedule.now_ns, bot=self.name, where=where))
+        doom, self.doom = self.doom, None
+        if doom is not None and doom.meanwhile is not None:
+            doom.meanwhile()
+        if self.disk.holder is self:
+            self.disk.holder = None
+        del journal
+        if not self.is_retired:
+            self.schedule.after(self._killed_down_ms, self.start)
+
+    def _die(self, where: str) -> None:
+        doom = self.doom
+        assert doom is not None
+        doom.struck()
+        self._killed_down_ms = doom.down_ms
+        raise Killed(where)
+
+    # Where death may come.
+
+    def pass_point(self, point: CrashPoint) -> None:
+        """Pass a crash point of the product."""
+        if self.doom is not None and self.doom.where is point:
+            self._die(point.value)
+
+    def commits(self, *, is_done: bool) -> None:
+        """Pass the moment before a commit, and the one after it."""
+        where = "after a commit" if is_done else "before a commit"
+        if self.doom is not None and self.doom.where == where:
+            self._die(where)
+
+    def sent(self, message: bytes) -> None:
+        """Note that an order was handed to the link; pass the moment after it."""
+        self.observe(Sent(at_ns=self.schedule.now_ns, bot=self.name, message=message))
+        if self.doom is not None and self.doom.where == "after a send":
+            self._die("after a send")
+
+    def wait(self, ms: int) -> None:
+        """Be blocked for a time."""
+        self._wait_until(self.schedule.now_ns + ms * MS)
+
+    def _wait_until(self, until_ns: int) -> None:
+        self.schedule.run(until_ns, self.is_doomed)
+        self.must_live()
+
+    # What it does.
+
+    def _start(self, *, take_over: bool) -> None:
+        setting = self.plan.setting
+        self._starts += 1
+        clock = ProcessClock(self.machine, self._wait_until)
+        try:
+            journal = self.disk.open(self, clock.now_ns, take_over=take_over)
+        except JournalConflict as error:
+            now_ns = self.schedule.now_ns
+            self.observe(BotRefused(at_ns=now_ns, bot=self.name, because=str(error)))
+            return
+        run = f"{self.plan.seed:x}{self.name}{self._starts}"
+        self.pm = PortfolioManager(
+            SYMBOL,
+            journal=journal,
+            clock=clock,
+            run=run,
+            magic_token=setting.magic_token,
+            crash=self.pass_point,
+        )
+        self._put_together(self.pm, run, journal.token)
+        assert self.reconciler is not None
+        self.reconciler.startup_recovery()
+        self.schedule.after(setting.pace_ms, self._turn)
+
+    def _put_together(self, pm: PortfolioManager, run: str, token: int) -> None:
+        setting = self.plan.setting
+        gateway = ExecutionGateway(
+            "127.0.0.1",
+            5555,
+            setting.timeout_ms,
+            link=lambda _: SendingLink(self._network, self),
+            session=run,
+        )
+        self.reconciler = SyncWatch(
+            pm,
+            gateway,
+            setting.sync_interval_ms / 1000,
+            policy=self.policy,
+            bot=self,
+        )
+        self.loop = TradingLoop(
+            pm,
+            self.reconciler,
+            self._make_strategy() if setting.trades_by_signal else Quiet(),
+            GatewayPrices(gateway, SYMBOL),
+            pace_sec=setting.pace_ms / 1000,
+        )
+        now_ns = self.schedule.now_ns
+        started = BotStarted(at_ns=now_ns, bot=self.name, token=token, book=local_book(pm))
+        self.observe(started)
+
+    def _turn(self) -> None:
+        if self.pm is None or self._is_running:
+            return
+        if self.schedule.now_ns < self._asleep_until_ns:
+            self.schedule.at(self._asleep_until_ns, self._turn)
+            return
+        began_ns = self.schedule.now_ns
+        self._run(self._take_turn)
+        if self.pm is not None:
+            next_ns = began_ns + self.plan.setting.pace_ms * MS
+            self.schedule.at(next_ns, self._turn)
+
+    def _take_turn(self) -> None:
+        assert self.loop is not None
+        try:
+            self.loop.turn()
+            if not self.plan.setting.trades_by_signal:
+                self._trader.act(self, self.loop)
+        except JournalConflict:
+            # Another process writes the journal now: a bot of ours ends then.
+            self.is_retired = True
+            raise Killed("it is no longer the writer of its journal") from None
+
+    def sync(self) -> SyncResult | None:
+        """Reconcile now, as a person at the console asks it to."""
+        results: list[SyncResult] = []
+        if self.reconciler is not None and not self._is_running:
+            reconciler = self.reconciler
+            self._run(lambda: results.append(reconciler.sync_positions()))
+        return results[0] if results else None

@@ -1,0 +1,158 @@
+"""The gateway's process: the product's desk on the simulated terminal, and what befalls it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from trueup.gateway.desk import Desk
+from trueup.sim.program import Pipe
+from trueup.sim.terminal import SimulatedTerminal
+from trueup.sim.terminal_faults import CallFault, SendFault
+from trueup.sim.world.clocks import Machine, ProcessClock
+from trueup.sim.world.plan import Fault
+from trueup.sim.world.schedule import Schedule
+from trueup.sim.world.wire import Network
+
+REINITIALIZE_MS = 700
+
+
+class GatewayDied(BaseException):
+    """The gateway's process is no more. No `Exception`, so that nothing on the way catches it."""
+
+
+class Mishap(msgspec.Struct, frozen=True):
+    """A fault that waits for the next order, or for the next reading of a list."""
+
+    fault: Fault
+    send: SendFault | None = None
+    calls: tuple[tuple[str, CallFault], ...] = ()
+
+
+class GatewayProcess:
+    """Serves the terminal; dies and comes back.
+
+    `struck` is told of each fault that met a request, `arrived` of each order.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        terminal: SimulatedTerminal,
+        name: str,
+        struck: Callable[[Fault, str], None],
+        arrived: Callable[[bytes, str], None],
+    ) -> None:
+        self._schedule, self.terminal, self._name = schedule, terminal, name
+        self._struck, self._arrived = struck, arrived
+        self.machine = Machine(schedule)
+        self.network: Network | None = None
+        self.orders: deque[Mishap] = deque()
+        self.readings: deque[Mishap] = deque()
+        self.knows_only_the_guide = False
+        self.retcodes: set[int] = set()
+        self._boots = 0
+        self._desk: Desk | None = None
+        self._mends = False
+        terminal.faults.on_hang = self._hang
+        self.start()
+
+    @property
+    def boot(self) -> str:
+        """This run's own name."""
+        return f"{self._name}.{self._boots}"
+
+    def start(self) -> None:
+        """Start the process, where it does not run."""
+        if self._desk is not None:
+            return
+        self._boots += 1
+        clock = ProcessClock(self.machine, lambda until_ns: None)
+        self._desk = Desk(self.terminal, self.boot, clock.now_ns)
+        if self.network is not None:
+            self.network.is_listening = True
+
+    def stop(self, down_ms: int) -> None:
+        """End the process, and start it again later."""
+        self._desk = None
+        if self.network is not None:
+            self.network.is_listening = False
+        self._schedule.after(down_ms, self.start)
+
+    def heal(self) -> None:
+        """Serve, and serve everything."""
+        self.orders.clear()
+        self.readings.clear()
+        self.knows_only_the_guide = False
+        self.start()
+
+    def serve(self, message: bytes) -> bytes | None:
+        """Answer a request, or die of it."""
+        if self._desk is None:
+            return None
+        is_order = b'"order_id"' in message
+        if is_order:
+            self._arrived(message, self.boot)
+        mishap = self._next(self.orders if is_order else self.readings, message)
+        try:
+            reply = self._answer(self._desk, message)
+        except GatewayDied:
+            self.stop(1_500)
+            reply = None
+        if mishap is not None:
+            self._settle(mishap, is_order=is_order)
+        self._mend_pipe()
+        if is_order and reply is not None:
+            self._note_retcode(reply)
+        return reply
+
+    def _answer(self, desk: Desk, message: bytes) -> bytes:
+        if not self.knows_only_the_guide:
+            return desk.handle(message)
+        if b'"SNAPSHOT"' in message:
+            return b'{"status":"ERROR","error":"unknown action"}'
+        reply = msgspec.json.decode(desk.handle(message))
+        reply.pop("capabilities", None)
+        return msgspec.json.encode(reply)
+
+    def _next(self, waiting: deque[Mishap], message: bytes) -> Mishap | None:
+        if not waiting or b'"TICK"' in message:
+            return None
+        mishap = waiting.popleft()
+        faults = self.terminal.faults
+        if mishap.send is not None:
+            faults.next_send(mishap.send)
+        for function, fault in mishap.calls:
+            faults.next_call(function, fault)
+        return mishap
+
+    def _settle(self, mishap: Mishap, *, is_order: bool) -> None:
+        """Say that a mishap struck, or keep it for the next request."""
+        faults = self.terminal.faults
+        planned = (mishap.send is not None) + len(mishap.calls)
+        if faults.pending < planned:
+            self._struck(mishap.fault, "an order" if is_order else "a reading")
+        else:
+            (self.orders if is_order else self.readings).appendleft(mishap)
+        faults.clear()
+
+    def _hang(self, function: str) -> None:
+        raise GatewayDied(function)
+
+    def _mend_pipe(self) -> None:
+        """See to it that a broken pipe is opened again, as whoever runs a gateway does."""
+        if self.terminal.pipe is not Pipe.OPEN and not self._mends:
+            self._mends = True
+            self._schedule.after(REINITIALIZE_MS, self._initialize)
+
+    def _initialize(self) -> None:
+        self._mends = False
+        self.terminal.initialize()
+        self._mend_pipe()
+
+    def _note_retcode(self, reply: bytes) -> None:
+        retcode = msgspec.json.decode(reply).get("retcode")
+        if retcode is not None:
+            self.retcodes.add(retcode)

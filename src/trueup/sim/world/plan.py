@@ -1,0 +1,195 @@
+"""What goes wrong in a run: data, drawn from one seed, that can be cut down and had again.
+
+A plan is a list of strikes: at this time, this fault. What a strike does in detail (which position,
+how long) is drawn from the seed and from its own number, so that taking another strike away leaves
+it as it was. A run draws few kinds of faults and many strikes of each: bugs live where the same
+things meet again and again (swarm testing).
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+
+import msgspec
+
+STRIKES_LEAST, STRIKES_MOST = 3, 16
+KINDS_LEAST, KINDS_MOST = 2, 7
+SAFETY_MS_LEAST, SAFETY_MS_MOST = 20_000, 60_000
+
+
+class Fault(enum.Enum):
+    """Every kind of fault, in words that go into a sentence."""
+
+    # The network.
+    REQUEST_LOST = "a request is lost"
+    REPLY_LOST = "a reply is lost"
+    REQUEST_LATE = "a request is late"
+    REPLY_LATE = "a reply is late"
+    REQUEST_DUPLICATED = "a request arrives twice"
+    REPLY_DUPLICATED = "a reply arrives twice"
+    REQUESTS_REORDERED = "a request is overtaken"
+    REPLIES_REORDERED = "a reply is overtaken"
+    REQUEST_CORRUPTED = "a request is corrupted"
+    REPLY_CORRUPTED = "a reply is corrupted"
+    REQUEST_CUT = "a request is cut short"
+    REPLY_CUT = "a reply is cut short"
+    PARTITION = "the network is cut"
+    # The gateway.
+    GATEWAY_RESTARTED = "the gateway restarts"
+    GATEWAY_POWER_LOST = "the gateway's machine loses its power"
+    GATEWAY_DOWNGRADED = "the gateway knows only the guide's wire"
+    # The terminal.
+    TERMINAL_RESTARTED = "the terminal restarts"
+    DISCONNECTED_OLD = "the terminal is disconnected and shows its old list"
+    DISCONNECTED_EMPTY = "the terminal is disconnected and shows an empty list"
+    DISCONNECTED_HALF = "the terminal is disconnected and shows half of its list"
+    IPC_LOST = "the pipe to the terminal breaks"
+    OTHER_ACCOUNT = "the terminal is logged in to another account"
+    LIST_EMPTY = "a list is answered empty"
+    LIST_HALF = "a list is answered in part"
+    LIST_STALE = "a list is answered as it was"
+    CALL_FAILS = "a call of the terminal fails"
+    # What becomes of an order.
+    NONE_EXECUTED = "order_send returns None, and the order is executed"
+    NONE_NOT_EXECUTED = "order_send returns None, and the order is not executed"
+    TIMEOUT_EXECUTED = "the server times out, and executes the order later"
+    TIMEOUT_NOT_EXECUTED = "the server times out, and never executes the order"
+    DONE_WITHOUT_DEAL = "the answer comes without a deal"
+    PLACED_FIRST = "the order is placed, and executed later"
+    PARTIAL_FILL = "the order is filled in part"
+    REQUOTE = "the price is requoted"
+    RETCODE = "the server refuses"
+    REFUSED_EXECUTED = "the server says no, and executes the order"
+    SEND_HANGS = "order_send hangs until its process is killed"
+    LOST_FILL = "the server takes a fill back"
+    # The broker's habits.
+    LATE_POSITIONS = "positions show late"
+    LATE_DEALS = "deals show late, in any order"
+    LATE_ORDERS = "orders show late"
+    COMMENT_REWRITTEN = "the broker rewrites comments"
+    COMMENT_CUT = "the broker cuts comments"
+    TICKET_CHANGED = "a position gets another ticket"
+    DAY_CHANGED = "the server's day ends"
+    DST_CHANGED = "the server's clock changes between summer and winter"
+    # People and others.
+    HAND_OPENS = "somebody opens a position by hand"
+    HAND_CLOSES = "somebody closes a position by hand"
+    HAND_CLOSES_PART = "somebody closes a part by hand"
+    HAND_MOVES_STOPS = "somebody moves the stops"
+    HAND_CLOSES_BY = "somebody closes a position by another"
+    HAND_REVERSES = "somebody turns a position round"
+    HAND_PLACES = "somebody places a pending order"
+    HAND_CANCELS = "somebody cancels a pending order"
+    ROBOT = "another robot trades"
+    COPY = "a copy of the bot's journal sends what the bot never did"
+    STOPS_HIT = "the market runs into the stops"
+    STOP_OUT = "the broker closes for want of margin"
+    # The bot.
+    KILL_BEFORE_INTENT = "the bot dies before an intent"
+    KILL_AFTER_INTENT = "the bot dies after an intent"
+    KILL_AFTER_SEND_STARTED = "the bot dies as it is about to send"
+    KILL_BEFORE_OUTCOME = "the bot dies before it records the outcome"
+    KILL_AFTER_OUTCOME = "the bot dies after it recorded the outcome"
+    KILL_INSIDE_PLAN = "the bot dies before it records a plan"
+    KILL_INSIDE_CHECKPOINT = "the bot dies inside a checkpoint"
+    KILL_ANYWHERE = "the bot dies"
+    SUSPENDED = "the bot's machine sleeps"
+    SECOND_BOT = "a second bot is started on the same account"
+    TAKEN_OVER = "a second bot takes the account over from one that lives"
+    # Disks and clocks.
+    DISK_FULL = "the disk is full"
+    DISK_SLOW = "the disk is slow"
+    COMMIT_UNANSWERED = "a commit does not answer, and is on the disk"
+    COMMIT_FAILS = "a commit fails"
+    POWER_LOST = "the bot's machine loses its power"
+    CLOCK_JUMPS = "the bot's clock is set, and the bot starts anew"
+
+
+class Strike(msgspec.Struct, frozen=True):
+    """A fault that strikes `at_ms` after the beginning; `number` is its place in the whole plan."""
+
+    number: int
+    at_ms: int
+    fault: Fault
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What is not wrong, and differs from run to run.
+
+    `owns_magic` says that the bots own the positions with their magic number, else all in their
+    symbol. Times are milliseconds.
+    """
+
+    netting: bool = False
+    owns_magic: bool = True
+    magic_token: bool = False
+    trades_by_signal: bool = False
+    pace_ms: int = 250
+    sync_interval_ms: int = 5_000
+    timeout_ms: int = 2_000
+    wish_every_ms: int = 2_500
+    offset_minutes: int = 120
+    commission: bool = False
+
+
+class FaultPlan(msgspec.Struct, frozen=True):
+    """Everything that a run is made of: the seed, the setting, and the strikes, oldest first."""
+
+    seed: int
+    safety_ms: int
+    setting: Setting
+    strikes: tuple[Strike, ...]
+
+    def only(self, numbers: frozenset[int]) -> FaultPlan:
+        """Return this plan with no strikes but those with these numbers."""
+        kept = tuple(strike for strike in self.strikes if strike.number in numbers)
+        return msgspec.structs.replace(self, strikes=kept)
+
+    def chance(self, name: str) -> random.Random:
+        """Return chance for one purpose, which no other purpose changes."""
+        return random.Random(f"{self.seed} {name}")
+
+
+def draw(seed: int) -> FaultPlan:
+    """Return the plan of a seed."""
+    chance = random.Random(f"{seed} plan")
+    setting = _setting(chance)
+    safety_ms = chance.randrange(SAFETY_MS_LEAST, SAFETY_MS_MOST)
+    possible = [fault for fault in Fault if _fits(fault, setting)]
+    kinds = chance.sample(possible, chance.randint(KINDS_LEAST, KINDS_MOST))
+    count = chance.randint(STRIKES_LEAST, STRIKES_MOST)
+    times = sorted(chance.randrange(2_000, safety_ms) for _ in range(count))
+    strikes = tuple(
+        Strike(number, at_ms, chance.choice(kinds)) for number, at_ms in enumerate(times, start=1)
+    )
+    return FaultPlan(seed, safety_ms, setting, strikes)
+
+
+def calm(seed: int) -> FaultPlan:
+    """Return the plan of a seed without any fault."""
+    return draw(seed).only(frozenset())
+
+
+def _setting(chance: random.Random) -> Setting:
+    netting = chance.random() < 0.35
+    return Setting(
+        netting=netting,
+        owns_magic=not netting and chance.random() < 0.7,
+        magic_token=chance.random() < 0.3,
+        trades_by_signal=chance.random() < 0.2,
+        pace_ms=chance.choice((250, 500)),
+        sync_interval_ms=chance.choice((1_000, 3_000, 8_000, 15_000)),
+        timeout_ms=chance.choice((1_000, 2_000)),
+        wish_every_ms=chance.choice((1_000, 2_000, 4_000)),
+        offset_minutes=chance.choice((0, 120, 180, -300)),
+        commission=chance.random() < 0.3,
+    )
+
+
+def _fits(fault: Fault, setting: Setting) -> bool:
+    if fault is Fault.HAND_REVERSES:
+        return setting.netting
+    if fault is Fault.HAND_CLOSES_BY:
+        return not setting.netting
+    return True

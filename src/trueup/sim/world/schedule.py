@@ -1,0 +1,59 @@
+"""One virtual time and one queue: what happens next in a simulated world, and nothing else."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from trueup.errors import TrueupError
+
+# A Tuesday at noon, with room before midnight.
+BEGIN_NS = 1_767_700_800_000_000_000
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+
+class Endless(TrueupError):
+    """A run came to more events than it may have; something in it never ends."""
+
+
+class Schedule:
+    """The events to come, by time, those of one moment in the order in which they were planned.
+
+    A caller that waits (a bot for a reply) runs the queue from inside an event. So time passes for
+    everybody while one process is blocked, and all of it stays on one thread.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.now_ns = BEGIN_NS
+        self.count = 0
+        self._most = most
+        self._planned = 0
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+
+    def at(self, at_ns: int, act: Callable[[], None]) -> None:
+        """Have something happen at a time; one that has passed is now."""
+        self._planned += 1
+        heapq.heappush(self._queue, (max(at_ns, self.now_ns), self._planned, act))
+
+    def after(self, ms: float, act: Callable[[], None]) -> None:
+        """Have something happen so many milliseconds from now."""
+        self.at(self.now_ns + round(ms * MS), act)
+
+    def run(self, until_ns: int, done: Callable[[], object] = bool) -> None:
+        """Let everything happen up to a time, or until `done` says so after an event.
+
+        Raises:
+            Endless: there were too many events.
+        """
+        queue = self._queue
+        while queue and queue[0][0] <= until_ns:
+            if done():
+                return
+            self.now_ns, _, act = heapq.heappop(queue)
+            self.count += 1
+            if self.count > self._most:
+                raise Endless(f"More than {self._most} events.")
+            act()
+        if not done() and until_ns > self.now_ns:
+            self.now_ns = until_ns

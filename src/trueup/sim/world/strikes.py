@@ -1,0 +1,147 @@
+"""From a fault of the plan to what it does: one table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trueup.runtime.execution import CrashPoint
+from trueup.sim.records import Refusal
+from trueup.sim.switches import ListAnswer
+from trueup.sim.world import strikes_people as people
+from trueup.sim.world import strikes_terminal as terminal
+from trueup.sim.world import strikes_wire as wire
+from trueup.sim.world.bot import Doom
+from trueup.sim.world.plan import Fault, Strike
+
+if TYPE_CHECKING:
+    from trueup.sim.world.world import World
+
+Deed = Callable[["World", random.Random], str | None]
+"""Does something to a world now, and returns the rest of the sentence that says so; an empty one
+where there was nothing to do it to, and None where it waits for its moment."""
+
+DEEDS: dict[Fault, Deed] = {
+    Fault.PARTITION: wire.cut_network,
+    Fault.GATEWAY_RESTARTED: wire.restart_gateway,
+    Fault.GATEWAY_DOWNGRADED: wire.downgrade_gateway,
+    Fault.DISK_FULL: wire.fill_disk,
+    Fault.DISK_SLOW: wire.slow_disk,
+    Fault.POWER_LOST: wire.lose_power,
+    Fault.CLOCK_JUMPS: wire.set_clock,
+    Fault.DST_CHANGED: wire.change_dst,
+    Fault.DAY_CHANGED: wire.change_day,
+    Fault.SUSPENDED: wire.suspend,
+    Fault.TERMINAL_RESTARTED: terminal.restart_terminal,
+    Fault.DISCONNECTED_OLD: lambda w, c: terminal.disconnect(w, ListAnswer.CACHED, c),
+    Fault.DISCONNECTED_EMPTY: lambda w, c: terminal.disconnect(w, ListAnswer.EMPTY, c),
+    Fault.DISCONNECTED_HALF: lambda w, c: terminal.disconnect(w, ListAnswer.PARTIAL, c),
+    Fault.IPC_LOST: terminal.break_pipe,
+    Fault.OTHER_ACCOUNT: terminal.other_account,
+    Fault.LATE_POSITIONS: terminal.late_positions,
+    Fault.LATE_DEALS: terminal.late_deals,
+    Fault.LATE_ORDERS: terminal.late_orders,
+    Fault.COMMENT_REWRITTEN: terminal.rewrite_comments,
+    Fault.COMMENT_CUT: terminal.cut_comments,
+    Fault.TICKET_CHANGED: people.change_ticket,
+    Fault.LOST_FILL: people.lose_fill,
+    Fault.HAND_OPENS: people.opens,
+    Fault.HAND_CLOSES: people.closes,
+    Fault.HAND_CLOSES_PART: people.closes_part,
+    Fault.HAND_MOVES_STOPS: people.moves_stops,
+    Fault.HAND_CLOSES_BY: people.closes_by,
+    Fault.HAND_REVERSES: people.reverses,
+    Fault.HAND_PLACES: people.places,
+    Fault.HAND_CANCELS: people.cancels,
+    Fault.ROBOT: people.robot,
+    Fault.STOPS_HIT: people.run_into_stops,
+    Fault.STOP_OUT: people.stop_out,
+}
+KILLS = {
+    Fault.KILL_BEFORE_INTENT: CrashPoint.BEFORE_INTENT,
+    Fault.KILL_AFTER_INTENT: CrashPoint.AFTER_INTENT,
+    Fault.KILL_AFTER_SEND_STARTED: CrashPoint.AFTER_SEND_STARTED,
+    Fault.KILL_BEFORE_OUTCOME: CrashPoint.BEFORE_OUTCOME,
+    Fault.KILL_AFTER_OUTCOME: CrashPoint.AFTER_OUTCOME,
+    Fault.KILL_INSIDE_PLAN: CrashPoint.INSIDE_PLAN,
+    Fault.KILL_INSIDE_CHECKPOINT: CrashPoint.INSIDE_CHECKPOINT,
+}
+ANYWHERE = ("before a commit", "after a commit", "after a send", "now")
+DOWN_MS = (50, 700, 4_000, 15_000)
+
+
+def strike(world: World, strike: Strike) -> None:
+    """Let one strike of the plan happen."""
+    fault, chance = strike.fault, world.plan.chance(f"strike {strike.number}")
+    try:
+        text = _deed(fault)(world, chance)
+    except Refusal:
+        return
+    if text:
+        world.struck(fault, text)
+
+
+def _deed(fault: Fault) -> Deed:
+    if fault in wire.MESSAGE_FAULTS:
+        return lambda w, c: wire.on_message(w, fault, c)
+    if fault in wire.DISK_FAULTS:
+        return lambda w, c: wire.on_disk(w, fault, c)
+    if fault in terminal.SENDS:
+        return lambda w, c: terminal.on_send(w, fault, c)
+    if fault in terminal.READS:
+        return lambda w, c: terminal.on_list(w, fault, c)
+    if fault is Fault.CALL_FAILS:
+        return lambda w, c: terminal.on_call(w, fault, c)
+    if fault in KILLS:
+        return lambda w, c: _kill_at(w, fault, KILLS[fault], c)
+    return DEEDS.get(fault) or LIFE[fault]
+
+
+# What befalls the bot's process.
+
+
+def _kill_at(world: World, fault: Fault, where: CrashPoint | str, chance: random.Random) -> None:
+    bot = world.bot
+    bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: world.struck(fault, bot.name))
+
+
+def _kill_anywhere(world: World, chance: random.Random) -> str | None:
+    where = chance.choice(ANYWHERE)
+    if where == "now":
+        world.bot.kill(chance.choice(DOWN_MS))
+        return world.bot.name
+    _kill_at(world, Fault.KILL_ANYWHERE, where, chance)
+    return None
+
+
+def _copy(world: World, chance: random.Random) -> None:
+    """Let the bot die with an intent that it never sends, and a copy of its journal send it."""
+    bot = world.bot
+
+    def send_it() -> None:
+        text = people.send_copied(world)
+        if text:
+            world.struck(Fault.COPY, text)
+
+    where = CrashPoint.AFTER_INTENT
+    bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: None, meanwhile=send_it)
+
+
+def _second_bot(world: World, chance: random.Random) -> str:
+    world.start_another(take_over=False)
+    return "and is to be refused"
+
+
+def _take_over(world: World, chance: random.Random) -> str:
+    world.start_another(take_over=True)
+    return "and goes on"
+
+
+LIFE: dict[Fault, Deed] = {
+    Fault.KILL_ANYWHERE: _kill_anywhere,
+    Fault.COPY: _copy,
+    Fault.SECOND_BOT: _second_bot,
+    Fault.TAKEN_OVER: _take_over,
+    Fault.GATEWAY_POWER_LOST: wire.restart_gateway,
+}

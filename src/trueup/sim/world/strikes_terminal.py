@@ -1,0 +1,175 @@
+"""What the faults of the terminal and of the trade server do to a world."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trueup.gateway import mt5_constants as mt5
+from trueup.sim.switches import DealOrder, DownSend, FiguresFrom, ListAnswer
+from trueup.sim.terminal_faults import (
+    Answered,
+    AnswerLost,
+    AnswersEmpty,
+    AnswersPartial,
+    AnswersStale,
+    CallFault,
+    DoneWithoutDeal,
+    Fails,
+    Hang,
+    Partial,
+    PlacedLater,
+    SendFault,
+    TimedOut,
+)
+from trueup.sim.world.gateway import Mishap
+from trueup.sim.world.plan import Fault
+
+if TYPE_CHECKING:
+    from trueup.sim.world.world import World
+
+LISTS = ("positions_get", "orders_get", "positions_total", "orders_total")
+CALLS = (*LISTS, "account_info", "terminal_info", "history_deals_get", "history_orders_get")
+CODES = (mt5.RES_E_FAIL, mt5.RES_E_INTERNAL_FAIL_SEND, mt5.RES_E_INTERNAL_FAIL_RECEIVE)
+REFUSALS = (
+    mt5.TRADE_RETCODE_REJECT,
+    mt5.TRADE_RETCODE_MARKET_CLOSED,
+    mt5.TRADE_RETCODE_NO_MONEY,
+    mt5.TRADE_RETCODE_ORDER_CHANGED,
+    mt5.TRADE_RETCODE_TOO_MANY_REQUESTS,
+    mt5.TRADE_RETCODE_NO_CHANGES,
+    mt5.TRADE_RETCODE_LOCKED,
+    mt5.TRADE_RETCODE_POSITION_CLOSED,
+)
+
+SENDS: dict[Fault, Callable[[random.Random], SendFault]] = {
+    Fault.NONE_EXECUTED: lambda c: AnswerLost(True, c.choice(CODES), c.random() < 0.5),
+    Fault.NONE_NOT_EXECUTED: lambda c: AnswerLost(False, c.choice(CODES), c.random() < 0.5),
+    Fault.TIMEOUT_EXECUTED: lambda c: TimedOut(c.choice((200, 2_000, 7_000))),
+    Fault.TIMEOUT_NOT_EXECUTED: lambda c: TimedOut(None),
+    Fault.DONE_WITHOUT_DEAL: lambda c: DoneWithoutDeal(),
+    Fault.PLACED_FIRST: lambda c: PlacedLater(c.choice((300, 3_000)), c.random() < 0.7),
+    Fault.PARTIAL_FILL: lambda c: Partial(0.01),
+    Fault.REQUOTE: lambda c: Answered(mt5.TRADE_RETCODE_REQUOTE),
+    Fault.RETCODE: lambda c: Answered(c.choice(REFUSALS)),
+    Fault.REFUSED_EXECUTED: lambda c: Answered(mt5.TRADE_RETCODE_REJECT, executed=True),
+    Fault.SEND_HANGS: lambda c: Hang(c.random() < 0.5),
+}
+READS: dict[Fault, Callable[[], CallFault]] = {
+    Fault.LIST_EMPTY: AnswersEmpty,
+    Fault.LIST_HALF: lambda: AnswersPartial(1),
+    Fault.LIST_STALE: AnswersStale,
+}
+
+
+def on_send(world: World, fault: Fault, chance: random.Random) -> None:
+    """Let a fault wait for the next order that reaches the terminal."""
+    world.gateway.orders.append(Mishap(fault, send=SENDS[fault](chance)))
+
+
+def on_list(world: World, fault: Fault, chance: random.Random) -> None:
+    """Let a fault wait for the next reading of a list, and for its repetitions."""
+    function = chance.choice(LISTS)
+    times = chance.choice((1, 4))
+    calls = tuple((function, READS[fault]()) for _ in range(times))
+    world.gateway.readings.append(Mishap(fault, calls=calls))
+
+
+def on_call(world: World, fault: Fault, chance: random.Random) -> None:
+    """Let a call fail in the next reading."""
+    code = chance.choice(CODES)
+    failing = Fails(code, breaks_pipe=chance.random() < 0.3)
+    world.gateway.readings.append(Mishap(fault, calls=((chance.choice(CALLS), failing),)))
+
+
+def disconnect(world: World, shown: ListAnswer, chance: random.Random) -> str:
+    """Cut the terminal's link to its trade server for a while."""
+    terminal, switches = world.terminal, world.terminal.switches
+    if not terminal.is_connected:
+        return "still"
+    switches.disconnected_list = shown
+    switches.connected_flag_lag_ms = chance.choice((0, 0, 1_500))
+    switches.disconnected_send = chance.choice(
+        (DownSend.REFUSED, DownSend.EXECUTED_LATER, DownSend.TIMED_OUT, DownSend.BLOCKS)
+    )
+    switches.account_figures = chance.choice(list(FiguresFrom))
+    switches.resync_ms = chance.choice((0, 1_500))
+    terminal.disconnect()
+    seconds = chance.choice((1, 4, 10))
+    world.schedule.after(seconds * 1000, terminal.reconnect)
+    return f"for {seconds} s"
+
+
+def restart_terminal(world: World, chance: random.Random) -> str:
+    """End the terminal and start it again; it synchronises anew."""
+    switches = world.terminal.switches
+    switches.unsynchronised_list = chance.choice(list(ListAnswer))
+    switches.unsynchronised_account_known = chance.random() < 0.7
+    switches.synchronise_ms = chance.choice((500, 2_000, 5_000))
+    world.terminal.restart()
+    return f"and shows {switches.unsynchronised_list.value} until it is synchronised"
+
+
+def break_pipe(world: World, chance: random.Random) -> str:
+    """Break the pipe between module and terminal."""
+    on_send = chance.random() < 0.5
+    world.terminal.break_pipe(on_send=on_send)
+    return "at the next write" if on_send else "at the next read"
+
+
+def other_account(world: World, chance: random.Random) -> str:
+    """Log the terminal in to another account for a while."""
+    terminal = world.terminal
+    terminal.switch_account(world.other_login)
+    seconds = chance.choice((2, 8))
+    world.schedule.after(seconds * 1000, lambda: own_account(world))
+    return f"for {seconds} s"
+
+
+def own_account(world: World) -> None:
+    """Log the terminal in to the bots' account, unless it is."""
+    terminal = world.terminal
+    if terminal.current_login != terminal.home_login:
+        terminal.switch_account(terminal.home_login)
+
+
+def late_positions(world: World, chance: random.Random) -> str:
+    """Let positions show late from now on."""
+    lag_ms = chance.choice((200, 700, 3_000))
+    world.terminal.switches.position_lag_ms = lag_ms
+    return f"by {lag_ms} ms"
+
+
+def late_deals(world: World, chance: random.Random) -> str:
+    """Let deals show late from now on, and out of order."""
+    switches = world.terminal.switches
+    switches.deal_lag_ms = chance.choice((200, 700, 3_000))
+    switches.deal_order = chance.choice(list(DealOrder))
+    world.terminal.faults.duplicate_deals(chance.choice((0, 1)))
+    return f"by {switches.deal_lag_ms} ms"
+
+
+def late_orders(world: World, chance: random.Random) -> str:
+    """Let orders and their history show late from now on."""
+    switches = world.terminal.switches
+    switches.order_lag_ms = chance.choice((0, 300, 2_000))
+    switches.order_history_lag_ms = chance.choice((200, 2_000))
+    return f"by {switches.order_history_lag_ms} ms"
+
+
+def rewrite_comments(world: World, chance: random.Random) -> str:
+    """Let the broker put other comments on requests from now on."""
+    switches = world.terminal.switches
+    if chance.random() < 0.5:
+        switches.comment_replaced_by = chance.choice(("", "abc", "via broker"))
+        return f"to {switches.comment_replaced_by!r}"
+    switches.comment_prefix = "XX-"
+    return "with a prefix"
+
+
+def cut_comments(world: World, chance: random.Random) -> str:
+    """Let the broker cut comments from now on."""
+    length = chance.choice((4, 6, 8, 16))
+    world.terminal.switches.comment_characters_max = length
+    return f"to {length} characters"

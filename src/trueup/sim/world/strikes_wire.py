@@ -1,0 +1,120 @@
+"""What the faults of the wire, the gateway, the disk and the clocks do to a world."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from trueup.sim.world.plan import Fault
+from trueup.sim.world.schedule import MS, SECOND
+from trueup.sim.world.wire import REPLY_FAULTS, REQUEST_FAULTS, Armed
+
+if TYPE_CHECKING:
+    from trueup.sim.world.world import World
+
+MESSAGE_FAULTS = REQUEST_FAULTS | REPLY_FAULTS
+DISK_FAULTS = frozenset({Fault.COMMIT_UNANSWERED, Fault.COMMIT_FAILS})
+
+
+def on_message(world: World, fault: Fault, chance: random.Random) -> None:
+    """Let a fault wait for the next order, or for the next messages of any kind."""
+    orders_only = chance.random() < 0.6
+    for _ in range(1 if orders_only else chance.randint(1, 3)):
+        late_ms = chance.choice((50, 400, 1_500, 2_500, 6_000))
+        world.network.armed.append(Armed(fault, orders_only, late_ms))
+
+
+def on_disk(world: World, fault: Fault, chance: random.Random) -> None:
+    """Let a fault wait for the next commits."""
+    world.disk.armed += [fault] * chance.randint(1, 2)
+
+
+def cut_network(world: World, chance: random.Random) -> str:
+    """Let nothing arrive for a while."""
+    seconds = chance.choice((0.5, 2.0, 5.0, 12.0))
+    world.network.cut_until_ns = world.now_ns + round(seconds * SECOND)
+    return f"for {seconds} s"
+
+
+def restart_gateway(world: World, chance: random.Random) -> str:
+    """End the gateway's process, and start it again."""
+    down_ms = chance.choice((100, 800, 3_000, 9_000))
+    world.gateway.stop(down_ms)
+    return f"for {down_ms} ms"
+
+
+def downgrade_gateway(world: World, chance: random.Random) -> str:
+    """Put a gateway in its place that proves nothing."""
+    seconds = chance.choice((3, 10))
+    world.gateway.stop(200)
+    world.gateway.knows_only_the_guide = True
+
+    def upgrade() -> None:
+        if world.gateway.knows_only_the_guide:
+            world.gateway.stop(200)
+            world.gateway.knows_only_the_guide = False
+
+    world.schedule.after(seconds * 1000, upgrade)
+    return f"for {seconds} s"
+
+
+def fill_disk(world: World, chance: random.Random) -> None:
+    """Let the disk take nothing for a while."""
+    disk = world.disk
+    disk.is_full = True
+
+    def make_room() -> None:
+        disk.is_full = False
+
+    world.schedule.after(chance.choice((500, 3_000, 8_000)), make_room)
+
+
+def slow_disk(world: World, chance: random.Random) -> None:
+    """Let every commit take long for a while."""
+    disk = world.disk
+    disk.slow_ms = chance.choice((30, 300, 2_500))
+
+    def hasten() -> None:
+        disk.slow_ms = 0
+
+    world.schedule.after(5_000, hasten)
+
+
+def lose_power(world: World, chance: random.Random) -> str:
+    """End every process of the bots' machine, and what the disk was never told to sync."""
+    down_ms = chance.choice((1_000, 5_000))
+    for bot in world.bots:
+        bot.kill(down_ms)
+    world.lose_power()
+    return f"for {down_ms} ms"
+
+
+def set_clock(world: World, chance: random.Random) -> str:
+    """Set the wall clock of the bot's machine, and start the bot anew."""
+    seconds = chance.choice((-7_200, -90, -5, 5, 90, 7_200))
+    for bot in world.bots:
+        bot.machine.skew_ns += seconds * SECOND
+        bot.kill(500)
+    return f"by {seconds} s"
+
+
+def change_dst(world: World, chance: random.Random) -> str:
+    """Move the trade server's clock by an hour."""
+    clock = world.terminal.switches
+    forth = chance.random() < 0.5
+    clock.server_offset_minutes += 60 if forth else -60
+    return "forward" if forth else "back"
+
+
+def change_day(world: World, chance: random.Random) -> str:
+    """End the trade server's day."""
+    world.terminal.broker.change_day()
+    return "with its swaps"
+
+
+def suspend(world: World, chance: random.Random) -> str:
+    """Let the bot's machine sleep."""
+    seconds = chance.choice((2, 8, 20))
+    for bot in world.bots:
+        bot.sleep_until(world.now_ns + seconds * 1_000 * MS)
+    return f"for {seconds} s"

@@ -1,0 +1,137 @@
+"""A live book as plain values, and a reconciler that tells of each of its syncs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from trueup.core.plan import plan
+from trueup.core.policy import Policy
+from trueup.gateway.client import ExecutionGateway
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
+from trueup.sim.world.moments import Local, LocalBook, Moment, Synced
+from trueup.sim.world.schedule import Schedule
+
+BELIEVED = frozenset({SyncStatus.SUCCESS, SyncStatus.PARTIAL})
+
+
+def local_book(pm: PortfolioManager) -> LocalBook:
+    """Return a live book as plain values."""
+    book = pm.book
+    return LocalBook(
+        positions=tuple(
+            Local(
+                row.identifier,
+                row.ticket,
+                row.symbol,
+                row.side.value,
+                row.volume,
+                row.price_open,
+                row.sl,
+                row.tp,
+                row.magic,
+            )
+            for row in (holding.position for holding in book.holdings.values())
+        ),
+        pending=tuple(book.pending),
+        missing=tuple(book.missing),
+        in_doubt=tuple(book.in_doubt),
+        realised=book.realised,
+        version=book.version,
+        state=book.state(),
+        as_of_ns=pm.as_of_ns,
+        now_ns=pm.clock.now_ns(),
+    )
+
+
+class Teller(Protocol):
+    """Who a sync is told to."""
+
+    name: str
+    schedule: Schedule
+
+    def observe(self, moment: Moment) -> None:
+        """Take note of a moment."""
+
+
+class SyncWatch(StateReconciler):
+    """A `StateReconciler` that does what it does, and says so."""
+
+    def __init__(
+        self,
+        pm: PortfolioManager,
+        gateway: ExecutionGateway,
+        sync_interval_sec: float,
+        *,
+        policy: Policy,
+        bot: Teller,
+    ) -> None:
+        super().__init__(pm, gateway, sync_interval_sec, policy=policy)
+        self._bot = bot
+        self._told = 0
+
+    def startup_recovery(self) -> SyncResult:
+        """Take into the book what the broker has."""
+        before = local_book(self.portfolio)
+        result = super().startup_recovery()
+        self._tell(result, before)
+        return result
+
+    def sync_positions(self) -> SyncResult:
+        """Compare book and broker now."""
+        before = local_book(self.portfolio)
+        result = super().sync_positions()
+        self._tell(result, before)
+        return result
+
+    def sync_continuous(self) -> SyncResult | None:
+        """Sync when the interval has passed."""
+        # The book is what it was before, unless there is a look under way that ends now.
+        before = local_book(self.portfolio) if self._lookout.is_under_way else None
+        result = super().sync_continuous()
+        if result is not None and before is not None:
+            self._tell(result, before)
+        return result
+
+    def _tell(self, result: SyncResult, before: LocalBook) -> None:
+        believed = result.status in BELIEVED
+        pm, schedule = self.portfolio, self._bot.schedule
+        skew_ns = pm.clock.now_ns() - schedule.now_ns
+        asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
+        if believed and pm.as_of_ns is not None:
+            asked_ns = pm.as_of_ns - skew_ns
+        trail = self.get_audit_trail()
+        fresh, self._told = trail[self._told :], len(trail)
+        unknown = self._unknown
+        self._bot.observe(
+            Synced(
+                at_ns=schedule.now_ns,
+                bot=self._bot.name,
+                status=result.status.value,
+                believed=believed,
+                asked_ns=asked_ns,
+                before=before,
+                after=local_book(pm),
+                again=self._again() if believed else (),
+                audit=tuple(fresh),
+                holds=tuple(hold.reason for hold in self.holds),
+                reason=unknown.reason.value if unknown is not None else "",
+                health=self.health,
+            )
+        )
+
+    def _again(self) -> tuple[str, ...]:
+        """Return what a second plan on the same reading would change."""
+        pm = self.portfolio
+        if self.remote is None or pm.as_of_ns is None:
+            return ()
+        found = plan(
+            pm.book,
+            self.remote,
+            self.policy,
+            asked_version=pm.book.version,
+            asked_ns=pm.as_of_ns,
+            now_ns=pm.clock.now_ns(),
+            settle_ms=self._lookout.settling.window_ms,
+        )
+        return tuple(type(event).__name__ for event in found.events)

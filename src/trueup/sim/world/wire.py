@@ -1,0 +1,227 @@
+"""The network between bots and the gateway, and the link at a bot's end of it.
+
+A link behaves as `ZmqLink` does: a message that no connection takes is `NotSent`, a connection that
+is left takes its late replies with it, and what was handed over before may still arrive.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from trueup.errors import NotSent
+from trueup.sim.world.plan import Fault
+from trueup.sim.world.schedule import MS, Schedule
+
+FASTEST_NS, SLOWEST_NS = 150_000, 900_000
+
+
+class Sender(Protocol):
+    """A process, as far as its links go."""
+
+    def must_live(self) -> None:
+        """Raise what ends the process, where it was killed."""
+
+    def is_doomed(self) -> bool:
+        """Return whether it was killed."""
+
+
+class Armed(msgspec.Struct):
+    """A fault that waits for a message: an order, or any."""
+
+    fault: Fault
+    orders_only: bool
+    late_ms: int
+
+
+class Network:
+    """Carries bytes, with faults.
+
+    `serve` answers a request, or returns None where nobody does; `struck` is told of each fault
+    that met a message.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        chance: random.Random,
+        serve: Callable[[bytes], bytes | None],
+        struck: Callable[[Fault, str], None],
+    ) -> None:
+        self.schedule, self.chance, self.serve = schedule, chance, serve
+        self.struck = struck
+        self.is_listening = True
+        """A gateway takes connections."""
+        self.cut_until_ns = 0
+        """No byte arrives anywhere before this time."""
+        self.armed: list[Armed] = []
+        self._overtaken: list[Callable[[], None]] = []
+
+    def heal(self) -> None:
+        """Let everything arrive from now on."""
+        self.armed.clear()
+        self.cut_until_ns = 0
+        self._overtake()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing arrives now."""
+        return self.schedule.now_ns < self.cut_until_ns
+
+    def request(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
+        """Carry a request to the gateway, and its reply back."""
+        fault = self._meets(message, REQUEST_FAULTS)
+        kind = fault.fault if fault else None
+        if kind is Fault.REQUEST_LOST:
+            return
+        if kind is Fault.REQUEST_CORRUPTED:
+            message = self._corrupted(message)
+        elif kind is Fault.REQUEST_CUT:
+            message = message[: self.chance.randrange(len(message))]
+        late_ns = fault.late_ms * MS if fault and kind is Fault.REQUEST_LATE else 0
+        arrive = lambda: self._arrive(message, reply_to)  # noqa: E731 - it is bound to this message
+        if kind is Fault.REQUESTS_REORDERED:
+            self._overtaken.append(arrive)
+            self.schedule.after(3_000, self._overtake)
+            return
+        self._carry(arrive, late_ns)
+        if kind is Fault.REQUEST_DUPLICATED:
+            self._carry(arrive, self.chance.randrange(400) * MS)
+
+    def _arrive(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
+        reply = self.serve(message)
+        if reply is not None:
+            self._reply(message, reply, reply_to)
+        self._overtake()
+
+    def _reply(self, message: bytes, reply: bytes, reply_to: Callable[[bytes], None]) -> None:
+        fault = self._meets(message, REPLY_FAULTS)
+        kind = fault.fault if fault else None
+        if kind is Fault.REPLY_LOST:
+            return
+        if kind is Fault.REPLY_CORRUPTED:
+            reply = self._corrupted(reply)
+        elif kind is Fault.REPLY_CUT:
+            reply = reply[: self.chance.randrange(len(reply))]
+        late_ns = fault.late_ms * MS if fault and kind is Fault.REPLY_LATE else 0
+        arrive = lambda: reply_to(reply)  # noqa: E731 - it is bound to this reply
+        if kind is Fault.REPLIES_REORDERED:
+            self._overtaken.append(arrive)
+            self.schedule.after(3_000, self._overtake)
+            return
+        self._carry(arrive, late_ns)
+        if kind is Fault.REPLY_DUPLICATED:
+            self._carry(arrive, self.chance.randrange(400) * MS)
+
+    def _carry(self, arrive: Callable[[], None], late_ns: int) -> None:
+        now_ns = self.schedule.now_ns
+        wait_ns = self.chance.randrange(FASTEST_NS, SLOWEST_NS) + late_ns
+        if self.is_cut:
+            # What was handed over before the cut showed is sent again when it ends, or never.
+            if self.chance.random() < 0.5:
+                return
+            wait_ns += self.cut_until_ns - now_ns
+        self.schedule.at(now_ns + wait_ns, arrive)
+
+    def _overtake(self) -> None:
+        """Let what was overtaken arrive."""
+        overtaken, self._overtaken = self._overtaken, []
+        for arrive in overtaken:
+            self._carry(arrive, 0)
+
+    def _meets(self, message: bytes, kinds: frozenset[Fault]) -> Armed | None:
+        if not self.armed:
+            return None
+        is_order = b'"order_id"' in message
+        for armed in self.armed:
+            if armed.fault in kinds and (is_order or not armed.orders_only):
+                self.armed.remove(armed)
+                self.struck(armed.fault, _what(message))
+                return armed
+        return None
+
+    def _corrupted(self, message: bytes) -> bytes:
+        # A byte with its highest bit set makes text that is no UTF-8; what a checksum would pass
+        # as whole is not tried, because nothing above could tell it from the truth.
+        at = self.chance.randrange(len(message))
+        return message[:at] + bytes([message[at] | 0x80]) + message[at + 1 :]
+
+
+REQUEST_FAULTS = frozenset(
+    {
+        Fault.REQUEST_LOST,
+        Fault.REQUEST_LATE,
+        Fault.REQUEST_DUPLICATED,
+        Fault.REQUESTS_REORDERED,
+        Fault.REQUEST_CORRUPTED,
+        Fault.REQUEST_CUT,
+    }
+)
+REPLY_FAULTS = frozenset(
+    {
+        Fault.REPLY_LOST,
+        Fault.REPLY_LATE,
+        Fault.REPLY_DUPLICATED,
+        Fault.REPLIES_REORDERED,
+        Fault.REPLY_CORRUPTED,
+        Fault.REPLY_CUT,
+    }
+)
+
+
+def _what(message: bytes) -> str:
+    try:
+        asked = msgspec.json.decode(message)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "a request that nobody can read"
+    return f"{asked.get('action')} {asked.get('order_id', '')}".strip()
+
+
+class WorldLink:
+    """A `Link` on the simulated network, held by one process."""
+
+    def __init__(self, network: Network, owner: Sender) -> None:
+        self._network, self._owner = network, owner
+        self._schedule = network.schedule
+        self._inbox: deque[bytes] = deque()
+        self._connection = 0
+
+    def send(self, message: bytes, timeout_ms: int) -> None:
+        """Hand a request over, waiting at most `timeout_ms` for a gateway that listens."""
+        self._owner.must_live()
+        network = self._network
+        if not network.is_listening:
+            deadline_ns = self._schedule.now_ns + timeout_ms * MS
+            self._wait(deadline_ns, lambda: network.is_listening)
+            if not network.is_listening:
+                raise NotSent(f"no connection within {timeout_ms} ms")
+        self._inbox.clear()
+        connection = self._connection
+        network.request(message, lambda reply: self._take(reply, connection))
+
+    def receive(self, timeout_ms: int) -> bytes | None:
+        """Return the reply, or None when none came within `timeout_ms`."""
+        self._owner.must_live()
+        if not self._inbox and timeout_ms:
+            self._wait(self._schedule.now_ns + timeout_ms * MS, lambda: bool(self._inbox))
+        return self._inbox.popleft() if self._inbox else None
+
+    def reset(self) -> None:
+        """Leave the connection, and whatever still comes on it."""
+        self._connection += 1
+        self._inbox.clear()
+
+    close = reset
+
+    def _take(self, reply: bytes, connection: int) -> None:
+        if connection == self._connection:
+            self._inbox.append(reply)
+
+    def _wait(self, until_ns: int, done: Callable[[], bool]) -> None:
+        doomed = self._owner.is_doomed
+        self._schedule.run(until_ns, lambda: done() or doomed())
+        self._owner.must_live()

@@ -1,0 +1,311 @@
+"""A whole system in one process, one thread and one virtual time.
+
+    bots (book, journal, desk, reconciler, client) - wire - gateway - terminal - trade server
+
+All of it is the product's own code. What is simulated stands behind its four seams: the clock, the
+link, the terminal, and the database under the journal. First everything goes wrong that the plan
+says (safety); then the faults stop, the market stands still, and the books owe agreement within a
+number of syncs (liveness).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trueup.core.policy import Adopt, Policy
+from trueup.gateway import mt5_constants as mt5
+from trueup.runtime.strategy import MovingAverageCross, Strategy
+from trueup.sim.ledger import Ledger
+from trueup.sim.person import Person
+from trueup.sim.records import Outcome
+from trueup.sim.structs import TradeRequest
+from trueup.sim.switches import ListAnswer, Switches
+from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
+from trueup.sim.terminal import SimulatedTerminal
+from trueup.sim.world.bot import SYMBOL, BotProcess
+from trueup.sim.world.broker import TellingBroker
+from trueup.sim.world.disk import Disk
+from trueup.sim.world.gateway import GatewayProcess
+from trueup.sim.world.moments import (
+    Arrived,
+    Ended,
+    Executed,
+    Healed,
+    Journalled,
+    JournalLost,
+    Moment,
+    Row,
+    Scope,
+    Struck,
+    Traded,
+    Watcher,
+)
+from trueup.sim.world.plan import Fault, FaultPlan
+from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, Schedule
+from trueup.sim.world.strikes import strike
+from trueup.sim.world.strikes_terminal import own_account
+from trueup.sim.world.trader import Wanderer
+from trueup.sim.world.views import local_book
+from trueup.sim.world.wire import Network
+
+MAGIC = 7
+OTHER_LOGIN = 5_000_002
+MOST_EVENTS = 200_000
+QUOTE_EVERY_MS = 700
+SPREAD = 0.0001
+LOWEST, HIGHEST = 1.05, 1.15
+# How long an order may still be on its way when the faults stop, and a grace period beyond.
+SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 23, 26)
+
+
+class World:
+    """One run of one plan.
+
+    Args:
+        plan: what goes wrong.
+        make_strategy: the strategy of a bot that trades by signals.
+        watchers: who is told of each moment, beside those that `watch` adds.
+    """
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        *,
+        make_strategy: Callable[[], Strategy] = MovingAverageCross,
+        most_events: int = MOST_EVENTS,
+    ) -> None:
+        self.plan = plan
+        self.schedule = Schedule(most_events)
+        self.magic = MAGIC
+        self.other_login = OTHER_LOGIN
+        self.watchers: list[Watcher] = []
+        self.bid = EURUSD.bid
+        self.terminal = self._terminal()
+        assert self.terminal.initialize()
+        self.gateway = GatewayProcess(
+            self.schedule, self.terminal, f"gateway{plan.seed:x}", self.struck, self._arrived
+        )
+        self.network = Network(
+            self.schedule, plan.chance("network"), self.gateway.serve, self.struck
+        )
+        self.gateway.network = self.network
+        self.disk = Disk(self._journalled, self.struck)
+        self._make_strategy = make_strategy
+        self._market = plan.chance("market")
+        self._market_is_open = True
+        self.traders: list[Wanderer] = []
+        self.bots: list[BotProcess] = []
+        self.policy = self._policy()
+        self._add_bot()
+
+    def _terminal(self) -> SimulatedTerminal:
+        setting = self.plan.setting
+        netting = mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING
+        hedging = mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
+        account = AccountSetup(margin_mode=netting if setting.netting else hedging)
+        broker = TellingBroker(
+            told=self._executed,
+            accounts=(account, AccountSetup(login=OTHER_LOGIN)),
+            symbols=_symbols(charged=setting.commission),
+            now_msc=lambda: self.schedule.now_ns // MS,
+            switches=Switches(server_offset_minutes=setting.offset_minutes),
+        )
+        return SimulatedTerminal(broker=broker, rng=self.plan.chance("terminal"))
+
+    def _policy(self) -> Policy:
+        symbols = frozenset({SYMBOL})
+        if not self.plan.setting.owns_magic:
+            return Policy(symbols=symbols)
+        return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS)
+
+    @property
+    def scope(self) -> Scope:
+        """Whose positions the bots keep."""
+        return Scope(self.policy.symbols, self.policy.magics)
+
+    # What there is.
+
+    @property
+    def now_ns(self) -> int:
+        """The world's time."""
+        return self.schedule.now_ns
+
+    @property
+    def ledger(self) -> Ledger:
+        """The broker's truth about the bots' account."""
+        return self.terminal.ledger
+
+    @property
+    def bot(self) -> BotProcess:
+        """The bot that is meant when a bot is meant: the newest."""
+        return self.bots[-1]
+
+    def somebody(self, reason: int, magic: int = 0) -> Person:
+        """Somebody else at the bots' account."""
+        return Somebody(self.terminal.broker, self.terminal.home_login, reason, magic)
+
+    def _add_bot(self) -> BotProcess:
+        name = "AB"[len(self.bots)]
+        trader = Wanderer(self.plan, name, MAGIC)
+        self.traders.append(trader)
+        bot = BotProcess(
+            name,
+            self.plan,
+            self.policy,
+            self.schedule,
+            self.network,
+            self.disk,
+            trader,
+            self._make_strategy,
+            self.observe,
+        )
+        self.bots.append(bot)
+        return bot
+
+    def start_another(self, *, take_over: bool) -> None:
+        """Start a second bot on the same account, once; a later one is the same bot again."""
+        other = self.bots[1] if len(self.bots) > 1 else self._add_bot()
+        other.start(take_over=take_over)
+        if other.pm is None:
+            # It was refused: the first is meant again.
+            self.bots.remove(other)
+            self.traders.pop()
+
+    # The run.
+
+    def run(self) -> None:
+        """Live through the whole plan.
+
+        Raises:
+            Endless: it came to too many events.
+        """
+        schedule = self.schedule
+        schedule.after(0, self._quote)
+        schedule.after(10, self.bot.start)
+        for one in self.plan.strikes:
+            schedule.at(BEGIN_NS + one.at_ms * MS, lambda one=one: strike(self, one))  # type: ignore[misc]
+        schedule.run(BEGIN_NS + self.plan.safety_ms * MS)
+        self._heal()
+        self._come_to_agree()
+        self._end()
+
+    def _heal(self) -> None:
+        """End all faults, and let nobody do anything any more."""
+        self._market_is_open = False
+        for trader in self.traders:
+            trader.is_quiet = True
+        self.network.heal()
+        self.disk.heal()
+        self.gateway.heal()
+        self._heal_terminal()
+        for bot in self.bots:
+            bot.doom = None
+            bot.sleep_until(0)
+        self.observe(Healed(at_ns=self.now_ns))
+
+    def _heal_terminal(self) -> None:
+        terminal, switches = self.terminal, self.terminal.switches
+        terminal.faults.clear()
+        switches.position_lag_ms = switches.order_lag_ms = 0
+        switches.deal_lag_ms = switches.order_history_lag_ms = 0
+        switches.unsynchronised_list = ListAnswer.EMPTY
+        terminal.reconnect()
+        terminal.running = True
+        terminal.initialize()
+        own_account(self)
+
+    def _come_to_agree(self) -> None:
+        healed_ns = self.now_ns
+        for seconds in SYNCS_AFTER_SEC:
+            self.schedule.run(healed_ns + seconds * SECOND)
+            for bot in self.bots:
+                bot.sync()
+
+    def _end(self) -> None:
+        books = {bot.name: local_book(bot.pm) for bot in self.bots if bot.pm is not None}
+        self.observe(Ended(at_ns=self.now_ns, books=books, owed=True))
+
+    # The market.
+
+    def _quote(self) -> None:
+        if self._market_is_open:
+            step = self._market.choice((-0.0003, -0.0001, 0.0, 0.0001, 0.0003))
+            self.move_market(step, said=False)
+        else:
+            self.move_market(0.0, said=False)
+        wait_ms = QUOTE_EVERY_MS * (0.5 + self._market.random())
+        self.schedule.after(wait_ms, self._quote)
+
+    def move_market(self, step: float, *, said: bool = True) -> None:
+        """Move the price; stops, pending orders and stop outs follow."""
+        self.bid = round(min(HIGHEST, max(LOWEST, self.bid + step)), 5)
+        before = len(self.ledger.deals)
+        self.terminal.quote(SYMBOL, self.bid, round(self.bid + SPREAD, 5))
+        if len(self.ledger.deals) > before and not said:
+            self.observe(Traded(at_ns=self.now_ns, text=f"the market at {self.bid} set off orders"))
+
+    # What is told.
+
+    def observe(self, moment: Moment) -> None:
+        """Tell all watchers."""
+        for watcher in self.watchers:
+            watcher.observe(moment)
+
+    def struck(self, fault: Fault, text: str) -> None:
+        """Tell that a fault met something."""
+        self.observe(Struck(at_ns=self.now_ns, fault=fault.name, text=f"{fault.value}: {text}"))
+
+    def lose_power(self) -> None:
+        """Let the bots' machine forget what was never synced."""
+        self.disk.lose_power()
+        rows = self.disk.rows()
+        position = rows[-1].position if rows else 0
+        self.observe(JournalLost(at_ns=self.now_ns, position=position))
+
+    def _journalled(self, bot: str, token: int, rows: tuple[Row, ...]) -> None:
+        self.observe(Journalled(at_ns=self.now_ns, bot=bot, token=token, rows=rows))
+
+    def _arrived(self, message: bytes, gateway: str) -> None:
+        self.observe(Arrived(at_ns=self.now_ns, message=message, gateway=gateway))
+
+    def _executed(self, login: int, request: TradeRequest, outcome: Outcome) -> None:
+        self.observe(
+            Executed(
+                at_ns=self.now_ns,
+                action=request.action,
+                comment=request.comment,
+                magic=request.magic,
+                symbol=request.symbol,
+                position=request.position,
+                order=outcome.order,
+                deal=outcome.deal,
+                retcode=outcome.retcode,
+                login=login,
+            )
+        )
+
+
+class Somebody(Person):
+    """A person or a program past the terminal under test, whose requests are not the bots'."""
+
+    def request(self, **fields: Any) -> Outcome:
+        """Send any trade request."""
+        broker = self.broker
+        assert isinstance(broker, TellingBroker)
+        broker.is_quiet = True
+        try:
+            return super().request(**fields)
+        finally:
+            broker.is_quiet = False
+
+
+def _symbols(*, charged: bool) -> Sequence[SymbolSetup]:
+    if not charged:
+        return DEFAULT_SYMBOLS
+    costly = {"commission_per_lot": 3.5, "commission_charged": Charged.AT_BOTH, "fee_per_lot": 0.25}
+    return tuple(
+        dataclasses.replace(one, **costly) if one.name == SYMBOL else one  # type: ignore[arg-type]
+        for one in DEFAULT_SYMBOLS
+    )

@@ -1,0 +1,45 @@
+"""A run is a function of its plan, and without faults book and broker never differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from trueup.sim.world import moments
+from trueup.sim.world.plan import calm, draw
+from trueup.sim.world.run import run
+
+
+class Notes:
+    """A watcher that keeps everything."""
+
+    def __init__(self) -> None:
+        self.moments: list[moments.Moment] = []
+
+    def observe(self, moment: moments.Moment) -> None:
+        """Take note of a moment."""
+        self.moments.append(moment)
+
+    def of(self, kind: type[moments.Moment]) -> list[moments.Moment]:
+        """The moments of one kind."""
+        return [moment for moment in self.moments if isinstance(moment, kind)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_plan_gives_the_same_run(seed: int) -> None:
+    first, again = run(draw(seed)), run(draw(seed))
+    assert first.digest == again.digest
+    assert first.events == again.events
+
+
+def test_another_seed_gives_another_run() -> None:
+    assert run(draw(1)).digest != run(draw(2)).digest
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_faults_every_sync_is_believed(seed: int) -> None:
+    notes = Notes()
+    run(calm(seed), watchers=[notes])
+    syncs = notes.of(moments.Synced)
+    assert len(syncs) > 5
+    assert all(sync.believed for sync in syncs if isinstance(sync, moments.Synced))
+    assert not notes.of(moments.Struck)
