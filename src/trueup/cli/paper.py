@@ -8,13 +8,13 @@ its own in the journal.
 from __future__ import annotations
 
 import datetime as dt
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from trueup.cli.endpoint import endpoint_of
 from trueup.cli.journal_place import JournalOption, default_journal
 from trueup.cli.policy import (
     AdoptChoice,
@@ -46,7 +46,6 @@ from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, play
 from trueup.sim.whereabouts import find_terminal
 
 LOG_FILE = "paper.log"
-_ENDPOINT = re.compile(r"tcp://(?P<host>[^:/\s]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 
 
 def paper(
@@ -169,7 +168,7 @@ def _stream(symbol: str, place: Place) -> str:
 
 def _place(gateway: str | None, settings: Settings, options: TerminalOptions) -> Place:
     if gateway is not None:
-        return _endpoint(gateway)
+        return Place(*endpoint_of(gateway, "--gateway"))
     if settings.gateway_is_configured:
         return Place(settings.gtw_host, settings.gtw_port)
     running = find_terminal()
@@ -180,13 +179,6 @@ def _place(gateway: str | None, settings: Settings, options: TerminalOptions) ->
     else:
         typer.echo(f"Found the simulated terminal, process {running.pid} at {running.gateway}.")
     return Place("127.0.0.1", running.port, running)
-
-
-def _endpoint(text: str) -> Place:
-    found = _ENDPOINT.fullmatch(text.strip())
-    if found is None or not 0 < int(found["port"]) < 65_536:
-        raise SettingsError("--gateway", text, "give tcp://HOST:PORT, such as tcp://127.0.0.1:5555")
-    return Place(found["host"], int(found["port"]))
 
 
 def _say_what_stays(place: Place, kept: str | Path | None) -> None:

@@ -1,0 +1,34 @@
+"""An endpoint as a person gives it: tcp://HOST:PORT."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from trueup.errors import SettingsError
+
+_ENDPOINT = re.compile(r"tcp://(?P<host>[^:/\s]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
+
+
+class Endpoint(NamedTuple):
+    """A host and a TCP port; an IPv6 address has its brackets."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The endpoint as ZeroMQ wants it."""
+        return f"tcp://{self.host}:{self.port}"
+
+
+def endpoint_of(text: str, option: str) -> Endpoint:
+    """Return the endpoint in a text.
+
+    Raises:
+        SettingsError: it is none, naming the option.
+    """
+    found = _ENDPOINT.fullmatch(text.strip())
+    if found is None or not 0 < int(found["port"]) < 65_536:
+        raise SettingsError(option, text, "give tcp://HOST:PORT, such as tcp://127.0.0.1:5555")
+    return Endpoint(found["host"], int(found["port"]))

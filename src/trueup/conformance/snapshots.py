@@ -1,0 +1,203 @@
+"""The checks of `snapshot-atomic` and `gap-detecting`, on a run of snapshots; no order is sent.
+
+A reading that moved while it was taken, and says so by its counts, is within the protocol: the
+client refuses it and asks again. A gateway of which too many are so is not atomic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from msgspec.structs import replace
+
+from trueup.conformance.examination import FIRST_ID, Examination, Taken
+from trueup.conformance.findings import Verdict, broken, holds, unseen
+from trueup.core.digest import digest
+from trueup.core.model import Evidence, Snapshot
+from trueup.core.trust import CLOCK_JITTER_MSC, Unknown, judge
+
+MOST_TORN = 1 / 4
+LOOKS = 4
+NO_SNAPSHOT = "no snapshot could be read"
+
+
+def snapshot_is_read(exam: Examination) -> Verdict:
+    """A snapshot has all its fields, each of its kind."""
+    failed = [one for one in exam.taken if one.exchange.status == "FAILED"]
+    for one in exam.taken:
+        if one.exchange.raw is None:
+            return broken(one.exchange.why, one.exchange)
+        if isinstance(one.reading, Unknown) and one not in failed and not _has_wrong_id(one):
+            return broken(one.reading.sentence, one.exchange)
+        if isinstance(one.reading, Snapshot) and one.reading.faults:
+            return broken(one.reading.faults[0], one.exchange)
+    if len(failed) == len(exam.taken):
+        return unseen(f"the terminal cannot be read now: {failed[0].exchange.error}")
+    return holds(f"{len(exam.taken)} snapshots were read")
+
+
+def snapshot_echoes_id(exam: Examination) -> Verdict:
+    """A snapshot carries the id of its question."""
+    for one in exam.taken:
+        if _has_wrong_id(one):
+            answered = (one.exchange.fields or {}).get("id")
+            return broken(
+                f"asked under {one.wanted_id}, it answered {answered!r:.40}", one.exchange
+            )
+    return holds(f"{FIRST_ID} and those after it came back") if exam.believable else _none()
+
+
+def counts_agree(exam: Examination) -> Verdict:
+    """The lists have as many rows as the terminal counted before and after."""
+
+    def torn(snapshot: Snapshot, evidence: Evidence) -> str:
+        counts = (len(snapshot.positions), len(evidence.orders))
+        if evidence.count_before == counts == evidence.count_after:
+            return ""
+        return (
+            f"the lists have {counts}, the terminal counted {evidence.count_before} before and "
+            f"{evidence.count_after} after (positions, pending orders)"
+        )
+
+    return _few(exam, torn, "counts and lists agree")
+
+
+def digest_agrees(exam: Examination) -> Verdict:
+    """The digest is that of the lists it came with."""
+    for snapshot, evidence, exchange in exam.believable:
+        computed = digest(snapshot.positions, evidence.orders)
+        if computed != evidence.digest:
+            return broken(
+                f"the digest is {evidence.digest:.40}, that of the lists is {computed}", exchange
+            )
+    return holds("every digest is that of its lists") if exam.believable else _none()
+
+
+def account_agrees(exam: Examination) -> Verdict:
+    """The account's own figures do not contradict the list."""
+
+    def contradicted(snapshot: Snapshot, evidence: Evidence) -> str:
+        # What else may be wrong with it has a check of its own.
+        counts = (len(snapshot.positions), len(evidence.orders))
+        rest = replace(
+            evidence,
+            terminal=replace(evidence.terminal, connected=True),
+            count_before=counts,
+            count_after=counts,
+            digest=digest(snapshot.positions, evidence.orders),
+        )
+        verdict = judge(replace(snapshot, faults=(), evidence=rest), None, None)
+        return verdict.sentence if isinstance(verdict, Unknown) else ""
+
+    return _few(exam, contradicted, "margin and profit are those of the list")
+
+
+def lists_agree(exam: Examination) -> Verdict:
+    """GET_POSITIONS and SNAPSHOT show the same positions."""
+    difference = NO_SNAPSHOT
+    for look in range(LOOKS):
+        taken = exam.take(f"{exam.name}-b", FIRST_ID + look)
+        plain = exam.positions()
+        if not isinstance(taken.reading, Snapshot) or not isinstance(plain, Snapshot):
+            continue
+        both = [{p.ticket: p.volume for p in one.positions} for one in (taken.reading, plain)]
+        if both[0] == both[1]:
+            return holds("both lists are the same")
+        apart = sorted(set(both[0].items()) ^ set(both[1].items()))
+        difference = f"ticket {apart[0][0]} differs"
+    if difference == NO_SNAPSHOT:
+        return _none()
+    return broken(f"{LOOKS} times in a row GET_POSITIONS and SNAPSHOT differ: {difference}")
+
+
+def deals_agree(exam: Examination) -> Verdict:
+    """The deals of a position that is open add up to its volume."""
+    if not exam.claims("DEALS"):
+        return unseen("DEALS is not claimed")
+    for snapshot, _, _ in exam.believable[-1:]:
+        wanted = tuple(position.identifier for position in snapshot.positions[:5])
+        if not wanted:
+            return unseen("the account has no position to explain")
+        answer = exam.take(f"{exam.name}-c", FIRST_ID, wanted).reading
+        if not isinstance(answer, Snapshot) or answer.evidence is None:
+            return _none()
+        missing = set(wanted) - answer.evidence.explained
+        without = set(wanted) - {deal.position for deal in answer.evidence.deals}
+        if missing:
+            return unseen(f"position {min(missing)} could not be explained now")
+        if without:
+            return broken(f"position {min(without)} is explained, and has no deal")
+        return holds(f"deals of {len(wanted)} positions came")
+    return _none()
+
+
+def sequence_counts(exam: Examination) -> Verdict:
+    """Each snapshot of a client has the next number."""
+    numbers = [evidence.sequence for _, evidence, _ in exam.believable]
+    if len(numbers) < len(exam.taken):
+        return _none() if not numbers else unseen("some snapshots of the run could not be read")
+    for before, after in pairwise(numbers):
+        if after != before + 1:
+            return broken(f"number {before} was followed by {after}, and nobody else asked")
+    return holds(f"{numbers[0]} to {numbers[-1]} without a gap")
+
+
+def sessions_apart(exam: Examination) -> Verdict:
+    """Each client is counted for itself."""
+    sequences: dict[str, list[int]] = {}
+    for look in range(LOOKS):
+        for client in ("d", "e"):
+            taken = exam.take(f"{exam.name}-{client}", FIRST_ID + look)
+            if isinstance(taken.reading, Snapshot) and taken.reading.evidence is not None:
+                sequences.setdefault(client, []).append(taken.reading.evidence.sequence)
+    if sum(map(len, sequences.values())) < 2 * LOOKS:
+        return _none()
+    for client, numbers in sequences.items():
+        if any(after != before + 1 for before, after in pairwise(numbers)):
+            return broken(f"two clients asked in turns, and client {client} got {numbers}")
+    return holds("two clients that ask in turns have their own numbers")
+
+
+def epoch_holds(exam: Examination) -> Verdict:
+    """One epoch for as long as the gateway runs."""
+    epochs = {evidence.epoch for _, evidence, _ in exam.believable}
+    if not epochs:
+        return _none()
+    if len(epochs) > 1:
+        return broken(f"the epoch changed between two questions: {sorted(epochs)[:2]}")
+    return holds(f"epoch {epochs.pop()!r:.60}") if epochs != {""} else broken("the epoch is empty")
+
+
+def clock_goes_on(exam: Examination) -> Verdict:
+    """The trade server's clock never goes back."""
+    times = [evidence.server_time_msc for _, evidence, _ in exam.believable]
+    for before, after in pairwise(times):
+        if after < before - CLOCK_JITTER_MSC:
+            return broken(f"the server's time went back by {before - after} ms")
+    return holds("it never went back") if times else _none()
+
+
+def _few(
+    exam: Examination, objection: Callable[[Snapshot, Evidence], str], otherwise: str
+) -> Verdict:
+    """Judge a run of which a few may have moved while they were read."""
+    if not exam.believable:
+        return _none()
+    found = [(objection(snapshot, evidence), by) for snapshot, evidence, by in exam.believable]
+    objections = [(because, by) for because, by in found if because]
+    count = len(exam.believable)
+    if len(objections) > count * MOST_TORN:
+        because, by = objections[0]
+        return broken(f"{len(objections)} of {count}: {because}", by)
+    moved = f", {len(objections)} of {count} moved while they were read" if objections else ""
+    return holds(f"{otherwise}{moved}")
+
+
+def _has_wrong_id(one: Taken) -> bool:
+    fields = one.exchange.fields or {}
+    return one.exchange.status == "SUCCESS" and fields.get("id") != one.wanted_id
+
+
+def _none() -> Verdict:
+    return unseen(NO_SNAPSHOT)

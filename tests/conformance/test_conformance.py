@@ -1,0 +1,465 @@
+"""`trueup conformance` over real sockets: what a good gateway gets, and bad ones caught by name."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.support.desk_world import NETTING, DeskWorld
+from tests.support.manners import (
+    GuideGateway,
+    Remembering,
+    changed,
+    opened,
+    with_capabilities,
+)
+from tests.support.servers import TcpServer, ZmqServer, free_port
+from trueup.cli import app
+from trueup.conformance.examination import Examination, Options
+from trueup.conformance.findings import Grade, Outcome, Report, Standing
+from trueup.conformance.run import CHECKS, FIRST_CHECKS, ORDER_CHECKS, examine
+from trueup.errors import TrueupError
+from trueup.gateway.greeting import greet
+from trueup.gateway.zmq_link import ZmqLink
+
+QUICK_MS = 400
+PATIENT_MS = 20_000
+ALONE = Options(timeout_ms=PATIENT_MS, settle_ms=100)
+TRADING = Options(timeout_ms=PATIENT_MS, settle_ms=150, trade=True)
+REAL = Options(timeout_ms=PATIENT_MS, settle_ms=150, trade=True, real_money=True)
+NAMES = itertools.count()
+
+
+def examined(port: int, options: Options = ALONE) -> Report:
+    """Examine what listens on a loopback port."""
+    clock = itertools.count(0, 10_000_000)
+    pause = threading.Event()
+
+    def wait_a_little(seconds: float) -> None:
+        pause.wait(seconds / 100)
+
+    exam = Examination(
+        greet("127.0.0.1", port, PATIENT_MS),
+        lambda: ZmqLink(f"tcp://127.0.0.1:{port}"),
+        {},
+        options,
+        f"exam-{next(NAMES)}",
+        lambda: next(clock),
+        wait_a_little,
+    )
+    try:
+        return examine(exam, f"tcp://127.0.0.1:{port}")
+    finally:
+        exam.probe.close()
+
+
+def of_desk(handle: Callable[[bytes], bytes | None], options: Options = ALONE) -> Report:
+    """Examine what a function answers, over a ROUTER socket."""
+    with ZmqServer(handle) as server:
+        return examined(server.port, options)
+
+
+def standing(report: Report, grade: Grade) -> Standing:
+    (row,) = [row for row in report.grades if row.grade is grade]
+    return row.standing
+
+
+def wrong(report: Report) -> list[str]:
+    """The checks that are broken, by name."""
+    return [one.check for one in report.findings if one.outcome is Outcome.BROKEN]
+
+
+def outcome(report: Report, check: str) -> Outcome:
+    (finding,) = [one for one in report.findings if one.check == check]
+    return finding.outcome
+
+
+# Good gateways.
+
+
+def test_our_own_gateway_gets_what_it_claims() -> None:
+    report = of_desk(opened().desk.handle)
+    assert not wrong(report)
+    assert standing(report, Grade.GUIDE) is Standing.YES
+    assert standing(report, Grade.ATOMIC) is Standing.YES
+    assert standing(report, Grade.GAPS) is Standing.YES
+    assert standing(report, Grade.KEYED) is Standing.NOT_CLAIMED
+    assert report.keeps_its_word
+    assert not [f.check for f in report.findings if f.outcome is not Outcome.HOLDS]
+
+
+def test_an_examination_without_trade_sends_no_order() -> None:
+    with ZmqServer(opened().desk.handle) as server:
+        examined(server.port)
+        actions = {json.loads(message).get("action") for message in server.seen}
+    assert actions == {"GET_POSITIONS", "SNAPSHOT", "TICK", "CONFORMANCE_PROBE", None}
+
+
+def test_a_gateway_of_the_guide_is_guide_compatible_and_claims_nothing_more() -> None:
+    with GuideGateway() as gateway:
+        gateway.answer(b'{"action":"BUY","order_id":"A","symbol":"EURUSD","volume":0.1}')
+        report = examined(gateway.port)
+    assert not wrong(report)
+    assert [row.standing for row in report.grades] == [Standing.YES, *[Standing.NOT_CLAIMED] * 4]
+    assert report.keeps_its_word
+
+
+@pytest.mark.parametrize("netting", [False, True], ids=["hedging", "netting"])
+def test_a_gateway_that_remembers_orders_executes_once(netting: bool) -> None:
+    world = DeskWorld(NETTING) if netting else DeskWorld()
+    report = of_desk(Remembering(world.desk).handle, TRADING)
+    assert not wrong(report)
+    assert standing(report, Grade.ONCE) is Standing.YES
+    assert report.left_open == ()
+    deals = [deal for deal in world.ledger.deals.values() if deal.order]
+    assert len(deals) == 2
+    assert not world.rows()
+
+
+def test_at_most_once_is_not_tested_without_trade() -> None:
+    report = of_desk(Remembering(DeskWorld().desk).handle)
+    assert standing(report, Grade.ONCE) is Standing.NOT_TESTED
+    assert report.keeps_its_word
+
+
+# Orders and whose money it is.
+
+
+def test_real_money_is_refused_before_anything_is_sent() -> None:
+    with GuideGateway() as gateway:
+        with pytest.raises(TrueupError, match="may be real money"):
+            examined(gateway.port, TRADING)
+        assert not gateway.orders
+
+
+def test_a_symbol_with_a_position_is_left_alone() -> None:
+    world = opened()
+    before = world.rows()
+    report = of_desk(Remembering(world.desk).handle, TRADING)
+    assert outcome(report, "outcome") is Outcome.UNSEEN
+    assert standing(report, Grade.ONCE) is Standing.NOT_TESTED
+    assert world.rows() == before
+
+
+def test_a_refused_order_tells_nothing_and_is_no_fault() -> None:
+    world = DeskWorld()
+    report = of_desk(
+        Remembering(world.desk).handle, Options(PATIENT_MS, trade=True, settle_ms=50, volume=1e6)
+    )
+    assert not wrong(report)
+    assert standing(report, Grade.ONCE) is Standing.NOT_TESTED
+
+
+def test_a_gateway_that_executes_twice_is_caught_and_cleaned_up_after() -> None:
+    world = DeskWorld()
+
+    def claims(message: bytes) -> bytes:
+        return with_capabilities(world.desk.handle(message), "REQUEST_STATUS")
+
+    report = of_desk(claims, TRADING)
+    assert standing(report, Grade.ONCE) is Standing.NO
+    assert {"repeat", "changed"} <= set(wrong(report))
+    assert not world.rows()
+    assert report.left_open == ()
+
+
+def test_executing_twice_is_told_where_nothing_else_was_claimed() -> None:
+    with GuideGateway() as gateway:
+        report = examined(gateway.port, REAL)
+        (row,) = [row for row in report.grades if row.grade is Grade.ONCE]
+        assert row.standing is Standing.NOT_CLAIMED
+        assert "executed twice" in row.because
+        assert report.keeps_its_word
+        assert not gateway.positions
+
+
+def test_what_cannot_be_closed_again_is_named() -> None:
+    with GuideGateway() as gateway:
+
+        def never_sells(message: bytes) -> bytes:
+            if b'"SELL"' in message:
+                name = json.loads(message)["order_id"]
+                return json.dumps({"order_id": name, "status": "REJECTED"}).encode()
+            return gateway.as_the_guide_says(message)
+
+        gateway.answer = never_sells
+        report = examined(gateway.port, REAL)
+        assert report.left_open == tuple(sorted(p["ticket"] for p in gateway.positions))
+        assert report.left_open
+
+
+def test_an_outcome_of_another_order_is_caught() -> None:
+    world = DeskWorld()
+
+    def mixes_up(message: bytes) -> bytes:
+        reply = json.loads(world.desk.handle(message))
+        if "order_id" in reply:
+            reply["order_id"] = "somebody-elses"
+        return json.dumps(reply).encode()
+
+    report = of_desk(mixes_up, TRADING)
+    assert "outcome" in wrong(report)
+    assert not world.rows()
+
+
+# Wrong turns on the guide's wire.
+
+
+def _sorry(message: bytes) -> bytes:
+    return b'{"status":"FAILED","error":"sorry"}'
+
+
+@pytest.mark.parametrize(
+    ("manner", "check"),
+    [
+        (lambda good, message: b"OK", "json"),
+        (lambda good, message: b"\xff\xfe{", "json"),
+        (lambda good, message: b"[]", "json"),
+        (lambda good, message: b'{"positions":[]}', "list-or-failure"),
+        (lambda good, message: b'{"status":"SUCCESS"}', "list-or-failure"),
+        (lambda good, message: b'{"status":"ok","positions":[],"error":"x"}', "list-or-failure"),
+        (
+            lambda good, message: b'{"status":"SUCCESS","positions":[]}',
+            "failure-is-not-empty",
+        ),
+        (
+            lambda good, message: good(message).replace(b'"volume": 0.1', b'"volume": -0.1'),
+            "rows",
+        ),
+        (lambda good, message: _twice(good(message)), "rows"),
+        (lambda good, message: _with(good(message), uuid="another's"), "uuid"),
+        (lambda good, message: _with(good(message), capabilities=["TICK"]), "tick"),
+    ],
+    ids=[
+        "text",
+        "no utf-8",
+        "a list alone",
+        "no status",
+        "no list",
+        "a list with an error",
+        "failure as an empty list",
+        "a negative volume",
+        "a ticket twice",
+        "another's uuid",
+        "a tick it does not have",
+    ],
+)
+def test_a_wrong_turn_is_caught_by_name(
+    manner: Callable[[Callable[[bytes], bytes], bytes], bytes], check: str
+) -> None:
+    with GuideGateway() as gateway:
+        good = gateway.as_the_guide_says
+        good(b'{"action":"BUY","order_id":"A","symbol":"EURUSD","volume":0.1}')
+        gateway.answer = lambda message: manner(good, message)
+        report = examined(gateway.port)
+    assert wrong(report)[0] == check
+    assert standing(report, Grade.GUIDE) is Standing.NO
+    assert not report.keeps_its_word
+
+
+def _with(reply: bytes, **fields: Any) -> bytes:
+    return json.dumps(json.loads(reply) | fields).encode()
+
+
+def _twice(reply: bytes) -> bytes:
+    fields = json.loads(reply)
+    fields["positions"] = fields.get("positions", []) * 2
+    return json.dumps(fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("mute_from", "check"), [(0, "answers"), (2, "answers-again"), (5, "failure-is-not-empty")]
+)
+def test_a_gateway_that_hangs_is_caught(mute_from: int, check: str) -> None:
+    with GuideGateway() as gateway:
+        count = itertools.count()
+        gateway.answer = lambda message: (
+            gateway.as_the_guide_says(message) if next(count) < mute_from else None
+        )
+        report = examined(gateway.port, Options(timeout_ms=QUICK_MS))
+    assert wrong(report)[0] == check
+    assert standing(report, Grade.GUIDE) is Standing.NO
+
+
+def test_a_gateway_that_cannot_look_is_not_called_broken() -> None:
+    with GuideGateway() as gateway:
+        gateway.answer = _sorry
+        report = examined(gateway.port)
+    assert outcome(report, "list-or-failure") is Outcome.UNSEEN
+    assert not wrong(report)
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["mute", "web"]
+)
+def test_a_port_of_something_else_is_caught(greeting: bytes) -> None:
+    with TcpServer(greeting) as server:
+        exam = Examination(
+            greet("127.0.0.1", server.port, QUICK_MS),
+            lambda: ZmqLink(f"tcp://127.0.0.1:{server.port}"),
+            {},
+            Options(timeout_ms=QUICK_MS),
+            "exam",
+            lambda: 0,
+            lambda _: None,
+        )
+        report = examine(exam, "there")
+    assert wrong(report) == ["zeromq"]
+    assert not report.keeps_its_word
+
+
+# Wrong turns in snapshots.
+
+
+def _drops_a_row(reply: dict[str, Any]) -> None:
+    reply["positions"].pop()
+
+
+def _drops_a_row_and_counts_what_is_left(reply: dict[str, Any]) -> None:
+    reply["positions"].pop()
+    reply["count_before"] = reply["count_after"] = [len(reply["positions"]), 0]
+
+
+def _forgets_all_but_the_account(reply: dict[str, Any]) -> None:
+    from trueup.core.digest import digest
+
+    reply["positions"].clear()
+    reply["count_before"] = reply["count_after"] = [0, 0]
+    reply["digest"] = digest([])
+
+
+def _every_third(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], object]:
+    count = itertools.count()
+    return lambda reply: change(reply) if next(count) % 3 == 0 else None
+
+
+@pytest.mark.parametrize(
+    ("change", "grade", "checks"),
+    [
+        (lambda reply: reply.update(id=1), Grade.ATOMIC, {"id"}),
+        (lambda reply: reply.pop("digest"), Grade.ATOMIC, {"snapshot"}),
+        (lambda reply: reply.update(positions=[{}]), Grade.ATOMIC, {"snapshot"}),
+        (lambda reply: reply.update(digest="0" * 32), Grade.ATOMIC, {"digest"}),
+        (_drops_a_row, Grade.ATOMIC, {"counts", "digest", "account", "same-list"}),
+        (_every_third(_drops_a_row), Grade.ATOMIC, {"counts", "digest", "account"}),
+        (
+            _drops_a_row_and_counts_what_is_left,
+            Grade.ATOMIC,
+            {"digest", "account", "same-list"},
+        ),
+        (_forgets_all_but_the_account, Grade.ATOMIC, {"account", "same-list"}),
+        (lambda reply: reply.update(sequence=1), Grade.GAPS, {"sequence", "sessions"}),
+        (lambda reply: reply.update(epoch=f"e{reply['sequence']}"), Grade.GAPS, {"epoch"}),
+        (lambda reply: reply.update(epoch=""), Grade.GAPS, {"epoch"}),
+        (
+            lambda reply: reply.update(server_time_msc=9_000_000 - 9_000 * reply["sequence"]),
+            Grade.GAPS,
+            {"clock"},
+        ),
+    ],
+    ids=[
+        "wrong id",
+        "no digest",
+        "empty rows",
+        "wrong digest",
+        "torn list",
+        "torn list now and then",
+        "torn list that counts itself",
+        "empty list that proves itself",
+        "one number for all",
+        "an epoch for each",
+        "no epoch",
+        "a clock that goes back",
+    ],
+)
+def test_a_wrong_turn_in_snapshots_is_caught_by_name(
+    change: Callable[[dict[str, Any]], object], grade: Grade, checks: set[str]
+) -> None:
+    report = of_desk(changed(opened().desk, change))
+    assert checks <= set(wrong(report)), [f for f in report.findings if f.check in checks]
+    assert standing(report, grade) is Standing.NO
+    assert standing(report, Grade.GUIDE) is Standing.YES
+    assert not report.keeps_its_word
+
+
+def test_one_counter_for_all_clients_is_caught() -> None:
+    served = itertools.count(1)
+    report = of_desk(changed(opened().desk, lambda reply: reply.update(sequence=next(served))))
+    assert wrong(report) == ["sessions"]
+
+
+def test_a_torn_reading_that_says_so_is_within_the_protocol_when_it_is_rare() -> None:
+    count = itertools.count()
+
+    def torn(reply: dict[str, Any]) -> None:
+        if next(count) == 4:
+            reply["count_after"] = [9, 0]
+
+    report = of_desk(changed(opened().desk, torn))
+    assert not wrong(report)
+    (finding,) = [one for one in report.findings if one.check == "counts"]
+    assert "1 of 12 moved" in finding.because
+
+
+# What is shown.
+
+
+def test_what_is_broken_shows_the_exchange_and_the_rule() -> None:
+    report = of_desk(changed(opened().desk, lambda reply: reply.update(id=1)))
+    (finding,) = [one for one in report.findings if one.check == "id"]
+    assert finding.sent is not None
+    assert finding.came is not None
+    assert '"id":4711' in finding.sent
+    assert '"id": 1' in finding.came
+    assert finding.rule == "A SNAPSHOT carries the id of its question."
+
+
+def test_check_names_are_unique() -> None:
+    names = [check.name for check in (*FIRST_CHECKS, *CHECKS, *ORDER_CHECKS)]
+    assert len(names) == len(set(names))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["conformance", *arguments])
+
+
+def test_the_command_says_what_a_gateway_is_and_exits_with_it() -> None:
+    with ZmqServer(opened().desk.handle) as server:
+        endpoint = f"tcp://127.0.0.1:{server.port}"
+        said = run(endpoint)
+        assert said.exit_code == 0, said.output
+        assert "guide-compatible  yes" in said.output
+        assert max(map(len, said.output.splitlines())) <= 80
+        in_json = json.loads(run(endpoint, "--json").output)
+    assert in_json["keeps_its_word"] is True
+    assert {row["grade"] for row in in_json["grades"]} == {grade.value for grade in Grade}
+
+
+def test_the_command_exits_with_1_for_a_broken_word() -> None:
+    with ZmqServer(changed(opened().desk, _drops_a_row)) as server:
+        said = run(f"tcp://127.0.0.1:{server.port}", "--verbose")
+    assert said.exit_code == 1
+    assert "snapshot-atomic   NO" in said.output
+    assert max(map(len, said.output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "word"),
+    [
+        ("127.0.0.1:5555", "ENDPOINT='127.0.0.1:5555' is not valid: give tcp://HOST:PORT"),
+        ("tcp://127.0.0.1:99999", "is not valid"),
+        (f"tcp://127.0.0.1:{free_port()}", "There is no gateway to ask"),
+        ("tcp://no.such.host.invalid:5555", "There is no gateway to ask"),
+    ],
+)
+def test_nobody_to_ask_is_one_sentence_and_exit_code_2(endpoint: str, word: str) -> None:
+    said = run(endpoint, "--timeout-ms", "500")
+    assert said.exit_code == 2
+    assert word in said.output
+    assert len(said.output.strip().splitlines()) == 1

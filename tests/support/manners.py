@@ -1,0 +1,137 @@
+"""Gateways for an examination: one of the guide's kind, and what each wrong turn makes of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from tests.support.desk_world import BUY, SELL, DeskWorld
+from tests.support.servers import TURN_MS, Threaded
+from trueup.gateway.desk import Desk
+
+Handler = Callable[[bytes], bytes | None]
+
+
+class GuideGateway(Threaded):
+    """A gateway of the guide's kind: one REP socket, JSON text, GET_POSITIONS and orders.
+
+    It knows no ids and no capabilities, and executes whatever it is sent. `answer` may be replaced
+    for another manner; an answer of None is never given.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = 0
+        self.positions: list[dict[str, Any]] = []
+        self.orders: list[dict[str, Any]] = []
+        self.answer: Handler = self.as_the_guide_says
+
+    def as_the_guide_says(self, message: bytes) -> bytes:
+        request = json.loads(message)
+        action = request.get("action")
+        if action == "GET_POSITIONS":
+            return _json(status="SUCCESS", positions=self.positions, error=None)
+        if action in ("BUY", "SELL"):
+            return self._execute(request)
+        return _json(status="FAILED", error=f"unknown action {action!r}")
+
+    def _execute(self, order: dict[str, Any]) -> bytes:
+        self.orders.append(order)
+        name = order["order_id"]
+        if order["symbol"] != "EURUSD":
+            return _json(order_id=name, status="REJECTED", error="no such symbol")
+        closing = [p for p in self.positions if p["ticket"] == order.get("position")]
+        if closing:
+            self.positions.remove(closing[0])
+        else:
+            self.positions.append(
+                {
+                    "ticket": 100 + len(self.orders),
+                    "symbol": order["symbol"],
+                    "type": order["action"].lower(),
+                    "volume": order["volume"],
+                    "price_open": 1.1,
+                    "profit": 0.0,
+                    "time": 1_700_000_000,
+                }
+            )
+        return _json(
+            order_id=name,
+            status="FILLED",
+            ticket=100 + len(self.orders),
+            filled_price=1.1,
+            filled_volume=order["volume"],
+            error=None,
+        )
+
+    def _run(self) -> None:
+        with zmq.Context() as context, context.socket(zmq.REP) as rep:
+            rep.setsockopt(zmq.LINGER, 0)
+            self.port = rep.bind_to_random_port("tcp://127.0.0.1")
+            self._ready.set()
+            while not self._stop.is_set():
+                if not rep.poll(TURN_MS):
+                    continue
+                reply = self.answer(rep.recv())
+                while reply is None:
+                    if self._stop.wait(TURN_MS / 1000):
+                        return
+                rep.send(reply)
+
+
+class Remembering:
+    """Our desk with a memory of orders by their id: what an at-most-once gateway does."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.known: dict[str, tuple[bytes, bytes]] = {}
+
+    def handle(self, message: bytes) -> bytes:
+        request = json.loads(message)
+        name = request.get("order_id")
+        if name is None:
+            return with_capabilities(self._desk.handle(message), "REQUEST_STATUS")
+        if name not in self.known:
+            self.known[name] = (message, self._desk.handle(message))
+        first, reply = self.known[name]
+        if first == message:
+            return reply
+        return _json(order_id=name, status="REJECTED", error="this id was used for another order")
+
+
+def with_capabilities(reply: bytes, *more: str) -> bytes:
+    """A reply that says of itself that the gateway serves more."""
+    fields = json.loads(reply)
+    if "capabilities" in fields:
+        fields["capabilities"] += more
+    return json.dumps(fields).encode()
+
+
+def changed(desk: Desk, change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    """Our desk with every snapshot changed on its way out."""
+
+    def handle(message: bytes) -> bytes:
+        reply = desk.handle(message)
+        if b'"SNAPSHOT"' not in message:
+            return reply
+        fields = json.loads(reply)
+        change(fields)
+        return json.dumps(fields).encode()
+
+    return handle
+
+
+def opened(count: int = 3) -> DeskWorld:
+    """A broker with some positions on both sides, and a market that moved since."""
+    world = DeskWorld()
+    for number in range(count):
+        world.person.open("EURUSD", (BUY, SELL)[number % 2], 0.1 * (number + 1))
+    world.quote(1.102)
+    return world
+
+
+def _json(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
