@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from trueup.core.policy import Policy
-from trueup.errors import JournalConflict
+from trueup.errors import JournalConflict, TrueupError
 from trueup.gateway.client import ExecutionGateway
 from trueup.protocol.ticks import Tick
 from trueup.runtime.execution import CrashPoint
@@ -148,6 +148,10 @@ class BotProcess:
             self.must_live()
         except Killed as death:
             self._bury(str(death))
+        except TrueupError as error:
+            # Nobody catches it in a bot either: the process ends, and somebody starts it again.
+            self._killed_down_ms = 1_000
+            self._bury(f"{type(error).__name__}: {error}")
         finally:
             self._is_running = False
 
@@ -273,7 +277,18 @@ class BotProcess:
         except JournalConflict:
             # Another process writes the journal now: a bot of ours ends then.
             self.is_retired = True
-            raise Killed("it is no longer the writer of its journal") from None
+            raise
+
+    def stop(self, down_ms: int) -> None:
+        """End the process in good order, and start it again after `down_ms`."""
+        if self.pm is not None and not self._is_running:
+            self._killed_down_ms = down_ms
+            self._run(self._close)
+
+    def _close(self) -> None:
+        assert self.pm is not None
+        self.pm.close_journal()
+        raise Killed("in good order")
 
     def sync(self) -> SyncResult | None:
         """Reconcile now, as a person at the console asks it to."""

@@ -10,13 +10,15 @@ import msgspec
 from trueup.gateway.desk import Desk
 from trueup.sim.program import Pipe
 from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.terminal_faults import CallFault, SendFault
+from trueup.sim.terminal_faults import CallFault, DoneWithoutDeal, Partial, PlacedLater, SendFault
 from trueup.sim.world.clocks import Machine, ProcessClock
 from trueup.sim.world.plan import Fault
 from trueup.sim.world.schedule import Schedule
 from trueup.sim.world.wire import Network
 
 REINITIALIZE_MS = 700
+# What can go wrong with nothing but a market order.
+AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
 
 
 class GatewayDied(BaseException):
@@ -119,6 +121,8 @@ class GatewayProcess:
 
     def _next(self, waiting: deque[Mishap], message: bytes) -> Mishap | None:
         if not waiting or b'"TICK"' in message:
+            return None
+        if isinstance(waiting[0].send, AT_MARKET) and b'"type":"market"' not in message:
             return None
         mishap = waiting.popleft()
         faults = self.terminal.faults

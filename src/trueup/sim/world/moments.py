@@ -153,6 +153,10 @@ class Synced(Moment, frozen=True):
     health: str
 
 
+class Forced(Moment, frozen=True):
+    """A person made the book of a bot what its next events say, whatever the broker has."""
+
+
 class Acted(Moment, frozen=True):
     """A bot's order came to an end of some kind: `status` is the book's word for it."""
 

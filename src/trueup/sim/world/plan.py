@@ -94,6 +94,7 @@ class Fault(enum.Enum):
     KILL_INSIDE_PLAN = "the bot dies before it records a plan"
     KILL_INSIDE_CHECKPOINT = "the bot dies inside a checkpoint"
     KILL_ANYWHERE = "the bot dies"
+    STOPPED = "the bot is stopped and started again"
     SUSPENDED = "the bot's machine sleeps"
     SECOND_BOT = "a second bot is started on the same account"
     TAKEN_OVER = "a second bot takes the account over from one that lives"
@@ -173,11 +174,13 @@ def calm(seed: int) -> FaultPlan:
 
 def _setting(chance: random.Random) -> Setting:
     netting = chance.random() < 0.35
+    by_signal = chance.random() < 0.2
     return Setting(
         netting=netting,
-        owns_magic=not netting and chance.random() < 0.7,
+        # The trading loop's own orders carry no magic number.
+        owns_magic=not netting and not by_signal and chance.random() < 0.7,
         magic_token=chance.random() < 0.3,
-        trades_by_signal=chance.random() < 0.2,
+        trades_by_signal=by_signal,
         pace_ms=chance.choice((250, 500)),
         sync_interval_ms=chance.choice((1_000, 3_000, 8_000, 15_000)),
         timeout_ms=chance.choice((1_000, 2_000)),

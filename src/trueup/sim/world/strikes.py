@@ -65,7 +65,6 @@ KILLS = {
     Fault.KILL_BEFORE_OUTCOME: CrashPoint.BEFORE_OUTCOME,
     Fault.KILL_AFTER_OUTCOME: CrashPoint.AFTER_OUTCOME,
     Fault.KILL_INSIDE_PLAN: CrashPoint.INSIDE_PLAN,
-    Fault.KILL_INSIDE_CHECKPOINT: CrashPoint.INSIDE_CHECKPOINT,
 }
 ANYWHERE = ("before a commit", "after a commit", "after a send", "now")
 DOWN_MS = (50, 700, 4_000, 15_000)
@@ -128,6 +127,17 @@ def _copy(world: World, chance: random.Random) -> None:
     bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: None, meanwhile=send_it)
 
 
+def _stop(world: World, chance: random.Random) -> str:
+    world.bot.stop(chance.choice(DOWN_MS))
+    return world.bot.name
+
+
+def _kill_inside_checkpoint(world: World, chance: random.Random) -> None:
+    """Let the bot die while it saves its book, which it does at the end of an orderly life."""
+    _kill_at(world, Fault.KILL_INSIDE_CHECKPOINT, CrashPoint.INSIDE_CHECKPOINT, chance)
+    world.bot.stop(chance.choice(DOWN_MS))
+
+
 def _second_bot(world: World, chance: random.Random) -> str:
     world.start_another(take_over=False)
     return "and is to be refused"
@@ -140,6 +150,8 @@ def _take_over(world: World, chance: random.Random) -> str:
 
 LIFE: dict[Fault, Deed] = {
     Fault.KILL_ANYWHERE: _kill_anywhere,
+    Fault.KILL_INSIDE_CHECKPOINT: _kill_inside_checkpoint,
+    Fault.STOPPED: _stop,
     Fault.COPY: _copy,
     Fault.SECOND_BOT: _second_bot,
     Fault.TAKEN_OVER: _take_over,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trueup.core.lifecycle import OrderStatus
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.person import Person
 from trueup.sim.records import Position
@@ -160,11 +161,13 @@ def change_ticket(world: World, chance: random.Random) -> str:
 
 def lose_fill(world: World, chance: random.Random) -> str:
     """Let the server strike out the newest deal that opened a position, and the position."""
-    ledger = world.ledger
+    ledger, pm = world.ledger, world.bot.pm
+    filled = pm.book.orders_by_ticket if pm is not None else {}
     entries = [
         deal
         for deal in ledger.deals.values()
-        if deal.magic == world.magic
+        if deal.order in filled
+        and filled[deal.order].status is OrderStatus.FILLED
         and deal.position_id in ledger.positions
         and len(ledger.deals_of(deal.position_id)) == 1
     ]

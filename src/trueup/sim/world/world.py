@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trueup.core.holds import HoldKind
 from trueup.core.policy import Adopt, Policy
 from trueup.gateway import mt5_constants as mt5
 from trueup.runtime.strategy import MovingAverageCross, Strategy
@@ -32,6 +33,7 @@ from trueup.sim.world.moments import (
     Arrived,
     Ended,
     Executed,
+    Forced,
     Healed,
     Journalled,
     JournalLost,
@@ -222,9 +224,25 @@ class World:
             self.schedule.run(healed_ns + seconds * SECOND)
             for bot in self.bots:
                 bot.sync()
+                self._look_into(bot)
+
+    def _look_into(self, bot: BotProcess) -> None:
+        """Be the person whom case L calls: a recorded fill left no trace, and it is given up."""
+        if bot.pm is None or bot.reconciler is None:
+            return
+        for hold in bot.reconciler.holds:
+            held = bot.pm.book.holdings.get(hold.identifier)
+            if hold.kind is HoldKind.HALT and hold.identifier in bot.pm.book.missing and held:
+                self.observe(Forced(at_ns=self.now_ns, bot=bot.name))
+                bot.pm.force_close_position(held.position.ticket)
 
     def _end(self) -> None:
-        books = {bot.name: local_book(bot.pm) for bot in self.bots if bot.pm is not None}
+        # A bot that was fenced out and has not noticed yet does not act, and owes nothing.
+        books = {
+            bot.name: local_book(bot.pm)
+            for bot in self.bots
+            if bot.pm is not None and bot is self.disk.holder
+        }
         self.observe(Ended(at_ns=self.now_ns, books=books, owed=True))
 
     # The market.
