@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.desk_world import NETTING, DeskWorld
 from tests.support.manners import (
+    CurveGateway,
     GuideGateway,
     Remembering,
     changed,
@@ -26,6 +28,7 @@ from trueup.conformance.findings import Grade, Outcome, Report, Standing
 from trueup.conformance.run import CHECKS, FIRST_CHECKS, ORDER_CHECKS, examine
 from trueup.errors import TrueupError
 from trueup.gateway.greeting import greet
+from trueup.gateway.keys import KeyFiles, new_keys
 from trueup.gateway.zmq_link import ZmqLink
 
 QUICK_MS = 400
@@ -405,6 +408,47 @@ def test_a_torn_reading_that_says_so_is_within_the_protocol_when_it_is_rare() ->
     assert not wrong(report)
     (finding,) = [one for one in report.findings if one.check == "counts"]
     assert "1 of 12 moved" in finding.because
+
+
+# Keys.
+
+
+@pytest.fixture
+def own_keys(tmp_path: Path) -> KeyFiles:
+    return new_keys(tmp_path, "examiner")
+
+
+def with_keys(gateway: CurveGateway, own: KeyFiles, *more: str) -> Result:
+    return run(
+        f"tcp://127.0.0.1:{gateway.port}",
+        *("--server-key", gateway.public.decode(), "--key-file", str(own.secret_file)),
+        *("--timeout-ms", "2000", "--json", *more),
+    )
+
+
+def test_a_gateway_that_hears_known_keys_alone_is_authenticated(own_keys: KeyFiles) -> None:
+    with CurveGateway(opened().desk.handle, {own_keys.public}) as gateway:
+        said = with_keys(gateway, own_keys)
+    assert said.exit_code == 0, said.output
+    grades = {row["grade"]: row["standing"] for row in json.loads(said.output)["grades"]}
+    assert grades["authenticated"] == "yes"
+    assert grades["snapshot-atomic"] == "yes"
+
+
+def test_a_gateway_that_hears_every_key_is_caught(own_keys: KeyFiles) -> None:
+    with CurveGateway(opened().desk.handle, None) as gateway:
+        said = with_keys(gateway, own_keys)
+    assert said.exit_code == 1
+    (finding,) = [f for f in json.loads(said.output)["findings"] if f["outcome"] == "BROKEN"]
+    assert finding["check"] == "strangers"
+    assert "a key that nobody knows" in finding["because"]
+
+
+def test_a_gateway_that_wants_a_key_is_not_examined_without_one() -> None:
+    with CurveGateway(opened().desk.handle, set()) as gateway:
+        said = run(f"tcp://127.0.0.1:{gateway.port}")
+    assert said.exit_code == 2
+    assert "takes nobody without a key: give --server-key" in said.output
 
 
 # What is shown.

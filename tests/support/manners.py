@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 from tests.support.desk_world import BUY, SELL, DeskWorld
 from tests.support.servers import TURN_MS, Threaded
@@ -80,6 +81,37 @@ class GuideGateway(Threaded):
                     if self._stop.wait(TURN_MS / 1000):
                         return
                 rep.send(reply)
+
+
+class CurveGateway(Threaded):
+    """A handler behind a ROUTER socket with CURVE; `allowed` are public keys, None takes any."""
+
+    def __init__(self, handle: Callable[[bytes], bytes], allowed: set[str] | None) -> None:
+        super().__init__()
+        self.port = 0
+        self.public, self._secret = zmq.curve_keypair()
+        self._handle, self.allowed = handle, allowed
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Say whether a client may come in, as ZeroMQ's authenticator asks it."""
+        return self.allowed is None or key.decode() in self.allowed
+
+    def _run(self) -> None:
+        with zmq.Context() as context:
+            door = ThreadAuthenticator(context)
+            door.start()
+            door.configure_curve_callback("*", credentials_provider=self)
+            with context.socket(zmq.ROUTER) as router:
+                router.setsockopt(zmq.LINGER, 0)
+                router.curve_server = True
+                router.curve_secretkey, router.curve_publickey = self._secret, self.public
+                self.port = router.bind_to_random_port("tcp://127.0.0.1")
+                self._ready.set()
+                while not self._stop.is_set():
+                    if router.poll(TURN_MS):
+                        *way, message = router.recv_multipart()
+                        router.send_multipart([*way, self._handle(message)])
+            door.stop()
 
 
 class Remembering:

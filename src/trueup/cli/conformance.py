@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -16,11 +18,24 @@ from trueup.conformance.run import examine
 from trueup.conformance.text import write_report
 from trueup.errors import NotSent, TrueupError
 from trueup.gateway.greeting import greet
+from trueup.gateway.keys import LinkKeys, draw_pair, link_keys
 from trueup.gateway.link import Link
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.runtime.clock import SystemClock
+from trueup.settings import load_settings
 
 BROKEN_WORD = 1
+
+ServerKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY|FILE", help="The gateway's public key, or its file; else GTW_SERVER_KEY."
+    ),
+]
+KeyFileOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Your own secret key file; else GTW_KEY_FILE."),
+]
 
 
 def conformance(
@@ -49,6 +64,8 @@ def conformance(
     timeout_ms: Annotated[
         int, typer.Option(min=1, metavar="MS", help="How long an answer may take.")
     ] = 2_000,
+    server_key: ServerKeyOption = None,
+    key_file: KeyFileOption = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show what was sent and came for every check.")
     ] = False,
@@ -66,14 +83,22 @@ def conformance(
         greeting = greet(where.host, where.port, timeout_ms)
     except NotSent as error:
         raise TrueupError(f"There is no gateway to ask: {error}.") from None
+    keys = _keys(server_key, key_file) if greeting.is_encrypted else None
+    if greeting.is_encrypted and keys is None:
+        raise TrueupError(
+            f"{where.url} takes nobody without a key: give --server-key and --key-file, or set "
+            "GTW_SERVER_KEY and GTW_KEY_FILE."
+        )
     clock = SystemClock()
-
-    def connect() -> Link:
-        return ZmqLink(where.url)
-
-    options = Options(timeout_ms, symbol, trade, real_money, volume)
-    name = f"conformance-{os.getpid():x}-{clock.now_ns():x}"
-    exam = Examination(greeting, connect, {}, options, name, clock.now_ns, clock.sleep)
+    exam = Examination(
+        greeting,
+        partial(ZmqLink, where.url, keys=keys),
+        {} if keys is None else _strangers(where.url, keys),
+        Options(timeout_ms, symbol, trade, real_money, volume),
+        f"conformance-{os.getpid():x}-{clock.now_ns():x}",
+        clock.now_ns,
+        clock.sleep,
+    )
     try:
         report = examine(exam, where.url)
     finally:
@@ -81,6 +106,24 @@ def conformance(
     _print(report, as_json=as_json, verbose=verbose)
     if not report.keeps_its_word or report.left_open:
         raise typer.Exit(BROKEN_WORD)
+
+
+def _keys(server_key: str | None, key_file: str | None) -> LinkKeys | None:
+    """Return the keys that were given, or those of the settings."""
+    settings = load_settings()
+    return link_keys(
+        settings.gtw_server_key if server_key is None else server_key,
+        settings.gtw_key_file if key_file is None else key_file,
+    )
+
+
+def _strangers(url: str, keys: LinkKeys) -> dict[str, Callable[[], Link]]:
+    """Return clients that should not be heard: each makes a connection."""
+    unknown = LinkKeys(keys.server, draw_pair())
+    return {
+        "without a key": partial(ZmqLink, url),
+        "with a key that nobody knows": partial(ZmqLink, url, keys=unknown),
+    }
 
 
 def _print(report: Report, *, as_json: bool, verbose: bool) -> None:

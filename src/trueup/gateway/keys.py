@@ -96,7 +96,7 @@ def new_keys(folder: Path, name: str) -> KeyFiles:
     if not is_name(name):
         raise KeysError(f"{name!r} cannot name a key: {NAME_RULE}.")
     public_file, secret_file = folder / f"{name}.key", folder / f"{name}.key_secret"
-    pair = _draw()
+    pair = draw_pair()
     public = f'curve\n    public-key = "{pair.public}"\n'
     secret = f'{public}    secret-key = "{pair.secret}"\n'
     try:
@@ -187,8 +187,8 @@ def _server_key(text: str) -> str:
     return read_public_key(path)
 
 
-def _draw() -> KeyPair:
-    """Return a new pair whose public key survives `.env` files and command lines.
+def draw_pair() -> KeyPair:
+    """Return a new pair, in no file; its public key survives `.env` files and command lines.
 
     In `.env`, `${` begins a variable; as an argument, a first `-` begins an option.
     """
