@@ -18,7 +18,7 @@ from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.errors import Refused
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.snapshots import Snapshots
-from trueup.protocol.snapshot import SnapshotRequest
+from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest
 from trueup.sim.person import Person
 from trueup.sim.switches import DownSend
 from trueup.sim.symbols import AccountSetup
@@ -407,9 +407,10 @@ def test_a_history_covers_the_sending_also_where_a_simulation_plays_its_market_f
     for pace in (1.0, 60.0):
         snapshots = Snapshots(world.terminal, "boot", world.clock.now_ns, pace)
         request = SnapshotRequest(session="s", id=1, symbols=("EURUSD",), history_age_sec=60)
-        history = snapshots.make(request).history
-        assert history is not None
-        seen.append([order.ticket for order in history.orders])
+        reply = snapshots.make(request)
+        assert isinstance(reply, SnapshotReply)
+        assert reply.history is not None
+        seen.append([order.ticket for order in reply.history.orders])
     assert seen == [[], [intent.ticket]]
 
 

@@ -26,19 +26,34 @@ def digest(positions: Iterable[Position], orders: Iterable[PendingOrder] = ()) -
     """
     total = rows = 0
     for position in positions:
-        total += _hash(
-            f"p {position.identifier} {position.ticket} {position.symbol} {position.side.value} "
-            f"{to_units(position.volume)} {to_units(position.price_open)} "
-            f"{to_units(position.sl)} {to_units(position.tp)} {position.magic}"
-        )
+        total += position_hash(position)
         rows += 1
     for order in orders:
-        total += _hash(
-            f"o {order.ticket} {order.symbol} {order.type.value} {to_units(order.volume)} "
-            f"{to_units(order.price_open)} {to_units(order.price_stoplimit)} "
-            f"{to_units(order.sl)} {to_units(order.tp)} {order.magic}"
-        )
+        total += order_hash(order)
         rows += 1
+    return digest_of(total, rows)
+
+
+def position_hash(position: Position) -> int:
+    """Return what one position adds to the sum."""
+    return _hash(
+        f"p {position.identifier} {position.ticket} {position.symbol} {position.side.value} "
+        f"{to_units(position.volume)} {to_units(position.price_open)} "
+        f"{to_units(position.sl)} {to_units(position.tp)} {position.magic}"
+    )
+
+
+def order_hash(order: PendingOrder) -> int:
+    """Return what one pending order adds to the sum."""
+    return _hash(
+        f"o {order.ticket} {order.symbol} {order.type.value} {to_units(order.volume)} "
+        f"{to_units(order.price_open)} {to_units(order.price_stoplimit)} "
+        f"{to_units(order.sl)} {to_units(order.tp)} {order.magic}"
+    )
+
+
+def digest_of(total: int, rows: int) -> str:
+    """Return the digest of so many rows whose hashes add up to `total`."""
     text = f"{rows} {total % _MODULUS:032x}"
     return hashlib.blake2b(text.encode(), digest_size=16, key=_SET).hexdigest()
 

@@ -257,7 +257,9 @@ class Evidence(msgspec.Struct, frozen=True):
     pending orders around the reading. `time_offset_sec` is the trade server's clock less UTC, None
     while no fresh quotation tells it. `explained` lists the identifiers whose deals were asked for
     and could be read; their deals are in `deals`, and the past orders asked for in `past_orders`.
-    `history` is None unless it was asked for and could be read.
+    `history` is None unless it was asked for and could be read. `floating` is what the gateway
+    found profit and swap of the positions to add up to, where it left them out because they are
+    those we have; None where they came along, with their results.
     """
 
     account: Account
@@ -275,19 +277,22 @@ class Evidence(msgspec.Struct, frozen=True):
     history: History | None = None
     specs: tuple[SymbolSpec, ...] = ()
     time_offset_sec: int | None = None
+    floating: float | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
     """One complete reading of the broker.
 
     `faults` names the rows of the reading that cannot be believed; with any fault the reading is
-    partial and proves nothing absent. `evidence` is None on the guide's wire.
+    partial and proves nothing absent. `evidence` is None on the guide's wire. `digest` is what the
+    receiver made of positions and pending orders, empty where nobody has made it yet.
     """
 
     positions: tuple[Position, ...] | list[Position]
     faults: tuple[str, ...] = ()
     evidence: Evidence | None = None
     capabilities: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def describe(position: Position) -> str:

@@ -96,13 +96,17 @@ def plan(
 
 
 def _nothing_to_do(found: Diff, look: Look) -> bool:
-    book = look.book
     return (
         found == Diff(foreign=found.foreign)
-        and not (book.in_doubt or book.missing or book.unexplained or book.halts)
-        and (book.account is not None or look.snapshot.evidence is None)
-        and not look.policy.expects_stop_loss
+        and is_settled(look.book, look.policy)
+        and (look.book.account is not None or look.snapshot.evidence is None)
     )
+
+
+def is_settled(book: Book, policy: Policy) -> bool:
+    """Return whether nothing in the book waits, for proof or for time to pass."""
+    waits = book.in_doubt or book.missing or book.unexplained or book.halts
+    return not (waits or policy.expects_stop_loss)
 
 
 def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None:

@@ -252,7 +252,8 @@ def _torn(
             f"{_count(evidence.count_after)} after",
             until,
         )
-    if digest(snapshot.positions, evidence.orders) != evidence.digest:
+    own_digest = snapshot.digest or digest(snapshot.positions, evidence.orders)
+    if own_digest != evidence.digest:
         return Unknown(Reason.TORN, "The list does not have the digest that came with it", until)
     return None
 
@@ -288,7 +289,9 @@ def _contradicts_sum(
     account = evidence.account
     if not snapshot.positions:
         return None
-    floating = math.fsum(p.profit + p.swap for p in snapshot.positions)
+    floating = evidence.floating
+    if floating is None:
+        floating = math.fsum(p.profit + p.swap for p in snapshot.positions)
     # Rounded to the cent once for each position, and once for the account.
     tolerance = _cent(account) * (len(snapshot.positions) + 1)
     if abs(floating - account.profit) <= tolerance:

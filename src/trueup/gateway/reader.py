@@ -20,12 +20,17 @@ Reading = Snapshot | Unknown
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What to ask for beside the positions; see `SnapshotRequest`."""
+    """What to ask for beside the positions; see `SnapshotRequest`.
+
+    With `prices` false the positions' current prices and profits may be those of the last answer
+    that had any: a gateway that finds nothing else changed then says just that.
+    """
 
     symbols: tuple[str, ...] = ()
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
+    prices: bool = True
 
 
 PLAIN = Question()
@@ -51,6 +56,12 @@ class Reader:
         self._wanted_id: int | None = None
         self._has_left = False
         self._answer: Reading | None = None
+        self.digest = ""
+        """What the gateway said last that positions and orders come to, empty before the first."""
+        # The last snapshot that came in full, and the symbols that were asked for with it.
+        self._known: Snapshot | None = None
+        self._epoch = ""
+        self._known_symbols: tuple[str, ...] = ()
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer, at most the timeout for each step.
@@ -120,14 +131,17 @@ class Reader:
             return guide.GET_POSITIONS
         self._id += 1
         self._wanted_id = self._id
+        question = self._question
+        known = self._known if self._known_symbols == question.symbols else None
         return encode_snapshot_request(
             SnapshotRequest(
                 session=self._session,
                 id=self._id,
-                symbols=self._question.symbols,
-                explain=self._question.explain,
-                explain_orders=self._question.explain_orders,
-                history_age_sec=self._question.history_age_sec,
+                symbols=question.symbols,
+                explain=question.explain,
+                explain_orders=question.explain_orders,
+                history_age_sec=question.history_age_sec,
+                digest="" if known is None or question.prices else known.digest,
             )
         )
 
@@ -151,10 +165,25 @@ class Reader:
     def _decode(self, reply: bytes) -> Reading:
         if self._wanted_id is None:
             return guide.decode_positions(reply)
-        answer = decode_snapshot(reply, self._wanted_id)
-        if isinstance(answer, Unknown) and answer.reason is Reason.NO_EVIDENCE:
-            self._serves_snapshots = False
+        answer = decode_snapshot(reply, self._wanted_id, self._known)
+        if isinstance(answer, Unknown):
+            self._serves_snapshots = answer.reason is not Reason.NO_EVIDENCE
+        else:
+            self._keep(answer)
         return answer
+
+    def _keep(self, answer: Snapshot) -> None:
+        assert answer.evidence is not None
+        self.digest = answer.evidence.digest
+        epoch, self._epoch = self._epoch, answer.evidence.epoch
+        if epoch not in ("", self._epoch):
+            # Another run of the gateway, which may be able to do other things: ask it first.
+            self._serves_snapshots = False
+        if answer.evidence.floating is None:
+            # A list that is not what its gateway says is nothing to build on.
+            is_whole = not answer.faults and answer.digest == answer.evidence.digest
+            self._known = answer if is_whole else None
+            self._known_symbols = self._question.symbols
 
     def _is_invitation(self, answer: Reading) -> bool:
         """Return whether a guide's reply says that more can be asked for, and note it."""

@@ -47,33 +47,28 @@ def anybody(handle: Callable[[bytes], bytes]) -> Handler:
 class Server:
     """Answers each request that arrives at `endpoint` with `handle(client, request)`.
 
-    One thread calls `serve_once`; `reply` may be called from any.
+    One thread calls `serve_once`; `reply` and `publish` may be called from any.
 
     Args:
         endpoint: where to listen, such as tcp://127.0.0.1:5555; port 0 takes a free one.
         handle: from a client and the bytes of its request to the bytes of the reply, or to None
             when `reply` will bring it; must not raise.
+        hints: where to publish hints (`gateway.watcher`), or None to publish none.
 
     Raises:
         OSError: the endpoint cannot be bound, with the endpoint in the message.
     """
 
-    def __init__(self, endpoint: str, handle: Handler) -> None:
+    def __init__(self, endpoint: str, handle: Handler, *, hints: str | None = None) -> None:
         self._handle = handle
-        self._late: deque[tuple[Client, bytes]] = deque()
+        self._late: deque[tuple[Client | None, bytes]] = deque()
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bell, self._ear = self._make_bell()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
-        self._socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise OSError(f"cannot listen on {endpoint}: {error.strerror}") from error
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._hints = self._context.socket(zmq.PUB)
+        self.endpoint = self._listen(self._socket, endpoint)
+        self.hints_endpoint = None if hints is None else self._listen(self._hints, hints)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._ear, zmq.POLLIN)
@@ -85,10 +80,27 @@ class Server:
         bell.connect("inproc://bell")
         return bell, ear
 
+    def _listen(self, socket: zmq.Socket[bytes], endpoint: str) -> str:
+        """Bind a socket and return where it listens."""
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
+        socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise OSError(f"cannot listen on {endpoint}: {error.strerror}") from error
+        return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
     @property
     def port(self) -> int:
         """The TCP port it listens on."""
-        return int(self.endpoint.rpartition(":")[2])
+        return _port(self.endpoint)
+
+    @property
+    def hints_port(self) -> int:
+        """The TCP port of its hints, 0 where it publishes none."""
+        return 0 if self.hints_endpoint is None else _port(self.hints_endpoint)
 
     def serve_once(self, timeout_ms: int) -> int:
         """Wait at most `timeout_ms` for something to do, do what is there.
@@ -111,7 +123,14 @@ class Server:
 
     def reply(self, client: Client, reply: bytes) -> None:
         """Send the reply to a request whose handler returned None; from any thread."""
-        self._late.append((client, reply))
+        self._leave_word(client, reply)
+
+    def publish(self, hint: bytes) -> None:
+        """Send a hint to everybody who listens, and to nobody else; from any thread."""
+        self._leave_word(None, hint)
+
+    def _leave_word(self, client: Client | None, message: bytes) -> None:
+        self._late.append((client, message))
         with self._lock:
             if not self._bell.closed:
                 self._ring()
@@ -131,7 +150,11 @@ class Server:
         except zmq.Again:
             pass
         while self._late:
-            self._send(*self._late.popleft())
+            client, message = self._late.popleft()
+            if client is not None:
+                self._send(client, message)
+            elif self.hints_endpoint is not None:
+                self._hints.send(message, zmq.NOBLOCK)
 
     def _send(self, client: Client, reply: bytes) -> None:
         try:
@@ -145,6 +168,7 @@ class Server:
         with self._lock:
             self._bell.close(0)
         self._ear.close(0)
+        self._hints.close(0)
         self._socket.close(LAST_REPLY_MS)
         self._context.term()
 
@@ -158,3 +182,7 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _port(endpoint: str) -> int:
+    return int(endpoint.rpartition(":")[2])

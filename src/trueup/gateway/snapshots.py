@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
-from trueup.core.digest import digest
 from trueup.core.model import Deal, History, PastOrder, PendingOrder, Position, SymbolSpec
 from trueup.errors import TrueupError
+from trueup.gateway.row_digest import RowDigest
 from trueup.gateway.rows import (
     TRADE_DEALS,
     account_of,
@@ -28,8 +29,20 @@ from trueup.gateway.rows import (
     spec_of,
     terminal_of,
 )
-from trueup.gateway.terminal import AccountInfo, Terminal, TerminalInfo
-from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest
+from trueup.gateway.terminal import (
+    AccountInfo,
+    Terminal,
+    TerminalInfo,
+    TradeOrder,
+    TradePosition,
+)
+from trueup.protocol.snapshot import (
+    AccountRow,
+    SnapshotReply,
+    SnapshotRequest,
+    TerminalRow,
+    UnchangedReply,
+)
 
 Answer = TypeVar("Answer")
 
@@ -54,14 +67,29 @@ class Reading(msgspec.Struct):
     terminal: TerminalInfo
     count_before: tuple[int, int]
     count_after: tuple[int, int]
-    positions: list[Position]
-    orders: tuple[PendingOrder, ...]
+    rows: tuple[TradePosition, ...]
+    order_rows: tuple[TradeOrder, ...]
+
+    @property
+    def positions(self) -> list[Position]:
+        """The open positions; made anew at every call."""
+        return [position_of(row) for row in self.rows]
+
+    @property
+    def orders(self) -> tuple[PendingOrder, ...]:
+        """The pending orders; made anew at every call."""
+        return tuple(pending_of(row) for row in self.order_rows)
+
+    @property
+    def floating(self) -> float:
+        """The positions' results added up, swap included."""
+        return math.fsum(row.profit + row.swap for row in self.rows)
 
     @property
     def is_steady(self) -> bool:
         """Whether nothing moved while it was read."""
         before, after = self.account_before, self.account
-        counts = (len(self.positions), len(self.orders))
+        counts = (len(self.rows), len(self.order_rows))
         return (
             self.count_before == counts == self.count_after
             and (before.login, before.server) == (after.login, after.server)
@@ -90,9 +118,12 @@ class Snapshots:
         self._served: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._sessions_begun = 0
         self._watched: dict[str, None] = {}
+        self._digest = RowDigest()
+        self.digest = ""
+        """That of the latest reading, empty before the first."""
 
-    def make(self, request: SnapshotRequest) -> SnapshotReply:
-        """Return a snapshot.
+    def make(self, request: SnapshotRequest) -> SnapshotReply | UnchangedReply:
+        """Return a snapshot, or that it is the one the client has.
 
         Raises:
             CannotRead: naming the call that failed, and `last_error()`.
@@ -102,15 +133,28 @@ class Snapshots:
         explained, deals = self._deals(request.explain)
         past_orders = self._past_orders(request.explain_orders)
         reading = self.read()
-        symbols = dict.fromkeys((*request.symbols, *(p.symbol for p in reading.positions)))
+        symbols = dict.fromkeys((*request.symbols, *(row.symbol for row in reading.rows)))
         server_time_msc = self._server_time_msc(symbols)
         epoch, sequence = self._number(request.session)
+        self.digest = self._digest.of(reading.rows, reading.order_rows)
+        if request.digest == self.digest and not request.asks_more and reading.is_steady:
+            return UnchangedReply(
+                id=request.id,
+                epoch=epoch,
+                sequence=sequence,
+                digest=self.digest,
+                account=AccountRow(*astuple(account_of(reading.account))),
+                terminal=TerminalRow(*astuple(terminal_of(reading.terminal))),
+                counts=reading.count_after,
+                floating=reading.floating,
+                server_time_msc=server_time_msc,
+                time_offset_sec=self._offset_sec(server_time_msc),
+            )
         return SnapshotReply(
-            status="SUCCESS",
             id=request.id,
             epoch=epoch,
             sequence=sequence,
-            digest=digest(reading.positions, reading.orders),
+            digest=self.digest,
             account=account_of(reading.account),
             terminal=terminal_of(reading.terminal),
             positions=reading.positions,
@@ -155,8 +199,8 @@ class Snapshots:
             terminal=self._need(terminal.terminal_info(), "terminal_info"),
             count_before=count_before,
             count_after=count_after,
-            positions=[position_of(row) for row in rows],
-            orders=tuple(pending_of(row) for row in orders),
+            rows=rows,
+            order_rows=orders,
         )
 
     def _counts(self) -> tuple[int, int]:

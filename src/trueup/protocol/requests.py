@@ -9,7 +9,13 @@ import msgspec
 
 from trueup.core.model import Position
 from trueup.errors import RemoteProtocolError
-from trueup.protocol.snapshot import CAPABILITIES, HelloReply, SnapshotReply, SnapshotRequest
+from trueup.protocol.snapshot import (
+    CAPABILITIES,
+    HelloReply,
+    SnapshotReply,
+    SnapshotRequest,
+    UnchangedReply,
+)
 
 ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
@@ -53,6 +59,7 @@ class Request(msgspec.Struct):
     history_age_sec: int = 0
     order: int = 0
     type: str = "market"
+    digest: str = ""
     ticket: int = 0
     timestamp: object = None
     uuid: object = msgspec.UNSET
@@ -113,7 +120,14 @@ class PongReply(msgspec.Struct):
 
 
 Reply = (
-    HelloReply | SnapshotReply | PositionsReply | OrderReply | TickReply | ErrorReply | PongReply
+    HelloReply
+    | SnapshotReply
+    | UnchangedReply
+    | PositionsReply
+    | OrderReply
+    | TickReply
+    | ErrorReply
+    | PongReply
 )
 NotBegun = PositionsReply | OrderReply | TickReply | ErrorReply
 
@@ -150,6 +164,7 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         explain=request.explain[:EXPLAINED_AT_ONCE],
         explain_orders=request.explain_orders[:EXPLAINED_AT_ONCE],
         history_age_sec=max(0, min(request.history_age_sec, HISTORY_LONGEST_SEC)),
+        digest=request.digest,
     )
 
 

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import astuple
 
+from trueup.core.digest import digest
 from trueup.core.model import (
     Account,
     Deal,
@@ -39,6 +41,8 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     those whose granularity and time are wanted beside those with positions. `explain` are
     identifiers of positions whose deals, and `explain_orders` tickets of orders whose end, are
     wanted. With `history_age_sec` above 0 all orders and deals of that many seconds come too.
+    `digest` is that of the positions and orders which the client has already, empty where it wants
+    them all the same: while it is still true, and nothing more is asked, the reply leaves them out.
     """
 
     session: str
@@ -47,12 +51,17 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
+    digest: str = ""
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether deals, past orders or history are wanted."""
+        return bool(self.explain or self.explain_orders or self.history_age_sec)
 
 
-class SnapshotReply(msgspec.Struct, omit_defaults=True):
+class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defaults=True):
     """A snapshot on the wire; the fields are those of `Evidence`, with the positions."""
 
-    status: Literal["SUCCESS"]
     id: int
     epoch: str
     sequence: int
@@ -73,6 +82,36 @@ class SnapshotReply(msgspec.Struct, omit_defaults=True):
     version: int = VERSION
 
 
+class AccountRow(Account, array_like=True, frozen=True, gc=False):
+    """An account as a row of its fields, in their order."""
+
+
+class TerminalRow(TerminalState, array_like=True, frozen=True, gc=False):
+    """A terminal's state as a row of its fields, in their order."""
+
+
+class UnchangedReply(msgspec.Struct, tag_field="status", tag="UNCHANGED", omit_defaults=True):
+    """A snapshot whose positions, orders and granularity the client has; `digest` says which.
+
+    The evidence is that of a new reading. `counts` are the terminal's own of positions and orders,
+    the same before and after the reading, and `floating` is what the gateway found the positions'
+    profit and swap to add up to: with both, all that `core.trust` asks of a list is asked of one
+    that is not sent.
+    """
+
+    id: int
+    epoch: str
+    sequence: int
+    digest: str
+    account: AccountRow
+    terminal: TerminalRow
+    counts: tuple[int, int]
+    floating: float
+    server_time_msc: int
+    time_offset_sec: int | None = None
+    version: int = VERSION
+
+
 class HelloReply(msgspec.Struct):
     """What a gateway says of itself."""
 
@@ -83,7 +122,7 @@ class HelloReply(msgspec.Struct):
     epoch: str
 
 
-_decoder = msgspec.json.Decoder(SnapshotReply)
+_decoder = msgspec.json.Decoder(SnapshotReply | UnchangedReply)
 _encoder = msgspec.json.Encoder()
 UNTIL = "a snapshot that can be read"
 
@@ -93,15 +132,47 @@ def encode_snapshot_request(request: SnapshotRequest) -> bytes:
     return _encoder.encode(request)
 
 
-def decode_snapshot(raw: bytes, wanted_id: int) -> Snapshot | Unknown:
-    """Read the reply to the SNAPSHOT request with the id `wanted_id`."""
+def decode_snapshot(
+    raw: bytes, wanted_id: int, known: Snapshot | None = None
+) -> Snapshot | Unknown:
+    """Read the reply to the SNAPSHOT request with the id `wanted_id`.
+
+    `known` is the snapshot whose digest went with the request. It is taken for what an unchanged
+    reply leaves out, and its positions are then the same object.
+    """
     try:
         reply = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _why_not(raw, str(error))
     if reply.id != wanted_id:
         return _unreadable(f"the reply answers question {reply.id}, not {wanted_id}")
-    return Snapshot(reply.positions, tuple(_faults(reply)), _evidence(reply))
+    if isinstance(reply, UnchangedReply):
+        return _unchanged(reply, known)
+    own_digest = digest(reply.positions, reply.orders)
+    return Snapshot(reply.positions, tuple(_faults(reply)), _evidence(reply), digest=own_digest)
+
+
+def _unchanged(reply: UnchangedReply, known: Snapshot | None) -> Snapshot | Unknown:
+    if known is None or known.evidence is None or known.digest != reply.digest:
+        return _unreadable("the reply says that nothing changed, since a reading we do not have")
+    account = Account(*astuple(reply.account))
+    if not _is_finite(account) or not math.isfinite(reply.floating):
+        return _unreadable("the account's figures are not numbers")
+    evidence = Evidence(
+        account=account,
+        terminal=TerminalState(*astuple(reply.terminal)),
+        epoch=reply.epoch,
+        sequence=reply.sequence,
+        digest=reply.digest,
+        server_time_msc=reply.server_time_msc,
+        count_before=reply.counts,
+        count_after=reply.counts,
+        orders=known.evidence.orders,
+        specs=known.evidence.specs,
+        time_offset_sec=reply.time_offset_sec,
+        floating=reply.floating,
+    )
+    return Snapshot(known.positions, (), evidence, digest=known.digest)
 
 
 def _evidence(reply: SnapshotReply) -> Evidence:
@@ -135,10 +206,13 @@ def _faults(reply: SnapshotReply) -> Iterable[str]:
         yield "an identifier is in the list twice"
     if len({order.ticket for order in reply.orders}) != len(reply.orders):
         yield "a pending order is in the list twice"
-    account = reply.account
-    figures = (account.balance, account.equity, account.credit, account.margin, account.profit)
-    if not all(map(math.isfinite, figures)):
+    if not _is_finite(reply.account):
         yield "the account's figures are not numbers"
+
+
+def _is_finite(account: Account) -> bool:
+    figures = (account.balance, account.equity, account.credit, account.margin, account.profit)
+    return all(map(math.isfinite, figures))
 
 
 def _why_not(raw: bytes, error: str) -> Unknown:
@@ -146,7 +220,7 @@ def _why_not(raw: bytes, error: str) -> Unknown:
         reply: Any = json.loads(raw)
     except (ValueError, RecursionError):
         return _unreadable(f"the reply is not JSON: {raw[:60]!r}")
-    if not isinstance(reply, dict) or reply.get("status") == "SUCCESS":
+    if not isinstance(reply, dict) or reply.get("status") in ("SUCCESS", "UNCHANGED"):
         return _unreadable(f"the snapshot does not have its shape: {error}")
     if reply.get("status") == "ERROR":
         sentence = f"The gateway does not know SNAPSHOT any more: {reply.get('error')}"

@@ -7,10 +7,12 @@ brings a whole new snapshot with them, so that a plan never mixes two moments.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import msgspec
 
-from trueup.core.plan import Plan, plan
+from trueup.core.model import Position, Snapshot
+from trueup.core.plan import Plan, is_settled, plan
 from trueup.core.policy import Policy
 from trueup.core.settle import Settling
 from trueup.core.trust import Trusted, Unknown
@@ -19,6 +21,9 @@ from trueup.gateway.reader import Question, Reading
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.sources import Source
 from trueup.runtime.witness import Witness
+
+# How old prices and profits may get while nothing else changes: the default interval of syncs.
+PRICES_AGE_SEC = 15
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -60,6 +65,14 @@ class Look(msgspec.Struct, frozen=True):
         )
 
 
+class _Agreed(msgspec.Struct, frozen=True):
+    """A book and a list of the broker's that agreed, and how much of the list was foreign."""
+
+    version: int
+    positions: Sequence[Position]
+    foreign: int
+
+
 class Lookout:
     """Looks at the broker for one book, waiting for the answer or not.
 
@@ -75,6 +88,8 @@ class Lookout:
         self._witness = Witness()
         self._under_way: Asked | None = None
         self._newest_believed = 0
+        self._prices_ns = 0
+        self._agreed: _Agreed | None = None
         self._count = 0
 
     @property
@@ -94,7 +109,9 @@ class Lookout:
 
     def begin(self) -> None:
         """Begin to look; never waits."""
-        self._ask(self._question)
+        age_ns = self._pm.clock.now_ns() - self._prices_ns
+        wants_prices = age_ns >= PRICES_AGE_SEC * 1_000_000_000
+        self._ask(msgspec.structs.replace(self._question, prices=wants_prices))
 
     def poll(self) -> Look | None:
         """Return the look under way if it is complete; never waits.
@@ -147,9 +164,14 @@ class Lookout:
         verdict = self._witness.judge(reading, self._pm.book.bound)
         if isinstance(verdict, Unknown):
             return Look(asked, verdict)
+        snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
+        if snapshot.evidence is None or snapshot.evidence.floating is None:
+            self._prices_ns = asked.at_ns
+        if agreed is not None and self._still_agrees(agreed, snapshot, asked):
+            return Look(asked, verdict, Plan(foreign=agreed.foreign))
         found = plan(
-            self._pm.book,
-            verdict.snapshot,
+            book,
+            snapshot,
             self.policy,
             asked_version=asked.version,
             asked_ns=asked.at_ns,
@@ -157,4 +179,13 @@ class Lookout:
             settle_ms=self.settling.window_ms,
             approved=frozenset(self.approved),
         )
+        self._agreed = None
+        is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)
+        if is_quiet and asked.version == book.version:
+            self._agreed = _Agreed(book.version, snapshot.positions, found.foreign)
         return Look(asked, verdict, found)
+
+    def _still_agrees(self, agreed: _Agreed, snapshot: Snapshot, asked: Asked) -> bool:
+        """Return whether neither the book nor the broker's list changed since they agreed."""
+        is_same_book = asked.version == self._pm.book.version == agreed.version
+        return is_same_book and snapshot.positions is agreed.positions

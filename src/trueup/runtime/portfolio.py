@@ -83,6 +83,7 @@ class PortfolioManager:
         self._position: Position | None = None
         self._position_is_current = False
         self.as_of_ns: int | None = None
+        self._marked: Sequence[BrokerPosition] | None = None
         self.restrictions: tuple[Restriction, ...] = ()
         self.on_forced: Callable[[Sequence[events.Event]], None] | None = None
         self._run = run or secrets.token_hex(4)
@@ -397,6 +398,10 @@ class PortfolioManager:
         `as_of_ns` is when the snapshot was asked for.
         """
         self.as_of_ns = as_of_ns
+        if snapshot.positions is self._marked:
+            # The very list of the last time: only the account's figures are newer.
+            return
+        self._marked = snapshot.positions
         find = self.book.holdings.get
         for remote in snapshot.positions:
             holding = find(remote.identifier)
