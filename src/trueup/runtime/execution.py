@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from trueup.core import events
 from trueup.core.book import Order
@@ -19,10 +19,19 @@ from trueup.core.events import OrderKind
 from trueup.core.holding import Holding
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Side
-from trueup.core.quantity import add_lots, format_lots, is_number, is_price, is_volume, same
+from trueup.core.quantity import add_lots, format_lots
 from trueup.core.tokens import magic_with_token, token_of
 from trueup.errors import NotSent, Refused
 from trueup.runtime.fills import log_created
+from trueup.runtime.wishes import (
+    Wish,
+    check_levels,
+    check_magic,
+    check_texts,
+    check_volume,
+    must_repeat,
+    side_of,
+)
 
 if TYPE_CHECKING:
     from trueup.runtime.portfolio import PortfolioManager
@@ -34,31 +43,8 @@ NEVER_LEFT = "case B: it never left"
 # Taken into the book where nothing better came: the recording failed, or somebody interrupted it.
 UNSENT = {"status": "CANCELED", "error": NEVER_LEFT}
 UNANSWERED = {"status": "UNKNOWN", "error": "it was interrupted while it was sent"}
-HIGHEST_MAGIC = 2**64
 # A wish that does not say otherwise opens something at the market.
 PLAIN = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
-
-SIDES = {"buy": Side.BUY, "sell": Side.SELL, "1": Side.BUY, "-1": Side.SELL}
-
-
-class Wish(TypedDict, total=False):
-    """What may be said of an order beside its side and volume.
-
-    `limit` or `stop` is the price of a pending order; without either it is a market order. `sl`
-    and `tp` are prices, 0 for none. `magic` is the strategy's number. `key` is the caller's own
-    name for the wish: the same key with the same wish returns the first intent and sends nothing,
-    also after a restart. `why` is free text, kept with the order. `price` is the market as the
-    caller saw it, for gateways that want one.
-    """
-
-    limit: float
-    stop: float
-    sl: float
-    tp: float
-    magic: int
-    key: str
-    why: str
-    price: float
 
 
 class CrashPoint(enum.Enum):
@@ -119,11 +105,11 @@ class OrderDesk:
         limit, stop = wish.get("limit", 0.0), wish.get("stop", 0.0)
         sl, tp, price = wish.get("sl", 0.0), wish.get("tp", 0.0), wish.get("price", 0.0)
         magic, key, why = wish.get("magic", 0), wish.get("key", ""), wish.get("why", "")
-        wanted = _side(side)
-        _check(volume=(volume, is_volume, "a finite number of lots above 0"))
-        _check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
-        _check_magic(magic)
-        _check_texts(key=key, why=why)
+        wanted = side_of(side)
+        check_volume(volume)
+        check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
+        check_magic(magic)
+        check_texts(key=key, why=why)
         if limit and stop:
             raise ValueError("limit and stop cannot both be given: give one.")
         kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
@@ -150,8 +136,8 @@ class OrderDesk:
         price: float = 0.0,
     ) -> Intent:
         """Close a position, or `volume` lots of it; see `PortfolioManager.close`."""
-        _check_texts(key=key, why=why)
-        _check_levels(price=price)
+        check_texts(key=key, why=why)
+        check_levels(price=price)
         wish = {} if volume is None else {"volume": volume}
         known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(position), **wish)
         if known is not None:
@@ -159,7 +145,7 @@ class OrderDesk:
         holding = self._held(position)
         held = holding.position
         lots = held.volume if volume is None else volume
-        _check(volume=(lots, is_volume, "a finite number of lots above 0"))
+        check_volume(lots)
         if add_lots(lots, -held.volume) > 0:
             raise ValueError(
                 f"volume={lots!r} is not valid: ticket {held.ticket} has "
@@ -182,8 +168,8 @@ class OrderDesk:
         self, position: Any, sl: float, tp: float, *, key: str = "", why: str = ""
     ) -> Intent:
         """Set both stops of a position; see `PortfolioManager.modify`."""
-        _check_levels(sl=sl, tp=tp)
-        _check_texts(key=key, why=why)
+        check_levels(sl=sl, tp=tp)
+        check_texts(key=key, why=why)
         named = self._named(position)
         known = self._repeated(key, kind=OrderKind.MODIFY, position=named, sl=sl, tp=tp)
         if known is not None:
@@ -205,7 +191,7 @@ class OrderDesk:
 
     def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
         """Cancel a pending order; see `PortfolioManager.cancel`."""
-        _check_texts(key=key, why=why)
+        check_texts(key=key, why=why)
         ticket = getattr(order, "ticket", order)
         known = self._repeated(key, kind=OrderKind.CANCEL, target=ticket)
         if known is not None:
@@ -275,7 +261,7 @@ class OrderDesk:
         known = self._pm.book.by_key.get(key) if key else None
         if known is None:
             return None
-        _must_repeat(known, wish)
+        must_repeat(known, wish)
         if known.status is OrderStatus.PENDING:
             # Its intent was journalled by an append that had seemed to fail.
             self._owed[known.order_id] = UNSENT
@@ -360,55 +346,6 @@ class OrderDesk:
             known = ", ".join(tickets) or "none"
             raise ValueError(f"No position with ticket {ticket!r} in the book; it has {known}.")
         return holding
-
-
-def _must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
-    """Refuse a key that comes again with another wish."""
-    for name, value in wish.items():
-        if name in ("wire_magic", "why"):
-            continue
-        if name == "price" and known.kind is OrderKind.MARKET:
-            continue  # what the market was is no part of the wish
-        first = known.entry_price if name == "price" else getattr(known, name)
-        if not (same(first, value) if isinstance(value, float) else first == value):
-            raise Refused(
-                f"key={known.key!r} was used for {known.order_id} with {name}={first!r}, and comes "
-                f"again with {name}={value!r}: give another key."
-            )
-
-
-def _side(side: Side | str | int) -> Side:
-    wanted = side if isinstance(side, Side) else SIDES.get(str(side).lower())
-    if wanted is None:
-        raise ValueError(f"side={side!r} is not valid: give 'buy' or 'sell'.")
-    return wanted
-
-
-def _check(**values: tuple[object, Callable[[float], bool], str]) -> None:
-    for name, (value, fits, valid) in values.items():
-        if not is_number(value) or not fits(value):
-            raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
-
-
-def _check_levels(**levels: float) -> None:
-    for name, level in levels.items():
-        if not is_number(level) or level:
-            _check(**{name: (level, is_price, "a price above 0, or 0 for none")})
-
-
-def _check_magic(magic: object) -> None:
-    is_whole = isinstance(magic, int) and not isinstance(magic, bool)
-    if not is_whole or not 0 <= magic < HIGHEST_MAGIC:  # type: ignore[operator]
-        raise ValueError(
-            f"magic={magic!r:.40} is not valid: give a whole number from 0 to 2**64 - 1."
-        )
-
-
-def _check_texts(**texts: object) -> None:
-    for name, text in texts.items():
-        # Half of a surrogate pair is no text that a journal could keep.
-        if not isinstance(text, str) or any("\ud800" <= char <= "\udfff" for char in text):
-            raise ValueError(f"{name}={text!r:.40} is not valid: give a text, or '' for none.")
 
 
 def after_restart(orders: list[Order], now_ns: int) -> list[events.Event]:

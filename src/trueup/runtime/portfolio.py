@@ -22,15 +22,16 @@ from trueup.core.health import Restriction
 from trueup.core.lifecycle import OrderStatus, may_advance
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot, describe, describe_at
-from trueup.core.quantity import format_lots, is_number, is_price, is_volume
+from trueup.core.quantity import format_lots
 from trueup.journal import Journal
 from trueup.protocol.guide import RowFault, read_row
 from trueup.runtime.clock import Clock, SystemClock, utc
-from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, Wish, carry_on
+from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import create_fill_response, fill_event, log_created, log_fill, repeats
 from trueup.runtime.keeping import KeptBook
 from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
 from trueup.runtime.views import Position, direction, order_row, view
+from trueup.runtime.wishes import Wish, check_price, check_volume
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
 
@@ -205,8 +206,8 @@ class PortfolioManager:
         Raises:
             ValueError: the price or the volume cannot be one.
         """
-        _require("price", price, is_price, "a finite price above 0")
-        _require("volume", volume, is_volume, "a finite number of lots above 0")
+        check_price(price)
+        check_volume(volume)
         if not self.check_risk(signal):
             return None
         side = SIDES[signal]
@@ -432,8 +433,3 @@ class PortfolioManager:
     def _owed(self) -> str:
         owed = self.desk.owes
         return f"while {owed} is in doubt: its outcome is not in the journal yet" if owed else ""
-
-
-def _require(name: str, value: object, fits: Callable[[float], bool], valid: str) -> None:
-    if not is_number(value) or not fits(value):
-        raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
