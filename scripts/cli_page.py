@@ -69,6 +69,10 @@ def _commands(group: typer.Typer, prefix: str) -> Iterator[tuple[str, Callable[.
         yield f"{prefix} {command.name or command.callback.__name__}", command.callback
     for inner in group.registered_groups:
         assert inner.typer_instance is not None
+        own = inner.typer_instance.registered_callback
+        if own is not None and inner.typer_instance.info.invoke_without_command:
+            assert own.callback is not None
+            yield f"{prefix} {inner.name}", own.callback
         yield from _commands(inner.typer_instance, f"{prefix} {inner.name}")
 
 
@@ -77,6 +81,7 @@ def _parameters(command: Callable[..., Any]) -> list[Parameter]:
     return [
         Parameter(name, hints[name].__origin__, one.default, hints[name].__metadata__[0])
         for name, one in inspect.signature(command).parameters.items()
+        if hints[name] is not typer.Context
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trueup import __version__
-from trueup.cli import bot, conformance, drill, journal, keys, paper, terminal, trade
+from trueup.cli import bot, conformance, drill, gateway, journal, keys, paper, terminal, trade
 from trueup.cli.group import SentenceGroup
 from trueup.observe.log import make_streams_safe
 
@@ -33,6 +33,7 @@ app.command("audit")(journal.audit)
 app.command("replay")(journal.replay)
 app.command("drill")(drill.drill)
 app.command("conformance")(conformance.conformance)
+app.add_typer(gateway.app, name="gateway")
 app.add_typer(journal.app, name="journal")
 app.add_typer(trade.app, name="trade")
 app.add_typer(keys.app, name="keys")

@@ -187,9 +187,11 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
 
 
 def stop_on_signals(stop: Any) -> None:
-    """Call `stop` on Ctrl-C and on SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop())
+    """Call `stop` on Ctrl-C, on SIGTERM, and on the Ctrl-Break of a Windows console."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, lambda *_: stop())
 
 
 def _stop() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from trueup.errors import TrueupError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.called import CalledTerminal
+from trueup.gateway.one_account import OneAccount
+from trueup.gateway.terminal import Terminal
 
 FACTORY = f"{__name__}:official_terminal"
 """What `WorkerTerminal` makes in its worker."""
@@ -45,8 +47,8 @@ def require_module() -> None:
         )
 
 
-def official_terminal() -> OfficialTerminal:
-    """Import the module and return it as a terminal; in a process of its own.
+def official_terminal() -> Terminal:
+    """Import the module and return it as a terminal of one account; for `WorkerTerminal`.
 
     Raises:
         ModuleMissing: it is not there, or does not load.
@@ -59,7 +61,7 @@ def official_terminal() -> OfficialTerminal:
             f"The MetaTrader5 module does not load ({error}): install it again with "
             "`pip install --force-reinstall trueup[mt5]`."
         ) from error
-    return OfficialTerminal(module)
+    return OneAccount(OfficialTerminal(module))
 
 
 class OfficialTerminal(CalledTerminal):

@@ -302,7 +302,6 @@ class WorkerTerminal(CalledTerminal):
             is_good = why is None and self._wanted is wanted and self._worker is None
             if is_good:
                 self._worker = worker
-                log.info("[TERMINAL] Initialised, in process %d", worker.pid)
             elif why is not None and self._wanted is wanted:
                 self._note_failure(why, refused=refused)
         if not is_good:
@@ -318,9 +317,34 @@ class WorkerTerminal(CalledTerminal):
                 if not value:
                     why = f"{request.function} failed: {code} {text}"
                     return why, code == mt5.RES_E_AUTH_FAILED
+            self._introduce(worker)
         except TrueupError as error:
             return str(error), False
         return None, False
+
+    def _introduce(self, worker: Worker) -> None:
+        """Say in the log what a person at three in the morning wants to know."""
+        raws = [encode_call(name, (), {}) for name in ("account_info", "terminal_info")]
+        answers = [decode_answer(worker.exchange(raw, self._deadline_ms)) for raw in raws]
+        (account, _), (program, _) = answers
+        if account is None or program is None:
+            return
+        log.info(
+            "[TERMINAL] Initialised: account %d at %s, build %d, process %d",
+            *(account.login, account.server, program.build, worker.pid),
+        )
+        if not program.connected:
+            log.warning("[TERMINAL] It has no link to its trade server")
+        if not (program.trade_allowed and account.trade_allowed and account.trade_expert):
+            log.warning(
+                "[TERMINAL] Orders will be refused: Algo Trading (button) %s, account may trade %s,"
+                " server allows programs %s",
+                *map(_yes, (program.trade_allowed, account.trade_allowed, account.trade_expert)),
+            )
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else "NO"
 
 
 def _error(code: int, why: str) -> Error:

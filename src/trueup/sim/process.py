@@ -1,8 +1,9 @@
 """The terminal process: a simulated MetaTrader 5 terminal behind a gateway, for `trueup terminal`.
 
-One thread does everything, in turns: the market's prices, then the bots' requests on one loopback
-port, then a person's commands on another. The market's time is the server's time. Positions live
-as long as the process: a bot that ends, or is killed, leaves them open, as at a real terminal.
+One thread does it, in turns: the market's prices, then the bots' requests on one loopback port,
+then a person's commands on another. A gateway's worker calls a second terminal on the same account
+at its own pace. The market's time is the server's time. Positions live as long as the process: a
+bot that ends, or is killed, leaves them open, as at a real terminal.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import datetime as dt
 import logging
 import os
 import random
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,6 +25,7 @@ from trueup.gateway.server import Server, anybody
 from trueup.runtime.clock import Clock, SystemClock
 from trueup.sim.broker import Broker
 from trueup.sim.feed import open_feed
+from trueup.sim.module_port import ModulePort
 from trueup.sim.person_desk import PersonDesk
 from trueup.sim.playback import Playback
 from trueup.sim.switches import Switches
@@ -84,13 +88,16 @@ class TerminalProcess:
         self._clock = clock or SystemClock()
         self._options = options
         self._playback = play(options.feed, options.seed, options.speed, self._clock)
+        self._lock = threading.Lock()  # whoever holds it has the broker to himself
         self.terminal = _make_terminal(options, self._playback, self._clock)
+        self.module = SimulatedTerminal(broker=self.terminal.broker)
         self._step_market()
         people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
         bots = Desk(self.terminal, boot, self._clock.now_ns, pace=options.speed)
-        self._bots = _listen(options.port, bots.handle)
-        self._people = Server(f"{LOOPBACK}:0", anybody(people.handle))
+        self._bots = _listen(options.port, self._alone(bots.handle))
+        self._people = Server(f"{LOOPBACK}:0", anybody(self._alone(people.handle)))
+        self._module_port = ModulePort(self.module, self._lock, self._note_busy)
         self.is_stopped = False
         self._stop_at_ns: int | None = None
         self._busy_ns = self._clock.now_ns()
@@ -101,6 +108,7 @@ class TerminalProcess:
             account=options.account,
             symbol=options.symbol,
             started=_utc(self._clock).isoformat(timespec="seconds"),
+            module=self._module_port.address,
         )
 
     def run(self) -> None:
@@ -128,7 +136,7 @@ class TerminalProcess:
         served = self._bots.serve_once(wait_ms) + self._people.serve_once(0)
         now_ns = self._clock.now_ns()
         if served:
-            self._busy_ns = now_ns
+            self._note_busy()
         if self._stop_at_ns is not None and now_ns >= self._stop_at_ns:
             self.stop()
         idle_min = (now_ns - self._busy_ns) / 60e9
@@ -142,16 +150,28 @@ class TerminalProcess:
         log.info("[TERMINAL] Ends, with %d open position%s", left, "s" * (left != 1))
         self._bots.close()
         self._people.close()
+        self._module_port.close()
         remove_state(self.whereabouts.pid)
 
     def _stop_soon(self) -> None:
         """Stop when the answer to the command that said so has had time to leave."""
         self._stop_at_ns = self._clock.now_ns() + FAREWELL_MS * 1_000_000
 
+    def _alone(self, handle: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+        def alone(raw: bytes) -> bytes:
+            with self._lock:
+                return handle(raw)
+
+        return alone
+
+    def _note_busy(self) -> None:
+        self._busy_ns = self._clock.now_ns()
+
     def _step_market(self) -> None:
-        for quote in self._playback.due():
-            if quote.is_live:
-                self.terminal.quote(self._options.symbol, quote.bid, quote.ask)
+        with self._lock:
+            for quote in self._playback.due():
+                if quote.is_live:
+                    self.terminal.quote(self._options.symbol, quote.bid, quote.ask)
 
     def _facts(self) -> dict[str, Any]:
         market = dt.datetime.fromtimestamp(self._playback.now_msc() / 1000, dt.UTC)

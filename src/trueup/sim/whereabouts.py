@@ -24,7 +24,10 @@ COMMAND_TIMEOUT_MS = 10_000
 
 
 class Whereabouts(msgspec.Struct, frozen=True):
-    """A terminal process: its endpoints for bots and for a person, and what it simulates."""
+    """A terminal process: its endpoints for bots and for a person, and what it simulates.
+
+    `module` is where a gateway's worker calls it; see `sim.module_port`.
+    """
 
     pid: int
     gateway: str
@@ -32,6 +35,7 @@ class Whereabouts(msgspec.Struct, frozen=True):
     account: str
     symbol: str
     started: str
+    module: str = ""
 
     @property
     def port(self) -> int:

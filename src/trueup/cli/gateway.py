@@ -1,0 +1,159 @@
+"""`trueup gateway`: serve the terminal of this machine to bots."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from trueup.cli.terminal import start_terminal, stop_on_signals
+from trueup.errors import SettingsError
+from trueup.gateway.mt5 import FACTORY, require_module
+from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
+from trueup.gateway.worker import DEADLINE_MS, WorkerTerminal
+from trueup.observe.log import set_up_logging
+from trueup.runtime.clock import SystemClock
+from trueup.sim.process import TerminalOptions
+from trueup.sim.whereabouts import ask, find_terminal
+
+log = logging.getLogger("trueup.gateway")
+
+SIMULATED = "trueup.sim.module_port:attached"
+PASSWORD_VARIABLE = "TRUEUP_MT5_PASSWORD"
+DEFAULT_PORT = 5555
+
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What is served: how its worker makes it, its name in the log, and its clock's pace."""
+
+    factory: str
+    name: str
+    pace: float = 1.0
+
+
+@app.callback()
+def gateway(
+    ctx: typer.Context,
+    terminal_path: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="The terminal's terminal64.exe; else the one used last is found."
+        ),
+    ] = "",
+    portable: Annotated[
+        bool, typer.Option("--portable", help="The terminal runs in its portable mode.")
+    ] = False,
+    login: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The account to serve, and no other: while another is logged in, nothing is read "
+            "or traded. By default whichever account is logged in.",
+        ),
+    ] = None,
+    server: Annotated[
+        str, typer.Option(help="The account's trade server, such as MetaQuotes-Demo.")
+    ] = "",
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"A file with the account's password; else the variable {PASSWORD_VARIABLE}, "
+            "else the password that the terminal has saved.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address of this machine to listen on.")
+    ] = LOOPBACK,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port for bots; 0 takes a free one.")
+    ] = DEFAULT_PORT,
+    deadline_ms: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="A call of the terminal that takes longer is given up: the process that makes "
+            "it is replaced, and an order in it is unknown until the terminal shows it.",
+        ),
+    ] = DEADLINE_MS,
+    log_file: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Write the log to a file instead.")
+    ] = None,
+    simulated: Annotated[
+        bool,
+        typer.Option(
+            "--simulated",
+            help="Serve the simulated terminal of this folder, which is started if it does not "
+            "run; for trying everything on any system.",
+        ),
+    ] = False,
+) -> None:
+    """Serve this machine's MetaTrader 5 terminal to bots.
+
+    The terminal is called in a process of its own, which is replaced when it hangs or loses the
+    terminal. It ends with Ctrl-C, after the call under way.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    account = {
+        "path": terminal_path,
+        "portable": portable,
+        "login": login,
+        "server": server,
+        "password": _password(password_file, login),
+    }
+    served = _simulated() if simulated else _real()
+    set_up_logging(console=log_file is None, file=log_file)
+    options = ServiceOptions(host=host, port=port, pace=served.pace)
+    with WorkerTerminal(served.factory, deadline_ms=deadline_ms) as terminal:
+        service = Service(terminal, options, SystemClock().now_ns)
+        stop_on_signals(service.stop)
+        log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)
+        _begin(terminal, account)
+        try:
+            service.run()
+        finally:
+            log.info("[GATEWAY] Ends; a call under way gets its time")
+            service.close()
+    log.info("[GATEWAY] Ended")
+
+
+def _begin(terminal: WorkerTerminal, account: dict[str, Any]) -> None:
+    """Initialise with what was given; what was not given is not an argument (MT5 reference)."""
+    given = {name: value for name, value in account.items() if value}
+    path = [given.pop("path")] if "path" in given else []
+    terminal.keep_initialized(*path, **given)
+
+
+def _real() -> Served:
+    require_module()
+    return Served(FACTORY, "the terminal of this machine")
+
+
+def _simulated() -> Served:
+    running = find_terminal() or start_terminal(TerminalOptions())
+    pace = float(ask(running, {"command": "hello"})["speed"])
+    return Served(SIMULATED, "the simulated terminal of this folder", pace)
+
+
+def _password(file: Path | None, login: int | None) -> str | None:
+    if file is None:
+        return os.environ.get(PASSWORD_VARIABLE) if login else None
+    if login is None:
+        raise SettingsError("--password-file", str(file), "give --login with it")
+    try:
+        password = file.read_text(encoding="utf-8-sig").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        because = (getattr(error, "strerror", None) or str(error)).lower()
+        valid = f"give a file that holds the account's password alone ({because})"
+        raise SettingsError("--password-file", str(file), valid) from error
+    if not password or "\n" in password:
+        valid = "give a file that holds the account's password alone, on one line"
+        raise SettingsError("--password-file", str(file), valid)
+    return password

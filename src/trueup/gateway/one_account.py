@@ -1,0 +1,76 @@
+"""A terminal that is believed and traded on one account alone.
+
+A hand at the terminal can log in to another account at any time. The guide's wire carries no
+account, so a list from the wrong one would close every position in a bot's book, and an order would
+trade somebody else's money. With a login given at `initialize`, whatever belongs to an account
+fails with -6 while another is logged in, and works again when the right one is back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.call_wire import Error, failed
+from trueup.gateway.called import CalledTerminal
+from trueup.gateway.terminal import Terminal
+
+OF_AN_ACCOUNT = frozenset(
+    {
+        "positions_total",
+        "positions_get",
+        "orders_total",
+        "orders_get",
+        "history_orders_total",
+        "history_orders_get",
+        "history_deals_total",
+        "history_deals_get",
+        "order_check",
+        "order_send",
+    }
+)
+
+
+class OneAccount(CalledTerminal):
+    """A terminal whose account is looked at before each call that depends on it.
+
+    `account_info` is never withheld: it says which account is there.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._login: int | None = None
+        self._error: Error | None = None
+
+    def initialize(self, *args: Any, **kwargs: Any) -> bool:
+        """Open the connection; with `login`, to that account and no other."""
+        self._login = kwargs.get("login")
+        return bool(self._call("initialize", *args, **kwargs))
+
+    def login(self, *args: Any, **kwargs: Any) -> bool:
+        """Log in to an account, which is the one from now on."""
+        if not self._call("login", *args, **kwargs):
+            return False
+        self._login = args[0] if args else kwargs["login"]
+        return True
+
+    def last_error(self) -> Error:
+        """Code and text of the call before."""
+        return self._error or self._terminal.last_error()
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        self._error = None
+        if self._login is not None and function in OF_AN_ACCOUNT:
+            account = self._terminal.account_info()
+            if account is None:
+                return failed(function)
+            if account.login != self._login:
+                self._error = _wrong(account.login, self._login)
+                return failed(function)
+        return getattr(self._terminal, function)(*args, **kwargs)
+
+
+def _wrong(found: int, wanted: int) -> Error:
+    text = mt5.LAST_ERROR_TEXTS[mt5.RES_E_AUTH_FAILED]
+    why = f"account {found} is logged in, and this gateway serves {wanted} alone"
+    return mt5.RES_E_AUTH_FAILED, f"{text}, {why}"
