@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from trueup.sim.oracle import Oracle, Scope, facts
-from trueup.sim.oracle.facts import Fact, Held, Working
+from trueup.sim.oracle import facts
+from trueup.sim.oracle.facts import Fact, Held, Scope, Working
+from trueup.sim.oracle.judge import Judge
 
 SEC = 1_000_000_000
 LOGIN, OURS, STRANGE = 5_000_001, 7, 99
@@ -140,11 +141,11 @@ class History:
         self.book = [row for row in self.book if row.identifier != identifier]
         return self
 
-    def synced(self, *, believed: bool = True, bot: str = "A", age_sec: float = 0) -> History:
-        """Let a sync end."""
-        asked_ns = self.now_ns - round(age_sec * SEC)
+    def synced(self, *, believed: bool = True, **fields: Any) -> History:
+        """Let a sync end that asked a second before."""
         status = "SUCCESS" if believed else "DEGRADED"
-        return self.tell(facts.Synced, bot=bot, status=status, believed=believed, asked_ns=asked_ns)
+        known = {"bot": "A", "status": status, "asked_ns": self.now_ns}
+        return self.tell(facts.Synced, believed=believed, **{**known, **fields})
 
     def look(self, bot: str = "A", **fields: Any) -> History:
         """Look at the book."""
@@ -163,12 +164,12 @@ class History:
 
     def judged(self, scope: Scope = SCOPE) -> list[tuple[int, str]]:
         """Return the numbers and sentences of what was broken."""
-        oracle = Oracle(scope, Tally)
+        judge = Judge(scope, Tally)
         for fact in self.facts:
-            oracle.take(fact)
-        verdicts = oracle.verdicts()
+            judge.take(fact)
+        verdicts = judge.verdicts()
         assert all(self.facts[0].at_ns <= v.at_ns <= self.now_ns for v in verdicts)
-        return [(v.number, v.sentence) for v in verdicts]
+        return [(v.invariant, v.sentence) for v in verdicts]
 
 
 def opened() -> History:

@@ -8,7 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.oracle.histories import LOGIN, SCOPE, SEC, STRANGE, TOKEN, History, held, opened, working
+from tests.oracle.histories import (
+    LOGIN,
+    LOT,
+    SCOPE,
+    SEC,
+    STRANGE,
+    TOKEN,
+    History,
+    held,
+    opened,
+    working,
+)
 from trueup.core.invariants import INVARIANTS
 from trueup.sim.oracle import facts
 from trueup.sim.oracle.checkers import CHECKERS
@@ -26,9 +37,9 @@ def as_row(position: facts.Held) -> dict[str, Any]:
     return {**msgspec.to_builtins(position), "volume": position.units / facts.UNITS}
 
 
-def healed(history: History) -> History:
-    """End the faults, and sync twice, as many times as are allowed."""
-    return history.tell(facts.Healed, syncs=2).synced().synced()
+def at_the_end(history: History, **seen: Any) -> History:
+    """End the faults, sync, look a last time, and end the run."""
+    return history.tell(facts.Healed).synced().look(**seen).tell(facts.Ended)
 
 
 def takeover() -> History:
@@ -39,27 +50,27 @@ def takeover() -> History:
 BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
     "a zombie stays unknown after healing": (
         1,
-        lambda: healed(opened().tell(facts.PositionShown, login=LOGIN, position=held(101))).look(),
+        lambda: at_the_end(opened().tell(facts.PositionShown, login=LOGIN, position=held(101))),
     ),
-    "a ghost stays after healing": (1, lambda: healed(opened().stopped()).look()),
+    "a ghost stays after healing": (1, lambda: at_the_end(opened().stopped())),
     "a drift stays after healing": (
         1,
-        lambda: healed(
+        lambda: at_the_end(
             opened().tell(facts.PositionShown, login=LOGIN, position=held(sl=1.0))
         ).look(),
     ),
     "a pending order stays unknown after healing": (
         1,
-        lambda: healed(opened().tell(facts.OrderShown, login=LOGIN, order=working())).look(),
+        lambda: at_the_end(opened().tell(facts.OrderShown, login=LOGIN, order=working())),
     ),
     "an order stays in doubt after healing": (
         1,
-        lambda: healed(opened()).look(in_doubt=("O9",)),
+        lambda: at_the_end(opened(), in_doubt=("O9",)),
     ),
-    "a position stays missing after healing": (1, lambda: healed(opened()).look(missing=(100,))),
-    "the run ends before the syncs allowed, and they differ": (
+    "a position stays missing after healing": (1, lambda: at_the_end(opened(), missing=(100,))),
+    "nobody is left to agree": (
         1,
-        lambda: opened().stopped().tell(facts.Healed, syncs=9).synced().look().tell(facts.Ended),
+        lambda: opened().tell(facts.Healed).tell(facts.Died, bot="A", where="x").tell(facts.Ended),
     ),
     "an intent is executed twice": (2, lambda: opened().execute(101)),
     "a key is executed under two tokens": (
@@ -119,6 +130,10 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
         lambda: opened().look(positions=()),
     ),
     "a close is not proven": (3, lambda: opened().stopped().closed(unproven=True, ended=None)),
+    "a reading that is not believed changes the book": (
+        3,
+        lambda: opened().synced(believed=False, changed=True),
+    ),
     "a reading that is not believed closes a position": (
         3,
         lambda: opened().stopped().closed().synced(believed=False),
@@ -157,6 +172,10 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
             .tell(facts.Started, bot="A", position=1)
         ),
     ),
+    "the journal loses what it acknowledged, with the power": (
+        4,
+        lambda: opened().tell(facts.JournalLost, position=1),
+    ),
     "the journal leaves a position out": (
         4,
         lambda: opened().tell(
@@ -164,6 +183,10 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
         ),
     ),
     "the live book is not the fold": (5, lambda: opened().look(state=b"another")),
+    "the live book changes between two syncs": (
+        5,
+        lambda: opened().synced(version=3, state=b"another"),
+    ),
     "the live book is ahead of the journal": (5, lambda: opened().look(version=9)),
     "a second plan is not empty": (6, lambda: opened().tell(facts.Replanned, bot="A", changes=1)),
     "a report told twice counts twice": (
@@ -235,17 +258,17 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
 
 CLEAN: dict[str, Callable[[], History]] = {
     "an order is filled": opened,
-    "a position is stopped and explained": lambda: (
-        healed(opened().stopped().closed()).look().hand_out().tell(facts.Ended)
-    ),
+    "a position is stopped and explained": lambda: at_the_end(
+        opened().stopped().closed()
+    ).hand_out(),
     "the audit trail has it": lambda: (
         opened()
         .stopped()
         .closed()
         .tell(facts.Audited, bot="A", entries=(("CLOSED", 100, "by its stop loss"),))
     ),
-    "somebody else trades": lambda: healed(stranger(opened())).look().tell(facts.Ended),
-    "another account trades": lambda: healed(
+    "somebody else trades": lambda: at_the_end(stranger(opened())),
+    "another account trades": lambda: at_the_end(
         opened().tell(facts.PositionShown, login=1, position=held(77))
     ).look(),
     "two are held and one is filled": lambda: (
@@ -270,20 +293,48 @@ CLEAN: dict[str, Callable[[], History]] = {
     "a person forces the book": lambda: (
         opened().tell(facts.Forced, bot="A").closed(unproven=True, ended=None).look()
     ),
-    "faults begin again before the syncs allowed": lambda: (
+    "faults begin again, so that agreement is not owed": lambda: (
         opened()
-        .tell(facts.Healed, syncs=2)
-        .tell(facts.Faulted, what="the link is cut")
+        .tell(facts.Healed)
+        .tell(facts.Faulted, kind="PARTITION", what="the network is cut")
         .stopped()
         .synced()
-        .synced()
         .look()
+        .tell(facts.Ended)
+    ),
+    "a run that is stopped short owes no agreement": lambda: (
+        opened().stopped().tell(facts.Healed).look().tell(facts.Ended, owed=False)
+    ),
+    "the server says no, and does it": lambda: (
+        History()
+        .start()
+        .intent()
+        .tell(facts.Faulted, kind="REFUSED_EXECUTED", what="the server lies")
+        .row("OrderRejected", order_id="O1", error="no money")
+        .execute()
+    ),
+    "a fill closes what the book has, and somebody had added to that": lambda: (
+        opened()
+        .tell(facts.PositionShown, login=LOGIN, position=held(units=3 * LOT))
+        .intent("O2", side="sell", token="tbbbbbbbb", position=100)
+        .requested(101, "tbbbbbbbb", position=100)
+        .deal(901, 101, closes=100)
+        .row(
+            "OrderFilled",
+            order_id="O2",
+            ticket=101,
+            symbol="EURUSD",
+            side="sell",
+            volume=0.1,
+            price=1.1,
+        )
+        .look(positions=())
     ),
     "an old book is not called current": lambda: opened().hand_out(current=False, max_age_ns=1),
     "flat, and the last reading is from when it was so": lambda: (
         History().start().synced().intent().execute().hand_out(flat=True)
     ),
-    "an open price differs by less than half a tick": lambda: healed(
+    "an open price differs by less than half a tick": lambda: at_the_end(
         opened().tell(
             facts.PositionShown, login=LOGIN, position=held(price_open=1.1 + SCOPE.half_tick / 2)
         )

@@ -47,8 +47,6 @@ class Broker:
         self.market = Market(symbols)
         self.desks: dict[int, Desk] = {}
         self._counters = Counters(first_order, first_deal)
-        self.listeners: list[Callable[[int, TradeRequest, Outcome], None]] = []
-        """Told of each request that was judged: the account, the request, what came of it."""
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._scheduled = 0
         self._requests_msc: deque[int] = deque()
@@ -137,7 +135,6 @@ class Broker:
         if lots_max is not None:
             liquidity = steps_of(lots_max, self.market.setups[request.symbol].volume_step)
         return self._answer(
-            login,
             request,
             lambda: requests.execute(self.desks[login], request, reason, liquidity),
             reason,
@@ -155,9 +152,7 @@ class Broker:
     ) -> Outcome:
         """Accept a market order (10008) and fill or cancel it after a delay."""
         desk = self.desks[login]
-        outcome = self._answer(
-            login, request, lambda: market_orders.hold(desk, request, reason), reason
-        )
+        outcome = self._answer(request, lambda: market_orders.hold(desk, request, reason), reason)
         if outcome.order:
             ticket = outcome.order
             self.later(delay_ms, lambda: market_orders.release(desk, ticket, fill=fill))
@@ -172,17 +167,14 @@ class Broker:
         return Outcome(0, comment="Done"), needed
 
     def _answer(
-        self, login: int, request: TradeRequest, execute: Callable[[], Outcome], reason: int
+        self, request: TradeRequest, execute: Callable[[], Outcome], reason: int
     ) -> Outcome:
         try:
             if reason == mt5.ORDER_REASON_EXPERT:
                 self._limit_rate()
-            outcome = execute()
+            return execute()
         except Refusal as refusal:
-            outcome = self.refused(request.symbol, refusal)
-        for listener in self.listeners:
-            listener(login, request, outcome)
-        return outcome
+            return self.refused(request.symbol, refusal)
 
     def refused(self, symbol: str, refusal: Refusal) -> Outcome:
         """The answer to a request that is refused; the server adds the current prices."""

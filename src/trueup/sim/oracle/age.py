@@ -17,15 +17,23 @@ class HonestAge(Checker):
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge what the strategy was told against the last reading that was believed."""
         self._asked_ns: dict[str, int] = {}
+        self._filled: set[str] = set()
         return {
+            facts.Journalled: self._journalled,
             facts.Synced: self._synced,
             facts.Started: self._started,
             facts.HandedOut: self._handed_out,
         }
 
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        if fact.kind == "OrderFilled":
+            self._filled.add(fact.bot)
+        yield from ()
+
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
         if fact.believed:
             self._asked_ns[fact.bot] = fact.asked_ns
+            self._filled.discard(fact.bot)
         yield from ()
 
     def _started(self, fact: facts.Started) -> Iterator[str]:
@@ -45,7 +53,9 @@ class HonestAge(Checker):
                 f"{fact.bot} called its book no older than {fact.max_age_ns / 1e9:g} s, and the "
                 f"broker was last seen {age_ns / 1e9:g} s ago"
             )
+        # What was seen and then closed by our own order is flat by both.
+        is_seen = fact.flat and fact.bot not in self._filled
         flat_ns = self.truth.last_flat_ns(fact.at_ns)
-        if fact.flat and flat_ns < asked_ns - self.scope.sees_late_ns:
+        if is_seen and flat_ns < asked_ns - self.scope.sees_late_ns:
             ago = (fact.at_ns - flat_ns) / 1e9
             yield f"{fact.bot} said it is flat, and the account has not been flat for {ago:g} s"

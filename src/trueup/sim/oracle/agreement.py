@@ -10,20 +10,18 @@ from trueup.sim.oracle.checker import Checker, Step
 
 
 class Agreement(Checker):
-    """Compares the whole book with the broker's books once the syncs allowed are used up."""
+    """Compares the whole book with the broker's books when agreement is due."""
 
     number = 1
     promise = "when faults stop, the book equals the broker within a bounded number of syncs"
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Count syncs from the healing on, and compare from the last one allowed."""
-        self._allowed: int | None = None
-        self._syncs: dict[str, int] = {}
+        """Remember each living bot's book, and compare at the end."""
+        self._is_healed = False
         self._books: dict[str, facts.BookSeen] = {}
         return {
             facts.Faulted: self._faulted,
             facts.Healed: self._healed,
-            facts.Synced: self._synced,
             facts.BookSeen: self._seen,
             facts.Died: self._gone,
             facts.Fenced: self._gone,
@@ -31,37 +29,31 @@ class Agreement(Checker):
         }
 
     def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
-        self._allowed = None
+        self._is_healed = False
         yield from ()
 
     def _healed(self, fact: facts.Healed) -> Iterator[str]:
-        self._allowed = fact.syncs
-        self._syncs.clear()
-        yield from ()
-
-    def _synced(self, fact: facts.Synced) -> Iterator[str]:
-        self._syncs[fact.bot] = self._syncs.get(fact.bot, 0) + 1
+        self._is_healed = True
         yield from ()
 
     def _gone(self, fact: facts.Died | facts.Fenced) -> Iterator[str]:
         self._books.pop(fact.bot, None)
-        self._syncs.pop(fact.bot, None)
         yield from ()
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
         self._books[fact.bot] = fact
-        if self._allowed is not None and self._syncs.get(fact.bot, 0) >= self._allowed:
-            yield from self._differences(fact, self._allowed)
+        yield from ()
 
     def _ended(self, fact: facts.Ended) -> Iterator[str]:
-        if self._allowed is None:
+        if not (self._is_healed and fact.owed):
             return
-        for bot, book in self._books.items():
-            if self._syncs.get(bot, 0) < self._allowed:
-                yield from self._differences(book, self._allowed)
+        if not self._books:
+            yield "no bot lives at the end, so nobody agrees with the broker"
+        for book in self._books.values():
+            yield from self._differences(book)
 
-    def _differences(self, book: facts.BookSeen, allowed: int) -> Iterator[str]:
-        after = f"{allowed} syncs after the faults stopped, {book.bot}"
+    def _differences(self, book: facts.BookSeen) -> Iterator[str]:
+        after = f"after all that was needed to agree, {book.bot}"
         local = {held.identifier: held for held in book.positions}
         remote = {held.identifier: held for held in self.truth.in_scope()}
         for key in sorted(local.keys() | remote.keys()):

@@ -38,6 +38,7 @@ class NoFalseGhost(Checker):
         self._held: dict[str, set[int]] = {}
         self._forced: set[str] = set()
         self._corrected: dict[str, str] = {}
+        self._filled: set[str] = set()
         return {
             facts.Journalled: self._journalled,
             facts.BookSeen: self._seen,
@@ -51,6 +52,8 @@ class NoFalseGhost(Checker):
         yield from ()
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        if fact.kind == "OrderFilled":
+            self._filled.add(self.papers.row["symbol"])
         if fact.kind not in CORRECTIONS or fact.bot in self._forced:
             return
         self._corrected[fact.bot] = fact.kind
@@ -68,7 +71,12 @@ class NoFalseGhost(Checker):
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
         held = {position.identifier for position in fact.positions}
+        filled, self._filled = self._filled, set()
         for identifier in sorted(self._held.get(fact.bot, set()) - held):
+            # On a netting account a fill closes what the book has, and somebody may have added to
+            # that since; the next reading shows what is left.
+            if self.truth.symbol_of.get(identifier) in filled:
+                continue
             if identifier in self.truth.positions:
                 yield f"position {identifier} left {fact.bot}'s book, and it is open at the broker"
         self._held[fact.bot] = held
@@ -76,5 +84,6 @@ class NoFalseGhost(Checker):
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
         corrected = self._corrected.pop(fact.bot, "")
         self._forced.discard(fact.bot)
-        if corrected and not fact.believed:
-            yield f"a reading that {fact.bot} did not believe led to a {corrected}: {fact.said}"
+        if (corrected or fact.changed) and not fact.believed:
+            what = corrected or "another book"
+            yield f"a reading that {fact.bot} did not believe led to {what}: {fact.said}"

@@ -71,34 +71,26 @@ class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, 
 
 
 class Faulted(Fact, frozen=True):
-    """A fault began, or struck once; `what` is in words, `lasts` when it goes on until `Mended`."""
+    """A fault of some kind struck; `what` says it to a person."""
 
+    kind: str
     what: str
-    lasts: bool = False
 
 
-class Mended(Fact, frozen=True):
-    """A fault that lasted ended; `what` as in its `Faulted`."""
+class Traded(Fact, frozen=True):
+    """Somebody who is no bot acted at the account, or the market did; `what` is in words."""
 
     what: str
 
 
 class Healed(Fact, frozen=True):
-    """All faults have ended: within `syncs` syncs that are believed, book and broker must agree."""
-
-    syncs: int
-
-
-class Priced(Fact, frozen=True):
-    """The market moved."""
-
-    symbol: str
-    bid: float
-    ask: float
+    """All faults have ended: from here on agreement is owed."""
 
 
 class Ended(Fact, frozen=True):
-    """The run is over."""
+    """The run is over. `owed`: book and broker have had the syncs that they need to agree."""
+
+    owed: bool = True
 
 
 # The broker's.
@@ -191,6 +183,13 @@ class Started(Fact, frozen=True):
     position: int
 
 
+class Refused(Fact, frozen=True):
+    """A bot was not let in, because another one writes the journal."""
+
+    bot: str
+    because: str
+
+
 class Died(Fact, frozen=True):
     """A bot ended; `where` names the crash point, or how it came about."""
 
@@ -213,6 +212,12 @@ class Journalled(Fact, frozen=True):
     payload: bytes
 
 
+class JournalLost(Fact, frozen=True):
+    """The journal lost, with its machine's power, what followed `position`."""
+
+    position: int
+
+
 class Sent(Fact, frozen=True):
     """A request of a bot is about to leave its process; `message` is its bytes on the wire."""
 
@@ -224,6 +229,7 @@ class Synced(Fact, frozen=True):
     """A sync came to a result.
 
     `asked_ns` is when it asked (the world's time). `believed`: the reading was taken for the truth.
+    `changed`: the book after it is another than before; `version` and `state` are those before.
     `said` is what a person is told of it.
     """
 
@@ -231,6 +237,9 @@ class Synced(Fact, frozen=True):
     status: str
     believed: bool
     asked_ns: int
+    changed: bool = False
+    version: int = 0
+    state: bytes = b""
     said: str = ""
 
 
@@ -286,9 +295,8 @@ class Repeated(Fact, frozen=True):
 
 AnyFact = (
     Faulted
-    | Mended
+    | Traded
     | Healed
-    | Priced
     | Ended
     | PositionShown
     | PositionLeft
@@ -298,9 +306,11 @@ AnyFact = (
     | DealStruck
     | Requested
     | Started
+    | Refused
     | Died
     | Fenced
     | Journalled
+    | JournalLost
     | Sent
     | Synced
     | Audited

@@ -1,30 +1,21 @@
-"""The oracle: facts in, verdicts out."""
+"""The judge: facts in, verdicts out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
 from trueup.sim.oracle.checker import Checker, Fold
 from trueup.sim.oracle.checkers import CHECKERS
 from trueup.sim.oracle.facts import Fact, Scope
 from trueup.sim.oracle.truth import Papers, Truth
+from trueup.sim.world.moments import Violation
 
 # A broken run can break a promise at every step; the first ones say all.
 VIOLATIONS_KEPT = 100
 
 
-class Violation(msgspec.Struct, frozen=True):
-    """A promise that did not hold: its number, the moment (ns, the world's time), and how."""
-
-    number: int
-    at_ns: int
-    sentence: str
-
-
-class Oracle:
+class Judge:
     """Judges one run of one account.
 
     Args:
@@ -59,7 +50,7 @@ class Oracle:
         for number, step in steps:
             for sentence in step(fact):
                 if len(self._violations) < VIOLATIONS_KEPT:
-                    self._violations.append(Violation(number, fact.at_ns, sentence))
+                    self._violations.append(Violation(number, sentence, fact.at_ns))
 
     def verdicts(self) -> list[Violation]:
         """Return what was broken so far, the earliest first."""

@@ -15,6 +15,8 @@ from trueup.sim.oracle.checker import Checker, Step
 _read = msgspec.json.Decoder().decode
 _TOKEN = re.compile(r"t[a-z2-7]{8}")
 _TRADES = frozenset({"BUY", "SELL"})
+# Kinds of faults in which the server says no and does it, or a copy of the journal sends.
+LIES = frozenset({"REFUSED_EXECUTED", "COPY"})
 MARKET = 1
 """MetaTrader's number of a market order, TRADE_ACTION_DEAL."""
 
@@ -29,7 +31,8 @@ class AtMostOnce(Checker):
     """Counts executions by the token that a request carried when it arrived.
 
     What the journal says of an order is compared with what became of it: a rejection that was an
-    execution is how an order comes to be sent twice.
+    execution is how an order comes to be sent twice. Where the server itself lied, or somebody sent
+    what the bot never did, no journal can know.
     """
 
     number = 2
@@ -44,13 +47,19 @@ class AtMostOnce(Checker):
         self._denied: dict[str, str] = {}
         self._filled: Counter[str] = Counter()
         self._forced = ""
+        self._is_lied_to = False
         return {
+            facts.Faulted: self._faulted,
             facts.Requested: self._requested,
             facts.DealBooked: self._booked,
             facts.Journalled: self._journalled,
             facts.Forced: self._force,
             facts.Synced: self._unforce,
         }
+
+    def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
+        self._is_lied_to |= fact.kind in LIES
+        yield from ()
 
     def _force(self, fact: facts.Forced) -> Iterator[str]:
         self._forced = fact.bot
@@ -88,7 +97,7 @@ class AtMostOnce(Checker):
         self._executed[order_id] = fact
         if key and self._keys.setdefault(key, order_id) != order_id:
             yield f"key {key} was executed as {self._keys[key]} and as {order_id}"
-        if order_id in self._denied:
+        if order_id in self._denied and not self._is_lied_to:
             said = self._denied[order_id]
             yield f"{order_id} was recorded as {said} and then executed as order {fact.order}"
 
@@ -96,12 +105,12 @@ class AtMostOnce(Checker):
         order_id = self.papers.row.get("order_id", "")
         done = self._executed.get(order_id)
         if fact.kind in ("OrderRejected", "OrderCanceled"):
-            if done is not None and self._forced != fact.bot:
-                said = "rejected" if fact.kind == "OrderRejected" else "not executed"
+            if self._forced == fact.bot or self._is_lied_to:
+                return
+            said = "rejected" if fact.kind == "OrderRejected" else "not executed"
+            if done is not None:
                 yield f"{order_id} is recorded as {said}, and it is order {done.order}"
-            elif self._forced != fact.bot:
-                said = "rejected" if fact.kind == "OrderRejected" else "not executed"
-                self._denied[order_id] = said
+            self._denied[order_id] = said
         elif fact.kind in ("OrderFilled", "OrderSettled"):
             self._filled[order_id] += 1
             if self._filled[order_id] > 1:
@@ -132,7 +141,10 @@ class NoLostIntent(Checker):
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge what leaves, what arrives, and what a restart finds."""
         self._position = 0
+        self._has_a_copy = False
         return {
+            facts.Faulted: self._faulted,
+            facts.JournalLost: self._lost,
             facts.Sent: self._sent,
             facts.Requested: self._requested,
             facts.Started: self._started,
@@ -142,6 +154,16 @@ class NoLostIntent(Checker):
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         if fact.position != self._position + 1:
             yield f"the journal goes from event {self._position} to event {fact.position}"
+        self._position = fact.position
+
+    def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
+        self._has_a_copy |= fact.kind == "COPY"
+        yield from ()
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        if fact.position < self._position:
+            lost = self._position - fact.position
+            yield f"the journal lost {lost} events that were on its disk, with the power"
         self._position = fact.position
 
     def _started(self, fact: facts.Started) -> Iterator[str]:
@@ -171,6 +193,8 @@ class NoLostIntent(Checker):
 
     def _requested(self, fact: facts.Requested) -> Iterator[str]:
         is_token = _TOKEN.fullmatch(fact.comment) is not None
+        if self._has_a_copy:
+            return
         if fact.done and is_token and fact.comment not in self.papers.intents:
             yield (
                 f"order {fact.order} with token {fact.comment} was executed, and no intent in the "

@@ -20,8 +20,11 @@ class Replay(Checker):
             return {}
         self._book = self.fold()
         self._fenced: set[str] = set()
+        self._last: dict[str, facts.BookSeen] = {}
         return {
             facts.Journalled: self._journalled,
+            facts.JournalLost: self._lost,
+            facts.Synced: self._synced,
             facts.BookSeen: self._seen,
             facts.Fenced: self._fence,
         }
@@ -35,7 +38,20 @@ class Replay(Checker):
         self._book.take(fact.kind, fact.payload)
         yield from ()
 
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        assert self.fold is not None
+        self._book = self.fold()
+        for row in self.papers.rows:
+            self._book.take(row.kind, row.payload)
+        yield from ()
+
+    def _synced(self, fact: facts.Synced) -> Iterator[str]:
+        last = self._last.get(fact.bot)
+        if last is not None and last.version == fact.version and last.state != fact.state:
+            yield f"{fact.bot}'s live book changed between two syncs, and no event says so"
+
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
+        self._last[fact.bot] = fact
         if fact.bot in self._fenced:
             return
         if fact.version != self.papers.position:

@@ -88,8 +88,7 @@ class Papers:
     """The journal as far as it is durable."""
 
     def __init__(self) -> None:
-        self.position = 0
-        self.writer = ""
+        self.rows: list[facts.Journalled] = []
         self.intents: dict[str, dict[str, Any]] = {}
         """The intents by token."""
         self.intent_of: dict[str, dict[str, Any]] = {}
@@ -99,14 +98,26 @@ class Papers:
         self.row: dict[str, Any] = {}
         """The last row, read."""
 
+    @property
+    def position(self) -> int:
+        """The position of the last row."""
+        return self.rows[-1].position if self.rows else 0
+
     def take(self, fact: facts.Fact) -> None:
         """Take a fact in."""
-        if not isinstance(fact, facts.Journalled):
-            return
-        self.position, self.writer = fact.position, fact.bot
-        self.row = _read(fact.payload)
-        if fact.kind == "OrderCreated":
+        if isinstance(fact, facts.Journalled):
+            self._write(fact)
+        elif isinstance(fact, facts.JournalLost):
+            kept = [row for row in self.rows if row.position <= fact.position]
+            Papers.__init__(self)
+            for row in kept:
+                self._write(row)
+
+    def _write(self, row: facts.Journalled) -> None:
+        self.rows.append(row)
+        self.row = _read(row.payload)
+        if row.kind == "OrderCreated":
             self.intent_of[self.row["order_id"]] = self.row
             self.intents[self.row.get("token") or self.row["order_id"]] = self.row
-        elif fact.kind == "SendStarted":
+        elif row.kind == "SendStarted":
             self.started.add(self.row["order_id"])
