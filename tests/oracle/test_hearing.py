@@ -74,6 +74,7 @@ class HeardWorld(DeskWorld):
             order=outcome.order,
             deal=outcome.deal,
             retcode=outcome.retcode,
+            login=login,
         )
         return outcome
 
@@ -241,6 +242,7 @@ def test_an_order_that_is_executed_twice_is_heard() -> None:
         order=world.terminal.robot(7).open("EURUSD", 0, 0.1),
         deal=0,
         retcode=10009,
+        login=world.ledger.setup.login,
     )
     assert world.oracle is not None
     said = [v.sentence for v in world.oracle.verdicts() if v.invariant == 2]

@@ -36,13 +36,15 @@ class Explained(Checker):
         self._symbols: set[str] = set()
         self._all_named = False
         self._unaudited: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._forced: set[str] = set()
+        self._believed = True
         return {
             facts.Journalled: self._journalled,
             facts.BookSeen: self._seen,
             facts.Audited: self._audited,
             facts.Forced: self._force,
-            facts.Synced: self._unforce,
+            facts.Synced: self._synced,
             facts.Started: self._started,
         }
 
@@ -50,12 +52,14 @@ class Explained(Checker):
         self._forced.add(fact.bot)
         yield from ()
 
-    def _unforce(self, fact: facts.Synced) -> Iterator[str]:
+    def _synced(self, fact: facts.Synced) -> Iterator[str]:
         self._forced.discard(fact.bot)
+        self._believed = fact.believed
         yield from ()
 
     def _started(self, fact: facts.Started) -> Iterator[str]:
-        self._unaudited.pop(fact.bot, None)
+        for known in (self._unaudited, self._told, self._books):
+            known.pop(fact.bot, None)
         yield from ()
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
@@ -120,10 +124,13 @@ class Explained(Checker):
             )
 
     def _audited(self, fact: facts.Audited) -> Iterator[str]:
-        rows = self._unaudited.pop(fact.bot, 0)
         told = [entry for entry in fact.entries if entry[0] not in ("SETTLED", "BOUND")]
-        if len(told) != rows:
-            yield f"{fact.bot}'s book took {rows} corrections, and the audit trail {len(told)}"
+        self._told[fact.bot] = self._told.get(fact.bot, 0) + len(told)
+        if self._believed:
+            # A commit that gave no answer is told of when it is found.
+            rows, heard = self._unaudited.pop(fact.bot, 0), self._told.pop(fact.bot)
+            if heard != rows:
+                yield f"{fact.bot}'s book took {rows} corrections, and the audit trail {heard}"
         for action, ticket, details in fact.entries:
             if not details:
                 yield f"the audit entry {action} of ticket {ticket} says nothing"

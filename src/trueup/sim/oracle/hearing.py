@@ -49,6 +49,7 @@ class Hearing:
             moments.Sent: lambda m: tell(facts.Sent(m.at_ns, m.bot, m.message)),
             moments.Executed: self._executed,
             moments.Synced: self._synced,
+            moments.Forced: lambda m: tell(facts.Forced(m.at_ns, m.bot)),
             moments.Struck: lambda m: tell(facts.Faulted(m.at_ns, m.fault, m.text)),
             moments.Traded: lambda m: tell(facts.Traded(m.at_ns, m.text)),
             moments.Healed: lambda m: tell(facts.Healed(m.at_ns)),
@@ -100,7 +101,7 @@ class Hearing:
         self._tell(
             facts.Requested(
                 moment.at_ns,
-                login=ledger.setup.login,
+                login=moment.login,
                 action=moment.action,
                 symbol=moment.symbol,
                 buys=order is not None and order.type in BUYING_TYPES,
