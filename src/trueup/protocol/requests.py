@@ -23,6 +23,8 @@ ACTIONS = (
 )
 # One reply explains at most this many positions and orders; the client asks again for the rest.
 EXPLAINED_AT_ONCE = 500
+# What the official module takes; beyond it, it breaks (Python integration).
+TICKETS = range(2**64)
 HISTORY_LONGEST_SEC = 31 * 86_400
 TRADES = frozenset({"BUY", "SELL"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
@@ -152,6 +154,8 @@ def decode_request(raw: bytes) -> Request:
         _check_order(request)
     elif request.action in DIALECT_ORDERS:
         _check_numbers(request)
+    elif request.action == "SNAPSHOT":
+        _check_tickets(request)
     return request
 
 
@@ -176,12 +180,21 @@ def _check_order(request: Request) -> None:
     _check_numbers(request)
 
 
+def _check_tickets(request: Request) -> None:
+    for name in ("explain", "explain_orders"):
+        for ticket in getattr(request, name):
+            if ticket not in TICKETS:
+                raise RemoteProtocolError(
+                    f"{name} has {ticket}, which is not a whole number from 0 to 2**64 - 1"
+                )
+
+
 def _check_numbers(request: Request) -> None:
     for name in ("volume", "price", "sl", "tp"):
         if not math.isfinite(getattr(request, name)):
             raise RemoteProtocolError(f"{name} is not a number")
     for name in ("position", "magic", "order"):
-        if not 0 <= getattr(request, name) < 2**64:
+        if getattr(request, name) not in TICKETS:
             raise RemoteProtocolError(f"{name} is not a whole number from 0 to 2**64 - 1")
 
 
