@@ -57,6 +57,14 @@ class JournalCorrupt(JournalError):
     """A row of the journal does not decode, was altered, or is missing."""
 
 
+class PlanOutdated(TrueupError):
+    """The plan is no longer true: book or broker changed since it was made; make a new one."""
+
+
+class BrokerUnknown(TrueupError):
+    """The broker cannot be seen or believed now; nothing was planned or applied."""
+
+
 class InvariantBroken(TrueupError):
     """A promise of `core.invariants` does not hold.
 

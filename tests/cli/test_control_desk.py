@@ -197,3 +197,25 @@ def test_what_is_no_command_is_one_sentence(raw: bytes) -> None:
     answer = BotWorld().desk.handle(raw)
     assert b'"ok":false' in answer
     assert b"command" in answer.lower()
+
+
+def test_a_person_lets_go_of_what_stays_missing_and_is_named_in_the_audit_trail() -> None:
+    world = BotWorld()
+    ticket = world.broker.person.open("EURUSD", BUY, 0.05)
+    world.broker.sync(11)
+    world.broker.terminal.switches.deal_lag_ms = 10**12
+    world.broker.person.close(ticket)
+    world.broker.sync()
+    (need,) = world.status().needs
+    (held,) = world.status().holds
+    assert "left the broker's list 0 s ago, deal not visible yet" in need
+    assert f"trueup approve {held.id}" in need
+    world.broker.wait(90)
+    assert "left the broker's list 90 s ago" in world.status().holds[0].reason
+    # What waits for a yes is what the policy asks about: nobody lets go in passing.
+    assert world.look("plan")["waiting"] == []
+    assert world.tell("approve", id=held.id, who="Mary")["ok"]
+    world.turn(3)
+    assert world.broker.tickets() == set()
+    assert (world.status().holds, world.status().needs) == ([], [])
+    assert "Mary let go" in world.broker.reconciler.get_audit_trail()[-1]["details"]

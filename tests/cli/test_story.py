@@ -121,6 +121,14 @@ def test_an_order_is_told_from_its_intent_to_its_end() -> None:
     ]
 
 
+def test_a_refusal_has_its_case_and_what_never_left_has_none() -> None:
+    sent = events.SendStarted(at_ns=2 * SEC, order_id="A")
+    refused = events.OrderRejected(at_ns=3 * SEC, order_id="A", error="no money")
+    what = "A (BUY 0.10L EURUSD): no money; nothing happened"
+    assert told([CREATED, sent, refused])[-1].details == f"{what} (case H)"
+    assert told([CREATED, refused])[-1].details == what
+
+
 def test_what_is_told_from_the_middle_claims_no_more_than_it_says() -> None:
     (entry,) = told(EVERY[3:4])
     assert (entry.details, entry.before, entry.after) == (

@@ -43,7 +43,7 @@ def test_a_market_order_is_filled_and_the_books_agree(account: AccountSetup) -> 
     assert world.agrees()
     world.sync()
     assert world.agrees()
-    assert world.actions() == []
+    assert world.actions() == ["EXPLAINED"]
     (order,) = world.past()
     assert (order.magic, order.comment) == (7, intent.token)
 
@@ -475,7 +475,7 @@ def test_both_stops_of_a_position_are_set_and_removed(account: AccountSetup) -> 
     assert world.agrees()
     assert [row[5:7] for row in world.rows().values()] == [(0.0, 0.0)]
     world.sync()
-    assert world.actions() == []
+    assert world.actions() == ["EXPLAINED"]
 
 
 def test_on_netting_the_opposite_side_reduces_and_reverses() -> None:

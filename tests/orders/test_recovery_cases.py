@@ -196,9 +196,11 @@ def test_case_j_agrees_when_both_have_it() -> None:
     intent = world.pm.submit("buy", 0.1)
     world.sync()
     assert world.status(intent) == "FILLED"
-    assert (world.reconciler.holds, world.actions()) == ((), [])
+    assert world.reconciler.holds == ()
     assert world.agrees()
     assert decide(JournalSays.FILLED, BrokerShows.OPEN, settled=True).label == "J"
+    (entry,) = world.reconciler.get_audit_trail()[1:]
+    assert entry["details"] == "opened: 0.10 lots at 1.1001, commission 0.00 (case J)"
 
 
 def test_case_k_records_the_exit_of_what_has_closed_since(tmp_path: Path) -> None:
@@ -210,6 +212,7 @@ def test_case_k_records_the_exit_of_what_has_closed_since(tmp_path: Path) -> Non
     world.sync()
     (entry,) = [e for e in world.reconciler.get_audit_trail() if e["action"] == "CLOSED"]
     assert "by its take profit" in entry["details"]
+    assert entry["details"].endswith("(case K)")
     assert world.pm.realised == world.realised([intent.ticket or 0]) > 0
     assert world.agrees()
     assert decide(JournalSays.FILLED, BrokerShows.CLOSED, settled=True).label == "K"
@@ -228,10 +231,10 @@ def test_case_l_halts_when_a_recorded_fill_left_no_trace() -> None:
     world.sync(GRACE_SEC)
     reason = entries_halted(world, "L")
     assert "a recorded fill left no trace" in reason
-    assert "force_close_position()" in world.hold(HoldKind.HALT).until
     assert world.tickets() == {777}
-    assert world.pm.force_close_position(777)
+    assert world.reconciler.approve(world.hold(HoldKind.HALT).id, "Mary")
     world.sync()
+    assert "Mary let go of it while missing" in world.reconciler.get_audit_trail()[-1]["details"]
     assert world.reconciler.holds == ()
     assert world.agrees()
     assert world.pm.submit("buy", 0.1).status is OrderStatus.FILLED

@@ -20,16 +20,20 @@ def test_missing_position_restricts_its_symbol_until_it_is_explained() -> None:
     assert restriction.symbol == "EURUSD"
     assert "0.20 lots" in restriction.reason
     assert "deal not visible yet" in restriction.reason
-    assert restriction.until == "the deals that close it, or its return to the list"
+    assert restriction.until == (
+        "the deals that close it, its return to the list, or a person who lets go of it: "
+        f"trueup approve {world.reconciler.holds[0].id}"
+    )
     world.sync(3)
     assert world.restrictions[0].since_ns == since_ns
-    # The person who reads it at three in the morning.
+    # The person who reads it at three in the morning; ages are as of now, not of the last sync.
     world.wait(2)
+    said = f"0.20 lots (ticket {ticket}) left the broker's list 5 s ago, deal not visible yet"
     assert world.reconciler.health == (
-        f"EURUSD held: 0.20 lots (ticket {ticket}) left the broker's list 3 s ago, deal not "
-        "visible yet; everything else agrees (checked 2 s ago)."
+        f"EURUSD held: {said}; everything else agrees (checked 2 s ago)."
     )
     assert world.reconciler.get_status()["health"] == world.reconciler.health
+    assert world.reconciler.get_status()["holds"] == [said]
     world.sync(10)
     assert world.restrictions == ()
     assert world.reconciler.health == "Everything agrees (checked 0 s ago)."

@@ -131,6 +131,67 @@ def test_comment_that_contradicts_the_reason_is_told_too() -> None:
     assert "by hand in the terminal (the comment says by its stop loss)" in said
 
 
+@pytest.mark.parametrize("account", [AccountSetup(), NETTING])
+def test_own_entry_costs_at_the_next_sync_and_not_only_with_the_exit(
+    account: AccountSetup,
+) -> None:
+    world = DeskWorld(account, specs=(COSTLY,))
+    world.sync()
+    order = world.trade(1, 0.2)
+    result = world.sync()
+    assert world.pm.realised == world.realised([order.ticket]) == -0.75
+    assert result.explanations == [
+        f"Ticket {order.ticket}: opened: 0.20 lots at 1.1001, commission -0.75 (case J)"
+    ]
+    # Once is enough: nothing more is asked for, nothing is counted twice.
+    world.requests.clear()
+    assert world.sync().explanations == []
+    assert len(world.requests) == 1
+    assert world.pm.realised == -0.75
+
+
+def test_own_entry_whose_deal_comes_late_costs_when_it_is_there() -> None:
+    world = DeskWorld(specs=(COSTLY,), deal_lag_ms=5_000)
+    world.sync()
+    order = world.trade(1, 0.2)
+    assert world.sync().explanations == []
+    assert world.pm.realised == 0.0
+    assert len(world.sync(5).explanations) == 1
+    assert world.pm.realised == world.realised([order.ticket])
+
+
+def test_own_order_that_adds_to_a_netting_position_is_told_as_that() -> None:
+    world = DeskWorld(NETTING, specs=(COSTLY,))
+    world.sync()
+    ticket = world.pm.submit("buy", 0.2).ticket
+    world.sync()
+    world.pm.submit("buy", 0.1)
+    assert world.sync().explanations == [
+        f"Ticket {ticket}: added: 0.10 lots at 1.1001, commission -0.38 (case J)"
+    ]
+    assert world.pm.realised == world.realised([ticket or 0])
+
+
+def test_adopted_position_brings_what_it_cost_before_with_its_next_deal() -> None:
+    """On a hedging account its deals are asked for only then: there may be thousands."""
+    world = DeskWorld(specs=(COSTLY,))
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    assert world.pm.realised == 0.0
+    world.person.close(ticket, 0.1)
+    world.sync()
+    assert world.pm.realised == world.realised([ticket]) < 0.0
+
+
+def test_adopted_netting_position_brings_what_it_cost_at_once() -> None:
+    world = DeskWorld(NETTING, specs=(COSTLY,))
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.person.close(ticket, 0.1)
+    result = world.sync()
+    assert world.pm.realised == world.realised([ticket]) < 0.0
+    assert "closed in part by hand" in result.explanations[0]
+
+
 def test_own_exit_is_booked_and_explained_too() -> None:
     world = DeskWorld(specs=(COSTLY,))
     world.sync()
@@ -142,7 +203,8 @@ def test_own_exit_is_booked_and_explained_too() -> None:
     assert "closed by a program: 0.20 lots at 1.105" in result.explanations[0]
     assert world.pm.realised == world.realised([order.ticket])
     assert world.pm.realised > 0
-    assert world.actions() == ["EXPLAINED"]
+    assert result.explanations[0].endswith("server time (case K)")
+    assert world.actions() == ["EXPLAINED", "EXPLAINED"]
     assert world.sync().explanations == []
 
 
@@ -179,6 +241,81 @@ def test_a_rollover_that_two_new_positions_fit_is_followed_to_none() -> None:
     result = world.sync()
     assert figures(result) == ("SUCCESS", 2, 2, 0)
     assert not any("opened it again" in said for said in result.explanations)
+
+
+# What stays missing, and a person who lets go of it.
+
+
+def forgotten(world: DeskWorld, for_ms: int = 10**12) -> int:
+    """Close a position whose deals the terminal gets to see late, or never."""
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.sync(11)
+    world.terminal.switches.deal_lag_ms = for_ms
+    world.person.close(ticket)
+    world.sync()
+    return ticket
+
+
+def test_what_is_missing_for_ever_leaves_by_the_will_of_a_person_and_says_whose() -> None:
+    world = DeskWorld()
+    ticket = forgotten(world)
+    for _ in range(20):
+        world.sync(3600)
+    (hold,) = world.reconciler.holds
+    assert hold.kind is HoldKind.MISSING
+    assert hold.until.endswith(f"or a person who lets go of it: trueup approve {hold.id}")
+    assert world.tickets() == {ticket}
+    assert world.reconciler.approve(hold.id, "Mary")
+    assert figures(world.sync()) == ("SUCCESS", 0, 1, 0)
+    entry = world.reconciler.get_audit_trail()[-1]
+    assert (entry["action"], entry["ticket"]) == ("CLOSED", ticket)
+    assert entry["details"] == (
+        "Ghost position removed (unproven): Mary let go of it while missing, deal not visible yet"
+    )
+    assert entry["timestamp"].timestamp() == world.clock.now_ns() / 1e9
+    # Nothing is left of it: no hold, no question, and entries are allowed again.
+    assert world.reconciler.holds == ()
+    assert world.restrictions == ()
+    world.requests.clear()
+    world.sync()
+    assert len(world.requests) == 1
+
+
+def test_a_yes_to_let_go_is_no_yes_to_drop_what_can_be_proven_by_then() -> None:
+    world = DeskWorld()
+    ticket = forgotten(world, for_ms=60_000)
+    assert world.reconciler.approve(world.reconciler.holds[0].id, "Mary")
+    result = world.sync(60)
+    assert "by hand in the terminal" in result.explanations[0]
+    assert world.pm.realised == world.realised([ticket])
+
+
+def test_what_a_person_let_go_of_too_early_is_adopted_when_it_is_listed_again() -> None:
+    world = DeskWorld(synchronise_ms=5_000)
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    world.terminal.restart()
+    assert world.terminal.initialize()
+    for _ in range(2):
+        world.sync(1)
+    assert world.reconciler.approve(world.reconciler.holds[0].id)
+    assert figures(world.sync(1)) == ("SUCCESS", 0, 1, 0)
+    world.sync(5)
+    assert world.tickets() == {ticket}
+    assert world.book() == world.rows()
+
+
+def test_what_was_touched_by_us_and_let_go_is_not_asked_for_any_more() -> None:
+    world = DeskWorld(deal_lag_ms=10**12)
+    world.sync()
+    order = world.trade(1, 0.3)
+    world.sync()
+    world.person.close(order.ticket)
+    world.sync(30)
+    assert world.pm.book.unexplained
+    assert world.reconciler.approve(world.hold(HoldKind.MISSING, HoldKind.HALT).id)
+    world.sync()
+    assert not world.pm.book.unexplained
 
 
 # Deals that come late.
@@ -384,6 +521,9 @@ def test_realised_result_is_the_brokers_to_the_cent(
             assert figures(world.sync())[0] == "SUCCESS"
             known |= set(world.pm.book.holdings)
             assert agree(world.book(), world.rows())
+            if world.ledger.setup.is_netting:
+                # Every deal of every position is known: at every moment, not only at the end.
+                assert world.pm.realised == pytest.approx(world.realised(known), abs=1e-9)
     world.sync()
     known |= set(world.pm.book.holdings)
     world.person.close_all()

@@ -65,7 +65,7 @@ def test_reversing_by_hand_is_drift_in_ticket_and_side_and_never_ghost_and_zombi
     assert "by a reversal by hand in the terminal" in result.explanations[0]
     assert set(world.book()) == {identifier}
     assert world.tickets() == {ticket}
-    assert world.actions() == ["RECOVERY", "DRIFT_FIX", "EXPLAINED"]
+    assert world.actions() == ["RECOVERY", "EXPLAINED", "DRIFT_FIX", "EXPLAINED"]
     agrees(world)
 
 
@@ -134,7 +134,7 @@ def test_own_fill_that_went_into_a_position_nobody_had_told_us_of_is_found_there
     assert set(world.book()) == {order.ticket}
     result = world.sync()
     assert figures(result) == ("SUCCESS", 1, 1, 0)
-    assert f"its fill went into position {by_hand}" in result.explanations[0]
+    assert f"its fill went into position {by_hand}" in result.explanations[1]
     assert set(world.book()) == {by_hand}
     agrees(world)
     world.person.close_all()

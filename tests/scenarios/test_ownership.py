@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.desk_world import BUY, NETTING, SELL, DeskWorld, figures
 from trueup.core.attribution import StrategyRow, strategy_rows
+from trueup.core.book import Book
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.gateway import mt5_constants as mt5
@@ -35,7 +36,7 @@ def crowd(world: DeskWorld) -> dict[str, int]:
 
 WHOSE = {
     "all in scope": (policy(), {"ours", "other robot", "by hand", "by comment"}, 1),
-    "symbols": (policy(symbols=MINE | {"GBPUSD"}, adopt=Adopt.OURS), None, 0),
+    "symbols": (policy(symbols=MINE | {"GBPUSD"}), None, 0),
     "magic": (policy(magics=frozenset({OURS}), adopt=Adopt.OURS), {"ours"}, 4),
     "comment": (policy(comment_prefix="mine", adopt=Adopt.OURS), {"by comment"}, 4),
     "magic or comment": (
@@ -387,6 +388,20 @@ def test_filled_and_closed_between_two_looks_is_told_by_the_order_history() -> N
     assert world.tickets() == set()
 
 
+def test_order_whose_end_is_never_seen_is_let_go_by_a_person() -> None:
+    world = DeskWorld(order_history_lag_ms=10**12)
+    ticket = world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.05)
+    world.sync()
+    world.person.cancel(ticket)
+    world.sync()
+    hold = world.hold(HoldKind.MISSING)
+    assert f"trueup approve {hold.id}" in hold.until
+    assert world.reconciler.approve(hold.id, "Mary")
+    assert world.sync().orders[0].endswith("ended: Mary let go of it, its end was not seen")
+    assert not world.pm.book.pending
+    assert world.restrictions == ()
+
+
 def test_order_whose_end_is_not_seen_yet_is_held_and_entries_wait_for_it() -> None:
     world = DeskWorld(order_history_lag_ms=5_000)
     ticket = world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.05)
@@ -433,6 +448,76 @@ def test_netting_position_is_split_into_claims_and_a_residual_that_adds_up() -> 
     }
     assert world.pm.position is not None
     assert world.pm.position.net_volume == 0.4
+
+
+def test_own_limit_order_that_fills_on_a_netting_account_is_its_strategys() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    world.pm.submit("buy", 0.3, magic=1)
+    world.sync()
+    world.pm.submit("buy", 0.2, limit=1.09, magic=2)
+    world.pm.submit("sell", 0.1, limit=1.12, magic=3)
+    world.sync()
+    world.quote(1.08900)
+    world.sync()
+    assert set(strategy_rows(world.pm.book)) == {
+        StrategyRow("EURUSD", 1, 0.3),
+        StrategyRow("EURUSD", 2, 0.2),
+    }
+    world.quote(1.12500)
+    world.sync()
+    assert set(strategy_rows(world.pm.book)) == {
+        StrategyRow("EURUSD", 1, 0.3),
+        StrategyRow("EURUSD", 2, 0.2),
+        StrategyRow("EURUSD", 3, -0.1),
+    }
+    assert world.book() == world.rows()
+
+
+def test_own_limit_order_that_opens_a_netting_position_is_its_strategys_at_once() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    world.pm.submit("buy", 0.2, limit=1.09, magic=2)
+    world.quote(1.08900)
+    world.sync()
+    assert strategy_rows(world.pm.book) == (StrategyRow("EURUSD", 2, 0.2),)
+
+
+@pytest.mark.parametrize("magics", [frozenset[int](), frozenset({1, 2})])
+def test_deals_of_orders_that_we_do_not_know_are_attributed_by_their_magic(
+    magics: frozenset[int],
+) -> None:
+    """After a restart without a journal, or for a second bot of the same strategies."""
+    world = DeskWorld(NETTING, policy=policy(magics=magics))
+    world.terminal.robot(1).open("EURUSD", BUY, 0.3)
+    world.terminal.robot(2).open("EURUSD", BUY, 0.2)
+    world.terminal.robot(99).open("EURUSD", SELL, 0.05)
+    world.person.open("EURUSD", SELL, 0.1)
+    world.sync()
+    stranger = 99 if not magics else None
+    rows = {(row.magic, row.net_volume) for row in strategy_rows(world.pm.book)}
+    assert {(1, 0.3), (2, 0.2)} < rows
+    assert ((99, -0.05) in rows) == (stranger == 99)
+    assert sum(lots for _, lots in rows) == pytest.approx(0.35)
+
+
+def test_claims_survive_a_saved_book_and_the_fill_after_its_deals_counts_once() -> None:
+    world = DeskWorld(NETTING)
+    world.sync()
+    world.pm.submit("buy", 0.3, magic=1)
+    world.sync()
+    assert Book.restore(world.state()).claims == world.pm.book.claims != {}
+    world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    world.terminal.switches.comment_replaced_by = ""
+    intent = world.pm.submit("buy", 0.2, magic=2)
+    for _ in range(3):
+        world.sync(20)
+        assert {row.magic for row in strategy_rows(world.pm.book)} <= {1, 2}
+    assert intent.status.value == "FILLED"
+    assert set(strategy_rows(world.pm.book)) == {
+        StrategyRow("EURUSD", 1, 0.3),
+        StrategyRow("EURUSD", 2, 0.2),
+    }
 
 
 def test_netting_claims_end_with_the_position() -> None:

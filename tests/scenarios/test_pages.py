@@ -55,6 +55,13 @@ def test_the_trust_table_says_after_which_reasons_two_readings_must_agree() -> N
 
 
 def test_the_sentence_in_the_page_is_the_one_that_is_said() -> None:
-    reason = "0.20 lots (ticket 100001) left the broker's list 4 s ago, deal not visible yet"
-    hold = Hold("EURUSD", reason, "", 100001, HoldKind.MISSING)
-    assert health(None, [hold], 0, 2_000_000_000) in RECONCILIATION
+    hold = Hold(
+        "EURUSD",
+        "0.20 lots (ticket 100001) left the broker's list",
+        "",
+        100001,
+        HoldKind.MISSING,
+        why="deal not visible yet",
+        since_ns=1_000_000_000,
+    )
+    assert health(None, [hold], 3_000_000_000, 5_000_000_000) in RECONCILIATION

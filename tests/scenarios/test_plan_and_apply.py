@@ -10,7 +10,7 @@ from tests.support.desk_world import BUY, OTHER, DeskWorld, figures
 from trueup.core import events
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Action, Policy
-from trueup.runtime.reconciler import PlanOutdated
+from trueup.errors import BrokerUnknown, PlanOutdated
 
 
 def apart(world: DeskWorld) -> dict[str, int]:
@@ -94,11 +94,15 @@ def test_a_plan_is_not_applied_to_a_broker_that_cannot_be_believed() -> None:
     found = world.reconciler.plan()
     before = world.state()
     world.terminal.disconnect()
-    with pytest.raises(PlanOutdated, match="no connection to its trade server"):
+    with pytest.raises(BrokerUnknown, match=r"Not applied: .* no connection to its trade server"):
         world.reconciler.apply(found)
-    with pytest.raises(PlanOutdated, match="No plan: "):
+    with pytest.raises(BrokerUnknown, match=r"No plan: .* no connection to its trade server"):
         world.reconciler.plan()
     assert world.state() == before
+    # It was never outdated: when two readings agree again, it is carried out.
+    world.terminal.reconnect()
+    assert world.reconciler.detect_drift()
+    assert figures(world.reconciler.apply(found)) == ("SUCCESS", 1, 1, 2)
 
 
 def test_a_plan_to_bind_the_book_is_not_applied_to_another_account() -> None:
@@ -136,7 +140,6 @@ def test_what_waits_for_a_yes_is_in_the_plan_with_the_id_to_say_yes_to() -> None
     assert world.book() == world.rows()
 
 
-@pytest.mark.xfail(strict=True, reason="approve() knows only what the last sync held")
 def test_a_yes_may_be_said_to_what_a_plan_showed() -> None:
     world = DeskWorld(policy=Policy(symbols=frozenset({"EURUSD"}), ghost=Action.ASK))
     apart(world)
@@ -144,6 +147,29 @@ def test_a_yes_may_be_said_to_what_a_plan_showed() -> None:
     assert world.reconciler.approve(hold.id)
     world.sync()
     assert world.book() == world.rows()
+
+
+def test_a_yes_to_what_neither_the_last_sync_nor_the_last_plan_showed_is_refused() -> None:
+    world = DeskWorld(policy=Policy(symbols=frozenset({"EURUSD"}), ghost=Action.ASK))
+    tickets = apart(world)
+    hold = next(h for h in world.reconciler.plan().holds if h.kind is HoldKind.ASK)
+    world.person.open("EURUSD", BUY, 0.1)
+    assert not world.reconciler.approve("")
+    assert not world.reconciler.approve("ghost-00000000")
+    # A later sync shows another ghost, and this one is still there: its yes counts.
+    world.person.close(tickets["protection"])
+    world.sync()
+    assert world.reconciler.approve(hold.id)
+    world.sync()
+    assert set(world.book()) - set(world.rows()) == {tickets["protection"]}
+
+
+def test_what_is_only_shown_has_no_id_that_a_yes_could_release() -> None:
+    world = DeskWorld(policy=Policy(symbols=frozenset({"EURUSD"}), ghost=Action.ALERT))
+    apart(world)
+    (hold,) = (h for h in world.reconciler.plan().holds if h.kind is HoldKind.ALERT)
+    assert hold.id == ""
+    assert not world.reconciler.approve(hold.id)
 
 
 def test_detect_drift_says_all_of_it_and_changes_nothing() -> None:

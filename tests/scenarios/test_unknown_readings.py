@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk_world import BUY, HEDGING, OTHER, SELL, DeskWorld, figures
+from tests.support.desk_world import BUY, COSTLY, HEDGING, OTHER, SELL, DeskWorld, figures
+from trueup.core.book import Book
 from trueup.core.trust import Reason
 from trueup.gateway import mt5_constants as mt5
 from trueup.runtime.reconciler import SyncResult
@@ -112,6 +113,21 @@ def test_binding_leaves_nothing_of_the_other_account_to_be_asked_for() -> None:
     assert figures(world.sync()) == ("SUCCESS", 0, 0, 0)
     assert len(world.requests) == 1
     assert not world.pm.book.unexplained
+
+
+def test_binding_begins_the_realised_result_of_the_other_account_at_nothing() -> None:
+    world = DeskWorld(others=(OTHER,), specs=(COSTLY,))
+    world.sync()
+    kept, closed = world.trade(1, 0.3), world.person.open("EURUSD", BUY, 0.1)
+    world.sync()
+    world.person.close(closed)
+    world.sync()
+    assert world.pm.realised == world.realised([kept.ticket, closed]) != 0.0
+    world.terminal.switch_account(OTHER.login)
+    world.sync(5)
+    world.reconciler.bind_to_terminal_account()
+    assert world.pm.realised == 0.0
+    assert Book.restore(world.state()).realised == 0.0
 
 
 def test_binding_to_the_account_it_is_bound_to_changes_nothing() -> None:

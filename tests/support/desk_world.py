@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from trueup.core.health import Restriction
-from trueup.core.holds import HoldKind
+from trueup.core.holds import Hold, HoldKind
 from trueup.core.policy import Policy
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.client import ExecutionGateway
@@ -264,6 +264,11 @@ class DeskWorld:
     def state(self) -> bytes:
         """The whole book as bytes."""
         return self.pm.book.state()
+
+    def hold(self, *kinds: HoldKind) -> Hold:
+        """The one hold of these kinds."""
+        (found,) = (hold for hold in self.reconciler.holds if hold.kind in kinds)
+        return found
 
     def kinds(self) -> list[HoldKind]:
         """The kinds of the holds of the last sync that was believed."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from tests.support.desk_world import HEDGING, DeskLink, DeskWorld
 from trueup.core.events import Event
-from trueup.core.holds import Hold, HoldKind
 from trueup.core.order import Order
 from trueup.core.policy import Policy
 from trueup.errors import JournalError
@@ -131,11 +130,6 @@ class OrderWorld(DeskWorld):
     def status(self, intent: Order | str) -> str:
         """Where an order stands."""
         return self.order(intent).status.value
-
-    def hold(self, kind: HoldKind) -> Hold:
-        """The one hold of a kind."""
-        (found,) = [hold for hold in self.reconciler.holds if hold.kind is kind]
-        return found
 
     def settled_by(self, intent: Order | str) -> str:
         """The audit entry that settled an order."""

@@ -5,6 +5,7 @@ Exit codes: 0 all is well, 1 something needs a person, 2 it could not be asked.
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 import textwrap
@@ -88,13 +89,16 @@ def approve(
 ) -> None:
     """Say yes to what is held and waits for it, and wait until it is carried out.
 
+    A yes to what is missing says that you have seen it is gone: the book lets go of it, unproven,
+    with your name in the audit trail.
+
     An id stands for a difference as it was shown: one that has changed meanwhile has another.
     Exit code 0: carried out. 1: not yet. 2: nothing waits under this id; what waits is listed.
     """
     asked = chosen_bot(bot)
     rows = []
     for wanted in ids:
-        answer = _answer(asked, "approve", id=wanted)
+        answer = _answer(asked, "approve", id=wanted, who=_user())
         done = _wait_until_carried_out(asked, answer)
         rows.append({"id": wanted, "ticket": answer["ticket"], "carried_out": done})
         if not as_json:
@@ -206,6 +210,14 @@ def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> bool:
         if not held and now.sync_count > approved["sync_count"]:
             return True
     return False
+
+
+def _user() -> str:
+    """Return who runs this command, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "a person"
 
 
 def _until(clock: Clock, seconds: float) -> Any:

@@ -1,8 +1,9 @@
 """Whose lots these are: positions by symbol and magic number.
 
 On a hedging account every position has its strategy's magic number. On a netting account all
-strategies of a symbol share one position, so each one's claim is what its own fills brought, and
-what no strategy claims is a row of its own: a hand, a robot that is not ours, a stop.
+strategies of a symbol share one position, so each one's claim is what its own orders brought, by
+their fills and by the magic numbers of their deals, and what no strategy claims is a row of its
+own: a hand, a robot that is not ours, a stop.
 """
 
 from __future__ import annotations
@@ -29,14 +30,16 @@ def strategy_rows(book: Book) -> tuple[StrategyRow, ...]:
 
     The rows of a symbol always add up to its net volume in the book.
     """
-    claims = book.claims if book.account is not None and book.nets else {}
-    rows = dict(claims)
+    rows: dict[tuple[str, int], int] = {}
     net: dict[str, int] = {}
+    for claim in book.claims.values():
+        key = (claim.symbol, claim.magic)
+        rows[key] = rows.get(key, 0) + claim.units
     for holding in book.holdings.values():
         position = holding.position
         units = to_units(position.net_volume)
         net[position.symbol] = net.get(position.symbol, 0) + units
-        if book.account is None or not book.nets:
+        if not book.shares_positions:
             key = (position.symbol, book.strategy_of(holding))
             rows[key] = rows.get(key, 0) + units
     residual = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from trueup.core import events
 from trueup.core.fold import FOLD
-from trueup.core.holding import Holding, Pending, Tombstone
+from trueup.core.holding import Claim, Holding, Pending, Tombstone
 from trueup.core.model import MarginMode, Position
 from trueup.core.order import Order
 from trueup.core.quantity import from_units
@@ -25,12 +25,11 @@ class Book:
     """Positions by identifier and orders by id; `version` counts the events applied.
 
     `closed` keeps a tombstone of the positions that left last: a snapshot asked for before that
-    may still show the position, and is not to bring it back. `claims` are the lots, in units of
-    1e-8, that fills brought to each symbol and magic number: on a netting account several
-    strategies share one position. `missing` says since when (ns) a position is not in the broker's
-    list without a proof that it closed. `halts` are contradictions that stop entries, by position.
-    `unexplained` are positions, open or closed, whose volume changed and whose deals are still to
-    come.
+    may still show the position, and is not to bring it back. On a netting account, where
+    strategies share a position, `claims` say what each order brought to it, by order id, or by
+    ticket for an order that we do not know. `missing` says since when (ns) a position is not in the
+    broker's list without a proof that it closed. `halts` are contradictions that stop entries, by
+    position. `unexplained` are positions, open or closed, that have deals which are still to come.
     """
 
     def __init__(self) -> None:
@@ -44,7 +43,7 @@ class Book:
         self.closed: dict[int, Tombstone] = {}
         self.pending: dict[int, Pending] = {}
         self.account: events.AccountBound | None = None
-        self.claims: dict[tuple[str, int], int] = {}
+        self.claims: dict[str, Claim] = {}
         self.halts: dict[int, events.HaltRaised] = {}
         self.missing: dict[int, int] = {}
         self.unexplained: dict[int, Position] = {}
@@ -74,6 +73,11 @@ class Book:
     def nets(self) -> bool:
         """Whether a fill may reduce the opposite side without naming the position it closes."""
         return self.account is None or self.account.margin_mode is not MarginMode.HEDGING
+
+    @property
+    def shares_positions(self) -> bool:
+        """Whether the account is known to have one position for each symbol."""
+        return self.account is not None and self.nets
 
     @property
     def realised(self) -> float:

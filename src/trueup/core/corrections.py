@@ -39,7 +39,8 @@ def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -
         action = Action.ASK if action is Action.APPLY else action
     adopted = events.PositionAdopted(at_ns=look.now_ns, position=remote)
     taken = outcome.propose("zombie", remote, action, look, adopted)
-    if taken and remote.identifier in look.book.unexplained:
+    is_ordered = is_ours or look.own_order(remote.ticket) is not None
+    if taken and (is_ordered or look.is_shared or remote.identifier in look.book.unexplained):
         explain_change(remote, (), look, outcome)
 
 

@@ -145,7 +145,8 @@ class PositionFound(Event, frozen=True):
 class PositionClosed(Event, frozen=True):
     """A ghost left the book.
 
-    `ended` is how, by its deals; `unproven` is true when only the absence from a list says so.
+    `ended` is how, by its deals; `unproven` is true when only the absence from a list says so, or
+    a person, who is named in `by` then.
     `realised_units` is its whole realised result in units of 1e-8 of the account's currency.
     """
 
@@ -154,20 +155,33 @@ class PositionClosed(Event, frozen=True):
     unproven: bool = False
     ended: Exit | None = None
     realised_units: int = 0
+    by: str = ""
+
+
+class Share(msgspec.Struct, frozen=True, gc=False):
+    """What the deals of one order brought to a position: units of 1e-8 lots, negative when sold.
+
+    `order` is the order's ticket, `magic` the number that its deals have.
+    """
+
+    order: int
+    magic: int
+    units: int
 
 
 class DealsRecorded(Event, frozen=True):
     """New deals of a position that is still open were taken into its realised result.
 
     `realised_units` is the whole result of the position so far, so that recording twice changes
-    nothing. `is_complete` is true when the deals account for all of its volume.
+    nothing. `shares` are what the orders of the new deals brought to a position that several
+    strategies share.
     """
 
     position: Position
     deals: tuple[int, ...]
     realised_units: int
     because: str
-    is_complete: bool = True
+    shares: tuple[Share, ...] = ()
 
 
 class PositionCorrected(Event, frozen=True):

@@ -143,6 +143,15 @@ def exit_sentence(ended: Exit, verb: str = "closed") -> str:
     )
 
 
+def entry_sentence(deals: Sequence[Deal], verb: str) -> str:
+    """Say how a position began or grew: opened: 0.10 lots at 1.0543, commission -0.35."""
+    volume = sum(to_units(deal.volume) for deal in deals)
+    price = sum(deal.price * to_units(deal.volume) for deal in deals) / volume
+    costs = _sum(deals, "commission") + _sum(deals, "fee")
+    lots = f"{format_lots(from_units(volume))} lots at {format_price(price)}"
+    return f"{verb}: {lots}, commission {costs:.2f}"
+
+
 def reopened_as(local: Position, deals: Sequence[Deal], zombies: Iterable[Position]) -> int:
     """Return the identifier under which the broker re-opened a position, or 0.
 

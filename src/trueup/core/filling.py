@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trueup.core import events
-from trueup.core.holding import Holding, Tombstone
+from trueup.core.holding import Claim, Holding, Tombstone
 from trueup.core.model import Position
 from trueup.core.order import Order
 from trueup.core.quantity import FINEST_STEP, add_lots, to_units
@@ -28,7 +28,7 @@ CLOSED_KEPT = 10_000
 
 def take_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
     """Take a fill of an order of ours into the positions of a book."""
-    if book.account is not None and book.nets:
+    if book.shares_positions:
         _net(book, event, order)
         return
     left = _reduce(book, event, order)
@@ -108,6 +108,7 @@ def _grow(
     price = (local.price_open * local.volume + event.price * volume) / total
     holding.position = msgspec.structs.replace(local, volume=total, price_open=price)
     holding.version, holding.touched_ns = book.version, event.at_ns
+    await_deals(book, holding.position)
     link(holding, order)
 
 
@@ -127,6 +128,7 @@ def _open(book: Book, event: events.OrderFilled, order: Order, volume: float) ->
     book.holdings[event.ticket] = Holding(
         position, book.version, [order.order_id], touched_ns=event.at_ns
     )
+    await_deals(book, position)
 
 
 def link(holding: Holding, order: Order) -> None:
@@ -136,9 +138,22 @@ def link(holding: Holding, order: Order) -> None:
 
 
 def claim(book: Book, order: Order, volume: float) -> None:
-    """Count lots that a fill brought as the strategy's that ordered them."""
-    key = (order.symbol, order.magic)
-    book.claims[key] = book.claims.get(key, 0) + order.side.sign * to_units(volume)
+    """Count the lots that a fill brought as the strategy's that ordered them."""
+    if not book.shares_positions:
+        return
+    # Its deals may have been seen before its answer.
+    book.claims.pop(str(order.ticket), None)
+    units = order.side.sign * to_units(volume)
+    book.claims[order.order_id] = Claim(order.symbol, order.magic, units)
+
+
+def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
+    """Count the lots that the deals of an order brought as its strategy's; once, however often."""
+    order = book.orders_by_ticket.get(share.order)
+    if order is None or order.is_stand_in:
+        book.claims[str(share.order)] = Claim(symbol, share.magic, share.units)
+    else:
+        book.claims[order.order_id] = Claim(symbol, order.magic, share.units)
 
 
 def await_deals(book: Book, position: Position) -> None:
@@ -162,7 +177,7 @@ def remove(book: Book, holding: Holding) -> None:
     if len(book.closed) > CLOSED_KEPT:
         del book.closed[next(iter(book.closed))]
     if not any(other.position.symbol == symbol for other in book.holdings.values()):
-        book.claims = {key: lots for key, lots in book.claims.items() if key[0] != symbol}
+        book.claims = {key: one for key, one in book.claims.items() if one.symbol != symbol}
 
 
 def finish(book: Book, order_id: str) -> None:

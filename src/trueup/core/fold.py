@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trueup.core import events
-from trueup.core.filling import await_deals, claim, finish, link, remove, take_fill
+from trueup.core.filling import await_deals, claim, claim_by_deals, finish, link, remove, take_fill
 from trueup.core.holding import Holding, Pending, Tombstone
 from trueup.core.lifecycle import OrderStatus, advance
 from trueup.core.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
@@ -37,12 +37,13 @@ def _send_started(book: Book, event: events.SendStarted) -> None:
 def _order_filled(book: Book, event: events.OrderFilled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    claim(book, order, event.volume)
     holding = book.holdings.get(event.ticket)
     if holding is not None and holding.position.side is event.side:
         # A sync saw this position before the answer came: its volume is in the book already.
         link(holding, order)
+        await_deals(book, holding.position)
         return
-    claim(book, order, event.volume)
     take_fill(book, event, order)
     _finish_unless_held(book, order)
 
@@ -70,6 +71,7 @@ def _order_settled(book: Book, event: events.OrderSettled) -> None:
     holding = book.holdings.get(event.ticket)
     if holding is not None and not order.position:
         link(holding, order)
+        await_deals(book, holding.position)
     _finish_unless_held(book, order)
 
 
@@ -105,6 +107,8 @@ def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
         realised_units=realised_units,
         mark=position,
     )
+    if book.nets or not order.is_stand_in:
+        await_deals(book, position)
 
 
 def _position_missing(book: Book, event: events.PositionMissing) -> None:
@@ -120,7 +124,7 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
     if holding is not None:
         if event.ended is not None:
             holding.realised_units = event.realised_units
-        if not event.unproven:
+        if event.by or not event.unproven:
             book.unexplained.pop(event.position.identifier, None)
         holding.touched_ns = 0
         remove(book, holding)
@@ -136,11 +140,12 @@ def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
 
 def _deals_recorded(book: Book, event: events.DealsRecorded) -> None:
     identifier = event.position.identifier
-    if event.is_complete:
-        book.unexplained.pop(identifier, None)
+    book.unexplained.pop(identifier, None)
     holding = book.holdings.get(identifier)
     if holding is not None:
         holding.deals, holding.realised_units = event.deals, event.realised_units
+        for share in event.shares:
+            claim_by_deals(book, holding.position.symbol, share)
         return
     grave = book.closed.get(identifier, Tombstone(book.version, 0, 0))
     book.realised_closed_units += event.realised_units - grave.realised_units
@@ -165,9 +170,11 @@ def _halt_raised(book: Book, event: events.HaltRaised) -> None:
 
 def _account_bound(book: Book, event: events.AccountBound) -> None:
     if book.bound not in (None, Bound(event.login, event.server)):
-        # Identifiers are an account's own: what is left of the other's has no meaning here.
+        # Identifiers and money are an account's own: what is left of the other's has no meaning.
         book.closed.clear()
         book.unexplained.clear()
+        book.claims.clear()
+        book.realised_closed_units = 0
     book.account = event
 
 

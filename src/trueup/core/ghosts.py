@@ -11,13 +11,15 @@ from trueup.core.book import Holding
 from trueup.core.diff import Diff, Ghost
 from trueup.core.explain import History, exit_of, exit_sentence, reopened_as
 from trueup.core.holds import Hold, HoldKind
+from trueup.core.ids import step_id
 from trueup.core.look import Look, Outcome, newer, settling
 from trueup.core.model import Position
 from trueup.core.quantity import format_lots, from_units, same
-from trueup.core.recording import went_into
+from trueup.core.recording import label, went_into
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
 
 UNPROVEN = "absent from the broker's list; this gateway shows no deals, so unproven"
+UNTIL_IT_SHOWS = "the deals that close it, its return to the list"
 
 
 def for_ghost(ghost: Ghost, look: Look, found: Diff, outcome: Outcome) -> None:
@@ -63,6 +65,8 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
     news = [deal for deal in history.deals if deal.ticket not in holding.deals]
     ended = exit_of(news) or exit_of(history.deals)
     because = exit_sentence(ended) if ended else "closed; its deals were recorded before"
+    if look.own_order(local.ticket) is not None:
+        because += label(BrokerShows.CLOSED)
     again = reopened_as(local, history.deals, (z.remote for z in found.zombies))
     if again:
         because += f"; the broker opened it again as {again}"
@@ -78,9 +82,6 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
 
 def _missing(local: Position, history: History | None, look: Look, outcome: Outcome) -> None:
     """Keep a position that left the list and is not proven closed; ask again."""
-    outcome.questions.append(local.identifier)
-    if look.book.nets and not (history and history.deals):
-        outcome.order_questions.append(local.ticket)
     if history is None:
         because = "its deals could not be read"
     elif not history.deals or same(from_units(history.net_units), local.net_volume):
@@ -88,23 +89,47 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
     else:
         left = format_lots(abs(history.net_units) / 1e8)
         because = f"its deals leave {left} lots open"
+    wanted = step_id("missing", local)
+    who = look.let_go_by(wanted)
+    if who:
+        outcome.events.append(_let_go(local, because, who, look))
+        return
+    outcome.questions.append(local.identifier)
+    if look.book.nets and not (history and history.deals):
+        outcome.order_questions.append(local.ticket)
     since_ns = look.book.missing.get(local.identifier)
     if since_ns is None:
         since_ns = look.now_ns
         outcome.events.append(
             events.PositionMissing(at_ns=look.now_ns, position=local, because=because)
         )
-    age_sec = max(0, look.now_ns - since_ns) // 1_000_000_000
-    reason = (
-        f"{format_lots(local.volume)} lots (ticket {local.ticket}) left the broker's list "
-        f"{age_sec} s ago, {because}"
-    )
-    kind, until = HoldKind.MISSING, "the deals that close it, or its return to the list"
+    kind = HoldKind.MISSING
     case = _without_a_trace(local.identifier, history, look)
     if case is not None and case.decision is Decision.HALT:
-        kind, reason = HoldKind.HALT, f"{reason}; case {case.label}: {case.because}"
-        until += ", or a person's force_close_position()"
-    outcome.holds.append(Hold(local.symbol, reason, until, local.identifier, kind))
+        kind, because = HoldKind.HALT, f"{because}; case {case.label}: {case.because}"
+    outcome.holds.append(
+        Hold(
+            local.symbol,
+            f"{format_lots(local.volume)} lots (ticket {local.ticket}) left the broker's list",
+            f"{UNTIL_IT_SHOWS}, or a person who lets go of it: trueup approve {wanted}",
+            local.identifier,
+            kind,
+            id=wanted,
+            why=because,
+            since_ns=since_ns,
+        )
+    )
+
+
+def _let_go(local: Position, because: str, who: str, look: Look) -> events.PositionClosed:
+    """Close a missing position by the will of a person, who has seen that there is none."""
+    return events.PositionClosed(
+        at_ns=look.now_ns,
+        position=local,
+        because=f"{who} let go of it while missing, {because}",
+        unproven=True,
+        by=who,
+    )
 
 
 def _without_a_trace(identifier: int, history: History | None, look: Look) -> Case | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from trueup.core.holds import BLOCKS_ENTRIES, Hold
+from trueup.core.holds import BLOCKS_ENTRIES, Hold, age_of
 from trueup.core.trust import Unknown
 
 
@@ -48,12 +48,4 @@ def health(
         return f"Everything agrees ({age})."
     first = holds[0]
     more = f"; {len(holds) - 1} more held" if len(holds) > 1 else ""
-    return f"{first.symbol} held: {first.reason}{more}; everything else agrees ({age})."
-
-
-def age_of(then_ns: int, now_ns: int) -> str:
-    """Say how long ago something was: 2 s ago, 3 min ago, 5 h ago."""
-    seconds = max(0, now_ns - then_ns) // 1_000_000_000
-    if seconds < 120:
-        return f"{seconds} s ago"
-    return f"{seconds // 60} min ago" if seconds < 7200 else f"{seconds // 3600} h ago"
+    return f"{first.symbol} held: {first.reason_at(now_ns)}{more}; everything else agrees ({age})."

@@ -1,4 +1,4 @@
-"""What the book keeps of a position, of a pending order, and of a position that has gone."""
+"""What the book keeps of a position, a pending order, a position that has gone, and an order."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False):
     version: int
     touched_ns: int
     realised_units: int
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """What one order brought to a symbol: units of 1e-8 lots, negative when sold."""
+
+    symbol: str
+    magic: int
+    units: int

@@ -24,18 +24,41 @@ class HoldKind(enum.Enum):
 class Hold(msgspec.Struct, frozen=True):
     """A difference we see and refuse to act on yet: why, and what would release it.
 
-    `until_ns` is when it ends by time alone, 0 when time alone does not end it. `id` is what a
-    person says yes to, empty where a yes releases nothing.
+    `what` was seen, since `since_ns` where that matters, and `why` says more where there is more to
+    say. `until_ns` is when it ends by time alone, 0 when time alone does not end it. `id` is what
+    a person says yes to, empty where a yes releases nothing.
     """
 
     symbol: str
-    reason: str
+    what: str
     until: str
     identifier: int = 0
     kind: HoldKind = HoldKind.NEWER
     until_ns: int = 0
     id: str = ""
+    why: str = ""
+    since_ns: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why it is held, without an age: what stays the same from one look to the next."""
+        return f"{self.what}, {self.why}" if self.why else self.what
+
+    def reason_at(self, now_ns: int) -> str:
+        """Why it is held, with its age as of `now_ns`."""
+        if not self.since_ns:
+            return self.reason
+        aged = f"{self.what} {age_of(self.since_ns, now_ns)}"
+        return f"{aged}, {self.why}" if self.why else aged
 
 
 # An entry in a symbol that has such a hold could double a position, or reverse one.
 BLOCKS_ENTRIES = frozenset({HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT})
+
+
+def age_of(then_ns: int, now_ns: int) -> str:
+    """Say how long ago something was: 2 s ago, 3 min ago, 5 h ago."""
+    seconds = max(0, now_ns - then_ns) // 1_000_000_000
+    if seconds < 120:
+        return f"{seconds} s ago"
+    return f"{seconds // 60} min ago" if seconds < 7200 else f"{seconds // 3600} h ago"

@@ -6,6 +6,8 @@ asks for anything; what they would need to know goes into the outcome's question
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from trueup.core import events
@@ -14,6 +16,7 @@ from trueup.core.explain import History, history_of
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
 from trueup.core.model import (
+    MarginMode,
     PendingOrder,
     Position,
     Snapshot,
@@ -21,6 +24,7 @@ from trueup.core.model import (
     describe_at,
     describe_order,
 )
+from trueup.core.order import Order
 from trueup.core.policy import Action, Policy
 from trueup.core.quantity import FINEST_STEP, format_price
 from trueup.core.settle import LONGEST_MS
@@ -29,7 +33,11 @@ NEXT_READING = "the next reading"
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One look at the broker: everything a decision may depend on."""
+    """One look at the broker: everything a decision may depend on.
+
+    `approved` says who said yes to a hold, by its id. `is_final` is false where deals, and the ends
+    of orders, can still be asked for before anything is done.
+    """
 
     book: Book
     snapshot: Snapshot
@@ -38,7 +46,8 @@ class Look(msgspec.Struct, frozen=True):
     asked_ns: int
     now_ns: int
     settle_ns: int
-    approved: frozenset[str]
+    approved: Mapping[str, str]
+    is_final: bool
 
     def is_settling(self, touched_ns: int) -> bool:
         """Return whether we touched it so shortly before the question that it may not show yet."""
@@ -55,6 +64,21 @@ class Look(msgspec.Struct, frozen=True):
         if evidence is None or identifier not in evidence.explained:
             return None
         return history_of(identifier, evidence.deals)
+
+    def let_go_by(self, hold_id: str) -> str:
+        """Return who lets go of what is missing, or nothing; not before it was asked for."""
+        return self.approved.get(hold_id, "") if self.is_final else ""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the account has one position for each symbol, whoever trades it."""
+        evidence = self.snapshot.evidence
+        return evidence is not None and evidence.account.margin_mode is not MarginMode.HEDGING
+
+    def own_order(self, ticket: int) -> Order | None:
+        """Return the order of ours that has this ticket, or None."""
+        order = self.book.orders_by_ticket.get(ticket)
+        return None if order is None or order.is_stand_in else order
 
     def half_step_base(self, symbol: str) -> float:
         """Return the volume step (lots) to compare a symbol's volumes with."""
@@ -103,13 +127,14 @@ class Outcome:
             self.events += changes
             return True
         what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
-        if action is Action.ASK:
-            reason, until = f"{what} waits for a yes", f"trueup approve {wanted}"
-        else:
-            reason, until = f"{what} is shown and not corrected, as the policy says", "a person"
-        kind_of_hold = HoldKind.ASK if action is Action.ASK else HoldKind.ALERT
         identifier = row.identifier if isinstance(row, Position) else row.ticket
-        self.holds.append(Hold(row.symbol, reason, until, identifier, kind_of_hold, id=wanted))
+        if action is Action.ASK:
+            said, until = f"{what} waits for a yes", f"trueup approve {wanted}"
+            hold = Hold(row.symbol, said, until, identifier, HoldKind.ASK, id=wanted)
+        else:
+            said = f"{what} is shown and not corrected, as the policy says"
+            hold = Hold(row.symbol, said, "a person", identifier, HoldKind.ALERT)
+        self.holds.append(hold)
         return False
 
 

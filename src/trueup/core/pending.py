@@ -10,6 +10,7 @@ from __future__ import annotations
 from trueup.core import events
 from trueup.core.diff import Diff
 from trueup.core.holds import Hold, HoldKind
+from trueup.core.ids import step_id
 from trueup.core.look import Look, Outcome
 from trueup.core.model import PastOrder, PendingOrder, describe_order
 from trueup.core.policy import Action, Adopt
@@ -45,13 +46,32 @@ def _gone(order: PendingOrder, look: Look, outcome: Outcome) -> None:
         return
     because = _became(order, look)
     if not because:
-        outcome.order_questions.append(order.ticket)
-        reason = f"{describe_order(order)} (ticket {order.ticket}) left the list, its end not seen"
-        until = "the order history that says what became of it"
-        outcome.holds.append(Hold(order.symbol, reason, until, order.ticket, HoldKind.MISSING))
+        _missing(order, look, outcome)
         return
     closed = events.PendingClosed(at_ns=look.now_ns, order=order, because=because)
     outcome.propose("pending", order, look.policy.pending, look, closed)
+
+
+def _missing(order: PendingOrder, look: Look, outcome: Outcome) -> None:
+    """Keep an order that left the list without a known end, unless a person lets go of it."""
+    wanted = step_id("missing", order)
+    who = look.let_go_by(wanted)
+    if who:
+        because = f"{who} let go of it, its end was not seen"
+        outcome.events.append(events.PendingClosed(at_ns=look.now_ns, order=order, because=because))
+        return
+    outcome.order_questions.append(order.ticket)
+    outcome.holds.append(
+        Hold(
+            order.symbol,
+            f"{describe_order(order)} (ticket {order.ticket}) left the list, its end not seen",
+            "the order history that says what became of it, or a person who lets go of it: "
+            f"trueup approve {wanted}",
+            order.ticket,
+            HoldKind.MISSING,
+            id=wanted,
+        )
+    )
 
 
 def _became(order: PendingOrder, look: Look) -> str:

@@ -10,7 +10,8 @@ Protection comes first in a plan: a stop that was removed is the difference that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -27,6 +28,8 @@ from trueup.core.model import Snapshot
 from trueup.core.pending import for_pending
 from trueup.core.policy import Policy
 from trueup.core.recording import explanations
+
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -55,7 +58,8 @@ def plan(
     asked_ns: int,
     now_ns: int,
     settle_ms: int | None = None,
-    approved: frozenset[str] = frozenset(),
+    approved: Mapping[str, str] = NOBODY,
+    is_final: bool = True,
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
 
@@ -67,11 +71,14 @@ def plan(
         asked_ns: the time (ns) when it was asked for.
         now_ns: the time (ns) of the plan's events.
         settle_ms: the settle window (ms) learnt for this account; by default the policy's.
-        approved: the ids of the holds that a person said yes to.
+        approved: who said yes to a hold, by its id.
+        is_final: whether the plan's questions were asked for this snapshot, as far as they go.
     """
     found = diff(book.holdings, snapshot, policy, book.pending)
     settle_ns = (policy.settle_ms if settle_ms is None else settle_ms) * 1_000_000
-    look = Look(book, snapshot, policy, asked_version, asked_ns, now_ns, settle_ns, approved)
+    look = Look(
+        book, snapshot, policy, asked_version, asked_ns, now_ns, settle_ns, approved, is_final
+    )
     if _nothing_to_do(found, look):
         return Plan(foreign=found.foreign)
     scales = Weighing(

@@ -32,12 +32,16 @@ class Policy(msgspec.Struct, frozen=True):
     Scope: `symbols` are ours, and of those the positions with one of `magics` or with a comment
     that begins with `comment_prefix`; without either, all. What is outside is foreign: counted and
     shown, never adopted, changed or closed. `adopt` says what happens to what is open in our
-    symbols and not ours by magic or comment.
+    symbols and not ours by magic or comment: without a magic number or a comment there is no
+    telling, so `OURS` and `ASK` need one of the two.
 
     Waiting: an order in doubt that shows no trace is given up no sooner than `grace_period_ms`
     after it was sent, because MetaTrader 5 can fill after its own timeout (retcode 10012). A
     difference on a position that we touched less than `settle_ms` ago is held: the terminal shows
     a change 300 to 800 ms after it is acknowledged, on a loaded server. 0 turns either off.
+
+    Raises:
+        ValueError: there is no symbol, or nothing by which to tell ours from others'.
     """
 
     symbols: frozenset[str]
@@ -52,6 +56,19 @@ class Policy(msgspec.Struct, frozen=True):
     expects_stop_loss: bool = False
     grace_period_ms: int = 10_000
     settle_ms: int = 1_000
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that would act on everything, or on nothing, without saying so."""
+        symbols: object = self.symbols
+        if not symbols or isinstance(symbols, str):
+            raise ValueError(
+                f"symbols={symbols!r} is not valid: give a set of names, as {{'EURUSD'}}."
+            )
+        if self.adopt is not Adopt.ALL and not self.names_owners:
+            raise ValueError(
+                f"adopt=Adopt.{self.adopt.name} is not valid without a way to tell whose a "
+                "position is: give magics={7} or comment_prefix='ORD_', or adopt=Adopt.ALL."
+            )
 
     @property
     def names_owners(self) -> bool:

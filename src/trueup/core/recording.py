@@ -6,16 +6,21 @@ questions of every look until they are seen and add up.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from trueup.core import events
-from trueup.core.explain import History, exit_of, exit_sentence
+from trueup.core.events import OrderKind
+from trueup.core.explain import History, entry_sentence, exit_of, exit_sentence
 from trueup.core.look import Look, Outcome
-from trueup.core.model import Position
-from trueup.core.quantity import same
+from trueup.core.model import Deal, Position
+from trueup.core.quantity import same, to_units
+from trueup.core.recovery import BrokerShows, JournalSays, decide
+from trueup.core.tokens import strategy_half
 
 
 def explanations(look: Look, outcome: Outcome) -> None:
     """Record the deals that were still to come, and ask for those that still are."""
-    if look.snapshot.evidence is None:
+    if look.snapshot.evidence is None or not look.book.unexplained:
         return
     listed = {position.identifier: position for position in look.snapshot.positions}
     told = {e.position.identifier for e in outcome.events if isinstance(e, events.DealsRecorded)}
@@ -74,21 +79,59 @@ def went_into(local: Position, history: History | None, look: Look) -> int:
 def _recorded(
     position: Position, net_volume: float, known: tuple[int, ...], look: Look
 ) -> events.DealsRecorded | None:
+    """Return the deals of a position as an event, or None while they do not add up."""
     history = look.history(position.identifier)
     if history is None or not history.closes_to(net_volume, look.half_step_base(position.symbol)):
         return None
     news = [deal for deal in history.deals if deal.ticket not in known]
-    ended = exit_of(news)
-    if ended is None:
-        because = "deals recorded"
-    elif net_volume:
-        because = exit_sentence(ended, "closed in part")
-    else:
-        because = exit_sentence(ended)
     return events.DealsRecorded(
         at_ns=look.now_ns,
         position=position,
         deals=tuple(deal.ticket for deal in history.deals),
         realised_units=history.realised_units,
-        because=because,
+        because=_because(news, position, is_open=net_volume != 0.0, look=look),
+        shares=_shares(history, news, look) if look.is_shared and net_volume else (),
     )
+
+
+def _because(news: Sequence[Deal], position: Position, *, is_open: bool, look: Look) -> str:
+    """Say what new deals did to a position."""
+    if not news:
+        return "its deals were recorded before"
+    ended = exit_of(news)
+    if ended is None:
+        said = entry_sentence(news, "opened" if position.ticket in _orders(news) else "added")
+        is_ours = any(map(look.own_order, _orders(news)))
+        return said + label(BrokerShows.OPEN) if is_ours else said
+    if is_open:
+        return exit_sentence(ended, "closed in part")
+    said = exit_sentence(ended)
+    return said + label(BrokerShows.CLOSED) if look.own_order(position.ticket) else said
+
+
+def label(shows: BrokerShows) -> str:
+    """Return which case of the recovery table an order of ours is, that was filled."""
+    return f" (case {decide(JournalSays.FILLED, shows, settled=True).label})"
+
+
+def _orders(deals: Iterable[Deal]) -> dict[int, None]:
+    return dict.fromkeys(deal.order for deal in deals)
+
+
+def _shares(history: History, news: Sequence[Deal], look: Look) -> tuple[events.Share, ...]:
+    """Return what the orders of new deals brought, where it is known whose they are."""
+    return tuple(
+        share for ticket in _orders(news) if (share := _share(ticket, history, look)) is not None
+    )
+
+
+def _share(ticket: int, history: History, look: Look) -> events.Share | None:
+    deals = [deal for deal in history.deals if deal.order == ticket]
+    magic, magics = strategy_half(deals[0].magic), look.policy.magics
+    order = look.own_order(ticket)
+    if order is None and (not magic or (magics and magic not in magics)):
+        return None  # a hand, or a robot that is not ours
+    if order is not None and order.kind is OrderKind.MARKET:
+        return None  # its fill said so
+    units = sum(to_units(deal.volume) * deal.side.sign for deal in deals)
+    return events.Share(ticket, magic, units)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trueup.core import events
-from trueup.core.holding import Holding, Pending, Tombstone
+from trueup.core.holding import Claim, Holding, Pending, Tombstone
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Position
 from trueup.core.order import Order
@@ -28,7 +28,7 @@ class _State(msgspec.Struct, frozen=True):
     finished: list[str]
     pending: list[Pending]
     closed: list[tuple[int, Tombstone]]
-    claims: list[tuple[str, int, int]]
+    claims: list[tuple[str, Claim]]
     missing: list[tuple[int, int]]
     halts: list[events.HaltRaised]
     unexplained: list[Position]
@@ -50,7 +50,7 @@ def saved(book: Book) -> bytes:
             finished=list(book.finished),
             pending=list(book.pending.values()),
             closed=list(book.closed.items()),
-            claims=[(symbol, magic, lots) for (symbol, magic), lots in book.claims.items()],
+            claims=list(book.claims.items()),
             missing=list(book.missing.items()),
             halts=list(book.halts.values()),
             unexplained=list(book.unexplained.values()),
@@ -78,7 +78,7 @@ def fill_from(book: Book, state: bytes) -> None:
     book.finished = dict.fromkeys(kept.finished)
     book.pending = {pending.order.ticket: pending for pending in kept.pending}
     book.closed = dict(kept.closed)
-    book.claims = {(symbol, magic): lots for symbol, magic, lots in kept.claims}
+    book.claims = dict(kept.claims)
     book.missing = dict(kept.missing)
     book.halts = {halt.identifier: halt for halt in kept.halts}
     book.unexplained = {p.identifier: p for p in kept.unexplained}

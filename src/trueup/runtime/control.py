@@ -30,11 +30,15 @@ from trueup.runtime.status import BotFacts, concerns_a_person, status_of
 
 
 class Command(msgspec.Struct):
-    """A command; `look` is the number of the look that an earlier answer said to ask for."""
+    """A command; `look` is the number of the look that an earlier answer said to ask for.
+
+    `id` is the hold that `who` says yes to.
+    """
 
     command: str
     id: str = ""
     look: int = 0
+    who: str = "a person"
     login: int = 0
     server: str = ""
 
@@ -51,7 +55,7 @@ class ControlDesk:
     def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
         self._loop, self._facts = loop, facts
         self._glances = Glances(loop, gateway)
-        self._yes: dict[str, int] = {}
+        self._yes: dict[str, tuple[int, str]] = {}
         self._commands: dict[str, Callable[[Command], dict[str, Any]]] = {
             "hello": lambda _: msgspec.to_builtins(facts),
             "status": lambda _: {"status": msgspec.to_builtins(status_of(loop, facts))},
@@ -91,20 +95,19 @@ class ControlDesk:
             "at": iso(look.asked.at_ns),
             "text": write_plan(look.plan),
             "changes": len(look.plan.events),
-            "waiting": [hold.id for hold in self._glances.waiting],
+            "waiting": [h.id for h in self._glances.holds if h.kind is HoldKind.ASK],
             "needs_person": any(map(concerns_a_person, look.plan.holds)),
             "plan": plan_values(look.plan),
         }
 
     def _approve(self, command: Command) -> dict[str, Any]:
         reconciler = self._loop.reconciler
-        held = {hold.id: hold for hold in reconciler.holds if hold.kind is HoldKind.ASK}
-        waiting = {hold.id: hold for hold in self._glances.waiting} | held
+        waiting = {h.id: h for h in (*self._glances.holds, *reconciler.holds) if h.id}
         hold = waiting.get(command.id)
         if hold is None:
             raise TrueupError(_nothing_waits(command.id, waiting.values()))
         # What only a plan showed, the bot itself has not seen yet: it gets its yes when it has.
-        self._yes[hold.id] = reconciler.sync_count
+        self._yes[hold.id] = (reconciler.sync_count, command.who)
         self._pass_on()
         return {
             "id": hold.id,
@@ -116,9 +119,9 @@ class ControlDesk:
 
     def _pass_on(self) -> None:
         reconciler = self._loop.reconciler
-        for hold_id, sync_count in list(self._yes.items()):
+        for hold_id, (sync_count, who) in list(self._yes.items()):
             # A yes to what two readings no longer show is a yes to nothing.
-            if reconciler.approve(hold_id) or reconciler.sync_count > sync_count + 1:
+            if reconciler.approve(hold_id, who) or reconciler.sync_count > sync_count + 1:
                 del self._yes[hold_id]
 
     def _account(self, command: Command) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trueup.core.holds import Hold, HoldKind
+from trueup.core.holds import Hold
 from trueup.core.model import Account
 from trueup.core.settle import Settling
 from trueup.core.trust import Unknown
@@ -74,10 +74,9 @@ class Glances:
         return number
 
     @property
-    def waiting(self) -> list[Hold]:
-        """What waited for a yes in the last look."""
-        holds = self._look.plan.holds if self._look is not None else ()
-        return [hold for hold in holds if hold.kind is HoldKind.ASK]
+    def holds(self) -> tuple[Hold, ...]:
+        """What the last look left alone."""
+        return self._look.plan.holds if self._look is not None else ()
 
     @property
     def account(self) -> Account | None:

@@ -76,13 +76,13 @@ class _Agreed(msgspec.Struct, frozen=True):
 class Lookout:
     """Looks at the broker for one book, waiting for the answer or not.
 
-    `settling` and `approved` are what the latest looks taught and what a person said yes to.
+    `settling` is what the latest looks taught, `approved` who said yes to which hold.
     """
 
     def __init__(self, pm: PortfolioManager, source: Source, policy: Policy) -> None:
         self.policy = policy
         self.settling = Settling(policy.settle_ms)
-        self.approved: set[str] = set()
+        self.approved: dict[str, str] = {}
         self._pm, self._source = pm, source
         self._question = Question(symbols=tuple(sorted(policy.symbols)))
         self._witness = Witness()
@@ -177,7 +177,8 @@ class Lookout:
             asked_ns=asked.at_ns,
             now_ns=self._pm.clock.now_ns(),
             settle_ms=self.settling.window_ms,
-            approved=frozenset(self.approved),
+            approved=self.approved,
+            is_final=asked.is_follow_up,
         )
         self._agreed = None
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)

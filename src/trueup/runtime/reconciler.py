@@ -18,7 +18,7 @@ from trueup.core.plan import Plan
 from trueup.core.policy import Policy
 from trueup.core.settle import LONGEST_MS, learn
 from trueup.core.trust import Bound, Reason, Unknown
-from trueup.errors import JournalError, TrueupError
+from trueup.errors import BrokerUnknown, JournalError, PlanOutdated
 from trueup.runtime.audit import AuditTrail, drift_sentence, pending_sentence
 from trueup.runtime.clock import utc
 from trueup.runtime.lookout import Asked, Look, Lookout
@@ -27,17 +27,20 @@ from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
 from trueup.settings import load_settings
 
-__all__ = ["PlanOutdated", "RemotePosition", "StateReconciler", "SyncResult", "SyncStatus"]
+__all__ = [
+    "BrokerUnknown",
+    "PlanOutdated",
+    "RemotePosition",
+    "StateReconciler",
+    "SyncResult",
+    "SyncStatus",
+]
 
 log = logging.getLogger("trueup.reconciler")
 
 BACKOFF_LIMIT_SEC = 60.0
 # What is missing, or was read only once since a restart, is looked at again soon.
 SOON_SEC = 1.0
-
-
-class PlanOutdated(TrueupError):
-    """The plan is no longer true: book or broker changed since it was made; make a new one."""
 
 
 class StateReconciler:
@@ -85,6 +88,7 @@ class StateReconciler:
         self._audit = AuditTrail()
         pm.on_forced = self._audit.keep
         self._unknown: Unknown | None = None
+        self._shown: tuple[Hold, ...] = ()
         self._foreign = 0
         self._due_ns = self._clock.now_ns()
         self._failures = 0
@@ -158,7 +162,7 @@ class StateReconciler:
             "health": self.health,
             "account": book.bound.name if book.bound else None,
             "foreign": self._foreign,
-            "holds": [hold.reason for hold in self.holds],
+            "holds": [hold.reason_at(self._clock.now_ns()) for hold in self.holds],
             "settle_window_ms": self._lookout.settling.window_ms,
         }
 
@@ -174,11 +178,12 @@ class StateReconciler:
         """Return what a sync would do now, without doing it.
 
         Raises:
-            PlanOutdated: the broker cannot be seen or believed, so there is nothing to plan from.
+            BrokerUnknown: the broker cannot be seen or believed, so there is nothing to plan from.
         """
         look = self._lookout.look()
         if isinstance(look.verdict, Unknown):
-            raise PlanOutdated(f"No plan: {look.verdict.sentence}")
+            raise BrokerUnknown(f"No plan: {look.verdict.sentence}")
+        self._shown = look.plan.holds
         return look.plan
 
     def apply(self, wanted: Plan) -> SyncResult:
@@ -188,23 +193,29 @@ class StateReconciler:
         changes is it carried out.
 
         Raises:
-            PlanOutdated: it comes to other changes, or the broker cannot be believed.
+            PlanOutdated: it comes to other changes.
+            BrokerUnknown: the broker cannot be seen or believed; the plan may still be true.
         """
         look = self._lookout.look()
         if isinstance(look.verdict, Unknown):
-            raise PlanOutdated(f"Not applied: {look.verdict.sentence}")
+            raise BrokerUnknown(f"Not applied: {look.verdict.sentence}")
         if list(map(change_id, look.plan.events)) != list(map(change_id, wanted.events)):
             raise PlanOutdated
         return self._finish(look)
 
-    def approve(self, hold_id: str) -> bool:
-        """Say yes to a hold that waits for it; the next sync applies it.
+    def approve(self, hold_id: str, who: str = "a person") -> bool:
+        """Say yes to a hold of the last sync or the last plan; the next sync applies it.
 
+        What waits for a yes is corrected. What is missing is let go of, unproven, and the audit
+        trail says that `who` did: only a person who has seen that it is gone should say this.
         Returns False when no hold has that id (a difference that changed has another id).
         """
-        if not any(hold.id == hold_id and hold.kind is HoldKind.ASK for hold in self.holds):
+        waiting = (*self.holds, *self._shown)
+        if not hold_id or not any(hold.id == hold_id for hold in waiting):
             return False
-        self._lookout.approved.add(hold_id)
+        who = who.strip() or "a person"
+        log.info("[APPROVED] %s: %s says yes", hold_id, who)
+        self._lookout.approved[hold_id] = who
         self._due_ns = self._clock.now_ns()
         return True
 
@@ -299,9 +310,10 @@ class StateReconciler:
         self.last_sync_time = asked.at_ns / 1e9
         self.remote, self._foreign = snapshot, found.foreign
         self._log_holds(snapshot, found)
-        self.holds = found.holds
+        self.holds, self._shown = found.holds, ()
         if self._lookout.approved:
-            self._lookout.approved &= {hold.id for hold in found.holds}
+            said, still = self._lookout.approved, {hold.id for hold in found.holds}
+            self._lookout.approved = {key: who for key, who in said.items() if key in still}
         self._due_ns = self._next_due_ns(asked, found)
         self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS

@@ -57,7 +57,7 @@ def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
         restrictions=[
             RefusedRow(r.symbol, r.reason, iso(r.since_ns), r.until) for r in pm.restrictions
         ],
-        holds=[held_row(hold) for hold in reconciler.holds],
+        holds=[held_row(hold, now_ns) for hold in reconciler.holds],
         strategies=[LotsRow(r.symbol, r.magic, r.net_volume) for r in strategy_rows(book)],
         positions=[_position_row(holding) for holding in book.holdings.values()],
         in_doubt=[
@@ -89,7 +89,7 @@ def needs(loop: TradingLoop) -> Iterator[str]:
         yield f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {ids}"
     for hold in holds:
         if hold.kind is not HoldKind.ASK and concerns_a_person(hold):
-            yield f"{hold.reason} (until {hold.until})"
+            yield f"{hold.reason_at(pm.clock.now_ns())} (until {hold.until})"
 
 
 def concerns_a_person(hold: Hold) -> bool:
@@ -97,10 +97,10 @@ def concerns_a_person(hold: Hold) -> bool:
     return hold.kind not in PASSING
 
 
-def held_row(hold: Hold) -> HeldRow:
-    """Return a hold as plain values."""
-    kind = hold.kind.name.lower()
-    return HeldRow(hold.id, kind, hold.symbol, hold.identifier, hold.reason, hold.until)
+def held_row(hold: Hold, now_ns: int) -> HeldRow:
+    """Return a hold as plain values, as of `now_ns`."""
+    kind, reason = hold.kind.name.lower(), hold.reason_at(now_ns)
+    return HeldRow(hold.id, kind, hold.symbol, hold.identifier, reason, hold.until)
 
 
 def policy_words(policy: Policy) -> str:

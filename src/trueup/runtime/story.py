@@ -14,6 +14,7 @@ from trueup.core import events
 from trueup.core.events import OrderKind
 from trueup.core.lifecycle import OrderStatus, advance
 from trueup.core.quantity import format_lots, format_price
+from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.journal import Record
 from trueup.observe.audit_text import Told
 from trueup.runtime.audit import entry
@@ -37,6 +38,7 @@ ACTIONS = (
     "HALT",
     "BOUND",
 )
+REFUSED = decide(JournalSays.REFUSED, BrokerShows.NO_TRACE, settled=True)
 OVER = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED})
 
 
@@ -170,7 +172,10 @@ def _told(
             done = f"{side.action} {format_lots(volume)}L @ {format_price(price)}"
             return "FILLED", ticket, f"{name}: {done}"
         case events.OrderRejected(error=error):
-            return "REJECTED", None, f"{about}: {error}; nothing happened"
+            # One that never left was not refused by the broker.
+            is_refused = before is OrderStatus.SENT
+            case = f" (case {REFUSED.label})" if is_refused else ""
+            return "REJECTED", None, f"{about}: {error}; nothing happened{case}"
         case events.OrderInDoubt(error=error):
             return "IN_DOUBT", None, f"{about}: {error}; may have been executed"
         case events.OrderApplied(ticket=ticket):
