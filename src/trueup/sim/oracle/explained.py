@@ -23,6 +23,20 @@ _NEED_A_REASON = frozenset(
 )
 
 
+class _Names:
+    """What the row at a position of the journal speaks of."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.identifiers: set[int] = set()
+        self.symbol = ""
+        self.everything = False
+
+    def speaks_of(self, held: facts.Held) -> bool:
+        """Return whether it may change a position."""
+        return self.everything or held.identifier in self.identifiers or held.symbol == self.symbol
+
+
 class Explained(Checker):
     """Wants a row for every change, a reason in every row, and the broker's figures in it."""
 
@@ -32,9 +46,8 @@ class Explained(Checker):
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge every row, every change between two looks, and the audit trail."""
         self._books: dict[str, dict[int, facts.Held]] = {}
-        self._named: set[int] = set()
-        self._symbols: set[str] = set()
-        self._all_named = False
+        self._names: list[_Names] = []
+        self._versions: dict[str, int] = {}
         self._unaudited: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._forced: set[str] = set()
@@ -64,7 +77,7 @@ class Explained(Checker):
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         row = self.papers.row
-        self._name(fact.kind)
+        self._name(fact.kind, fact.position)
         if fact.kind in CORRECTIONS:
             self._unaudited[fact.bot] = self._unaudited.get(fact.bot, 0) + 1
         reason = row.get("because", row.get("error", ""))
@@ -93,30 +106,30 @@ class Explained(Checker):
                 f"{units / facts.UNITS:.2f} in the book"
             )
 
-    def _name(self, kind: str) -> None:
-        row = self.papers.row
+    def _name(self, kind: str, position: int) -> None:
+        row, names = self.papers.row, _Names(position)
         if kind == "AccountBound":
-            self._all_named = True
+            names.everything = True
         elif kind == "OrderFilled":
-            self._symbols.add(row["symbol"])
+            names.symbol = row["symbol"]
         elif kind == "OrderApplied":
-            self._named.add(self.papers.intent_of[row["order_id"]].get("position", 0))
+            names.identifiers.add(self.papers.intent_of[row["order_id"]].get("position", 0))
         for name in ("position", "local", "remote"):
             if isinstance(row.get(name), dict):
-                self._named.add(row[name].get("identifier", 0))
+                names.identifiers.add(row[name].get("identifier", 0))
+        self._names.append(names)
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
         now = {held.identifier: held for held in fact.positions}
-        before = self._books.get(fact.bot)
-        self._books[fact.bot] = now
-        named, symbols, all_named = self._named, self._symbols, self._all_named
-        self._named, self._symbols, self._all_named = set(), set(), False
-        if before is None or all_named:
+        before, since = self._books.get(fact.bot), self._versions.get(fact.bot, 0)
+        self._books[fact.bot], self._versions[fact.bot] = now, fact.version
+        if before is None or before == now:
             return
+        named = [names for names in self._names if since < names.position <= fact.version]
         for identifier in sorted(now.keys() | before.keys()):
             was, held = before.get(identifier), now.get(identifier)
             some = was or held
-            if was == held or identifier in named or (some and some.symbol in symbols):
+            if was == held or some is None or any(n.speaks_of(some) for n in named):
                 continue
             yield (
                 f"position {identifier} changed in {fact.bot}'s book from {was} to {held}, and no "
