@@ -13,6 +13,14 @@ from trueup.core.model import describe, describe_at, describe_order
 from trueup.core.quantity import format_lots, format_price
 
 AUDIT_ENTRIES_KEPT = 1000
+# What an order of ours does by itself corrects nothing.
+ORDERS_OWN_STEPS = (
+    events.OrderCreated,
+    events.SendStarted,
+    events.OrderFilled,
+    events.OrderRejected,
+    events.OrderInDoubt,
+)
 
 log = logging.getLogger("trueup.reconciler")
 
@@ -34,8 +42,9 @@ class AuditTrail:
         self.keep(history)
 
     def keep(self, history: Sequence[events.Event]) -> None:
-        """Keep an entry of each event without logging it."""
-        self._entries.extend(entry(event) for event in history[-AUDIT_ENTRIES_KEPT:])
+        """Keep an entry of each correction without logging it."""
+        corrections = [event for event in history if not isinstance(event, ORDERS_OWN_STEPS)]
+        self._entries.extend(entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:])
 
     def entries(self) -> list[dict[str, Any]]:
         """Return copies of the entries, oldest first."""

@@ -26,6 +26,10 @@ EVENTS_PER_CHECKPOINT = 10_000
 UNDER_WAY = (events.OrderCreated, events.SendStarted)
 
 
+def _nobody_asks(history: Sequence[events.Event]) -> None:
+    """Tell nobody."""
+
+
 class KeptBook:
     """The book of one stream, kept in a journal, or in memory alone.
 
@@ -54,6 +58,8 @@ class KeptBook:
         self.book = Book()
         self.trouble = ""
         self.is_fenced_out = False
+        self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
+        """Told of events that an append had seemed to fail with, and that are in the journal."""
         self._crash = crash
         self._saved_at = 0
         if journal is not None:
@@ -114,7 +120,9 @@ class KeptBook:
         except JournalAhead as error:
             # What failed before is in the journal after all: the book follows, and the caller
             # decides again from there.
-            self.book.replay(journal.read(after=self.book.version))
+            found = list(journal.read(after=self.book.version))
+            self.book.replay(found)
+            self.on_found(found)
             self.trouble = str(error)
             raise
         except JournalError as error:

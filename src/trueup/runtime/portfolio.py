@@ -79,6 +79,7 @@ class PortfolioManager:
         self.symbol = symbol
         self.clock = clock or SystemClock()
         self._kept = KeptBook(journal, stream or symbol, self.clock, crash)
+        self._kept.on_found = self._audit
         self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
         self._counter = 0
         self._position: Position | None = None
@@ -412,6 +413,9 @@ class PortfolioManager:
 
     def _force(self, history: Sequence[events.Event]) -> None:
         self.commit(history)
+        self._audit(history)
+
+    def _audit(self, history: Sequence[events.Event]) -> None:
         if self.on_forced is not None:
             self.on_forced(history)
 
