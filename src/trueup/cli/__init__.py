@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from trueup import __version__
-from trueup.cli import bot, conformance, drill, gateway, journal, keys, paper, terminal, trade
+from trueup.cli import (
+    bot,
+    conformance,
+    doctor,
+    drill,
+    gateway,
+    journal,
+    keys,
+    paper,
+    terminal,
+    trade,
+)
 from trueup.cli.group import SentenceGroup
 from trueup.observe.log import make_streams_safe
 
@@ -32,6 +43,7 @@ app.command("rebind")(bot.rebind)
 app.command("audit")(journal.audit)
 app.command("replay")(journal.replay)
 app.command("drill")(drill.drill)
+app.command("doctor")(doctor.doctor)
 app.command("conformance")(conformance.conformance)
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(journal.app, name="journal")

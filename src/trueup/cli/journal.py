@@ -19,7 +19,7 @@ import typer
 
 from trueup.cli import times
 from trueup.cli.bot import JsonOption, print_json
-from trueup.cli.journal_place import JournalOption, default_journal
+from trueup.cli.journal_place import JournalOption, default_journal, short_path
 from trueup.errors import JournalError, SettingsError, TrueupError
 from trueup.journal import Record, open_reader
 from trueup.journal.overview import overview
@@ -153,19 +153,13 @@ def _place(journal: str | None) -> str | Path:
         return journal
     running = {facts["journal_file"] for facts in _running() if facts.get("journal_file")}
     if len(running) == 1:
-        # A name that is short where it can be: it is printed.
-        return _short(Path(running.pop()))
+        return short_path(Path(running.pop()))
     place = default_journal()
     if not place.exists():
         raise JournalError(
             f"There is no journal {place}: `trueup paper` makes it; give another with --journal."
         )
     return place
-
-
-def _short(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @contextlib.contextmanager

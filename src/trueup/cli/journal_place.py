@@ -24,3 +24,9 @@ JournalOption = Annotated[
 def default_journal() -> Path:
     """Return where `trueup paper` keeps its journal unless told otherwise."""
     return state_folder() / JOURNAL_FILE
+
+
+def short_path(path: Path) -> Path:
+    """Return a path as short as it can be written here: it is printed."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,174 @@
+"""`trueup doctor`: is everything well between this machine and the broker?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from trueup import __version__
+from trueup.cli.bot import JsonOption, print_json
+from trueup.cli.conformance import KeyFileOption, ServerKeyOption
+from trueup.cli.endpoint import endpoint_of
+from trueup.cli.journal_place import JournalOption, default_journal, short_path
+from trueup.errors import SettingsError, TrueupError
+from trueup.observe.doctor_text import (
+    COLOURS,
+    DoctorRow,
+    Mark,
+    is_healthy,
+    ok,
+    row_lines,
+    sick,
+    summary,
+)
+from trueup.observe.status_text import BotStatus
+from trueup.runtime.bots import ask_bot, find_bots
+from trueup.runtime.clock import SystemClock
+from trueup.runtime.doctor.book import JournalLook, bot_rows
+from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit, unasked
+from trueup.runtime.doctor.line import Line, Target
+from trueup.settings import Settings, load_settings
+from trueup.sim.whereabouts import find_terminal
+
+SICK = 1
+
+
+def doctor(
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT",
+            help="The gateway. By default GTW_HOST and GTW_PORT, where one is set; else the "
+            "simulated terminal of this folder.",
+        ),
+    ] = None,
+    server_key: ServerKeyOption = None,
+    key_file: KeyFileOption = None,
+    journal: JournalOption = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Which book of the journal, where it has several.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at everything between this machine and the broker, and say what to do about it.
+
+    The way to the gateway, its key, its speed and clock; the terminal behind it and its account;
+    the journal and the bots of this folder. Nothing is changed, and no order is sent. Exit code
+    0: healthy, warnings aside. 1: something is sick.
+    """
+    checks = _rows(gateway, server_key, key_file, journal, stream)
+    if as_json:
+        rows = list(checks)
+        print_json({"healthy": is_healthy(rows), "rows": msgspec.to_builtins(rows)})
+    else:
+        rows = list(map(_printed, checks))
+        typer.echo(f"\n{summary(rows)}")
+    if not is_healthy(rows):
+        raise typer.Exit(SICK)
+
+
+def _printed(row: DoctorRow) -> DoctorRow:
+    """Print a row as soon as it is known: a check may take its time."""
+    first, *others = row_lines(row)
+    mark = row.mark.value
+    typer.secho(mark, nl=False, fg=COLOURS[row.mark], bold=row.mark is Mark.SICK)
+    typer.echo("\n".join([first.removeprefix(mark), *others]))
+    return row
+
+
+def _rows(
+    gateway: str | None,
+    server_key: str | None,
+    key_file: str | None,
+    journal: str | None,
+    stream: str | None,
+) -> Iterator[DoctorRow]:
+    yield _versions()
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        remedy = "correct it in the environment, .env or trueup.toml"
+        yield sick("settings", str(error), remedy)
+        return
+    target = _target(gateway, settings, server_key, key_file)
+    yield ok("settings", f"gateway {target.url} ({target.said_by})", gateway=target.url)
+    bots, silent = _bots()
+    look = _journal(journal, stream, bots)
+    journal_row = look.look()
+    yield from _at_the_gateway(target, look)
+    yield journal_row
+    yield from bot_rows(bots, silent, settings.sync_interval_sec)
+
+
+def _at_the_gateway(target: Target, journal: JournalLook) -> Iterator[DoctorRow]:
+    clock = SystemClock()
+    line = Line(target, clock)
+    yield from line.look()
+    if line.link is None:
+        yield from unasked(CHECKS)
+        return
+    session = f"doctor-{os.getpid():x}-{clock.now_ns():x}"
+    try:
+        yield from GatewayVisit(target, line.link, clock, journal.bound, session).look()
+    finally:
+        line.link.close()
+
+
+def _versions() -> DoctorRow:
+    pyzmq = importlib.metadata.version("pyzmq")
+    python = platform.python_version()
+    said = f"trueup {__version__}, Python {python}, pyzmq {pyzmq}, {sys.platform}"
+    return ok("versions", said, trueup=__version__, python=python, pyzmq=pyzmq)
+
+
+def _target(
+    gateway: str | None, settings: Settings, server_key: str | None, key_file: str | None
+) -> Target:
+    host, port, said_by = _where(gateway, settings)
+    return Target(
+        host,
+        port,
+        settings.gtw_timeout_ms,
+        said_by,
+        settings.gtw_server_key if server_key is None else server_key,
+        settings.gtw_key_file if key_file is None else key_file,
+    )
+
+
+def _where(gateway: str | None, settings: Settings) -> tuple[str, int, str]:
+    if gateway is not None:
+        return *endpoint_of(gateway, "--gateway"), "--gateway"
+    if settings.gateway_is_configured:
+        return settings.gtw_host, settings.gtw_port, "GTW_HOST and GTW_PORT"
+    running = find_terminal()
+    if running is not None:
+        return "127.0.0.1", running.port, "the simulated terminal of this folder"
+    return settings.gtw_host, settings.gtw_port, "the default: GTW_HOST and GTW_PORT are not set"
+
+
+def _bots() -> tuple[list[BotStatus], list[str]]:
+    """Return what the bots of this folder say, and a sentence for each that says nothing."""
+    bots, silent = [], []
+    for bot in find_bots():
+        try:
+            answer: dict[str, Any] = ask_bot(bot, "status")
+            bots.append(msgspec.convert(answer["status"], BotStatus))
+        except (TrueupError, msgspec.ValidationError, KeyError):
+            silent.append(f"process {bot.pid} at {bot.control} does not answer")
+    return bots, silent
+
+
+def _journal(journal: str | None, stream: str | None, bots: list[BotStatus]) -> JournalLook:
+    if journal is not None or not bots:
+        return JournalLook(journal or default_journal(), stream, bots)
+    bot = bots[0]
+    place = short_path(Path(bot.journal_file)) if bot.journal_file else None
+    return JournalLook(place, stream or bot.stream, bots)

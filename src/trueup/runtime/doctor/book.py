@@ -1,0 +1,161 @@
+"""The bot and its journal: does one run, when did it last see the broker, can it write?
+
+Nothing is written to find out, and nobody's lock is tried: a lock that is tried, if only for an
+instant, is a lock that a bot may find taken when it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trueup.core.book import Book
+from trueup.core.events import AccountBound
+from trueup.core.trust import Bound
+from trueup.errors import TrueupError
+from trueup.journal import open_reader
+from trueup.journal.location import database_at
+from trueup.journal.reader import JournalReader
+from trueup.observe.doctor_text import DoctorRow, not_asked, ok, sick, warn
+from trueup.observe.status_text import BotStatus
+
+LEAST_FREE_MB = 20
+FEW_FREE_MB = 500
+# A sync that is late by more than this many intervals is not only late.
+INTERVALS_LATE = 3
+
+
+class JournalLook:
+    """One look at the journal that a book is kept in.
+
+    Args:
+        place: a file, or a `postgresql://` URL; None where only the bots know.
+        stream: which of its streams; None for the only one.
+        bots: the bots that run in this folder, as they say of themselves.
+    """
+
+    def __init__(
+        self, place: str | Path | None, stream: str | None, bots: Sequence[BotStatus]
+    ) -> None:
+        self._place, self._stream, self._bots = place, stream, bots
+        self.bound: Bound | None = None
+
+    def look(self) -> DoctorRow:
+        """Return the row of the journal; afterwards `bound` is the account that it says."""
+        trouble = next((bot.journal_trouble for bot in self._bots if bot.journal_trouble), "")
+        if trouble:
+            remedy = "mend the cause; the bot then goes on by itself"
+            return sick("journal writable", f"the bot cannot write: {trouble}", remedy)
+        if self._place is None:
+            return self._as_the_bots_say()
+        is_file = "://" not in str(self._place)
+        if is_file and not Path(self._place).exists():
+            return self._unmade(Path(self._place))
+        try:
+            name = database_at(self._place).name
+            with open_reader(self._place, self._stream) as reader:
+                self.bound = bound_account(reader)
+                said = f"{name}, stream {reader.stream}: {reader.position} events"
+        except TrueupError as error:
+            if "Say which stream" in str(error):
+                return not_asked("journal writable", f"{error} Give --stream.")
+            remedy = "`trueup journal verify` says where it is damaged; or give another --journal"
+            return sick("journal writable", str(error), remedy)
+        return self._may_write(Path(self._place), said) if is_file else ok("journal writable", said)
+
+    def _as_the_bots_say(self) -> DoctorRow:
+        kept = [bot.journal for bot in self._bots if bot.journal]
+        if kept:
+            return ok("journal writable", f"{kept[0]}: the bot writes it")
+        return warn(
+            "journal writable",
+            "the bot keeps no journal: what it knows ends with it",
+            "start it without --no-journal",
+        )
+
+    def _unmade(self, path: Path) -> DoctorRow:
+        """Judge the place of a journal that is not there yet."""
+        folder = path.absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            remedy = "give another place with --journal, or make the folder writable"
+            return sick("journal writable", f"{path} cannot be made in {folder}", remedy)
+        return self._room(folder, f"{path} is not there yet, and can be made")
+
+    def _may_write(self, path: Path, said: str) -> DoctorRow:
+        try:
+            # Opening it to write, and writing nothing, is all that permission can be asked.
+            with path.open("r+b"):
+                pass
+        except OSError as error:
+            because = (error.strerror or str(error)).lower()
+            remedy = f"make {path} writable for the user that runs the bot"
+            return sick("journal writable", f"{said}; it cannot be written: {because}", remedy)
+        if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+            remedy = f"make {path.absolute().parent} writable for the user that runs the bot"
+            return sick("journal writable", f"{said}; nothing can be made beside it", remedy)
+        writers = [bot.pid for bot in self._bots if bot.journal_file == str(path.resolve())]
+        by = f", written by process {writers[0]}" if writers else ""
+        return self._room(path.absolute().parent, f"{said}{by}")
+
+    def _room(self, folder: Path, said: str) -> DoctorRow:
+        free_mb = shutil.disk_usage(folder).free // 1_000_000
+        if free_mb >= FEW_FREE_MB:
+            return ok("journal writable", said, free_mb=free_mb)
+        row = sick if free_mb < LEAST_FREE_MB else warn
+        return row(
+            "journal writable",
+            f"{said}; {free_mb} MB are free on its disk",
+            "make room: without it no order is sent",
+            free_mb=free_mb,
+        )
+
+
+def bound_account(reader: JournalReader) -> Bound | None:
+    """Return the account that the book of a journal belongs to, or None before it has one."""
+    saved = reader.latest_checkpoint()
+    bound = None if saved is None else Book.restore(saved.state).bound
+    after = 0 if saved is None else saved.position
+    for event in reader.read(after, kinds={AccountBound.__name__}):
+        if isinstance(event, AccountBound):
+            bound = Bound(event.login, event.server)
+    return bound
+
+
+def bot_rows(
+    bots: Sequence[BotStatus], silent: Sequence[str], interval_sec: float
+) -> Iterator[DoctorRow]:
+    """Yield how the bots of this folder are, and when each last saw the broker.
+
+    `silent` are sentences about bots that do not answer.
+    """
+    for sentence in silent:
+        yield sick("bot", sentence, "look at its log; end it if it hangs, and start it again")
+    if not bots and not silent:
+        yield not_asked("bot", "none runs in this folder")
+        yield not_asked("last sync", "no bot, so none is due")
+    for bot in bots:
+        yield _bot_row(bot)
+        yield _sync_row(bot, interval_sec)
+
+
+def _bot_row(bot: BotStatus) -> DoctorRow:
+    who = f"process {bot.pid}, {bot.symbol}: {bot.health}"
+    if bot.needs:
+        return sick("bot", who, " ".join(bot.needs), pid=bot.pid)
+    return ok("bot", who, pid=bot.pid)
+
+
+def _sync_row(bot: BotStatus, interval_sec: float) -> DoctorRow:
+    if bot.age_sec is None:
+        remedy = "see the rows above; until the broker was seen, no order is sent"
+        return sick("last sync", f"process {bot.pid} has not seen the broker yet", remedy)
+    said = f"{bot.age_sec:.0f} s ago, {bot.sync_count} since the start"
+    figures = {"age_sec": bot.age_sec, "sync_count": bot.sync_count}
+    if bot.age_sec > INTERVALS_LATE * interval_sec:
+        remedy = f"one is due every {interval_sec:g} s: see the rows above and the bot's log"
+        return sick("last sync", said, remedy, **figures)
+    return ok("last sync", said, **figures)

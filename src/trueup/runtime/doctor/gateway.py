@@ -1,0 +1,253 @@
+"""The gateway and what is behind it: does it answer, how fast, and can its terminal trade?"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from trueup.core.model import Snapshot, TerminalState
+from trueup.core.trust import Bound, Unknown, judge
+from trueup.errors import NotSent, OutcomeUnknown
+from trueup.gateway.link import Link
+from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
+from trueup.protocol import guide
+from trueup.protocol.snapshot import (
+    VERSION,
+    SnapshotRequest,
+    decode_snapshot,
+    encode_snapshot_request,
+)
+from trueup.runtime.clock import Clock
+from trueup.runtime.doctor.line import Target
+
+CHECKS = (
+    *("answers", "protocol", "latency", "clock", "reading"),
+    *("terminal connected", "trade allowed", "account"),
+)
+SAMPLES = 50
+SNAPSHOT_ID = 1
+# What a bot's own clock is for: the audit trail, and how old a reading is. Seconds do no harm.
+CLOCK_APART_SEC = 2.0
+NO_SNAPSHOT = "this gateway does not tell it (no SNAPSHOT)"
+
+
+class GatewayVisit:
+    """One visit to a gateway.
+
+    Args:
+        target: where it is, for words and the timeout.
+        link: a connection to it.
+        bound: the account that the book belongs to, or None where no journal says.
+        session: this visit's name, which no other client has.
+    """
+
+    def __init__(
+        self, target: Target, link: Link, clock: Clock, bound: Bound | None, session: str
+    ) -> None:
+        self._target, self._link, self._clock = target, link, clock
+        self._bound, self._session = bound, session
+        self._capabilities: tuple[str, ...] = ()
+        self._reading: Snapshot | Unknown | None = None
+
+    def look(self) -> Iterator[DoctorRow]:
+        """Yield a row for each check; what follows from silence is not asked."""
+        answers = self._answers()
+        yield answers
+        if answers.mark is Mark.SICK:
+            yield from unasked(CHECKS[1:])
+            return
+        yield from (self._protocol(), self._latency(), self._clocks(), self._believed())
+        yield from (self._connected(), self._trade_allowed(), self._account())
+
+    def _answers(self) -> DoctorRow:
+        raw = self._ask(guide.GET_POSITIONS)
+        if raw is None:
+            return sick(
+                "answers",
+                f"no reply to GET_POSITIONS within {self._target.timeout_ms} ms",
+                "look at the gateway's log: it hangs, or its terminal does; or raise "
+                "GTW_TIMEOUT_MS",
+            )
+        reading = guide.decode_positions(raw)
+        if isinstance(reading, Unknown):
+            remedy = "look at the gateway's log, and whether the terminal is logged in"
+            return sick("answers", reading.sentence, remedy)
+        if reading.faults:
+            remedy = "`trueup conformance` says what is wrong with this gateway's replies"
+            return sick("answers", f"the list cannot be read: {reading.faults[0]}", remedy)
+        self._capabilities = reading.capabilities
+        count = len(reading.positions)
+        return ok("answers", f"{count} open position{'s' * (count != 1)}", positions=count)
+
+    def _protocol(self) -> DoctorRow:
+        if not self._capabilities:
+            return warn(
+                "protocol",
+                "the guide's wire only: its readings carry no proof",
+                "serve the terminal with `trueup gateway`",
+            )
+        hello = self._ask_fields({"action": "HELLO"})
+        version, serves = hello.get("version"), ", ".join(self._capabilities)
+        said = f"{hello.get('server', 'a gateway')}, protocol {version}; serves {serves}"
+        if version != VERSION:
+            remedy = f"install the same trueup on both machines; this one speaks {VERSION}"
+            return sick("protocol", said, remedy, ours=VERSION, theirs=version)
+        return ok("protocol", said, ours=VERSION, theirs=version)
+
+    def _latency(self) -> DoctorRow:
+        ping = {"action": "PING"} if self._capabilities else None
+        message = guide.GET_POSITIONS if ping is None else msgspec.json.encode(ping)
+        what = "GET_POSITIONS" if ping is None else "PING"
+        took_ms: list[float] = []
+        for _ in range(SAMPLES):
+            begin_ns = self._clock.now_ns()
+            if self._ask(message) is None:
+                remedy = "look for lost packets between the machines, and at the gateway's log"
+                return sick("latency", f"{what} {len(took_ms) + 1} got no answer", remedy)
+            took_ms.append((self._clock.now_ns() - begin_ns) / 1e6)
+        took_ms.sort()
+        p50, p99 = took_ms[SAMPLES // 2], took_ms[SAMPLES * 99 // 100]
+        figures = {"p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "samples": SAMPLES}
+        said = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms ({SAMPLES} x {what})"
+        if p99 > self._target.timeout_ms / 2:
+            remedy = f"raise GTW_TIMEOUT_MS, now {self._target.timeout_ms}, or shorten the way"
+            return warn("latency", said, remedy, **figures)
+        return ok("latency", said, **figures)
+
+    def _clocks(self) -> DoctorRow:
+        if not self._capabilities:
+            return not_asked("clock", "this gateway does not tell its time")
+        begin_ns = self._clock.now_ns()
+        reply = self._ask_fields({"action": "PING", "uuid": self._session})
+        end_ns = self._clock.now_ns()
+        theirs = _moment(reply.get("server_time"))
+        if theirs is None:
+            return not_asked("clock", "this gateway does not tell its time")
+        # It was read somewhere between the two, so no nearer than half the way.
+        apart_sec = theirs.timestamp() - (begin_ns + end_ns) / 2e9
+        half_sec = (end_ns - begin_ns) / 2e9
+        said = f"the gateway's is {apart_sec:+.3f} s from ours (to {half_sec:.3f} s)"
+        if abs(apart_sec) - half_sec > CLOCK_APART_SEC:
+            remedy = "synchronise both machines' clocks (NTP; on Windows `w32tm /resync`)"
+            return warn("clock", said, remedy, apart_sec=round(apart_sec, 3))
+        return ok("clock", said, apart_sec=round(apart_sec, 3))
+
+    def _believed(self) -> DoctorRow:
+        if "SNAPSHOT" not in self._capabilities:
+            return not_asked("reading", NO_SNAPSHOT)
+        request = SnapshotRequest(self._session, SNAPSHOT_ID)
+        raw = self._ask(encode_snapshot_request(request))
+        if raw is None:
+            reading: Snapshot | Unknown = guide.read_positions(None)
+        else:
+            reading = decode_snapshot(raw, SNAPSHOT_ID)
+        self._reading = reading
+        # Whose account it is, and whether it is connected, have rows of their own.
+        verdict = (
+            reading if isinstance(reading, Unknown) else judge(_connected(reading), None, None)
+        )
+        if isinstance(verdict, Unknown):
+            return sick("reading", verdict.sentence, f"it takes {verdict.until}")
+        return ok("reading", "list, counts, digest and account agree")
+
+    def _connected(self) -> DoctorRow:
+        return self._of_terminal("terminal connected", _connected_row)
+
+    def _trade_allowed(self) -> DoctorRow:
+        return self._of_terminal("trade allowed", _trade_row)
+
+    def _of_terminal(self, check: str, row: Callable[[TerminalState], DoctorRow]) -> DoctorRow:
+        if not isinstance(self._reading, Snapshot) or self._reading.evidence is None:
+            return not_asked(check, NO_SNAPSHOT if self._reading is None else "no reading")
+        return row(self._reading.evidence.terminal)
+
+    def _account(self) -> DoctorRow:
+        if not isinstance(self._reading, Snapshot) or self._reading.evidence is None:
+            return not_asked("account", NO_SNAPSHOT if self._reading is None else "no reading")
+        evidence = self._reading.evidence
+        account, offset_sec = evidence.account, evidence.time_offset_sec
+        clock = "" if offset_sec is None else f", its clock is UTC{_offset(offset_sec)}"
+        money = f"balance {account.balance:.2f} {account.currency}{clock}"
+        figures = {"login": account.login, "server": account.server, "offset_sec": offset_sec}
+        if self._bound is None:
+            return ok("account", f"{account.name}, {money}; no book is bound yet", **figures)
+        if (account.login, account.server) != (self._bound.login, self._bound.server):
+            return sick(
+                "account",
+                f"the terminal is logged in to {account.name}, and the book is bound to "
+                f"{self._bound.name}",
+                f"log the terminal in to {self._bound.name}; or, where the book shall belong to "
+                "the other account from now on, `trueup rebind`",
+                **figures,
+            )
+        return ok("account", f"{account.name}, as the book is bound; {money}", **figures)
+
+    def _ask(self, message: bytes) -> bytes | None:
+        try:
+            self._link.send(message, self._target.timeout_ms)
+            reply = self._link.receive(self._target.timeout_ms)
+        except (NotSent, OutcomeUnknown):
+            reply = None
+        if reply is None:
+            self._link.reset()
+        return reply
+
+    def _ask_fields(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            found = json.loads(self._ask(msgspec.json.encode(request)) or b"")
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def unasked(checks: tuple[str, ...]) -> Iterator[DoctorRow]:
+    """Yield rows for checks that nobody could make."""
+    return (not_asked(check, "not asked") for check in checks)
+
+
+def _connected(reading: Snapshot) -> Snapshot:
+    evidence = reading.evidence
+    if evidence is None:
+        return reading
+    terminal = msgspec.structs.replace(evidence.terminal, connected=True)
+    evidence = msgspec.structs.replace(evidence, terminal=terminal)
+    return msgspec.structs.replace(reading, evidence=evidence)
+
+
+def _connected_row(terminal: TerminalState) -> DoctorRow:
+    if not terminal.connected:
+        return sick(
+            "terminal connected",
+            "the terminal has no link to its trade server",
+            "look at the terminal's journal: network, server, login",
+        )
+    ping = f", ping {terminal.ping_us / 1000:.0f} ms" if terminal.ping_us else ""
+    return ok("terminal connected", f"to its trade server{ping}, build {terminal.build}")
+
+
+def _trade_row(terminal: TerminalState) -> DoctorRow:
+    if terminal.trade_allowed:
+        return ok("trade allowed", "algorithmic trading is on in the terminal")
+    return sick(
+        "trade allowed",
+        "algorithmic trading is off in the terminal: every order is refused (10027)",
+        "press Algo Trading in the terminal's toolbar (Ctrl+E)",
+    )
+
+
+def _moment(text: object) -> dt.datetime | None:
+    try:
+        moment = dt.datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
+
+
+def _offset(offset_sec: int) -> str:
+    sign = "-" if offset_sec < 0 else "+"
+    hours, rest = divmod(abs(offset_sec), 3600)
+    return f"{sign}{hours:02d}:{rest // 60:02d}"

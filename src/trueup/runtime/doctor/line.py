@@ -1,0 +1,143 @@
+"""The way to the gateway: does the name resolve, does the port answer, does it take our key?"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+
+import msgspec
+
+from trueup.errors import NotSent, TrueupError
+from trueup.gateway.greeting import greet
+from trueup.gateway.keys import LinkKeys, link_keys
+from trueup.gateway.zmq_link import ZmqLink
+from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
+from trueup.runtime.clock import Clock
+
+CHECKS = ("resolvable", "port open", "key accepted")
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The gateway to look at: where it is, who says so, and which keys to show it.
+
+    `said_by` is a few words for people; `server_key` and `key_file` are as in the settings.
+    """
+
+    host: str
+    port: int
+    timeout_ms: int
+    said_by: str
+    server_key: str = ""
+    key_file: str = ""
+
+    @property
+    def url(self) -> str:
+        """The endpoint as ZeroMQ wants it."""
+        return f"tcp://{self.host}:{self.port}"
+
+
+class Line:
+    """The connection to a gateway, once it stands.
+
+    After the rows of `look` came, `link` is a connection, or None where there can be none.
+    """
+
+    def __init__(self, target: Target, clock: Clock) -> None:
+        self._target, self._clock = target, clock
+        self.link: ZmqLink | None = None
+
+    def look(self) -> Iterator[DoctorRow]:
+        """Yield a row for each step on the way, until one cannot be taken."""
+        steps = (self._resolve, self._open, self._show_key)
+        for number, step in enumerate(steps):
+            row = step()
+            yield row
+            if row.mark is Mark.SICK:
+                for check in CHECKS[number + 1 :]:
+                    yield not_asked(check, "not asked")
+                return
+
+    def _resolve(self) -> DoctorRow:
+        host = self._target.host.strip("[]")
+        try:
+            found = socket.getaddrinfo(host, self._target.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            because = getattr(error, "strerror", None) or str(error)
+            remedy = f"correct GTW_HOST ({self._target.said_by}), or the name service"
+            return sick("resolvable", f"{host}: {because}", remedy)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        return ok("resolvable", ", ".join(addresses), addresses=addresses)
+
+    def _open(self) -> DoctorRow:
+        target, begin_ns = self._target, self._clock.now_ns()
+        try:
+            self._greeting = greet(target.host, target.port, target.timeout_ms)
+        except NotSent as error:
+            remedy = (
+                "start the gateway (`trueup gateway` on the terminal's machine, `trueup terminal` "
+                "for a simulated one), or let the firewall pass this port"
+            )
+            return sick("port open", str(error), remedy)
+        took_ms = (self._clock.now_ns() - begin_ns) / 1e6
+        if not self._greeting.is_zeromq:
+            return sick(
+                "port open",
+                f"{target.url} is open, and what listens there is no ZeroMQ (it said "
+                f"{self._greeting.heard})",
+                "give the gateway's own port (GTW_PORT)",
+            )
+        return ok("port open", f"{target.url}, {self._greeting.heard}", took_ms=round(took_ms, 3))
+
+    def _show_key(self) -> DoctorRow:
+        try:
+            keys = link_keys(self._target.server_key, self._target.key_file)
+        except TrueupError as error:
+            return sick("key accepted", str(error), "correct GTW_SERVER_KEY and GTW_KEY_FILE")
+        if self._greeting.is_encrypted:
+            return self._try_key(keys)
+        self.link = ZmqLink(self._target.url)
+        if keys is not None:
+            self.link = None
+            return sick(
+                "key accepted",
+                "keys are set, and the gateway speaks plain text only",
+                "start the gateway with keys, or unset GTW_SERVER_KEY and GTW_KEY_FILE",
+            )
+        if _is_loopback(self._target.host):
+            return ok("key accepted", "none is wanted: plain text, on this machine alone")
+        return warn(
+            "key accepted",
+            "none is wanted: plain text, and whoever reaches the port may trade",
+            "start the gateway with keys (`trueup keys new NAME`)",
+        )
+
+    def _try_key(self, keys: LinkKeys | None) -> DoctorRow:
+        if keys is None:
+            return sick(
+                "key accepted",
+                "the gateway takes nobody without a key",
+                "`trueup keys new NAME`, have its public key allowed at the gateway, then set "
+                "GTW_SERVER_KEY and GTW_KEY_FILE",
+            )
+        link = ZmqLink(self._target.url, keys=keys)
+        try:
+            # The first question of the next checks; here only whether it is taken.
+            link.send(b'{"action":"GET_POSITIONS","symbol":"*"}', self._target.timeout_ms)
+        except NotSent as error:
+            link.close()
+            return sick(
+                "key accepted",
+                str(error),
+                "have your public key allowed at the gateway, and GTW_SERVER_KEY be its own",
+            )
+        link.reset()
+        self.link = link
+        return ok("key accepted", "CURVE, encrypted")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,446 @@
+"""`trueup doctor` against real sockets: a healthy world, and each sick one with its remedy."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.paper.test_paper_processes import Shell
+from tests.support.desk_world import DeskWorld
+from tests.support.manners import CurveGateway, GuideGateway, opened
+from tests.support.servers import TcpServer, ZmqServer, free_port
+from tests.support.servers import until as wait_until
+from trueup.cli import app
+from trueup.core.events import AccountBound
+from trueup.core.model import MarginMode
+from trueup.gateway.keys import KeyFiles, new_keys
+from trueup.journal import open_journal
+from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
+from trueup.observe.log import make_streams_safe
+from trueup.observe.status_text import BotStatus
+from trueup.runtime.doctor.book import bot_rows
+
+QUICK_MS = "1000"
+EVERY = (
+    *("versions", "settings", "resolvable", "port open", "key accepted", "answers", "protocol"),
+    *("latency", "clock", "reading", "terminal connected", "trade allowed", "account"),
+    *("journal writable", "bot", "last sync"),
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which nothing runs and nothing is set."""
+    for name in ("GTW_HOST", "GTW_PORT", "GTW_SERVER_KEY", "GTW_KEY_FILE", "TRUEUP_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GTW_TIMEOUT_MS", QUICK_MS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["doctor", *arguments])
+
+
+def rows(*arguments: str) -> dict[str, dict[str, Any]]:
+    """What the doctor finds, by check."""
+    said = run("--json", *arguments)
+    found = json.loads(said.stdout)
+    assert said.exit_code == (0 if found["healthy"] else 1)
+    return {row["check"]: row for row in found["rows"]}
+
+
+def at(port: int) -> tuple[str, str]:
+    return "--gateway", f"tcp://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def world() -> DeskWorld:
+    return opened()
+
+
+@pytest.fixture
+def served(world: DeskWorld) -> Iterator[tuple[str, str]]:
+    """The options that lead to a healthy gateway."""
+    with ZmqServer(world.desk.handle) as server:
+        yield at(server.port)
+
+
+# A healthy world.
+
+
+def test_every_check_is_there_and_a_healthy_world_is_healthy(served: tuple[str, str]) -> None:
+    found = rows(*served)
+    assert tuple(found) == EVERY
+    assert {row["mark"] for row in found.values()} <= {"ok", "warn", "-"}
+    assert found["answers"]["figures"]["positions"] == 3
+    figures = found["latency"]["figures"]
+    assert 0 < figures["p50_ms"] <= figures["p99_ms"] < float(QUICK_MS)
+    assert "5000001@" in found["account"]["found"]
+
+
+def test_it_sends_no_order(world: DeskWorld) -> None:
+    with ZmqServer(world.desk.handle) as server:
+        rows(*at(server.port))
+        actions = {json.loads(message)["action"] for message in server.seen}
+    assert actions == {"GET_POSITIONS", "HELLO", "PING", "SNAPSHOT"}
+
+
+def test_a_gateway_of_the_guide_is_asked_nothing_that_it_may_not_know() -> None:
+    asked: list[bytes] = []
+    with GuideGateway() as gateway:
+
+        def listen(message: bytes) -> bytes:
+            asked.append(message)
+            return gateway.as_the_guide_says(message)
+
+        gateway.answer = listen
+        found = rows(*at(gateway.port))
+    assert {json.loads(message)["action"] for message in asked} == {"GET_POSITIONS"}
+    assert found["protocol"]["mark"] == "warn"
+    assert [name for name, row in found.items() if row["mark"] == "FAIL"] == []
+    assert found["account"]["mark"] == "-"
+    assert found["latency"]["mark"] == "ok"
+
+
+# Sick worlds: what they are, which row says so, and a word of the remedy.
+
+
+def test_a_setting_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GTW_PORT", "abc")
+    found = rows()
+    assert found["settings"]["mark"] == "FAIL"
+    assert "GTW_PORT='abc'" in found["settings"]["found"]
+    assert ".env" in found["settings"]["remedy"]
+
+
+def test_a_name_that_does_not_resolve() -> None:
+    found = rows("--gateway", "tcp://no.such.host.invalid:5555")
+    assert found["resolvable"]["mark"] == "FAIL"
+    assert "GTW_HOST" in found["resolvable"]["remedy"]
+    assert [found[name]["mark"] for name in EVERY[3:13]] == ["-"] * 10
+    assert found["journal writable"]["mark"] == "ok"
+
+
+def test_a_port_that_is_closed() -> None:
+    found = rows(*at(free_port()))
+    assert found["port open"]["mark"] == "FAIL"
+    assert "trueup gateway" in found["port open"]["remedy"]
+
+
+def test_a_port_of_something_else() -> None:
+    with TcpServer(b"HTTP/1.1 400 Bad Request\r\n") as server:
+        found = rows(*at(server.port))
+    assert found["port open"]["mark"] == "FAIL"
+    assert "no ZeroMQ (it said b'HTTP/1.1" in found["port open"]["found"]
+
+
+def test_a_gateway_that_wants_a_key_and_gets_none(world: DeskWorld) -> None:
+    with CurveGateway(world.desk.handle, set()) as gateway:
+        found = rows(*at(gateway.port))
+    assert found["key accepted"]["mark"] == "FAIL"
+    assert "trueup keys new" in found["key accepted"]["remedy"]
+    assert found["answers"]["mark"] == "-"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> KeyFiles:
+    return new_keys(tmp_path, "bot")
+
+
+def keys_for(gateway: CurveGateway, own: KeyFiles) -> tuple[str, ...]:
+    return "--server-key", gateway.public.decode(), "--key-file", str(own.secret_file)
+
+
+def test_a_key_that_the_gateway_takes(world: DeskWorld, own: KeyFiles) -> None:
+    with CurveGateway(world.desk.handle, {own.public}) as gateway:
+        found = rows(*at(gateway.port), *keys_for(gateway, own))
+    assert found["key accepted"]["found"] == "CURVE, encrypted"
+    assert found["account"]["mark"] == "ok"
+
+
+def test_a_key_that_the_gateway_does_not_know(world: DeskWorld, own: KeyFiles) -> None:
+    with CurveGateway(world.desk.handle, set()) as gateway:
+        found = rows(*at(gateway.port), *keys_for(gateway, own))
+    assert found["key accepted"]["mark"] == "FAIL"
+    assert "allowed at the gateway" in found["key accepted"]["remedy"]
+
+
+def test_keys_for_a_gateway_that_speaks_plain_text(served: tuple[str, str], own: KeyFiles) -> None:
+    found = rows(*served, "--server-key", own.public, "--key-file", str(own.secret_file))
+    assert found["key accepted"]["mark"] == "FAIL"
+    assert "plain text only" in found["key accepted"]["found"]
+
+
+def test_a_key_without_its_other_half(served: tuple[str, str], own: KeyFiles) -> None:
+    found = rows(*served, "--server-key", own.public)
+    assert found["key accepted"]["mark"] == "FAIL"
+
+
+def test_a_gateway_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GTW_TIMEOUT_MS", "200")
+    with ZmqServer(lambda _: None) as server:
+        found = rows(*at(server.port))
+    assert found["answers"]["mark"] == "FAIL"
+    assert "within 200 ms" in found["answers"]["found"]
+    assert found["latency"]["mark"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [
+        (b"OK", "not JSON"),
+        (b'{"status":"FAILED","error":"the terminal is gone"}', "the terminal is gone"),
+        (b'{"status":"SUCCESS","positions":[{"ticket":1}]}', "ticket 1"),
+    ],
+)
+def test_a_gateway_whose_answer_is_of_no_use(reply: bytes, word: str) -> None:
+    with ZmqServer(lambda _: reply) as server:
+        found = rows(*at(server.port))
+    assert found["answers"]["mark"] == "FAIL"
+    assert word in found["answers"]["found"]
+
+
+def changed(world: DeskWorld, change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Look at a world of which every reply is changed on its way out."""
+
+    def handle(message: bytes) -> bytes:
+        fields = json.loads(world.desk.handle(message))
+        change(fields)
+        return json.dumps(fields).encode()
+
+    with ZmqServer(handle) as server:
+        return rows(*at(server.port))
+
+
+def test_another_version_of_the_protocol(world: DeskWorld) -> None:
+    found = changed(world, lambda reply: reply.update(version=99))
+    assert found["protocol"]["mark"] == "FAIL"
+    assert "same trueup" in found["protocol"]["remedy"]
+
+
+def test_a_terminal_without_its_trade_server(world: DeskWorld) -> None:
+    found = changed(
+        world, lambda reply: "terminal" in reply and reply["terminal"].update(connected=False)
+    )
+    assert found["terminal connected"]["mark"] == "FAIL"
+    assert found["reading"]["mark"] == "ok"
+
+
+def test_a_terminal_where_programs_may_not_trade(world: DeskWorld) -> None:
+    found = changed(
+        world, lambda reply: "terminal" in reply and reply["terminal"].update(trade_allowed=False)
+    )
+    assert found["trade allowed"]["mark"] == "FAIL"
+    assert "Ctrl+E" in found["trade allowed"]["remedy"]
+
+
+def test_a_reading_that_contradicts_itself(world: DeskWorld) -> None:
+    found = changed(world, lambda reply: "digest" in reply and reply["positions"].pop())
+    assert found["reading"]["mark"] == "FAIL"
+    assert "counted" in found["reading"]["found"]
+
+
+def test_a_clock_that_is_apart(world: DeskWorld) -> None:
+    found = changed(
+        world,
+        lambda reply: "server_time" in reply and reply.update(server_time="2020-01-01T00:00Z"),
+    )
+    assert found["clock"]["mark"] == "warn"
+    assert "w32tm" in found["clock"]["remedy"]
+    assert found["clock"]["figures"]["apart_sec"] < -1e8
+
+
+# The journal.
+
+
+def journal_bound_to(path: Path, login: int, stream: str = "EURUSD") -> None:
+    with open_journal(path, stream, now_ns=lambda: 1) as journal:
+        bound = AccountBound(1, login, "Simulated-Demo", "USD", MarginMode.HEDGING)
+        journal.append([bound])
+
+
+def test_the_account_is_the_one_that_the_book_is_bound_to(
+    served: tuple[str, str], folder: Path
+) -> None:
+    journal_bound_to(folder / "bot.db", 5_000_001)
+    found = rows(*served, "--journal", "bot.db")
+    assert "as the book is bound" in found["account"]["found"]
+    assert "bot.db, stream EURUSD: 1 events" in found["journal writable"]["found"]
+
+
+def test_another_account_than_that_of_the_book(served: tuple[str, str], folder: Path) -> None:
+    journal_bound_to(folder / "bot.db", 7)
+    found = rows(*served, "--journal", "bot.db")
+    assert found["account"]["mark"] == "FAIL"
+    assert "bound to 7@Simulated-Demo" in found["account"]["found"]
+    assert "trueup rebind" in found["account"]["remedy"]
+
+
+def test_a_journal_of_several_books_wants_to_know_which(
+    served: tuple[str, str], folder: Path
+) -> None:
+    journal_bound_to(folder / "bot.db", 5_000_001)
+    journal_bound_to(folder / "bot.db", 7, "other")
+    found = rows(*served, "--journal", "bot.db")
+    assert found["journal writable"]["mark"] == "-"
+    assert "--stream" in found["journal writable"]["found"]
+    found = rows(*served, "--journal", "bot.db", "--stream", "EURUSD")
+    assert found["account"]["mark"] == "ok"
+
+
+def test_a_journal_that_is_none(served: tuple[str, str], folder: Path) -> None:
+    (folder / "bot.db").write_bytes(b"not a database, and longer than a header " * 40)
+    found = rows(*served, "--journal", "bot.db")
+    assert found["journal writable"]["mark"] == "FAIL"
+    (folder / "file").write_bytes(b"")
+    found = rows(*served, "--journal", "file/bot.db")
+    assert found["journal writable"]["mark"] == "FAIL"
+    found = rows(*served, "--journal", str(folder))
+    assert found["journal writable"]["mark"] == "FAIL"
+
+
+def test_a_journal_on_a_disk_without_room(
+    served: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 3_000_000})
+    monkeypatch.setattr("trueup.runtime.doctor.book.shutil.disk_usage", lambda _: usage)
+    found = rows(*served)
+    assert found["journal writable"]["mark"] == "FAIL"
+    assert "3 MB are free" in found["journal writable"]["found"]
+
+
+def test_looking_changes_nothing_and_tries_no_lock(
+    served: tuple[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "bot.db"
+    with open_journal(path, "EURUSD", now_ns=lambda: 1) as journal:
+        bound = AccountBound(1, 5_000_001, "Simulated-Demo", "USD", MarginMode.HEDGING)
+        journal.append([bound])
+        before = _contents(folder)
+        monkeypatch.delattr("trueup.journal.lockfile._lock")
+        assert rows(*served, "--journal", "bot.db")["journal writable"]["mark"] == "ok"
+        assert _contents(folder) == before
+        journal.append([bound])
+    assert not (folder / ".trueup").exists()
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """What the files of a folder hold; SQLite's index of a log changes with its readers."""
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")
+    }
+
+
+# Bots.
+
+
+def status(**fields: Any) -> BotStatus:
+    usual: dict[str, Any] = {
+        "pid": 1,
+        "symbol": "EURUSD",
+        "gateway": "there",
+        "started": "then",
+        "now": "now",
+        "health": "Everything agrees.",
+        "policy": "",
+        "needs": [],
+        "entries_refused": "",
+        "age_sec": 2.0,
+        "sync_count": 5,
+    }
+    return BotStatus(**(usual | fields))
+
+
+@pytest.mark.parametrize(
+    ("bot", "check"),
+    [
+        (status(needs=["Look here."]), "bot"),
+        (status(age_sec=None), "last sync"),
+        (status(age_sec=46.0), "last sync"),
+    ],
+)
+def test_a_bot_that_is_not_well_is_told_with_what_it_needs(bot: BotStatus, check: str) -> None:
+    (row,) = [row for row in bot_rows([bot], [], 15) if row.mark is Mark.SICK]
+    assert row.check == check
+    assert row.remedy
+
+
+def test_a_bot_that_is_well() -> None:
+    assert is_healthy(bot_rows([status(age_sec=44.0)], [], 15))
+
+
+def test_a_bot_that_does_not_answer() -> None:
+    (row,) = bot_rows([], ["process 7 at tcp://127.0.0.1:9 does not answer"], 15)
+    assert row.mark is Mark.SICK
+
+
+def test_a_running_bot_is_found_with_its_journal_and_its_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = Shell(tmp_path)
+    monkeypatch.setenv("SYNC_INTERVAL_SEC", "15")
+    try:
+        bot = shell.start("bot.log", "paper", "--plain", "--strategy", "once:BuyOnce")
+        bot.wait_for("[SYNC]")
+        wait_until(lambda: rows()["last sync"]["mark"] == "ok")
+        found = rows()
+    finally:
+        shell.clean()
+    assert "the simulated terminal of this folder" in found["settings"]["found"]
+    assert "as the book is bound" in found["account"]["found"]
+    assert f"written by process {bot.child.pid}" in found["journal writable"]["found"]
+    assert found["journal writable"]["found"].startswith(str(Path(".trueup", "paper.db")))
+    assert found["bot"]["figures"]["pid"] == bot.child.pid
+
+
+# How it reads.
+
+
+def test_a_sick_world_is_told_in_80_columns_with_an_arrow_to_the_remedy() -> None:
+    said = run(*at(free_port()))
+    assert said.exit_code == 1
+    lines = said.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("FAIL  port open          tcp://127.0.0.1:") for line in lines)
+    assert any(line.lstrip().startswith("->  start the gateway") for line in lines)
+    assert lines[-1] == "Sick: port open."
+
+
+def test_rows_are_plain_letters_in_every_console() -> None:
+    row = DoctorRow("account", Mark.SICK, "the account is Büro–Konto", "ask Zoë")
+    for encoding in ("cp437", "cp1252", "ascii", "utf-8"):
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding=encoding)
+        make_streams_safe(stream)
+        stream.write("\n".join(row_lines(row)))
+        stream.flush()
+        assert raw.getvalue().startswith(b"FAIL  account")
+        assert b"->  ask Zo" in raw.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("marks", "words"),
+    [
+        ([Mark.OK, Mark.NOT_ASKED], "Healthy."),
+        ([Mark.OK, Mark.WARN], "Healthy, with 1 warning."),
+        ([Mark.SICK, Mark.SICK], "Sick: c0, c1."),
+        ([Mark.SICK, Mark.WARN, Mark.WARN], "Sick: c0. And 2 warnings."),
+    ],
+)
+def test_the_last_line_says_how_things_stand(marks: list[Mark], words: str) -> None:
+    found = [DoctorRow(f"c{number}", mark, "") for number, mark in enumerate(marks)]
+    assert summary(found) == words
+    assert is_healthy(found) == words.startswith("Healthy")
+
+
+def test_a_gateway_option_that_is_no_endpoint_is_one_sentence() -> None:
+    said = run("--gateway", "5555")
+    assert said.exit_code == 2
+    assert "give tcp://HOST:PORT" in said.output
