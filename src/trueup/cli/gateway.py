@@ -12,6 +12,7 @@ import typer
 
 from trueup.cli.terminal import start_terminal, stop_on_signals
 from trueup.errors import SettingsError
+from trueup.gateway.admission import Terms
 from trueup.gateway.mt5 import FACTORY, require_module
 from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
 from trueup.gateway.worker import DEADLINE_MS, WorkerTerminal
@@ -25,6 +26,8 @@ log = logging.getLogger("trueup.gateway")
 SIMULATED = "trueup.sim.module_port:attached"
 PASSWORD_VARIABLE = "TRUEUP_MT5_PASSWORD"
 DEFAULT_PORT = 5555
+# A bot's loop asks some ten times a second.
+RATE_PER_SEC = 500.0
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -74,6 +77,33 @@ def gateway(
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port for bots; 0 takes a free one.")
     ] = DEFAULT_PORT,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The gateway's own secret key file. Off this machine everything is encrypted, by "
+            "default with ~/.trueup/keys/gateway.key_secret.",
+        ),
+    ] = None,
+    allow: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who may use it, a line for each client: NAME ROLES ACCOUNTS PUBLIC-KEY. Read "
+            "again when it changes. By default ~/.trueup/keys/allow.",
+        ),
+    ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="No keys, no encryption: whoever reaches the port can trade. Every start warns.",
+        ),
+    ] = False,
+    rate: Annotated[
+        float,
+        typer.Option(min=0.0, help="How often a second one client may ask; 0 for no limit."),
+    ] = RATE_PER_SEC,
     deadline_ms: Annotated[
         int,
         typer.Option(
@@ -110,7 +140,8 @@ def gateway(
     }
     served = _simulated() if simulated else _real()
     set_up_logging(console=log_file is None, file=log_file)
-    options = ServiceOptions(host=host, port=port, pace=served.pace)
+    terms = Terms(key_file=key, allow_file=allow, is_plain=plain, rate_per_sec=rate)
+    options = ServiceOptions(host=host, port=port, pace=served.pace, terms=terms)
     with WorkerTerminal(served.factory, deadline_ms=deadline_ms) as terminal:
         service = Service(terminal, options, SystemClock().now_ns)
         stop_on_signals(service.stop)

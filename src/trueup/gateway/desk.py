@@ -85,7 +85,7 @@ class Desk:
         request = self.read(raw)
         return request if isinstance(request, bytes) else self.answer(request)
 
-    # What `gateway.front` calls; all but `answer` from its own thread, while `answer` waits.
+    # What `gateway.front` calls from its own thread; from the desk's, `answer` and `login`.
 
     def read(self, raw: bytes) -> Request | bytes:
         """Return the request that these bytes are, or the reply to what is none."""
@@ -106,6 +106,11 @@ class Desk:
     def refuse(self, request: Request, why: str) -> bytes:
         """Return the reply to a request that is not begun: no order was sent."""
         return self._write(not_begun(request, why), request)
+
+    def login(self) -> int | None:
+        """Return the account that the terminal has, or None if it does not say; may wait for it."""
+        account = self._terminal.account_info()
+        return None if account is None else account.login
 
     def answer(self, request: Request) -> bytes:
         """Return the reply to a request; may wait for the terminal."""

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from trueup.errors import TrueupError
 from trueup.gateway.desk import Desk
+from trueup.gateway.gate import Gate
 from trueup.gateway.server import Client, Server
 from trueup.gateway.waiting import Task, Waiting
 
@@ -42,6 +43,7 @@ class Front:
         now_ns: nanoseconds of UTC since 1970.
         patience_ms: how long a request may wait for the terminal.
         waiting: the places to wait in.
+        gate: who may have what done; anybody everything, where none is given.
 
     Use it so:
 
@@ -57,10 +59,12 @@ class Front:
         *,
         patience_ms: int = PATIENCE_MS,
         waiting: Waiting | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._desk, self._now_ns = desk, now_ns
         self._patience_ns = patience_ms * 1_000_000
         self._waiting = waiting or Waiting()
+        self._gate = gate or Gate()
         self._is_stopped = False
 
     def handle(self, client: Client, raw: bytes) -> bytes | None:
@@ -68,6 +72,9 @@ class Front:
         request = self._desk.read(raw)
         if isinstance(request, bytes):
             return request
+        refusal = self._gate.refusal(client, request)
+        if refusal is not None:
+            return self._desk.refuse(request, refusal)
         reply = self._desk.at_once(request)
         if reply is not None:
             return reply
@@ -136,6 +143,13 @@ class Front:
             # The front was late to take it back.
             reply = self._refused(task)
         else:
-            reply = self._desk.answer(task.request)
+            reply = self._answer(task)
         if self._waiting.answered(task):
             server.reply(task.client, reply)
+
+    def _answer(self, task: Task) -> bytes:
+        # What the client may have done, and whose account this is, may have changed meanwhile.
+        refusal = self._gate.last_refusal(task.client, task.request, self._desk.login)
+        if refusal is not None:
+            return self._desk.refuse(task.request, refusal)
+        return self._desk.answer(task.request)

@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 import zmq
 
+from trueup.gateway.door import Door, user_of
+from trueup.gateway.listener import Listener
+
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
 # (the market of the simulated terminal, a stop signal) waiting.
 REQUESTS_PER_TURN = 64
@@ -25,7 +28,7 @@ LAST_REPLY_MS = 200
 
 
 class Client(NamedTuple):
-    """Who asks: the way back to the connection, and who authentication says it is, or nothing."""
+    """Who asks: the way back to the connection, and the public key it has proved, or nothing."""
 
     way: tuple[bytes, ...]
     user: str = ""
@@ -54,24 +57,35 @@ class Server:
         handle: from a client and the bytes of its request to the bytes of the reply, or to None
             when `reply` will bring it; must not raise.
         hints: where to publish hints (`gateway.watcher`), or None to publish none.
+        door: who may connect; anybody, in plain text, where none is given.
 
     Raises:
         OSError: the endpoint cannot be bound, with the endpoint in the message.
     """
 
-    def __init__(self, endpoint: str, handle: Handler, *, hints: str | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        handle: Handler,
+        *,
+        hints: str | None = None,
+        door: Door | None = None,
+    ) -> None:
         self._handle = handle
+        self._door = door or Door()
+        self._listeners: dict[zmq.Socket[bytes], Listener] = {}
         self._late: deque[tuple[Client | None, bytes]] = deque()
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bell, self._ear = self._make_bell()
+        self._door.keep(self._context)
         self._socket = self._context.socket(zmq.ROUTER)
         self._hints = self._context.socket(zmq.PUB)
         self.endpoint = self._listen(self._socket, endpoint)
         self.hints_endpoint = None if hints is None else self._listen(self._hints, hints)
         self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._ear, zmq.POLLIN)
+        for one in (self._socket, self._ear, *self._listeners):
+            self._poller.register(one, zmq.POLLIN)
 
     def _make_bell(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         """Return two ends of a line that wakes `serve_once` from another thread."""
@@ -85,12 +99,14 @@ class Server:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
         socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
+        self._door.fit(socket)
         try:
-            socket.bind(endpoint)
+            listener = Listener(socket, endpoint, self._door.connections_max)
         except zmq.ZMQError as error:
             self.close()
             raise OSError(f"cannot listen on {endpoint}: {error.strerror}") from error
-        return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._listeners[listener.ear] = listener
+        return listener.endpoint
 
     @property
     def port(self) -> int:
@@ -108,18 +124,27 @@ class Server:
         Returns:
             How many requests were handed to the handler.
         """
-        self._poller.poll(timeout_ms)
+        for ready, _ in self._poller.poll(timeout_ms):
+            if ready in self._listeners:
+                self._listeners[ready].turn()
         self._send_late()
         for served in range(REQUESTS_PER_TURN):
             try:
-                *way, request = self._socket.recv_multipart(zmq.NOBLOCK)
+                client, request = self._receive()
             except zmq.Again:
                 return served
-            client = Client(tuple(way))
             reply = self._handle(client, request)
             if reply is not None:
                 self._send(client, reply)
         return REQUESTS_PER_TURN
+
+    def _receive(self) -> tuple[Client, bytes]:
+        if self._door.lock is None:
+            *way, request = self._socket.recv_multipart(zmq.NOBLOCK)
+            return Client(tuple(way)), request
+        frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        *way, request = [frame.bytes for frame in frames]
+        return Client(tuple(way), user_of(frames[-1])), request
 
     def reply(self, client: Client, reply: bytes) -> None:
         """Send the reply to a request whose handler returned None; from any thread."""
@@ -168,6 +193,8 @@ class Server:
         with self._lock:
             self._bell.close(0)
         self._ear.close(0)
+        for listener in self._listeners.values():
+            listener.close()
         self._hints.close(0)
         self._socket.close(LAST_REPLY_MS)
         self._context.term()

@@ -12,7 +12,9 @@ from collections.abc import Callable
 import msgspec
 
 from trueup.errors import SettingsError
+from trueup.gateway.admission import Terms, admission
 from trueup.gateway.desk import Desk
+from trueup.gateway.door import Door
 from trueup.gateway.front import Front
 from trueup.gateway.server import Server
 from trueup.gateway.terminal import Terminal
@@ -24,12 +26,13 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     """How a terminal is served.
 
     `host` is the address to listen on; `port` 0 takes a free one; `pace` is seconds of the trade
-    server's clock in one of ours, 1 but in a simulation.
+    server's clock in one of ours, 1 but in a simulation; `terms` say who may use it.
     """
 
     host: str = LOOPBACK
     port: int = 0
     pace: float = 1.0
+    terms: Terms = Terms()
 
 
 class Service:
@@ -41,7 +44,8 @@ class Service:
         now_ns: nanoseconds of UTC since 1970.
 
     Raises:
-        SettingsError: the address or the port cannot be listened on.
+        SettingsError: the address or the port cannot be listened on, or not on these terms.
+        KeysError: a file of keys cannot be used.
     """
 
     def __init__(
@@ -49,8 +53,9 @@ class Service:
     ) -> None:
         # A client tells a restart of the gateway by this name.
         self.boot = f"{os.getpid()}-{now_ns():x}"
-        self._front = Front(Desk(terminal, self.boot, now_ns, options.pace), now_ns)
-        self._server = _listen(options, self._front)
+        door, gate = admission(options.host, options.terms, now_ns)
+        self._front = Front(Desk(terminal, self.boot, now_ns, options.pace), now_ns, gate=gate)
+        self._server = _listen(options, self._front, door)
 
     @property
     def endpoint(self) -> str:
@@ -74,9 +79,9 @@ class Service:
         self._server.close()
 
 
-def _listen(options: ServiceOptions, front: Front) -> Server:
+def _listen(options: ServiceOptions, front: Front, door: Door) -> Server:
     try:
-        return Server(f"tcp://{options.host}:{options.port}", front.handle)
+        return Server(f"tcp://{options.host}:{options.port}", front.handle, door=door)
     except OSError as error:
         valid = f"give an address of this machine and a port that is free, or 0 ({error})"
         raise SettingsError("--port", str(options.port), valid) from error

@@ -31,6 +31,10 @@ CHANGES = frozenset({"MODIFY", "CANCEL"})
 DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
 # Everything that may change something at the broker.
 ORDERS = TRADES | CHANGES | DIALECT_ORDERS
+# Everything that changes nothing there. What is in neither is refused to those who may only read.
+QUERIES = frozenset(
+    {"GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "GET_ACCOUNT", "SYNC_ALL"}
+)
 
 
 class Request(msgspec.Struct):

@@ -1,0 +1,119 @@
+"""From a gateway's options to its door and its gate: who may connect, and who may do what.
+
+Whoever reaches a gateway's port in plain text can trade. So off this machine it is encrypted and
+asks for keys, unless somebody says in so many words that it shall not, and then every start warns.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from trueup.errors import SettingsError
+from trueup.gateway.access import AllowFile
+from trueup.gateway.door import Door, Lock
+from trueup.gateway.gate import Gate
+from trueup.gateway.keys import default_folder, read_key_pair
+from trueup.gateway.limits import Rate, Rates
+from trueup.gateway.listener import connections_max
+
+log = logging.getLogger("trueup.access")
+
+KEY_NAME: Final = "gateway.key_secret"
+ALLOW_NAME: Final = "allow"
+# A client may save up this many seconds of its rate.
+_BURST_SEC: Final = 2
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """On which terms a gateway is used.
+
+    `key_file` is its own secret key, `allow_file` says whose keys are taken; without them the files
+    `gateway.key_secret` and `allow` in the folder of keys are used off this machine. `is_plain`
+    is the wish for plain text all the same. `rate_per_sec` is how often a client may ask, 0 for
+    no limit.
+    """
+
+    key_file: Path | None = None
+    allow_file: Path | None = None
+    is_plain: bool = False
+    rate_per_sec: float = 0.0
+
+
+class Admission(NamedTuple):
+    """Who may connect, and who may have what done."""
+
+    door: Door
+    gate: Gate
+
+
+def admission(host: str, terms: Terms, now_ns: Callable[[], int]) -> Admission:
+    """Return the door and the gate of a gateway that listens at `host`.
+
+    Raises:
+        SettingsError: plain text off this machine, keys beside plain text, or one file of two.
+        KeysError: a file cannot be used.
+    """
+    lock = _lock(host, terms, now_ns)
+    rates = None
+    if terms.rate_per_sec:
+        burst = max(1, round(terms.rate_per_sec * _BURST_SEC))
+        rates = Rates(Rate(terms.rate_per_sec, burst), now_ns)
+    door = Door(lock, connections_max=connections_max())
+    return Admission(door, Gate(None if lock is None else lock.allowed, rates))
+
+
+def _lock(host: str, terms: Terms, now_ns: Callable[[], int]) -> Lock | None:
+    key_file, allow_file = terms.key_file, terms.allow_file
+    if terms.is_plain:
+        if key_file is not None or allow_file is not None:
+            given = str(key_file or allow_file)
+            raise SettingsError("--plain", given, "--key and --allow encrypt: give them or --plain")
+        if not is_loopback(host):
+            log.warning(
+                "[ACCESS] PLAIN TEXT at %s: whoever reaches this port can read the account and "
+                "trade on it. Start with --key and --allow instead, or keep the port in a tunnel.",
+                host,
+            )
+        return None
+    if key_file is None and allow_file is None and is_loopback(host):
+        return None
+    return _open_lock(host, key_file, allow_file, now_ns)
+
+
+def _open_lock(
+    host: str, key_file: Path | None, allow_file: Path | None, now_ns: Callable[[], int]
+) -> Lock:
+    key_file = key_file or default_folder() / KEY_NAME
+    allow_file = allow_file or default_folder() / ALLOW_NAME
+    for option, path, how in (
+        ("--key", key_file, "`trueup keys new gateway` makes it"),
+        ("--allow", allow_file, "a line in it, NAME ROLES ACCOUNTS PUBLIC-KEY, lets a client in"),
+    ):
+        if not path.exists():
+            valid = f"off this machine ({host}) a gateway needs this file: {how}; or say --plain"
+            raise SettingsError(option, str(path), valid)
+    lock = Lock(read_key_pair(key_file), AllowFile(allow_file, now_ns))
+    log.info(
+        "[ACCESS] Encrypted, with public key %s; %s lets in %d clients",
+        lock.keys.public,
+        allow_file,
+        len(lock.allowed),
+    )
+    return lock
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        # The name of an interface, or * for all.
+        return False

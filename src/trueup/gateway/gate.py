@@ -1,0 +1,90 @@
+"""May this client have this done? Asked for every request, at the moment it comes and again when
+the terminal is about to do it.
+
+A connection proves a key (see `gateway.door`); what the key opens is in the allow file, and is
+looked up each time, so a line that is taken out counts from the next request on. Actions that are
+not known to be queries need the right to trade: what is forgotten here is refused, not let through.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from trueup.gateway.access import Access, AllowFile
+from trueup.gateway.limits import Rates
+from trueup.gateway.server import Client
+from trueup.protocol.requests import QUERIES, Request
+
+log = logging.getLogger("trueup.gate")
+
+
+class Gate:
+    """Says for each request why it is refused, or nothing.
+
+    Args:
+        allowed: who may do what; None where nobody has to log in.
+        rates: how often a client may ask; None for no limit.
+    """
+
+    def __init__(self, allowed: AllowFile | None = None, rates: Rates | None = None) -> None:
+        self._allowed, self._rates = allowed, rates
+
+    def refusal(self, client: Client, request: Request) -> str | None:
+        """Return why a request that just came is refused; never waits."""
+        if self._rates is not None:
+            wait_ms = self._rates.take(client.party)
+            if wait_ms:
+                return self._too_often(client, wait_ms)
+        if self._allowed is None:
+            return None
+        access = self._allowed.find(client.user)
+        return NOT_ALLOWED if access is None else _role(access, request)
+
+    def last_refusal(
+        self, client: Client, request: Request, login: Callable[[], int | None]
+    ) -> str | None:
+        """Return why a request that is about to be carried out is refused.
+
+        Args:
+            login: asks the terminal for the account that it has; may wait.
+        """
+        if self._allowed is None:
+            return None
+        access = self._allowed.find(client.user)
+        if access is None:
+            return NOT_ALLOWED
+        return _role(access, request) or _account(access, login)
+
+    def _too_often(self, client: Client, wait_ms: int) -> str:
+        assert self._rates is not None
+        access = None if self._allowed is None else self._allowed.find(client.user)
+        who = "this connection" if access is None else f"key {access.name}"
+        rate = self._rates.rate
+        return (
+            f"{who} asks more than {rate.per_sec:g} times a second (and {rate.burst} at once): "
+            f"wait {wait_ms} ms"
+        )
+
+
+NOT_ALLOWED = "this key is no longer in the gateway's allow file"
+
+
+def _role(access: Access, request: Request) -> str | None:
+    if access.may_trade or request.action in QUERIES:
+        return None
+    return f"key {access.name} may only read"
+
+
+def _account(access: Access, login: Callable[[], int | None]) -> str | None:
+    if access.accounts is None:
+        return None
+    here = login()
+    if here in access.accounts:
+        return None
+    scope = ", ".join(map(str, sorted(access.accounts)))
+    if here is None:
+        return (
+            f"the terminal does not say which account it has, and key {access.name} is for {scope}"
+        )
+    return f"key {access.name} is for account {scope}, and the terminal has another"
