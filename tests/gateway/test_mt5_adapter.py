@@ -22,7 +22,7 @@ from tests.support.worker_terminals import SteppingClock
 from trueup.gateway.call_wire import FUNCTIONS, SUCCESS
 from trueup.gateway.desk import Desk
 from trueup.gateway.mt5 import ModuleMissing, OfficialTerminal, official_terminal, require_module
-from trueup.gateway.one_account import OF_AN_ACCOUNT, OneAccount
+from trueup.gateway.one_account import OF_AN_ACCOUNT, SETTLE_LOOKS, OneAccount
 from trueup.gateway.terminal import Terminal
 from trueup.sim.symbols import AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
@@ -232,6 +232,34 @@ def test_an_account_that_cannot_be_looked_at_is_not_traded(
     assert bound.order_send({}) is None
     assert bound.last_error() == (-1, "Terminal: Call failed")
     assert "order_send" not in stubbed.called
+
+
+def test_a_terminal_that_was_just_started_is_waited_for_until_it_has_its_positions(
+    stubbed: Stubbed,
+) -> None:
+    simulated, waits = stubbed.simulated, list[int]()
+    simulated.person.open("EURUSD", 0, 0.1)
+    simulated.restart()
+
+    def wait() -> None:
+        waits.append(len(simulated.positions_get() or ()))
+        simulated.broker.now_msc.now_msc += 300  # type: ignore[attr-defined]
+
+    terminal = OneAccount(stubbed.terminal, wait)
+    assert terminal.initialize()
+    assert len(terminal.positions_get()) == 1
+    # It would have looked flat.
+    assert waits
+    assert set(waits) == {0}
+
+
+def test_a_read_only_login_is_served_after_the_time_for_it(stubbed: Stubbed) -> None:
+    stubbed.simulated.investor = True
+    waits = list[None]()
+    terminal = OneAccount(stubbed.terminal, lambda: waits.append(None))
+    assert terminal.initialize()
+    assert len(waits) == SETTLE_LOOKS
+    assert terminal.positions_get() == ()
 
 
 def test_login_moves_to_another_account_on_purpose(bound: OneAccount) -> None:

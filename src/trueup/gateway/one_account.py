@@ -4,10 +4,16 @@ A hand at the terminal can log in to another account at any time. The guide's wi
 account, so a list from the wrong one would close every position in a bot's book, and an order would
 trade somebody else's money. With a login given at `initialize`, whatever belongs to an account
 fails with -6 while another is logged in, and works again when the right one is back.
+
+A terminal that was just started is authorised first and has its positions later; in between its
+list may be empty, which would look flat. It enables trading last (platform journal: "authorized",
+"synchronized", "trading has been enabled"), so `initialize` waits for that.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from trueup.gateway import mt5_constants as mt5
@@ -30,22 +36,48 @@ OF_AN_ACCOUNT = frozenset(
     }
 )
 
+SETTLE_LOOKS = 50
+SETTLE_PAUSE_MS = 100
+"""Five seconds for trading to be enabled. A read-only login never gets there, and is served then;
+what it lists is as old as the terminal's start by that time."""
+
+
+def wait_a_little() -> None:
+    """Let `SETTLE_PAUSE_MS` pass."""
+    threading.Event().wait(SETTLE_PAUSE_MS / 1000)
+
 
 class OneAccount(CalledTerminal):
     """A terminal whose account is looked at before each call that depends on it.
 
     `account_info` is never withheld: it says which account is there.
+
+    Args:
+        terminal: what is called.
+        wait: lets a little time pass between two looks at a terminal that is not ready.
     """
 
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
+    def __init__(self, terminal: Terminal, wait: Callable[[], None] = wait_a_little) -> None:
+        self._terminal, self._wait = terminal, wait
         self._login: int | None = None
         self._error: Error | None = None
 
     def initialize(self, *args: Any, **kwargs: Any) -> bool:
-        """Open the connection; with `login`, to that account and no other."""
+        """Open the connection; with `login`, to that account and no other.
+
+        Returns when the terminal has synchronised with its trade server, or was given the time.
+        """
         self._login = kwargs.get("login")
-        return bool(self._call("initialize", *args, **kwargs))
+        if not self._call("initialize", *args, **kwargs):
+            return False
+        for _ in range(SETTLE_LOOKS):
+            account = self._terminal.account_info()
+            if account is None:
+                return False
+            if account.trade_allowed:
+                break
+            self._wait()
+        return True
 
     def login(self, *args: Any, **kwargs: Any) -> bool:
         """Log in to an account, which is the one from now on."""
