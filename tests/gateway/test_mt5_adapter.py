@@ -39,8 +39,9 @@ class Stubbed:
     """The adapter, the module under it, and the simulated terminal under that."""
 
     def __init__(self) -> None:
+        self.clock = SteppingClock()
         self.simulated = SimulatedTerminal(
-            account=HOME, other_accounts=(OTHER,), now_msc=SteppingClock()
+            account=HOME, other_accounts=(OTHER,), now_msc=self.clock
         )
         self.module, self.called = make_module(self.simulated)
         self.terminal = OfficialTerminal(self.module)
@@ -243,7 +244,7 @@ def test_a_terminal_that_was_just_started_is_waited_for_until_it_has_its_positio
 
     def wait() -> None:
         waits.append(len(simulated.positions_get() or ()))
-        simulated.broker.now_msc.now_msc += 300  # type: ignore[attr-defined]
+        stubbed.clock.now_msc += 300
 
     terminal = OneAccount(stubbed.terminal, wait)
     assert terminal.initialize()

@@ -265,22 +265,27 @@ def _count(counts: tuple[int, int]) -> str:
 def _contradicts_empty(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    account = evidence.account
     if snapshot.positions:
         return None
-    floating = account.equity - account.balance - account.credit
-    # Pending orders reserve margin at some exchanges; a floating result only positions have.
-    has_margin = account.margin > _cent(account) and not evidence.orders
-    if not has_margin and abs(floating) <= _cent(account):
+    sign = sign_of_positions(evidence.account, has_orders=bool(evidence.orders))
+    if sign is None:
         return None
-    sign = (
-        f"{account.margin:.2f} of margin" if has_margin else f"a floating result of {floating:.2f}"
-    )
     return Unknown(
         Reason.ACCOUNT_CONTRADICTS,
         f"The list is empty and the account has {sign}, so something is open",
         "a list that the account's own figures do not contradict",
     )
+
+
+def sign_of_positions(account: Account, *, has_orders: bool) -> str | None:
+    """Return what in an account's figures only open positions can have brought there."""
+    floating = account.equity - account.balance - account.credit
+    # Pending orders reserve margin at some exchanges; a floating result only positions have.
+    if account.margin > _cent(account) and not has_orders:
+        return f"{account.margin:.2f} of margin"
+    if abs(floating) > _cent(account):
+        return f"a floating result of {floating:.2f}"
+    return None
 
 
 def _contradicts_sum(

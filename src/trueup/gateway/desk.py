@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
+from trueup.core.trust import sign_of_positions
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.calls import Calls
@@ -24,9 +25,9 @@ from trueup.gateway.dialect import (
     read_account,
     read_holdings,
 )
-from trueup.gateway.rows import position_of
+from trueup.gateway.rows import account_of, position_of
 from trueup.gateway.snapshots import CannotRead, Snapshots
-from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick
+from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick, TradeDeal
 from trueup.protocol.dialect import (
     BAD_REQUEST,
     ONLY_HERE,
@@ -182,7 +183,19 @@ class Desk:
             total = terminal.positions_total()
             if total != len(rows):
                 return PositionsReply("FAILED", error=f"the list has {len(rows)} of {total}")
+            contradiction = self._contradicts_empty() if not rows else None
+            if contradiction is not None:
+                return PositionsReply("FAILED", error=contradiction)
         return PositionsReply("SUCCESS", [position_of(row) for row in rows])
+
+    def _contradicts_empty(self) -> str | None:
+        """Say why an empty list cannot be all; who asks this way is given no other evidence."""
+        account = self._terminal.account_info()
+        if account is None:
+            return f"account_info failed: {self._terminal.last_error()}"
+        orders = self._terminal.orders_total()
+        sign = sign_of_positions(account_of(account), has_orders=orders != 0)
+        return None if sign is None else f"the list is empty and the account has {sign}"
 
     def _unseen(self, function: str) -> PositionsReply:
         return PositionsReply("FAILED", error=f"{function} failed: {self._terminal.last_error()}")
@@ -190,9 +203,11 @@ class Desk:
     def _tick(self, symbol: str) -> TickReply:
         tick = self._quote(symbol)
         if tick is None:
-            error = f"no quotes for {symbol}: {self._terminal.last_error()}"
-            return TickReply("FAILED", symbol, error=error)
+            return TickReply("FAILED", symbol, error=self._no_quotes(symbol))
         return TickReply("SUCCESS", symbol, tick.bid, tick.ask, tick.time_msc)
+
+    def _no_quotes(self, symbol: str) -> str:
+        return f"no quotes for {symbol}: {self._terminal.last_error()}"
 
     def _quote(self, symbol: str) -> Tick | None:
         tick = self._terminal.symbol_info_tick(symbol)
@@ -210,12 +225,16 @@ class Desk:
         if request.action == "CLOSE":
             try:
                 request = closing_order(request, self._terminal)
-            except CannotClose as why:
-                return OrderReply(request.order_id, "REJECTED", error=str(why))
-        spec, tick = self._terminal.symbol_info(request.symbol), self._quote(request.symbol)
-        if spec is None or tick is None:
-            error = f"no quotes for {request.symbol}: {self._terminal.last_error()}"
-            return OrderReply(request.order_id, "REJECTED", error=error)
+            except CannotClose as error:
+                return OrderReply(request.order_id, "REJECTED", error=str(error))
+        spec = self._terminal.symbol_info(request.symbol)
+        if spec is None:
+            why = f"symbol_info failed: {self._terminal.last_error()}"
+            return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
+        tick = self._quote(request.symbol)
+        if tick is None:
+            why = self._no_quotes(request.symbol)
+            return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
         make = trade_request if request.type == "market" else pending_request
         return self._send(request, make(request, spec, tick))
 
@@ -232,11 +251,10 @@ class Desk:
     def _no_result(self, order_id: str) -> OrderReply:
         code, text = self._terminal.last_error()
         verdict = classify_last_error(code)
-        return OrderReply(
-            order_id,
-            "REJECTED" if verdict.effect is Effect.REFUSED else "UNKNOWN",
-            error=f"{verdict.words} ({code} {text})",
-        )
+        words = f"{verdict.words} ({code} {text})"
+        if verdict.effect is Effect.REFUSED:
+            return OrderReply(order_id, "REJECTED", error=f"not sent: {words}")
+        return OrderReply(order_id, "UNKNOWN", error=words)
 
     def _outcome(self, request: Request, result: OrderSendResult) -> OrderReply:
         verdict = classify_retcode(result.retcode)
@@ -263,8 +281,8 @@ class Desk:
         volume, price = result.volume, result.price
         if not volume or not price:
             # An early answer may come without them (MT5 reference, MqlTradeResult); the deals know.
-            deals = self._terminal.history_deals_get(ticket=result.deal) if result.deal else None
-            if not deals:
+            deal = self._deal(result)
+            if deal is None:
                 return OrderReply(
                     request.order_id,
                     "UNKNOWN",
@@ -272,7 +290,7 @@ class Desk:
                     error="done, and its price is not known yet",
                     retcode=result.retcode,
                 )
-            volume, price = deals[0].volume, deals[0].price
+            volume, price = deal.volume, deal.price
         return OrderReply(
             request.order_id,
             "FILLED",
@@ -282,6 +300,20 @@ class Desk:
             deal=result.deal,
             retcode=result.retcode,
         )
+
+    def _deal(self, result: OrderSendResult) -> TradeDeal | None:
+        """Return the deal that an answer names, if history has it already.
+
+        By `ticket` history may mean the deal's own or its order's (documentation and public code
+        differ), so what comes back has to be the deal that was meant.
+        """
+        if not result.deal:
+            return None
+        for number in (result.deal, result.order):
+            for deal in self._terminal.history_deals_get(ticket=number) or ():
+                if deal.ticket == result.deal:
+                    return deal
+        return None
 
 
 def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
