@@ -20,6 +20,7 @@ from trueup.cli import (
     journal,
     keys,
     paper,
+    sim,
     terminal,
     trade,
 )

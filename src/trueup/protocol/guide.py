@@ -22,6 +22,7 @@ from trueup.core.model import Position, Side, Snapshot
 from trueup.core.quantity import HIGHEST_PRICE, is_number, is_volume
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
+from trueup.protocol.text import check_text
 
 GET_POSITIONS = b'{"action":"GET_POSITIONS","symbol":"*"}'
 GOOD_STATUS = frozenset({"SUCCESS", "OK"})
@@ -61,6 +62,7 @@ def decode_positions(raw: bytes) -> Snapshot | Unknown:
     only a reply with a row that is not is read row by row.
     """
     try:
+        check_text(raw)
         reply = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _decode_slowly(raw)

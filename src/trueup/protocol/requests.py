@@ -16,6 +16,7 @@ from trueup.protocol.snapshot import (
     SnapshotRequest,
     UnchangedReply,
 )
+from trueup.protocol.text import check_text
 
 ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
@@ -148,6 +149,7 @@ def decode_request(raw: bytes) -> Request:
         RemoteProtocolError: saying what is wrong and what would be right.
     """
     try:
+        check_text(raw)
         request = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError(f"the request cannot be read: {error}") from None

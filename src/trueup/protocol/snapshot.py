@@ -29,6 +29,7 @@ from trueup.core.model import (
     TerminalState,
 )
 from trueup.core.trust import Reason, Unknown
+from trueup.protocol.text import check_text
 
 VERSION = 1
 CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK")
@@ -141,6 +142,7 @@ def decode_snapshot(
     reply leaves out, and its positions are then the same object.
     """
     try:
+        check_text(raw)
         reply = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _why_not(raw, str(error))

@@ -36,7 +36,8 @@ class Mishap(msgspec.Struct, frozen=True):
 class GatewayProcess:
     """Serves the terminal; dies and comes back.
 
-    `struck` is told of each fault that met a request, `arrived` of each order.
+    `struck` is told of each fault that met a request, `arrived` of each order, `replied` of its
+    answer.
     """
 
     def __init__(
@@ -46,15 +47,15 @@ class GatewayProcess:
         name: str,
         struck: Callable[[Fault, str], None],
         arrived: Callable[[bytes, str], None],
+        replied: Callable[[bytes, str], None],
     ) -> None:
         self._schedule, self.terminal, self._name = schedule, terminal, name
-        self._struck, self._arrived = struck, arrived
+        self._struck, self._arrived, self._replied = struck, arrived, replied
         self.machine = Machine(schedule)
         self.network: Network | None = None
         self.orders: deque[Mishap] = deque()
         self.readings: deque[Mishap] = deque()
         self.knows_only_the_guide = False
-        self.retcodes: set[int] = set()
         self._boots = 0
         self._desk: Desk | None = None
         self._mends = False
@@ -107,7 +108,7 @@ class GatewayProcess:
             self._settle(mishap, is_order=is_order)
         self._mend_pipe()
         if is_order and reply is not None:
-            self._note_retcode(reply)
+            self._replied(reply, self.boot)
         return reply
 
     def _answer(self, desk: Desk, message: bytes) -> bytes:
@@ -155,8 +156,3 @@ class GatewayProcess:
         self._mends = False
         self.terminal.initialize()
         self._mend_pipe()
-
-    def _note_retcode(self, reply: bytes) -> None:
-        retcode = msgspec.json.decode(reply).get("retcode")
-        if retcode is not None:
-            self.retcodes.add(retcode)

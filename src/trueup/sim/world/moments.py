@@ -113,6 +113,13 @@ class Arrived(Moment, frozen=True):
     gateway: str
 
 
+class Replied(Moment, frozen=True):
+    """The gateway named `gateway` answered an order; the answer may be lost on its way."""
+
+    message: bytes
+    gateway: str
+
+
 class Executed(Moment, frozen=True):
     """The trade server answered a request of the terminal under test.
 

@@ -196,3 +196,9 @@ def _fits(fault: Fault, setting: Setting) -> bool:
     if fault is Fault.HAND_CLOSES_BY:
         return not setting.netting
     return True
+
+
+def trading(plan: FaultPlan) -> FaultPlan:
+    """Return a plan in which the bots trade by a strategy's signals."""
+    setting = msgspec.structs.replace(plan.setting, trades_by_signal=True, owns_magic=False)
+    return msgspec.structs.replace(plan, setting=setting)

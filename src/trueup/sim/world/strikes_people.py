@@ -21,10 +21,19 @@ HANDS = (mt5.ORDER_REASON_CLIENT, mt5.ORDER_REASON_MOBILE, mt5.ORDER_REASON_WEB)
 
 
 def _hand(world: World, chance: random.Random) -> Person:
-    """Somebody at the account whose trades the policy calls ours."""
+    """Somebody at a desktop, a phone or a browser."""
+    return world.somebody(chance.choice(HANDS))
+
+
+def _opener(world: World, chance: random.Random) -> Person:
+    """Somebody whose new positions the policy calls ours: a program with our magic number, if so.
+
+    It opens more lots than the bots ever do: of two programs that share a number and trade alike
+    nobody can say which of them did what.
+    """
     if world.plan.setting.owns_magic:
         return world.somebody(mt5.ORDER_REASON_EXPERT, world.magic)
-    return world.somebody(chance.choice(HANDS))
+    return _hand(world, chance)
 
 
 def _one(world: World, chance: random.Random) -> Position | None:
@@ -33,7 +42,7 @@ def _one(world: World, chance: random.Random) -> Position | None:
 
 
 def _lots(chance: random.Random) -> float:
-    return chance.randint(1, 5) / 100
+    return chance.randint(6, 9) / 100
 
 
 def _side(chance: random.Random) -> int:
@@ -42,7 +51,7 @@ def _side(chance: random.Random) -> int:
 
 def opens(world: World, chance: random.Random) -> str:
     """Open a position."""
-    ticket = _hand(world, chance).open(SYMBOL, _side(chance), _lots(chance))
+    ticket = _opener(world, chance).open(SYMBOL, _side(chance), _lots(chance))
     return f"ticket {ticket}"
 
 
@@ -103,7 +112,7 @@ def reverses(world: World, chance: random.Random) -> str:
 def places(world: World, chance: random.Random) -> str:
     """Place a pending order."""
     kind = chance.choice((mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_SELL_STOP))
-    ticket = _hand(world, chance).place(SYMBOL, kind, _lots(chance), round(world.bid - 0.01, 5))
+    ticket = _opener(world, chance).place(SYMBOL, kind, _lots(chance), round(world.bid - 0.01, 5))
     return f"ticket {ticket}"
 
 

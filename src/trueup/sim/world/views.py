@@ -69,10 +69,12 @@ class SyncWatch(StateReconciler):
         super().__init__(pm, gateway, sync_interval_sec, policy=policy)
         self._bot = bot
         self._told = 0
+        self._asked_version = 0
 
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has."""
         before = local_book(self.portfolio)
+        self._asked_version = before.version
         result = super().startup_recovery()
         self._tell(result, before)
         return result
@@ -80,6 +82,7 @@ class SyncWatch(StateReconciler):
     def sync_positions(self) -> SyncResult:
         """Compare book and broker now."""
         before = local_book(self.portfolio)
+        self._asked_version = before.version
         result = super().sync_positions()
         self._tell(result, before)
         return result
@@ -87,15 +90,21 @@ class SyncWatch(StateReconciler):
     def sync_continuous(self) -> SyncResult | None:
         """Sync when the interval has passed."""
         # The book is what it was before, unless there is a look under way that ends now.
-        before = local_book(self.portfolio) if self._lookout.is_under_way else None
+        is_under_way = self._lookout.is_under_way
+        before = local_book(self.portfolio) if is_under_way else None
         result = super().sync_continuous()
+        if not is_under_way:
+            self._asked_version = self.portfolio.book.version
         if result is not None and before is not None:
             self._tell(result, before)
         return result
 
     def _tell(self, result: SyncResult, before: LocalBook) -> None:
-        believed = result.status in BELIEVED
         pm, schedule = self.portfolio, self._bot.schedule
+        # A plan that the journal refused was made from a reading that was believed.
+        believed = result.status in BELIEVED or bool(
+            pm.journal_trouble and pm.journal_trouble in result.errors
+        )
         skew_ns = pm.clock.now_ns() - schedule.now_ns
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
         if believed and pm.as_of_ns is not None:
@@ -112,18 +121,21 @@ class SyncWatch(StateReconciler):
                 asked_ns=asked_ns,
                 before=before,
                 after=local_book(pm),
-                again=self._again() if believed else (),
+                again=self._again(before) if result.status in BELIEVED else (),
                 audit=tuple(fresh),
                 holds=tuple(hold.reason for hold in self.holds),
-                reason=unknown.reason.value if unknown is not None else "",
+                reason="" if believed or unknown is None else unknown.reason.value,
                 health=self.health,
             )
         )
 
-    def _again(self) -> tuple[str, ...]:
+    def _again(self, before: LocalBook) -> tuple[str, ...]:
         """Return what a second plan on the same reading would change."""
         pm = self.portfolio
         if self.remote is None or pm.as_of_ns is None:
+            return ()
+        if before.version != self._asked_version:
+            # Something happened after the question, and is newer than this reading.
             return ()
         found = plan(
             pm.book,

@@ -38,6 +38,7 @@ from trueup.sim.world.moments import (
     Journalled,
     JournalLost,
     Moment,
+    Replied,
     Row,
     Scope,
     Struck,
@@ -87,7 +88,12 @@ class World:
         self.terminal = self._terminal()
         assert self.terminal.initialize()
         self.gateway = GatewayProcess(
-            self.schedule, self.terminal, f"gateway{plan.seed:x}", self.struck, self._arrived
+            self.schedule,
+            self.terminal,
+            f"gateway{plan.seed:x}",
+            self.struck,
+            self._arrived,
+            self._replied,
         )
         self.network = Network(
             self.schedule, plan.chance("network"), self.gateway.serve, self.struck
@@ -287,6 +293,9 @@ class World:
 
     def _arrived(self, message: bytes, gateway: str) -> None:
         self.observe(Arrived(at_ns=self.now_ns, message=message, gateway=gateway))
+
+    def _replied(self, message: bytes, gateway: str) -> None:
+        self.observe(Replied(at_ns=self.now_ns, message=message, gateway=gateway))
 
     def _executed(self, login: int, request: TradeRequest, outcome: Outcome) -> None:
         self.observe(

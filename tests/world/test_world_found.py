@@ -1,0 +1,49 @@
+"""What the simulated world found in the product, one test each; docs/internals/simulator.md tells.
+
+Each test makes the shortest version of the story by hand, and fails without its mend.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.support.desk_world import DeskWorld
+from trueup.core.trust import Reason, Unknown
+from trueup.errors import RemoteProtocolError
+from trueup.protocol.guide import decode_positions
+from trueup.protocol.requests import decode_request
+from trueup.protocol.snapshot import decode_snapshot
+
+DAMAGED = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"ma\xe7ic":7}'
+
+
+def test_an_order_with_a_damaged_name_of_a_field_is_refused() -> None:
+    """Seed 190: a bit of the name `magic` was lost, and the order was executed without it."""
+    with pytest.raises(RemoteProtocolError, match="cannot be read"):
+        decode_request(DAMAGED)
+
+
+def test_a_reading_with_a_damaged_name_of_a_field_is_not_believed() -> None:
+    row = b'{"ticket":1,"symbol":"EURUSD","type":"buy","volume":0.1,"price_open":1.1,"s\xec":1.0}'
+    answer = decode_positions(b'{"status":"SUCCESS","positions":[' + row + b"]}")
+    assert isinstance(answer, Unknown)
+    assert answer.reason is Reason.UNREADABLE
+
+
+def test_a_snapshot_with_a_damaged_name_of_a_field_is_not_believed() -> None:
+    world = DeskWorld()
+    seen: list[bytes] = []
+
+    def note(reply: bytes) -> bytes:
+        seen.append(reply)
+        return reply
+
+    world.mangle(note)
+    world.sync()
+    (reply,) = seen
+    wanted = msgspec.json.decode(reply)["id"]
+    assert not isinstance(decode_snapshot(reply, wanted), Unknown)
+    damaged = reply.replace(b'"time_offset_sec"', b'"time_\xefffset_sec"')
+    assert damaged != reply
+    assert isinstance(decode_snapshot(damaged, wanted), Unknown)
