@@ -127,7 +127,7 @@ class Hearing:
                 changed=moment.before.state != book.state,
                 version=moment.before.version,
                 state=moment.before.state,
-                said=moment.reason or moment.health,
+                said=moment.health if moment.believed else moment.reason,
             )
         )
         entries = tuple((e["action"], e["ticket"] or 0, e["details"]) for e in moment.audit)

@@ -1,0 +1,188 @@
+"""A run is told in words and drawn on a page: all of it, in order, and whatever its texts are."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from tests.oracle.histories import LOGIN, History, held, opened
+from trueup.sim.drawing import page
+from trueup.sim.folding import BookFold
+from trueup.sim.oracle import Oracle, facts
+from trueup.sim.oracle.hearing import Hearing
+from trueup.sim.telling import lines, story
+from trueup.sim.world.moments import Violation
+from trueup.sim.world.plan import draw
+from trueup.sim.world.run import quiet
+from trueup.sim.world.world import World
+
+EVIL = "</title><script>alert('&\"')</script> é 中"
+
+
+def told_run(seed: int) -> tuple[list[facts.Fact], list[Violation]]:
+    """Live through a seed's plan, and return its facts and verdicts."""
+    told: list[facts.Fact] = []
+    with quiet():
+        world = World(draw(seed))
+        oracle = Oracle(world.ledger, world.scope, BookFold)
+        world.watchers += [oracle, Hearing(world.ledger, told.append)]
+        world.run()
+    return told, oracle.verdicts()
+
+
+def order_history() -> History:
+    """One order as a bot's own journal has it, so that it can be told in the journal's words."""
+    return (
+        History()
+        .start()
+        .intent()
+        .send()
+        .execute()
+        .filled()
+        .tell(facts.Faulted, kind="PARTITION", what="the network is cut")
+        .synced(believed=False, said="no reply within 2000 ms")
+        .stopped(result_units=-500_000_000)
+        .tell(facts.Died, bot="A", where="between two turns")
+    )
+
+
+def test_an_order_is_told_from_intent_to_end() -> None:
+    said = [(line.who, line.words) for line in lines(order_history().facts)]
+    assert said == [
+        ("A", "starts on a journal of 0 events"),
+        ("A", "[1] INTENT O1: BUY 0.10L EURUSD, market at 1.1"),
+        ("A", "sends O1"),
+        ("broker", "books deal 1000 of position 100: bought 0.10L EURUSD @ 1.1 by a program"),
+        ("broker", "opens position 100: LONG 0.10L EURUSD @ 1.1, magic 7"),
+        ("broker", "executes O1 (BUY 0.10L EURUSD) as order 100"),
+        ("A", "[3] FILLED O1: BUY 0.10L @ 1.1"),
+        ("fault", "the network is cut"),
+        ("A", "looks at the broker: DEGRADED, no reply within 2000 ms"),
+        (
+            "broker",
+            "books deal 2100 of position 100: sold 0.10L EURUSD @ 1.1 by its stop loss, "
+            "which brought -5.00",
+        ),
+        ("broker", "closes position 100: LONG 0.10L EURUSD"),
+        ("A", "dies: between two turns"),
+    ]
+
+
+def test_a_change_at_the_broker_says_what_was_before() -> None:
+    history = History().tell(facts.PositionShown, login=LOGIN, position=held())
+    moved = held(units=5_000_000, sl=1.05, ticket=101)
+    history.tell(facts.PositionShown, login=LOGIN, position=moved)
+    assert [line.words for line in lines(history.facts)][1:] == [
+        "changes position 100: 0.10L → 0.05L, ticket 100 → 101, stop loss none → 1.05"
+    ]
+
+
+def test_a_quiet_sync_is_told_once_until_something_happens() -> None:
+    history = opened().synced().synced().synced()
+    history.tell(facts.Faulted, kind="ROBOT", what="another robot trades").synced().synced()
+    looks = [n for n, line in enumerate(lines(history.facts)) if "looks" in line.words]
+    assert len(looks) == 3
+
+
+def test_a_broken_promise_is_told_where_it_broke_with_its_name() -> None:
+    history = order_history()
+    broken = Violation(2, "O1 was executed twice", history.facts[6].at_ns)
+    said = [line.words for line in lines(history.facts, [broken])]
+    assert said.index("PROMISE 2 (at most once) IS BROKEN: O1 was executed twice") == 6
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_whole_run_is_told_within_the_width(width: int) -> None:
+    for seed in range(8):
+        told, violations = told_run(seed)
+        text = story(told, violations, width)
+        assert max(map(len, text.splitlines())) <= width
+        struck = [fact for fact in told if isinstance(fact, facts.Faulted)]
+        assert sum(line.kind == "fault" for line in lines(told)) >= len(struck)
+        assert text.splitlines()[-1].endswith("The run is over.")
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser does: its tags in balance, its texts, and what it would fetch."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.texts: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Open a tag."""
+        self.seen.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a tag without content."""
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close a tag."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Take note of a text."""
+        self.texts.append(data)
+
+
+def read(text: str) -> Reader:
+    """Read a page to its end."""
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_a_page_stands_alone_and_says_all_that_the_story_says() -> None:
+    for seed in range(6):
+        told, violations = told_run(seed)
+        text = page(told, violations, f"Seed {seed}")
+        reader = read(text)
+        assert reader.fetched == []
+        assert "script" not in reader.seen
+        assert "url(" not in text
+        for line in lines(told, violations):
+            assert line.words in reader.texts
+        drawing = text[text.index("<svg") : text.index("</svg>") + 6]
+        marks = ET.fromstring(drawing).findall(".//path/title")
+        kinds = {"fault", "request", "bot", "decision", "death", "verdict"}
+        assert len(marks) == sum(line.kind in kinds for line in lines(told, violations))
+
+
+def test_a_page_takes_every_text_for_a_text() -> None:
+    history = opened().tell(facts.Faulted, kind="X", what=EVIL)
+    ugly = msgspec.structs.replace(held(101), symbol=EVIL)
+    history.tell(facts.PositionShown, login=LOGIN, position=ugly)
+    broken = Violation(1, EVIL, history.now_ns)
+    reader = read(page(history.facts, [broken], EVIL))
+    assert "script" not in reader.seen
+    assert EVIL in reader.texts
+
+
+def test_both_books_are_drawn_from_when_to_when_they_held_a_position() -> None:
+    told, _ = told_run(2)
+    drawing = page(told, [], "Seed 2")
+    shown = {fact.position.identifier for fact in told if isinstance(fact, facts.PositionShown)}
+    assert shown
+    for identifier in shown:
+        assert f">{identifier} EURUSD<" in drawing
+    assert drawing.count('<rect class="broker"') >= len(shown)
+    assert drawing.count('<rect class="book"') > 0
+
+
+def test_a_run_without_anything_is_a_page_too() -> None:
+    assert story([]) == ""
+    read(page([], [], "nothing"))
