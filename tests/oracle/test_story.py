@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from tests.oracle.histories import LOGIN, History, held, opened
+from trueup.cli import app
 from trueup.sim.drawing import page
-from trueup.sim.folding import BookFold
-from trueup.sim.oracle import Oracle, facts
-from trueup.sim.oracle.hearing import Hearing
+from trueup.sim.oracle import facts
 from trueup.sim.telling import lines, story
 from trueup.sim.world.moments import Violation
 from trueup.sim.world.plan import draw
-from trueup.sim.world.run import quiet
-from trueup.sim.world.world import World
+from trueup.sim.world.run import run
 
 EVIL = "</title><script>alert('&\"')</script> é 中"
 
@@ -25,12 +25,8 @@ EVIL = "</title><script>alert('&\"')</script> é 中"
 def told_run(seed: int) -> tuple[list[facts.Fact], list[Violation]]:
     """Live through a seed's plan, and return its facts and verdicts."""
     told: list[facts.Fact] = []
-    with quiet():
-        world = World(draw(seed))
-        oracle = Oracle(world.ledger, world.scope, BookFold)
-        world.watchers += [oracle, Hearing(world.ledger, told.append)]
-        world.run()
-    return told, oracle.verdicts()
+    report = run(draw(seed), tell=told.append)
+    return told, report.violations
 
 
 def order_history() -> History:
@@ -186,3 +182,20 @@ def test_both_books_are_drawn_from_when_to_when_they_held_a_position() -> None:
 def test_a_run_without_anything_is_a_page_too() -> None:
     assert story([]) == ""
     read(page([], [], "nothing"))
+
+
+def test_the_command_tells_and_draws_a_seed(tmp_path: Path) -> None:
+    target = tmp_path / "run.html"
+    done = CliRunner().invoke(app, ["sim", "--seed", "3", "--trace", "--html", str(target)])
+    told, violations = told_run(3)
+    assert story(told, violations) in done.output
+    assert "every promise was kept" in done.output or "broken" in done.output
+    assert read(target.read_text(encoding="utf-8")).texts
+
+
+def test_the_command_names_what_is_missing(tmp_path: Path) -> None:
+    for arguments in (["--trace"], ["--seed", "3", "--html", str(tmp_path / "no" / "run.html")]):
+        done = CliRunner().invoke(app, ["sim", *arguments])
+        assert done.exit_code == 2
+        assert "give" in done.output
+        assert len(done.output.strip().splitlines()) <= 3

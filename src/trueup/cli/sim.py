@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trueup.errors import SettingsError
+from trueup.sim.drawing import page
+from trueup.sim.oracle.facts import Fact
+from trueup.sim.telling import story
 from trueup.sim.world.coverage import Coverage, table
 from trueup.sim.world.plan import FaultPlan, draw
 from trueup.sim.world.run import Report, run, run_many, shortest
@@ -33,6 +38,12 @@ def sim(
     strategy: Annotated[
         str, typer.Option(metavar="MODULE:CLASS", help="Let this strategy of yours trade.")
     ] = "",
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Tell the story of a seed's run, fact by fact.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a seed's run on a page of its own.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes for many seeds; 0: one a core.")] = 1,
 ) -> None:
     """Run bots, wire, gateway, terminal and market in one simulated world in which much goes wrong.
@@ -41,8 +52,11 @@ def sim(
     promise was kept (docs/concepts/guarantees.md). 1: one was broken, or with --coverage something
     was never met.
     """
+    if seed is None and (trace or html):
+        raise SettingsError("--seed", "", "give one seed with --trace or --html, as --seed 7")
     counted = Coverage()
     broken: list[Report] = []
+    told: list[Fact] = []
     if seeds or seed is None:
         chosen = _range("--seeds", seeds or "0..100")
         for report in run_many(chosen, strategy=strategy, coverage=counted, jobs=jobs or _cores()):
@@ -53,8 +67,15 @@ def sim(
     else:
         plan = draw(seed)
         report = run(
-            plan.only(_numbers(only)) if only else plan, strategy=strategy, watchers=[counted]
+            plan.only(_numbers(only)) if only else plan,
+            strategy=strategy,
+            watchers=[counted],
+            tell=told.append if trace or html else None,
         )
+        if trace:
+            typer.echo(story(told, report.violations))
+        if html is not None:
+            _draw(html, told, report)
         broken += [] if report.is_good else [report]
         typer.echo(_said(report))
     if shrink:
@@ -64,6 +85,15 @@ def sim(
         typer.echo(table(counted))
     if broken or (coverage and counted.missing()):
         raise typer.Exit(BROKEN)
+
+
+def _draw(path: Path, told: Sequence[Fact], report: Report) -> None:
+    try:
+        path.write_text(page(told, report.violations, _again(report.plan)), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            "--html", str(path), f"give a file to write ({error.strerror})"
+        ) from error
 
 
 def _cores() -> int:

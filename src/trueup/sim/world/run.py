@@ -13,6 +13,7 @@ import msgspec
 from trueup.runtime.strategy import MovingAverageCross, Strategy, load_strategy
 from trueup.sim.folding import BookFold
 from trueup.sim.oracle import Oracle
+from trueup.sim.oracle.hearing import Hearing, Tell
 from trueup.sim.world.coverage import Coverage
 from trueup.sim.world.moments import Moment, Violation, Watcher
 from trueup.sim.world.plan import FaultPlan, draw, trading
@@ -60,13 +61,20 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
-def run(plan: FaultPlan, *, strategy: str = "", watchers: Iterable[Watcher] = ()) -> Report:
+def run(
+    plan: FaultPlan,
+    *,
+    strategy: str = "",
+    watchers: Iterable[Watcher] = (),
+    tell: Tell | None = None,
+) -> Report:
     """Live through a plan and say what came of it.
 
     Args:
         plan: what goes wrong.
         strategy: `package.module:Class` of a strategy that trades in place of the world's own.
         watchers: who is told of each moment.
+        tell: who is told the run's facts, for a story of it (`telling`) or a drawing (`drawing`).
 
     Raises:
         SettingsError: there is no such strategy.
@@ -82,6 +90,8 @@ def run(plan: FaultPlan, *, strategy: str = "", watchers: Iterable[Watcher] = ()
         oracle = Oracle(world.ledger, world.scope, BookFold)
         fingerprint = Fingerprint()
         world.watchers += [oracle, fingerprint, *watchers]
+        if tell is not None:
+            world.watchers.append(Hearing(world.ledger, tell))
         violations: list[Violation] = []
         try:
             world.run()
