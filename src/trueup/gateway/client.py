@@ -21,9 +21,11 @@ from typing import Any
 
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
-from trueup.gateway.keys import link_keys
-from trueup.gateway.link import Link
+from trueup.gateway.hearing import Hearing
+from trueup.gateway.keys import LinkKeys, link_keys
+from trueup.gateway.link import HintLine, Link
 from trueup.gateway.reader import PLAIN, Question, Reader, Reading
+from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.protocol import guide, orders
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
@@ -46,6 +48,7 @@ class ExecutionGateway:
         key_file: the path of this client's own secret key file; by default the setting
             GTW_KEY_FILE.
         link: makes a connection to an endpoint; ZeroMQ unless a simulation brings its own.
+        hints: makes a line to an endpoint of hints; ZeroMQ, or none beside a link of one's own.
         session: this client's name for itself, which no other has; drawn at random by default.
 
     Raises:
@@ -63,6 +66,7 @@ class ExecutionGateway:
         server_key: str | None = None,
         key_file: str | Path | None = None,
         link: Callable[[str], Link] | None = None,
+        hints: Callable[[str], HintLine] | None = None,
         session: str | None = None,
     ) -> None:
         if host is None or port is None or timeout_ms is None:
@@ -70,10 +74,13 @@ class ExecutionGateway:
             host = settings.gtw_host if host is None else host
             port = settings.gtw_port if port is None else port
             timeout_ms = settings.gtw_timeout_ms if timeout_ms is None else timeout_ms
-        link = link or _zmq_link(server_key, key_file)
+        if link is None:
+            keys = _keys(server_key, key_file)
+            link, hints = partial(ZmqLink, keys=keys), hints or partial(ZmqHints, keys=keys)
         self.host, self.port, self.timeout_ms = host, port, timeout_ms
         self.url = f"tcp://{host}:{port}"
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
+        self._hearing = Hearing(host, hints)
         self._queries = link(self.url)
         self._orders = link(self.url)
         self._prices = link(self.url)
@@ -163,6 +170,7 @@ class ExecutionGateway:
         """Close all connections; the next request opens them again."""
         self._tick_symbol = None
         self._reader.close()
+        self._hearing.close()
         self._queries.close()
         self._orders.close()
         self._prices.close()
@@ -182,10 +190,12 @@ class ExecutionGateway:
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask what the broker has and wait for the answer; see `Reader.read`."""
+        self._hearing.asked()
         return self._reader.read(question)
 
     def ask(self, question: Question = PLAIN) -> None:
         """Begin to ask what the broker has; never waits."""
+        self._hearing.asked()
         self._reader.ask(question)
 
     def poll(self) -> Reading | None:
@@ -195,6 +205,14 @@ class ExecutionGateway:
     def give_up(self) -> Reading:
         """Leave the question under way, so that its answer is never taken for another's."""
         return self._reader.give_up()
+
+    def hint(self, now_ns: int) -> str:
+        """Return the reason to ask now that the gateway's hints give, empty for none; never waits.
+
+        Args:
+            now_ns: the time by the caller's clock.
+        """
+        return self._hearing.reason(self._reader.hints_port, self._reader.digest, now_ns)
 
     def _exchange(self, link: Link, message: bytes) -> bytes:
         link.send(message, self.timeout_ms)
@@ -208,15 +226,15 @@ class ExecutionGateway:
         return reply
 
 
-def _zmq_link(server_key: str | None, key_file: str | Path | None) -> Callable[[str], Link]:
-    """Return what makes connections with these keys, or with those of the settings."""
+def _keys(server_key: str | None, key_file: str | Path | None) -> LinkKeys | None:
+    """Return these keys, or those of the settings; None for plain text."""
     if server_key is None:
         settings = load_settings()
         server_key = settings.gtw_server_key
         key_file = settings.gtw_key_file if key_file is None else key_file
     if not server_key and key_file is None:
-        return ZmqLink
-    return partial(ZmqLink, keys=link_keys(server_key, str(key_file or "")))
+        return None
+    return link_keys(server_key, str(key_file or ""))
 
 
 def _offline(what: str) -> Unknown:

@@ -28,6 +28,7 @@ from trueup.gateway.dialect import (
 from trueup.gateway.rows import account_of, position_of
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick, TradeDeal
+from trueup.gateway.watcher import Watcher
 from trueup.protocol.dialect import (
     BAD_REQUEST,
     ONLY_HERE,
@@ -80,11 +81,17 @@ class Desk:
         self._boot = boot
         self._now_ns = now_ns
         self._snapshots = Snapshots(self._terminal, boot, now_ns, pace)
+        self.capabilities: tuple[str, ...] = CAPABILITIES
+        """What it says that clients may ask for."""
 
     def handle(self, raw: bytes) -> bytes:
         """Return the reply to a request, whatever its bytes are; may wait for the terminal."""
         request = self.read(raw)
         return request if isinstance(request, bytes) else self.answer(request)
+
+    def watcher(self, watch_ms: int) -> Watcher:
+        """Return what watches its terminal, for whoever publishes the hints."""
+        return Watcher(self._terminal, self._snapshots, self._boot, self._now_ns, watch_ms)
 
     # What `gateway.front` calls from its own thread; from the desk's, `answer` and `login`.
 
@@ -100,7 +107,7 @@ class Desk:
         if request.action == "PING":
             return self._write(PongReply("SUCCESS"), request)
         if request.action == "HELLO":
-            hello = HelloReply("SUCCESS", "trueup", VERSION, CAPABILITIES, self._boot)
+            hello = HelloReply("SUCCESS", "trueup", VERSION, self.capabilities, self._boot)
             return encode_reply(hello, request.uuid)
         return None
 
@@ -186,7 +193,8 @@ class Desk:
             contradiction = self._contradicts_empty() if not rows else None
             if contradiction is not None:
                 return PositionsReply("FAILED", error=contradiction)
-        return PositionsReply("SUCCESS", [position_of(row) for row in rows])
+        positions = [position_of(row) for row in rows]
+        return PositionsReply("SUCCESS", positions, capabilities=self.capabilities)
 
     def _contradicts_empty(self) -> str | None:
         """Say why an empty list cannot be all; who asks this way is given no other evidence."""

@@ -21,6 +21,8 @@ from trueup.gateway.desk import Desk
 from trueup.gateway.gate import Gate
 from trueup.gateway.server import Client, Server
 from trueup.gateway.waiting import Task, Waiting
+from trueup.protocol.hints import capability
+from trueup.protocol.snapshot import CAPABILITIES
 
 log = logging.getLogger("trueup.front")
 
@@ -42,6 +44,8 @@ class Front:
         desk: answers from the terminal; after `run` began nobody else may use it.
         now_ns: nanoseconds of UTC since 1970.
         patience_ms: how long a request may wait for the terminal.
+        watch_ms: from one look of the watcher to the next, 0 to watch nothing; its hints go out
+            where the server publishes any.
         waiting: the places to wait in.
         gate: who may have what done; anybody everything, where none is given.
 
@@ -58,11 +62,14 @@ class Front:
         now_ns: Callable[[], int],
         *,
         patience_ms: int = PATIENCE_MS,
+        watch_ms: int = 0,
         waiting: Waiting | None = None,
         gate: Gate | None = None,
     ) -> None:
         self._desk, self._now_ns = desk, now_ns
         self._patience_ns = patience_ms * 1_000_000
+        self._watcher = desk.watcher(watch_ms) if watch_ms else None
+        self._pause_sec = min(watch_ms or LOOK_UP_MS, LOOK_UP_MS) / 1000
         self._waiting = waiting or Waiting()
         self._gate = gate or Gate()
         self._is_stopped = False
@@ -88,6 +95,8 @@ class Front:
         Raises:
             DeskEnded: the desk's thread broke.
         """
+        if self._watcher is not None and server.hints_port:
+            self._desk.capabilities = (*CAPABILITIES, capability(server.hints_port))
         desk = threading.Thread(target=self._work, args=(server,), name="desk", daemon=True)
         desk.start()
         try:
@@ -134,9 +143,13 @@ class Front:
 
     def _work(self, server: Server) -> None:
         while not self._is_stopped:
-            task = self._waiting.take(LOOK_UP_MS / 1000)
+            task = self._waiting.take(self._pause_sec)
             if task is not None:
                 self._do(task, server)
+            if self._watcher is not None:
+                hint = self._watcher.turn(is_idle=task is None)
+                if hint is not None:
+                    server.publish(hint)
 
     def _do(self, task: Task, server: Server) -> None:
         if self._now_ns() - task.at_ns > self._patience_ns:

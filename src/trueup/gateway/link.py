@@ -26,3 +26,13 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Let go of the connection; a later `send` opens it again."""
+
+
+class HintLine(Protocol):
+    """A connection on which a gateway says, unasked, that something may have changed."""
+
+    def heard(self) -> list[bytes]:
+        """Return what came since the last call; never waits."""
+
+    def close(self) -> None:
+        """Stop listening, for good."""

@@ -14,6 +14,7 @@ from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
 from trueup.protocol import guide
+from trueup.protocol.hints import hints_port
 from trueup.protocol.snapshot import SnapshotRequest, decode_snapshot, encode_snapshot_request
 
 Reading = Snapshot | Unknown
@@ -56,6 +57,8 @@ class Reader:
         self._wanted_id: int | None = None
         self._has_left = False
         self._answer: Reading | None = None
+        self.hints_port = 0
+        """Where the gateway says that its hints are, 0 for nowhere."""
         self.digest = ""
         """What the gateway said last that positions and orders come to, empty before the first."""
         # The last snapshot that came in full, and the symbols that were asked for with it.
@@ -190,6 +193,7 @@ class Reader:
         if not isinstance(answer, Snapshot) or "SNAPSHOT" not in answer.capabilities:
             return False
         self._serves_snapshots = True
+        self.hints_port = hints_port(answer.capabilities)
         return True
 
     def _offline(self, what: str) -> Unknown:

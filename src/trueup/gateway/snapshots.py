@@ -170,6 +170,14 @@ class Snapshots:
             specs=tuple(self._specs(symbols)),
         )
 
+    def look(self) -> str:
+        """Read the lists alone and return their digest, empty where they cannot be read."""
+        rows, orders = self._terminal.positions_get(), self._terminal.orders_get()
+        if rows is None or orders is None:
+            return ""
+        self.digest = self._digest.of(rows, orders)
+        return self.digest
+
     def read(self) -> Reading:
         """Return a reading, the first that nothing moved in or else the last of a few.
 

@@ -21,7 +21,7 @@ class _Heard:
         self.waits, self.timeout_ns = source.waits, source.timeout_ns
         self.last: Reading | None = None
         self._source = source
-        self.ask, self.give_up = source.ask, source.give_up
+        self.ask, self.give_up, self.hint = source.ask, source.give_up, source.hint
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer."""

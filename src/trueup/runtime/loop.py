@@ -30,6 +30,8 @@ from trueup.runtime.strategy import Strategy
 log = logging.getLogger("trueup.loop")
 
 PACE_SEC = 0.25
+# How soon a change at the broker is noticed between two turns.
+NAP_SEC = 0.01
 SIGNAL = "the strategy's signal"
 
 
@@ -78,8 +80,17 @@ class TradingLoop:
             if after_turn is not None:
                 after_turn()
             left_sec = self.pace_sec - (clock.now_ns() - turn_ns) / 1e9
-            if left_sec > 0:
-                clock.sleep(left_sec)
+            self._rest(left_sec)
+
+    def _rest(self, seconds: float) -> None:
+        """Let time pass, listening to the broker's side all along."""
+        clock = self.pm.clock
+        end_ns = clock.now_ns() + round(seconds * 1e9)
+        left_sec = seconds
+        while left_sec > 0 and not self._stopped:
+            clock.sleep(min(left_sec, NAP_SEC))
+            self._sync()
+            left_sec = (end_ns - clock.now_ns()) / 1e9
 
     def stop(self) -> None:
         """End `run` after the turn under way; may be called from a signal handler."""

@@ -92,6 +92,7 @@ class StateReconciler:
         self._foreign = 0
         self._due_ns = self._clock.now_ns()
         self._failures = 0
+        self._hints_from_ns = self._due_ns
 
     # The guide's six methods.
 
@@ -115,14 +116,15 @@ class StateReconciler:
         return result
 
     def sync_continuous(self) -> SyncResult | None:
-        """Sync when the interval has passed; call it as often as you like.
+        """Sync when the interval has passed or the gateway hints at a change; call it often.
 
         With an `ExecutionGateway` this never waits: the call that finds the interval passed asks,
         and a later one returns the result. After a failure the interval doubles, up to a minute.
         """
         if self._lookout.is_under_way:
             return self._finish_look_under_way()
-        if self._clock.now_ns() < self._due_ns:
+        now_ns = self._clock.now_ns()
+        if now_ns < self._due_ns and not self._is_hinted(now_ns):
             return None
         if self._source.waits:
             return self.sync_positions()
@@ -298,7 +300,16 @@ class StateReconciler:
         status = SyncStatus.FAILED if is_wrong else SyncStatus.DEGRADED
         return self._result(status, asked, [unknown.sentence])
 
+    def _is_hinted(self, now_ns: int) -> bool:
+        reason = self._source.hint(now_ns)
+        # Whatever it hints at, a gateway that fails is not asked in one go.
+        if not reason or now_ns < self._hints_from_ns:
+            return False
+        log.info("[SYNC] Hint from the gateway: %s", reason)
+        return True
+
     def _back_off(self) -> None:
+        self._hints_from_ns = self._clock.now_ns() + round(SOON_SEC * 1e9)
         self._failures += 1
         wait_sec = self.sync_interval * 2 ** min(self._failures - 1, 10)
         wait_sec = max(self.sync_interval, min(wait_sec, BACKOFF_LIMIT_SEC))

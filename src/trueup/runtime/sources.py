@@ -28,6 +28,9 @@ class Source(Protocol):
     def give_up(self) -> Reading:
         """Leave the question under way and say what that leaves unknown."""
 
+    def hint(self, now_ns: int) -> str:
+        """Return the reason that the broker's side gives to ask now, empty for none."""
+
 
 class GatewaySource:
     """An `ExecutionGateway`, which never makes the strategy wait."""
@@ -38,6 +41,7 @@ class GatewaySource:
         self.timeout_ns = gateway.timeout_ms * 1_000_000
         self.read, self.ask = gateway.read, gateway.ask
         self.poll, self.give_up = gateway.poll, gateway.give_up
+        self.hint = gateway.hint
 
 
 class CallSource:
@@ -68,6 +72,10 @@ class CallSource:
     def give_up(self) -> Reading:
         """Say that nothing is known."""
         return Unknown(Reason.OFFLINE, "Gateway offline")
+
+    def hint(self, now_ns: int) -> str:
+        """Return no reason: nobody says anything unasked."""
+        return ""
 
 
 def source_of(gateway: Any) -> Source:

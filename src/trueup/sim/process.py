@@ -22,6 +22,8 @@ from trueup.errors import SettingsError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
 from trueup.gateway.server import Server, anybody
+from trueup.gateway.watcher import WATCH_MS
+from trueup.protocol.hints import capability
 from trueup.runtime.clock import Clock, SystemClock
 from trueup.sim.broker import Broker
 from trueup.sim.feed import open_feed
@@ -53,7 +55,8 @@ class TerminalOptions(msgspec.Struct, frozen=True):
 
     `balance` is the first deposit in USD; `feed` is bars, random, or the path of a file; `speed`
     is market time over real time; `port` 0 takes a free one; after `idle_exit_min` minutes
-    without a request the process ends, 0 for never.
+    without a request the process ends, 0 for never; every `watch_ms` it looks for what its bots
+    should know at once, 0 for never.
     """
 
     account: str = "hedging"
@@ -64,6 +67,7 @@ class TerminalOptions(msgspec.Struct, frozen=True):
     speed: float = DEFAULT_SPEED
     port: int = 0
     idle_exit_min: float = 10.0
+    watch_ms: int = WATCH_MS
 
 
 def play(feed: str, seed: int, speed: float, clock: Clock) -> Playback:
@@ -96,6 +100,9 @@ class TerminalProcess:
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
         bots = Desk(self.terminal, boot, self._clock.now_ns, pace=options.speed)
         self._bots = _listen(options.port, self._alone(bots.handle))
+        self._watcher = bots.watcher(options.watch_ms) if options.watch_ms else None
+        if self._watcher is not None:
+            bots.capabilities = (*bots.capabilities, capability(self._bots.hints_port))
         self._people = Server(f"{LOOPBACK}:0", anybody(self._alone(people.handle)))
         self._module_port = ModulePort(self.module, self._lock, self._note_busy)
         self.is_stopped = False
@@ -134,6 +141,7 @@ class TerminalProcess:
         """Take in the market's prices, then serve what is there, waiting at most `wait_ms`."""
         self._step_market()
         served = self._bots.serve_once(wait_ms) + self._people.serve_once(0)
+        self._watch()
         now_ns = self._clock.now_ns()
         if served:
             self._note_busy()
@@ -163,6 +171,14 @@ class TerminalProcess:
                 return handle(raw)
 
         return alone
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            return
+        with self._lock:
+            hint = self._watcher.turn()
+        if hint is not None:
+            self._bots.publish(hint)
 
     def _note_busy(self) -> None:
         self._busy_ns = self._clock.now_ns()
@@ -205,7 +221,7 @@ def _make_terminal(options: TerminalOptions, playback: Playback, clock: Clock) -
 
 def _listen(port: int, handle: Any) -> Server:
     try:
-        return Server(f"{LOOPBACK}:{port}", anybody(handle))
+        return Server(f"{LOOPBACK}:{port}", anybody(handle), hints=f"{LOOPBACK}:0")
     except OSError as error:
         valid = f"give a port that is free, or 0 for any free one ({error})"
         raise SettingsError("--port", str(port), valid) from error

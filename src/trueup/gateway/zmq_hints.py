@@ -1,0 +1,49 @@
+"""A `HintLine` over ZeroMQ: a SUB socket that is read and never waited for."""
+
+from __future__ import annotations
+
+import weakref
+
+import zmq
+
+from trueup.gateway.keys import LinkKeys
+
+# Hints that nobody takes are dropped, and missed by their numbers.
+HINTS_KEPT = 100
+HINT_LONGEST_BYTES = 4_096
+
+
+class ZmqHints:
+    """The hints published at `endpoint`, such as tcp://127.0.0.1:5556.
+
+    Args:
+        keys: those of the link to the same gateway; None is plain text.
+    """
+
+    def __init__(self, endpoint: str, *, keys: LinkKeys | None = None) -> None:
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, HINTS_KEPT)
+        socket.setsockopt(zmq.MAXMSGSIZE, HINT_LONGEST_BYTES)
+        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        if keys is not None:
+            socket.curve_serverkey = keys.server.encode()
+            socket.curve_publickey = keys.own.public.encode()
+            socket.curve_secretkey = keys.own.secret.encode()
+        self._socket = socket
+        self._let_go = weakref.finalize(self, socket.close, 0)
+        socket.connect(endpoint)
+
+    def heard(self) -> list[bytes]:
+        """Return what came since the last call; never waits."""
+        messages: list[bytes] = []
+        try:
+            while len(messages) < HINTS_KEPT:
+                messages.append(self._socket.recv_multipart(zmq.NOBLOCK)[-1])
+        except zmq.Again:
+            pass
+        return messages
+
+    def close(self) -> None:
+        """Stop listening, for good."""
+        self._let_go()
