@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import zmq
 
@@ -15,8 +15,11 @@ from trueup.gateway.front import Front
 from trueup.gateway.server import Server
 from trueup.gateway.waiting import Waiting
 from trueup.runtime.clock import ManualClock
+from trueup.sim.person import Person
 from trueup.sim.symbols import AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
+
+Result = TypeVar("Result")
 
 DEADLINE_MS = 20_000
 SYMBOL = "EURUSD"
@@ -35,6 +38,7 @@ class BlockingTerminal:
         self.blocks_in = ""
         self.is_blocked = threading.Event()
         self.go_on = threading.Event()
+        self.lock = threading.Lock()
         self._terminal = terminal
 
     def block_in(self, function: str) -> None:
@@ -58,7 +62,8 @@ class BlockingTerminal:
                 self.blocks_in = ""
                 self.is_blocked.set()
                 assert self.go_on.wait(DEADLINE_MS / 1000)
-            return function(*args, **named)
+            with self.lock:
+                return function(*args, **named)
 
         return call
 
@@ -66,7 +71,9 @@ class BlockingTerminal:
 class BusyGateway:
     """A `Front` before a `BlockingTerminal`; time is the injected clock's."""
 
-    def __init__(self, *, patience_ms: int = 1_000, waiting: Waiting | None = None) -> None:
+    def __init__(
+        self, *, patience_ms: int = 1_000, watch_ms: int = 0, waiting: Waiting | None = None
+    ) -> None:
         self.clock = ManualClock()
         program = SimulatedTerminal(
             account=AccountSetup(balance=1e6), now_msc=lambda: self.clock.now_ns() // 1_000_000
@@ -76,11 +83,23 @@ class BusyGateway:
         self.program = program
         self.terminal: Any = BlockingTerminal(program)
         desk = Desk(self.terminal, "boot", self.clock.now_ns)
-        self.front = Front(desk, self.clock.now_ns, patience_ms=patience_ms, waiting=waiting)
-        self.server = Server("tcp://127.0.0.1:0", self.front.handle)
+        self.front = Front(
+            desk,
+            self.clock.now_ns,
+            patience_ms=patience_ms,
+            watch_ms=watch_ms,
+            waiting=waiting,
+        )
+        anywhere = "tcp://127.0.0.1:0"
+        self.server = Server(anywhere, self.front.handle, hints=anywhere)
         self._thread = threading.Thread(target=self.front.run, args=(self.server,), daemon=True)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._askers: list[Asker] = []
+
+    def by_hand(self, act: Callable[[Person], Result]) -> Result:
+        """Let a person do something at the terminal, between two of the gateway's calls."""
+        with self.terminal.lock:
+            return act(self.program.person)
 
     def client(self, kind: int = zmq.REQ) -> Asker:
         """A client of its own, with a connection of its own."""

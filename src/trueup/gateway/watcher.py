@@ -1,8 +1,8 @@
 """Looks at the terminal while nobody asks, and says when something may have changed.
 
-A look is a glance at the counts and the account's money, which costs little whatever is open. The
-lists are read when the glance differs from the last one, and otherwise every now and then, because
-a moved stop changes neither: as often as a tenth of the time allows. What the watcher says are
+A look is a glance at the counts and the account's money, which costs little whatever is open, and
+a reading of the lists, because a moved stop changes neither. The lists are read as often as a tenth
+of the time allows; a glance that differs in between is said without them. What the watcher says are
 hints (`protocol.hints`). While it cannot look it says nothing, and silence is a hint too.
 """
 
@@ -46,6 +46,9 @@ class Watcher:
         self.watch_ms = watch_ms
         self._due_ns = self._lists_due_ns = now_ns()
         self._glance: tuple[Any, ...] | None = None
+        self._can_read = True
+        # Whether the latest glance differed, and whether the lists were read since one did.
+        self._has_moved, self._is_read = False, True
         self._said, self._said_ns, self._count = "", 0, 0
 
     def turn(self, *, is_idle: bool = True) -> bytes | None:
@@ -58,22 +61,32 @@ class Watcher:
         if now_ns < self._due_ns + patience_ns:
             return None
         digest = self._look(now_ns)
-        self._due_ns = self._after(now_ns)
-        is_news = digest != self._said or now_ns >= self._said_ns + BEAT_MS * 1_000_000
-        return self._say(digest, now_ns) if digest and is_news else None
+        if digest is None:
+            return None
+        if self._has_moved or digest != self._said or now_ns >= self._said_ns + BEAT_MS * 1_000_000:
+            return self._say(digest, now_ns)
+        return None
 
-    def _look(self, now_ns: int) -> str:
-        """Return the digest of what is open now, empty where that cannot be seen."""
+    def _look(self, now_ns: int) -> str | None:
+        """Return the digest of what is open now.
+
+        It is empty where something else is open and the lists are not read yet, and None where
+        nothing can be seen.
+        """
         before, self._glance = self._glance, self._take_glance()
+        self._due_ns = self._after(now_ns)
         if self._glance is None:
-            return ""
-        if self._glance == before and now_ns < self._lists_due_ns:
-            return self._snapshots.digest
-        digest = self._snapshots.look()
-        self._lists_due_ns = self._after(now_ns)
-        if not digest:
-            self._glance = None
-        return digest
+            return None
+        self._has_moved = self._glance != before
+        began_ns = self._now_ns()
+        if began_ns >= self._lists_due_ns:
+            self._can_read = self._is_read = bool(self._snapshots.look())
+            self._lists_due_ns = self._after(began_ns)
+        elif self._has_moved:
+            self._is_read = False
+        if not self._is_read:
+            return "" if self._can_read else None
+        return self._snapshots.digest
 
     def _take_glance(self) -> tuple[Any, ...] | None:
         terminal = self._terminal

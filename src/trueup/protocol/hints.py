@@ -24,7 +24,8 @@ class Hint(msgspec.Struct):
     """One hint.
 
     `hint` counts them, `boot` is the name of the gateway's run, `digest` that of the terminal's
-    positions and pending orders, as `core.digest` makes it. The next hint comes within `within_ms`.
+    positions and pending orders, as `core.digest` makes it, empty where it changed and is not made
+    yet. The next hint comes within `within_ms`.
     """
 
     hint: int
