@@ -18,6 +18,7 @@ from trueup.gateway.door import Door
 from trueup.gateway.front import Front
 from trueup.gateway.server import Server
 from trueup.gateway.terminal import Terminal
+from trueup.gateway.watcher import WATCH_MS
 
 LOOPBACK = "127.0.0.1"
 
@@ -26,13 +27,31 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     """How a terminal is served.
 
     `host` is the address to listen on; `port` 0 takes a free one; `pace` is seconds of the trade
-    server's clock in one of ours, 1 but in a simulation; `terms` say who may use it.
+    server's clock in one of ours, 1 but in a simulation; `terms` say who may use it. Every
+    `watch_ms` it looks for what its clients should know at once, 0 for never; its hints are on
+    `hints_port`, 0 for the port after `port`.
     """
 
     host: str = LOOPBACK
     port: int = 0
     pace: float = 1.0
     terms: Terms = Terms()
+    watch_ms: int = WATCH_MS
+    hints_port: int = 0
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests come."""
+        return f"tcp://{self.host}:{self.port}"
+
+    @property
+    def hints_endpoint(self) -> str | None:
+        """Where hints go out."""
+        if not self.watch_ms:
+            return None
+        # A firewall opens ports by their number, so this one follows from the other.
+        following = self.port + 1 if 0 < self.port < 65_535 else 0
+        return f"tcp://{self.host}:{self.hints_port or following}"
 
 
 class Service:
@@ -54,7 +73,8 @@ class Service:
         # A client tells a restart of the gateway by this name.
         self.boot = f"{os.getpid()}-{now_ns():x}"
         door, gate = admission(options.host, options.terms, now_ns)
-        self._front = Front(Desk(terminal, self.boot, now_ns, options.pace), now_ns, gate=gate)
+        desk = Desk(terminal, self.boot, now_ns, options.pace)
+        self._front = Front(desk, now_ns, watch_ms=options.watch_ms, gate=gate)
         self._server = _listen(options, self._front, door)
 
     @property
@@ -81,7 +101,7 @@ class Service:
 
 def _listen(options: ServiceOptions, front: Front, door: Door) -> Server:
     try:
-        return Server(f"tcp://{options.host}:{options.port}", front.handle, door=door)
+        return Server(options.endpoint, front.handle, hints=options.hints_endpoint, door=door)
     except OSError as error:
         valid = f"give an address of this machine and a port that is free, or 0 ({error})"
         raise SettingsError("--port", str(options.port), valid) from error
