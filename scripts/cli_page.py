@@ -91,6 +91,7 @@ def _section(name: str, command: Callable[..., Any]) -> Iterator[str]:
     choices = [one for one in parameters if isinstance(one.about, OptionInfo)]
     yield f"## `{name}`\n"
     usage = [name, *map(_argument, arguments), *["[OPTIONS]"] * bool(choices)]
+    usage.sort(key=lambda word: word.startswith("[--"))  # what is for another comes last
     yield f"```text\n{' '.join(usage)}\n```\n"
     help_text = inspect.cleandoc(command.__doc__ or "")
     yield re.sub(r"(?<!\n)\n(?!\n)", " ", help_text) + "\n"

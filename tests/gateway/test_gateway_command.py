@@ -195,6 +195,7 @@ def test_a_terminal_that_ends_is_lost_and_found_again_when_it_is_back(field: Fie
 def test_the_account_that_was_asked_for_is_served(field: Field) -> None:
     password = field.folder / "password"
     password.write_text(f"{SECRET}\n", "utf-8")
+    password.chmod(0o600)
     field.start_gateway("--login", str(LOGIN), "--password-file", str(password))
     field.wait_for_worker()
     assert field.said(rf"Initialised: account {LOGIN} at \S+, build \d+")
@@ -240,13 +241,26 @@ def test_without_windows_the_real_terminal_is_refused_with_what_to_do() -> None:
     assert "--simulated" in said
 
 
+def test_a_server_alone_is_no_account() -> None:
+    assert gateway("--server", "Demo") == (
+        2,
+        "--server='Demo' is not valid: give --login with it.\n",
+    )
+
+
 def test_a_password_file_is_judged_before_anything_starts(folder: Path) -> None:
     code, said = gateway("--password-file", "none")
     assert (code, said) == (2, "--password-file='none' is not valid: give --login with it.\n")
     code, said = gateway("--login", "5", "--password-file", "none")
     assert (code, "(no such file or directory)" in said) == (2, True)
+    if os.name == "posix":
+        (folder / "open").write_text("one", "utf-8")
+        (folder / "open").chmod(0o644)
+        code, said = gateway("--login", "5", "--password-file", "open")
+        assert (code, "chmod 600 open" in said) == (2, True)
+    (folder / "two").touch(0o600)
     (folder / "two").write_text("one\ntwo\n", "utf-8")
     code, said = gateway("--login", "5", "--password-file", "two")
     assert (code, "on one line" in said, "one\ntwo" in said) == (2, True, False)
-    (folder / "empty").touch()
+    (folder / "empty").touch(0o600)
     assert gateway("--login", "5", "--password-file", "empty")[0] == 2

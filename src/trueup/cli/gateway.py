@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from trueup.cli.gateway_install import install
 from trueup.cli.terminal import start_terminal, stop_on_signals
 from trueup.errors import SettingsError
 from trueup.gateway.admission import Terms
@@ -30,6 +32,7 @@ DEFAULT_PORT = 5555
 RATE_PER_SEC = 500.0
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.command("install")(install)
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -131,6 +134,8 @@ def gateway(
     """
     if ctx.invoked_subcommand is not None:
         return
+    if server and login is None:
+        raise SettingsError("--server", server, "give --login with it")
     account = {
         "path": terminal_path,
         "portable": portable,
@@ -180,10 +185,14 @@ def _password(file: Path | None, login: int | None) -> str | None:
         raise SettingsError("--password-file", str(file), "give --login with it")
     try:
         password = file.read_text(encoding="utf-8-sig").rstrip("\r\n")
+        is_open = os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077
     except (OSError, UnicodeDecodeError) as error:
         because = (getattr(error, "strerror", None) or str(error)).lower()
         valid = f"give a file that holds the account's password alone ({because})"
         raise SettingsError("--password-file", str(file), valid) from error
+    if is_open:
+        valid = f"others on this machine can read it: run `chmod 600 {file}`"
+        raise SettingsError("--password-file", str(file), valid)
     if not password or "\n" in password:
         valid = "give a file that holds the account's password alone, on one line"
         raise SettingsError("--password-file", str(file), valid)
