@@ -19,7 +19,6 @@ from tests.support.manners import (
     Remembering,
     changed,
     opened,
-    with_capabilities,
 )
 from tests.support.servers import TcpServer, ZmqServer, free_port
 from trueup.cli import app
@@ -161,11 +160,18 @@ def test_a_refused_order_tells_nothing_and_is_no_fault() -> None:
 
 def test_a_gateway_that_executes_twice_is_caught_and_cleaned_up_after() -> None:
     world = DeskWorld()
+    numbers = itertools.count()
 
-    def claims(message: bytes) -> bytes:
-        return with_capabilities(world.desk.handle(message), "REQUEST_STATUS")
+    def forgets(message: bytes) -> bytes:
+        request = json.loads(message)
+        name = request.get("order_id")
+        if name is None:
+            return world.desk.handle(message)
+        again = {**request, "order_id": f"{name}.{next(numbers)}"}
+        reply = json.loads(world.desk.handle(json.dumps(again).encode()))
+        return json.dumps({**reply, "order_id": name}).encode()
 
-    report = of_desk(claims, TRADING)
+    report = of_desk(forgets, TRADING)
     assert standing(report, Grade.ONCE) is Standing.NO
     assert {"repeat", "changed"} <= set(wrong(report))
     assert not world.rows()

@@ -61,6 +61,37 @@ def test_an_order_that_was_not_begun_is_rejected_and_never_sent() -> None:
         assert gateway.terminal.order_comments == ["first"]
 
 
+def test_what_became_of_an_order_is_told_while_the_terminal_is_busy_with_it() -> None:
+    with BusyGateway() as gateway:
+        trader, other = gateway.client(), gateway.client()
+        assert other.ask("REQUEST_STATUS", order_id="first")["request"]["state"] == "never seen"
+        gateway.terminal.block_in("order_send")
+        trader.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        assert other.ask("REQUEST_STATUS", order_id="first")["request"]["state"] == "prepared"
+        gateway.terminal.let_go()
+        assert trader.receive()["status"] == "FILLED"
+        assert other.ask("REQUEST_STATUS", order_id="first")["request"]["status"] == "FILLED"
+
+
+def test_an_order_that_comes_again_while_it_is_carried_out_is_never_called_rejected() -> None:
+    with BusyGateway() as gateway:
+        trader, impatient = gateway.client(), gateway.client()
+        gateway.terminal.block_in("order_send")
+        trader.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        impatient.send_order("first")
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.clock.advance(PATIENCE_SEC + 0.01)
+        reply = impatient.receive()
+        assert (reply["order_id"], reply["status"]) == ("first", "UNKNOWN")
+        gateway.terminal.let_go()
+        first = trader.receive()
+        impatient.send_order("first")
+        assert impatient.receive() == {**first, "repeated": True}
+        assert gateway.terminal.order_comments == ["first"]
+
+
 def test_an_order_that_was_begun_is_answered_by_its_outcome_however_late() -> None:
     with BusyGateway() as gateway:
         trader = gateway.client()

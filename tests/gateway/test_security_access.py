@@ -215,6 +215,14 @@ def test_a_read_key_may_ask_and_may_not_change(tmp_path: Path, action: str) -> N
     assert trader.refusal(client, asked) is None
 
 
+def test_a_read_key_may_not_withdraw_orders_by_being_in_doubt_of_them(tmp_path: Path) -> None:
+    asked, client = Request("SNAPSHOT", in_doubt=("A",)), Client((b"way",), SCREEN)
+    refusal = gate(tmp_path, f"screen read * {SCREEN}").refusal(client, asked)
+    assert refusal is not None
+    assert "may only read" in refusal
+    assert gate(tmp_path, f"screen trade * {SCREEN}").refusal(client, asked) is None
+
+
 def test_every_action_is_a_query_or_an_order_and_others_need_the_right_to_trade(
     tmp_path: Path,
 ) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.journal.places import PostgresPlace, SqlitePlace, order, orders
+from tests.support.posix_limits import files_limited_to, posix_only, without_root
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import open_journal, open_reader, sqlite
 from trueup.journal.store import StoredJournal
@@ -39,35 +38,6 @@ def mended(journal: StoredJournal, *numbers: int) -> None:
 
 
 # SQLite.
-
-
-@contextlib.contextmanager
-def files_limited_to(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond a size, as on a disk that is full."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextlib.contextmanager
-def without_root() -> Iterator[None]:
-    """Let permissions count, which for root they do not."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs limits and users of POSIX")
 
 
 @posix_only

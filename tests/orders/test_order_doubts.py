@@ -78,9 +78,16 @@ def settle(world: OrderWorld, rounds: int = 3) -> None:
 @BOTH
 @OUTCOME
 @RESTARTED
+@pytest.mark.parametrize("record", [True, False], ids=["record", "no record"])
 def test_an_order_whose_outcome_is_open_is_settled_as_the_broker_has_it(
-    account: AccountSetup, outcome: str, restarted: bool, tmp_path: Path
+    account: AccountSetup,
+    outcome: str,
+    restarted: bool,
+    record: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(OrderWorld, "keeps_record", record)
     fault, is_done = OPEN_OUTCOMES[outcome]
     world = OrderWorld(account, journal=tmp_path / "bot.db")
     world.terminal.faults.next_send(fault)
@@ -190,8 +197,14 @@ def test_an_order_filled_in_part_is_settled_with_what_was_filled() -> None:
 @BOTH
 @pytest.mark.parametrize("magic_token", [False, True], ids=["comment", "magic"])
 def test_a_lost_order_is_found_whatever_the_broker_does_to_comments(
-    account: AccountSetup, comment: str, magic_token: bool, restarted: bool, tmp_path: Path
+    account: AccountSetup,
+    comment: str,
+    magic_token: bool,
+    restarted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(OrderWorld, "keeps_record", False)
     world = OrderWorld(
         account, journal=tmp_path / "bot.db", magic_token=magic_token, **COMMENTS[comment]
     )

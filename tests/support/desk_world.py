@@ -74,6 +74,9 @@ class DeskWorld:
         switches: fields of `Switches`.
     """
 
+    # Whether the gateway says that it keeps a record of requests.
+    keeps_record = True
+
     def __init__(
         self,
         account: AccountSetup = HEDGING,
@@ -137,6 +140,8 @@ class DeskWorld:
         if self._lost:
             self._lost -= 1
             return None
+        if not self.keeps_record and b'"GET_POSITIONS"' in message:
+            return reply.replace(b',"REQUEST_STATUS"', b"")
         if self._mangles and b'"SNAPSHOT"' in message:
             return self._mangles.pop(0)(reply)
         if self._tampers and b'"SNAPSHOT"' in message:

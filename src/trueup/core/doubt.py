@@ -61,7 +61,9 @@ def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
         trace = Trace(BrokerShows.UNSEEN, "it was sent after the broker was asked")
     waited_ns = scales.asked_ns - order.doubt_ns
     settled = waited_ns >= scales.policy.grace_period_ms * 1_000_000 or trace.is_final
-    return Doubt(order, decide(JournalSays.SENT, trace.shows, settled=settled), trace)
+    # An answer that the gateway kept for us is an answer.
+    says = JournalSays.REFUSED if trace.refusal else JournalSays.SENT
+    return Doubt(order, decide(says, trace.shows, settled=settled), trace)
 
 
 def _differences(scales: Weighing) -> list[Difference]:
@@ -122,6 +124,9 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
     at_ns, order_id = scales.now_ns, order.order_id
     if case.decision is Decision.ABANDON:
         return [events.OrderCanceled(at_ns=at_ns, order_id=order_id, because=because)]
+    if case.decision is Decision.AGREE:
+        error = f"{trace.refusal} ({because})"
+        return [events.OrderRejected(at_ns=at_ns, order_id=order_id, error=error)]
     if case.decision not in (Decision.ADOPT, Decision.RECORD_BOTH):
         return []
     if order.kind is not events.OrderKind.MARKET:

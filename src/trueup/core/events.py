@@ -15,6 +15,7 @@ import msgspec
 
 from trueup.core.explain import Exit
 from trueup.core.model import MarginMode, PendingOrder, Position, Side
+from trueup.core.record import RecordMark
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="event"):
@@ -67,7 +68,12 @@ class OrderCreated(OrderEvent, frozen=True):
 
 
 class SendStarted(OrderEvent, frozen=True):
-    """The order is about to leave this process: from here on it may reach the broker."""
+    """The order is about to leave this process: from here on it may reach the broker.
+
+    `record` is how far the gateway's own record of requests reached then, as far as we knew.
+    """
+
+    record: RecordMark | None = None
 
 
 class OrderApplied(OrderEvent, frozen=True):

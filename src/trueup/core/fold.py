@@ -31,7 +31,8 @@ def _order_created(book: Book, event: events.OrderCreated) -> None:
 
 
 def _send_started(book: Book, event: events.SendStarted) -> None:
-    _advance(book, event).version = book.version
+    order = _advance(book, event)
+    order.version, order.record = book.version, event.record
 
 
 def _order_filled(book: Book, event: events.OrderFilled) -> None:

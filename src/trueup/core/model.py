@@ -19,6 +19,7 @@ from trueup.core.quantity import (
     format_lots,
     format_price,
 )
+from trueup.core.record import RecordMark, RequestStatus
 
 # What a decoder refuses, wherever the value comes from; see `core.quantity` for the bounds.
 Ticket = Annotated[int, msgspec.Meta(ge=1)]
@@ -259,7 +260,8 @@ class Evidence(msgspec.Struct, frozen=True):
     and could be read; their deals are in `deals`, and the past orders asked for in `past_orders`.
     `history` is None unless it was asked for and could be read. `floating` is what the gateway
     found profit and swap of the positions to add up to, where it left them out because they are
-    those we have; None where they came along, with their results.
+    those we have; None where they came along, with their results. `record` marks the gateway's own
+    record of requests, and `requests` is what it has of those that were asked about.
     """
 
     account: Account
@@ -278,6 +280,8 @@ class Evidence(msgspec.Struct, frozen=True):
     specs: tuple[SymbolSpec, ...] = ()
     time_offset_sec: int | None = None
     floating: float | None = None
+    record: RecordMark | None = None
+    requests: tuple[RequestStatus, ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True):

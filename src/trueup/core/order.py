@@ -9,6 +9,7 @@ import msgspec
 from trueup.core.events import OrderCreated, OrderKind
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import OrderType, PendingOrder, Position, Side
+from trueup.core.record import RecordMark
 
 PENDING_TYPES = {
     OrderKind.LIMIT: {Side.BUY: OrderType.BUY_LIMIT, Side.SELL: OrderType.SELL_LIMIT},
@@ -25,8 +26,9 @@ class Order(msgspec.Struct, gc=False):
     `volume` and `filled_volume` are lots, prices are prices of the symbol. `position` is the
     identifier of the position the order is meant to reduce, or 0. `error` says why an order was
     rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
-    when it came into doubt: a reading asked for before says nothing about it. The rest is what the
-    intent said; see `events.OrderCreated`.
+    when it came into doubt: a reading asked for before says nothing about it. `record` is how far
+    the gateway's record of requests reached when the order left. The rest is what the intent said;
+    see `events.OrderCreated`.
     """
 
     order_id: str
@@ -54,6 +56,7 @@ class Order(msgspec.Struct, gc=False):
     key: str = ""
     why: str = ""
     by_desk: bool = False
+    record: RecordMark | None = None
 
     @property
     def is_stand_in(self) -> bool:

@@ -37,8 +37,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `questions` are identifiers of positions, and `order_questions` tickets of pending orders, that
     a gateway with deals should be asked about before the plan is final, and the history of the
-    last `history_age_sec` seconds where orders are in doubt. `foreign` counts what is open and not
-    ours.
+    last `history_age_sec` seconds where orders are in doubt, with their ids in `in_doubt` for the
+    gateway's own record. `foreign` counts what is open and not ours.
     """
 
     events: tuple[events.Event, ...] = ()
@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
     questions: tuple[int, ...] = ()
     order_questions: tuple[int, ...] = ()
     history_age_sec: int = 0
+    in_doubt: tuple[str, ...] = ()
 
 
 def plan(
@@ -99,6 +100,7 @@ def plan(
         tuple(dict.fromkeys(outcome.questions)),
         tuple(dict.fromkeys(outcome.order_questions)),
         _history_wanted(look) if doubts else 0,
+        tuple(doubt.order.order_id for doubt in doubts),
     )
 
 

@@ -1,11 +1,12 @@
 """What a gateway with a history shows of an order in doubt.
 
 Looked for in this order: the token, in the comment or the magic number of a position, a pending
-order or a past order; then, where a broker rewrote the comment, the only order of the history, or
-the only one that works, that fits by magic, side, volume, symbol and time, that a program placed,
-and that no other order of ours is. Two that fit are nobody's: a person must say which one is ours.
+order or a past order; then the gateway's own record of the request, which has the lost answer, and
+with it the ticket; then, where a broker rewrote the comment, the only order of the history, or the
+only one that works, that fits by magic, side, volume, symbol and time, that a program placed, and
+that no other order of ours is. Two that fit are nobody's: a person must say which one is ours.
 
-Absence counts only in a history that covers the sending.
+Absence counts only in a history that covers the sending, or in a record that does.
 """
 
 from __future__ import annotations
@@ -17,9 +18,18 @@ import msgspec
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
 from trueup.core.explain import history_of
-from trueup.core.model import Deal, Evidence, HistoryOrder, OrderType, PendingOrder, Snapshot
+from trueup.core.model import (
+    Deal,
+    Evidence,
+    HistoryOrder,
+    OrderType,
+    PendingOrder,
+    Position,
+    Snapshot,
+)
 from trueup.core.order import PENDING_TYPES
 from trueup.core.quantity import add_lots, from_units, same, to_units
+from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import bears
 
@@ -33,7 +43,7 @@ class Trace(msgspec.Struct, frozen=True):
 
     `ticket` and `position` are the order's and its position's identifier, `volume` (lots) what was
     done at `price`; `candidates` lists what fits where more than one does. `is_final` says that no
-    waiting can change it.
+    waiting can change it, `refusal` with which words the order was refused.
     """
 
     shows: BrokerShows
@@ -44,6 +54,7 @@ class Trace(msgspec.Struct, frozen=True):
     price: float | None = None
     candidates: tuple[str, ...] = ()
     is_final: bool = False
+    refusal: str = ""
 
 
 def trace_of(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book) -> Trace:
@@ -52,25 +63,39 @@ def trace_of(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Bo
     if evidence is None:
         return Trace(BrokerShows.UNSEEN, "this gateway shows no history")
     if order.kind is OrderKind.MODIFY:
-        return _of_modification(order, snapshot)
+        return _of_modification(order, snapshot, evidence)
     if order.kind is OrderKind.CANCEL:
         return _of_cancellation(order, evidence)
-    return _by_token(order, snapshot, evidence) or _by_evidence(order, rivals, snapshot, book)
+    return (
+        _by_token(order, snapshot, evidence)
+        or _by_record(order, snapshot, evidence)
+        or _by_evidence(order, rivals, snapshot, book)
+    )
 
 
-def _of_modification(order: Order, snapshot: Snapshot) -> Trace:
+def _of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace:
     position = next((p for p in snapshot.positions if p.identifier == order.position), None)
     if position is None:
         return Trace(BrokerShows.NO_TRACE, "the position is no longer open", is_final=True)
     if same(position.sl, order.sl) and same(position.tp, order.tp):
         return Trace(BrokerShows.OPEN, "the position has the levels that were meant")
-    return Trace(BrokerShows.NO_TRACE, "the position has other levels")
+    if _is_done(order, evidence):
+        # Somebody has changed them since: a drift like any other.
+        return Trace(BrokerShows.OPEN, "the gateway's record has it as done")
+    return _not_by_record(order, evidence) or Trace(
+        BrokerShows.NO_TRACE, "the position has other levels"
+    )
 
 
 def _of_cancellation(order: Order, evidence: Evidence) -> Trace:
-    if any(pending.ticket == order.target for pending in evidence.orders):
-        return Trace(BrokerShows.NO_TRACE, "the pending order still works")
-    return Trace(BrokerShows.OPEN, "the pending order works no longer")
+    if not any(pending.ticket == order.target for pending in evidence.orders):
+        return Trace(BrokerShows.OPEN, "the pending order works no longer")
+    if _is_done(order, evidence):
+        words = "the gateway's record has it as done, and the broker still lists the pending order"
+        return Trace(BrokerShows.UNSEEN, words)
+    return _not_by_record(order, evidence) or Trace(
+        BrokerShows.NO_TRACE, "the pending order still works"
+    )
 
 
 def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
@@ -82,18 +107,67 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
             return _of_past(order, past, snapshot, evidence, "by its token")
     for position in snapshot.positions:
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
-            return Trace(
-                BrokerShows.OPEN,
-                "by its token",
-                ticket=position.ticket,
-                position=position.identifier,
-                volume=order.volume,
-                price=position.price_open,
-            )
+            return _of_position(order, position, "by its token")
     for pending in evidence.orders:
         if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
             return _of_working(order, pending, "by its token")
     return None
+
+
+def _recorded(order: Order, evidence: Evidence) -> RequestStatus | None:
+    """Return what the gateway's record has of an order, if that is about this account."""
+    account = evidence.account
+    for said in evidence.requests:
+        if said.order_id == order.order_id:
+            of_another = said.login and (said.login, said.server) != (account.login, account.server)
+            return None if of_another else said
+    return None
+
+
+def _is_done(order: Order, evidence: Evidence) -> bool:
+    said = _recorded(order, evidence)
+    return said is not None and said.status == "DONE"
+
+
+def _not_by_record(order: Order, evidence: Evidence) -> Trace | None:
+    """Return that an order was not carried out, or not yet, where the record proves it."""
+    said = _recorded(order, evidence)
+    if said is None:
+        return None
+    if said.state is RequestState.PREPARED:
+        return Trace(BrokerShows.UNSEEN, "the gateway is still carrying it out")
+    if said.state is RequestState.WITHDRAWN:
+        if evidence.record is None or not evidence.record.covers(order.record):
+            return None
+        words = "the gateway never saw it, and takes it no more"
+        return Trace(BrokerShows.NO_TRACE, words, is_final=True)
+    if said.state is RequestState.SETTLED and said.status == "REJECTED":
+        words = "the gateway's record has it as refused"
+        return Trace(BrokerShows.NO_TRACE, words, is_final=True, refusal=said.error or words)
+    return None
+
+
+def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
+    """Find what the gateway's record has of an order, by the ticket that the broker gave it."""
+    said = _recorded(order, evidence)
+    if said is None or not said.ticket or said.status == "REJECTED":
+        return _not_by_record(order, evidence)
+    words = f"by the gateway's record, ticket {said.ticket}"
+    for past in evidence.history.orders if evidence.history else ():
+        if past.ticket == said.ticket:
+            trace = _of_past(order, past, snapshot, evidence, words)
+            return trace if trace.price else msgspec.structs.replace(trace, price=said.price)
+    for position in snapshot.positions:
+        if said.ticket in (position.ticket, position.identifier) and not order.position:
+            return _of_position(order, position, words)
+    for pending in evidence.orders:
+        if pending.ticket == said.ticket:
+            return _of_working(order, pending, words)
+    if said.state is RequestState.SETTLED or evidence.history is None:
+        words = f"{said.status or 'sent'} {words}; the broker does not show it yet"
+        return Trace(BrokerShows.UNSEEN, words)
+    # The broker gave it that ticket, so no other order is this one, however well it fits.
+    return Trace(BrokerShows.NO_TRACE, f"the broker shows nothing of ticket {said.ticket}")
 
 
 def _by_evidence(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book) -> Trace:
@@ -156,6 +230,17 @@ def _is_another(ticket: int, book: Book) -> bool:
     """Return whether the ticket is another order of ours."""
     known = book.orders_by_ticket.get(ticket)
     return known is not None and not known.is_stand_in
+
+
+def _of_position(order: Order, position: Position, words: str) -> Trace:
+    return Trace(
+        BrokerShows.OPEN,
+        words,
+        ticket=position.ticket,
+        position=position.identifier,
+        volume=order.volume,
+        price=position.price_open,
+    )
 
 
 def _of_working(order: Order, working: PendingOrder, words: str) -> Trace:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
 from trueup.gateway.hearing import Hearing
@@ -28,6 +29,7 @@ from trueup.gateway.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.protocol import guide, orders
+from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 from trueup.settings import load_settings
 
@@ -135,6 +137,30 @@ class ExecutionGateway:
         except OutcomeUnknown as error:
             log.error("Order %s: %s", order.get("order_id"), error)
             return orders.outcome(order, "UNKNOWN", str(error))
+
+    def request_status(self, order_id: str) -> RequestStatus | Unknown:
+        """Ask the gateway's own record what became of an order, and wait for the answer.
+
+        Unknown where it cannot be asked: OFFLINE; or NO_EVIDENCE for a gateway that keeps no record
+        of requests, as those of the guide, which is never sent this question.
+        """
+        if not self._reader.keeps_record:
+            reading = self.read()
+            if isinstance(reading, Unknown):
+                return reading
+        if not self._reader.keeps_record:
+            words = f"{self.url} keeps no record of requests"
+            return Unknown(Reason.NO_EVIDENCE, words, "a gateway that keeps one")
+        try:
+            reply = self._exchange(self._queries, encode_status_request(order_id))
+        except (NotSent, OutcomeUnknown) as error:
+            return _offline(str(error))
+        return decode_status(reply, order_id)
+
+    @property
+    def record(self) -> RecordMark | None:
+        """How far the gateway's record of requests reached when we looked last, or None."""
+        return self._reader.record
 
     def get_tick(self, symbol: str, wait_ms: int | None = None) -> Tick | Unknown | None:
         """Return the latest price of a symbol, waiting at most `wait_ms` (default `timeout_ms`).

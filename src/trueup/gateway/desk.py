@@ -25,6 +25,9 @@ from trueup.gateway.dialect import (
     read_account,
     read_holdings,
 )
+from trueup.gateway.request_evidence import Investigator, Sending
+from trueup.gateway.request_record import GatewayPoint, RequestRecord, carry_on
+from trueup.gateway.request_store import RequestStore, StoreTrouble
 from trueup.gateway.rows import account_of, position_of
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick, TradeDeal
@@ -38,8 +41,10 @@ from trueup.protocol.dialect import (
     spell,
     translate,
 )
+from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.requests import (
     CHANGES,
+    ORDERS,
     ErrorReply,
     NotBegun,
     OrderReply,
@@ -53,7 +58,7 @@ from trueup.protocol.requests import (
     not_begun,
     snapshot_request,
 )
-from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply
+from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply, SnapshotReply
 
 log = logging.getLogger("trueup.desk")
 
@@ -71,10 +76,20 @@ class Desk:
         boot: this gateway's own name, new at every start; clients tell a restart by it.
         now_ns: nanoseconds of UTC since 1970.
         pace: seconds of the trade server's clock in one of ours; 1 but in a simulation.
+        store: where the record of requests is kept; by default in memory, which is enough for a
+            terminal whose positions live no longer than this process.
+        crash: called at every `GatewayPoint`.
     """
 
     def __init__(
-        self, terminal: Terminal, boot: str, now_ns: Callable[[], int], pace: float = 1.0
+        self,
+        terminal: Terminal,
+        boot: str,
+        now_ns: Callable[[], int],
+        pace: float = 1.0,
+        *,
+        store: RequestStore | None = None,
+        crash: Callable[[GatewayPoint], None] = carry_on,
     ) -> None:
         self.calls = Calls(terminal, now_ns)
         self._terminal = self.calls.terminal
@@ -83,6 +98,17 @@ class Desk:
         self._snapshots = Snapshots(self._terminal, boot, now_ns, pace)
         self.capabilities: tuple[str, ...] = CAPABILITIES
         """What it says that clients may ask for."""
+        self._record = RequestRecord(
+            store or RequestStore(None, boot, now_ns),
+            Investigator(self._snapshots, boot),
+            boot,
+            now_ns,
+            crash,
+        )
+
+    def close(self) -> None:
+        """Let go of the record of requests; the terminal is left as it is."""
+        self._record.close()
 
     def handle(self, raw: bytes) -> bytes:
         """Return the reply to a request, whatever its bytes are; may wait for the terminal."""
@@ -93,7 +119,7 @@ class Desk:
         """Return what watches its terminal, for whoever publishes the hints."""
         return Watcher(self._terminal, self._snapshots, self._boot, self._now_ns, watch_ms)
 
-    # What `gateway.front` calls from its own thread; from the desk's, `answer` and `login`.
+    # What `gateway.front` calls from its own thread; from the desk's, `answer`, `tend` and `login`.
 
     def read(self, raw: bytes) -> Request | bytes:
         """Return the request that these bytes are, or the reply to what is none."""
@@ -109,11 +135,25 @@ class Desk:
         if request.action == "HELLO":
             hello = HelloReply("SUCCESS", "trueup", VERSION, self.capabilities, self._boot)
             return encode_reply(hello, request.uuid)
+        if request.action == "REQUEST_STATUS":
+            return encode_reply(self._request_status(request.order_id), request.uuid)
         return None
+
+    def _request_status(self, order_id: str) -> Reply:
+        try:
+            status, mark = self._record.status(order_id)
+        except StoreTrouble as trouble:
+            return ErrorReply("FAILED", str(trouble))
+        return RequestStatusReply("SUCCESS", status, mark)
 
     def refuse(self, request: Request, why: str) -> bytes:
         """Return the reply to a request that is not begun: no order was sent."""
-        return self._write(not_begun(request, why), request)
+        came_before = request.action in ORDERS and self._record.knows(request.order_id)
+        return self._write(not_begun(request, why, came_before=came_before), request)
+
+    def tend(self) -> None:
+        """Look after the record of requests; to be called often, and quick but once a second."""
+        self._record.tend()
 
     def login(self) -> int | None:
         """Return the account that the terminal has, or None if it does not say; may wait for it."""
@@ -171,10 +211,16 @@ class Desk:
         return self._order(request)
 
     def _snapshot(self, request: Request) -> Reply:
+        wanted = snapshot_request(request)
+        # The record first: what it has as done is older than the lists, never newer.
+        known = self._record.answer_doubts(wanted.in_doubt) if wanted.in_doubt else ()
         try:
-            return self._snapshots.make(snapshot_request(request))
+            reply = self._snapshots.make(wanted)
         except CannotRead as error:
             return ErrorReply("FAILED", str(error))
+        if isinstance(reply, SnapshotReply):
+            reply.requests, reply.record = known, self._record.mark()
+        return reply
 
     def _positions(self, symbol: str) -> PositionsReply:
         terminal = self._terminal
@@ -228,8 +274,19 @@ class Desk:
         return tick if tick is not None and tick.bid else None
 
     def _order(self, request: Request) -> OrderReply:
+        account = self._terminal.account_info()
+        why_not = "" if account else f"account_info failed: {self._terminal.last_error()}"
+        return self._record.once(
+            request,
+            account or why_not,
+            lambda: self._sending(request),
+            lambda message: self._send(request, message),
+        )
+
+    def _sending(self, request: Request) -> Sending | OrderReply:
+        """Return what `order_send` is to be given, or why that cannot be known."""
         if request.action in CHANGES:
-            return self._send(request, change_request(request))
+            return Sending(change_request(request))
         if request.action == "CLOSE":
             try:
                 request = closing_order(request, self._terminal)
@@ -243,8 +300,14 @@ class Desk:
         if tick is None:
             why = self._no_quotes(request.symbol)
             return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
-        make = trade_request if request.type == "market" else pending_request
-        return self._send(request, make(request, spec, tick))
+        if request.type == "market":
+            return Sending(trade_request(request, spec, tick), tick.time_msc)
+        working = self._terminal.orders_get(symbol=request.symbol)
+        if working is None:
+            why = f"orders_get failed: {self._terminal.last_error()}"
+            return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
+        tickets = tuple(order.ticket for order in working)
+        return Sending(pending_request(request, spec, tick), tick.time_msc, tickets)
 
     def _send(self, request: Request, message: dict[str, Any]) -> OrderReply:
         try:

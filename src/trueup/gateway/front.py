@@ -150,6 +150,7 @@ class Front:
                 hint = self._watcher.turn(is_idle=task is None)
                 if hint is not None:
                     server.publish(hint)
+            self._desk.tend()
 
     def _do(self, task: Task, server: Server) -> None:
         if self._now_ns() - task.at_ns > self._patience_ns:

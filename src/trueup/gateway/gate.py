@@ -71,9 +71,11 @@ NOT_ALLOWED = "this key is no longer in the gateway's allow file"
 
 
 def _role(access: Access, request: Request) -> str | None:
-    if access.may_trade or request.action in QUERIES:
+    if access.may_trade:
         return None
-    return f"key {access.name} may only read"
+    if request.in_doubt:
+        return f"key {access.name} may only read, and to be in doubt of an order withdraws it"
+    return None if request.action in QUERIES else f"key {access.name} may only read"
 
 
 def _account(access: Access, login: Callable[[], int | None]) -> str | None:

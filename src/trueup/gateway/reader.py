@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from trueup.core.model import Snapshot
+from trueup.core.record import RecordMark
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
@@ -31,6 +32,7 @@ class Question(msgspec.Struct, frozen=True):
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
+    in_doubt: tuple[str, ...] = ()
     prices: bool = True
 
 
@@ -44,6 +46,9 @@ class Reader:
         link: a connection that nobody else uses.
         timeout_ms: how long to wait for a connection, and for a reply.
         session: this client's own name for itself, told by nobody else.
+
+    `keeps_record` says whether the gateway is known to keep a record of requests, and `record` how
+    far that reached at the latest snapshot, or None.
     """
 
     def __init__(self, link: Link, name: str, timeout_ms: int, session: str) -> None:
@@ -51,7 +56,8 @@ class Reader:
         self._name = name
         self._timeout_ms = timeout_ms
         self._session = session
-        self._serves_snapshots = False
+        self.record: RecordMark | None = None
+        self._serves_snapshots = self.keeps_record = False
         self._id = 0
         self._question = PLAIN
         self._wanted_id: int | None = None
@@ -144,6 +150,7 @@ class Reader:
                 explain=question.explain,
                 explain_orders=question.explain_orders,
                 history_age_sec=question.history_age_sec,
+                in_doubt=question.in_doubt if self.keeps_record else (),
                 digest="" if known is None or question.prices else known.digest,
             )
         )
@@ -178,6 +185,8 @@ class Reader:
     def _keep(self, answer: Snapshot) -> None:
         assert answer.evidence is not None
         self.digest = answer.evidence.digest
+        # A reply that says only that nothing changed leaves it out.
+        self.record = answer.evidence.record or self.record
         epoch, self._epoch = self._epoch, answer.evidence.epoch
         if epoch not in ("", self._epoch):
             # Another run of the gateway, which may be able to do other things: ask it first.
@@ -194,6 +203,7 @@ class Reader:
             return False
         self._serves_snapshots = True
         self.hints_port = hints_port(answer.capabilities)
+        self.keeps_record = "REQUEST_STATUS" in answer.capabilities
         return True
 
     def _offline(self, what: str) -> Unknown:

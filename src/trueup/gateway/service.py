@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -16,6 +17,7 @@ from trueup.gateway.admission import Terms, admission
 from trueup.gateway.desk import Desk
 from trueup.gateway.door import Door
 from trueup.gateway.front import Front
+from trueup.gateway.request_store import RequestStore
 from trueup.gateway.server import Server
 from trueup.gateway.terminal import Terminal
 from trueup.gateway.watcher import WATCH_MS
@@ -29,7 +31,9 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     `host` is the address to listen on; `port` 0 takes a free one; `pace` is seconds of the trade
     server's clock in one of ours, 1 but in a simulation; `terms` say who may use it. Every
     `watch_ms` it looks for what its clients should know at once, 0 for never; its hints are on
-    `hints_port`, 0 for the port after `port`.
+    `hints_port`, 0 for the port after `port`. `store` is the file of the record of requests; None
+    keeps it in memory, which is enough only where a terminal's positions live no longer than its
+    gateway.
     """
 
     host: str = LOOPBACK
@@ -38,6 +42,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     terms: Terms = Terms()
     watch_ms: int = WATCH_MS
     hints_port: int = 0
+    store: Path | None = None
 
     @property
     def endpoint(self) -> str:
@@ -65,6 +70,7 @@ class Service:
     Raises:
         SettingsError: the address or the port cannot be listened on, or not on these terms.
         KeysError: a file of keys cannot be used.
+        StoreRefused: the record's file is another gateway's, or no record.
     """
 
     def __init__(
@@ -73,9 +79,14 @@ class Service:
         # A client tells a restart of the gateway by this name.
         self.boot = f"{os.getpid()}-{now_ns():x}"
         door, gate = admission(options.host, options.terms, now_ns)
-        desk = Desk(terminal, self.boot, now_ns, options.pace)
+        store = RequestStore(options.store, self.boot, now_ns)
+        self._desk = desk = Desk(terminal, self.boot, now_ns, options.pace, store=store)
         self._front = Front(desk, now_ns, watch_ms=options.watch_ms, gate=gate)
-        self._server = _listen(options, self._front, door)
+        try:
+            self._server = _listen(options, self._front, door)
+        except SettingsError:
+            desk.close()
+            raise
 
     @property
     def endpoint(self) -> str:
@@ -95,8 +106,9 @@ class Service:
         self._front.stop()
 
     def close(self) -> None:
-        """Stop listening; the terminal is left as it is."""
+        """Stop listening, and let go of the record; the terminal is left as it is."""
         self._server.close()
+        self._desk.close()
 
 
 def _listen(options: ServiceOptions, front: Front, door: Door) -> Server:

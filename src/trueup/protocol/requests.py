@@ -9,6 +9,7 @@ import msgspec
 
 from trueup.core.model import Position
 from trueup.errors import RemoteProtocolError
+from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.snapshot import (
     CAPABILITIES,
     HelloReply,
@@ -20,7 +21,7 @@ from trueup.protocol.text import check_text
 
 ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
-    *("OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
+    *("REQUEST_STATUS", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
 )
 # One reply explains at most this many positions and orders; the client asks again for the rest.
 EXPLAINED_AT_ONCE = 500
@@ -30,11 +31,17 @@ HISTORY_LONGEST_SEC = 31 * 86_400
 TRADES = frozenset({"BUY", "SELL"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
 DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
+ORDER_ID_LONGEST = 128
+# What says nothing about what an order does at the broker.
+NOT_PARAMETERS = frozenset({"order_id", "uuid", "session", "id", "ticket", "timestamp"})
 # Everything that may change something at the broker.
 ORDERS = TRADES | CHANGES | DIALECT_ORDERS
 # Everything that changes nothing there. What is in neither is refused to those who may only read.
 QUERIES = frozenset(
-    {"GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "GET_ACCOUNT", "SYNC_ALL"}
+    {
+        *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "REQUEST_STATUS"),
+        *("GET_ACCOUNT", "SYNC_ALL"),
+    }
 )
 
 
@@ -64,6 +71,7 @@ class Request(msgspec.Struct):
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
+    in_doubt: tuple[str, ...] = ()
     order: int = 0
     type: str = "market"
     digest: str = ""
@@ -89,7 +97,8 @@ class OrderReply(msgspec.Struct):
 
     UNKNOWN says that the order may have been executed; PLACED that a pending order works; DONE
     that a modification or a cancellation is made. `ticket` is the ticket of the order, which is
-    the ticket of the position that it opened; `retcode` is MetaTrader's.
+    the ticket of the position that it opened; `retcode` is MetaTrader's. `repeated` says that the
+    order came before: this is its first outcome, and nothing was sent now.
     """
 
     order_id: str
@@ -100,6 +109,7 @@ class OrderReply(msgspec.Struct):
     error: str | None = None
     deal: int | None = None
     retcode: int | None = None
+    repeated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class TickReply(msgspec.Struct):
@@ -132,6 +142,7 @@ Reply = (
     | UnchangedReply
     | PositionsReply
     | OrderReply
+    | RequestStatusReply
     | TickReply
     | ErrorReply
     | PongReply
@@ -162,6 +173,8 @@ def decode_request(raw: bytes) -> Request:
         _check_numbers(request)
     elif request.action == "SNAPSHOT":
         _check_tickets(request)
+    elif request.action == "REQUEST_STATUS":
+        _check_id(request)
     return request
 
 
@@ -174,16 +187,36 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         explain=request.explain[:EXPLAINED_AT_ONCE],
         explain_orders=request.explain_orders[:EXPLAINED_AT_ONCE],
         history_age_sec=max(0, min(request.history_age_sec, HISTORY_LONGEST_SEC)),
+        in_doubt=tuple(filter(_is_id, request.in_doubt[:EXPLAINED_AT_ONCE])),
         digest=request.digest,
     )
+
+
+def parameters_of(request: Request) -> dict[str, Any]:
+    """Return what an order asks for: two requests of one id must agree in this."""
+    fields = msgspec.structs.fields(Request)
+    asked = {f.name: getattr(request, f.name) for f in fields if f.name not in NOT_PARAMETERS}
+    return {f.name: asked[f.name] for f in fields if asked.get(f.name, f.default) != f.default}
 
 
 def _check_order(request: Request) -> None:
     if request.action in TRADES and request.type not in ("market", "limit", "stop"):
         raise RemoteProtocolError(f"type={request.type!r} is not known: give market, limit or stop")
+    _check_id(request)
+    _check_numbers(request)
+
+
+def _is_id(name: str) -> bool:
+    return 0 < len(name) <= ORDER_ID_LONGEST
+
+
+def _check_id(request: Request) -> None:
     if not request.order_id:
         raise RemoteProtocolError("an order needs an order_id")
-    _check_numbers(request)
+    if len(request.order_id) > ORDER_ID_LONGEST:
+        raise RemoteProtocolError(
+            f"order_id has {len(request.order_id)} characters: give at most {ORDER_ID_LONGEST}"
+        )
 
 
 def _check_tickets(request: Request) -> None:
@@ -204,8 +237,14 @@ def _check_numbers(request: Request) -> None:
             raise RemoteProtocolError(f"{name} is not a whole number from 0 to 2**64 - 1")
 
 
-def not_begun(request: Request, why: str) -> NotBegun:
-    """Answer a request that is not begun: nobody looked, and no order was sent."""
+def not_begun(request: Request, why: str, *, came_before: bool = False) -> NotBegun:
+    """Answer a request that is not begun: nobody looked, and no order was sent.
+
+    An order of that id which came before may have been sent then.
+    """
+    if came_before:
+        words = f"{why}; the same id came before, and REQUEST_STATUS tells what became of it"
+        return OrderReply(request.order_id, "UNKNOWN", error=words)
     if request.action in ORDERS:
         return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
     if request.action == "GET_POSITIONS":

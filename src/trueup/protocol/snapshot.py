@@ -28,11 +28,12 @@ from trueup.core.model import (
     SymbolSpec,
     TerminalState,
 )
+from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
 from trueup.protocol.text import check_text
 
 VERSION = 1
-CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK")
+CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS")
 
 
 class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_defaults=True):
@@ -42,8 +43,10 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     those whose granularity and time are wanted beside those with positions. `explain` are
     identifiers of positions whose deals, and `explain_orders` tickets of orders whose end, are
     wanted. With `history_age_sec` above 0 all orders and deals of that many seconds come too.
-    `digest` is that of the positions and orders which the client has already, empty where it wants
-    them all the same: while it is still true, and nothing more is asked, the reply leaves them out.
+    `in_doubt` are ids of orders whose sender does not know what became of them: the gateway's
+    record answers for each, and withdraws those that never came. `digest` is that of the positions
+    and orders which the client has already, empty where it wants them all the same: while it is
+    still true, and nothing more is asked, the reply leaves them out.
     """
 
     session: str
@@ -52,12 +55,13 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
+    in_doubt: tuple[str, ...] = ()
     digest: str = ""
 
     @property
     def asks_more(self) -> bool:
-        """Whether deals, past orders or history are wanted."""
-        return bool(self.explain or self.explain_orders or self.history_age_sec)
+        """Whether deals, past orders, history or the outcome of orders are wanted."""
+        return bool(self.explain or self.explain_orders or self.history_age_sec or self.in_doubt)
 
 
 class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defaults=True):
@@ -80,6 +84,8 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
     past_orders: tuple[PastOrder, ...] = ()
     history: History | None = None
     specs: tuple[SymbolSpec, ...] = ()
+    record: RecordMark | None = None
+    requests: tuple[RequestStatus, ...] = ()
     version: int = VERSION
 
 
@@ -150,6 +156,11 @@ def decode_snapshot(
         return _unreadable(f"the reply answers question {reply.id}, not {wanted_id}")
     if isinstance(reply, UnchangedReply):
         return _unchanged(reply, known)
+    return snapshot_of(reply)
+
+
+def snapshot_of(reply: SnapshotReply) -> Snapshot:
+    """Return the snapshot that a reply brings."""
     own_digest = digest(reply.positions, reply.orders)
     return Snapshot(reply.positions, tuple(_faults(reply)), _evidence(reply), digest=own_digest)
 
@@ -194,6 +205,8 @@ def _evidence(reply: SnapshotReply) -> Evidence:
         history=reply.history,
         specs=reply.specs,
         time_offset_sec=reply.time_offset_sec,
+        record=reply.record,
+        requests=reply.requests,
     )
 
 

@@ -79,6 +79,8 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             return "SETTLED", ticket, f"Order {order_id}: {because}", "IN_DOUBT", "FILLED"
         case events.OrderCanceled(order_id=order_id, because=because):
             return "SETTLED", None, f"Order {order_id}: {because}", "IN_DOUBT", "CANCELED"
+        case events.OrderRejected(order_id=order_id, error=error):
+            return "SETTLED", None, f"Order {order_id}: {error}", "IN_DOUBT", "REJECTED"
         case events.PositionMissing(position=position, because=because):
             details = f"Left the broker's list, {because}"
             return "MISSING", position.ticket, details, describe_at(position), "MISSING"
@@ -172,7 +174,10 @@ def log_event(event: events.Event) -> None:
         case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):
             text = f"[SETTLED] Order {order_id} was filled as ticket {ticket}: {because}"
             _say(logging.WARNING, "order.settled", ticket, text)
-        case events.OrderCanceled(order_id=order_id, because=because):
+        case (
+            events.OrderCanceled(order_id=order_id, because=because)
+            | events.OrderRejected(order_id=order_id, error=because)
+        ):
             text = f"[SETTLED] Order {order_id} was not executed: {because}"
             _say(logging.WARNING, "order.settled", None, text)
 

@@ -20,6 +20,7 @@ from trueup.core.holding import Holding
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Side
 from trueup.core.quantity import add_lots, format_lots
+from trueup.core.record import RecordMark
 from trueup.core.tokens import magic_with_token, token_of
 from trueup.errors import NotSent, Refused
 from trueup.runtime.fills import log_created
@@ -231,7 +232,10 @@ class OrderDesk:
         self._owed[order.order_id] = UNSENT
         self._crash(CrashPoint.AFTER_INTENT)
         now_ns = self._pm.clock.now_ns()
-        self._pm.commit([events.SendStarted(at_ns=now_ns, order_id=order.order_id)])
+        started = events.SendStarted(
+            at_ns=now_ns, order_id=order.order_id, record=self._record_of()
+        )
+        self._pm.commit([started])
         self._crash(CrashPoint.AFTER_SEND_STARTED)
         self._owed[order.order_id] = UNANSWERED
         outcome = self.gateway.send_order(self._message(order))
@@ -286,6 +290,11 @@ class OrderDesk:
         )
         self._pm.commit([created])
         return self._pm.book.orders[order_id]
+
+    def _record_of(self) -> RecordMark | None:
+        """Return how far the gateway's record reaches, where it is known to keep one."""
+        mark = getattr(self.gateway, "record", None)
+        return mark if isinstance(mark, RecordMark) else None
 
     def _message(self, order: Order) -> dict[str, Any]:
         message: dict[str, Any] = {

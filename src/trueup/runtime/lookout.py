@@ -62,6 +62,7 @@ class Look(msgspec.Struct, frozen=True):
             wanted.questions,
             wanted.order_questions,
             wanted.history_age_sec,
+            wanted.in_doubt,
         )
 
 

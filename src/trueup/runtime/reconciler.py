@@ -415,7 +415,11 @@ def sentence(event: events.Event) -> str:
             return f"Ghost position: Ticket {position.ticket}, {describe(position)}"
         case events.PositionCorrected(remote=remote):
             return f"Drift: Ticket {remote.ticket}: {drift_sentence(event)}"
-        case events.OrderCanceled(order_id=order_id) | events.OrderSettled(order_id=order_id):
+        case (
+            events.OrderCanceled(order_id=order_id)
+            | events.OrderSettled(order_id=order_id)
+            | events.OrderRejected(order_id=order_id)
+        ):
             return f"Order in doubt that can be settled: {order_id}"
         case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
             return pending_sentence(event)

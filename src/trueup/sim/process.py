@@ -98,7 +98,8 @@ class TerminalProcess:
         self._step_market()
         people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
-        bots = Desk(self.terminal, boot, self._clock.now_ns, pace=options.speed)
+        # Its record of requests is in memory: it lives as long as the broker that it is about.
+        self._desk = bots = Desk(self.terminal, boot, self._clock.now_ns, pace=options.speed)
         self._bots = _listen(options.port, self._alone(bots.handle))
         self._watcher = bots.watcher(options.watch_ms) if options.watch_ms else None
         if self._watcher is not None:
@@ -142,6 +143,8 @@ class TerminalProcess:
         self._step_market()
         served = self._bots.serve_once(wait_ms) + self._people.serve_once(0)
         self._watch()
+        with self._lock:
+            self._desk.tend()
         now_ns = self._clock.now_ns()
         if served:
             self._note_busy()
@@ -159,6 +162,7 @@ class TerminalProcess:
         self._bots.close()
         self._people.close()
         self._module_port.close()
+        self._desk.close()
         remove_state(self.whereabouts.pid)
 
     def _stop_soon(self) -> None:

@@ -1,0 +1,247 @@
+"""What became of requests whose outcome the gateway does not know: the terminal is asked.
+
+A request is in that state when the gateway died between sending it and writing its outcome, and
+when the answer itself left it open. The rules are those by which a bot settles an order in doubt
+(`core.traces`): the ticket that an answer gave, the token in the comment, then the only order that
+fits. Absence counts only in a reading that may be believed, whose history covers the sending, after
+a grace period that runs in this process too, and twice: a terminal that was just started shows its
+past bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from trueup.core.book import Book, Order
+from trueup.core.events import OrderKind
+from trueup.core.model import Evidence, Snapshot
+from trueup.core.record import RequestState, RequestStatus
+from trueup.core.recovery import BrokerShows
+from trueup.core.tokens import token_of
+from trueup.core.traces import Trace, trace_of
+from trueup.core.trust import CLOCK_JITTER_MSC, Seen, Unknown, judge, seen_after
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.request_store import Entry
+from trueup.gateway.snapshots import CannotRead, Snapshots
+from trueup.protocol.requests import OrderReply
+from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, snapshot_of
+
+# MetaTrader 5 can fill an order after it answered that it timed out (retcode 10012).
+GRACE_SEC = 10
+LOOKS_APART_SEC = 2
+SECOND_NS = 1_000_000_000
+BUYS = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_BUY_STOP})
+STOPS = frozenset({mt5.ORDER_TYPE_BUY_STOP, mt5.ORDER_TYPE_SELL_STOP})
+
+_reply_of = msgspec.json.Decoder(OrderReply).decode
+_before_of = msgspec.json.Decoder(dict[str, Any]).decode
+_message_of = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Sending(NamedTuple):
+    """What `order_send` is about to be given, and what was there before.
+
+    `quote_msc` is the time of the latest quotation by the trade server's clock, 0 where none was
+    needed; `orders` are the tickets that worked already, or None where nobody looked.
+    """
+
+    message: dict[str, Any]
+    quote_msc: int = 0
+    orders: tuple[int, ...] | None = None
+
+    @property
+    def before(self) -> bytes:
+        """What was there before, as it is kept."""
+        return msgspec.json.encode({"quote_msc": self.quote_msc, "orders": self.orders})
+
+
+class Investigator:
+    """Settles requests by what one terminal shows.
+
+    Args:
+        snapshots: readings of the terminal.
+        boot: this run of the gateway.
+    """
+
+    def __init__(self, snapshots: Snapshots, boot: str) -> None:
+        self._snapshots = snapshots
+        self._session = f"{boot}.record"
+        self._asked = 0
+        self._seen: Seen | None = None
+        self._looked_first_ns: dict[str, int] = {}
+        self._absent_first_ns: dict[str, int] = {}
+
+    def settle(
+        self, entries: Sequence[Entry], neighbours: Sequence[Entry], now_ns: int
+    ) -> Iterator[OrderReply]:
+        """Yield the replies that the terminal proves.
+
+        Args:
+            entries: the requests without a known outcome.
+            neighbours: all requests of that time; an order of one of them is nobody else's.
+            now_ns: nanoseconds of UTC since 1970.
+        """
+        names = {entry.order_id for entry in entries}
+        self._looked_first_ns = {
+            name: self._looked_first_ns.get(name, now_ns) for name in sorted(names)
+        }
+        self._absent_first_ns = {k: v for k, v in self._absent_first_ns.items() if k in names}
+        snapshot = self._look(entries, now_ns)
+        if snapshot is None or snapshot.evidence is None:
+            return
+        account = snapshot.evidence.account
+        here = [e for e in entries if (e.login, e.server) == (account.login, account.server)]
+        orders = {entry.order_id: _order_of(entry, snapshot) for entry in here}
+        tickets = _tickets(snapshot.evidence, snapshot, here, orders)
+        evidence = msgspec.structs.replace(snapshot.evidence, requests=tickets)
+        book = Book()
+        book.orders_by_ticket = _owners(neighbours, names)
+        for entry in here:
+            order = orders[entry.order_id]
+            since = msgspec.structs.replace(snapshot, evidence=_since(entry, order, evidence))
+            trace = trace_of(order, list(orders.values()), since, book)
+            reply = self._reply(order, entry, trace, now_ns)
+            if reply is not None:
+                yield reply
+
+    def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
+        """Read the terminal; None where it cannot be read, or the reading not be believed."""
+        self._asked += 1
+        first_ns = min(entry.came_ns for entry in entries)
+        messages = [_message_of(entry.message or b"{}") for entry in entries]
+        request = SnapshotRequest(
+            session=self._session,
+            id=self._asked,
+            symbols=tuple(sorted({str(m["symbol"]) for m in messages if "symbol" in m})),
+            history_age_sec=max(0, now_ns - first_ns) // SECOND_NS + 60,
+        )
+        try:
+            reply = self._snapshots.make(request)
+        except CannotRead:
+            return None
+        if not isinstance(reply, SnapshotReply):
+            return None
+        snapshot = snapshot_of(reply)
+        verdict = judge(snapshot, None, self._seen)
+        if snapshot.evidence is not None:
+            self._seen = seen_after(snapshot.evidence, self._seen, verdict)
+        return None if isinstance(verdict, Unknown) else snapshot
+
+    def _reply(self, order: Order, entry: Entry, trace: Trace, now_ns: int) -> OrderReply | None:
+        name = order.order_id
+        if trace.shows is not BrokerShows.NO_TRACE:
+            self._absent_first_ns.pop(name, None)
+            return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
+        if trace.is_final or self._is_absent(entry, now_ns):
+            return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
+        return None
+
+    def _is_absent(self, entry: Entry, now_ns: int) -> bool:
+        since_ns = max(entry.came_ns, self._looked_first_ns[entry.order_id])
+        if now_ns - since_ns < GRACE_SEC * SECOND_NS:
+            return False
+        first_ns = self._absent_first_ns.setdefault(entry.order_id, now_ns)
+        return now_ns - first_ns >= LOOKS_APART_SEC * SECOND_NS
+
+
+def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
+    if order.kind in (OrderKind.MODIFY, OrderKind.CANCEL):
+        return OrderReply(order.order_id, "DONE")
+    if order.kind is not OrderKind.MARKET:
+        return OrderReply(order.order_id, "PLACED", trace.ticket)
+    if trace.price is None:
+        # Its deals are not there yet; a fill without a price is no answer.
+        return None
+    return OrderReply(
+        order.order_id,
+        "FILLED",
+        trace.ticket,
+        filled_price=trace.price,
+        filled_volume=trace.volume,
+    )
+
+
+def _order_of(entry: Entry, snapshot: Snapshot) -> Order:
+    """Return a request as the order that a bot would have in doubt."""
+    message = _message_of(entry.message or b"{}")
+    ticket = message.get("position", 0)
+    position = next((p.identifier for p in snapshot.positions if p.ticket == ticket), ticket)
+    comment = message.get("comment", "")
+    return Order(
+        order_id=entry.order_id,
+        symbol=message.get("symbol", ""),
+        action="BUY" if message.get("type") in BUYS else "SELL",
+        volume=message.get("volume", 0.0),
+        entry_price=message.get("price", 0.0),
+        entry_ns=entry.came_ns,
+        position=position,
+        magic=message.get("magic", 0),
+        kind=_kind_of(message),
+        sl=message.get("sl", 0.0),
+        tp=message.get("tp", 0.0),
+        target=message.get("order", 0),
+        wire_magic=message.get("magic", 0),
+        # Any other comment may be on other orders too.
+        token=comment if comment == token_of(entry.order_id) else "",
+    )
+
+
+def _since(entry: Entry, order: Order, evidence: Evidence) -> Evidence:
+    """Leave out what was there before the order: it may look like it, and is not it."""
+    if order.kind in (OrderKind.MODIFY, OrderKind.CANCEL):
+        return evidence
+    before = _before_of(entry.before or b"{}")
+    began_msc = before.get("quote_msc", 0) - CLOCK_JITTER_MSC
+    known = set(before.get("orders") or ())
+    history = evidence.history
+    if history is not None:
+        past = (o for o in history.orders if o.time_setup_msc >= began_msc)
+        orders = tuple(order for order in past if order.ticket not in known)
+        history = msgspec.structs.replace(history, orders=orders)
+    working = tuple(order for order in evidence.orders if order.ticket not in known)
+    return msgspec.structs.replace(evidence, history=history, orders=working)
+
+
+def _kind_of(message: dict[str, Any]) -> OrderKind:
+    match message.get("action"):
+        case mt5.TRADE_ACTION_SLTP:
+            return OrderKind.MODIFY
+        case mt5.TRADE_ACTION_REMOVE:
+            return OrderKind.CANCEL
+        case mt5.TRADE_ACTION_PENDING:
+            return OrderKind.STOP if message.get("type") in STOPS else OrderKind.LIMIT
+    return OrderKind.MARKET
+
+
+def _tickets(
+    evidence: Evidence, snapshot: Snapshot, entries: Sequence[Entry], orders: dict[str, Order]
+) -> tuple[RequestStatus, ...]:
+    """Return the tickets that answers gave, or whose comment is the request's own id."""
+    past = evidence.history.orders if evidence.history else ()
+    rows = (*past, *snapshot.positions, *evidence.orders)
+    found = []
+    for entry in entries:
+        name, symbol = entry.order_id, orders[entry.order_id].symbol
+        said = _ticket_of(entry)
+        bearing = {row.ticket for row in rows if (row.comment, row.symbol) == (name, symbol)}
+        tickets = {said} if said else bearing
+        if len(tickets) == 1:
+            found.append(RequestStatus(name, RequestState.UNKNOWN, ticket=tickets.pop()))
+    return tuple(found)
+
+
+def _ticket_of(entry: Entry) -> int:
+    return (_reply_of(entry.reply).ticket or 0) if entry.reply else 0
+
+
+def _owners(neighbours: Sequence[Entry], without: set[str]) -> dict[int, Order]:
+    """Return which orders of the broker are known to be another request's."""
+    owners = {}
+    for entry in neighbours:
+        ticket = _ticket_of(entry)
+        if ticket and entry.order_id not in without:
+            owners[ticket] = Order(entry.order_id, "", "BUY", 0.0, 0.0, entry.came_ns)
+    return owners

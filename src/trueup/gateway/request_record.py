@@ -1,0 +1,350 @@
+"""Each request of a bot is carried out at most once, whatever network and gateway do.
+
+    request written and synced -> order_send -> outcome written and synced -> reply
+
+The same id with the same parameters gets the first outcome, and nothing is sent; with other
+parameters it is refused. Where the process died in between, or the answer left it open, the outcome
+is UNKNOWN until the terminal proves it (`gateway.request_evidence`). A request that cannot be
+written first is not sent.
+
+An id is one request whatever the account: the account that the terminal is logged in to belongs to
+its parameters, so that a repetition after a change of account neither runs a second time nor is
+told what happened elsewhere.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from trueup.core.record import RecordMark, RequestState, RequestStatus
+from trueup.gateway.request_evidence import SECOND_NS, Investigator, Sending
+from trueup.gateway.request_store import Entry, RequestStore, StoreTrouble
+from trueup.gateway.terminal import AccountInfo
+from trueup.protocol.requests import OrderReply, Request, parameters_of
+
+log = logging.getLogger("trueup.record")
+
+LOOK_EVERY_NS = SECOND_NS
+DROP_EVERY_NS = 3_600 * SECOND_NS
+Message = dict[str, Any]
+
+_encode = msgspec.json.encode
+_reply_of = msgspec.json.Decoder(OrderReply).decode
+_parameters_in = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class GatewayPoint(enum.Enum):
+    """The moments at which a gateway may die, by name; a test dies at each of them."""
+
+    BEFORE_RECORD = "before record"
+    AFTER_RECORD = "after record"
+    AFTER_SEND = "after send"
+    AFTER_OUTCOME = "after outcome"
+
+
+def carry_on(point: GatewayPoint) -> None:
+    """Pass a point alive, as every process but a test's does."""
+
+
+class RequestRecord:
+    """What a gateway knows of the requests it was given.
+
+    `status`, `mark` and `knows` may be called from any thread; everything else may ask the
+    terminal, and is for the thread that does.
+
+    Args:
+        store: the rows.
+        investigator: finds out what became of a request.
+        boot: this run of the gateway.
+        now_ns: nanoseconds of UTC since 1970.
+        crash: called at every `GatewayPoint`.
+    """
+
+    def __init__(
+        self,
+        store: RequestStore,
+        investigator: Investigator,
+        boot: str,
+        now_ns: Callable[[], int],
+        crash: Callable[[GatewayPoint], None] = carry_on,
+    ) -> None:
+        self._store = store
+        self._investigator = investigator
+        self._boot = boot
+        self._now_ns = now_ns
+        self._crash = crash
+        self._in_flight: set[str] = set()
+        # Outcomes that the store did not take.
+        self._owed: dict[str, OrderReply] = {}
+        self._look_ns = self._drop_ns = 0
+        # What was said last about the store, so that it is said once.
+        self._trouble = ""
+
+    def once(
+        self,
+        request: Request,
+        account: AccountInfo | str,
+        make: Callable[[], Sending | OrderReply],
+        send: Callable[[Message], OrderReply],
+    ) -> OrderReply:
+        """Carry a request out, or answer it from the record.
+
+        Args:
+            request: an order.
+            account: what the terminal is logged in to, or why that cannot be read.
+            make: returns what is to be sent, or a reply where that cannot be known.
+            send: gives it to `order_send`, and returns what is known of the outcome.
+        """
+        try:
+            self._write_owed()
+            known = self._store.find(request.order_id)
+        except StoreTrouble as trouble:
+            return not_sent(request, f"the gateway cannot record it: {trouble}")
+        if known is not None:
+            if known.ended_ns is None:
+                self.tend()
+                known = self._find_again(known)
+            return self._again(request, known, account)
+        if isinstance(account, str):
+            return not_sent(request, account)
+        made = make()
+        if isinstance(made, OrderReply):
+            return self._refused(request, account, made)
+        return self._first(request, account, made, send)
+
+    def mark(self) -> RecordMark | None:
+        """Return how far the record reaches, or None when it cannot be read."""
+        try:
+            return self._store.mark()
+        except StoreTrouble:
+            return None
+
+    def status(self, order_id: str) -> tuple[RequestStatus, RecordMark]:
+        """Return what the record has of a request, and how far it reaches.
+
+        Raises:
+            StoreTrouble: it cannot be read.
+        """
+        return self._status(self._store.find(order_id), order_id), self._store.mark()
+
+    def knows(self, order_id: str) -> bool:
+        """Return whether a request came before, as far as the record can be read."""
+        try:
+            known = self._store.find(order_id)
+        except StoreTrouble:
+            return False
+        return known is not None and known.state != "withdrawn"
+
+    def answer_doubts(self, order_ids: Iterable[str]) -> tuple[RequestStatus, ...]:
+        """Return what the record has of requests that their sender is in doubt about.
+
+        What never came is withdrawn: should it come later, it is refused. Nothing is returned when
+        the record cannot be read or written.
+        """
+        names = tuple(dict.fromkeys(order_ids))
+        try:
+            self._write_owed()
+            found = [self._withdrawn_or_known(name) for name in names]
+            if any(status.state is RequestState.UNKNOWN for status in found):
+                self.tend()
+                found = [self._withdrawn_or_known(name) for name in names]
+        except StoreTrouble as trouble:
+            log.error("[RECORD] %s", trouble)
+            return ()
+        return tuple(found)
+
+    def tend(self) -> None:
+        """Settle what the terminal can prove, and let go of what is old; call it often."""
+        now_ns = self._now_ns()
+        if now_ns < self._look_ns:
+            return
+        self._look_ns = now_ns + LOOK_EVERY_NS
+        try:
+            self._write_owed()
+            self._settle(now_ns)
+            if now_ns >= self._drop_ns:
+                self._drop_ns = now_ns + DROP_EVERY_NS
+                self._store.drop_old()
+            self._trouble = ""
+        except StoreTrouble as trouble:
+            if str(trouble) != self._trouble:
+                self._trouble = str(trouble)
+                log.error("[RECORD] %s", trouble)
+
+    def close(self) -> None:
+        """Write what is owed, if that can be done, and let go of the file."""
+        try:
+            self._write_owed()
+        except StoreTrouble as trouble:
+            log.error("[RECORD] %s", trouble)
+        self._store.close()
+
+    # The first time.
+
+    def _first(
+        self,
+        request: Request,
+        account: AccountInfo,
+        made: Sending,
+        send: Callable[[Message], OrderReply],
+    ) -> OrderReply:
+        self._crash(GatewayPoint.BEFORE_RECORD)
+        entry = self._entry(request, account, made, "prepared")
+        try:
+            is_new = self._store.add(entry)
+        except StoreTrouble as trouble:
+            return not_sent(request, f"the gateway cannot record it: {trouble}")
+        if not is_new:
+            return self.once(request, account, lambda: made, send)
+        with self._flight_of(request.order_id):
+            self._crash(GatewayPoint.AFTER_RECORD)
+            reply = send(made.message)
+            self._crash(GatewayPoint.AFTER_SEND)
+            self._owed[request.order_id] = reply
+        try:
+            self._write_owed()
+        except StoreTrouble as trouble:
+            log.error("[RECORD] The outcome of %s is kept in memory: %s", request.order_id, trouble)
+        self._crash(GatewayPoint.AFTER_OUTCOME)
+        return reply
+
+    def _refused(self, request: Request, account: AccountInfo, reply: OrderReply) -> OrderReply:
+        entry = self._entry(request, account, None, "settled")
+        try:
+            self._store.add(entry._replace(reply=_encode(reply), ended_ns=entry.came_ns))
+        except StoreTrouble as trouble:
+            # It was not sent, so there is nothing that must not happen twice.
+            log.error("[RECORD] %s", trouble)
+        return reply
+
+    def _entry(
+        self, request: Request, account: AccountInfo, made: Sending | None, state: str
+    ) -> Entry:
+        return Entry(
+            request.order_id,
+            account.login,
+            account.server,
+            _encode(parameters_of(request)),
+            None if made is None else _encode(made.message),
+            None if made is None else made.before,
+            self._boot,
+            self._now_ns(),
+            state,
+        )
+
+    @contextmanager
+    def _flight_of(self, order_id: str) -> Iterator[None]:
+        self._in_flight.add(order_id)
+        try:
+            yield
+        finally:
+            self._in_flight.discard(order_id)
+
+    def _write_owed(self) -> None:
+        for order_id, reply in list(self._owed.items()):
+            state = "unknown" if reply.status == "UNKNOWN" else "settled"
+            self._store.end(order_id, state, _encode(reply))
+            del self._owed[order_id]
+
+    # Every other time.
+
+    def _find_again(self, known: Entry) -> Entry:
+        try:
+            return self._store.find(known.order_id) or known
+        except StoreTrouble:
+            return known
+
+    def _again(self, request: Request, known: Entry, account: AccountInfo | str) -> OrderReply:
+        name = request.order_id
+        differs = _difference(request, known) or _other_account(known, account)
+        if known.state == "withdrawn":
+            words = "its sender asked what became of it before it came, and it was withdrawn"
+            return not_sent(request, words)
+        if differs:
+            return not_sent(request, f"order_id={name!r} was used before with {differs}")
+        log.warning("[RECORD] Order %s came again; it is answered from the record", name)
+        if name in self._in_flight:
+            error = "it came before, and is being carried out"
+            return OrderReply(name, "UNKNOWN", error=error, repeated=True)
+        first = self._owed.get(name) or (_reply_of(known.reply) if known.reply else None)
+        if first is None:
+            error = "the gateway ended while it was sent, and its outcome is not known yet"
+            return OrderReply(name, "UNKNOWN", error=error, repeated=True)
+        return msgspec.structs.replace(first, repeated=True)
+
+    def _withdrawn_or_known(self, order_id: str) -> RequestStatus:
+        known = self._store.find(order_id)
+        if known is None:
+            now_ns = self._now_ns()
+            nothing = Entry(order_id, 0, "", b"{}", None, None, self._boot, now_ns, "withdrawn")
+            self._store.add(nothing._replace(ended_ns=now_ns))
+            known = self._store.find(order_id)
+        return self._status(known, order_id)
+
+    def _status(self, known: Entry | None, order_id: str) -> RequestStatus:
+        if known is None:
+            return RequestStatus(order_id, RequestState.NEVER_SEEN)
+        if known.state == "withdrawn":
+            return RequestStatus(order_id, RequestState.WITHDRAWN)
+        state = RequestState.SETTLED if known.state == "settled" else RequestState.UNKNOWN
+        reply = self._owed.get(order_id)
+        if reply is None and known.reply is not None:
+            reply = _reply_of(known.reply)
+        elif reply is not None and reply.status != "UNKNOWN":
+            state = RequestState.SETTLED
+        if reply is None:
+            if order_id in self._in_flight:
+                state = RequestState.PREPARED
+            return RequestStatus(order_id, state, known.login, known.server)
+        return RequestStatus(
+            order_id,
+            state,
+            known.login,
+            known.server,
+            reply.status,
+            reply.ticket or 0,
+            reply.filled_volume or 0.0,
+            reply.filled_price,
+            reply.retcode or 0,
+            reply.error or "",
+        )
+
+    def _settle(self, now_ns: int) -> None:
+        entries = [e for e in self._store.unsettled() if e.order_id not in self._in_flight]
+        if not entries:
+            return
+        neighbours = self._store.since(entries[0].came_ns)
+        for reply in self._investigator.settle(entries, neighbours, now_ns):
+            self._store.end(reply.order_id, "settled", _encode(reply))
+            words = reply.error or f"ticket {reply.ticket}"
+            log.warning("[RECORD] Order %s: %s, %s", reply.order_id, reply.status, words)
+
+
+def not_sent(request: Request, because: str) -> OrderReply:
+    """Return the reply to an order that was not given to the terminal."""
+    return OrderReply(request.order_id, "REJECTED", error=f"not sent: {because}")
+
+
+def _difference(request: Request, known: Entry) -> str:
+    """Say in what a request differs from the first one of its id, or return an empty string."""
+    first, now = _parameters_in(known.parameters), parameters_of(request)
+    for name in sorted(first.keys() | now.keys()):
+        if first.get(name) != now.get(name):
+            was, is_now = first.get(name, "none"), now.get(name, "none")
+            return f"{name}={was!r:.40}, and comes again with {is_now!r:.40}: give each its own id"
+    return ""
+
+
+def _other_account(known: Entry, account: AccountInfo | str) -> str:
+    if isinstance(account, str) or (account.login, account.server) == (known.login, known.server):
+        return ""
+    return (
+        f"account {known.login}@{known.server}, and the terminal is logged in to "
+        f"{account.login}@{account.server} now"
+    )

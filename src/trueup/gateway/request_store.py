@@ -1,0 +1,334 @@
+"""The file in which a gateway keeps its record of requests: SQLite, in WAL mode, synchronous FULL.
+
+FULL, because a row that says "about to be sent" and is lost with the power is an order that goes
+out twice. One process has the file, and no other: SQLite's exclusive locking holds it as long as
+the process lives, however that ends. Without a path the record is in memory, for a terminal whose
+own positions live no longer than its process.
+
+What is settled is kept for `KEPT_DAYS`, and the newest `KEPT_LEAST` whatever their age, so that a
+clock that leaps ahead does not empty the record. What is not settled is never dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from trueup.core.record import RecordMark
+from trueup.errors import TrueupError
+
+log = logging.getLogger("trueup.record")
+
+BUSY_S = 2.0
+KEPT_DAYS = 30
+KEPT_LEAST = 10_000
+DAY_NS = 86_400 * 1_000_000_000
+# "trup", so that a database of something else is never taken for ours.
+APPLICATION_ID = 0x74727570
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE record (id TEXT NOT NULL, began_ns INTEGER NOT NULL, dropped INTEGER NOT NULL);
+CREATE TABLE requests (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id TEXT NOT NULL UNIQUE,
+    login INTEGER NOT NULL,
+    server TEXT NOT NULL,
+    parameters BLOB NOT NULL,
+    message BLOB,
+    before BLOB CHECK ((before IS NULL) = (message IS NULL)),
+    boot TEXT NOT NULL,
+    came_ns INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'unknown', 'settled', 'withdrawn')),
+    reply BLOB CHECK (reply IS NOT NULL OR state IN ('prepared', 'withdrawn')),
+    ended_ns INTEGER CHECK ((ended_ns IS NULL) = (state IN ('prepared', 'unknown')))
+);
+CREATE INDEX requests_unsettled ON requests (number) WHERE ended_ns IS NULL;
+CREATE INDEX requests_ended ON requests (ended_ns) WHERE ended_ns IS NOT NULL;
+"""
+_COLUMNS = (
+    "order_id, login, server, parameters, message, before, boot, came_ns, state, reply, ended_ns, "
+    "number"
+)
+
+# SQLite's primary result codes (SQLite documentation, "Result and Error Codes").
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "it cannot be written",
+    sqlite3.SQLITE_BUSY: "another process keeps it locked",
+    sqlite3.SQLITE_LOCKED: "another process keeps it locked",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PERM: "it may not be opened",
+    sqlite3.SQLITE_IOERR: "the disk failed",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
+}
+
+
+class StoreTrouble(TrueupError):
+    """The gateway's record of requests can be neither read nor written now."""
+
+
+class StoreRefused(StoreTrouble):
+    """The file is another gateway's, another program's, or of a newer release."""
+
+
+class Entry(NamedTuple):
+    """One request as it is kept.
+
+    `parameters` are what was asked for, `message` what `order_send` was given and `before` what was
+    known of the terminal then, all JSON; the latter two are None where nothing was sent. `boot` is
+    the gateway's run that took it, `reply` the order's reply as JSON. Times are nanoseconds of UTC
+    since 1970.
+    """
+
+    order_id: str
+    login: int
+    server: str
+    parameters: bytes
+    message: bytes | None
+    before: bytes | None
+    boot: str
+    came_ns: int
+    state: str
+    reply: bytes | None = None
+    ended_ns: int | None = None
+    number: int = 0
+
+
+class RequestStore:
+    """The rows, written one transaction each; safe to share between threads.
+
+    Args:
+        path: the file; None keeps the rows in memory.
+        boot: this run of the gateway, of which a new record takes its id.
+        now_ns: nanoseconds of UTC since 1970.
+
+    Raises:
+        StoreRefused: the file is in use by another gateway, or no record of ours.
+    """
+
+    def __init__(self, path: Path | None, boot: str, now_ns: Callable[[], int]) -> None:
+        self.name = "the record in memory" if path is None else str(path)
+        self._path = None if path is None else path.absolute()
+        self._boot = boot
+        self._now_ns = now_ns
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._mark = RecordMark("")
+        try:
+            self.mark()
+        except StoreRefused:
+            raise
+        except StoreTrouble as trouble:
+            # It may be over when the first order comes; until then the gateway is good for reading.
+            log.error("[RECORD] No order can be taken now: %s", trouble)
+
+    def mark(self) -> RecordMark:
+        """Return which record this is and how far it reaches."""
+        with self._lock, self._explained():
+            self._open()
+            return self._mark
+
+    def find(self, order_id: str) -> Entry | None:
+        """Return what there is of a request, or None."""
+        rows = self._rows(f"SELECT {_COLUMNS} FROM requests WHERE order_id = ?", order_id)
+        return rows[0] if rows else None
+
+    def unsettled(self) -> list[Entry]:
+        """Return the requests without a known outcome, oldest first."""
+        condition = "ended_ns IS NULL ORDER BY number"
+        return self._rows(f"SELECT {_COLUMNS} FROM requests WHERE {condition}")
+
+    def since(self, came_ns: int) -> list[Entry]:
+        """Return all requests that came at or after a time, oldest first."""
+        condition = "came_ns >= ? ORDER BY number"
+        return self._rows(f"SELECT {_COLUMNS} FROM requests WHERE {condition}", came_ns)
+
+    def add(self, entry: Entry) -> bool:
+        """Write a new request to the disk; return False, with nothing written, for a known id.
+
+        Raises:
+            StoreTrouble: it could not be written; it is not in the record.
+        """
+        with self._lock, self._explained():
+            connection = self._open()
+            self._refuse_replaced()
+            cursor = connection.execute(
+                f"INSERT INTO requests ({_COLUMNS.removesuffix(', number')}) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING",
+                entry[:-1],
+            )
+            if not cursor.rowcount:
+                return False
+            number = int(cursor.lastrowid or 0)
+            self._mark = RecordMark(self._mark.id, number, self._mark.dropped)
+            return True
+
+    def end(self, order_id: str, state: str, reply: bytes) -> None:
+        """Write what became of a request: state `settled`, or `unknown` for the time being.
+
+        Raises:
+            StoreTrouble: it could not be written; the record has what it had.
+        """
+        ended_ns = self._now_ns() if state == "settled" else None
+        with self._lock, self._explained():
+            connection = self._open()
+            self._refuse_replaced()
+            connection.execute(
+                "UPDATE requests SET state = ?, reply = ?, ended_ns = ? "
+                "WHERE order_id = ? AND ended_ns IS NULL",
+                (state, reply, ended_ns, order_id),
+            )
+
+    def drop_old(self) -> int:
+        """Let go of what retention no longer keeps; return how many requests."""
+        with self._lock, self._explained():
+            connection = self._open()
+            before_ns = self._now_ns() - KEPT_DAYS * DAY_NS
+            old = "ended_ns < ? AND number <= ?"
+            limits = (before_ns, self._mark.last - KEPT_LEAST)
+            (newest,) = connection.execute(
+                f"SELECT max(number) FROM requests WHERE {old}", limits
+            ).fetchone()
+            if newest is None:
+                return 0
+            with _transaction(connection):
+                dropped = connection.execute(f"DELETE FROM requests WHERE {old}", limits).rowcount
+                highest = max(newest, self._mark.dropped)
+                connection.execute("UPDATE record SET dropped = ?", (highest,))
+            self._mark = RecordMark(self._mark.id, self._mark.last, highest)
+            return dropped
+
+    def close(self) -> None:
+        """Let go of the file; closing twice does no harm."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def _rows(self, statement: str, *parameters: object) -> list[Entry]:
+        with self._lock, self._explained():
+            return [Entry(*row) for row in self._open().execute(statement, parameters)]
+
+    # The file.
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self._path or ":memory:",
+                timeout=BUSY_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                self._mark = self._prepared(connection)
+            except (sqlite3.Error, StoreTrouble):
+                connection.close()
+                raise
+            self._connection, self._identity = connection, _identity(self._path)
+        return self._connection
+
+    def _prepared(self, connection: sqlite3.Connection) -> RecordMark:
+        # Exclusive before anything is read: then SQLite never lets go of the file again.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise StoreRefused(
+                f"{self.name} is a database of something else; give the gateway's record of "
+                "requests a file of its own with --store."
+            )
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > FORMAT:
+            raise StoreRefused(f"{self.name} was written by a newer release of trueup; use that.")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
+        connection.execute("PRAGMA fullfsync=ON")
+        connection.execute("PRAGMA checkpoint_fullfsync=ON")
+        with _transaction(connection):
+            if not tables:
+                self._make(connection)
+        record_id, dropped = connection.execute("SELECT id, dropped FROM record").fetchone()
+        # The sequence knows the highest number that ever was, also when its row is gone.
+        last = connection.execute("SELECT seq FROM sqlite_sequence").fetchone()
+        return RecordMark(record_id, last[0] if last else 0, dropped)
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+        row = (self._boot, self._now_ns(), 0)
+        connection.execute("INSERT INTO record (id, began_ns, dropped) VALUES (?, ?, ?)", row)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _refuse_replaced(self) -> None:
+        """SQLite goes on writing to a file that was removed, and it is gone with the process."""
+        if self._identity != _identity(self._path):
+            raise StoreTrouble(
+                f"{self.name} was moved, replaced or deleted while it was open; put it back, or "
+                "start the gateway again."
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+        except OSError as error:
+            raise StoreTrouble(f"{self.name}: its folder cannot be made ({error}).") from error
+
+    def _explain(self, error: sqlite3.Error) -> StoreTrouble:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and self._connection is None:
+            return StoreRefused(
+                f"{self.name} is in use by another process, most likely another gateway; end that "
+                "one, or give this one a file of its own with --store."
+            )
+        meaning = _MEANINGS.get(code)
+        kind = StoreRefused if code == sqlite3.SQLITE_NOTADB else StoreTrouble
+        return kind(f"{self.name}: {f'{meaning} ({error})' if meaning else error}.")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def default_store(port: int) -> Path:
+    """Return where the record of the gateway on a port is, where nobody says otherwise."""
+    home = Path.home()
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        folder = home / "Library" / "Application Support"
+    else:
+        folder = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state")
+    return folder / "trueup" / f"requests-{port}.db"

@@ -1,0 +1,528 @@
+"""One id, one execution: requests that come again, changed, late, or never."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.posix_limits import files_limited_to, posix_only
+from trueup.core.record import RecordMark, RequestState, RequestStatus
+from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.desk import Desk
+from trueup.gateway.request_evidence import GRACE_SEC, LOOKS_APART_SEC
+from trueup.gateway.request_record import GatewayPoint
+from trueup.gateway.request_store import RequestStore
+from trueup.runtime.clock import ManualClock
+from trueup.sim.person import Person
+from trueup.sim.switches import Switches
+from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, SymbolSetup
+from trueup.sim.terminal import SimulatedTerminal
+from trueup.sim.terminal_faults import (
+    Answered,
+    AnswerLost,
+    DoneWithoutDeal,
+    Fails,
+    Partial,
+    PlacedLater,
+    TimedOut,
+)
+
+BUY: dict[str, Any] = {
+    "action": "BUY",
+    "order_id": "A",
+    "symbol": "EURUSD",
+    "volume": 0.1,
+    "price": 1.1,
+}
+OTHER = AccountSetup(login=5_000_002)
+IOC_ONLY = dataclasses.replace(EURUSD, filling_mode=mt5.SYMBOL_FILLING_IOC)
+SETTLED_SEC = GRACE_SEC + LOOKS_APART_SEC + 1
+
+
+class Killed(BaseException):
+    """The gateway is no more."""
+
+
+class Gateway:
+    """A terminal that stays, and a desk that is killed and started again on one file, or none."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        specs: tuple[SymbolSetup, ...] = DEFAULT_SYMBOLS,
+        **switches: Any,
+    ) -> None:
+        self.clock = ManualClock(1_700_000_000_000_000_000)
+        self.terminal = SimulatedTerminal(
+            other_accounts=(OTHER,),
+            symbols=specs,
+            now_msc=lambda: self.clock.now_ns() // 1_000_000,
+            switches=Switches(**switches),
+        )
+        assert self.terminal.initialize()
+        self.login = self.account.login
+        self.terminal.quote("EURUSD", 1.1, 1.1001)
+        self.path, self.boots = path, 0
+        self.dies_at: GatewayPoint | None = None
+        self.start()
+
+    @property
+    def account(self) -> Any:
+        return self.terminal.account_info()
+
+    def start(self) -> None:
+        """Start the gateway; the one before it has let go of its file by dying."""
+        if self.boots:
+            self.store.close()
+        self.boots += 1
+        boot = f"boot{self.boots}"
+        self.store: RequestStore = RequestStore(self.path, boot, self.clock.now_ns)
+        self.desk = Desk(self.terminal, boot, self.clock.now_ns, store=self.store, crash=self._pass)
+
+    def _pass(self, point: GatewayPoint) -> None:
+        if point is self.dies_at:
+            self.dies_at = None
+            raise Killed
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        reply: dict[str, Any] = json.loads(self.desk.handle(json.dumps(request).encode()))
+        return reply
+
+    def kill_at(self, point: GatewayPoint, **request: Any) -> None:
+        """Kill the gateway while it carries a request out, and start it again."""
+        self.dies_at = point
+        with pytest.raises(Killed):
+            self.ask(**request)
+        self.start()
+
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.terminal.settle()
+
+    def tend(self, seconds: float) -> None:
+        """Let time pass, with the gateway at its work."""
+        for _ in range(round(seconds)):
+            self.wait(1)
+            self.desk.tend()
+
+    def status(self, order_id: str = "A") -> RequestStatus:
+        reply = self.ask(action="REQUEST_STATUS", order_id=order_id)
+        assert reply["status"] == "SUCCESS", reply
+        return msgspec.convert(reply["request"], RequestStatus)
+
+    def doubts(self, *order_ids: str) -> tuple[list[RequestStatus], RecordMark | None]:
+        reply = self.ask(action="SNAPSHOT", id=1, session="s", in_doubt=order_ids)
+        assert reply["status"] == "SUCCESS", reply
+        said = msgspec.convert(reply.get("requests", []), list[RequestStatus])
+        return said, msgspec.convert(reply.get("record"), RecordMark | None)
+
+    def executions(self) -> list[str]:
+        """The comments of the orders that were executed or placed, from the broker's own ledger."""
+        ledger = self.terminal.ledger
+        orders = [*ledger.orders.values(), *ledger.order_history.values()]
+        return [order.comment for order in orders if order.state != mt5.ORDER_STATE_REJECTED]
+
+
+@pytest.fixture(params=["file", "memory"])
+def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Gateway:
+    return Gateway(tmp_path / "requests.db" if request.param == "file" else None)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Gateway:
+    return Gateway(tmp_path / "requests.db")
+
+
+# The same id again.
+
+
+def test_the_same_request_again_gets_the_first_outcome_and_nothing_is_sent(
+    gateway: Gateway,
+) -> None:
+    first = gateway.ask(**BUY)
+    assert first["status"] == "FILLED"
+    assert "repeated" not in first
+    gateway.terminal.quote("EURUSD", 1.2, 1.2001)
+    for _ in range(3):
+        assert gateway.ask(**BUY) == {**first, "repeated": True}
+    assert gateway.executions() == ["A"]
+
+
+def test_the_same_request_in_other_bytes_is_the_same_request(gateway: Gateway) -> None:
+    first = gateway.ask(**BUY, confidence=0.7)
+    again = gateway.ask(**{**BUY, "volume": 0.10}, sl=0, uuid="u-2", confidence=0.9)
+    assert again == {**first, "repeated": True, "uuid": "u-2"}
+
+
+def test_a_repetition_after_a_restart_gets_the_first_outcome(kept: Gateway) -> None:
+    first = kept.ask(**BUY)
+    kept.start()
+    assert kept.ask(**BUY) == {**first, "repeated": True}
+    assert kept.executions() == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("volume", 0.2, "volume=0.1, and comes again with 0.2"),
+        ("action", "SELL", "action='BUY', and comes again with 'SELL'"),
+        ("sl", 1.05, "sl='none', and comes again with 1.05"),
+        ("magic", 2**64 - 1, "magic='none', and comes again with 18446744073709551615"),
+        ("position", 7, "position='none', and comes again with 7"),
+        ("type", "limit", "type='none', and comes again with 'limit'"),
+        ("price", 1.2, "price=1.1, and comes again with 1.2"),
+    ],
+)
+def test_the_same_id_with_other_parameters_is_refused_and_says_what_differs(
+    gateway: Gateway, name: str, value: object, said: str
+) -> None:
+    gateway.ask(**BUY)
+    reply = gateway.ask(**{**BUY, name: value})
+    assert reply["status"] == "REJECTED"
+    assert reply["error"].startswith("not sent: order_id='A' was used before with ")
+    assert said in reply["error"]
+    assert gateway.executions() == ["A"]
+    # The first is still what it was.
+    assert gateway.status().status == "FILLED"
+
+
+def test_a_refusal_is_an_outcome_and_is_not_tried_again(gateway: Gateway) -> None:
+    gateway.terminal.faults.next_send(Answered(mt5.TRADE_RETCODE_REQUOTE))
+    first = gateway.ask(**BUY)
+    assert (first["status"], first["retcode"]) == ("REJECTED", mt5.TRADE_RETCODE_REQUOTE)
+    assert gateway.ask(**BUY) == {**first, "repeated": True}
+    assert gateway.executions() == []
+
+
+def test_what_was_refused_before_it_was_sent_is_an_outcome_too(gateway: Gateway) -> None:
+    """Somebody was told that it did not happen; a second copy must not make that untrue."""
+    gateway.terminal.faults.next_call("symbol_info", Fails())
+    first = gateway.ask(**BUY)
+    assert first["status"] == "REJECTED"
+    assert gateway.ask(**BUY) == {**first, "repeated": True}
+    assert gateway.executions() == []
+
+
+def test_an_id_is_one_request_whatever_the_account(gateway: Gateway) -> None:
+    gateway.ask(**BUY)
+    assert gateway.terminal.login(OTHER.login, OTHER.password, OTHER.server)
+    gateway.terminal.quote("EURUSD", 1.1, 1.1001)
+    reply = gateway.ask(**BUY)
+    assert reply["status"] == "REJECTED"
+    assert f"account {gateway.login}@" in reply["error"]
+    assert f"logged in to {OTHER.login}@" in reply["error"]
+    assert not gateway.terminal.broker.ledger(OTHER.login).positions
+    assert gateway.status().login == gateway.login
+
+
+def test_an_order_is_not_sent_when_the_account_cannot_be_read(gateway: Gateway) -> None:
+    gateway.terminal.faults.next_call("account_info", Fails())
+    reply = gateway.ask(**BUY)
+    assert reply["status"] == "REJECTED"
+    assert reply["error"].startswith("not sent: ")
+    # Nothing was recorded, so the same id may be tried again.
+    assert gateway.ask(**BUY)["status"] == "FILLED"
+
+
+def test_the_other_dialect_goes_the_same_way(gateway: Gateway) -> None:
+    order = {"action": "OPEN", "uuid": "u-1", "symbol": "EURUSD", "type": "BUY", "volume": 0.1}
+    first = gateway.ask(**order)
+    assert first["status"] == "FILLED"
+    again = gateway.ask(**order)
+    assert (again["ticket"], again["status"]) == (first["ticket"], "FILLED")
+    close = {"action": "CLOSE", "uuid": "u-2", "ticket": first["ticket"]}
+    closed = gateway.ask(**close)
+    assert closed["status"] == "FILLED"
+    assert gateway.ask(**close)["ticket"] == closed["ticket"]
+    assert len(gateway.terminal.ledger.order_history) == 2
+    assert gateway.status("u-2").status == "FILLED"
+
+
+@pytest.mark.parametrize("order_id", ["x" * 129, ""])
+def test_an_id_that_nobody_can_keep_is_refused(gateway: Gateway, order_id: str) -> None:
+    reply = gateway.ask(**{**BUY, "order_id": order_id})
+    assert reply["status"] in ("REJECTED", "ERROR")
+    assert "order_id" in reply["error"]
+    assert gateway.executions() == []
+
+
+# What the record says.
+
+
+def test_the_status_of_a_request_is_what_became_of_it(gateway: Gateway) -> None:
+    assert gateway.status("B").state is RequestState.NEVER_SEEN
+    filled = gateway.ask(**BUY)
+    assert gateway.status() == RequestStatus(
+        "A",
+        RequestState.SETTLED,
+        gateway.login,
+        gateway.account.server,
+        "FILLED",
+        filled["ticket"],
+        0.1,
+        filled["filled_price"],
+        mt5.TRADE_RETCODE_DONE,
+    )
+    gateway.terminal.faults.next_send(TimedOut())
+    gateway.ask(**{**BUY, "order_id": "C"})
+    assert gateway.status("C").state is RequestState.UNKNOWN
+    # Asking is not withdrawing.
+    assert gateway.ask(**{**BUY, "order_id": "B"})["status"] == "FILLED"
+
+
+def test_while_it_is_carried_out_it_is_prepared(gateway: Gateway) -> None:
+    seen = []
+
+    def look(function: str) -> None:
+        seen.append((function, gateway.status().state))
+
+    gateway._pass = lambda point: look(point.value)  # type: ignore[method-assign]
+    gateway.start()
+    gateway.ask(**BUY)
+    assert seen == [
+        ("before record", RequestState.NEVER_SEEN),
+        ("after record", RequestState.PREPARED),
+        ("after send", RequestState.PREPARED),
+        ("after outcome", RequestState.SETTLED),
+    ]
+
+
+def test_what_never_came_is_withdrawn_when_its_sender_is_in_doubt(gateway: Gateway) -> None:
+    gateway.ask(**{**BUY, "order_id": "B"})
+    said, mark = gateway.doubts("A", "B")
+    assert [one.state for one in said] == [RequestState.WITHDRAWN, RequestState.SETTLED]
+    assert mark is not None
+    assert mark.last == 2
+    # It comes all the same, from the depth of some buffer.
+    reply = gateway.ask(**BUY)
+    assert reply["status"] == "REJECTED"
+    assert "withdrawn" in reply["error"]
+    assert gateway.executions() == ["B"]
+    assert gateway.status().state is RequestState.WITHDRAWN
+
+
+def test_a_withdrawal_outlives_the_gateway(kept: Gateway) -> None:
+    kept.doubts("A")
+    kept.start()
+    assert kept.ask(**BUY)["status"] == "REJECTED"
+    assert kept.executions() == []
+
+
+def test_a_new_record_has_a_new_name_and_a_kept_one_its_own(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "requests.db")
+    _, first = gateway.doubts()
+    gateway.ask(**BUY)
+    gateway.start()
+    _, again = gateway.doubts()
+    assert first is not None
+    assert again == RecordMark(first.id, 1)
+    assert again.covers(first)
+    gateway.store.close()
+    (tmp_path / "requests.db").unlink()
+    gateway.start()
+    _, other = gateway.doubts()
+    assert other is not None
+    assert not other.covers(first)
+
+
+# Killed in between.
+
+
+@pytest.mark.parametrize("point", list(GatewayPoint))
+def test_a_gateway_that_dies_at_any_point_sends_once_and_finds_out(
+    kept: Gateway, point: GatewayPoint
+) -> None:
+    sent = point in (GatewayPoint.AFTER_SEND, GatewayPoint.AFTER_OUTCOME)
+    kept.kill_at(point, **BUY)
+    assert kept.executions() == ["A"] * sent
+    if point is GatewayPoint.BEFORE_RECORD:
+        assert kept.status().state is RequestState.NEVER_SEEN
+        return
+    # It says UNKNOWN until it knows.
+    expected = RequestState.SETTLED if point is GatewayPoint.AFTER_OUTCOME else RequestState.UNKNOWN
+    assert kept.status().state is expected
+    if not sent:
+        reply = kept.ask(**BUY)
+        assert (reply["status"], reply["repeated"]) == ("UNKNOWN", True)
+        kept.tend(GRACE_SEC - 2)
+        assert kept.status().state is RequestState.UNKNOWN
+    kept.tend(SETTLED_SEC)
+    reply = kept.ask(**BUY)
+    assert reply["status"] == ("FILLED" if sent else "REJECTED")
+    assert kept.executions() == ["A"] * sent
+    if sent:
+        (ticket,) = kept.terminal.ledger.positions
+        assert (reply["ticket"], reply["filled_volume"]) == (ticket, 0.1)
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "limit": {"action": "BUY", "type": "limit", "price": 1.05, "volume": 0.1},
+    "stop": {"action": "SELL", "type": "stop", "price": 1.05, "volume": 0.1},
+    "close": {"action": "SELL", "volume": 0.1, "position": "opened"},
+    "part": {"action": "SELL", "volume": 0.05, "position": "opened"},
+    "modify": {"action": "MODIFY", "sl": 1.05, "tp": 1.2, "position": "opened"},
+    "cancel": {"action": "CANCEL", "order": "placed"},
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "not sent"])
+def test_every_kind_of_order_is_settled_by_what_the_terminal_shows(
+    kept: Gateway, kind: str, is_sent: bool
+) -> None:
+    opened = kept.ask(**{**BUY, "order_id": "first"})["ticket"]
+    placed = kept.ask(**{**BUY, "order_id": "second"}, type="limit")["ticket"]
+    tickets = {"opened": opened, "placed": placed}
+    order = {k: tickets.get(v, v) for k, v in CHANGES[kind].items()}
+    order |= {"order_id": "A", "symbol": "EURUSD"}
+    kept.kill_at(GatewayPoint.AFTER_SEND if is_sent else GatewayPoint.AFTER_RECORD, **order)
+    kept.tend(SETTLED_SEC)
+    reply = kept.ask(**order)
+    done = {"limit": "PLACED", "stop": "PLACED", "modify": "DONE", "cancel": "DONE"}
+    assert reply["status"] == (done.get(kind, "FILLED") if is_sent else "REJECTED")
+    assert reply["repeated"]
+
+
+def test_a_terminal_that_cannot_be_believed_settles_nothing(kept: Gateway) -> None:
+    """Absence in a history that cannot be read, or at a terminal without a server, is none."""
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    kept.terminal.faults.next_call("history_orders_get", *[Fails()] * 20)
+    kept.tend(20)
+    assert kept.status().state is RequestState.UNKNOWN
+    kept.terminal.faults.clear()
+    kept.terminal.disconnect()
+    kept.tend(2 * SETTLED_SEC)
+    assert kept.status().state is RequestState.UNKNOWN
+    kept.terminal.reconnect()
+    kept.tend(2 * SETTLED_SEC)
+    assert kept.status().status == "REJECTED"
+
+
+def test_on_another_account_nothing_is_settled(kept: Gateway) -> None:
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    assert kept.terminal.login(OTHER.login, OTHER.password, OTHER.server)
+    kept.tend(2 * SETTLED_SEC)
+    assert kept.status().state is RequestState.UNKNOWN
+
+
+def test_the_grace_period_runs_in_the_process_that_looks(kept: Gateway) -> None:
+    """The machine was off for an hour: the terminal has only begun to load its past."""
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    kept.wait(3_600)
+    kept.tend(GRACE_SEC - 1)
+    assert kept.status().state is RequestState.UNKNOWN
+    kept.tend(SETTLED_SEC)
+    assert kept.status().status == "REJECTED"
+
+
+@pytest.mark.parametrize("comment", ["", "mine", "ORD_1"])
+def test_an_order_that_looks_the_same_and_is_older_is_not_it(kept: Gateway, comment: str) -> None:
+    robot = Person(kept.terminal.broker, kept.login, mt5.ORDER_REASON_EXPERT, magic=7)
+    robot.open("EURUSD", mt5.ORDER_TYPE_BUY, 0.1, comment=comment)
+    robot.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05)
+    kept.wait(5)
+    kept.terminal.quote("EURUSD", 1.1, 1.1001)
+    order = {**BUY, "order_id": "ORD_10", "comment": comment, "magic": 7}
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **order)
+    pending = {**order, "order_id": "ORD_11", "type": "limit", "price": 1.05}
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **pending)
+    kept.tend(2 * SETTLED_SEC)
+    assert kept.status("ORD_10").status == "REJECTED"
+    assert kept.status("ORD_11").status == "REJECTED"
+
+
+@pytest.mark.parametrize("replaced", [None, ""], ids=["kept", "emptied"])
+def test_two_that_look_the_same_are_never_taken_for_each_other(
+    tmp_path: Path, replaced: str | None
+) -> None:
+    """The same wish under two ids, one sent and one not, with a comment that both have."""
+    gateway = Gateway(tmp_path / "requests.db", comment_replaced_by=replaced)
+    sent = {**BUY, "order_id": "B", "comment": "both", "magic": 7}
+    gateway.kill_at(GatewayPoint.AFTER_SEND, **sent)
+    gateway.kill_at(GatewayPoint.AFTER_RECORD, **{**sent, "order_id": "A"})
+    gateway.tend(2 * SETTLED_SEC)
+    found = {gateway.status(name).status for name in "AB"}
+    # Nobody can say which of the two it was.
+    assert found == {""}
+    assert gateway.status("A").state is RequestState.UNKNOWN
+
+
+def test_one_is_found_without_any_comment_where_only_one_fits(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "requests.db", comment_replaced_by="")
+    known = gateway.ask(**{**BUY, "order_id": "B", "magic": 7})
+    gateway.kill_at(GatewayPoint.AFTER_SEND, **BUY, magic=7)
+    gateway.tend(SETTLED_SEC)
+    found = gateway.status()
+    assert found.status == "FILLED"
+    assert found.ticket != known["ticket"]
+
+
+# Answers that leave it open.
+
+OPEN: dict[str, tuple[Any, str]] = {
+    "10012, then filled": (TimedOut(fill_after_ms=4_000), "FILLED"),
+    "10012, never": (TimedOut(), "REJECTED"),
+    "10008, then filled": (PlacedLater(4_000), "FILLED"),
+    "10008, then cancelled": (PlacedLater(4_000, fill=False), "REJECTED"),
+    "10009 without figures": (DoneWithoutDeal(), "FILLED"),
+    "10031, done": (Answered(mt5.TRADE_RETCODE_CONNECTION, executed=True), "FILLED"),
+    "10031, not done": (Answered(mt5.TRADE_RETCODE_CONNECTION), "REJECTED"),
+    "answer lost, done": (AnswerLost(executed=True, pipe_breaks=False), "FILLED"),
+    "answer lost, not done": (AnswerLost(executed=False, pipe_breaks=False), "REJECTED"),
+}
+
+
+@pytest.mark.parametrize("outcome", OPEN)
+def test_an_answer_that_leaves_it_open_is_unknown_until_the_terminal_shows(
+    gateway: Gateway, outcome: str
+) -> None:
+    fault, becomes = OPEN[outcome]
+    gateway.terminal.faults.next_send(fault)
+    reply = gateway.ask(**BUY)
+    if outcome != "10009 without figures":
+        assert reply["status"] == "UNKNOWN"
+        assert gateway.status().state is RequestState.UNKNOWN
+    gateway.tend(2 * SETTLED_SEC)
+    found = gateway.status()
+    assert (found.state, found.status) == (RequestState.SETTLED, becomes)
+    assert gateway.ask(**BUY)["status"] == becomes
+    executed = gateway.terminal.ledger.positions.values()
+    assert len(executed) == (becomes == "FILLED")
+
+
+def test_a_partial_fill_says_how_much() -> None:
+    gateway = Gateway(None, specs=(IOC_ONLY,))
+    gateway.terminal.faults.next_send(Partial(0.04))
+    reply = gateway.ask(**BUY)
+    assert (reply["status"], reply["filled_volume"]) == ("FILLED", 0.04)
+    assert gateway.status().volume == 0.04
+
+
+# A store that cannot be written.
+
+
+@posix_only
+def test_when_the_disk_is_full_no_order_is_sent_and_reading_goes_on(kept: Gateway) -> None:
+    kept.ask(**{**BUY, "order_id": "first"})
+    with files_limited_to(40 * 1024):
+        numbers = iter(range(10_000))
+        while True:
+            name = f"B{next(numbers)}"
+            reply = kept.ask(**{**BUY, "order_id": name})
+            if reply["status"] != "FILLED":
+                break
+        assert reply["status"] == "REJECTED"
+        assert reply["error"].startswith("not sent: the gateway cannot record it: ")
+        assert "the disk failed" in reply["error"]
+        assert name not in kept.executions()
+        assert kept.ask(action="GET_POSITIONS")["status"] == "SUCCESS"
+        assert kept.status("first").status == "FILLED"
+        # What is known is answered all the same.
+        assert kept.ask(**{**BUY, "order_id": "first"})["status"] == "FILLED"
+    assert kept.ask(**{**BUY, "order_id": name})["status"] == "FILLED"
