@@ -11,9 +11,11 @@ import pytest
 from tests.support.desk_world import DeskWorld
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
+from trueup.journal import MemoryJournal
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.requests import decode_request
 from trueup.protocol.snapshot import decode_snapshot
+from trueup.runtime.clock import ManualClock
 
 DAMAGED = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"ma\xe7ic":7}'
 
@@ -47,3 +49,18 @@ def test_a_snapshot_with_a_damaged_name_of_a_field_is_not_believed() -> None:
     damaged = reply.replace(b'"time_offset_sec"', b'"time_\xefffset_sec"')
     assert damaged != reply
     assert isinstance(decode_snapshot(damaged, wanted), Unknown)
+
+
+def test_a_clock_that_was_set_back_keeps_no_position_in_its_settle_window() -> None:
+    """Seed 260: a bot started anew on a clock two hours back, and held a change for two hours."""
+    journal = MemoryJournal()
+    world = DeskWorld(journal=journal)
+    world.sync()
+    order = world.trade(1, 0.3)
+    assert world.sync().status.value == "SUCCESS"
+    world.person.close(order.ticket, 0.1)
+    world.clock = ManualClock(world.clock.now_ns() - 7_200 * 1_000_000_000)
+    world.start_bot(journal=journal)
+    world.sync()
+    assert world.kinds() == []
+    assert world.book() == world.rows()

@@ -138,7 +138,8 @@ def _without_a_trace(identifier: int, history: History | None, look: Look) -> Ca
     if history is None or history.deals or order is None or order.is_stand_in:
         return None
     waited_ns = look.asked_ns - (order.fill_ns or 0)
-    settled = waited_ns >= look.policy.grace_period_ms * 1_000_000
+    # A fill of later than now was recorded before the clock was set back.
+    settled = not 0 <= waited_ns < look.policy.grace_period_ms * 1_000_000
     return decide(JournalSays.FILLED, BrokerShows.NO_TRACE, settled=settled)
 
 

@@ -52,11 +52,15 @@ class Look(msgspec.Struct, frozen=True):
     def is_settling(self, touched_ns: int) -> bool:
         """Return whether we touched it so shortly before the question that it may not show yet."""
         is_proven = self.snapshot.evidence is not None
-        return is_proven and touched_ns > 0 and self.asked_ns - touched_ns < self.settle_ns
+        return is_proven and touched_ns > 0 and self._is_within(touched_ns, self.settle_ns)
 
     def is_recent(self, touched_ns: int) -> bool:
         """Return whether we touched it within the longest time that any broker is given."""
-        return bool(self.settle_ns) and self.asked_ns - touched_ns < LONGEST_MS * 1_000_000
+        return bool(self.settle_ns) and self._is_within(touched_ns, LONGEST_MS * 1_000_000)
+
+    def _is_within(self, touched_ns: int, window_ns: int) -> bool:
+        # What was touched later than now was touched before the clock was set back.
+        return 0 <= self.asked_ns - touched_ns < window_ns
 
     def history(self, identifier: int) -> History | None:
         """Return the deals of a position, or None when they were not asked for or not readable."""
