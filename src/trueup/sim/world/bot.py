@@ -99,6 +99,8 @@ class BotProcess:
         self.loop: TradingLoop | None = None
         self.reconciler: SyncWatch | None = None
         self.doom: Doom | None = None
+        self.rests = False
+        """It takes no turns of its own any more, and syncs when it is told to."""
         self.is_retired = False
         """It does not start again after its death."""
         self._network, self._trader, self._make_strategy = network, trader, make_strategy
@@ -257,7 +259,7 @@ class BotProcess:
         self.observe(started)
 
     def _turn(self) -> None:
-        if self.pm is None or self._is_running:
+        if self.pm is None or self._is_running or self.rests:
             return
         if self.schedule.now_ns < self._asleep_until_ns:
             self.schedule.at(self._asleep_until_ns, self._turn)

@@ -110,6 +110,8 @@ class Disk:
         self.holder = None
         if self._safe is not None:
             self.connection, self._safe = self._safe, None
+            self.unheard.clear()
+        self.tell()
 
 
 class DiskClaim:

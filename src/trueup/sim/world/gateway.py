@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from trueup.gateway.desk import Desk
+from trueup.gateway.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
 from trueup.sim.program import Pipe
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import CallFault, DoneWithoutDeal, Partial, PlacedLater, SendFault
@@ -23,6 +24,10 @@ AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
 
 class GatewayDied(BaseException):
     """The gateway's process is no more. No `Exception`, so that nothing on the way catches it."""
+
+
+class NotReady(Exception):
+    """The terminal is not ready yet; the gateway looks again in a moment."""
 
 
 class Mishap(msgspec.Struct, frozen=True):
@@ -59,6 +64,8 @@ class GatewayProcess:
         self._boots = 0
         self._desk: Desk | None = None
         self._mends = False
+        self._served = OneAccount(terminal, self._wait)
+        self._looks = 0
         terminal.faults.on_hang = self._hang
         self.start()
 
@@ -73,7 +80,8 @@ class GatewayProcess:
             return
         self._boots += 1
         clock = ProcessClock(self.machine, lambda until_ns: None)
-        self._desk = Desk(self.terminal, self.boot, clock.now_ns)
+        self._desk = Desk(self._served, self.boot, clock.now_ns)
+        self._initialize()
         if self.network is not None:
             self.network.is_listening = True
 
@@ -90,6 +98,7 @@ class GatewayProcess:
         self.readings.clear()
         self.knows_only_the_guide = False
         self.start()
+        self._mend_pipe()
 
     def serve(self, message: bytes) -> bytes | None:
         """Answer a request, or die of it."""
@@ -153,6 +162,26 @@ class GatewayProcess:
             self._schedule.after(REINITIALIZE_MS, self._initialize)
 
     def _initialize(self) -> None:
+        """Open the pipe; requests wait while the terminal is not ready, for so long as they do."""
         self._mends = False
-        self.terminal.initialize()
+        self._looks = 0
+        self._look()
+
+    def _look(self) -> None:
+        self._looks += 1
+        try:
+            self._served.initialize(login=self.terminal.home_login)
+        except NotReady:
+            self._be_busy(is_busy=True)
+            self._schedule.after(SETTLE_PAUSE_MS, self._look)
+            return
+        self._be_busy(is_busy=False)
         self._mend_pipe()
+
+    def _be_busy(self, *, is_busy: bool) -> None:
+        if self.network is not None:
+            self.network.is_busy = is_busy
+
+    def _wait(self) -> None:
+        if self._looks < SETTLE_LOOKS:
+            raise NotReady

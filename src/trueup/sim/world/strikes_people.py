@@ -185,6 +185,7 @@ def lose_fill(world: World, chance: random.Random) -> str:
     newest = entries[-1]
     ledger.delete_deal(newest.ticket)
     ledger.drop_position(newest.position_id)
+    world.struck_out.add(newest.position_id)
     return f"deal {newest.ticket} of ticket {newest.position_id}"
 
 

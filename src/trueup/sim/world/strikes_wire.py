@@ -92,6 +92,7 @@ def lose_power(world: World, chance: random.Random) -> str:
 def set_clock(world: World, chance: random.Random) -> str:
     """Set the wall clock of the bot's machine, and start the bot anew."""
     seconds = chance.choice((-7_200, -90, -5, 5, 90, 7_200))
+    world.set_back_sec += max(0, -seconds)
     for bot in world.bots:
         bot.machine.skew_ns += seconds * SECOND
         bot.kill(500)

@@ -18,6 +18,7 @@ from trueup.sim.world.plan import Fault
 from trueup.sim.world.schedule import MS, Schedule
 
 FASTEST_NS, SLOWEST_NS = 150_000, 900_000
+BUSY_MS = 20
 
 
 class Sender(Protocol):
@@ -56,6 +57,8 @@ class Network:
         self.struck = struck
         self.is_listening = True
         """A gateway takes connections."""
+        self.is_busy = False
+        """The gateway waits for its terminal, and requests wait for the gateway."""
         self.remembers = False
         """The gateway knows an order again that it has carried out."""
         self.cut_until_ns = 0
@@ -95,6 +98,9 @@ class Network:
             self._carry(arrive, self.chance.randrange(400) * MS)
 
     def _arrive(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
+        if self.is_busy:
+            self.schedule.after(BUSY_MS, lambda: self._arrive(message, reply_to))
+            return
         reply = self.serve(message)
         if reply is not None:
             self._reply(message, reply, reply_to)

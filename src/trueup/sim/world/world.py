@@ -84,6 +84,8 @@ class World:
         self.magic = MAGIC
         self.other_login = OTHER_LOGIN
         self.watchers: list[Watcher] = []
+        self.struck_out: set[int] = set()
+        """Positions that the broker struck out, so that nothing will ever prove their end."""
         self.bid = EURUSD.bid
         self.terminal = self._terminal()
         assert self.terminal.initialize()
@@ -103,6 +105,9 @@ class World:
         self._make_strategy = make_strategy
         self._market = plan.chance("market")
         self._market_is_open = True
+        self._is_over = False
+        self.set_back_sec = 0
+        """By how much the clocks of bots were set back, in all."""
         self.traders: list[Wanderer] = []
         self.bots: list[BotProcess] = []
         self.policy = self._policy()
@@ -206,8 +211,8 @@ class World:
             trader.is_quiet = True
         self.network.heal()
         self.disk.heal()
-        self.gateway.heal()
         self._heal_terminal()
+        self.gateway.heal()
         for bot in self.bots:
             bot.doom = None
             bot.sleep_until(0)
@@ -221,24 +226,44 @@ class World:
         switches.unsynchronised_list = ListAnswer.EMPTY
         terminal.reconnect()
         terminal.running = True
-        terminal.initialize()
         own_account(self)
 
     def _come_to_agree(self) -> None:
         healed_ns = self.now_ns
         for seconds in SYNCS_AFTER_SEC:
             self.schedule.run(healed_ns + seconds * SECOND)
-            for bot in self.bots:
-                bot.sync()
-                self._look_into(bot)
+            self._sync()
+        if self.set_back_sec:
+            self._wait_for_the_clock()
+
+    def _wait_for_the_clock(self) -> None:
+        """Let the time pass again by which a bot's clock was set back, and look once more.
+
+        Until then nothing can say how long an order of before has been in doubt.
+        """
+        self._is_over = True
+        for bot in self.bots:
+            bot.rests = True
+        self.schedule.run(self.now_ns + self.set_back_sec * SECOND)
+        self.move_market(0.0)
+        self._sync()
+        self._sync()
+
+    def _sync(self) -> None:
+        for bot in self.bots:
+            bot.sync()
+            self._look_into(bot)
 
     def _look_into(self, bot: BotProcess) -> None:
-        """Be the person whom case L calls: a recorded fill left no trace, and it is given up."""
+        """Be the person whom case L calls: what the broker struck out is given up in the book."""
         if bot.pm is None or bot.reconciler is None:
             return
         for hold in bot.reconciler.holds:
             held = bot.pm.book.holdings.get(hold.identifier)
-            if hold.kind is HoldKind.HALT and hold.identifier in bot.pm.book.missing and held:
+            if hold.identifier not in self.struck_out:
+                continue
+            is_looked_for = hold.kind in (HoldKind.HALT, HoldKind.MISSING)
+            if is_looked_for and hold.identifier in bot.pm.book.missing and held:
                 self.observe(Forced(at_ns=self.now_ns, bot=bot.name))
                 bot.pm.force_close_position(held.position.ticket)
 
@@ -254,6 +279,8 @@ class World:
     # The market.
 
     def _quote(self) -> None:
+        if self._is_over:
+            return
         if self._market_is_open:
             step = self._market.choice((-0.0003, -0.0001, 0.0, 0.0001, 0.0003))
             self.move_market(step, said=False)
