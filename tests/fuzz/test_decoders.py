@@ -1,0 +1,101 @@
+"""No bytes from outside crash, hang or change anything: a few thousand here, a million in a soak.
+
+The few thousand are Hypothesis's, which shrinks what it finds. The million are drawn from one seed
+without it, because its own work costs ten times what a decoder does; a find names the input.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.decoders import DECODERS, Decoder
+from tests.fuzz.mutation import EDITS, Edit, drawn, edited
+
+INPUTS_IN_A_SOAK = 1_000_000
+# Each writes files, so a second has hundreds of them and not ten thousands.
+SLOW = {"settings": 20_000, "price files": 60_000, "snapshots": 80_000, "requests": 100_000}
+SLOWEST_SEC = 2.0
+MEMORY_GROWTH_MB_MOST = 100
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Ten thousand wrong inputs log ten thousand sentences, which the test would keep."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="module")
+def decoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Decoder]:
+    """Every decoder, with a folder of its own."""
+    return {name: make(tmp_path_factory.mktemp("fuzz")) for name, make in DECODERS.items()}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_decoder_takes_its_own_messages(name: str, decoders: dict[str, Decoder]) -> None:
+    for message in decoders[name].messages:
+        decoders[name].feed(message)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(choice=st.integers(0, 10_000), edits=EDITS)
+@example(choice=0, edits=[Edit("insert", 0.0, b"[" * 3_000, 1)])
+@example(choice=0, edits=[Edit("value", 0.0, b"1" * 400, 1)])
+def test_an_edited_message_is_read_or_named(
+    name: str, choice: int, edits: list[Edit], decoders: dict[str, Decoder]
+) -> None:
+    decoder = decoders[name]
+    decoder.feed(edited(decoder.messages[choice % len(decoder.messages)], edits))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=st.binary(max_size=300))
+def test_raw_bytes_are_read_or_named(name: str, raw: bytes, decoders: dict[str, Decoder]) -> None:
+    decoders[name].feed(raw)
+
+
+@pytest.mark.soak
+def test_a_million_inputs_are_read_or_named(
+    decoders: dict[str, Decoder], record_property: Callable[[str, object], None]
+) -> None:
+    seed = secrets.randbits(32)
+    record_property("seed", seed)
+    fast = [name for name in DECODERS if name not in SLOW]
+    each = (INPUTS_IN_A_SOAK - sum(SLOW.values())) // len(fast) + 1
+    began_mb, fed = _memory_mb(), 0
+    for name, decoder in decoders.items():
+        chance = random.Random(f"{seed} {name}")
+        for _ in range(SLOW.get(name, each)):
+            raw = drawn(chance, decoder.messages)
+            began = time.perf_counter()
+            try:
+                decoder.feed(raw)
+            except BaseException as error:
+                error.add_note(f"{name}, seed {seed}: {raw!r}")
+                raise
+            assert time.perf_counter() - began < SLOWEST_SEC, (name, raw)
+            fed += 1
+    assert fed >= INPUTS_IN_A_SOAK
+    assert _memory_mb() - began_mb < MEMORY_GROWTH_MB_MOST
+
+
+def _memory_mb() -> float:
+    """The most memory that this process ever had; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1 << 20) if sys.platform == "darwin" else most / 1024
