@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterator
 
 import msgspec
 
 from trueup.errors import NotSent, TrueupError
+from trueup.gateway.admission import is_loopback
 from trueup.gateway.greeting import greet
 from trueup.gateway.keys import LinkKeys, link_keys
 from trueup.gateway.zmq_link import ZmqLink
@@ -104,7 +104,7 @@ class Line:
                 "keys are set, and the gateway speaks plain text only",
                 "start the gateway with keys, or unset GTW_SERVER_KEY and GTW_KEY_FILE",
             )
-        if _is_loopback(self._target.host):
+        if is_loopback(self._target.host):
             return ok("key accepted", "none is wanted: plain text, on this machine alone")
         return warn(
             "key accepted",
@@ -134,10 +134,3 @@ class Line:
         link.reset()
         self.link = link
         return ok("key accepted", "CURVE, encrypted")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

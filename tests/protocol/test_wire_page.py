@@ -1,0 +1,207 @@
+"""docs/reference/wire-protocol.md: its examples are executed, its tables are those of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+
+from tests.support.desk_world import DeskWorld
+from tests.support.servers import DEADLINE_SEC
+from trueup.conformance.findings import Grade
+from trueup.conformance.run import CHECKS, FIRST_CHECKS, ORDER_CHECKS
+from trueup.core import model
+from trueup.core.digest import digest
+from trueup.gateway.service import Service, ServiceOptions
+from trueup.protocol import requests, snapshot
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "wire-protocol.md").read_text(
+    encoding="utf-8"
+)
+BLOCK = re.compile(r"^```json (?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = [(found["kind"], json.loads(found["text"])) for found in BLOCK.finditer(PAGE)]
+TABLE = re.compile(
+    r"^\| field \| type \| meaning \| without it \|\n\|.*\n((?:\|.*\n)+)", re.MULTILINE
+)
+PLACEHOLDER = re.compile(r"<[^<>]+>")
+# Where each struct has its table: the heading, and which table under it.
+TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
+    model.Position: ("### Position", 0),
+    model.PendingOrder: ("### Pending order", 0),
+    model.Deal: ("### Deal", 0),
+    model.PastOrder: ("### Past order", 0),
+    model.History: ("### History", 0),
+    model.HistoryOrder: ("### History order", 0),
+    model.Account: ("### Account", 0),
+    model.TerminalState: ("### Terminal", 0),
+    model.SymbolSpec: ("### Symbol", 0),
+    snapshot.SnapshotRequest: ("## SNAPSHOT", 0),
+    snapshot.SnapshotReply: ("## SNAPSHOT", 1),
+    snapshot.UnchangedReply: ("### Unchanged", 0),
+    snapshot.HelloReply: ("## HELLO and PING", 0),
+    requests.TickReply: ("## TICK", 1),
+    requests.OrderReply: ("## Orders", 1),
+}
+ORDER_FIELDS = frozenset(
+    {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
+    | {"magic", "comment", "type"}
+)
+
+
+# The examples.
+
+
+@pytest.fixture
+def ask() -> Iterator[Any]:
+    """Ask our gateway over a socket, as a REQ client does."""
+    world = DeskWorld()
+    service = Service(world.terminal, ServiceOptions(), world.clock.now_ns)
+    serving = threading.Thread(target=service.run)
+    serving.start()
+    with zmq.Context() as context, context.socket(zmq.REQ) as client:
+        client.linger, client.rcvtimeo = 0, round(DEADLINE_SEC * 1000)
+        client.connect(service.endpoint)
+
+        def exchange(request: Any) -> Any:
+            client.send(json.dumps(request).encode())
+            return json.loads(client.recv())
+
+        yield exchange
+    service.stop()
+    serving.join(DEADLINE_SEC)
+    service.close()
+
+
+def test_every_example_is_answered_as_printed(ask: Any) -> None:
+    known: dict[str, Any] = {}
+    pairs = [one for one in EXAMPLES if one[0] in ("request", "reply")]
+    assert len(pairs) > 40
+    for (first, request), (second, printed) in zip(pairs[::2], pairs[1::2], strict=True):
+        assert (first, second) == ("request", "reply")
+        came = ask(_filled(request, known))
+        assert _bound(printed, came, known) == came, json.dumps(request)
+
+
+def _filled(value: Any, known: dict[str, Any]) -> Any:
+    """A request with every placeholder replaced by the value it stands for."""
+    if isinstance(value, dict):
+        return {name: _filled(part, known) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, known) for part in value]
+    return known[value] if isinstance(value, str) and PLACEHOLDER.fullmatch(value) else value
+
+
+def _bound(printed: Any, came: Any, known: dict[str, Any]) -> Any:
+    """A printed reply with every placeholder replaced, those that are new by what came."""
+    if isinstance(printed, str) and PLACEHOLDER.fullmatch(printed):
+        return known.setdefault(printed, came)
+    if isinstance(printed, dict) and isinstance(came, dict):
+        return {name: _bound(part, came.get(name), known) for name, part in printed.items()}
+    if isinstance(printed, list) and isinstance(came, list) and len(printed) == len(came):
+        return [_bound(*pair, known) for pair in zip(printed, came, strict=True)]
+    return printed
+
+
+# The digest.
+
+
+def test_the_digest_can_be_computed_from_the_page() -> None:
+    (vectors,) = [one for kind, one in EXAMPLES if kind == "vectors"]
+    assert len(vectors) == 5
+    for vector in vectors:
+        assert as_the_page_says(vector["rows"]) == vector["digest"]
+
+
+def as_the_page_says(rows: list[str]) -> str:
+    """Steps 3 and 4, written from the page and not from the code."""
+
+    def blake(text: str, key: bytes) -> bytes:
+        return hashlib.blake2b(text.encode(), digest_size=16, key=key).digest()
+
+    total = sum(int.from_bytes(blake(row, b"trueup-row"), "big") for row in rows) % 2**128
+    return blake(f"{len(rows)} {total:032x}", b"trueup-set").hex()
+
+
+def test_the_digest_of_the_code_is_that_of_the_page() -> None:
+    (vectors,) = [one for kind, one in EXAMPLES if kind == "vectors"]
+    small = model.Position(123456, "EURUSD", model.Side.BUY, 0.01, 1.0543, identifier=123456)
+    gold = model.Position(
+        *(123460, "XAUUSD", model.Side.SELL, 1.5, 2024.15),
+        identifier=123457,
+        sl=2050.0,
+        tp=1990.5,
+        magic=7,
+    )
+    limit = model.PendingOrder(
+        *(123500, "EURUSD", model.OrderType.BUY_LIMIT, 0.1, 1.05), sl=1.04, tp=1.08, magic=7
+    )
+    found = [digest([]), digest([small]), digest([gold]), digest([], [limit])]
+    assert [*found, digest([gold, small], [limit])] == [vector["digest"] for vector in vectors]
+
+
+# The tables.
+
+
+def table(heading: str, number: int) -> dict[str, str]:
+    """The fields in a table of the page, and what its last column says of each."""
+    (section,) = re.findall(
+        rf"^{re.escape(heading)}\n(.*?)(?=^{heading.split()[0]} |^## |\Z)",
+        PAGE,
+        re.MULTILINE | re.DOTALL,
+    )
+    tables = re.findall(
+        r"^\| field \| type \| meaning \| without it \|\n\|.*\n((?:\|.*\n)+)", section, re.MULTILINE
+    )
+    fields = {}
+    for line in tables[number].splitlines():
+        names, *_, without = [cell.strip() for cell in line.strip("|").split(" | ")]
+        for name in re.findall(r"`(\w+)`", names):
+            fields[name] = without.strip(" |`")
+    return fields
+
+
+@pytest.mark.parametrize("struct", TABLES, ids=lambda struct: struct.__name__)
+def test_a_table_has_the_fields_of_the_code(struct: type[msgspec.Struct]) -> None:
+    wanted = {field.encode_name: _default(field) for field in msgspec.structs.fields(struct)}
+    found = table(*TABLES[struct])
+    if struct is not requests.OrderReply:
+        # Every reply has its status, which has a section of its own.
+        wanted.pop("status", None)
+    assert found == wanted
+
+
+def test_the_table_of_orders_has_the_fields_of_the_code() -> None:
+    known = msgspec.structs.fields(requests.Request)
+    fields = {field.encode_name: _default(field) for field in known}
+    assert table("## Orders", 0) == {name: fields[name] for name in ORDER_FIELDS}
+    # A field that is new must be said somewhere.
+    assert all(f"`{name}`" in PAGE for name in fields)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return "[]"
+    if field.default in (msgspec.NODEFAULT, msgspec.UNSET):
+        return "required" if field.default is msgspec.NODEFAULT else "left out"
+    return json.dumps(msgspec.to_builtins(field.default))
+
+
+def test_every_capability_action_and_check_is_on_the_page() -> None:
+    for word in (*snapshot.CAPABILITIES, *requests.ACTIONS):
+        assert f"`{word}`" in PAGE, word
+    for grade in Grade:
+        (line,) = re.findall(rf"^\| {grade.value} \|.*$", PAGE, re.MULTILINE)
+        checks = [one.name for one in (*FIRST_CHECKS, *CHECKS, *ORDER_CHECKS) if one.grade is grade]
+        assert re.findall(r"`([a-z-]+)`", line.split("|")[3].partition(";")[0]) == checks
+
+
+def test_the_version_of_the_page_is_that_of_the_code() -> None:
+    assert f"Version {snapshot.VERSION}." in PAGE
