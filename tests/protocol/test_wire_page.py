@@ -15,13 +15,14 @@ import pytest
 import zmq
 
 from tests.support.desk_world import DeskWorld
-from tests.support.servers import DEADLINE_SEC
+from tests.support.servers import DEADLINE_SEC, until
 from trueup.conformance.findings import Grade
 from trueup.conformance.run import CHECKS, FIRST_CHECKS, ORDER_CHECKS
 from trueup.core import model
 from trueup.core.digest import digest
 from trueup.gateway.service import Service, ServiceOptions
-from trueup.protocol import requests, snapshot
+from trueup.gateway.zmq_hints import ZmqHints
+from trueup.protocol import hints, requests, snapshot
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "wire-protocol.md").read_text(
     encoding="utf-8"
@@ -49,6 +50,7 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
     snapshot.HelloReply: ("## HELLO and PING", 0),
     requests.TickReply: ("## TICK", 1),
     requests.OrderReply: ("## Orders", 1),
+    hints.Hint: ("## Hints", 0),
 }
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
@@ -60,9 +62,13 @@ ORDER_FIELDS = frozenset(
 
 
 @pytest.fixture
-def ask() -> Iterator[Any]:
+def world() -> DeskWorld:
+    return DeskWorld()
+
+
+@pytest.fixture
+def ask(world: DeskWorld) -> Iterator[Any]:
     """Ask our gateway over a socket, as a REQ client does."""
-    world = DeskWorld()
     service = Service(world.terminal, ServiceOptions(), world.clock.now_ns)
     serving = threading.Thread(target=service.run)
     serving.start()
@@ -88,6 +94,23 @@ def test_every_example_is_answered_as_printed(ask: Any) -> None:
         assert (first, second) == ("request", "reply")
         came = ask(_filled(request, known))
         assert _bound(printed, came, known) == came, json.dumps(request)
+
+
+def test_a_hint_is_as_printed(ask: Any, world: DeskWorld) -> None:
+    (printed,) = [one for kind, one in EXAMPLES if kind == "hint"]
+    port = hints.hints_port(ask({"action": "HELLO"})["capabilities"])
+    line = ZmqHints(f"tcp://127.0.0.1:{port}")
+
+    def heard() -> list[bytes]:
+        # A hint is said again every second of the gateway's clock, until somebody subscribed.
+        world.clock.advance(1.0)
+        return line.heard()
+
+    came = json.loads(until(heard)[-1])
+    line.close()
+    assert _bound(printed, came, {}) == came
+    assert came["boot"] == ask({"action": "HELLO"})["epoch"]
+    assert came["digest"] == digest([])
 
 
 def _filled(value: Any, known: dict[str, Any]) -> Any:
@@ -195,7 +218,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def test_every_capability_action_and_check_is_on_the_page() -> None:
-    for word in (*snapshot.CAPABILITIES, *requests.ACTIONS):
+    for word in (*snapshot.CAPABILITIES, *requests.ACTIONS, f"{hints.CAPABILITY} PORT"):
         assert f"`{word}`" in PAGE, word
     for grade in Grade:
         (line,) = re.findall(rf"^\| {grade.value} \|.*$", PAGE, re.MULTILINE)
