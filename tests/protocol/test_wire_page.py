@@ -18,7 +18,7 @@ from tests.support.desk_world import DeskWorld
 from tests.support.servers import DEADLINE_SEC, until
 from trueup.conformance.findings import Grade
 from trueup.conformance.run import CHECKS, FIRST_CHECKS, ORDER_CHECKS
-from trueup.core import model
+from trueup.core import model, record
 from trueup.core.digest import digest
 from trueup.gateway.service import Service, ServiceOptions
 from trueup.gateway.zmq_hints import ZmqHints
@@ -51,6 +51,8 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
     requests.TickReply: ("## TICK", 1),
     requests.OrderReply: ("## Orders", 1),
     hints.Hint: ("## Hints", 0),
+    record.RequestStatus: ("#### Request status", 0),
+    record.RecordMark: ("#### Record", 0),
 }
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
@@ -195,7 +197,7 @@ def table(heading: str, number: int) -> dict[str, str]:
 def test_a_table_has_the_fields_of_the_code(struct: type[msgspec.Struct]) -> None:
     wanted = {field.encode_name: _default(field) for field in msgspec.structs.fields(struct)}
     found = table(*TABLES[struct])
-    if struct is not requests.OrderReply:
+    if struct not in (requests.OrderReply, record.RequestStatus):
         # Every reply has its status, which has a section of its own.
         wanted.pop("status", None)
     assert found == wanted
