@@ -18,6 +18,10 @@ class NotSent(TrueupError):
     """The request never left this process; nothing happened and a retry is safe."""
 
 
+class NotAllowed(NotSent):
+    """Gateway and client do not take each other's keys; nothing left this process."""
+
+
 class Refused(TrueupError):
     """The broker answered no; nothing happened.
 

@@ -29,6 +29,8 @@ log = logging.getLogger("trueup.access")
 MESSAGE_BYTES_MAX: Final = 262_144
 # A handshake takes two round trips; ten seconds are enough for any line that orders can go over.
 HANDSHAKE_MS: Final = 10_000
+# All bots come back at once after a restart.
+BACKLOG: Final = 512
 HEARTBEAT_MS: Final = 10_000
 SILENCE_MS: Final = 30_000
 # Each stranger is named in the log once, and no more than this many.
@@ -71,6 +73,7 @@ class Door:
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.HANDSHAKE_IVL, self._handshake_ms)
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.BACKLOG, BACKLOG)
         if self.lock is None:
             return
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)

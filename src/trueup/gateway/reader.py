@@ -12,7 +12,7 @@ import msgspec
 from trueup.core.model import Snapshot
 from trueup.core.record import RecordMark
 from trueup.core.trust import Reason, Unknown
-from trueup.errors import NotSent, OutcomeUnknown
+from trueup.errors import NotAllowed, NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
 from trueup.protocol import guide
 from trueup.protocol.hints import hints_port
@@ -65,6 +65,8 @@ class Reader:
         self._answer: Reading | None = None
         self.hints_port = 0
         """Where the gateway says that its hints are, 0 for nowhere."""
+        # Why the question under way finds no connection, where the gateway said so.
+        self._obstacle = ""
         self.digest = ""
         """What the gateway said last that positions and orders come to, empty before the first."""
         # The last snapshot that came in full, and the symbols that were asked for with it.
@@ -126,8 +128,9 @@ class Reader:
         what = "gave no reply" if self._has_left else "took no connection"
         if self._has_left:
             self._link.reset()
-        self._has_left, self._answer = False, None
-        return self._offline(f"{self._name} {what} within {self._timeout_ms} ms")
+        what = self._obstacle or f"{self._name} {what} within {self._timeout_ms} ms"
+        self._has_left, self._answer, self._obstacle = False, None, ""
+        return self._offline(what)
 
     def close(self) -> None:
         """Let go of the connection; the next question opens it again."""
@@ -158,9 +161,12 @@ class Reader:
     def _try_to_send(self) -> None:
         try:
             self._link.send(self._message(), 0)
+        except NotAllowed as error:
+            self._obstacle = str(error)
+            return
         except NotSent:
             return
-        self._has_left = True
+        self._has_left, self._obstacle = True, ""
 
     def _wait(self) -> Reading:
         try:

@@ -19,7 +19,7 @@ import weakref
 
 import zmq
 
-from trueup.errors import NotSent, OutcomeUnknown
+from trueup.errors import NotAllowed, NotSent, OutcomeUnknown
 from trueup.gateway.keys import LinkKeys
 
 _WATCHED = (
@@ -82,47 +82,71 @@ class ZmqLink:
         self._socket, self._monitor = socket, monitor
         # A gateway that is dropped without `disconnect()` lets go of its sockets all the same.
         self._let_go = weakref.finalize(self, _close, socket, monitor)
+        self._failed = 0
         self._send_timeout_ms = self._receive_timeout_ms = -1
 
     def send(self, message: bytes, timeout_ms: int) -> None:
-        """Send a request, waiting at most `timeout_ms` for a connection that takes it."""
+        """Send a request, waiting at most `timeout_ms` for a connection that takes it.
+
+        Raises:
+            NotSent: no connection took it.
+            NotAllowed: the handshake failed; the message says what is likely to be wrong.
+        """
         self.open()
         assert self._socket is not None
-        if timeout_ms != self._send_timeout_ms:
-            self._socket.sndtimeo = self._send_timeout_ms = timeout_ms
+        left_ms = self._wait_for_handshake(timeout_ms)
+        if left_ms != self._send_timeout_ms:
+            self._socket.sndtimeo = self._send_timeout_ms = left_ms
         try:
             self._socket.send(message)
         except zmq.Again as error:
-            raise NotSent(self._why_not(timeout_ms)) from error
+            raise self._why_not(timeout_ms) from error
         except zmq.ZMQError as error:
             self.reset()
             raise NotSent(f"{self.endpoint}: {error.strerror}") from error
         self._stop_watching()
 
-    def _why_not(self, timeout_ms: int) -> str:
+    def _wait_for_handshake(self, timeout_ms: int) -> int:
+        """Wait for half of the time for a connection, or for a refusal; return how long is left.
+
+        A refused key stays refused, so nobody waits for that. Another failure may pass: the
+        gateway starts, a tunnel opens; the other half is for that.
+        """
+        if self._monitor is None or timeout_ms < 2:
+            return timeout_ms
+        half_ms = timeout_ms // 2
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLOUT)
+        poller.register(self._monitor, zmq.POLLIN)
+        poller.poll(half_ms)
+        return 0 if self._failure() == zmq.EVENT_HANDSHAKE_FAILED_AUTH else timeout_ms - half_ms
+
+    def _why_not(self, timeout_ms: int) -> NotSent:
         """Say why no connection stands; begin a new one where this one may be given up."""
-        failed = self._failed_handshake()
+        failed = self._failure()
         if self._monitor is None or failed:
             self.reset()
         if not failed:
-            return f"no connection to {self.endpoint} within {timeout_ms} ms"
+            return NotSent(f"no connection to {self.endpoint} within {timeout_ms} ms")
         if self._keys is None:
-            return f"{self.endpoint} {_WANTS_KEYS}"
-        if failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            return f"{self.endpoint} {_NOT_ALLOWED.format(public=self._keys.own.public)}"
-        return f"{self.endpoint} {_NOT_ITS_KEY}"
+            why = _WANTS_KEYS
+        elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            why = _NOT_ALLOWED.format(public=self._keys.own.public)
+        else:
+            why = _NOT_ITS_KEY
+        return NotAllowed(f"{self.endpoint} {why}")
 
-    def _failed_handshake(self) -> int:
+    def _failure(self) -> int:
         """Return the event of the latest handshake that failed, or 0."""
-        event = 0
         while self._monitor is not None and self._monitor.poll(0):
-            event = int.from_bytes(self._monitor.recv_multipart()[0][:2], sys.byteorder)
-        return event
+            event = self._monitor.recv_multipart()[0]
+            self._failed = int.from_bytes(event[:2], sys.byteorder)
+        return self._failed
 
     def _stop_watching(self) -> None:
         if self._socket is not None and self._monitor is not None:
             _stop_watching(self._socket, self._monitor)
-            self._monitor = None
+            self._monitor, self._failed = None, 0
 
     def receive(self, timeout_ms: int) -> bytes | None:
         """Return the reply, or None when none came within `timeout_ms` (0 does not wait)."""

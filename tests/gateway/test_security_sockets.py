@@ -1,0 +1,455 @@
+"""Keys on real sockets: who gets in, what a key opens, what the wire is worth to a listener."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+from zmq.utils import z85
+
+from tests.gateway.locked_gateway import (
+    LOGIN,
+    LONG_MS,
+    OTHER_LOGIN,
+    SHORT_MS,
+    Keyring,
+    LockedGateway,
+    order,
+)
+from tests.support.servers import RepServer, Threaded, ZmqServer, until
+from trueup.core.model import Snapshot
+from trueup.core.trust import Unknown
+from trueup.errors import NotAllowed, NotSent
+from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.door import Door
+from trueup.gateway.gate import NOT_ALLOWED
+from trueup.gateway.keys import read_key_pair
+from trueup.gateway.limits import Rate
+from trueup.gateway.zmq_link import ZmqLink
+
+PING = b'{"action":"PING"}'
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[LockedGateway]:
+    with LockedGateway(tmp_path) as made:
+        made.keys.allow("bot1 trade * {bot1}", "screen read * {screen}")
+        yield made
+
+
+def why_not(link: ZmqLink) -> str:
+    """What the link says of a gateway that does not take it."""
+    said: list[str] = []
+
+    def refused() -> bool:
+        with pytest.raises(NotSent) as caught:
+            link.send(PING, 50)
+        said.append(str(caught.value))
+        return isinstance(caught.value, NotAllowed)
+
+    until(refused)
+    link.close()
+    return said[-1]
+
+
+# Who gets in.
+
+
+def test_a_bot_with_a_key_trades_and_reads(locked: LockedGateway) -> None:
+    with locked.bot("bot1") as bot:
+        assert bot.connect()
+        filled = bot.send_order(order("A"))
+        assert filled["status"] == "FILLED", filled["error"]
+        assert [row["ticket"] for row in bot.get_positions()["positions"]] == [filled["ticket"]]
+
+
+def test_the_settings_hold_the_keys_when_nothing_is_given(
+    locked: LockedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GTW_HOST", "127.0.0.1")
+    monkeypatch.setenv("GTW_PORT", str(locked.port))
+    monkeypatch.setenv("GTW_SERVER_KEY", str(locked.keys.folder / "gateway.key"))
+    monkeypatch.setenv("GTW_KEY_FILE", str(locked.keys.secret_file("bot1")))
+    with ExecutionGateway() as bot:
+        assert bot.connect()
+    with ExecutionGateway("127.0.0.1", locked.port, LONG_MS) as bot:
+        assert bot.get_positions()["status"] == "SUCCESS"
+    with ExecutionGateway("127.0.0.1", locked.port, SHORT_MS, server_key="") as plain:
+        assert plain.get_positions()["status"] == "FAILED"
+
+
+def test_without_a_key_nothing_is_sent_and_the_remedy_is_named(locked: LockedGateway) -> None:
+    said = why_not(ZmqLink(f"tcp://127.0.0.1:{locked.port}"))
+    assert said.endswith("where it wants keys, set GTW_SERVER_KEY and GTW_KEY_FILE")
+    with ExecutionGateway("127.0.0.1", locked.port, SHORT_MS, server_key="") as bot:
+        outcome = bot.send_order(order("A"))
+        assert outcome["status"] == "REJECTED"
+        assert outcome["error"].startswith("Not sent: ")
+        assert bot.get_positions()["status"] == "FAILED"
+    assert locked.terminal.calls == []
+
+
+def test_a_key_that_nobody_knows_is_turned_away_and_both_ends_say_which(
+    locked: LockedGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = locked.keys.public("stranger")
+    said = why_not(locked.keys.link("stranger", locked.port))
+    assert said.endswith(f"refused this key: its allow list needs a line for {stranger}")
+    allow_file = locked.keys.allow_file
+    told = f"[ACCESS] Turned away 127.0.0.1: its key {stranger} is not in {allow_file}"
+    assert caplog.messages.count(told) == 1
+    assert locked.terminal.calls == []
+
+
+def test_nobody_waits_for_a_connection_that_was_refused(locked: LockedGateway) -> None:
+    began = time.monotonic()
+    with locked.bot("stranger") as bot:
+        assert "refused this key" in bot.send_order(order("A"))["error"]
+    assert time.monotonic() - began < LONG_MS / 1000 / 4
+
+
+def test_who_was_turned_away_gets_in_by_itself_once_the_line_is_there(
+    locked: LockedGateway,
+) -> None:
+    """After a failed authentication ZeroMQ gives the connection up for good."""
+    with locked.bot("late", SHORT_MS) as bot:
+        assert bot.send_order(order("A"))["status"] == "REJECTED"
+        assert until(lambda: "refused this key" in bot.get_positions()["error"])
+        locked.keys.allow("late trade * {late}")
+        assert until(lambda: bot.get_positions()["status"] == "SUCCESS")
+        assert until(lambda: bot.send_order(order("B"))["status"] == "FILLED")
+    assert set(locked.terminal.order_comments) == {"B"}
+
+
+def test_a_poller_that_is_turned_away_says_so_and_gets_in_by_itself_too(
+    locked: LockedGateway,
+) -> None:
+    with locked.bot("late") as bot:
+        assert until(lambda: "refused this key" in _asked_in_vain(bot))
+        locked.keys.allow("late trade * {late}")
+        bot.ask()
+        assert isinstance(until(bot.poll), Snapshot)
+
+
+def _asked_in_vain(bot: ExecutionGateway) -> str:
+    """What is said of a question that did not leave after some turns of a loop."""
+    bot.ask()
+    for _ in range(10):
+        assert bot.poll() is None
+    answer = bot.give_up()
+    assert isinstance(answer, Unknown)
+    return answer.sentence
+
+
+def test_a_gateway_that_is_not_the_one_it_should_be_gets_nothing(tmp_path: Path) -> None:
+    """An impostor at the address cannot answer, and never sees a byte of the request."""
+    keys = Keyring(tmp_path)
+    with LockedGateway(tmp_path / "impostor") as impostor:
+        # It even lets the bot in.
+        shutil.copy(keys.secret_file("bot1").with_suffix(".key"), impostor.keys.folder)
+        impostor.keys.allow("bot1 trade * {bot1}")
+        said = why_not(keys.link("bot1", impostor.port))
+        assert "GTW_SERVER_KEY is not its public key" in said
+        with keys.bot("bot1", impostor.port, SHORT_MS) as bot:
+            assert bot.send_order(order("A"))["status"] == "REJECTED"
+        assert impostor.terminal.calls == []
+
+
+def test_a_bot_with_keys_sends_nothing_in_plain_text(tmp_path: Path) -> None:
+    keys = Keyring(tmp_path)
+    with ZmqServer(lambda _: b"{}") as plain:
+        said = why_not(keys.link("bot1", plain.port))
+        assert "or it speaks plain text only" in said
+        assert plain.seen == []
+    with RepServer(lambda _: b"{}") as rep:
+        assert "or it speaks plain text only" in why_not(keys.link("bot1", rep.port))
+
+
+def test_nobody_gets_in_while_nobody_keeps_the_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ZeroMQ's own default is to let everybody in then."""
+    monkeypatch.setattr(Door, "_keep", lambda _, keeper, __: keeper.close())
+    with LockedGateway(tmp_path) as gateway:
+        gateway.keys.allow("bot1 trade * {bot1}")
+        assert "broke off the handshake" in why_not(gateway.keys.link("bot1", gateway.port))
+
+
+# What a key opens.
+
+
+def test_a_revoked_key_gets_nothing_from_its_next_request_on(locked: LockedGateway) -> None:
+    pinging = locked.keys.link("bot1", locked.port)
+    pinging.send(PING, LONG_MS)
+    assert b"SUCCESS" in (pinging.receive(LONG_MS) or b"")
+    with locked.bot("bot1") as bot:
+        assert bot.send_order(order("A"))["status"] == "FILLED"
+        locked.keys.allow("screen read * {screen}")
+        pinging.send(PING, LONG_MS)
+        assert NOT_ALLOWED.encode() in (pinging.receive(LONG_MS) or b"")
+        pinging.close()
+        refused = bot.send_order(order("B"))
+        assert (refused["status"], refused["error"]) == ("REJECTED", f"not sent: {NOT_ALLOWED}")
+        # This connection is new, and does not come to be.
+        assert until(lambda: "refused this key" in bot.get_positions()["error"])
+        link = locked.keys.link("bot1", locked.port)
+        assert "refused this key" in why_not(link)
+    assert locked.terminal.order_comments == ["A"]
+
+
+def test_a_key_that_is_revoked_while_its_order_waits_does_not_trade(locked: LockedGateway) -> None:
+    locked.terminal.block_in("positions_get")
+    with locked.bot("screen") as screen, locked.bot("bot1") as bot:
+        screen.ask()
+        until(lambda: screen.poll() is None and locked.terminal.is_blocked.is_set())
+        outcomes: list[dict[str, object]] = []
+        sender = threading.Thread(target=lambda: outcomes.append(bot.send_order(order("A"))))
+        sender.start()
+        until(lambda: locked.front.waits_for_terminal == 1)
+        locked.keys.allow("screen read * {screen}")
+        locked.terminal.let_go()
+        sender.join(LONG_MS / 1000)
+    assert (outcomes[0]["status"], outcomes[0]["error"]) == ("REJECTED", f"not sent: {NOT_ALLOWED}")
+    assert locked.orders_sent == 0
+
+
+def test_a_read_key_reads_and_does_not_trade(locked: LockedGateway) -> None:
+    with locked.bot("screen") as screen:
+        assert screen.connect()
+        refused = screen.send_order(order("A"))
+    assert refused["status"] == "REJECTED"
+    assert refused["error"] == "not sent: key screen may only read"
+    assert locked.orders_sent == 0
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"action": "OPEN", "uuid": "u", "type": "BUY", "symbol": "EURUSD", "volume": 0.01},
+        {"action": "CLOSE", "uuid": "u", "ticket": 1},
+        {"action": "MODIFY", "order_id": "m", "position": 1, "sl": 1.0},
+        {"action": "CANCEL", "order_id": "c", "order": 1},
+        {"action": "SELL", "order_id": "s", "symbol": "EURUSD", "volume": 0.01, "type": "stop"},
+    ],
+    ids=lambda one: one["action"],
+)
+def test_a_read_key_changes_nothing_in_either_dialect(
+    locked: LockedGateway, request_: dict[str, object]
+) -> None:
+    link = locked.keys.link("screen", locked.port)
+    link.send(json.dumps(request_).encode(), LONG_MS)
+    reply = (link.receive(LONG_MS) or b"").decode()
+    link.close()
+    assert "key screen may only read" in reply
+    assert "REJECTED" in reply or '"error"' in reply
+    assert locked.terminal.calls == []
+
+
+def test_a_key_for_one_account_sees_and_trades_no_other(locked: LockedGateway) -> None:
+    locked.keys.allow(f"bot1 trade {LOGIN} {{bot1}}", f"bot2 trade {OTHER_LOGIN} {{bot2}}")
+    with locked.bot("bot1") as bot1, locked.bot("bot2") as bot2:
+        assert bot1.send_order(order("A"))["status"] == "FILLED"
+        other = f"key bot2 is for account {OTHER_LOGIN}, and the terminal has another"
+        assert bot2.get_positions()["error"] == other
+        refused = bot2.send_order(order("B"))
+        assert (refused["status"], refused["error"]) == ("REJECTED", f"not sent: {other}")
+        # Somebody logs the terminal in to the other account.
+        assert locked.program.login(OTHER_LOGIN)
+        assert bot2.get_positions()["positions"] == []
+        assert bot1.send_order(order("C"))["status"] == "REJECTED"
+        assert "and the terminal has another" in bot1.get_positions()["error"]
+    assert locked.terminal.order_comments == ["A"]
+
+
+def test_a_client_that_asks_too_often_is_told_and_the_others_are_served(tmp_path: Path) -> None:
+    with LockedGateway(tmp_path, rate=Rate(per_sec=0.001, burst=5)) as gateway:
+        gateway.keys.allow("bot1 trade * {bot1}", "bot2 trade * {bot2}")
+        with gateway.bot("bot1") as bot1, gateway.bot("bot2") as bot2:
+            sent = [bot1.send_order(order(f"A{number}")) for number in range(7)]
+            assert [one["status"] for one in sent] == ["FILLED"] * 5 + ["REJECTED"] * 2
+            assert sent[-1]["error"].startswith("not sent: key bot1 asks more than 0.001 times a ")
+            reply = bot1.get_positions()
+            assert (reply["status"], "key bot1 asks more" in reply["error"]) == ("FAILED", True)
+            assert bot2.send_order(order("B"))["status"] == "FILLED"
+    assert gateway.orders_sent == 6
+
+
+# What the wire is worth.
+
+
+class Tap(Threaded):
+    """A relay before a gateway that keeps what each side said."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._to = port
+        self.port = 0
+        self.up = b""
+        self.down = b""
+
+    def _run(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = int(listener.getsockname()[1])
+            self._ready.set()
+            near, _ = listener.accept()
+        with near, socket.create_connection(("127.0.0.1", self._to)) as far:
+            for line in (near, far):
+                line.settimeout(0.005)
+            while not self._stop.is_set():
+                self.up += _relay(near, far)
+                self.down += _relay(far, near)
+
+
+def _relay(source: socket.socket, sink: socket.socket) -> bytes:
+    try:
+        heard = source.recv(65_536)
+    except (TimeoutError, OSError):
+        return b""
+    sink.sendall(heard)
+    return heard
+
+
+def test_what_was_captured_tells_nothing_and_cannot_be_said_again(locked: LockedGateway) -> None:
+    link = locked.keys.link("bot1", locked.port)
+    with Tap(locked.port) as tap:
+        link.endpoint = f"tcp://127.0.0.1:{tap.port}"
+        link.send(json.dumps({**order("CAPTURED"), "order_id": "CAPTURED"}).encode(), LONG_MS)
+        assert b"FILLED" in (link.receive(LONG_MS) or b"")
+        captured = tap.up
+        link.close()
+    for secret in (b"CAPTURED", b"EURUSD", b"FILLED", b"BUY"):
+        assert secret not in captured + tap.down
+    assert locked.orders_sent == 1
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", locked.port), LONG_MS / 1000) as line:
+            line.sendall(captured)
+            # The gateway hangs up: its half of the handshake is another one each time.
+            while line.recv(65_536):
+                pass
+    with locked.bot("bot1") as bot:
+        assert len(bot.get_positions()["positions"]) == 1
+    assert locked.orders_sent == 1
+
+
+def test_no_secret_is_in_any_log_or_output_whatever_happens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with LockedGateway(tmp_path, rate=Rate(per_sec=1, burst=2)) as gateway:
+        gateway.keys.allow("bot1 trade * {bot1}", "screen read 7 {screen}")
+        for name in ("bot1", "screen", "stranger"):
+            with gateway.bot(name, SHORT_MS) as bot:
+                bot.connect()
+                said = [bot.send_order(order("A")), bot.get_positions(), bot.poll(), repr(bot)]
+                logging.getLogger("trueup").info("%s %s", said, vars(bot))
+        gateway.keys.allow("bot1 trade * broken")
+        with gateway.bot("bot1", SHORT_MS) as bot:
+            bot.connect()
+        secrets = [
+            read_key_pair(gateway.keys.secret_file(name)).secret
+            for name in ("gateway", "bot1", "screen", "stranger")
+        ]
+    out, err = capfd.readouterr()
+    everything = caplog.text + out + err
+    assert "Turned away" in everything
+    assert "stays in force" in everything
+    for secret in secrets:
+        assert secret not in everything
+        assert secret[:20] not in everything
+        assert z85.decode(secret).hex() not in everything
+
+
+# Limits of one connection.
+
+
+@pytest.fixture
+def raw(locked: LockedGateway) -> Iterator[zmq.Socket[bytes]]:
+    """A client's bare socket with a key, which may say what no client of ours says."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        keys = locked.keys.link_keys("bot1")
+        dealer.curve_serverkey = keys.server.encode()
+        dealer.curve_publickey = keys.own.public.encode()
+        dealer.curve_secretkey = keys.own.secret.encode()
+        dealer.linger, dealer.rcvtimeo = 0, LONG_MS
+        dealer.connect(locked.server.endpoint)
+        yield dealer
+
+
+def test_a_message_that_is_too_large_ends_its_connection_and_is_never_read(
+    locked: LockedGateway, raw: zmq.Socket[bytes]
+) -> None:
+    def ping(uuid: str, size: int) -> list[bytes]:
+        message = {"action": "PING", "uuid": uuid, "comment": "x" * size}
+        return [b"", json.dumps(message).encode()]
+
+    def heard() -> str:
+        return str(json.loads(raw.recv_multipart()[-1])["uuid"])
+
+    raw.send_multipart(ping("allowed", 200_000))
+    assert heard() == "allowed"
+    raw.send_multipart(ping("too large", 300_000))
+
+    # It connects again by itself; the large one is gone with the connection.
+    def answered_again() -> bool:
+        raw.send_multipart(ping("small", 0))
+        return bool(raw.poll(50))
+
+    until(answered_again)
+    assert heard() == "small"
+    with locked.bot("bot1") as bot:
+        assert bot.connect()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [[b""], [b"", b""], [b"x"], [b"a", b"b", b"c", PING], [b"", b"\xff" * 1000], [b""] * 50],
+    ids=range(6),
+)
+def test_frames_that_make_no_sense_are_answered_or_dropped(
+    locked: LockedGateway, raw: zmq.Socket[bytes], frames: list[bytes]
+) -> None:
+    raw.send_multipart(frames)
+    raw.send_multipart([b"", PING])
+    until(lambda: b"SUCCESS" in raw.recv_multipart()[-1])
+    with locked.bot("bot1") as bot:
+        assert bot.connect()
+
+
+def test_who_drips_a_handshake_is_hung_up_on_and_nobody_waits(tmp_path: Path) -> None:
+    with LockedGateway(tmp_path, handshake_ms=200) as gateway:
+        gateway.keys.allow("bot1 trade * {bot1}")
+        lines = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(20)]
+        for line in lines:
+            line.settimeout(0.001)
+        # One byte less than a greeting, so that it never makes a mistake either.
+        greeting = list((b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE").ljust(63, b"\0"))
+        with gateway.bot("bot1") as bot:
+
+            def all_ended() -> bool:
+                byte = bytes([greeting.pop(0)]) if greeting else b""
+                ended = [_drip(line, byte) for line in lines]
+                assert bot.get_positions()["status"] == "SUCCESS"
+                return all(ended)
+
+            until(all_ended)
+        for line in lines:
+            line.close()
+
+
+def _drip(line: socket.socket, byte: bytes) -> bool:
+    """Send a byte; return whether the other end has hung up."""
+    try:
+        line.sendall(byte)
+        return line.recv(100) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
