@@ -15,6 +15,7 @@ import typer
 import trueup
 from trueup.core.quantity import format_lots
 from trueup.errors import TrueupError
+from trueup.gateway.watcher import WATCH_MS
 from trueup.observe.log import set_up_logging
 from trueup.runtime.clock import SystemClock
 from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
@@ -67,6 +68,15 @@ def terminal(
         float,
         typer.Option(min=0.0, metavar="MINUTES", help="End after this long unused; 0 for never."),
     ] = 10.0,
+    watch_ms: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=60_000,
+            help="Look for changes this often, in milliseconds, and hint at them to bots; 0 to "
+            "leave them to their own intervals.",
+        ),
+    ] = WATCH_MS,
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the log to a file instead.")
     ] = None,
@@ -99,6 +109,7 @@ def terminal(
         speed=speed,
         port=port,
         idle_exit_min=idle_exit,
+        watch_ms=watch_ms,
     )
     process = TerminalProcess(options)
     stop_on_signals(process.stop)
