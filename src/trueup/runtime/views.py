@@ -17,7 +17,8 @@ class Position:
     """A position as the guide shows it: one ticket of ours, or all of them together.
 
     `net_volume` is lots, negative when short; `avg_entry_price` and `current_price` are prices;
-    `unrealized_pnl` is money of the account, as of the last sync.
+    `unrealized_pnl` is money of the account. It and `current_price` are as of the last sync that
+    brought prices: any that was waited for, and else one every 15 seconds.
     """
 
     symbol: str
