@@ -186,6 +186,9 @@ class Desk:
             return encode_reply(ErrorReply("ERROR", error))
         uuid = fields.get("uuid", msgspec.UNSET)
         order_id, asked = fields.get("order_id"), fields.get("action")
+        if not isinstance(asked, str):
+            # No name of anything, and of a kind that may not even be looked up.
+            asked = ""
         if asked not in ONLY_HERE and isinstance(order_id, str) and order_id:
             return encode_reply(OrderReply(order_id, "REJECTED", error=error), uuid)
         if asked in ONLY_HERE or uuid is not msgspec.UNSET:
