@@ -160,6 +160,45 @@ class TerminalContract:
         assert found is not None
         assert len(found) == terminal.positions_total()
 
+    def test_an_error_is_forgotten_with_the_next_call(self, terminal: Terminal) -> None:
+        assert terminal.symbol_info("NO.SUCH.SYMBOL") is None
+        assert terminal.last_error() != SUCCESS
+        assert terminal.positions_total() is not None
+        assert terminal.last_error() == SUCCESS
+
+    def test_some_functions_fail_with_false(self, terminal: Terminal) -> None:
+        call: Any = terminal.symbols_get
+        assert call(1) is False
+        assert terminal.last_error()[0] == mt5.RES_E_INVALID_PARAMS
+        assert terminal.symbol_select("NO.SUCH.SYMBOL", True) is False
+        assert terminal.last_error()[0] != mt5.RES_S_OK
+
+    def test_the_version_is_of_the_terminal(self, terminal: Terminal) -> None:
+        version, info = terminal.version(), terminal.terminal_info()
+        assert version is not None
+        assert info is not None
+        assert type(version) is tuple
+        assert (version[1], type(version[0]), type(version[2])) == (info.build, int, str)
+
+    @pytest.mark.parametrize("function", ["account_info", "terminal_info", "positions_total"])
+    def test_functions_without_arguments_take_none(self, terminal: Terminal, function: str) -> None:
+        with pytest.raises(TypeError):
+            getattr(terminal, function)(1)
+
+    @pytest.mark.parametrize("function", ["positions_get", "orders_get"])
+    def test_a_group_chooses_by_symbol_and_needs_something_to_choose(
+        self, terminal: Terminal, function: str
+    ) -> None:
+        call: Any = getattr(terminal, function)
+        assert {row.ticket for row in call(group="*")} == {row.ticket for row in call()}
+        assert call(group="!*") == ()
+        assert terminal.last_error() == SUCCESS
+
+    def test_with_two_dates_history_ignores_ticket_and_position(self, terminal: Terminal) -> None:
+        call: Any = terminal.history_deals_get
+        assert call(1, 2, ticket=NO_TICKET, position=NO_TICKET) == ()
+        assert call(1, 2_000_000_000, position=NO_TICKET) == call(1, 2_000_000_000)
+
     def test_dates_of_history_are_positional(self, terminal: Terminal) -> None:
         call: Any = terminal.history_deals_get
         assert call(date_from=1, date_to=2) is None
@@ -173,6 +212,21 @@ class TerminalContract:
             mt5.RES_E_INVALID_PARAMS,
             f'Invalid "{field}" argument',
         )
+
+    @pytest.mark.parametrize("field", ["action", "volume", "symbol", "comment", "magic"])
+    def test_nothing_in_a_request_is_none(
+        self, terminal: Terminal, symbol: str, field: str
+    ) -> None:
+        assert terminal.order_send(self.request(terminal, symbol) | {field: None}) is None
+        assert terminal.last_error() == (
+            mt5.RES_E_INVALID_PARAMS,
+            f'Invalid "{field}" argument',
+        )
+
+    @pytest.mark.parametrize("field", ["magic", "deviation", "expiration"])
+    def test_a_float_is_no_integer(self, terminal: Terminal, symbol: str, field: str) -> None:
+        assert terminal.order_send(self.request(terminal, symbol) | {field: 1.0}) is None
+        assert terminal.last_error()[0] == mt5.RES_E_INVALID_PARAMS
 
     def test_a_comment_has_29_characters(self, terminal: Terminal, symbol: str) -> None:
         request = self.request(terminal, symbol, comment="A" * 30)
@@ -193,6 +247,16 @@ class TerminalContract:
             assert row is not None
             assert list(row._asdict()) == FACTS["namedtuples"][name]
 
+    def test_rows_are_read_by_name_and_by_index_and_stay_as_they_are(
+        self, terminal: Terminal
+    ) -> None:
+        account = terminal.account_info()
+        assert isinstance(account, tuple)
+        row: Any = account
+        assert row[0] == row.login == row._asdict()["login"]
+        with pytest.raises((AttributeError, TypeError)):
+            row.login = 1
+
     def test_account_figures_add_up(self, terminal: Terminal) -> None:
         account = terminal.account_info()
         assert account is not None
@@ -204,6 +268,7 @@ class TerminalContract:
         checked = terminal.order_check(self.request(terminal, symbol))
         assert checked is not None
         assert checked.retcode == 0
+        assert list(checked._asdict()) == FACTS["namedtuples"]["OrderCheckResult"]
 
     def test_calculations(self, terminal: Terminal, symbol: str) -> None:
         ask = self.tick(terminal, symbol).ask
@@ -224,10 +289,32 @@ class TerminalContract:
         assert position.type == mt5.POSITION_TYPE_BUY
         assert position.ticket == position.identifier
         assert position.price_current > 0.0
+        for field in ("volume", "price_open", "sl", "tp", "swap", "profit"):
+            assert type(getattr(position, field)) is float
         assert list(position._asdict()) == FACTS["namedtuples"]["TradePosition"]
         total, found = terminal.positions_total(), terminal.positions_get()
         assert found is not None
         assert total == len(found)
+
+    def test_a_ticket_wins_over_a_symbol_and_a_symbol_over_a_group(
+        self, terminal: Terminal, position: TradePosition
+    ) -> None:
+        found = terminal.positions_get(ticket=position.ticket, symbol="NO.SUCH.SYMBOL")
+        assert [row.ticket for row in found or ()] == [position.ticket]
+        assert terminal.positions_get(symbol="NO.SUCH.SYMBOL", group="*") == ()
+
+    def test_the_answer_repeats_the_request_and_numbers_orders_and_deals_apart(
+        self, terminal: Terminal, position: TradePosition
+    ) -> None:
+        closed = self.close(terminal, position)
+        assert list(closed._asdict()) == FACTS["namedtuples"]["OrderSendResult"]
+        assert list(closed.request._asdict()) == FACTS["namedtuples"]["TradeRequest"]
+        assert closed.request.position == position.ticket
+        assert closed.request.magic == MAGIC
+        # The position has the ticket of its opening order; closing is another order.
+        assert closed.order not in (0, position.ticket)
+        orders = terminal.history_orders_get(ticket=position.ticket)
+        assert [order.position_id for order in orders or ()] == [position.identifier]
 
     def test_a_closed_position_is_explained_by_its_deals(
         self, terminal: Terminal, position: TradePosition
@@ -242,12 +329,14 @@ class TerminalContract:
         deals = terminal.history_deals_get(position=position.identifier)
         assert deals is not None
         first, last = sorted(deals, key=lambda deal: deal.ticket)
+        assert list(first._asdict()) == FACTS["namedtuples"]["TradeDeal"]
         assert (first.entry, last.entry) == (mt5.DEAL_ENTRY_IN, mt5.DEAL_ENTRY_OUT)
         assert first.volume == pytest.approx(last.volume)
         assert last.order == closed.order
         assert last.reason == mt5.DEAL_REASON_EXPERT
         orders = terminal.history_orders_get(ticket=closed.order)
         assert orders is not None
+        assert list(orders[0]._asdict()) == FACTS["namedtuples"]["TradeOrder"]
         assert orders[0].position_id == position.identifier
         assert orders[0].state == mt5.ORDER_STATE_FILLED
         # The same deals lie in a window that ends beyond the server's clock.
@@ -330,7 +419,16 @@ class TerminalContract:
 
     # Last: it takes the connection away.
     def test_without_connection_there_is_none_and_not_empty(self, terminal: Terminal) -> None:
-        terminal.shutdown()
-        assert terminal.positions_get() is None
-        assert terminal.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_CONNECT
+        assert terminal.shutdown() is True
+        calls: list[Callable[[], Any]] = [
+            *(terminal.positions_get, terminal.positions_total, terminal.orders_get),
+            *(terminal.account_info, terminal.terminal_info, terminal.symbols_get),
+            lambda: terminal.history_deals_get(1, 2_000_000_000),
+            lambda: terminal.order_send({"action": mt5.TRADE_ACTION_REMOVE}),
+        ]
+        for call in calls:
+            assert call() is None
+            assert terminal.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_CONNECT
+        assert terminal.version() in (None, (0, 0, ""))
         assert terminal.initialize() is True
+        assert terminal.last_error() == SUCCESS

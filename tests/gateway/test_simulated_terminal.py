@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.mt5 import FACTORY
 from trueup.gateway.terminal import Terminal
 from trueup.gateway.worker import WorkerTerminal
+from trueup.sim.module_port import AttachedTerminal, ModulePort
 from trueup.sim.switches import Switches
 from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
@@ -74,6 +76,19 @@ class TestOtherSymbol(TestHedging):
     @pytest.fixture
     def symbol(self) -> str:
         return "USDJPY"
+
+
+class TestInAnotherProgram(TerminalContract):
+    """Reached through a pipe, as the official module reaches the terminal program."""
+
+    @pytest.fixture
+    def terminal(self) -> Iterator[Terminal]:
+        port = ModulePort(started(), threading.Lock())
+        attached = AttachedTerminal(lambda: port.address)
+        assert attached.initialize()
+        yield attached
+        attached.shutdown()
+        port.close()
 
 
 class TestInAWorker(TerminalContract):
