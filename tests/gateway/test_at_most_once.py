@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.support.posix_limits import files_limited_to, posix_only
-from trueup.core.record import RecordMark, RequestState, RequestStatus
+from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
 from trueup.gateway.request_evidence import GRACE_SEC, LOOKS_APART_SEC
@@ -116,8 +116,11 @@ class Gateway:
         assert reply["status"] == "SUCCESS", reply
         return msgspec.convert(reply["request"], RequestStatus)
 
-    def doubts(self, *order_ids: str) -> tuple[list[RequestStatus], RecordMark | None]:
-        reply = self.ask(action="SNAPSHOT", id=1, session="s", in_doubt=order_ids)
+    def doubts(
+        self, *order_ids: str, since: RecordMark | None = None
+    ) -> tuple[list[RequestStatus], RecordMark | None]:
+        asked = msgspec.to_builtins([RequestInDoubt(name, since) for name in order_ids])
+        reply = self.ask(action="SNAPSHOT", id=1, session="s", in_doubt=asked)
         assert reply["status"] == "SUCCESS", reply
         said = msgspec.convert(reply.get("requests", []), list[RequestStatus])
         return said, msgspec.convert(reply.get("record"), RecordMark | None)
@@ -314,21 +317,34 @@ def test_a_withdrawal_outlives_the_gateway(kept: Gateway) -> None:
     assert kept.executions() == []
 
 
-def test_a_new_record_has_a_new_name_and_a_kept_one_its_own(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path / "requests.db")
-    _, first = gateway.doubts()
-    gateway.ask(**BUY)
-    gateway.start()
-    _, again = gateway.doubts()
-    assert first is not None
-    assert again == RecordMark(first.id, 1)
-    assert again.covers(first)
-    gateway.store.close()
-    (tmp_path / "requests.db").unlink()
-    gateway.start()
-    _, other = gateway.doubts()
-    assert other is not None
-    assert not other.covers(first)
+def test_a_record_covers_what_came_since_a_mark_of_its_own_and_no_other(kept: Gateway) -> None:
+    marks = []
+    for number in range(3):
+        _, mark = kept.doubts()
+        assert mark is not None
+        marks.append(mark)
+        kept.ask(**{**BUY, "order_id": f"B{number}"})
+        kept.wait(1)
+    assert [mark.last for mark in marks] == [0, 1, 2]
+    kept.start()
+    assert all(kept.doubts("A", since=mark)[0][0].covered for mark in marks)
+    # No mark, a number that was never given, another record's, and that of another time.
+    strange = [
+        None,
+        RecordMark(marks[0].id, 99),
+        RecordMark("other", 2, marks[2].came_ns),
+        RecordMark(marks[0].id, 2, marks[1].came_ns),
+    ]
+    assert not any(kept.doubts("A", since=mark)[0][0].covered for mark in strange)
+
+
+def test_a_record_that_was_deleted_covers_nothing(kept: Gateway) -> None:
+    _, mark = kept.doubts()
+    kept.store.close()
+    assert kept.path is not None
+    kept.path.unlink()
+    kept.start()
+    assert not kept.doubts("A", since=mark)[0][0].covered
 
 
 # Killed in between.

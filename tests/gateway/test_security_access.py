@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trueup.core.record import RequestInDoubt
 from trueup.errors import KeysError, SettingsError
 from trueup.gateway import access as access_module
 from trueup.gateway.access import Access, AllowFile, parse_allowed
@@ -216,7 +217,7 @@ def test_a_read_key_may_ask_and_may_not_change(tmp_path: Path, action: str) -> N
 
 
 def test_a_read_key_may_not_withdraw_orders_by_being_in_doubt_of_them(tmp_path: Path) -> None:
-    asked, client = Request("SNAPSHOT", in_doubt=("A",)), Client((b"way",), SCREEN)
+    asked, client = Request("SNAPSHOT", in_doubt=(RequestInDoubt("A"),)), Client((b"way",), SCREEN)
     refusal = gate(tmp_path, f"screen read * {SCREEN}").refusal(client, asked)
     assert refusal is not None
     assert "may only read" in refusal

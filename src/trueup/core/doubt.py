@@ -125,8 +125,10 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
     if case.decision is Decision.ABANDON:
         return [events.OrderCanceled(at_ns=at_ns, order_id=order_id, because=because)]
     if case.decision is Decision.AGREE:
-        error = f"{trace.refusal} ({because})"
-        return [events.OrderRejected(at_ns=at_ns, order_id=order_id, error=error)]
+        refusal = trace.refusal
+        return [
+            events.OrderRejected(at_ns=at_ns, order_id=order_id, error=refusal, because=because)
+        ]
     if case.decision not in (Decision.ADOPT, Decision.RECORD_BOTH):
         return []
     if order.kind is not events.OrderKind.MARKET:

@@ -99,9 +99,13 @@ class OrderFilled(OrderEvent, frozen=True):
 
 
 class OrderRejected(OrderEvent, frozen=True):
-    """The broker said no, or the order never left; nothing happened."""
+    """The broker said no, or the order never left; nothing happened.
+
+    `because` is the evidence by which a sync found that out, empty where the answer itself said so.
+    """
 
     error: str
+    because: str = ""
 
 
 class OrderInDoubt(OrderEvent, frozen=True):

@@ -27,6 +27,7 @@ from trueup.core.look import Look, Outcome
 from trueup.core.model import Snapshot
 from trueup.core.pending import for_pending
 from trueup.core.policy import Policy
+from trueup.core.record import RequestInDoubt
 from trueup.core.recording import explanations
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
@@ -37,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     `questions` are identifiers of positions, and `order_questions` tickets of pending orders, that
     a gateway with deals should be asked about before the plan is final, and the history of the
-    last `history_age_sec` seconds where orders are in doubt, with their ids in `in_doubt` for the
+    last `history_age_sec` seconds where orders are in doubt, and `in_doubt` says which, for the
     gateway's own record. `foreign` counts what is open and not ours.
     """
 
@@ -47,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
     questions: tuple[int, ...] = ()
     order_questions: tuple[int, ...] = ()
     history_age_sec: int = 0
-    in_doubt: tuple[str, ...] = ()
+    in_doubt: tuple[RequestInDoubt, ...] = ()
 
 
 def plan(
@@ -100,7 +101,7 @@ def plan(
         tuple(dict.fromkeys(outcome.questions)),
         tuple(dict.fromkeys(outcome.order_questions)),
         _history_wanted(look) if doubts else 0,
-        tuple(doubt.order.order_id for doubt in doubts),
+        tuple(RequestInDoubt(doubt.order.order_id, doubt.order.record) for doubt in doubts),
     )
 
 

@@ -37,7 +37,8 @@ class RequestStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `login` and `server` are the account it went to. `status` is that of the reply to the order
     (FILLED, PLACED, DONE, REJECTED or UNKNOWN), `volume` (lots) and `price` what was filled,
-    `retcode` MetaTrader's, `error` the reason where there is one.
+    `retcode` MetaTrader's, `error` the reason where there is one. `covered` says that the record
+    has everything that came since the mark in the question.
     """
 
     order_id: str
@@ -50,21 +51,27 @@ class RequestStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     price: float | None = None
     retcode: int = 0
     error: str = ""
+    covered: bool = False
 
 
 class RecordMark(msgspec.Struct, frozen=True):
-    """Which record a gateway has, and how far it reaches.
+    """How far a gateway's record reached at some moment.
 
-    `id` is new for each new record. `last` is the number of the newest request in it, `dropped`
-    the highest number that its retention has let go.
+    `id` is new for each new record; `last` is the number of the newest request in it, 0 for none,
+    and `came_ns` when that came, by the gateway's clock: a record that lost its end gives the
+    number again, and never with the same time.
     """
 
     id: str
     last: int = 0
-    dropped: int = 0
+    came_ns: int = 0
 
-    def covers(self, before: RecordMark | None) -> bool:
-        """Return whether a request that left when the record was at `before` must be in it."""
-        return (
-            before is not None and before.id == self.id and self.dropped <= before.last <= self.last
-        )
+
+class RequestInDoubt(msgspec.Struct, frozen=True, omit_defaults=True, rename={"order_id": "id"}):
+    """A request whose sender does not know what became of it.
+
+    `record` is how far the gateway's record reached before it was sent, None if nobody knew.
+    """
+
+    order_id: str
+    record: RecordMark | None = None

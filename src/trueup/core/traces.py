@@ -137,7 +137,7 @@ def _not_by_record(order: Order, evidence: Evidence) -> Trace | None:
     if said.state is RequestState.PREPARED:
         return Trace(BrokerShows.UNSEEN, "the gateway is still carrying it out")
     if said.state is RequestState.WITHDRAWN:
-        if evidence.record is None or not evidence.record.covers(order.record):
+        if not said.covered:
             return None
         words = "the gateway never saw it, and takes it no more"
         return Trace(BrokerShows.NO_TRACE, words, is_final=True)

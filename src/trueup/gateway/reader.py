@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from trueup.core.model import Snapshot
-from trueup.core.record import RecordMark
+from trueup.core.record import RecordMark, RequestInDoubt
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotAllowed, NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
@@ -32,7 +32,7 @@ class Question(msgspec.Struct, frozen=True):
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
-    in_doubt: tuple[str, ...] = ()
+    in_doubt: tuple[RequestInDoubt, ...] = ()
     prices: bool = True
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from trueup.core.record import RecordMark, RequestState, RequestStatus
+from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.gateway.request_evidence import SECOND_NS, Investigator, Sending
 from trueup.gateway.request_store import Entry, RequestStore, StoreTrouble
 from trueup.gateway.terminal import AccountInfo
@@ -141,19 +141,19 @@ class RequestRecord:
             return False
         return known is not None and known.state != "withdrawn"
 
-    def answer_doubts(self, order_ids: Iterable[str]) -> tuple[RequestStatus, ...]:
+    def answer_doubts(self, asked: Iterable[RequestInDoubt]) -> tuple[RequestStatus, ...]:
         """Return what the record has of requests that their sender is in doubt about.
 
         What never came is withdrawn: should it come later, it is refused. Nothing is returned when
         the record cannot be read or written.
         """
-        names = tuple(dict.fromkeys(order_ids))
+        doubts = {doubt.order_id: doubt for doubt in asked}.values()
         try:
             self._write_owed()
-            found = [self._withdrawn_or_known(name) for name in names]
+            found = [self._withdrawn_or_known(doubt) for doubt in doubts]
             if any(status.state is RequestState.UNKNOWN for status in found):
                 self.tend()
-                found = [self._withdrawn_or_known(name) for name in names]
+                found = [self._withdrawn_or_known(doubt) for doubt in doubts]
         except StoreTrouble as trouble:
             log.error("[RECORD] %s", trouble)
             return ()
@@ -278,14 +278,16 @@ class RequestRecord:
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
         return msgspec.structs.replace(first, repeated=True)
 
-    def _withdrawn_or_known(self, order_id: str) -> RequestStatus:
+    def _withdrawn_or_known(self, doubt: RequestInDoubt) -> RequestStatus:
+        order_id = doubt.order_id
         known = self._store.find(order_id)
+        covered = doubt.record is not None and self._store.covers(doubt.record)
         if known is None:
             now_ns = self._now_ns()
             nothing = Entry(order_id, 0, "", b"{}", None, None, self._boot, now_ns, "withdrawn")
             self._store.add(nothing._replace(ended_ns=now_ns))
             known = self._store.find(order_id)
-        return self._status(known, order_id)
+        return msgspec.structs.replace(self._status(known, order_id), covered=covered)
 
     def _status(self, known: Entry | None, order_id: str) -> RequestStatus:
         if known is None:

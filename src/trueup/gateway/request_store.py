@@ -124,6 +124,8 @@ class RequestStore:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._mark = RecordMark("")
+        # The highest number that retention has let go.
+        self._dropped = 0
         try:
             self.mark()
         except StoreRefused:
@@ -137,6 +139,17 @@ class RequestStore:
         with self._lock, self._explained():
             self._open()
             return self._mark
+
+    def covers(self, mark: RecordMark) -> bool:
+        """Return whether everything that came since the record was at a mark is in it."""
+        with self._lock, self._explained():
+            connection = self._open()
+            if mark.id != self._mark.id or self._dropped > mark.last:
+                return False
+            found = connection.execute(
+                "SELECT came_ns FROM requests WHERE number = ?", (mark.last,)
+            ).fetchone()
+            return found == (mark.came_ns,) if mark.last else True
 
     def find(self, order_id: str) -> Entry | None:
         """Return what there is of a request, or None."""
@@ -170,7 +183,7 @@ class RequestStore:
             if not cursor.rowcount:
                 return False
             number = int(cursor.lastrowid or 0)
-            self._mark = RecordMark(self._mark.id, number, self._mark.dropped)
+            self._mark = RecordMark(self._mark.id, number, entry.came_ns)
             return True
 
     def end(self, order_id: str, state: str, reply: bytes) -> None:
@@ -203,9 +216,9 @@ class RequestStore:
                 return 0
             with _transaction(connection):
                 dropped = connection.execute(f"DELETE FROM requests WHERE {old}", limits).rowcount
-                highest = max(newest, self._mark.dropped)
+                highest = max(newest, self._dropped)
                 connection.execute("UPDATE record SET dropped = ?", (highest,))
-            self._mark = RecordMark(self._mark.id, self._mark.last, highest)
+            self._dropped = highest
             return dropped
 
     def close(self) -> None:
@@ -260,10 +273,11 @@ class RequestStore:
         with _transaction(connection):
             if not tables:
                 self._make(connection)
-        record_id, dropped = connection.execute("SELECT id, dropped FROM record").fetchone()
-        # The sequence knows the highest number that ever was, also when its row is gone.
-        last = connection.execute("SELECT seq FROM sqlite_sequence").fetchone()
-        return RecordMark(record_id, last[0] if last else 0, dropped)
+        record_id, self._dropped = connection.execute("SELECT id, dropped FROM record").fetchone()
+        last = connection.execute(
+            "SELECT number, came_ns FROM requests ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        return RecordMark(record_id, *(last or ()))
 
     def _make(self, connection: sqlite3.Connection) -> None:
         for statement in _SCHEMA.split(";\n"):

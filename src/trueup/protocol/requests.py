@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from trueup.core.model import Position
+from trueup.core.record import RequestInDoubt
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.snapshot import (
@@ -71,7 +72,7 @@ class Request(msgspec.Struct):
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
-    in_doubt: tuple[str, ...] = ()
+    in_doubt: tuple[RequestInDoubt, ...] = ()
     order: int = 0
     type: str = "market"
     digest: str = ""
@@ -187,7 +188,7 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         explain=request.explain[:EXPLAINED_AT_ONCE],
         explain_orders=request.explain_orders[:EXPLAINED_AT_ONCE],
         history_age_sec=max(0, min(request.history_age_sec, HISTORY_LONGEST_SEC)),
-        in_doubt=tuple(filter(_is_id, request.in_doubt[:EXPLAINED_AT_ONCE])),
+        in_doubt=tuple(one for one in request.in_doubt[:EXPLAINED_AT_ONCE] if _is_id(one.order_id)),
         digest=request.digest,
     )
 

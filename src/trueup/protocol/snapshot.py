@@ -28,7 +28,7 @@ from trueup.core.model import (
     SymbolSpec,
     TerminalState,
 )
-from trueup.core.record import RecordMark, RequestStatus
+from trueup.core.record import RecordMark, RequestInDoubt, RequestStatus
 from trueup.core.trust import Reason, Unknown
 from trueup.protocol.text import check_text
 
@@ -43,8 +43,8 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     those whose granularity and time are wanted beside those with positions. `explain` are
     identifiers of positions whose deals, and `explain_orders` tickets of orders whose end, are
     wanted. With `history_age_sec` above 0 all orders and deals of that many seconds come too.
-    `in_doubt` are ids of orders whose sender does not know what became of them: the gateway's
-    record answers for each, and withdraws those that never came. `digest` is that of the positions
+    `in_doubt` are orders whose sender does not know what became of them: the gateway's record
+    answers for each, and withdraws those that never came. `digest` is that of the positions
     and orders which the client has already, empty where it wants them all the same: while it is
     still true, and nothing more is asked, the reply leaves them out.
     """
@@ -55,7 +55,7 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     explain: tuple[int, ...] = ()
     explain_orders: tuple[int, ...] = ()
     history_age_sec: int = 0
-    in_doubt: tuple[str, ...] = ()
+    in_doubt: tuple[RequestInDoubt, ...] = ()
     digest: str = ""
 
     @property

@@ -18,7 +18,6 @@ ORDERS_OWN_STEPS = (
     events.OrderCreated,
     events.SendStarted,
     events.OrderFilled,
-    events.OrderRejected,
     events.OrderInDoubt,
 )
 
@@ -43,12 +42,18 @@ class AuditTrail:
 
     def keep(self, history: Sequence[events.Event]) -> None:
         """Keep an entry of each correction without logging it."""
-        corrections = [event for event in history if not isinstance(event, ORDERS_OWN_STEPS)]
+        corrections = [event for event in history if not _is_own_step(event)]
         self._entries.extend(entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:])
 
     def entries(self) -> list[dict[str, Any]]:
         """Return copies of the entries, oldest first."""
         return [dict(item) for item in self._entries]
+
+
+def _is_own_step(event: events.Event) -> bool:
+    if isinstance(event, events.OrderRejected):
+        return not event.because
+    return isinstance(event, ORDERS_OWN_STEPS)
 
 
 def entry(event: events.Event) -> dict[str, Any]:
@@ -79,8 +84,9 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             return "SETTLED", ticket, f"Order {order_id}: {because}", "IN_DOUBT", "FILLED"
         case events.OrderCanceled(order_id=order_id, because=because):
             return "SETTLED", None, f"Order {order_id}: {because}", "IN_DOUBT", "CANCELED"
-        case events.OrderRejected(order_id=order_id, error=error):
-            return "SETTLED", None, f"Order {order_id}: {error}", "IN_DOUBT", "REJECTED"
+        case events.OrderRejected(order_id=order_id, error=error, because=because):
+            details = f"Order {order_id}: {because}: {error}"
+            return "SETTLED", None, details, "IN_DOUBT", "REJECTED"
         case events.PositionMissing(position=position, because=because):
             details = f"Left the broker's list, {because}"
             return "MISSING", position.ticket, details, describe_at(position), "MISSING"
@@ -174,10 +180,10 @@ def log_event(event: events.Event) -> None:
         case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):
             text = f"[SETTLED] Order {order_id} was filled as ticket {ticket}: {because}"
             _say(logging.WARNING, "order.settled", ticket, text)
-        case (
-            events.OrderCanceled(order_id=order_id, because=because)
-            | events.OrderRejected(order_id=order_id, error=because)
-        ):
+        case events.OrderRejected(order_id=order_id, error=error, because=because):
+            text = f"[SETTLED] Order {order_id} was refused, {error}: {because}"
+            _say(logging.WARNING, "order.settled", None, text)
+        case events.OrderCanceled(order_id=order_id, because=because):
             text = f"[SETTLED] Order {order_id} was not executed: {because}"
             _say(logging.WARNING, "order.settled", None, text)
 

@@ -171,6 +171,8 @@ def _told(
         case events.OrderFilled(ticket=ticket, side=side, volume=volume, price=price):
             done = f"{side.action} {format_lots(volume)}L @ {format_price(price)}"
             return "FILLED", ticket, f"{name}: {done}"
+        case events.OrderRejected(error=error, because=because) if because:
+            return "SETTLED", None, f"{about}: refused, {error}; {because}"
         case events.OrderRejected(error=error):
             # One that never left was not refused by the broker.
             is_refused = before is OrderStatus.SENT
