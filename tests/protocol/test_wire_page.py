@@ -53,6 +53,7 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
     hints.Hint: ("## Hints", 0),
     record.RequestStatus: ("#### Request status", 0),
     record.RecordMark: ("#### Record", 0),
+    record.RequestInDoubt: ("#### Request in doubt", 0),
 }
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
