@@ -11,11 +11,26 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from unittest.mock import Mock
 
+import msgspec
 from hypothesis import strategies as st
 
 from trueup.core import events
 from trueup.core.book import Book
-from trueup.core.model import Position, Side, Snapshot
+from trueup.core.digest import digest
+from trueup.core.events import AccountBound
+from trueup.core.model import (
+    Account,
+    Deal,
+    Entry,
+    Evidence,
+    MarginMode,
+    OrderType,
+    PendingOrder,
+    Position,
+    Side,
+    Snapshot,
+    TerminalState,
+)
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
 from trueup.journal.memory import MemoryJournal
@@ -103,6 +118,77 @@ def book_of(*positions: Position) -> Book:
     return Book().replay(events.PositionAdopted(at_ns=NOW_NS, position=p) for p in positions)
 
 
+# A gateway that proves its readings.
+
+ACCOUNT = Account(
+    login=1,
+    server="Demo",
+    currency="USD",
+    margin_mode=MarginMode.HEDGING,
+    balance=1000.0,
+    equity=1000.0,
+)
+NETTING = msgspec.structs.replace(ACCOUNT, margin_mode=MarginMode.NETTING)
+
+
+def proven(*positions: Position, **evidence: Any) -> Snapshot:
+    """A snapshot with evidence; `evidence` says what is not as plain as can be."""
+    counts = (len(positions), len(evidence.get("orders", ())))
+    facts: dict[str, Any] = {
+        "account": ACCOUNT,
+        "terminal": TerminalState(connected=True),
+        "epoch": "e1",
+        "sequence": 1,
+        "digest": digest(positions, evidence.get("orders", ())),
+        "server_time_msc": NOW_NS // 1_000_000,
+        "count_before": counts,
+        "count_after": counts,
+    }
+    return Snapshot(positions, evidence=Evidence(**(facts | evidence)))
+
+
+def bound(account: Account = ACCOUNT) -> AccountBound:
+    return AccountBound(
+        at_ns=NOW_NS,
+        login=account.login,
+        server=account.server,
+        currency=account.currency,
+        margin_mode=account.margin_mode,
+    )
+
+
+def bound_book(*positions: Position, account: Account = ACCOUNT) -> Book:
+    """A book that belongs to an account and holds exactly these."""
+    adopted = (events.PositionAdopted(at_ns=NOW_NS, position=p) for p in positions)
+    return Book().replay([bound(account), *adopted])
+
+
+def deal(ticket: int, position: int, side: Side, volume: float, **changes: Any) -> Deal:
+    """A deal at the position's usual price; an entry, unless it is said otherwise."""
+    facts: dict[str, Any] = {
+        "ticket": ticket,
+        "order": position,
+        "position": position,
+        "symbol": "EURUSD",
+        "side": side,
+        "entry": Entry.IN,
+        "volume": volume,
+        "price": 1.0543,
+    }
+    return Deal(**(facts | changes))
+
+
+def pending(ticket: int = 50, **changes: Any) -> PendingOrder:
+    facts: dict[str, Any] = {
+        "ticket": ticket,
+        "symbol": "EURUSD",
+        "type": OrderType.BUY_LIMIT,
+        "volume": 0.1,
+        "price_open": 1.05,
+    }
+    return PendingOrder(**(facts | changes))
+
+
 def created(order_id: str, side: Side, volume: float = 0.01, **changes: Any) -> events.Event:
     facts: dict[str, Any] = {
         "at_ns": NOW_NS,
@@ -141,8 +227,13 @@ def planned(
     policy: Policy = OURS,
     asked_version: int | None = None,
     after_sec: float = 1.0,
+    now_sec: float | None = None,
+    **more: Any,
 ) -> Plan:
-    """The plan of a reading asked for `after_sec` after NOW_NS, at the book's present version."""
+    """The plan of a reading asked for `after_sec` after NOW_NS, at the book's present version.
+
+    It is made at once, or `now_sec` after NOW_NS; `more` goes to `plan` as it is.
+    """
     asked_ns = NOW_NS + round(after_sec * SECOND_NS)
     return plan(
         book,
@@ -150,7 +241,8 @@ def planned(
         policy,
         asked_version=book.version if asked_version is None else asked_version,
         asked_ns=asked_ns,
-        now_ns=asked_ns,
+        now_ns=asked_ns if now_sec is None else NOW_NS + round(now_sec * SECOND_NS),
+        **more,
     )
 
 

@@ -1,0 +1,329 @@
+"""A position that left the list: closed by its deals, missing without them, let go by a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support import make
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.ids import step_id
+from trueup.core.model import DealReason, Entry, PastOrder, Position, Side, SymbolSpec
+from trueup.core.plan import Plan
+from trueup.core.policy import Action, Policy
+
+P = make.position(7, volume=0.2)
+OPENED = make.deal(1, 7, Side.BUY, 0.2, commission=-0.7)
+CLOSED = make.deal(
+    2,
+    7,
+    Side.SELL,
+    0.2,
+    entry=Entry.OUT,
+    order=70,
+    price=1.06,
+    profit=114.0,
+    commission=-0.7,
+    reason=DealReason.STOP_LOSS,
+    time_msc=1_767_571_200_000,
+)
+SAID = (
+    "closed by its stop loss: 0.20 lots at 1.06, profit 114.00, swap 0.00, commission -1.40, "
+    "2026-01-05 00:00:00 server time"
+)
+ID = step_id("missing", P)
+UNTIL = (
+    "the deals that close it, its return to the list, or a person who lets go of it: "
+    f"trueup approve {ID}"
+)
+
+
+def gone(*deals: Any, book: Book | None = None, **more: Any) -> Plan:
+    """The plan of an empty list, with these deals of what was there."""
+    evidence = more.pop("evidence", {})
+    seen = make.proven(deals=deals, explained=frozenset({7}), **evidence)
+    return make.planned(book or make.bound_book(P), seen, after_sec=20, **more)
+
+
+def closed(plan: Plan) -> events.PositionClosed:
+    (event,) = plan.events
+    assert isinstance(event, events.PositionClosed)
+    return event
+
+
+# Proven.
+
+
+def test_deals_that_add_up_close_it_with_exit_and_result() -> None:
+    plan = gone(OPENED, CLOSED)
+    assert (plan.holds, plan.questions) == ((), ())
+    event = closed(plan)
+    assert (event.position, event.because, event.unproven, event.by) == (P, SAID, False, "")
+    assert event.realised_units == 11_260_000_000
+    assert event.ended is not None
+    assert event.ended.deals == (1, 2)
+
+
+def test_what_was_told_of_its_deals_before_is_not_told_again() -> None:
+    book = make.bound_book(P)
+    part = make.deal(3, 7, Side.SELL, 0.05, entry=Entry.OUT, profit=5.0)
+    book.apply(
+        events.DealsRecorded(
+            at_ns=make.NOW_NS, position=P, deals=(1, 3), realised_units=1, because="x"
+        )
+    )
+    rest = msgspec.structs.replace(CLOSED, volume=0.15)
+    event = closed(gone(OPENED, part, rest, book=book))
+    assert event.because.startswith("closed by its stop loss: 0.15 lots at 1.06, profit 114.00")
+    assert event.realised_units == 11_760_000_000
+
+
+def test_all_deals_told_before_still_say_how_it_ended() -> None:
+    book = make.bound_book(P)
+    book.apply(
+        events.DealsRecorded(
+            at_ns=make.NOW_NS, position=P, deals=(1, 2), realised_units=1, because="x"
+        )
+    )
+    assert closed(gone(OPENED, CLOSED, book=book)).because == SAID
+
+
+def test_less_than_half_a_step_is_nothing_left_open() -> None:
+    coarse = SymbolSpec("EURUSD", volume_step=0.1, tick_size=0.1, digits=1)
+    almost = msgspec.structs.replace(CLOSED, volume=0.16)
+    assert closed(gone(OPENED, almost, evidence={"specs": (coarse,)})).ended is not None
+    assert gone(OPENED, almost).holds[0].why == "its deals leave 0.04 lots open"
+
+
+def test_a_rollover_says_as_what_it_goes_on() -> None:
+    rolled = msgspec.structs.replace(CLOSED, reason=DealReason.ROLLOVER)
+    again = make.position(9, volume=0.2, time_msc=CLOSED.time_msc + 1000)
+    seen = make.proven(again, deals=(OPENED, rolled), explained=frozenset({7}))
+    _, event = make.planned(make.bound_book(P), seen, after_sec=20).events
+    assert isinstance(event, events.PositionClosed)
+    assert event.because.endswith("server time; the broker opened it again as 9")
+
+
+def own_book(account: Any = make.ACCOUNT) -> Book:
+    """A book whose position an order of ours opened, its entry recorded."""
+    book = Book().replay([make.bound(account), make.created("A", Side.BUY, 0.2)])
+    book.apply(make.filled("A", 7, Side.BUY, 0.2, 1.0543))
+    return book
+
+
+def test_the_exit_of_an_order_of_ours_is_case_k() -> None:
+    event = closed(gone(OPENED, CLOSED, book=own_book()))
+    assert event.because == f"{SAID} (case K)"
+
+
+@pytest.mark.parametrize("action", [Action.ASK, Action.ALERT])
+def test_a_ghost_is_not_closed_where_the_policy_does_not_say_so(action: Action) -> None:
+    policy = Policy(symbols=frozenset({"EURUSD"}), ghost=action)
+    plan = gone(OPENED, CLOSED, policy=policy)
+    wanted = step_id("ghost", P)
+    what = "ghost on ticket 7, LONG 0.20L @ 1.0543,"
+    if action is Action.ASK:
+        said, until = f"{what} waits for a yes", f"trueup approve {wanted}"
+        assert plan.holds == (Hold("EURUSD", said, until, 7, HoldKind.ASK, id=wanted),)
+        assert closed(gone(OPENED, CLOSED, policy=policy, approved={wanted: "Mary"}))
+    else:
+        said = f"{what} is shown and not corrected, as the policy says"
+        assert plan.holds == (Hold("EURUSD", said, "a person", 7, HoldKind.ALERT),)
+    assert plan.events == ()
+
+
+# Missing.
+
+
+def missing(plan: Plan) -> Hold:
+    """The one hold of a plan that keeps the position."""
+    (hold,) = plan.holds
+    assert (hold.symbol, hold.identifier, hold.id, hold.until) == ("EURUSD", 7, ID, UNTIL)
+    assert hold.what == "0.20 lots (ticket 7) left the broker's list"
+    assert plan.questions == (7,)
+    return hold
+
+
+@pytest.mark.parametrize(
+    ("deals", "why"),
+    [
+        ((), "deal not visible yet"),
+        ((OPENED,), "deal not visible yet"),
+        ((CLOSED,), "its deals leave 0.20 lots open"),
+        (
+            (OPENED, msgspec.structs.replace(CLOSED, volume=0.05)),
+            "its deals leave 0.15 lots open",
+        ),
+    ],
+)
+def test_without_proof_it_is_missing_and_asked_for(deals: Any, why: str) -> None:
+    plan = gone(*deals)
+    hold = missing(plan)
+    assert (hold.kind, hold.why, hold.until_ns) == (HoldKind.MISSING, why, 0)
+    now_ns = make.NOW_NS + 20 * make.SECOND_NS
+    assert hold.since_ns == now_ns
+    assert plan.events == (events.PositionMissing(at_ns=now_ns, position=P, because=why),)
+    assert plan.order_questions == ()
+
+
+def test_deals_that_could_not_be_read_say_so() -> None:
+    plan = make.planned(make.bound_book(P), make.proven(), after_sec=20)
+    assert missing(plan).why == "its deals could not be read"
+
+
+def test_it_is_missing_since_it_was_first_seen_to_be_and_told_once() -> None:
+    book = make.bound_book(P)
+    book.replay(gone(book=book).events)
+    later = gone(book=book, now_sec=95)
+    assert later.events == ()
+    hold = missing(later)
+    assert hold.since_ns == make.NOW_NS + 20 * make.SECOND_NS
+    said = "0.20 lots (ticket 7) left the broker's list 75 s ago, deal not visible yet"
+    assert hold.reason_at(make.NOW_NS + 95 * make.SECOND_NS) == said
+    assert hold.reason == said.replace(" 75 s ago", "")
+
+
+def test_it_is_found_again_when_it_is_listed() -> None:
+    book = make.bound_book(P)
+    book.replay(gone(book=book).events)
+    plan = make.planned(book, make.proven(P), after_sec=20)
+    now_ns = make.NOW_NS + 20 * make.SECOND_NS
+    assert plan.events == (events.PositionFound(at_ns=now_ns, position=P),)
+    assert plan.holds == ()
+
+
+def test_a_person_lets_go_of_it_only_when_its_deals_were_asked_for() -> None:
+    asked = gone(approved={ID: "Mary"}, is_final=False)
+    assert missing(asked).kind is HoldKind.MISSING
+    event = closed(gone(approved={ID: "Mary"}))
+    assert event.because == "Mary let go of it while missing, deal not visible yet"
+    assert (event.unproven, event.by, event.ended) == (True, "Mary", None)
+    assert closed(gone(OPENED, CLOSED, approved={ID: "Mary"})).because == SAID
+
+
+def test_a_yes_to_another_difference_lets_go_of_nothing() -> None:
+    other = step_id("missing", make.position(8))
+    assert missing(gone(approved={other: "Mary"})).kind is HoldKind.MISSING
+
+
+# A fill of ours that the broker knows nothing of.
+
+
+@pytest.mark.parametrize(("waited_sec", "case"), [(9, "F"), (10, "L")])
+def test_a_fill_without_a_trace_halts_after_the_grace_period(waited_sec: int, case: str) -> None:
+    seen = make.proven(explained=frozenset({7}))
+    plan = make.planned(own_book(), seen, after_sec=waited_sec)
+    hold = missing(plan)
+    if case == "F":
+        assert (hold.kind, hold.why) == (HoldKind.MISSING, "deal not visible yet")
+    else:
+        why = "deal not visible yet; case L: a recorded fill left no trace"
+        assert (hold.kind, hold.why) == (HoldKind.HALT, why)
+
+
+@pytest.mark.parametrize("deals", [(), (OPENED,)])
+def test_what_we_did_not_fill_or_what_has_deals_is_no_contradiction(deals: Any) -> None:
+    book = own_book() if deals else make.bound_book(P)
+    plan = gone(*deals, book=book)
+    assert missing(plan).kind is HoldKind.MISSING
+
+
+# A fill of ours that went into a position of the account.
+
+
+def filled_into(position: int, **more: Any) -> Plan:
+    """Our order 7 has no deals of its own, and the order history says where it went."""
+    past = more.pop("past", PastOrder(7, "filled", position))
+    evidence = {"past_orders": (past,), "account": more.pop("account", make.NETTING)}
+    return gone(book=own_book(evidence["account"]), evidence=evidence, **more)
+
+
+def test_a_netting_fill_that_went_into_another_position_is_closed_here() -> None:
+    event = closed(filled_into(5))
+    assert event.because == "its fill went into position 5, which the book did not know"
+    assert (event.unproven, event.ended) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"position": 7},
+        {"position": 0},
+        {"position": 5, "past": PastOrder(7, "canceled", 5)},
+        {"position": 5, "past": PastOrder(8, "filled", 5)},
+        {"position": 5, "account": make.ACCOUNT},
+    ],
+)
+def test_a_fill_that_went_nowhere_else_stays_missing(more: dict[str, Any]) -> None:
+    plan = filled_into(**more)
+    assert [hold.identifier for hold in plan.holds] == [7]
+    # On a netting account the order itself is asked about too.
+    asked = () if more.get("account") is make.ACCOUNT else (7,)
+    assert plan.order_questions == asked
+
+
+def test_a_netting_position_with_deals_of_its_own_needs_no_question_about_its_order() -> None:
+    plan = gone(OPENED, book=own_book(make.NETTING), evidence={"account": make.NETTING})
+    assert plan.order_questions == ()
+
+
+# What is not judged.
+
+
+def test_what_changed_here_after_the_question_is_left_for_the_next_reading() -> None:
+    book = make.bound_book(P)
+    plan = make.planned(book, make.proven(), asked_version=book.version - 1)
+    said = "Ticket 7 changed here after the broker was asked"
+    assert plan.holds == (Hold("EURUSD", said, "the next reading", 7, HoldKind.NEWER),)
+    assert plan.events == ()
+
+
+@pytest.mark.parametrize(("after_sec", "kind"), [(0.999, "SETTLING"), (1.0, "MISSING")])
+def test_what_we_opened_a_moment_ago_may_not_be_listed_yet(after_sec: float, kind: str) -> None:
+    plan = make.planned(own_book(), make.proven(), after_sec=after_sec)
+    (hold,) = plan.holds
+    assert hold.kind is HoldKind[kind]
+    if kind == "SETTLING":
+        assert hold == Hold(
+            "EURUSD",
+            "Ticket 7 was opened here and the broker does not list it yet",
+            "a reading 1000 ms after we touched it",
+            7,
+            HoldKind.SETTLING,
+            until_ns=make.NOW_NS + make.SECOND_NS,
+        )
+
+
+def test_a_learnt_settle_window_counts_and_a_window_of_nothing_is_none() -> None:
+    slow = make.planned(own_book(), make.proven(), after_sec=1.0, settle_ms=2000)
+    assert [hold.kind for hold in slow.holds] == [HoldKind.SETTLING]
+    assert slow.holds[0].until == "a reading 2000 ms after we touched it"
+    none = make.planned(own_book(), make.proven(), after_sec=0.0, settle_ms=0)
+    assert [hold.kind for hold in none.holds] == [HoldKind.MISSING]
+
+
+# A gateway without deals.
+
+
+def test_on_the_guides_wire_it_is_closed_at_once_and_marked_unproven() -> None:
+    event = closed(make.planned(make.book_of(P), make.snapshot()))
+    because = "absent from the broker's list; this gateway shows no deals, so unproven"
+    assert (event.because, event.unproven, event.ended) == (because, True, None)
+
+
+def test_on_the_guides_wire_a_list_with_unreadable_rows_closes_nothing() -> None:
+    plan = make.planned(make.book_of(P), make.snapshot(faults=("row 3",)))
+    said = "Ticket 7 is not in a list that has unreadable rows"
+    assert plan.holds == (Hold("EURUSD", said, "a whole reading", 7, HoldKind.PARTIAL),)
+    assert plan.events == ()
+
+
+def test_many_ghosts_are_each_decided_for_themselves() -> None:
+    others: list[Position] = [make.position(n) for n in range(20, 25)]
+    plan = gone(OPENED, CLOSED, book=make.bound_book(P, *others))
+    assert [type(event).__name__ for event in plan.events].count("PositionMissing") == 5
+    assert plan.questions == (20, 21, 22, 23, 24)

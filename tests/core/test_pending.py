@@ -1,0 +1,178 @@
+"""Pending orders of a reading: recovered, followed, and let go with the end that they came to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support import make
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.ids import step_id
+from trueup.core.model import PastOrder, PendingOrder, Position
+from trueup.core.pending import UNDER_WAY
+from trueup.core.plan import Plan
+from trueup.core.policy import Action, Adopt, Policy
+
+EURUSD = frozenset({"EURUSD"})
+ORDER = make.pending(50)
+NOW_NS = make.NOW_NS + make.SECOND_NS
+ID = step_id("missing", ORDER)
+MISSING = Hold(
+    "EURUSD",
+    "BUY LIMIT 0.10L @ 1.05 (ticket 50) left the list, its end not seen",
+    "the order history that says what became of it, or a person who lets go of it: "
+    f"trueup approve {ID}",
+    50,
+    HoldKind.MISSING,
+    id=ID,
+)
+
+
+def book(*orders: PendingOrder) -> Book:
+    return make.bound_book().replay(
+        events.PendingAdopted(at_ns=make.NOW_NS, order=order) for order in orders
+    )
+
+
+def gone(*positions: Position, past: PastOrder | None = None, **more: Any) -> Plan:
+    """The plan of a reading in which the order is no longer there."""
+    past_orders = () if past is None else (past,)
+    return make.planned(book(ORDER), make.proven(*positions, past_orders=past_orders), **more)
+
+
+def ended(plan: Plan) -> str:
+    """What became of the order, by the plan."""
+    (event,) = (e for e in plan.events if isinstance(e, events.PendingClosed))
+    assert (event.order, event.at_ns) == (ORDER, NOW_NS)
+    assert plan.holds == ()
+    return event.because
+
+
+def test_an_order_that_we_do_not_know_is_recovered() -> None:
+    plan = make.planned(book(), make.proven(orders=(ORDER,)))
+    assert plan == Plan((events.PendingAdopted(at_ns=NOW_NS, order=ORDER),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "magic", "kind"),
+    [
+        ({"pending": Action.ASK}, 0, HoldKind.ASK),
+        ({"pending": Action.ALERT}, 0, HoldKind.ALERT),
+        ({"adopt": Adopt.ASK, "magics": frozenset({7})}, 0, HoldKind.ASK),
+        ({"adopt": Adopt.ASK, "magics": frozenset({7})}, 7, None),
+        ({"adopt": Adopt.ASK, "magics": frozenset({7}), "pending": Action.ALERT}, 0, "ALERT"),
+        ({"adopt": Adopt.ALL, "magics": frozenset({7})}, 0, None),
+    ],
+)
+def test_the_policy_says_whether_it_is_recovered(
+    changes: dict[str, Any], magic: int, kind: Any
+) -> None:
+    order = make.pending(50, magic=magic)
+    policy = Policy(symbols=EURUSD, **changes)
+    plan = make.planned(book(), make.proven(orders=(order,)), policy=policy)
+    wanted = HoldKind.ALERT if kind == "ALERT" else kind
+    assert [hold.kind for hold in plan.holds] == ([] if kind is None else [wanted])
+    assert [hold.what[:46] for hold in plan.holds] == (
+        [] if kind is None else ["pending on ticket 50, BUY LIMIT 0.10L @ 1.05, "]
+    )
+    assert bool(plan.events) is (kind is None)
+
+
+def test_what_changed_is_corrected_unless_it_changed_here_meanwhile() -> None:
+    moved = make.pending(50, price_open=1.04, sl=1.0)
+    local, seen = book(ORDER), make.proven(orders=(moved,))
+    (event,) = make.planned(local, seen).events
+    assert event == events.PendingCorrected(
+        at_ns=NOW_NS, local=ORDER, remote=moved, fields=("price_open", "sl")
+    )
+    plan = make.planned(local, seen, asked_version=local.version - 1)
+    said = "Pending order 50 changed here after the broker was asked"
+    assert plan.holds == (Hold("EURUSD", said, "the next reading", 50, HoldKind.NEWER),)
+    assert plan.events == ()
+
+
+def test_one_that_changed_here_does_not_keep_the_others_from_being_corrected() -> None:
+    local = book(make.pending(49), ORDER)
+    seen = make.proven(orders=(make.pending(49, sl=1.0), make.pending(50, sl=1.0)))
+    plan = make.planned(local, seen, asked_version=local.version - 1)
+    assert [event.local.ticket for event in plan.events if hasattr(event, "local")] == [49]
+    assert [hold.identifier for hold in plan.holds] == [50]
+
+
+def test_a_correction_that_waits_for_a_yes_is_about_what_the_broker_has() -> None:
+    moved = make.pending(50, price_open=1.04)
+    policy = Policy(symbols=EURUSD, pending=Action.ASK)
+    (hold,) = make.planned(book(ORDER), make.proven(orders=(moved,)), policy=policy).holds
+    assert hold.id == step_id("pending", moved)
+
+
+# Gone from the list.
+
+
+def test_without_a_known_end_it_is_missing_and_asked_about() -> None:
+    plan = gone()
+    assert (plan.events, plan.holds, plan.order_questions) == ((), (MISSING,), (50,))
+
+
+def test_a_person_lets_go_of_it_only_when_its_end_was_asked_for() -> None:
+    assert gone(approved={ID: "Mary"}, is_final=False).holds == (MISSING,)
+    plan = gone(approved={ID: "Mary"})
+    assert ended(plan) == "Mary let go of it, its end was not seen"
+    assert plan.order_questions == ()
+
+
+@pytest.mark.parametrize("state", ["canceled", "expired", "rejected"])
+def test_the_order_history_says_how_it_ended(state: str) -> None:
+    assert ended(gone(past=PastOrder(50, state))) == state
+
+
+def test_the_history_says_into_which_position_it_went() -> None:
+    assert ended(gone(past=PastOrder(50, "filled", 5))) == "filled: it went into position 5"
+    assert ended(gone(past=PastOrder(50, "filled"))) == "filled"
+
+
+@pytest.mark.parametrize("state", sorted(UNDER_WAY))
+def test_an_order_that_the_history_has_under_way_has_not_ended(state: str) -> None:
+    assert gone(past=PastOrder(50, state)).holds == (MISSING,)
+
+
+def test_the_end_of_another_order_says_nothing_about_it() -> None:
+    assert gone(past=PastOrder(51, "canceled")).holds == (MISSING,)
+
+
+def test_its_position_in_the_list_says_that_it_was_filled() -> None:
+    assert ended(gone(make.position(50, volume=0.1))) == "filled: it is position 50 now"
+
+
+def test_a_position_that_is_smaller_is_no_proof_that_all_of_it_was_filled() -> None:
+    plan = gone(make.position(50, volume=0.04), make.position(51, volume=0.1))
+    assert MISSING in plan.holds
+    plan = gone(make.position(50, volume=0.04), past=PastOrder(50, "canceled"))
+    assert ended(plan) == "canceled"
+
+
+def test_what_was_filled_of_it_before_counts() -> None:
+    """The book has 0.3 lots of it as a position already, and 0.1 were left to fill."""
+    local = book(ORDER)
+    local.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(50, volume=0.3)))
+    plan = make.planned(local, make.proven(make.position(50, volume=0.4)))
+    assert ended(plan) == "filled: it is position 50 now"
+    still = make.planned(local, make.proven(make.position(50, volume=0.3)))
+    assert still.holds == (MISSING,)
+
+
+def test_one_that_changed_here_after_the_question_is_left_for_the_next_reading() -> None:
+    local = book(ORDER)
+    plan = make.planned(local, make.proven(), asked_version=local.version - 1)
+    assert [hold.kind for hold in plan.holds] == [HoldKind.NEWER]
+    assert plan.events == ()
+
+
+def test_its_end_waits_for_a_yes_where_the_policy_says_so() -> None:
+    policy = Policy(symbols=EURUSD, pending=Action.ASK)
+    plan = gone(past=PastOrder(50, "canceled"), policy=policy)
+    assert plan.events == ()
+    assert [hold.id for hold in plan.holds] == [step_id("pending", ORDER)]
