@@ -9,6 +9,8 @@ settings.register_profile("ci", deadline=None, max_examples=100)
 settings.register_profile(
     "soak", deadline=None, max_examples=20_000, suppress_health_check=[HealthCheck.too_slow]
 )
+# Each mutant runs every test that reaches it; what examples find, the unit tests find too.
+settings.register_profile("mutation", deadline=None, max_examples=10, derandomize=True)
 settings.load_profile("ci")
 
 

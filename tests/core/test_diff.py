@@ -115,13 +115,13 @@ def compared(*remote: PendingOrder, local: PendingOrder | None = LOCAL, **change
     ],
 )
 def test_each_field_of_a_pending_order_that_differs_is_named(field: str, value: Any) -> None:
-    facts = {"price_stoplimit": 1.04, "sl": 1.03, "tp": 1.1}
+    facts: dict[str, Any] = {"price_stoplimit": 1.04, "sl": 1.03, "tp": 1.1}
     remote = make.pending(**(facts | {field: value}))
     assert compared(remote) == Diff(pending_drifts=(PendingDrift(LOCAL, remote, (field,)),))
 
 
 def test_a_pending_order_that_is_the_same_is_no_difference_whatever_its_comment() -> None:
-    facts = {"price_stoplimit": 1.04, "sl": 1.03, "tp": 1.1}
+    facts: dict[str, Any] = {"price_stoplimit": 1.04, "sl": 1.03, "tp": 1.1}
     assert compared(make.pending(**facts, comment="rewritten", magic=9)) == Diff()
 
 
@@ -147,7 +147,7 @@ def test_foreign_pending_orders_are_counted_with_foreign_positions_and_left_out(
 
 
 def test_an_order_that_we_know_is_ours_whatever_the_policy_says() -> None:
-    facts = {"price_stoplimit": 1.04, "sl": 1.03, "tp": 1.1}
+    facts: dict[str, Any] = {"price_stoplimit": 1.04, "sl": 1.03, "tp": 1.1}
     found = compared(make.pending(**facts), magics=frozenset({7}), adopt=Adopt.OURS)
     assert found == Diff()
 

@@ -129,7 +129,8 @@ def test_a_ghost_is_not_closed_where_the_policy_does_not_say_so(action: Action) 
     if action is Action.ASK:
         said, until = f"{what} waits for a yes", f"trueup approve {wanted}"
         assert plan.holds == (Hold("EURUSD", said, until, 7, HoldKind.ASK, id=wanted),)
-        assert closed(gone(OPENED, CLOSED, policy=policy, approved={wanted: "Mary"}))
+        released = gone(OPENED, CLOSED, policy=policy, approved={wanted: "Mary"})
+        assert closed(released).because == SAID
     else:
         said = f"{what} is shown and not corrected, as the policy says"
         assert plan.holds == (Hold("EURUSD", said, "a person", 7, HoldKind.ALERT),)

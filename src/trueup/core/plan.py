@@ -92,7 +92,8 @@ def plan(
     _settle(doubts, scales, outcome)
     halts(found, look, outcome)
     settling = {doubt.trace.position for doubt in doubts if doubt.trace.position}
-    _positions(_with_ours(found, look, settling), look, settling, outcome)
+    found = _with_ours(found, look, settling)
+    _positions(found, look, settling, outcome)
     for_pending(found, look, outcome)
     return Plan(
         tuple(outcome.events),

@@ -1,0 +1,271 @@
+"""What is said of an order in doubt, and which events end it, to the word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support import make
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.events import OrderKind
+from trueup.core.holds import HoldKind
+from trueup.core.model import DealReason, Entry, History, HistoryOrder, Position, Side
+from trueup.core.plan import Plan
+
+TOKEN = "tabcdefgh"
+NOW_NS = make.NOW_NS + make.SECOND_NS
+
+
+def past(ticket: int = 7, state: str = "filled", filled: float = 0.1, **more: Any) -> HistoryOrder:
+    facts: dict[str, Any] = {"comment": TOKEN, "position": ticket}
+    return HistoryOrder(ticket, "EURUSD", Side.BUY, 0.1, filled, state, **(facts | more))
+
+
+def doubtful(**more: Any) -> Book:
+    book = make.bound_book()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, **({"token": TOKEN} | more))
+    return book
+
+
+def looked(
+    *positions: Position,
+    orders: Any = (),
+    deals: Any = (),
+    book: Book | None = None,
+    **more: Any,
+) -> Plan:
+    """The plan of a reading whose history has these orders and deals."""
+    seen = make.proven(*positions, history=History(120, orders, deals))
+    return make.planned(book or doubtful(), seen, **more)
+
+
+def waits(plan: Plan) -> str:
+    """Why it goes on waiting."""
+    (hold,) = (h for h in plan.holds if h.kind is HoldKind.DOUBT)
+    assert not any(isinstance(event, events.OrderEvent) for event in plan.events)
+    return hold.what.removeprefix("Order in doubt: BUY 0.10L EURUSD (A), ")
+
+
+# It was filled.
+
+
+def test_case_d_settles_it_with_what_was_done_and_at_which_price() -> None:
+    book = doubtful()
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(7, volume=0.1)))
+    deals = (make.deal(1, 7, Side.BUY, 0.1, price=1.06),)
+    plan = looked(make.position(7, volume=0.1), orders=(past(),), deals=deals, book=book)
+    assert plan.events == (
+        events.OrderSettled(
+            at_ns=NOW_NS,
+            order_id="A",
+            ticket=7,
+            volume=0.1,
+            price=1.06,
+            because="case D: it was filled and the answer was lost (by its token)",
+        ),
+    )
+    assert plan.holds == ()
+
+
+OPENED = make.deal(1, 7, Side.BUY, 0.1, magic=3, time_msc=5_500, price=1.05)
+CLOSED = make.deal(
+    2,
+    7,
+    Side.SELL,
+    0.1,
+    entry=Entry.OUT,
+    order=70,
+    price=1.06,
+    profit=100.0,
+    reason=DealReason.TAKE_PROFIT,
+    time_msc=6_000,
+)
+
+
+def test_case_e_records_entry_and_exit_of_what_came_and_went() -> None:
+    plan = looked(orders=(past(),), deals=(OPENED, CLOSED))
+    because = "case E: it was filled and has closed since (by its token)"
+    settled, adopted, closed = plan.events
+    assert settled == events.OrderSettled(
+        at_ns=NOW_NS, order_id="A", ticket=7, volume=0.1, price=1.05, because=because
+    )
+    position = Position(
+        ticket=7,
+        identifier=7,
+        symbol="EURUSD",
+        side=Side.BUY,
+        volume=0.1,
+        price_open=1.05,
+        magic=3,
+        time=5,
+        time_msc=5_500,
+    )
+    assert adopted == events.PositionAdopted(at_ns=NOW_NS, position=position)
+    assert isinstance(closed, events.PositionClosed)
+    assert (closed.position, closed.at_ns) == (position, NOW_NS)
+    said = "closed by its take profit: 0.10 lots at 1.06, profit 100.00"
+    assert closed.because.startswith(f"{because}; {said}")
+    assert (closed.unproven, closed.realised_units) == (False, 10_000_000_000)
+    assert closed.ended is not None
+    book = doubtful().replay(plan.events)
+    assert (book.holdings, book.in_doubt, book.realised) == ({}, {}, 100.0)
+
+
+def test_what_is_in_the_book_already_is_not_recorded_a_second_time() -> None:
+    book = doubtful()
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(7, volume=0.1)))
+    plan = looked(orders=(past(),), deals=(OPENED, CLOSED), book=book, after_sec=20)
+    assert isinstance(plan.events[0], events.OrderSettled)
+    assert not any(isinstance(event, events.PositionAdopted) for event in plan.events)
+
+
+def test_deals_that_close_without_an_entry_are_recorded_by_their_settlement_alone() -> None:
+    """A cut history: nothing is made up about how it began."""
+    other = make.deal(1, 7, Side.BUY, 0.1, entry=Entry.OUT_BY)
+    plan = looked(orders=(past(),), deals=(other, CLOSED))
+    assert [type(event).__name__ for event in plan.events] == ["OrderSettled"]
+
+
+def test_executed_and_not_visible_yet_is_waited_for() -> None:
+    assert waits(looked(orders=(past(),), deals=(OPENED,))) == (
+        "case A: the broker cannot be seen in full "
+        "(it was executed, and its position is not visible yet)"
+    )
+
+
+# It left no trace.
+
+
+@pytest.mark.parametrize(("after_sec", "case"), [(9.999, "F"), (10, "G")])
+def test_no_trace_is_waited_for_until_the_grace_period_has_passed(
+    after_sec: float, case: str
+) -> None:
+    plan = looked(after_sec=after_sec)
+    nothing = "(nothing fits in the last 120 s of history)"
+    if case == "F":
+        assert waits(plan) == f"case F: it may still be working {nothing}"
+    else:
+        (event,) = plan.events
+        assert isinstance(event, events.OrderCanceled)
+        assert event.because == f"case G: a settled reading has no trace of it {nothing}"
+        assert (event.order_id, event.at_ns) == ("A", make.NOW_NS + 10 * make.SECOND_NS)
+        assert plan.holds == ()
+
+
+def test_what_the_history_says_was_refused_needs_no_grace_period() -> None:
+    (event,) = looked(orders=(past(state="rejected", filled=0.0),), after_sec=1).events
+    assert isinstance(event, events.OrderCanceled)
+    assert "the history has it as rejected, by its token" in event.because
+
+
+def test_an_order_that_was_sent_after_the_question_is_not_judged_by_its_answer() -> None:
+    book = doubtful()
+    plan = looked(book=book, after_sec=99, asked_version=book.version - 1)
+    assert waits(plan).endswith("(it was sent after the broker was asked)")
+    assert looked(book=book, after_sec=99).events != ()
+
+
+# A change, a cancellation, a pending order.
+
+
+def test_a_change_that_took_effect_is_applied_and_has_no_volume() -> None:
+    held = make.position(7, volume=0.1, sl=1.0)
+    book = make.bound_book(held)
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, kind=OrderKind.MODIFY, position=7, sl=1.0)
+    (event,) = looked(held, book=book).events
+    assert event == events.OrderApplied(at_ns=NOW_NS, order_id="A", ticket=0)
+
+
+def test_a_limit_order_that_works_is_applied_under_its_ticket() -> None:
+    book = doubtful(kind=OrderKind.LIMIT, price=1.05)
+    seen = make.proven(orders=(make.pending(50, comment=TOKEN),), history=History(120))
+    event = make.planned(book, seen).events[0]
+    assert event == events.OrderApplied(at_ns=NOW_NS, order_id="A", ticket=50)
+
+
+# More than one fits.
+
+
+def test_two_that_fit_are_listed_for_a_person() -> None:
+    orders = (past(7, comment=""), past(8, comment=""))
+    plan = looked(
+        make.position(7, volume=0.1), make.position(8, volume=0.1), orders=orders, after_sec=99
+    )
+    assert waits(plan) == (
+        "Order in doubt: BUY 0.10L EURUSD (A) fits 2 (order 7, order 8), or other orders fit the "
+        "same one; tell the book its fill with on_fill()"
+    ).removeprefix("Order in doubt: BUY 0.10L EURUSD (A), ")
+
+
+# A wire with neither tokens nor history.
+
+
+def guided(*positions: Position, book: Book, **more: Any) -> Plan:
+    return make.planned(book, make.snapshot(*positions, **more), after_sec=1)
+
+
+def test_on_the_guides_wire_the_only_difference_that_fits_is_it() -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    event = guided(make.position(7, volume=0.1), book=book).events[0]
+    assert isinstance(event, events.OrderSettled)
+    assert event.because == (
+        "case D: it was filled and the answer was lost (the only difference that fits)"
+    )
+    assert (event.ticket, event.volume, event.price) == (7, 0.1, 1.0543)
+
+
+def test_a_close_in_doubt_is_settled_by_the_position_that_has_gone_and_not_by_its_price() -> None:
+    book = make.book_of(make.position(7, volume=0.1))
+    make.put_in_doubt(book, "A", Side.SELL, 0.1, position=7)
+    event = guided(book=book).events[0]
+    assert isinstance(event, events.OrderSettled)
+    assert (event.ticket, event.volume, event.price) == (7, 0.1, None)
+
+
+def test_two_differences_that_fit_are_listed_by_ticket() -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    two = make.position(7, volume=0.1), make.position(8, volume=0.1)
+    assert "fits 2 (ticket 7, ticket 8)" in waits(guided(*two, book=book))
+
+
+def test_one_difference_for_two_orders_is_neither_ones() -> None:
+    book = make.book_of()
+    for order_id in ("A", "B"):
+        make.put_in_doubt(book, order_id, Side.BUY, 0.1)
+    plan = guided(make.position(7, volume=0.1), book=book)
+    assert ["fits 1 (ticket 7)" in hold.what for hold in plan.holds] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "case F: it may still be working (no difference fits)"),
+        (
+            {"faults": ("row 3",)},
+            "case A: the broker cannot be seen in full (the reading is partial)",
+        ),
+    ],
+)
+def test_without_a_fitting_difference_it_says_what_was_seen(more: Any, said: str) -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    assert waits(guided(book=book, **more)) == said
+
+
+def test_a_partial_reading_is_no_proof_that_a_close_was_done() -> None:
+    """The row that cannot be read may be the very position that seems to have gone."""
+    book = make.book_of(make.position(7, volume=0.1))
+    make.put_in_doubt(book, "A", Side.SELL, 0.1, position=7)
+    plan = guided(book=book, faults=("row 3",))
+    assert not any(isinstance(event, events.OrderSettled) for event in plan.events)
+
+
+def test_an_order_in_a_symbol_that_is_not_ours_by_policy_is_not_judged() -> None:
+    book = make.bound_book()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, symbol="GBPUSD")
+    plan = looked(book=book, after_sec=99)
+    assert (plan.events, plan.holds) == ((), ())

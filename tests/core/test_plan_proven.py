@@ -1,0 +1,234 @@
+"""A whole plan on a reading with evidence: the account first, then doubts, then what differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support import make
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.model import History, HistoryOrder, Side
+from trueup.core.plan import Plan, is_settled
+from trueup.core.policy import Adopt, Policy
+
+EURUSD = frozenset({"EURUSD"})
+P = make.position(7)
+NOW_NS = make.NOW_NS + make.SECOND_NS
+
+
+def kinds(plan: Plan) -> list[str]:
+    return [type(event).__name__ for event in plan.events]
+
+
+# First contact.
+
+
+def test_the_first_proven_reading_binds_the_book_before_anything_enters_it() -> None:
+    plan = make.planned(make.book_of(), make.proven(P))
+    assert plan.events == (
+        events.AccountBound(
+            at_ns=NOW_NS,
+            login=1,
+            server="Demo",
+            currency="USD",
+            margin_mode=make.ACCOUNT.margin_mode,
+        ),
+        events.PositionAdopted(at_ns=NOW_NS, position=P),
+    )
+
+
+def test_an_empty_account_binds_too_and_is_bound_once() -> None:
+    book = make.book_of()
+    plan = make.planned(book, make.proven())
+    assert kinds(plan) == ["AccountBound"]
+    book.replay(plan.events)
+    assert make.planned(book, make.proven()) == Plan()
+    assert kinds(make.planned(book, make.proven(P))) == ["PositionAdopted"]
+
+
+def test_a_wire_without_evidence_binds_nothing() -> None:
+    assert make.planned(make.book_of(), make.snapshot()) == Plan()
+
+
+# Nothing to do, and what is not nothing.
+
+
+def test_a_book_that_agrees_has_an_empty_plan_with_the_foreign_counted() -> None:
+    foreign = make.position(8, symbol="GBPUSD")
+    plan = make.planned(make.bound_book(P), make.proven(P, foreign))
+    assert plan == Plan(foreign=1)
+
+
+def waiting() -> dict[str, Book]:
+    """Books that agree with the list and wait for something all the same."""
+    doubt = make.bound_book(P)
+    make.put_in_doubt(doubt, "A", Side.BUY)
+    missing = make.bound_book(P)
+    missing.apply(events.PositionMissing(at_ns=make.NOW_NS, position=P, because="x"))
+    halted = make.bound_book(P)
+    halted.apply(
+        events.HaltRaised(
+            at_ns=make.NOW_NS, symbol="EURUSD", identifier=7, order_id="A", because="case C: x"
+        )
+    )
+    return {
+        "in doubt": doubt,
+        "missing": missing,
+        "halted": halted,
+        "unexplained": make.bound_book(P, account=make.NETTING),
+    }
+
+
+@pytest.mark.parametrize("what", waiting())
+def test_a_book_that_waits_for_something_is_not_settled_though_the_lists_agree(what: str) -> None:
+    book = waiting()[what]
+    account = make.NETTING if what == "unexplained" else make.ACCOUNT
+    assert not is_settled(book, make.OURS)
+    assert make.planned(book, make.proven(P, account=account)) != Plan()
+
+
+def test_a_book_that_waits_for_nothing_is_settled_unless_stops_have_to_be_looked_for() -> None:
+    book = make.bound_book(P)
+    assert is_settled(book, make.OURS)
+    assert not is_settled(book, Policy(symbols=EURUSD, expects_stop_loss=True))
+
+
+def test_a_halt_is_shown_for_as_long_as_its_position_is_listed() -> None:
+    book = waiting()["halted"]
+    (hold,) = make.planned(book, make.proven(P)).holds
+    until = "somebody who looks, and the end of that position"
+    assert hold == Hold("EURUSD", "case C: x", until, 7, HoldKind.HALT)
+    assert make.planned(make.bound_book(), make.proven()).holds == ()
+
+
+# Orders in doubt.
+
+
+def doubtful(*entries_ns: int) -> Book:
+    """A book with orders in doubt that were made at these times."""
+    book = make.bound_book()
+    for number, at_ns in enumerate(entries_ns):
+        make.put_in_doubt(book, f"A{number}", Side.BUY, at_ns=at_ns)
+    return book
+
+
+def test_an_order_in_doubt_is_held_with_its_reason_and_its_history_is_asked_for() -> None:
+    plan = make.planned(doubtful(make.NOW_NS), make.proven())
+    said = (
+        "Order in doubt: BUY 0.01L EURUSD (A0), case A: the broker cannot be seen in full "
+        "(the history could not be read)"
+    )
+    until = "a sync that shows what became of it"
+    assert plan.holds == (Hold("EURUSD", said, until, kind=HoldKind.DOUBT),)
+    assert plan.events == ()
+
+
+@pytest.mark.parametrize(
+    ("ages_sec", "wanted_sec"), [((0,), 60), ((90,), 150), ((90.9, 3), 150), ((3, 90), 150)]
+)
+def test_the_history_covers_the_oldest_order_in_doubt_with_a_minute_to_spare(
+    ages_sec: tuple[float, ...], wanted_sec: int
+) -> None:
+    made_ns = [make.NOW_NS - round(age * make.SECOND_NS) for age in ages_sec]
+    plan = make.planned(doubtful(*made_ns), make.proven(), after_sec=0)
+    assert plan.history_age_sec == wanted_sec
+
+
+def test_a_clock_that_went_back_asks_for_a_minute_at_least() -> None:
+    plan = make.planned(doubtful(make.NOW_NS + 99 * make.SECOND_NS), make.proven(), after_sec=0)
+    assert plan.history_age_sec == 60
+
+
+def test_without_a_doubt_no_history_is_asked_for() -> None:
+    assert make.planned(make.bound_book(), make.proven(P)).history_age_sec == 0
+
+
+TOKEN = "tabcdefgh"
+
+
+def found_by_token(policy: Policy, symbol: str = "EURUSD") -> Plan:
+    """The plan for an order in doubt whose token the broker shows, with its position."""
+    book = make.bound_book()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, token=TOKEN, symbol=symbol)
+    past = HistoryOrder(7, symbol, Side.BUY, 0.1, 0.1, "filled", comment=TOKEN, position=7)
+    position = make.position(7, volume=0.1, symbol=symbol)
+    other = make.position(8, volume=0.1)
+    seen = make.proven(position, other, history=History(120, (past,)))
+    return make.planned(book, seen, policy=policy)
+
+
+def test_a_position_that_proves_to_be_our_order_is_ours_whatever_the_policy_names() -> None:
+    plan = found_by_token(Policy(symbols=EURUSD, magics=frozenset({99}), adopt=Adopt.OURS))
+    assert kinds(plan) == ["OrderSettled", "PositionAdopted"]
+    # The other one stays foreign, and the one that is ours is no longer counted as that.
+    assert plan.foreign == 1
+    # Its deals say what it cost.
+    assert plan.questions == (7,)
+
+
+def test_a_position_that_proves_to_be_our_order_needs_no_yes() -> None:
+    plan = found_by_token(Policy(symbols=EURUSD, magics=frozenset({99}), adopt=Adopt.ASK))
+    assert kinds(plan) == ["OrderSettled", "PositionAdopted"]
+    assert [(hold.kind, hold.identifier) for hold in plan.holds] == [(HoldKind.ASK, 8)]
+
+
+def test_a_position_that_is_not_foreign_is_adopted_once() -> None:
+    plan = found_by_token(Policy(symbols=EURUSD))
+    assert kinds(plan) == ["OrderSettled", "PositionAdopted", "PositionAdopted"]
+    assert plan.foreign == 0
+
+
+def test_a_position_in_the_book_is_settled_and_not_adopted_again() -> None:
+    """Its own sync adopted it before the order could be settled."""
+    position = make.position(7, volume=0.1)
+    book = make.bound_book(position)
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, token=TOKEN)
+    past = HistoryOrder(7, "EURUSD", Side.BUY, 0.1, 0.1, "filled", comment=TOKEN, position=7)
+    policy = Policy(symbols=EURUSD, magics=frozenset({99}), adopt=Adopt.OURS)
+    seen = make.proven(position, history=History(120, (past,)))
+    plan = make.planned(book, seen, policy=policy)
+    assert kinds(plan) == ["OrderSettled"]
+    assert plan.foreign == 0
+
+
+# The order of a plan.
+
+
+def test_a_stop_comes_first_then_what_is_new_then_what_changed_and_ended() -> None:
+    here = [make.position(n, sl=1.0) for n in (1, 2, 3)]
+    there = [make.position(1, sl=0.0), make.position(2, sl=1.0, volume=0.5), make.position(9)]
+    book = make.bound_book(*here)
+    book.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=make.pending(50)))
+    plan = make.planned(book, make.proven(*there, orders=(make.pending(51),)), after_sec=20)
+    assert kinds(plan) == [
+        "PositionCorrected",
+        "PositionAdopted",
+        "PositionCorrected",
+        "PositionMissing",
+        "PendingAdopted",
+    ]
+    assert [hold.kind for hold in plan.holds] == [HoldKind.MISSING, HoldKind.MISSING]
+    # Each position and each order is asked about once.
+    assert (plan.questions, plan.order_questions) == ((2, 3), (50,))
+
+
+def test_a_missing_stop_is_held_before_everything_else_that_is_held() -> None:
+    policy = Policy(symbols=EURUSD, expects_stop_loss=True)
+    here = [make.position(n, sl=1.0) for n in (1, 2)]
+    plan = make.planned(
+        make.bound_book(*here), make.proven(make.position(1)), policy=policy, after_sec=20
+    )
+    assert [hold.kind for hold in plan.holds] == [HoldKind.UNPROTECTED, HoldKind.MISSING]
+
+
+@pytest.mark.parametrize("name", ["approved", "is_final"])
+def test_what_is_not_said_is_a_plan_that_nobody_approved_and_nothing_is_left_to_ask(
+    name: str,
+) -> None:
+    said: dict[str, Any] = {"approved": {}, "is_final": True}
+    args = {key: value for key, value in said.items() if key != name}
+    book = make.bound_book(P)
+    assert make.planned(book, make.proven(), **args) == make.planned(book, make.proven(), **said)
