@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shutil
@@ -28,11 +29,14 @@ from tests.support.servers import RepServer, Threaded, ZmqServer, until
 from trueup.core.model import Snapshot
 from trueup.core.trust import Unknown
 from trueup.errors import NotAllowed, NotSent
+from trueup.gateway.access import AllowFile
 from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.door import Door
+from trueup.gateway.door import Door, Lock
 from trueup.gateway.gate import NOT_ALLOWED
 from trueup.gateway.keys import read_key_pair
 from trueup.gateway.limits import Rate
+from trueup.gateway.server import Server, anybody
+from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 
 PING = b'{"action":"PING"}'
@@ -221,6 +225,46 @@ def test_a_key_that_is_revoked_while_its_order_waits_does_not_trade(locked: Lock
     assert locked.orders_sent == 0
 
 
+def test_a_revoked_key_hears_no_hint_that_is_given_afterwards(tmp_path: Path) -> None:
+    keys = Keyring(tmp_path)
+    keys.allow("bot1 trade * {bot1}", "screen read * {screen}")
+    lock = Lock(
+        read_key_pair(keys.secret_file("gateway")), AllowFile(keys.allow_file, time.time_ns)
+    )
+    numbers = itertools.count(1)
+    with Server(
+        "tcp://127.0.0.1:0", anybody(bytes), hints="tcp://127.0.0.1:0", door=Door(lock)
+    ) as server:
+        lines = {
+            name: ZmqHints(str(server.hints_endpoint), keys=keys.link_keys(name))
+            for name in ("bot1", "screen")
+        }
+        heard: dict[str, list[int]] = {name: [] for name in lines}
+
+        def publish() -> None:
+            server.publish(b"%d" % next(numbers))
+            server.serve_once(5)
+            for name, line in lines.items():
+                heard[name] += map(int, line.heard())
+
+        def both_heard() -> bool:
+            publish()
+            return all(heard.values())
+
+        until(both_heard)
+        keys.allow("screen read * {screen}")
+        edited_at = next(numbers)
+
+        def heard_since() -> bool:
+            publish()
+            return max(heard["screen"]) > edited_at + 20
+
+        until(heard_since)
+        assert max(heard["bot1"]) < edited_at
+        for line in lines.values():
+            line.close()
+
+
 def test_a_read_key_reads_and_does_not_trade(locked: LockedGateway) -> None:
     with locked.bot("screen") as screen:
         assert screen.connect()
@@ -336,6 +380,19 @@ def test_what_was_captured_tells_nothing_and_cannot_be_said_again(locked: Locked
                 pass
     with locked.bot("bot1") as bot:
         assert len(bot.get_positions()["positions"]) == 1
+    assert locked.orders_sent == 1
+
+
+def test_a_request_that_is_said_again_by_a_member_is_carried_out_once(
+    locked: LockedGateway,
+) -> None:
+    locked.keys.allow("bot1 trade * {bot1}", "bot2 trade * {bot2}")
+    with locked.bot("bot1") as bot:
+        first = bot.send_order(order("A"))
+    for name in ("bot1", "bot1", "bot2"):
+        with locked.bot(name) as again:
+            assert again.send_order(order("A"))["ticket"] == first["ticket"]
+            assert again.send_order({**order("A"), "volume": 0.02})["status"] == "REJECTED"
     assert locked.orders_sent == 1
 
 

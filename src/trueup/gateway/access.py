@@ -128,6 +128,7 @@ class AllowFile:
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
         self.path, self._now_ns = path, now_ns
         self._lock = threading.Lock()
+        self._revision = 0
         self._complaint: tuple[Signature, str] | None = None
         self._signature, self._is_settled = self._look()
         self._text = _read(path)
@@ -136,14 +137,23 @@ class AllowFile:
     def find(self, key: str) -> Access | None:
         """Return what the file says of a public key by now, or None if it has no such line."""
         with self._lock:
-            try:
-                self._refresh()
-            except KeysError as error:
-                self._complain(str(error))
+            self._keep_up()
             return self._allowed.get(key)
+
+    def revision(self) -> int:
+        """Return how often what the file says has changed by now."""
+        with self._lock:
+            self._keep_up()
+            return self._revision
 
     def __len__(self) -> int:
         return len(self._allowed)
+
+    def _keep_up(self) -> None:
+        try:
+            self._refresh()
+        except KeysError as error:
+            self._complain(str(error))
 
     def _refresh(self) -> None:
         """Read the file again if it may have changed; what it said is kept until it is good."""
@@ -157,6 +167,7 @@ class AllowFile:
             return
         allowed = parse_allowed(text, str(self.path))
         self._text, self._allowed, self._complaint = text, allowed, None
+        self._revision += 1
         log.info("[ACCESS] %s was read again: %d clients", self.path, len(allowed))
 
     def _look(self) -> tuple[Signature, bool]:

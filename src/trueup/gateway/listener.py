@@ -6,14 +6,12 @@ can open no file, not even its own record of orders. So connections are counted,
 when there is no room is hung up on; those that stand notice nothing. A stranger's connections end
 with the time that a handshake may take (see `gateway.door`), and then there is room again.
 
-ZeroMQ has no such limit, and to unbind would end every connection. So the line is cut under it,
-where the system lets us; on Windows, where descriptors do not run out like that, they are counted.
+ZeroMQ has no such limit, and no way to end one connection. So the line is cut under it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import socket as tcp
 import struct
 import sys
@@ -100,6 +98,12 @@ class Listener:
         elif len(self._lines) <= self._limit * _ROOM:
             self._is_full = False
 
+    def hang_up_on_all(self) -> None:
+        """End every connection; who may come in connects again by itself."""
+        self.turn()
+        for line in self._lines:
+            _hang_up(line)
+
     def close(self) -> None:
         """Stop counting; the socket is closed by its owner, afterwards."""
         self._socket.monitor(None, 0)
@@ -127,11 +131,15 @@ def _hang_up(line: int) -> None:
 
     Were its number another connection's by now, that one would have to connect again, no more.
     """
-    if sys.platform == "win32":
-        return
     try:
-        with tcp.socket(fileno=os.dup(line)) as connection:
-            connection.shutdown(tcp.SHUT_RDWR)
+        connection = tcp.socket(fileno=line)
     except OSError:
         # It is gone already.
         return
+    try:
+        connection.shutdown(tcp.SHUT_RDWR)
+    except OSError:
+        return
+    finally:
+        # ZeroMQ closes it.
+        connection.detach()

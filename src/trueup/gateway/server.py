@@ -81,8 +81,10 @@ class Server:
         self._door.keep(self._context)
         self._socket = self._context.socket(zmq.ROUTER)
         self._hints = self._context.socket(zmq.PUB)
-        self.endpoint = self._listen(self._socket, endpoint)
-        self.hints_endpoint = None if hints is None else self._listen(self._hints, hints)
+        self.endpoint = self._listen(self._socket, endpoint).endpoint
+        self._hints_listener = None if hints is None else self._listen(self._hints, hints)
+        # How often the door's rules had changed when those who listen to hints were let in.
+        self._hints_revision = 0
         self._poller = zmq.Poller()
         for one in (self._socket, self._ear, *self._listeners):
             self._poller.register(one, zmq.POLLIN)
@@ -94,8 +96,8 @@ class Server:
         bell.connect("inproc://bell")
         return bell, ear
 
-    def _listen(self, socket: zmq.Socket[bytes], endpoint: str) -> str:
-        """Bind a socket and return where it listens."""
+    def _listen(self, socket: zmq.Socket[bytes], endpoint: str) -> Listener:
+        """Bind a socket."""
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
         socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
@@ -106,12 +108,17 @@ class Server:
             self.close()
             raise OSError(f"cannot listen on {endpoint}: {error.strerror}") from error
         self._listeners[listener.ear] = listener
-        return listener.endpoint
+        return listener
 
     @property
     def port(self) -> int:
         """The TCP port it listens on."""
         return _port(self.endpoint)
+
+    @property
+    def hints_endpoint(self) -> str | None:
+        """Where it publishes hints, if it does."""
+        return None if self._hints_listener is None else self._hints_listener.endpoint
 
     @property
     def hints_port(self) -> int:
@@ -184,8 +191,17 @@ class Server:
             client, message = self._late.popleft()
             if client is not None:
                 self._send(client, message)
-            elif self.hints_endpoint is not None:
-                self._hints.send(message, zmq.NOBLOCK)
+            elif self._hints_listener is not None:
+                self._publish(message, self._hints_listener)
+
+    def _publish(self, hint: bytes, listener: Listener) -> None:
+        """Send a hint to those who may hear it by now: ZeroMQ asks for a key but once."""
+        if self._door.lock is not None:
+            revision = self._door.lock.allowed.revision()
+            if revision != self._hints_revision:
+                self._hints_revision = revision
+                listener.hang_up_on_all()
+        self._hints.send(hint, zmq.NOBLOCK)
 
     def _send(self, client: Client, reply: bytes) -> None:
         try:
