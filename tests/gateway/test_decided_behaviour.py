@@ -79,7 +79,7 @@ CASES = {
     # The terminal cannot be reached: nothing can have left.
     "never initialised": Case(
         lambda world: world.terminal.shutdown(),
-        *("REJECTED", None, "not sent: symbol_info failed: (-10004, 'No IPC", NOTHING),
+        *("REJECTED", None, "not sent: account_info failed: (-10004, 'No IPC", NOTHING),
     ),
     "pipe broken before the order": Case(
         lambda world: world.terminal.break_pipe(), "REJECTED", None, "not sent: ", NOTHING
@@ -155,7 +155,8 @@ CASES = {
         *("REJECTED", None, "not sent: the terminal is not authorised (-6", NOTHING),
     ),
     "the account cannot be looked at": Case(
-        calls("account_info", Fails()), "UNKNOWN", None, "-1 Terminal: Call failed", NOTHING
+        calls("account_info", Fails()),
+        *("REJECTED", None, "not sent: account_info failed: (-1, 'Terminal: Call failed", NOTHING),
     ),
     # Done.
     "nothing befalls": Case(lambda _: None, "FILLED", 10009, "", ALL),

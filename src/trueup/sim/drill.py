@@ -214,8 +214,13 @@ def _terminal(folder: Path, clock: SystemClock) -> Iterator[Whereabouts]:
     try:
         yield _wait_for_terminal(process, folder, clock)
     finally:
-        process.kill()
-        process.wait(START_SEC)
+        # In good order, so that it takes its socket's folder along.
+        process.terminate()
+        try:
+            process.wait(START_SEC)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(START_SEC)
 
 
 def _wait_for_terminal(
