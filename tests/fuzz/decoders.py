@@ -62,6 +62,12 @@ class Decoder(Protocol):
         """Give it one input."""
 
 
+def _can_be_said(reading: Snapshot | Unknown) -> None:
+    """What is told of a reading goes into logs and journals, which take UTF-8."""
+    said = [reading.sentence] if isinstance(reading, Unknown) else reading.faults
+    assert all(text.encode() for text in said)
+
+
 class Requests:
     """The gateway's side of the wire: `decode_request`, and the whole desk behind it."""
 
@@ -128,7 +134,7 @@ class Positions:
 
     def feed(self, raw: bytes) -> None:
         """It is a reading, perhaps with faults, or it is unknown."""
-        assert isinstance(decode_positions(raw), Snapshot | Unknown)
+        _can_be_said(decode_positions(raw))
 
 
 class Snapshots:
@@ -161,7 +167,7 @@ class Snapshots:
 
     def feed(self, raw: bytes) -> None:
         """It is a reading, perhaps with faults, or it is unknown; a sync survives it."""
-        assert isinstance(decode_snapshot(raw, self._id), Snapshot | Unknown)
+        _can_be_said(decode_snapshot(raw, self._id))
         before, truth = self.world.state(), self.world.rows()
         self.world.mangle(lambda _: raw)
         result = self.world.sync(0)
@@ -212,9 +218,10 @@ class Ticks:
     def feed(self, raw: bytes) -> None:
         """It is a price or it is unknown."""
         tick = decode_tick(raw, "EURUSD")
-        assert isinstance(tick, Tick | Unknown)
         if isinstance(tick, Tick):
             assert 0 < tick.bid <= tick.ask < float("inf")
+        else:
+            _can_be_said(tick)
 
 
 class Hints:

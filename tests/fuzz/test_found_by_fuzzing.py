@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.support.desk_world import DeskWorld
+from trueup.core.lifecycle import OrderStatus
+from trueup.core.trust import Unknown
+from trueup.errors import OutcomeUnknown
+from trueup.protocol.guide import decode_positions
+from trueup.protocol.orders import decode_outcome
+from trueup.protocol.ticks import decode_tick
+from trueup.runtime.portfolio import PortfolioManager
 
 
 @pytest.mark.parametrize("action", [[], {}, [["BUY"]], None, 7, True])
@@ -19,3 +27,31 @@ def test_an_action_that_is_no_text_is_refused_and_the_gateway_goes_on(
     refused = json.loads(world.desk.handle(json.dumps({"action": action, **more}).encode()))
     assert refused["status"].upper() in ("ERROR", "REJECTED")
     assert world.sync().status.value == "SUCCESS"
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"\xed\xa0\x80"])
+@pytest.mark.parametrize("status", ["REJECTED", "UNKNOWN", "\ud800"])
+def test_half_of_a_surrogate_pair_in_a_reply_is_journalled_as_a_question_mark(
+    status: str, half: bytes, tmp_path: Path
+) -> None:
+    """The order's outcome could never be journalled, and so nothing else either."""
+    raw = json.dumps({"order_id": "O", "status": status, "error": "no HALF money"}).encode()
+    pm = PortfolioManager("EURUSD", journal=tmp_path / "bot.db", run="x")
+    order = pm.create_order(1, 1.1)
+    assert order is not None
+    try:
+        outcome = decode_outcome(raw.replace(b"HALF", half), {"order_id": "O"})
+    except OutcomeUnknown as unknown:
+        outcome = {"status": "UNKNOWN", "error": str(unknown)}
+    assert pm.on_fill({**outcome, "order_id": order.order_id})
+    assert order.status in (OrderStatus.REJECTED, OrderStatus.IN_DOUBT)
+    assert str(order.error).encode().count(b"?") >= 1
+    pm.close_journal()
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"\xed\xa0\x80"])
+def test_half_of_a_surrogate_pair_in_a_reply_can_be_said(half: bytes) -> None:
+    raw = b'{"status":"FAILED","symbol":"EURUSD","error":"no ' + half + b' link"}'
+    for unknown in (decode_positions(raw), decode_tick(raw, "EURUSD")):
+        assert isinstance(unknown, Unknown)
+        assert "?" in unknown.sentence.encode().decode()

@@ -10,7 +10,6 @@ that nothing happened: the broker said no, or the order never left.
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.protocol import guide, orders
 from trueup.protocol.request_status import decode_status, encode_status_request
+from trueup.protocol.text import read_json
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 from trueup.settings import load_settings
 
@@ -105,7 +105,7 @@ class ExecutionGateway:
         empty list with FAILED means that nobody could look, not that there is nothing.
         """
         try:
-            reply = json.loads(self._exchange(self._queries, guide.GET_POSITIONS))
+            reply = read_json(self._exchange(self._queries, guide.GET_POSITIONS))
         except (NotSent, OutcomeUnknown) as error:
             return {"status": "FAILED", "positions": [], "error": str(error)}
         except (ValueError, RecursionError) as error:

@@ -10,7 +10,6 @@ for "SUCCESS", `open_price` for `price_open`, `current_price` for `price_current
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from trueup.core.model import Position, Side, Snapshot
 from trueup.core.quantity import HIGHEST_PRICE, is_number, is_volume
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
-from trueup.protocol.text import check_text
+from trueup.protocol.text import check_text, read_json
 
 GET_POSITIONS = b'{"action":"GET_POSITIONS","symbol":"*"}'
 GOOD_STATUS = frozenset({"SUCCESS", "OK"})
@@ -95,7 +94,7 @@ def _decode_slowly(raw: bytes) -> Snapshot | Unknown:
     try:
         # The standard library's reader takes NaN and Infinity, which some gateways write; the row
         # that has them is then named instead of the whole reply being lost.
-        return read_positions(json.loads(raw))
+        return read_positions(read_json(raw))
     except (ValueError, RecursionError):
         return _unreadable(f"the reply is not JSON: {raw[:60]!r}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from trueup.core.quantity import is_number, is_price, is_volume
 from trueup.errors import LocalProtocolError, OutcomeUnknown
+from trueup.protocol.text import read_json
 
 SETTLED_STATUS = frozenset({"FILLED", "PLACED", "DONE", "REJECTED"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
@@ -86,7 +86,7 @@ def outcome(order: Mapping[str, Any], status: str, error: str) -> dict[str, Any]
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        reply = json.loads(raw)
+        reply = read_json(raw)
     except (ValueError, RecursionError):
         raise OutcomeUnknown(f"the reply is not JSON: {raw[:60]!r}") from None
     if not isinstance(reply, dict):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import msgspec
 
 from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
+from trueup.protocol.text import read_json
 
 _UNTIL = "a gateway that answers REQUEST_STATUS"
 
@@ -42,7 +41,7 @@ def decode_status(raw: bytes, order_id: str) -> RequestStatus | Unknown:
 
 def _why_not(raw: bytes) -> Unknown:
     try:
-        reply = json.loads(raw)
+        reply = read_json(raw)
     except (ValueError, RecursionError):
         reply = None
     if isinstance(reply, dict) and reply.get("status") == "FAILED":

@@ -7,7 +7,6 @@ sent a request it may not know.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -30,7 +29,7 @@ from trueup.core.model import (
 )
 from trueup.core.record import RecordMark, RequestInDoubt, RequestStatus
 from trueup.core.trust import Reason, Unknown
-from trueup.protocol.text import check_text
+from trueup.protocol.text import check_text, read_json
 
 VERSION = 1
 CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS")
@@ -232,7 +231,7 @@ def _is_finite(account: Account) -> bool:
 
 def _why_not(raw: bytes, error: str) -> Unknown:
     try:
-        reply: Any = json.loads(raw)
+        reply: Any = read_json(raw)
     except (ValueError, RecursionError):
         return _unreadable(f"the reply is not JSON: {raw[:60]!r}")
     if not isinstance(reply, dict) or reply.get("status") in ("SUCCESS", "UNCHANGED"):

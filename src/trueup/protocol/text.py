@@ -1,6 +1,9 @@
-"""Whether a message is text at all."""
+"""Whether a message is text at all, and JSON whose texts can be written again."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 
 def check_text(raw: bytes) -> None:
@@ -14,3 +17,26 @@ def check_text(raw: bytes) -> None:
     """
     if not raw.isascii():
         raw.decode()
+
+
+def read_json(raw: bytes) -> Any:
+    """Read JSON with the standard library's reader, which takes NaN and Infinity.
+
+    It also takes halves of surrogate pairs, which no journal, log or console can write; each comes
+    out as a question mark.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON.
+    """
+    value = json.loads(raw)
+    return value if raw.isascii() and b"\\u" not in raw else _writable(value)
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_writable(one) for one in value]
+    if isinstance(value, dict):
+        return {_writable(name): _writable(one) for name, one in value.items()}
+    return value

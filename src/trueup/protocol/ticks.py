@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 
 import msgspec
 
 from trueup.core.trust import Reason, Unknown
+from trueup.protocol.text import read_json
 
 _UNTIL = "a gateway that answers TICK"
 
@@ -43,7 +43,7 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
     something else, as a gateway does that does not know the request.
     """
     try:
-        reply = json.loads(raw)
+        reply = read_json(raw)
     except (ValueError, RecursionError):
         return _not_known(f"{raw[:60]!r}")
     if not isinstance(reply, Mapping):
