@@ -20,6 +20,7 @@ from tests.support.worker_terminals import EXIT_CODE
 from trueup.core.retcodes import Effect, classify_last_error
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import SUCCESS
+from trueup.gateway.keeper import Timing
 from trueup.gateway.worker import WorkerTerminal
 
 SHORT_MS = 400
@@ -40,7 +41,7 @@ class Watched:
         self.terminal = WorkerTerminal(
             factory("Misbehaving"),
             {"notes": str(notes)},
-            **{"deadline_ms": LONG_MS, "pauses_ms": (0,), **options},
+            Timing(**{"deadline_ms": LONG_MS, "pauses_ms": (0,), **options}),
         )
 
     def initializations(self) -> list[Any]:
@@ -308,7 +309,7 @@ def test_rows_are_read_by_name_and_a_datetime_is_the_same_moment() -> None:
 
 
 def test_after_shutdown_nothing_is_initialised_by_itself() -> None:
-    with WorkerTerminal(factory("simulated"), pauses_ms=(0,)) as terminal:
+    with WorkerTerminal(factory("simulated"), timing=Timing(pauses_ms=(0,))) as terminal:
         assert terminal.initialize()
         pid = terminal.pid
         assert terminal.shutdown() is True

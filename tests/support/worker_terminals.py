@@ -12,7 +12,9 @@ from typing import Any
 
 from trueup.errors import TrueupError
 from trueup.gateway.called import CalledTerminal
+from trueup.gateway.one_account import OneAccount
 from trueup.gateway.terminal import Terminal
+from trueup.sim.module_port import AttachedTerminal
 from trueup.sim.terminal import SimulatedTerminal
 
 HERE = __name__
@@ -103,3 +105,8 @@ def hold_the_interpreter() -> None:
     else:
         ctypes.PyDLL(None).pause()
     raise AssertionError("it came back")
+
+
+def attached_to(address: str) -> Terminal:
+    """A simulated terminal in the test's own process, which outlives the worker."""
+    return OneAccount(AttachedTerminal(lambda: address))

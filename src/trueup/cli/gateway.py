@@ -15,9 +15,10 @@ from trueup.cli.gateway_install import install
 from trueup.cli.terminal import start_terminal, stop_on_signals
 from trueup.errors import SettingsError
 from trueup.gateway.admission import Terms
+from trueup.gateway.keeper import Timing
 from trueup.gateway.mt5 import FACTORY, require_module
 from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
-from trueup.gateway.worker import DEADLINE_MS, WorkerTerminal
+from trueup.gateway.worker import WorkerTerminal
 from trueup.observe.log import set_up_logging
 from trueup.runtime.clock import SystemClock
 from trueup.sim.process import TerminalOptions
@@ -114,7 +115,7 @@ def gateway(
             help="A call of the terminal that takes longer is given up: the process that makes "
             "it is replaced, and an order in it is unknown until the terminal shows it.",
         ),
-    ] = DEADLINE_MS,
+    ] = Timing().deadline_ms,
     log_file: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Write the log to a file instead.")
     ] = None,
@@ -145,9 +146,10 @@ def gateway(
     }
     served = _simulated() if simulated else _real()
     set_up_logging(console=log_file is None, file=log_file)
+    timing = Timing(deadline_ms=deadline_ms)
     terms = Terms(key_file=key, allow_file=allow, is_plain=plain, rate_per_sec=rate)
     options = ServiceOptions(host=host, port=port, pace=served.pace, terms=terms)
-    with WorkerTerminal(served.factory, deadline_ms=deadline_ms) as terminal:
+    with WorkerTerminal(served.factory, timing=timing) as terminal:
         service = Service(terminal, options, SystemClock().now_ns)
         stop_on_signals(service.stop)
         log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -42,8 +42,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     """One of `FUNCTIONS` and its arguments."""
 
     function: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
 
 
 class _Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -64,22 +64,22 @@ def failed(function: str) -> Any:
     return _FAILED.get(function)
 
 
-def encode_call(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+def encode_call(call: Call) -> bytes:
     """Write a call.
 
     Raises:
         SystemError: a whole number is out of range, as in the module; nothing was called.
         TypeError: an argument is of a type that no function of the module takes.
     """
-    call = Call(
-        function,
-        tuple(_plain(value) for value in args),
-        {name: _plain(value) for name, value in kwargs.items()},
+    plain = Call(
+        call.function,
+        tuple(_plain(value) for value in call.args),
+        {name: _plain(value) for name, value in call.kwargs.items()},
     )
     try:
-        return _encoder.encode(call)
+        return _encoder.encode(plain)
     except OverflowError as error:
-        raise SystemError(f"{function}: {error}") from None
+        raise SystemError(f"{call.function}: {error}") from None
 
 
 def _plain(value: Any) -> Any:

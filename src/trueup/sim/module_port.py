@@ -16,6 +16,7 @@ from typing import Any
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import (
     SUCCESS,
+    Call,
     Error,
     decode_answer,
     encode_call,
@@ -143,7 +144,7 @@ class AttachedTerminal(CalledTerminal):
         return True
 
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
-        call = encode_call(function, args, kwargs)
+        call = encode_call(Call(function, args, kwargs))
         if self._line is None:
             self._error = _error(mt5.RES_E_INTERNAL_FAIL_CONNECT)
             return failed(function)
