@@ -1,0 +1,96 @@
+"""`trueup gateway` as a process, on a simulated terminal that a test has in its hands.
+
+Four processes as in the field: the bot (the test), the gateway, its worker, and the terminal
+program (in the test too, in a thread, so that it can do to it whatever befalls a real one).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from tests.support.servers import until
+from trueup.gateway.client import ExecutionGateway
+from trueup.sim.process import TerminalOptions, TerminalProcess
+from trueup.sim.whereabouts import read_state
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = "127.0.0.1"
+LONG_MS = 20_000
+DEADLINE_MS = 1_500
+
+
+class Field:
+    """A folder with a terminal program in it, and a gateway that serves it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "gateway.log"
+        self.terminal = self._start_terminal()
+        self._gateway: subprocess.Popen[bytes] | None = None
+
+    def _start_terminal(self) -> TerminalProcess:
+        made = TerminalProcess(TerminalOptions(feed="random", speed=0.001, idle_exit_min=0))
+        self._thread = threading.Thread(target=made.run)
+        self._thread.start()
+        until(lambda: (state := read_state()) and state.module == made.whereabouts.module)
+        return made
+
+    def stop_terminal(self) -> None:
+        self.terminal.stop()
+        self._thread.join()
+
+    def restart_terminal(self) -> None:
+        """End the terminal program, and start one that knows nothing of the other."""
+        self.stop_terminal()
+        self.terminal = self._start_terminal()
+
+    def start_gateway(self, *options: str, **environment: str) -> None:
+        self._gateway = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "trueup", "gateway", "--simulated", "--port", "0"),
+                *("--log", str(self.log), "--deadline-ms", str(DEADLINE_MS), *options),
+            ],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def said(self, pattern: str) -> list[str]:
+        """What a pattern found in the log."""
+        text = self.log.read_text("utf-8") if self.log.exists() else ""
+        return re.findall(pattern, text)
+
+    @property
+    def port(self) -> int:
+        return int(until(lambda: self.said(r"at tcp://127\.0\.0\.1:(\d+)"))[0])
+
+    def workers(self) -> list[int]:
+        """Every worker that was initialised, the latest last."""
+        return [int(pid) for pid in self.said(r"Initialised: account \d+ .* process (\d+)")]
+
+    def wait_for_worker(self, count: int = 1) -> int:
+        until(lambda: len(self.workers()) >= count)
+        return self.workers()[-1]
+
+    def bot(self) -> ExecutionGateway:
+        return ExecutionGateway(LOCAL, self.port, LONG_MS)
+
+    def end_gateway(self, number: int = signal.SIGTERM) -> int:
+        assert self._gateway is not None
+        self._gateway.send_signal(number)
+        code = self._gateway.wait(30)
+        self._gateway = None
+        return code
+
+    def close(self) -> None:
+        if self._gateway is not None:
+            self._gateway.kill()
+            self._gateway.wait()
+        self.stop_terminal()
