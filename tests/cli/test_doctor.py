@@ -29,7 +29,7 @@ from trueup.runtime.doctor.book import bot_rows
 QUICK_MS = "1000"
 EVERY = (
     *("versions", "settings", "resolvable", "port open", "key accepted", "answers", "protocol"),
-    *("latency", "clock", "reading", "terminal connected", "trade allowed", "account"),
+    *("clock", "reading", "terminal connected", "trade allowed", "account", "latency"),
     *("journal writable", "bot", "last sync"),
 )
 
@@ -255,6 +255,7 @@ def test_a_clock_that_is_apart(world: DeskWorld) -> None:
     assert found["clock"]["mark"] == "warn"
     assert "w32tm" in found["clock"]["remedy"]
     assert found["clock"]["figures"]["apart_sec"] < -1e8
+    assert "s behind ours" in found["clock"]["found"]
 
 
 # The journal.

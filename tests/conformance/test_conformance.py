@@ -16,8 +16,8 @@ from tests.support.desk_world import NETTING, DeskWorld
 from tests.support.manners import (
     CurveGateway,
     GuideGateway,
-    Remembering,
     changed,
+    forgetful,
     opened,
 )
 from tests.support.servers import TcpServer, ZmqServer, free_port
@@ -25,10 +25,15 @@ from trueup.cli import app
 from trueup.conformance.examination import Examination, Options
 from trueup.conformance.findings import Grade, Outcome, Report, Standing
 from trueup.conformance.run import CHECKS, FIRST_CHECKS, ORDER_CHECKS, examine
+from trueup.core.digest import digest
 from trueup.errors import TrueupError
+from trueup.gateway.admission import Terms
 from trueup.gateway.greeting import greet
 from trueup.gateway.keys import KeyFiles, new_keys
+from trueup.gateway.service import Service, ServiceOptions
+from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
+from trueup.runtime.clock import SystemClock
 
 QUICK_MS = 400
 PATIENT_MS = 20_000
@@ -50,6 +55,7 @@ def examined(port: int, options: Options = ALONE) -> Report:
         greet("127.0.0.1", port, PATIENT_MS),
         lambda: ZmqLink(f"tcp://127.0.0.1:{port}"),
         {},
+        lambda hints_port: ZmqHints(f"tcp://127.0.0.1:{hints_port}"),
         options,
         f"exam-{next(NAMES)}",
         lambda: next(clock),
@@ -93,7 +99,38 @@ def test_our_own_gateway_gets_what_it_claims() -> None:
     assert standing(report, Grade.GAPS) is Standing.YES
     assert standing(report, Grade.KEYED) is Standing.NOT_CLAIMED
     assert report.keeps_its_word
-    assert not [f.check for f in report.findings if f.outcome is not Outcome.HOLDS]
+    assert [f.check for f in report.findings if f.outcome is not Outcome.HOLDS] == ["hints"]
+
+
+def test_our_own_gateway_gets_all(tmp_path: Path) -> None:
+    """Served as `trueup gateway` serves it off one machine: encrypted, watched, remembering."""
+    own, gateway = new_keys(tmp_path, "examiner"), new_keys(tmp_path, "gateway")
+    allowed = tmp_path / "allow"
+    allowed.write_text(f"examiner trade * {own.public}\n", encoding="utf-8")
+    terms = Terms(key_file=gateway.secret_file, allow_file=allowed)
+    world = DeskWorld()
+    service = Service(world.terminal, ServiceOptions(terms=terms), SystemClock().now_ns)
+    serving = threading.Thread(target=service.run)
+    serving.start()
+    try:
+        said = run(
+            service.endpoint,
+            *("--server-key", str(gateway.public_file), "--key-file", str(own.secret_file)),
+            *("--trade", "--json"),
+        )
+    finally:
+        service.stop()
+        serving.join()
+        service.close()
+    assert said.exit_code == 0, said.output
+    found = json.loads(said.output)
+    assert {row["grade"]: row["standing"] for row in found["grades"]} == dict.fromkeys(
+        (grade.value for grade in Grade), "yes"
+    )
+    unseen = {one["check"] for one in found["findings"] if one["outcome"] != "holds"}
+    # There was no position when these looked.
+    assert unseen == {"rows", "deals"}
+    assert not world.rows()
 
 
 def test_an_examination_without_trade_sends_no_order() -> None:
@@ -113,9 +150,9 @@ def test_a_gateway_of_the_guide_is_guide_compatible_and_claims_nothing_more() ->
 
 
 @pytest.mark.parametrize("netting", [False, True], ids=["hedging", "netting"])
-def test_a_gateway_that_remembers_orders_executes_once(netting: bool) -> None:
+def test_our_own_gateway_executes_once(netting: bool) -> None:
     world = DeskWorld(NETTING) if netting else DeskWorld()
-    report = of_desk(Remembering(world.desk).handle, TRADING)
+    report = of_desk(world.desk.handle, TRADING)
     assert not wrong(report)
     assert standing(report, Grade.ONCE) is Standing.YES
     assert report.left_open == ()
@@ -125,7 +162,7 @@ def test_a_gateway_that_remembers_orders_executes_once(netting: bool) -> None:
 
 
 def test_at_most_once_is_not_tested_without_trade() -> None:
-    report = of_desk(Remembering(DeskWorld().desk).handle)
+    report = of_desk(DeskWorld().desk.handle)
     assert standing(report, Grade.ONCE) is Standing.NOT_TESTED
     assert report.keeps_its_word
 
@@ -143,7 +180,7 @@ def test_real_money_is_refused_before_anything_is_sent() -> None:
 def test_a_symbol_with_a_position_is_left_alone() -> None:
     world = opened()
     before = world.rows()
-    report = of_desk(Remembering(world.desk).handle, TRADING)
+    report = of_desk(world.desk.handle, TRADING)
     assert outcome(report, "outcome") is Outcome.UNSEEN
     assert standing(report, Grade.ONCE) is Standing.NOT_TESTED
     assert world.rows() == before
@@ -151,29 +188,16 @@ def test_a_symbol_with_a_position_is_left_alone() -> None:
 
 def test_a_refused_order_tells_nothing_and_is_no_fault() -> None:
     world = DeskWorld()
-    report = of_desk(
-        Remembering(world.desk).handle, Options(PATIENT_MS, trade=True, settle_ms=50, volume=1e6)
-    )
+    report = of_desk(world.desk.handle, Options(PATIENT_MS, trade=True, settle_ms=50, volume=1e6))
     assert not wrong(report)
     assert standing(report, Grade.ONCE) is Standing.NOT_TESTED
 
 
 def test_a_gateway_that_executes_twice_is_caught_and_cleaned_up_after() -> None:
     world = DeskWorld()
-    numbers = itertools.count()
-
-    def forgets(message: bytes) -> bytes:
-        request = json.loads(message)
-        name = request.get("order_id")
-        if name is None:
-            return world.desk.handle(message)
-        again = {**request, "order_id": f"{name}.{next(numbers)}"}
-        reply = json.loads(world.desk.handle(json.dumps(again).encode()))
-        return json.dumps({**reply, "order_id": name}).encode()
-
-    report = of_desk(forgets, TRADING)
+    report = of_desk(forgetful(world.desk), TRADING)
     assert standing(report, Grade.ONCE) is Standing.NO
-    assert {"repeat", "changed"} <= set(wrong(report))
+    assert {"repeat", "changed", "close-once"} <= set(wrong(report))
     assert not world.rows()
     assert report.left_open == ()
 
@@ -201,6 +225,20 @@ def test_what_cannot_be_closed_again_is_named() -> None:
         report = examined(gateway.port, REAL)
         assert report.left_open == tuple(sorted(p["ticket"] for p in gateway.positions))
         assert report.left_open
+
+
+def test_a_record_that_tells_something_else_is_caught() -> None:
+    world = DeskWorld()
+
+    def misremembers(message: bytes) -> bytes:
+        reply = json.loads(world.desk.handle(message))
+        if "request" in reply:
+            reply["request"]["ticket"] += 1
+        return json.dumps(reply).encode()
+
+    report = of_desk(misremembers, TRADING)
+    assert wrong(report) == ["status"]
+    assert standing(report, Grade.ONCE) is Standing.NO
 
 
 def test_an_outcome_of_another_order_is_caught() -> None:
@@ -313,6 +351,7 @@ def test_a_port_of_something_else_is_caught(greeting: bytes) -> None:
             greet("127.0.0.1", server.port, QUICK_MS),
             lambda: ZmqLink(f"tcp://127.0.0.1:{server.port}"),
             {},
+            lambda hints_port: ZmqHints(f"tcp://127.0.0.1:{hints_port}"),
             Options(timeout_ms=QUICK_MS),
             "exam",
             lambda: 0,
@@ -327,17 +366,20 @@ def test_a_port_of_something_else_is_caught(greeting: bytes) -> None:
 
 
 def _drops_a_row(reply: dict[str, Any]) -> None:
-    reply["positions"].pop()
+    if reply["status"] == "SUCCESS":
+        reply["positions"].pop()
 
 
 def _drops_a_row_and_counts_what_is_left(reply: dict[str, Any]) -> None:
+    if reply["status"] != "SUCCESS":
+        return
     reply["positions"].pop()
     reply["count_before"] = reply["count_after"] = [len(reply["positions"]), 0]
 
 
 def _forgets_all_but_the_account(reply: dict[str, Any]) -> None:
-    from trueup.core.digest import digest
-
+    if reply["status"] != "SUCCESS":
+        return
     reply["positions"].clear()
     reply["count_before"] = reply["count_after"] = [0, 0]
     reply["digest"] = digest([])
@@ -395,6 +437,35 @@ def test_a_wrong_turn_in_snapshots_is_caught_by_name(
     assert standing(report, grade) is Standing.NO
     assert standing(report, Grade.GUIDE) is Standing.YES
     assert not report.keeps_its_word
+
+
+def test_a_gateway_that_says_unchanged_whatever_it_is_asked_is_caught() -> None:
+    desk = opened().desk
+
+    def lazy(message: bytes) -> bytes:
+        request = json.loads(message)
+        if request.get("digest"):
+            request["digest"] = json.loads(desk.handle(message))["digest"]
+        return desk.handle(json.dumps(request).encode())
+
+    report = of_desk(lazy)
+    assert "unchanged" in wrong(report)
+    assert standing(report, Grade.ATOMIC) is Standing.NO
+
+
+def test_a_gateway_that_promises_hints_and_gives_none_is_caught() -> None:
+    desk = opened().desk
+    silent = free_port()
+
+    def promises(message: bytes) -> bytes:
+        reply = json.loads(desk.handle(message))
+        if "capabilities" in reply:
+            reply["capabilities"].append(f"HINTS {silent}")
+        return json.dumps(reply).encode()
+
+    report = of_desk(promises)
+    assert wrong(report) == ["hints"]
+    assert standing(report, Grade.GAPS) is Standing.NO
 
 
 def test_one_counter_for_all_clients_is_caught() -> None:

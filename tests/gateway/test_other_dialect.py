@@ -220,6 +220,28 @@ def test_an_order_whose_answer_was_lost_is_unknown(speaker: Speaker, action: str
     assert (reply["status"], reply["error_code"]) == ("UNKNOWN", "OUTCOME_UNKNOWN")
 
 
+def test_an_order_that_comes_again_is_executed_once(speaker: Speaker) -> None:
+    order: dict[str, Any] = {"symbol": "EURUSD", "type": "BUY", "volume": 0.02}
+    first = speaker.ask("OPEN", uuid="a", **order)
+    again = speaker.ask("OPEN", uuid="a", **order, timestamp="later")
+    assert again == first | {"repeated": True}
+    assert speaker.ask("OPEN", uuid="a", **order | {"volume": 0.03})["status"] == "REJECTED"
+    assert speaker.ask("CLOSE", uuid="a", ticket=first["ticket"])["status"] == "REJECTED"
+    assert list(speaker.world.rows()) == [first["ticket"]]
+
+
+def test_a_close_that_comes_again_is_executed_once(speaker: Speaker) -> None:
+    tickets = [
+        speaker.ask("OPEN", symbol="EURUSD", type="BUY", volume=0.02)["ticket"] for _ in range(2)
+    ]
+    first = speaker.ask("CLOSE", uuid="c", ticket=tickets[0], volume=0.01)
+    assert speaker.ask("CLOSE", uuid="c", ticket=tickets[0], volume=0.01) == first | {
+        "repeated": True
+    }
+    assert speaker.ask("CLOSE", uuid="c", ticket=tickets[1], volume=0.01)["status"] == "REJECTED"
+    assert [row[3] for row in speaker.world.rows().values()] == [0.01, 0.02]
+
+
 def test_a_refusal_carries_the_return_code(speaker: Speaker) -> None:
     speaker.world.terminal.faults.next_send(Answered(10018))
     reply = speaker.ask("OPEN", symbol="EURUSD", type="BUY", volume=0.01)

@@ -20,6 +20,7 @@ from trueup.errors import NotSent, TrueupError
 from trueup.gateway.greeting import greet
 from trueup.gateway.keys import LinkKeys, draw_pair, link_keys
 from trueup.gateway.link import Link
+from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.runtime.clock import SystemClock
 from trueup.settings import load_settings
@@ -94,6 +95,7 @@ def conformance(
         greeting,
         partial(ZmqLink, where.url, keys=keys),
         {} if keys is None else _strangers(where.url, keys),
+        lambda port: ZmqHints(f"tcp://{where.host}:{port}", keys=keys),
         Options(timeout_ms, symbol, trade, real_money, volume),
         f"conformance-{os.getpid():x}-{clock.now_ns():x}",
         clock.now_ns,

@@ -12,13 +12,14 @@ from trueup.conformance.probe import Exchange, Probe
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.trust import Unknown
 from trueup.gateway.greeting import Greeting
-from trueup.gateway.link import Link
+from trueup.gateway.link import HintLine, Link
 from trueup.protocol import guide
 from trueup.protocol.snapshot import SnapshotRequest, decode_snapshot, encode_snapshot_request
 
 # Enough to meet what goes wrong in one reading of a few, and over in a moment.
 SNAPSHOTS = 12
 FIRST_ID = 4_711
+LOOK_AGAIN_SEC = 0.05
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class Examination:
         greeting: what its port said.
         connect: makes a connection as a client that may be heard.
         strangers: make one each as a client that may not: without a key, with one nobody knows.
+        hear: makes a line to the hints that the gateway publishes on a port.
         name: what orders and sessions are called; no other examination's.
         now_ns: nanoseconds of UTC since 1970; `sleep` waits for seconds.
     """
@@ -62,6 +64,7 @@ class Examination:
         greeting: Greeting,
         connect: Callable[[], Link],
         strangers: dict[str, Callable[[], Link]],
+        hear: Callable[[int], HintLine],
         options: Options,
         name: str,
         now_ns: Callable[[], int],
@@ -69,7 +72,7 @@ class Examination:
     ) -> None:
         self.greeting, self.options, self.name = greeting, options, name
         self.now_ns, self.sleep = now_ns, sleep
-        self.strangers = strangers
+        self.strangers, self.hear = strangers, hear
         self._connect = connect
         self.probe = Probe(connect, options.timeout_ms)
         self._orders = 0
@@ -115,13 +118,30 @@ class Examination:
             if isinstance(one.reading, Snapshot) and one.reading.evidence is not None
         ]
 
-    def take(self, session: str, wanted_id: int, explain: tuple[int, ...] = ()) -> Taken:
-        """Ask for a snapshot in the name of a client."""
-        request = SnapshotRequest(session, wanted_id, (self.options.symbol,), explain)
+    def take(
+        self,
+        session: str,
+        wanted_id: int,
+        explain: tuple[int, ...] = (),
+        known: Snapshot | None = None,
+        digest: str = "",
+    ) -> Taken:
+        """Ask for a snapshot in the name of a client, who may have one `known` with a `digest`."""
+        symbols = (self.options.symbol,)
+        request = SnapshotRequest(session, wanted_id, symbols, explain, digest=digest)
         exchange = self.probe.ask(encode_snapshot_request(request))
         raw = exchange.raw
-        reading = None if raw is None else decode_snapshot(raw, wanted_id)
+        reading = None if raw is None else decode_snapshot(raw, wanted_id, known)
         return Taken(exchange, wanted_id, reading)
+
+    def wait(self, comes_true: Callable[[], bool], wait_ms: int) -> bool:
+        """Look again and again until something is so; return whether it came to be in time."""
+        end_ns = self.now_ns() + wait_ms * 1_000_000
+        while not comes_true():
+            if self.now_ns() >= end_ns:
+                return False
+            self.sleep(LOOK_AGAIN_SEC)
+        return True
 
     def positions(self) -> Snapshot | Unknown:
         """Ask for the list of positions now."""

@@ -14,15 +14,16 @@ from trueup.conformance.examination import FIRST_ID, Examination
 from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.core.model import Position, Snapshot
 from trueup.core.quantity import add_lots, format_lots, to_units
+from trueup.core.trust import Unknown
 from trueup.errors import OutcomeUnknown, TrueupError
 from trueup.protocol.orders import decode_outcome
+from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 NO_SUCH_SYMBOL = "NOSUCHSYMBOL"
 COMMENT = "conformance"
 NOT_OPENED = "the first order was not executed, so there is nothing to repeat"
 SAME = ("status", "ticket")
-_LOOK_AGAIN_SEC = 0.05
 _LOTS_UNLESS_TOLD = 0.01
 
 
@@ -94,6 +95,27 @@ class Orders:
         if status != "REJECTED":
             return broken(f"an id that was used, with other parameters, got {status}", by)
         return holds("refused, and nothing was executed", by)
+
+    def status_is_told(self) -> Verdict:
+        """The record tells the outcome of the order that was sent first."""
+        if not self._exam.claims("REQUEST_STATUS"):
+            return unseen("REQUEST_STATUS is not claimed")
+        if not self._order:
+            return unseen(NOT_OPENED)
+        order_id = self._order["order_id"]
+        raw = self._exam.probe.ask(encode_status_request(order_id)).raw
+        if raw is None:
+            return broken("REQUEST_STATUS got no answer")
+        told = decode_status(raw, order_id)
+        if isinstance(told, Unknown):
+            return broken(told.sentence)
+        first = self._outcome
+        if (told.status, told.ticket) != (first["status"], first["ticket"]):
+            return broken(
+                f"the reply was {first['status']}, ticket {first['ticket']}; the record has "
+                f"{told.state.value!r}, {told.status or 'no status'}, ticket {told.ticket}"
+            )
+        return holds(f"{told.state.value}: {told.status}, ticket {told.ticket}")
 
     def refusal_is_told(self) -> Verdict:
         """An order that cannot be executed is REJECTED, in words."""
@@ -245,12 +267,7 @@ class Orders:
         return None if exposure is None else to_units(exposure)
 
     def _wait(self, comes_true: Callable[[], bool]) -> bool:
-        end_ns = self._exam.now_ns() + self._exam.options.settle_ms * 1_000_000
-        while not comes_true():
-            if self._exam.now_ns() >= end_ns:
-                return False
-            self._exam.sleep(_LOOK_AGAIN_SEC)
-        return True
+        return self._exam.wait(comes_true, self._exam.options.settle_ms)
 
     def _lots(self, volume: float | None) -> str:
         if volume is None:

@@ -94,6 +94,12 @@ CHECKS = (
         "an empty list has no margin and no floating result.",
         snapshots.account_agrees,
     ),
+    Check(
+        "unchanged",
+        A,
+        "UNCHANGED is said only while the digest that was sent is that of the lists.",
+        snapshots.unchanged_is_true,
+    ),
     Check("same-list", A, "GET_POSITIONS shows the same positions.", snapshots.lists_agree),
     Check("deals", A, "An open position that is explained has deals.", snapshots.deals_agree),
     Check(
@@ -105,6 +111,12 @@ CHECKS = (
     Check("sessions", S, "Each session is counted for itself.", snapshots.sessions_apart),
     Check("epoch", S, "The epoch is the same until the gateway restarts.", snapshots.epoch_holds),
     Check("clock", S, "The trade server's time does not go back.", snapshots.clock_goes_on),
+    Check(
+        "hints",
+        S,
+        "Hints come within the time that they promise, numbered one after the other.",
+        snapshots.hints_come,
+    ),
     Check("key-wanted", K, "The port takes nobody without a key.", keys.wants_a_key),
     Check("strangers", K, "Who has no known key gets no answer.", keys.stranger_is_not_heard),
     Check("own-key", K, "Who has a known key is answered.", keys.own_key_is_heard),
@@ -125,6 +137,11 @@ ORDER_CHECKS = (
         "changed",
         "Another order under an id that was used is REJECTED.",
         Orders.change_is_refused,
+    ),
+    OrderCheck(
+        "status",
+        "REQUEST_STATUS tells the outcome that the reply to the order told.",
+        Orders.status_is_told,
     ),
     OrderCheck("refusal", "What cannot be executed is REJECTED.", Orders.refusal_is_told),
     OrderCheck(

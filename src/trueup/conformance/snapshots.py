@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+import msgspec
 from msgspec.structs import replace
 
 from trueup.conformance.examination import FIRST_ID, Examination, Taken
@@ -16,9 +17,13 @@ from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.core.digest import digest
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.trust import CLOCK_JITTER_MSC, Unknown, judge
+from trueup.protocol.hints import Hint, hints_port
 
 MOST_TORN = 1 / 4
+# A connection must stand first, and then two hints are due within a second each (ours).
+HINTS_WAIT_MS = 6_000
 LOOKS = 4
+NOBODYS_DIGEST = "0" * 32
 NO_SNAPSHOT = "no snapshot could be read"
 
 
@@ -80,17 +85,40 @@ def account_agrees(exam: Examination) -> Verdict:
     def contradicted(snapshot: Snapshot, evidence: Evidence) -> str:
         # What else may be wrong with it has a check of its own.
         counts = (len(snapshot.positions), len(evidence.orders))
-        rest = replace(
-            evidence,
-            terminal=replace(evidence.terminal, connected=True),
-            count_before=counts,
-            count_after=counts,
-            digest=digest(snapshot.positions, evidence.orders),
-        )
-        verdict = judge(replace(snapshot, faults=(), evidence=rest), None, None)
-        return verdict.sentence if isinstance(verdict, Unknown) else ""
+        found = digest(snapshot.positions, evidence.orders)
+        rest = replace(evidence, count_before=counts, count_after=counts, digest=found)
+        return unknown_of(replace(snapshot, faults=(), evidence=rest, digest=found))
 
     return _few(exam, contradicted, "margin and profit are those of the list")
+
+
+def unchanged_is_true(exam: Examination) -> Verdict:
+    """What is answered as unchanged is unchanged, and another digest brings the lists."""
+    session, first = f"{exam.name}-f", exam.take(f"{exam.name}-f", FIRST_ID).reading
+    if not isinstance(first, Snapshot) or first.evidence is None:
+        return _none()
+    other = exam.take(session, FIRST_ID + 1, known=first, digest=NOBODYS_DIGEST)
+    if other.exchange.status == "UNCHANGED":
+        return broken(f"asked with a digest that nobody has, {NOBODYS_DIGEST}, it said UNCHANGED")
+    again = exam.take(session, FIRST_ID + 2, known=first, digest=first.evidence.digest)
+    if again.exchange.status != "UNCHANGED":
+        return holds("it sends the lists whatever digest it is asked with, which is allowed")
+    if isinstance(again.reading, Unknown):
+        return broken(again.reading.sentence)
+    verdict = unknown_of(again.reading)
+    if verdict:
+        return broken(verdict)
+    return holds(f"UNCHANGED in {len(again.exchange.raw or b'')} bytes")
+
+
+def unknown_of(reading: Snapshot | None) -> str:
+    """Return why a reading is not believed, apart from whether its terminal is connected."""
+    if reading is None or reading.evidence is None:
+        return NO_SNAPSHOT
+    terminal = replace(reading.evidence.terminal, connected=True)
+    evidence = replace(reading.evidence, terminal=terminal)
+    verdict = judge(replace(reading, evidence=evidence), None, None)
+    return verdict.sentence if isinstance(verdict, Unknown) else ""
 
 
 def lists_agree(exam: Examination) -> Verdict:
@@ -176,6 +204,31 @@ def clock_goes_on(exam: Examination) -> Verdict:
         if after < before - CLOCK_JITTER_MSC:
             return broken(f"the server's time went back by {before - after} ms")
     return holds("it never went back") if times else _none()
+
+
+def hints_come(exam: Examination) -> Verdict:
+    """Hints come when they were promised, one after the other."""
+    port = hints_port(exam.capabilities)
+    if not port:
+        return unseen("HINTS are not claimed")
+    line = exam.hear(port)
+    heard: list[bytes] = []
+
+    def two_came() -> bool:
+        heard.extend(line.heard())
+        return len(heard) >= 2
+
+    in_time = exam.wait(two_came, HINTS_WAIT_MS)
+    line.close()
+    if not in_time:
+        return broken(f"{len(heard)} hints came within {HINTS_WAIT_MS} ms on port {port}")
+    try:
+        first, second = (msgspec.json.decode(raw, type=Hint) for raw in heard[:2])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return broken(f"what came is no hint: {error}")
+    if (second.boot, second.hint) != (first.boot, first.hint + 1):
+        return broken(f"hint {first.hint} of {first.boot} was followed by {second.hint}")
+    return holds(f"hints {first.hint} and {second.hint}, at most {first.within_ms} ms apart")
 
 
 def _few(

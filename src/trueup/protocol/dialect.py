@@ -165,7 +165,12 @@ def refusal(asked: object, code: str, error: str, now_ns: int) -> dict[str, Any]
 
 
 def _spell_order(reply: OrderReply, request: DialectRequest, now: str) -> dict[str, Any]:
-    facts = {"ticket": reply.ticket, "deal": reply.deal, "retcode": reply.retcode}
+    facts: dict[str, Any] = {
+        "ticket": reply.ticket,
+        "deal": reply.deal,
+        "retcode": reply.retcode,
+        **({"repeated": True} if reply.repeated is True else {}),
+    }
     if reply.status != "FILLED":
         code = REFUSED if reply.status == "REJECTED" else OUTCOME_UNKNOWN
         return {

@@ -25,8 +25,8 @@ from trueup.runtime.clock import Clock
 from trueup.runtime.doctor.line import Target
 
 CHECKS = (
-    *("answers", "protocol", "latency", "clock", "reading"),
-    *("terminal connected", "trade allowed", "account"),
+    *("answers", "protocol", "clock", "reading"),
+    *("terminal connected", "trade allowed", "account", "latency"),
 )
 SAMPLES = 50
 SNAPSHOT_ID = 1
@@ -60,8 +60,12 @@ class GatewayVisit:
         if answers.mark is Mark.SICK:
             yield from unasked(CHECKS[1:])
             return
-        yield from (self._protocol(), self._latency(), self._clocks(), self._believed())
-        yield from (self._connected(), self._trade_allowed(), self._account())
+        # The many questions last: a gateway may limit how often one client asks.
+        for check in (
+            *(self._protocol, self._clocks, self._believed),
+            *(self._connected, self._trade_allowed, self._account, self._latency),
+        ):
+            yield check()
 
     def _answers(self) -> DoctorRow:
         raw = self._ask(guide.GET_POSITIONS)
@@ -127,11 +131,11 @@ class GatewayVisit:
         theirs = _moment(reply.get("server_time"))
         if theirs is None:
             return not_asked("clock", "this gateway does not tell its time")
-        # It was read somewhere between the two, so no nearer than half the way.
+        # It was read somewhere between the two, and is told in whole milliseconds.
         apart_sec = theirs.timestamp() - (begin_ns + end_ns) / 2e9
-        half_sec = (end_ns - begin_ns) / 2e9
-        said = f"the gateway's is {apart_sec:+.3f} s from ours (to {half_sec:.3f} s)"
-        if abs(apart_sec) - half_sec > CLOCK_APART_SEC:
+        doubt_sec = (end_ns - begin_ns) / 2e9 + 0.001
+        said = f"the gateway's is {_apart(apart_sec, doubt_sec)}"
+        if abs(apart_sec) - doubt_sec > CLOCK_APART_SEC:
             remedy = "synchronise both machines' clocks (NTP; on Windows `w32tm /resync`)"
             return warn("clock", said, remedy, apart_sec=round(apart_sec, 3))
         return ok("clock", said, apart_sec=round(apart_sec, 3))
@@ -245,6 +249,14 @@ def _moment(text: object) -> dt.datetime | None:
     except ValueError:
         return None
     return moment if moment is not None and moment.tzinfo is not None else None
+
+
+def _apart(apart_sec: float, doubt_sec: float) -> str:
+    """Say how far two clocks are apart, as far as that is known."""
+    if abs(apart_sec) <= doubt_sec:
+        return f"ours, to {doubt_sec * 1000:.0f} ms"
+    way = "ahead of" if apart_sec > 0 else "behind"
+    return f"{abs(apart_sec):.3f} s {way} ours, give or take {doubt_sec:.3f} s"
 
 
 def _offset(offset_sec: int) -> str:
