@@ -17,12 +17,13 @@ from trueup.errors import SettingsError
 from trueup.gateway.admission import Terms
 from trueup.gateway.keeper import Timing
 from trueup.gateway.mt5 import FACTORY, require_module
+from trueup.gateway.request_store import default_store
 from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
 from trueup.gateway.worker import WorkerTerminal
 from trueup.observe.log import set_up_logging
 from trueup.runtime.clock import SystemClock
 from trueup.sim.process import TerminalOptions
-from trueup.sim.whereabouts import ask, find_terminal
+from trueup.sim.whereabouts import ask, find_terminal, state_folder
 
 log = logging.getLogger("trueup.gateway")
 
@@ -116,6 +117,15 @@ def gateway(
             "it is replaced, and an order in it is unknown until the terminal shows it.",
         ),
     ] = Timing().deadline_ms,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where it records each order before it is sent, so that none is sent twice. By "
+            "default requests-PORT.db in this user's folder for application data; with "
+            "--simulated, in the state folder.",
+        ),
+    ] = None,
     log_file: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Write the log to a file instead.")
     ] = None,
@@ -148,11 +158,18 @@ def gateway(
     set_up_logging(console=log_file is None, file=log_file)
     timing = Timing(deadline_ms=deadline_ms)
     terms = Terms(key_file=key, allow_file=allow, is_plain=plain, rate_per_sec=rate)
-    options = ServiceOptions(host=host, port=port, pace=served.pace, terms=terms)
+    options = ServiceOptions(
+        host=host,
+        port=port,
+        pace=served.pace,
+        terms=terms,
+        store=store or default_store(port, state_folder() if simulated else None),
+    )
     with WorkerTerminal(served.factory, timing=timing) as terminal:
         service = Service(terminal, options, SystemClock().now_ns)
         stop_on_signals(service.stop)
         log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)
+        log.info("[GATEWAY] Each order is recorded in %s before it is sent", options.store)
         _begin(terminal, account)
         try:
             service.run()

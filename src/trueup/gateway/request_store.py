@@ -336,13 +336,18 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     return None
 
 
-def default_store(port: int) -> Path:
-    """Return where the record of the gateway on a port is, where nobody says otherwise."""
+def default_store(port: int, folder: Path | None = None) -> Path:
+    """Return the record's file of the gateway on a port, where nobody says otherwise.
+
+    It is in `folder`, or else where programs of this user keep their data.
+    """
+    return (folder or _data_folder()) / f"requests-{port}.db"
+
+
+def _data_folder() -> Path:
     home = Path.home()
     if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        folder = home / "Library" / "Application Support"
-    else:
-        folder = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state")
-    return folder / "trueup" / f"requests-{port}.db"
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "trueup"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "trueup"
+    return Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "trueup"
