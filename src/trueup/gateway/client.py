@@ -144,18 +144,25 @@ class ExecutionGateway:
         Unknown where it cannot be asked: OFFLINE; or NO_EVIDENCE for a gateway that keeps no record
         of requests, as those of the guide, which is never sent this question.
         """
-        if not self._reader.keeps_record:
-            reading = self.read()
-            if isinstance(reading, Unknown):
-                return reading
-        if not self._reader.keeps_record:
-            words = f"{self.url} keeps no record of requests"
-            return Unknown(Reason.NO_EVIDENCE, words, "a gateway that keeps one")
+        why_not = None if self._reader.keeps_record else self._why_no_record()
+        if why_not is not None:
+            return why_not
         try:
             reply = self._exchange(self._queries, encode_status_request(order_id))
         except (NotSent, OutcomeUnknown) as error:
             return _offline(str(error))
         return decode_status(reply, order_id)
+
+    def _why_no_record(self) -> Unknown | None:
+        """Ask in the guide's words whether a record is kept; the terminal may be busy."""
+        reply = self.get_positions()
+        claimed = reply.get("capabilities")
+        if isinstance(claimed, list) and "REQUEST_STATUS" in claimed:
+            return None
+        if reply.get("status") == "FAILED":
+            return _offline(str(reply.get("error")))
+        words = f"{self.url} keeps no record of requests"
+        return Unknown(Reason.NO_EVIDENCE, words, "a gateway that keeps one")
 
     @property
     def record(self) -> RecordMark | None:

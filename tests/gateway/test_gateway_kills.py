@@ -1,0 +1,234 @@
+"""A gateway process that dies by SIGKILL, and its broker that does not: no order runs twice.
+
+The bot here, the gateway, its worker, and the terminal program (in a thread here): what the broker
+did is read off its own ledger.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+
+from tests.gateway.gateway_field import LOCAL, LONG_MS, ROOT, Field
+from tests.support.servers import until
+from trueup.core.record import RequestState, RequestStatus
+from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.request_record import GatewayPoint
+from trueup.sim.terminal_faults import Hang
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+
+SCRIPT = ROOT / "tests" / "support" / "killed_gateway.py"
+GRACE_SEC = 2
+LIVES = "-"
+
+
+class KillField(Field):
+    """A terminal that lives, and gateways that are killed, all with one record."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.store = folder / "requests.db"
+        self.starts = 0
+
+    def start(self, point: str = LIVES, store: Path | None = None) -> None:
+        """Start a gateway that dies at a point, and wait until it answers."""
+        self.starts += 1
+        self.log = self.folder / f"gateway-{self.starts}.log"
+        self._gateway = subprocess.Popen(
+            [
+                *(sys.executable, "-P", str(SCRIPT), point, str(GRACE_SEC)),
+                *("--simulated", "--port", "0", "--log", str(self.log)),
+                *("--store", str(store or self.store)),
+            ],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+                "PYTHONUTF8": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.wait_for_worker()
+
+    def wait_for_end(self) -> int:
+        assert self._gateway is not None
+        code = self._gateway.wait(30)
+        self._gateway = None
+        return code
+
+    def kill(self) -> None:
+        assert self._gateway is not None
+        self._gateway.kill()
+        assert self.wait_for_end() == -signal.SIGKILL
+
+    def executions(self) -> Counter[str]:
+        """The broker's own count of orders by their comments, which are the ids."""
+        ledger = self.terminal.terminal.ledger
+        orders = [*ledger.orders.values(), *ledger.order_history.values()]
+        return Counter(order.comment for order in orders)
+
+
+@pytest.fixture
+def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KillField]:
+    for name in [name for name in os.environ if name.startswith(("GTW_", "TRUEUP_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRUEUP_HOME", str(tmp_path / "state"))
+    made = KillField(tmp_path)
+    yield made
+    made.close()
+
+
+def order(order_id: str = "A", **changes: Any) -> dict[str, Any]:
+    fields = {"order_id": order_id, "symbol": "EURUSD", "action": "BUY", "volume": 0.1}
+    return {**fields, "price": 1.0, **changes}
+
+
+def status(bot: ExecutionGateway, order_id: str = "A") -> RequestStatus:
+    found = bot.request_status(order_id)
+    assert isinstance(found, RequestStatus), found
+    return found
+
+
+def settled(bot: ExecutionGateway, order_id: str = "A") -> RequestStatus:
+    """Wait for the record to know; until then it says that it does not."""
+
+    def known() -> RequestStatus | None:
+        found = status(bot, order_id)
+        assert found.state in (RequestState.UNKNOWN, RequestState.SETTLED), found
+        return found if found.state is RequestState.SETTLED else None
+
+    found = until(known)
+    assert isinstance(found, RequestStatus)
+    return found
+
+
+@pytest.mark.parametrize("point", list(GatewayPoint), ids=lambda point: point.value)
+def test_a_gateway_that_dies_at_any_point_of_an_order_never_sends_it_twice(
+    field: KillField, point: GatewayPoint
+) -> None:
+    field.start(point.value)
+    with ExecutionGateway(LOCAL, field.port, 3_000) as bot:
+        assert bot.send_order(order())["status"] == "UNKNOWN"
+    assert field.wait_for_end() == -signal.SIGKILL
+    sent = point in (GatewayPoint.AFTER_SEND, GatewayPoint.AFTER_OUTCOME)
+    assert field.executions() == Counter({"A": 1} if sent else {})
+    field.start()
+    with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        if point is GatewayPoint.BEFORE_RECORD:
+            assert status(bot).state is RequestState.NEVER_SEEN
+            return
+        if point is not GatewayPoint.AFTER_OUTCOME:
+            # The same bytes again, from a client that does not know better.
+            assert bot.send_order(order())["status"] in ("UNKNOWN", "FILLED")
+        found = settled(bot)
+        assert found.status == ("FILLED" if sent else "REJECTED")
+        again = bot.send_order(order())
+        assert (again["status"], again["repeated"]) == (found.status, True)
+        assert bot.send_order(order(volume=0.2))["status"] == "REJECTED"
+    assert field.executions() == Counter({"A": 1} if sent else {})
+
+
+@pytest.mark.parametrize("executed", [True, False], ids=["executed", "not executed"])
+def test_a_gateway_killed_while_the_terminal_has_the_order_finds_out_what_became_of_it(
+    field: KillField, executed: bool
+) -> None:
+    field.start()
+    field.terminal.module.faults.next_send(Hang(executed=executed))
+    link: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+    with link, ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        link.setsockopt(zmq.LINGER, 0)
+        link.connect(f"tcp://{LOCAL}:{field.port}")
+        link.send_multipart([b"", msgspec.json.encode(order())])
+        until(lambda: status(bot).state is RequestState.PREPARED)
+        until(lambda: field.terminal.module.faults.pending == 0)
+        field.kill()
+    field.start()
+    with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        found = settled(bot)
+        assert found.status == ("FILLED" if executed else "REJECTED")
+        assert bot.send_order(order())["status"] == found.status
+    assert field.executions() == Counter({"A": 1} if executed else {})
+
+
+def test_gateways_killed_at_random_instants_never_send_an_order_twice(field: KillField) -> None:
+    """Every order is sent again to each gateway, by a client that takes no answer for a no."""
+    chance = random.Random(20260105)
+    names = [f"order-{number}" for number in range(12)]
+    told: dict[str, dict[str, Any]] = {}
+    for _ in range(4):
+        field.start()
+        end = time.monotonic() + chance.uniform(0.005, 0.12)
+        with ExecutionGateway(LOCAL, field.port, 200) as bot:
+            for name in chance.sample(names, len(names)):
+                reply = bot.send_order(order(name))
+                _keep(told, reply)
+                if time.monotonic() > end:
+                    break
+        field.kill()
+    field.start()
+    with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        for name in names:
+            if status(bot, name).state is RequestState.UNKNOWN:
+                settled(bot, name)
+            _keep(told, bot.send_order(order(name)))
+    executed = field.executions()
+    assert set(executed.values()) == {1}
+    for name in names:
+        assert (told[name]["status"] == "FILLED") == (name in executed), told[name]
+
+
+def _keep(told: dict[str, dict[str, Any]], reply: dict[str, Any]) -> None:
+    """Note an outcome; one that was told before is never untold."""
+    name = reply["order_id"]
+    if reply["status"] == "UNKNOWN" or str(reply["error"]).startswith("Not sent: no connection"):
+        return
+    first = told.setdefault(name, reply)
+    assert (first["status"], first["ticket"]) == (reply["status"], reply["ticket"])
+
+
+def test_a_second_gateway_on_the_same_record_is_refused(field: KillField) -> None:
+    field.start()
+    second = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "trueup", "gateway", "--simulated", "--port", "0"),
+            *("--store", str(field.store)),
+        ],
+        cwd=field.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 2
+    last = second.stderr.strip().splitlines()[-1]
+    assert f"{field.store} is in use by another process, most likely another gateway" in last
+    with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        assert bot.send_order(order())["status"] == "FILLED"
+    # It ends with its process, however that ends.
+    field.kill()
+    field.start()
+
+
+def test_without_store_the_record_is_beside_the_simulated_terminal_s_state(
+    field: KillField,
+) -> None:
+    field.start_gateway()
+    field.wait_for_worker()
+    assert (field.folder / "state" / "requests-0.db").exists()
+    assert field.end_gateway() == 0

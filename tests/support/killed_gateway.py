@@ -1,0 +1,37 @@
+"""`trueup gateway` as it is, but for the moment at which it dies by SIGKILL.
+
+`killed_gateway.py POINT GRACE_SEC OPTIONS...`: POINT is a `GatewayPoint`, or `-` to live.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+
+from trueup.cli import app
+from trueup.gateway import request_evidence, service
+from trueup.gateway.desk import Desk
+from trueup.gateway.request_record import GatewayPoint
+
+
+def die_at(wanted: str, point: GatewayPoint) -> None:
+    """End without any of the manners of an end."""
+    if point.value == wanted:
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+def main() -> None:
+    """Run the gateway."""
+    point, grace_sec, *options = sys.argv[1:]
+    request_evidence.GRACE_SEC = int(grace_sec)
+    request_evidence.LOOKS_APART_SEC = 1
+    setattr(service, "Desk", partial(Desk, crash=partial(die_at, point)))  # noqa: B010
+    app(["gateway", *options])
+
+
+if __name__ == "__main__":
+    main()
