@@ -9,6 +9,7 @@ import msgspec
 
 from trueup.gateway.desk import Desk
 from trueup.gateway.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
+from trueup.gateway.request_store import RequestStore
 from trueup.sim.program import Pipe
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import CallFault, DoneWithoutDeal, Partial, PlacedLater, SendFault
@@ -63,6 +64,7 @@ class GatewayProcess:
         self.knows_only_the_guide = False
         self._boots = 0
         self._desk: Desk | None = None
+        self._store: RequestStore | None = None
         self._mends = False
         self._served = OneAccount(terminal, self._wait)
         self._looks = 0
@@ -80,7 +82,9 @@ class GatewayProcess:
             return
         self._boots += 1
         clock = ProcessClock(self.machine, lambda until_ns: None)
-        self._desk = Desk(self._served, self.boot, clock.now_ns)
+        # The record outlives the process, as a file of it would.
+        self._store = self._store or RequestStore(None, self.boot, clock.now_ns)
+        self._desk = Desk(self._served, self.boot, clock.now_ns, store=self._store)
         self._initialize()
         if self.network is not None:
             self.network.is_listening = True

@@ -59,8 +59,6 @@ class Network:
         """A gateway takes connections."""
         self.is_busy = False
         """The gateway waits for its terminal, and requests wait for the gateway."""
-        self.remembers = False
-        """The gateway knows an order again that it has carried out."""
         self.cut_until_ns = 0
         """No byte arrives anywhere before this time."""
         self.armed: list[Armed] = []
@@ -146,16 +144,11 @@ class Network:
             return None
         is_order = b'"order_id"' in message
         for armed in self.armed:
-            if armed.fault in kinds and self._may_meet(armed, is_order=is_order):
+            if armed.fault in kinds and (is_order or not armed.orders_only):
                 self.armed.remove(armed)
                 self.struck(armed.fault, _what(message))
                 return armed
         return None
-
-    def _may_meet(self, armed: Armed, *, is_order: bool) -> bool:
-        if armed.fault is Fault.REQUEST_DUPLICATED and is_order and not self.remembers:
-            return False
-        return is_order or not armed.orders_only
 
     def _corrupted(self, message: bytes) -> bytes:
         # A byte with its highest bit set makes text that is no UTF-8; what a checksum would pass
