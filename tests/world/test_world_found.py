@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.support.desk_world import DeskWorld
+from tests.support.order_world import OrderWorld
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
 from trueup.journal import MemoryJournal
@@ -16,6 +17,8 @@ from trueup.protocol.guide import decode_positions
 from trueup.protocol.requests import decode_request
 from trueup.protocol.snapshot import decode_snapshot
 from trueup.runtime.clock import ManualClock
+from trueup.sim.switches import ListAnswer
+from trueup.sim.terminal_faults import TimedOut
 
 DAMAGED = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"ma\xe7ic":7}'
 
@@ -64,3 +67,32 @@ def test_a_clock_that_was_set_back_keeps_no_position_in_its_settle_window() -> N
     world.sync()
     assert world.kinds() == []
     assert world.book() == world.rows()
+
+
+@pytest.mark.parametrize("kind", ["entry", "cancellation", "modification"])
+def test_a_terminal_that_is_loading_settles_no_order_in_doubt(kind: str) -> None:
+    """Seed 939: executed late, and given up because a terminal that was loading did not show it."""
+    world = OrderWorld(unsynchronised_list=ListAnswer.EMPTY, synchronise_ms=600_000)
+    held, pending = world.pm.submit("buy", 0.1), world.pm.submit("buy", 0.1, limit=1.0)
+    world.sync()
+    world.terminal.faults.next_send(TimedOut(1_000 if kind == "entry" else None))
+    if kind == "entry":
+        doubt = world.pm.submit("sell", 0.3)
+    elif kind == "cancellation":
+        doubt = world.pm.cancel(pending.ticket)
+    else:
+        doubt = world.pm.modify(held.ticket, 1.0, 1.2)
+    assert world.status(doubt) == "IN_DOUBT"
+    world.wait(2)
+    world.terminal.restart()
+    world.terminal.initialize()
+    # Without a record of its own, as a gateway of another make has none.
+    world.restart_gateway()
+    for _ in range(10):
+        world.sync(5)
+        assert world.status(doubt) == "IN_DOUBT"
+    world.wait(600)
+    for _ in range(3):
+        world.sync()
+    assert world.status(doubt) == ("FILLED" if kind == "entry" else "CANCELED")
+    assert world.agrees()

@@ -213,7 +213,10 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True, gc=False):
-    """The account's identity and figures; `profit` is the floating result, swap included."""
+    """The account's identity and figures; `profit` is the floating result, swap included.
+
+    `trade_allowed` is false for a read-only login, and while a terminal has not synchronised yet.
+    """
 
     login: int
     server: str
@@ -225,6 +228,7 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     margin: float = 0.0
     profit: float = 0.0
     currency_digits: int = 2
+    trade_allowed: bool = True
 
     @property
     def name(self) -> str:

@@ -6,7 +6,9 @@ with it the ticket; then, where a broker rewrote the comment, the only order of 
 only one that works, that fits by magic, side, volume, symbol and time, that a program placed, and
 that no other order of ours is. Two that fit are nobody's: a person must say which one is ours.
 
-Absence counts only in a history that covers the sending, or in a record that does.
+Absence counts only in a history that covers the sending, or in a record that does. A terminal
+counts only while the account may trade on it, which it allows last, after it has loaded everything
+(MT5 reference, "trading has been enabled" in a terminal's journal).
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from trueup.core.tokens import bears
 
 # What is left between two clocks when their time zones are taken off.
 CLOCKS_APART_MSC = 60_000
+MAY_BE_LOADING = "the account may not trade at this terminal now, which may be loading still"
 REFUSED_STATES = frozenset({"rejected", "canceled", "expired"})
 
 
@@ -75,6 +78,8 @@ def trace_of(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Bo
 
 def _of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace:
     position = next((p for p in snapshot.positions if p.identifier == order.position), None)
+    if position is None and not evidence.account.trade_allowed:
+        return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
     if position is None:
         return Trace(BrokerShows.NO_TRACE, "the position is no longer open", is_final=True)
     if same(position.sl, order.sl) and same(position.tp, order.tp):
@@ -89,6 +94,8 @@ def _of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Tr
 
 def _of_cancellation(order: Order, evidence: Evidence) -> Trace:
     if not any(pending.ticket == order.target for pending in evidence.orders):
+        if not evidence.account.trade_allowed:
+            return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
         return Trace(BrokerShows.OPEN, "the pending order works no longer")
     if _is_done(order, evidence):
         words = "the gateway's record has it as done, and the broker still lists the pending order"
@@ -193,6 +200,8 @@ def _by_evidence(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book
         tickets = [one.ticket for one in past] + [one.ticket for one in working]
         said = tuple(f"order {ticket}" for ticket in tickets)
         return Trace(BrokerShows.UNSEEN, "more than one fits", candidates=said)
+    if not evidence.account.trade_allowed:
+        return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
     return Trace(BrokerShows.NO_TRACE, f"nothing fits in the last {history.age_sec} s of history")
 
 

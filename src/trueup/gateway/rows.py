@@ -177,6 +177,7 @@ def account_of(row: AccountInfo) -> Account:
         margin=row.margin,
         profit=row.profit,
         currency_digits=row.currency_digits,
+        trade_allowed=row.trade_allowed,
     )
 
 
