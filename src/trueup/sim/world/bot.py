@@ -161,6 +161,7 @@ class BotProcess:
         journal, self.pm = self.pm, None
         self.loop = self.reconciler = None
         self._is_killed = False
+        self._network.hang_up(self)
         self.observe(BotDied(at_ns=self.schedule.now_ns, bot=self.name, where=where))
         doom, self.doom = self.doom, None
         if doom is not None and doom.meanwhile is not None:
@@ -239,6 +240,7 @@ class BotProcess:
             setting.timeout_ms,
             link=lambda _: SendingLink(self._network, self),
             session=run,
+            hints=lambda _: self._network.hint_line(self),
         )
         self.reconciler = SyncWatch(
             pm,

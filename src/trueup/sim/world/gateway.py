@@ -10,6 +10,8 @@ import msgspec
 from trueup.gateway.desk import Desk
 from trueup.gateway.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
 from trueup.gateway.request_store import RequestStore
+from trueup.protocol.hints import capability
+from trueup.protocol.snapshot import CAPABILITIES
 from trueup.sim.program import Pipe
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import CallFault, DoneWithoutDeal, Partial, PlacedLater, SendFault
@@ -19,6 +21,7 @@ from trueup.sim.world.schedule import Schedule
 from trueup.sim.world.wire import Network
 
 REINITIALIZE_MS = 700
+HINTS_PORT = 5556
 # What can go wrong with nothing but a market order.
 AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
 
@@ -54,10 +57,13 @@ class GatewayProcess:
         struck: Callable[[Fault, str], None],
         arrived: Callable[[bytes, str], None],
         replied: Callable[[bytes, str], None],
+        *,
+        hints_every_ms: int = 0,
     ) -> None:
         self._schedule, self.terminal, self._name = schedule, terminal, name
         self._struck, self._arrived, self._replied = struck, arrived, replied
         self.machine = Machine(schedule)
+        self.hints_every_ms = hints_every_ms
         self.network: Network | None = None
         self.orders: deque[Mishap] = deque()
         self.readings: deque[Mishap] = deque()
@@ -85,9 +91,29 @@ class GatewayProcess:
         # The record outlives the process, as a file of it would.
         self._store = self._store or RequestStore(None, self.boot, clock.now_ns)
         self._desk = Desk(self._served, self.boot, clock.now_ns, store=self._store)
+        if self.hints_every_ms:
+            self._begin_to_watch(self._desk)
         self._initialize()
         if self.network is not None:
             self.network.is_listening = True
+
+    def _begin_to_watch(self, desk: Desk) -> None:
+        desk.capabilities = (*CAPABILITIES, capability(HINTS_PORT))
+        watcher = desk.watcher(self.hints_every_ms)
+
+        def watch() -> None:
+            if self._desk is not desk:
+                return
+            try:
+                hint = watcher.turn()
+            except GatewayDied:
+                self.stop(1_500)
+                return
+            if hint is not None and self.network is not None:
+                self.network.publish(hint)
+            self._schedule.after(self.hints_every_ms, watch)
+
+        self._schedule.after(self.hints_every_ms, watch)
 
     def stop(self, down_ms: int) -> None:
         """End the process, and start it again later."""

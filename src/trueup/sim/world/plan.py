@@ -35,6 +35,8 @@ class Fault(enum.Enum):
     REQUEST_CUT = "a request is cut short"
     REPLY_CUT = "a reply is cut short"
     PARTITION = "the network is cut"
+    HINTS_LOST = "hints are lost"
+    HINTS_FALSE = "hints are false, old and doubled"
     # The gateway.
     GATEWAY_RESTARTED = "the gateway restarts"
     GATEWAY_POWER_LOST = "the gateway's machine loses its power"
@@ -119,7 +121,7 @@ class Setting(msgspec.Struct, frozen=True):
     """What is not wrong, and differs from run to run.
 
     `owns_magic` says that the bots own the positions with their magic number, else all in their
-    symbol. Times are milliseconds.
+    symbol; `hints` that the gateway hints at changes. Times are milliseconds.
     """
 
     netting: bool = False
@@ -132,6 +134,7 @@ class Setting(msgspec.Struct, frozen=True):
     wish_every_ms: int = 2_500
     offset_minutes: int = 120
     commission: bool = False
+    hints: bool = False
 
 
 class FaultPlan(msgspec.Struct, frozen=True):
@@ -187,6 +190,7 @@ def _setting(chance: random.Random) -> Setting:
         wish_every_ms=chance.choice((1_000, 2_000, 4_000)),
         offset_minutes=chance.choice((0, 120, 180, -300)),
         commission=chance.random() < 0.3,
+        hints=chance.random() < 0.3,
     )
 
 
@@ -195,6 +199,8 @@ def _fits(fault: Fault, setting: Setting) -> bool:
         return setting.netting
     if fault is Fault.HAND_CLOSES_BY:
         return not setting.netting
+    if fault in (Fault.HINTS_LOST, Fault.HINTS_FALSE):
+        return setting.hints
     return True
 
 

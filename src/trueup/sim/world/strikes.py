@@ -24,6 +24,8 @@ where there was nothing to do it to, and None where it waits for its moment."""
 
 DEEDS: dict[Fault, Deed] = {
     Fault.PARTITION: wire.cut_network,
+    Fault.HINTS_LOST: lambda w, c: wire.spoil_hints(w, Fault.HINTS_LOST, c),
+    Fault.HINTS_FALSE: lambda w, c: wire.spoil_hints(w, Fault.HINTS_FALSE, c),
     Fault.GATEWAY_RESTARTED: wire.restart_gateway,
     Fault.GATEWAY_DOWNGRADED: wire.downgrade_gateway,
     Fault.DISK_FULL: wire.fill_disk,

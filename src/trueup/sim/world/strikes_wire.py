@@ -36,6 +36,16 @@ def cut_network(world: World, chance: random.Random) -> str:
     return f"for {seconds} s"
 
 
+def spoil_hints(world: World, fault: Fault, chance: random.Random) -> None:
+    """Lose or falsify every hint for a while."""
+    world.network.hints_fault = fault
+
+    def end() -> None:
+        world.network.hints_fault = None
+
+    world.schedule.after(chance.choice((1_000, 5_000)), end)
+
+
 def restart_gateway(world: World, chance: random.Random) -> str:
     """End the gateway's process, and start it again."""
     down_ms = chance.choice((100, 800, 3_000, 9_000))

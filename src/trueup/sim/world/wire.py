@@ -62,11 +62,15 @@ class Network:
         self.cut_until_ns = 0
         """No byte arrives anywhere before this time."""
         self.armed: list[Armed] = []
+        self.hints_fault: Fault | None = None
+        self._hint_lines: list[WorldHintLine] = []
+        self._said: list[bytes] = []
         self._overtaken: list[Callable[[], None]] = []
 
     def heal(self) -> None:
         """Let everything arrive from now on."""
         self.armed.clear()
+        self.hints_fault = None
         self.cut_until_ns = 0
         self._overtake()
 
@@ -74,6 +78,33 @@ class Network:
     def is_cut(self) -> bool:
         """Whether nothing arrives now."""
         return self.schedule.now_ns < self.cut_until_ns
+
+    def hint_line(self, owner: Sender) -> WorldHintLine:
+        """Return a line on which a process hears hints."""
+        line = WorldHintLine(owner)
+        self._hint_lines.append(line)
+        return line
+
+    def hang_up(self, owner: Sender) -> None:
+        """Forget the lines of a process that is no more."""
+        self._hint_lines = [line for line in self._hint_lines if line.owner is not owner]
+
+    def publish(self, hint: bytes) -> None:
+        """Say a hint to everybody who listens."""
+        if self.is_cut or not self._hint_lines:
+            return
+        hints, fault = [hint], self.hints_fault
+        if fault is not None:
+            self.struck(fault, "a hint")
+            hints = [] if fault is Fault.HINTS_LOST else self._falsified(hint)
+        self._said = [*self._said[-3:], hint]
+        for line in self._hint_lines:
+            line.take(hints)
+
+    def _falsified(self, hint: bytes) -> list[bytes]:
+        told: dict[str, object] = msgspec.json.decode(hint)
+        told["digest"] = self.chance.choice(("", "0" * 16, str(told.get("digest", ""))[::-1]))
+        return [*self.chance.sample(self._said, min(2, len(self._said))), msgspec.json.encode(told)]
 
     def request(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
         """Carry a request to the gateway, and its reply back."""
@@ -185,6 +216,29 @@ def _what(message: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return "a request that nobody can read"
     return f"{asked.get('action')} {asked.get('order_id', '')}".strip()
+
+
+class WorldHintLine:
+    """A `HintLine` on the simulated network."""
+
+    def __init__(self, owner: Sender) -> None:
+        self.owner = owner
+        self._heard: list[bytes] = []
+        self._is_open = True
+
+    def take(self, hints: list[bytes]) -> None:
+        """Hear hints, unless nobody listens any more."""
+        if self._is_open:
+            self._heard += hints
+
+    def heard(self) -> list[bytes]:
+        """Return what came since the last call."""
+        heard, self._heard = self._heard, []
+        return heard
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._is_open = False
 
 
 class WorldLink:

@@ -57,6 +57,7 @@ MAGIC = 7
 OTHER_LOGIN = 5_000_002
 MOST_EVENTS = 200_000
 QUOTE_EVERY_MS = 700
+HINTS_EVERY_MS = 400
 SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
 # How long an order may still be on its way when the faults stop, and a grace period beyond.
@@ -96,6 +97,7 @@ class World:
             self.struck,
             self._arrived,
             self._replied,
+            hints_every_ms=HINTS_EVERY_MS if plan.setting.hints else 0,
         )
         self.network = Network(
             self.schedule, plan.chance("network"), self.gateway.serve, self.struck
