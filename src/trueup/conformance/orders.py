@@ -192,14 +192,17 @@ class Orders:
     def _refuse_real_money(self) -> None:
         if self._exam.options.real_money:
             return
-        request = {"action": "GET_ACCOUNT", "uuid": self._exam.new_name()}
-        mode = (self._exam.probe.ask(request).fields or {}).get("trade_mode")
-        if mode not in ("demo", "contest"):
-            known = "is real money" if mode == "real" else "may be real money: it does not say"
-            raise TrueupError(
-                f"No order was sent: the account behind this gateway {known}. Give --real-money "
-                "to trade on it all the same."
-            )
+        reply = self._exam.probe.ask({"action": "GET_ACCOUNT", "uuid": self._exam.new_name()})
+        mode = (reply.fields or {}).get("trade_mode")
+        if mode in ("demo", "contest"):
+            return
+        known = "is real money"
+        if mode != "real":
+            known = f"may be real money: it does not say ({reply.error or reply.why or 'nothing'})"
+        raise TrueupError(
+            f"No order was sent: the account behind this gateway {known}. Give --real-money to "
+            "trade on it all the same."
+        )
 
     def _smallest(self) -> float:
         if self._exam.claims("SNAPSHOT"):

@@ -150,6 +150,8 @@ ORDER_CHECKS = (
         Orders.close_is_executed_once,
     ),
 )
+# So many of them open the position that the others are about.
+OPENING = 2
 
 
 def examine(exam: Examination, endpoint: str) -> Report:
@@ -190,11 +192,13 @@ def _examined(exam: Examination, orders: Orders | None) -> Iterator[Finding]:
                 because = f"not asked: {finding.because}"
                 yield Finding(other.name, other.grade, Outcome.UNSEEN, because, other.rule)
             return
-    for check in _others(exam):
-        yield _found(exam, check, check.make(exam))
+    # What is read is read while a position is open, where one may be opened.
+    opening, others = ORDER_CHECKS[:OPENING], ORDER_CHECKS[OPENING:]
     if orders is not None:
-        for one in ORDER_CHECKS:
-            yield _found(exam, one, one.make(orders))
+        yield from (_found(exam, check, check.make(orders)) for check in opening)
+    yield from (_found(exam, check, check.make(exam)) for check in _others(exam))
+    if orders is not None:
+        yield from (_found(exam, check, check.make(orders)) for check in others)
 
 
 def _others(exam: Examination) -> list[Check]:
