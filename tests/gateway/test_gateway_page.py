@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating/windows-gateway.md").read_text(encoding="utf-8")
 SOURCES = "".join(
     (ROOT / "src/trueup" / name).read_text(encoding="utf-8").replace('"\n            "', "")
-    for name in ("gateway/keeper.py", "gateway/worker_process.py", "cli/gateway.py")
+    for name in (
+        *("gateway/keeper.py", "gateway/terminal_log.py", "gateway/worker_process.py"),
+        "cli/gateway.py",
+    )
 )
 COMMANDS = dict(commands())
 

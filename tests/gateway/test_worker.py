@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,35 @@ def test_a_login_that_is_accepted_later_is_used(tmp_path: Path) -> None:
         (tmp_path / "refuse").unlink()
         until(lambda: terminal.pid)
         assert terminal.positions_get() == ()
+
+
+def test_an_initialize_that_raises_is_tried_again_too(tmp_path: Path) -> None:
+    (tmp_path / "raise").touch()
+    raising = Watched(tmp_path)
+    with raising.terminal as terminal:
+        terminal.keep_initialized()
+        until(lambda: terminal.trouble == "initialize broke: a defect in the arguments")
+        (tmp_path / "raise").unlink()
+        until(lambda: terminal.pid)
+
+
+def test_a_machine_that_starts_no_process_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lazy = Watched(tmp_path)
+    start = SpawnProcess.start
+    refusals = [OSError(11, "Resource temporarily unavailable")] * 2
+
+    def starts(process: SpawnProcess) -> None:
+        if refusals:
+            raise refusals.pop()
+        start(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", starts)
+    with lazy.terminal as terminal:
+        terminal.keep_initialized()
+        until(lambda: terminal.pid)
+        assert refusals == []
 
 
 def test_a_terminal_that_cannot_be_made_is_told_in_its_own_words() -> None:

@@ -54,8 +54,8 @@ class Misbehaving(CalledTerminal):
 
     Args:
         notes: a folder; every `initialize` leaves a file with its arguments in it, and files put
-            there change what happens next: `refuse` refuses the login, `mute` breaks the pipe. An
-            `order_send` that hangs leaves the file `sending` first.
+            there change what happens next: `refuse` refuses the login, `raise` lets it raise,
+            `mute` breaks the pipe. An `order_send` that hangs leaves the file `sending` first.
     """
 
     def __init__(self, notes: str) -> None:
@@ -80,6 +80,8 @@ class Misbehaving(CalledTerminal):
         note = self._notes / f"initialize-{number}"
         note.with_name("being-written").write_text(json.dumps([args, kwargs]), "utf-8")
         note.with_name("being-written").replace(note)
+        if (self._notes / "raise").exists():
+            raise TypeError("a defect in the arguments")
         if (self._notes / "refuse").exists():
             return self._real.initialize(login=1)
         return self._real.initialize()

@@ -32,10 +32,8 @@ _FAILED: dict[str, Any] = {
     "symbol_select": False,
     "version": (0, 0, ""),
 }
-# What the module raises instead of returning: arguments of a wrong number, or beyond 64 bits.
-_RAISED: dict[str, type[Exception]] = {
-    kind.__name__: kind for kind in (TypeError, ValueError, OverflowError, SystemError)
-}
+RAISED: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, SystemError)
+"""What the module raises instead of returning: arguments of a wrong number, or beyond 64 bits."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -94,9 +92,9 @@ def perform(terminal: Terminal, raw: bytes) -> bytes:
         raise ValueError(f"{call.function!r} is no function of the terminal")
     try:
         value = getattr(terminal, call.function)(*call.args, **call.kwargs)
-    except tuple(_RAISED.values()) as error:
-        kind = next(name for name, raised in _RAISED.items() if isinstance(error, raised))
-        return _encode(_Answer(terminal.last_error(), "raised", str(error), kind))
+    except RAISED as error:
+        kind = next(kind for kind in RAISED if isinstance(error, kind))
+        return _encode(_Answer(terminal.last_error(), "raised", str(error), kind.__name__))
     return _encode(_shaped(value, terminal.last_error()))
 
 
@@ -108,7 +106,7 @@ def decode_answer(raw: bytes) -> tuple[Any, Error]:
     """
     answer = _answers.decode(raw)
     if answer.shape == "raised":
-        raise _RAISED[answer.name](answer.content)
+        raise next(kind for kind in RAISED if kind.__name__ == answer.name)(answer.content)
     if answer.shape == "rows":
         make = _row_type(answer.name, answer.fields)
         return tuple([make(*row) for row in answer.content]), answer.error

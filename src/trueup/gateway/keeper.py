@@ -11,7 +11,8 @@ import msgspec
 
 from trueup.errors import TrueupError
 from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.call_wire import Call, decode_answer, encode_call
+from trueup.gateway.call_wire import RAISED, Call, decode_answer, encode_call
+from trueup.gateway.terminal_log import TerminalLog
 from trueup.gateway.worker_process import Worker
 
 log = logging.getLogger("trueup.worker")
@@ -50,10 +51,11 @@ class Keeper:
     Args:
         make: starts a worker process.
         timing: deadlines and pauses.
+        diary: is told what each new worker found.
     """
 
-    def __init__(self, make: Callable[[], Worker], timing: Timing) -> None:
-        self._make, self._timing = make, timing
+    def __init__(self, make: Callable[[], Worker], timing: Timing, diary: TerminalLog) -> None:
+        self._make, self._timing, self._diary = make, timing, diary
         self._state = threading.Condition()  # guards everything below
         self._worker: Worker | None = None
         self._coming: Worker | None = None
@@ -87,11 +89,10 @@ class Keeper:
         self.forget()
         if self._is_closed.is_set() or self.worker() is not None:
             return
-        worker = self._make()
         try:
+            worker = self._make()
             worker.wait_ready(self._timing.start_deadline_ms)
         except TrueupError as error:
-            worker.kill()
             with self._state:
                 self._trouble = str(error)
             return
@@ -170,29 +171,36 @@ class Keeper:
 
     def _replace(self, wanted: tuple[Call, ...]) -> None:
         """Make a worker, let it make the wanted calls, and put it to use."""
-        with self._state:
-            if self._wanted is not wanted or self._worker is not None:
-                return
-            self._coming = worker = self._make()
         try:
-            found = self._initialise(worker, wanted)
+            worker, found = self._make_initialised(wanted)
         except TrueupError as error:
-            worker.kill()
             refused = isinstance(error, NotInitialised) and error.refused
             with self._state:
-                self._coming = None
                 if self._wanted is wanted:
                     self._note_failure(str(error), refused=refused)
             return
         with self._state:
-            self._coming = None
             is_wanted = self._wanted is wanted and self._worker is None
             if is_wanted:
                 self._worker = worker
         if is_wanted:
-            introduce(worker.pid, *found)
+            self._diary.introduce(worker.pid, *found)
         else:
             worker.kill()
+
+    def _make_initialised(self, wanted: tuple[Call, ...]) -> tuple[Worker, tuple[Any, Any]]:
+        with self._state:
+            if self._wanted is not wanted or self._worker is not None:
+                raise NotInitialised("nobody wants it any more", refused=False)
+            self._coming = worker = self._make()
+        try:
+            return worker, self._initialise(worker, wanted)
+        except TrueupError:
+            worker.kill()
+            raise
+        finally:
+            with self._state:
+                self._coming = None
 
     def _initialise(self, worker: Worker, wanted: tuple[Call, ...]) -> tuple[Any, Any]:
         """Make the wanted calls, and return the account and the program that were found.
@@ -204,7 +212,10 @@ class Keeper:
         worker.wait_ready(self._timing.start_deadline_ms)
         for call in wanted:
             answer = worker.exchange(encode_call(call), self._timing.start_deadline_ms)
-            value, (code, text) = decode_answer(answer)
+            try:
+                value, (code, text) = decode_answer(answer)
+            except RAISED as error:
+                raise NotInitialised(f"{call.function} broke: {error}", refused=False) from error
             if not value:
                 refused = code == mt5.RES_E_AUTH_FAILED
                 raise NotInitialised(f"{call.function} failed: {code} {text}", refused=refused)
@@ -213,25 +224,3 @@ class Keeper:
             for name in ("account_info", "terminal_info")
         )
         return account, program
-
-
-def introduce(pid: int, account: Any, program: Any) -> None:
-    """Say in the log what a person at three in the morning wants to know of a terminal."""
-    if account is None or program is None:
-        return
-    log.info(
-        "[TERMINAL] Initialised: account %d at %s, build %d, process %d",
-        *(account.login, account.server, program.build, pid),
-    )
-    if not program.connected:
-        log.warning("[TERMINAL] It has no link to its trade server")
-    if not (program.trade_allowed and account.trade_allowed and account.trade_expert):
-        log.warning(
-            "[TERMINAL] Orders will be refused: Algo Trading (button) %s, account may trade %s, "
-            "server allows programs %s",
-            *map(_yes, (program.trade_allowed, account.trade_allowed, account.trade_expert)),
-        )
-
-
-def _yes(is_so: bool) -> str:
-    return "yes" if is_so else "NO"

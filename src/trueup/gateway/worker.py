@@ -16,7 +16,6 @@ it could not be initialised  -10003  IPC initialize failed       nothing, it was
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -26,9 +25,8 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import SUCCESS, Call, Error, decode_answer, encode_call, failed
 from trueup.gateway.called import CalledTerminal
 from trueup.gateway.keeper import Keeper, Timing
+from trueup.gateway.terminal_log import TerminalLog
 from trueup.gateway.worker_process import Died, Hung, Worker
-
-log = logging.getLogger("trueup.worker")
 
 # The module does not connect again by itself: after these, only a new connection helps.
 LOST = frozenset(
@@ -61,10 +59,10 @@ class WorkerTerminal(CalledTerminal):
         timing: Timing = Timing(),  # noqa: B008
     ) -> None:
         self._timing = timing
-        self._keeper = Keeper(lambda: Worker(factory, options or {}), timing)
+        self._diary = TerminalLog()
+        self._keeper = Keeper(lambda: Worker(factory, options or {}), timing, self._diary)
         self._turn = threading.Lock()  # one call at a time
         self._latest = threading.local()
-        self._is_foreign = False
 
     # -- for who runs it -----------------------------------------------------------------------
 
@@ -163,18 +161,9 @@ class WorkerTerminal(CalledTerminal):
                 self._keeper.want((*begun, call))
         elif code not in LOST:
             self._keeper.note_answer()
-            self._note_account(call.function, code, text)
+            self._diary.note(call.function, value, error)
         elif self._keeper.wanted:
             self._keeper.lose(worker, f"{call.function}: {code} {text}")
-
-    def _note_account(self, function: str, code: int, text: str) -> None:
-        """Say once in the log that another account is there, and once that the right one is."""
-        if code == mt5.RES_E_AUTH_FAILED and not self._is_foreign:
-            self._is_foreign = True
-            log.warning("[TERMINAL] %s: %s", function, text)
-        elif self._is_foreign and function == "positions_get" and code == mt5.RES_S_OK:
-            self._is_foreign = False
-            log.info("[TERMINAL] The account that this gateway serves is logged in again")
 
 
 def _error(code: int, why: str) -> Error:

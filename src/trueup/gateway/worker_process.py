@@ -36,6 +36,9 @@ class Worker:
     Args:
         factory: `module:function` that makes the terminal, in the worker.
         options: the function's keyword arguments.
+
+    Raises:
+        Died: the machine starts no process.
     """
 
     def __init__(self, factory: str, options: Mapping[str, Any]) -> None:
@@ -44,7 +47,10 @@ class Worker:
         self._process = context.Process(
             target=run, args=(theirs, factory, dict(options)), name="trueup-terminal", daemon=True
         )
-        self._process.start()
+        try:
+            self._process.start()
+        except OSError as error:
+            raise Died(f"no worker process can be started: {error}") from error
         # Only the worker may hold its end: it is then closed when the worker ends, however it does.
         theirs.close()
 
@@ -59,7 +65,7 @@ class Worker:
         return self._process.is_alive()
 
     def wait_ready(self, deadline_ms: int) -> None:
-        """Wait until the terminal is made.
+        """Wait until the terminal is made; a worker that has none is ended.
 
         Raises:
             TrueupError: it could not be made; the worker's own sentence.
@@ -67,6 +73,7 @@ class Worker:
         """
         said = self._receive(deadline_ms)
         if said != READY:
+            self.kill()
             raise TrueupError(said.decode())
 
     def exchange(self, call: bytes, deadline_ms: int) -> bytes:
