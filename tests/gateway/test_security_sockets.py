@@ -305,6 +305,16 @@ def test_a_key_for_one_account_sees_and_trades_no_other(locked: LockedGateway) -
         assert bot2.get_positions()["error"] == other
         refused = bot2.send_order(order("B"))
         assert (refused["status"], refused["error"]) == ("REJECTED", f"not sent: {other}")
+        # What became of a request is told to those alone who may see the account that it went to.
+        for name, status in (("bot1", "SUCCESS"), ("bot2", "FAILED")):
+            link = locked.keys.link(name, locked.port)
+            link.send(b'{"action":"REQUEST_STATUS","order_id":"A"}', LONG_MS)
+            told = json.loads(link.receive(LONG_MS) or b"{}")
+            assert (told["status"], "an account that your key" in str(told)) == (
+                status,
+                status == "FAILED",
+            )
+            link.close()
         # Somebody logs the terminal in to the other account.
         assert locked.program.login(OTHER_LOGIN)
         assert bot2.get_positions()["positions"] == []

@@ -128,22 +128,30 @@ class Desk:
         except RemoteProtocolError as error:
             return self._refusal(raw, str(error))
 
-    def at_once(self, request: Request) -> bytes | None:
-        """Return the reply to a request that needs no terminal, or None."""
+    def at_once(
+        self, request: Request, may_see: Callable[[int], bool] = lambda _: True
+    ) -> bytes | None:
+        """Return the reply to a request that needs no terminal, or None.
+
+        Args:
+            may_see: whether who asks may know of this account (login).
+        """
         if request.action == "PING":
             return self._write(PongReply("SUCCESS"), request)
         if request.action == "HELLO":
             hello = HelloReply("SUCCESS", "trueup", VERSION, self.capabilities, self._boot)
             return encode_reply(hello, request.uuid)
         if request.action == "REQUEST_STATUS":
-            return encode_reply(self._request_status(request.order_id), request.uuid)
+            return encode_reply(self._request_status(request.order_id, may_see), request.uuid)
         return None
 
-    def _request_status(self, order_id: str) -> Reply:
+    def _request_status(self, order_id: str, may_see: Callable[[int], bool]) -> Reply:
         try:
             status, mark = self._record.status(order_id)
         except StoreTrouble as trouble:
             return ErrorReply("FAILED", str(trouble))
+        if status.login and not may_see(status.login):
+            return ErrorReply("FAILED", "the request went to an account that your key is not for")
         return RequestStatusReply("SUCCESS", status, mark)
 
     def refuse(self, request: Request, why: str) -> bytes:

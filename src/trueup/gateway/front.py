@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from trueup.errors import TrueupError
 from trueup.gateway.desk import Desk
@@ -82,7 +83,7 @@ class Front:
         refusal = self._gate.refusal(client, request)
         if refusal is not None:
             return self._desk.refuse(request, refusal)
-        reply = self._desk.at_once(request)
+        reply = self._desk.at_once(request, partial(self._gate.may_see, client))
         if reply is not None:
             return reply
         task = Task(client, request, self._now_ns())

@@ -56,6 +56,13 @@ class Gate:
             return NOT_ALLOWED
         return _role(access, request) or _account(access, login)
 
+    def may_see(self, client: Client, login: int) -> bool:
+        """Return whether a client may know of what happened on an account."""
+        if self._allowed is None:
+            return True
+        access = self._allowed.find(client.user)
+        return access is not None and (access.accounts is None or login in access.accounts)
+
     def _too_often(self, client: Client, wait_ms: int) -> str:
         assert self._rates is not None
         access = None if self._allowed is None else self._allowed.find(client.user)
