@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -73,7 +72,6 @@ def test_ten_thousand_connects_leave_the_others_served_and_the_memory_small(
         assert files
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="lines are not cut there")
 def test_connections_beyond_the_room_are_hung_up_on_and_those_that_stand_stay(
     tmp_path: Path,
 ) -> None:

@@ -30,9 +30,12 @@ log = logging.getLogger("trueup.access")
 
 ROLES: Final = ("read", "trade")
 FIELDS: Final = "NAME ROLES ACCOUNTS PUBLIC-KEY"
-# Two edits within the step of the file system's clock look like one (FAT: 2 s). A file that
-# changed so lately is read again, whatever its times say.
-_CLOCK_STEP_NS: Final = 2_000_000_000
+# Two edits within one step of the file system's clock look like one, so a file that changed so
+# lately is read again, whatever its date says. Where dates are whole seconds, the steps may be two
+# of them (FAT); elsewhere they are those of the system's clock.
+_SECOND_NS: Final = 1_000_000_000
+_COARSE_STEP_NS: Final = 2 * _SECOND_NS
+_FINE_STEP_NS: Final = 50_000_000
 _LOGIN_DIGITS_MAX: Final = 19
 _FILE_BYTES_MAX: Final = 1_048_576
 
@@ -126,11 +129,12 @@ class AllowFile:
     """
 
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
-        self.path, self._now_ns = path, now_ns
+        self.path, self._name, self._now_ns = path, str(path), now_ns
         self._lock = threading.Lock()
         self._revision = 0
         self._complaint: tuple[Signature, str] | None = None
-        self._signature, self._is_settled = self._look()
+        self._signature: Signature = ()
+        self._is_settled = False
         self._text = _read(path)
         self._allowed = parse_allowed(self._text, str(path))
 
@@ -157,11 +161,12 @@ class AllowFile:
 
     def _refresh(self) -> None:
         """Read the file again if it may have changed; what it said is kept until it is good."""
-        before, was_settled = self._signature, self._is_settled
-        # Looked at before it is read: an edit in between makes it look changed the next time.
-        self._signature, self._is_settled = self._look()
-        if self._signature == before and was_settled:
+        found = self._look()
+        signature = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode)
+        if signature == self._signature and self._is_settled:
             return
+        # Noted before it is read: an edit in between makes it look changed the next time.
+        self._signature, self._is_settled = signature, self._is_old(found.st_mtime_ns)
         text = _read(self.path)
         if text == self._text and not self._complaint:
             return
@@ -170,20 +175,17 @@ class AllowFile:
         self._revision += 1
         log.info("[ACCESS] %s was read again: %d clients", self.path, len(allowed))
 
-    def _look(self) -> tuple[Signature, bool]:
-        """Return what tells one state of the file from another, and whether that can be relied on.
-
-        Raises:
-            KeysError: the file is gone.
-        """
+    def _look(self) -> os.stat_result:
         try:
-            found = os.stat(self.path)
+            return os.stat(self._name)
         except OSError as error:
             self._signature = ()
             raise _unreadable(self.path, error) from error
-        age_ns = abs(self._now_ns() - found.st_mtime_ns)
-        signature = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode)
-        return signature, age_ns > _CLOCK_STEP_NS
+
+    def _is_old(self, changed_ns: int) -> bool:
+        """Return whether an edit from now on would give the file another date."""
+        step_ns = _FINE_STEP_NS if changed_ns % _SECOND_NS else _COARSE_STEP_NS
+        return abs(self._now_ns() - changed_ns) > step_ns
 
     def _complain(self, what: str) -> None:
         # Once for each state of the file, however often it is asked.
