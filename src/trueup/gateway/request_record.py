@@ -250,7 +250,7 @@ class RequestRecord:
         for order_id, reply in list(self._owed.items()):
             state = "unknown" if reply.status == "UNKNOWN" else "settled"
             self._store.end(order_id, state, _encode(reply))
-            del self._owed[order_id]
+            self._owed.pop(order_id, None)
 
     # Every other time.
 
