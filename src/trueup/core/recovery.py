@@ -11,6 +11,12 @@ four things: it *cannot be seen in full*, there is *no trace* of the order, the 
 history that was read covers the moment of sending, and the grace period has passed, so nothing of
 this order can still be on its way.
 
+A gateway of ours keeps a durable record of each order, written before it is sent and after, and is
+asked for it first. It may give the lost answer: the ticket by which the order is found at the
+broker (D, E), or the refusal, which then counts as if it had come in time (H). And what it never
+had it withdraws, so that it is refused should it still come: with a record that covers the sending,
+that settles an absence at once (G).
+
 How each case comes about:
 
 A   The terminal is away, the list is torn, the account is another one. Whatever the journal says,
