@@ -109,7 +109,7 @@ def decode_answer(raw: bytes) -> tuple[Any, Error]:
         raise next(kind for kind in RAISED if kind.__name__ == answer.name)(answer.content)
     if answer.shape == "rows":
         make = _row_type(answer.name, answer.fields)
-        return tuple([make(*row) for row in answer.content]), answer.error
+        return tuple(map(make._make, answer.content)), answer.error
     if answer.shape == "row":
         return _row(answer.name, answer.fields, answer.content), answer.error
     content = answer.content
@@ -138,7 +138,7 @@ def _nested(row: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
 
 def _row(name: str, fields: Sequence[str], content: Sequence[Any]) -> Any:
     values = [_row(*value) if isinstance(value, list) else value for value in content]
-    return _row_type(name, tuple(fields))(*values)
+    return _row_type(name, tuple(fields))._make(values)
 
 
 @lru_cache(maxsize=64)
