@@ -55,3 +55,9 @@ def test_half_of_a_surrogate_pair_in_a_reply_can_be_said(half: bytes) -> None:
     for unknown in (decode_positions(raw), decode_tick(raw, "EURUSD")):
         assert isinstance(unknown, Unknown)
         assert "?" in unknown.sentence.encode().decode()
+
+
+def test_a_price_that_no_float_can_hold_is_no_price() -> None:
+    """A whole number of 400 digits ended the loop that asked for the price."""
+    raw = b'{"status":"SUCCESS","symbol":"EURUSD","bid":' + b"1" * 400 + b',"ask":1}'
+    assert isinstance(decode_tick(raw, "EURUSD"), Unknown)

@@ -4,7 +4,8 @@
 jobs, and forks a bot for each, so that what dies is a process of its own without the time that
 imports take. JOB is a file.
 
-A job has `port`, `journal`, `steps`, and may have `timeout_ms` and `grace_ms`. A step has `do`:
+A job has `port`, `journal`, `steps`, and may have `host`, `timeout_ms` and `grace_ms`. A step has
+`do`:
 
 * `submit`, `close`, `modify`, `cancel`: the order desk's, under a `key`; `of` is the key of the
   order whose position or pending order is meant. What is refused meanwhile is settled first.
@@ -98,7 +99,9 @@ class Bot:
         policy = msgspec.structs.replace(
             POLICY, grace_period_ms=job.get("grace_ms", POLICY.grace_period_ms)
         )
-        gateway = ExecutionGateway("127.0.0.1", job["port"], timeout_ms, link=self._link)
+        gateway = ExecutionGateway(
+            job.get("host", "127.0.0.1"), job["port"], timeout_ms, link=self._link
+        )
         self.pm = PortfolioManager("EURUSD", journal=job["journal"], crash=self._pass)
         self.reconciler = StateReconciler(self.pm, gateway, 0.05, policy=policy)
         self.say({"ready": self.pm.book.version})

@@ -53,6 +53,8 @@ class Terminal:
 
     def __init__(self, folder: Path, account: str = "hedging", port: int = 0) -> None:
         self.folder, self.account, self.port = folder, account, port
+        self.bot_prefix: tuple[str, ...] = ()
+        """What starts a bot elsewhere, such as in another network namespace."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.start()
 
@@ -143,7 +145,11 @@ class BotProcess:
     """A bot, in a process of its own or forked from one that has everything imported."""
 
     def __init__(
-        self, terminal: Terminal, steps: list[Step], forks: Forks | None = None, **settings: int
+        self,
+        terminal: Terminal,
+        steps: list[Step],
+        forks: Forks | None = None,
+        **settings: int | str,
     ) -> None:
         self.said: list[dict[str, Any]] = []
         self._rest = b""
@@ -162,7 +168,7 @@ class BotProcess:
         if forks is None:
             with self._errors.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, str(BOT), str(path)],
+                    [*terminal.bot_prefix, sys.executable, str(BOT), str(path)],
                     cwd=terminal.folder,
                     env=environment(terminal.folder / "home"),
                     stdin=their_in,

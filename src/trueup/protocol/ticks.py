@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import msgspec
 
+from trueup.core.quantity import is_number
 from trueup.core.trust import Reason, Unknown
 from trueup.protocol.text import read_json
 
@@ -60,9 +60,7 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
 
 def _price(value: object) -> float:
     """A price, or 0.0 for what is none."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value < math.inf:
-        return 0.0
-    return float(value)
+    return float(value) if is_number(value) else 0.0
 
 
 def _not_known(answer: str) -> Unknown:
