@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.desk_world import DeskWorld
+from trueup.core.book import Book
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.trust import Unknown
-from trueup.errors import OutcomeUnknown
+from trueup.errors import JournalCorrupt, OutcomeUnknown
+from trueup.journal import codec
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.ticks import decode_tick
@@ -61,3 +63,11 @@ def test_a_price_that_no_float_can_hold_is_no_price() -> None:
     """A whole number of 400 digits ended the loop that asked for the price."""
     raw = b'{"status":"SUCCESS","symbol":"EURUSD","bid":' + b"1" * 400 + b',"ask":1}'
     assert isinstance(decode_tick(raw, "EURUSD"), Unknown)
+
+
+@pytest.mark.parametrize("deep", [b'{"a":' * 3_000, b"[" * 3_000])
+def test_a_row_and_a_saved_book_that_are_nested_without_end_are_corrupt(deep: bytes) -> None:
+    with pytest.raises(JournalCorrupt, match="position 7"):
+        codec.decode(7, "PositionCorrected", b'{"event":"PositionCorrected","local":' + deep)
+    with pytest.raises(JournalCorrupt, match="saved book"):
+        Book.restore(b'{"version":0,"account":' + deep)

@@ -78,7 +78,7 @@ def decode(position: int, kind: str, payload: bytes) -> Event:
         )
     try:
         return decoder.decode(payload)
-    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise JournalCorrupt(
             f"The event at position {position} does not decode as a {kind}: {error}."
         ) from error
