@@ -24,7 +24,7 @@ from trueup.journal import open_journal
 from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
 from trueup.observe.log import make_streams_safe
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.doctor.book import bot_rows
+from trueup.runtime.doctor.book import JournalLook, bot_rows
 
 QUICK_MS = "1000"
 EVERY = (
@@ -371,6 +371,20 @@ def test_a_bot_that_is_not_well_is_told_with_what_it_needs(bot: BotStatus, check
     (row,) = [row for row in bot_rows([bot], [], 15) if row.mark is Mark.SICK]
     assert row.check == check
     assert row.remedy
+
+
+@pytest.mark.parametrize(
+    ("bot", "mark", "word"),
+    [
+        (status(journal="postgresql://db/bots"), Mark.OK, "the bot writes it"),
+        (status(), Mark.WARN, "keeps no journal"),
+        (status(journal="bot.db", journal_trouble="the disk is full"), Mark.SICK, "disk is full"),
+    ],
+)
+def test_a_journal_that_only_the_bot_knows(bot: BotStatus, mark: Mark, word: str) -> None:
+    row = JournalLook(None, None, [bot]).look()
+    assert row.mark is mark
+    assert word in row.found
 
 
 def test_a_bot_that_is_well() -> None:

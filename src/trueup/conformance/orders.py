@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trueup.conformance.examination import FIRST_ID, Examination
-from trueup.conformance.findings import Verdict, broken, holds, unseen
+from trueup.conformance.findings import Outcome, Verdict, broken, holds, unseen
 from trueup.core.model import Position, Snapshot
 from trueup.core.quantity import add_lots, format_lots, to_units
 from trueup.core.trust import Unknown
@@ -42,7 +42,7 @@ class Orders:
         self._order: dict[str, Any] = {}
         self._outcome: dict[str, Any] = {}
         self._opened: set[int] = set()
-        self._has_begun = False
+        self._has_begun = self._executes_again = False
 
     # The checks, in the order in which they must run.
 
@@ -58,8 +58,10 @@ class Orders:
         try:
             outcome = self._send(order)
         except OutcomeUnknown as why:
+            verdict = self._judged(order, why)
+            # It may show late; then it is cleaned up.
             self._goes_beyond(0.0)
-            return broken(str(why))
+            return verdict
         if outcome["status"] == "REJECTED":
             return unseen(f"the order was refused: {outcome['error']}")
         self._order, self._outcome = order, outcome
@@ -76,13 +78,17 @@ class Orders:
 
     def repeat_is_not_executed(self) -> Verdict:
         """The same order under the same id is not executed again, and has the same outcome."""
-        return self._once(self._order, self._volume)
+        verdict = self._once(self._order, self._volume)
+        self._executes_again = verdict.outcome is Outcome.BROKEN
+        return verdict
 
     def change_is_refused(self) -> Verdict:
         """Another order under an id that was used is refused."""
         before = self._exposure()
         if not self._order or before is None:
             return unseen(NOT_OPENED if not self._order else "the list cannot be read")
+        if self._executes_again:
+            return unseen("not sent: it executes what comes again")
         changed = self._order | {"volume": 2 * self._volume}
         try:
             status = self._send(changed)["status"]
@@ -133,6 +139,8 @@ class Orders:
         ticket = self._outcome.get("ticket")
         if not ticket:
             return unseen(NOT_OPENED)
+        if self._executes_again:
+            return unseen("not sent: it executes what comes again")
         before = self._exposure()
         if before is None:
             return unseen("the list of positions cannot be read")
@@ -140,7 +148,7 @@ class Orders:
         try:
             first = self._send(order)
         except OutcomeUnknown as why:
-            return broken(str(why))
+            return self._judged(order, why)
         if first["status"] != "FILLED":
             return unseen(f"the close got {first['status']}: {first['error']}")
         after = add_lots(before, -self._volume)
@@ -157,16 +165,27 @@ class Orders:
         # where the gateway lost or garbled the answer.
         self._opened |= {p.ticket for p in self._held() or () if p.comment == COMMENT}
         for position in self._ours():
-            side = position.side.opposite.action
-            order = self._new_order(side, position.volume) | {"position": position.ticket}
-            try:
-                self._send(order)
-            except OutcomeUnknown:
+            if not self._closes(position):
+                # A gateway that does not close by ticket opens something with every try.
                 break
-        self._wait(lambda: not self._ours())
         return sorted(position.ticket for position in self._ours())
 
+    def _closes(self, position: Position) -> bool:
+        side, ticket = position.side.opposite.action, position.ticket
+        try:
+            self._send(self._new_order(side, position.volume) | {"position": ticket})
+        except OutcomeUnknown:
+            return False
+        return self._wait(lambda: ticket not in {one.ticket for one in self._ours()})
+
     # How it is done.
+
+    def _judged(self, order: Mapping[str, Any], why: OutcomeUnknown) -> Verdict:
+        """Judge an answer that settles nothing: UNKNOWN is within the protocol, and honest."""
+        reply = self._exam.probe.said[-1]
+        if reply.status != "UNKNOWN" or (reply.fields or {}).get("order_id") != order["order_id"]:
+            return broken(str(why), reply)
+        return unseen(f"{why}: look at the account", reply)
 
     def _once(self, order: Mapping[str, Any], volume: float) -> Verdict:
         if not order:

@@ -63,7 +63,9 @@ class JournalLook:
                 return not_asked("journal writable", f"{error} Give --stream.")
             remedy = "`trueup journal verify` says where it is damaged; or give another --journal"
             return sick("journal writable", str(error), remedy)
-        return self._may_write(Path(self._place), said) if is_file else ok("journal writable", said)
+        if not is_file:
+            return ok("journal writable", f"{said}; whether it may be written is not tried")
+        return self._may_write(Path(self._place), said)
 
     def _as_the_bots_say(self) -> DoctorRow:
         kept = [bot.journal for bot in self._bots if bot.journal]
