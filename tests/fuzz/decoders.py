@@ -48,6 +48,7 @@ from trueup.settings import Settings, load_settings
 from trueup.sim.feed.bars import Bar, FeedError
 from trueup.sim.feed.files import open_table
 from trueup.sim.market import Quote
+from trueup.sim.person_desk import PersonDesk
 
 AT = 1_700_000_000_000_000_000
 POSITION = Position(7, "EURUSD", Side.BUY, 0.1, 1.1, identifier=7)
@@ -288,6 +289,26 @@ class SavedBooks:
             assert isinstance(Book.restore(raw), Book)
 
 
+class Commands:
+    """What a person at the simulated terminal may say."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = DeskWorld()
+        self._desk = PersonDesk(self.world.terminal, "EURUSD", dict, lambda: None)
+        self.messages = [
+            b'{"command":"list"}',
+            b'{"command":"open","side":"buy","volume":0.1}',
+            b'{"command":"modify","ticket":1,"sl":1.0,"tp":1.3}',
+            b'{"command":"partial","ticket":1,"volume":0.01}',
+            b'{"command":"close_all"}',
+        ]
+
+    def feed(self, raw: bytes) -> None:
+        """It is carried out, or refused with its reason."""
+        answer = json.loads(self._desk.handle(raw))
+        assert answer["ok"] or answer["error"]
+
+
 class SettingsFiles:
     """`.env` and `trueup.toml`, in a folder of their own."""
 
@@ -363,6 +384,7 @@ DECODERS: dict[str, Callable[[Path], Decoder]] = {
     "hints": Hints,
     "journal rows": Rows,
     "saved books": SavedBooks,
+    "commands": Commands,
     "settings": SettingsFiles,
     "allowed keys": AllowedKeys,
     "price files": Feeds,

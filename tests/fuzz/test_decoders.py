@@ -22,7 +22,13 @@ from tests.fuzz.mutation import EDITS, Edit, drawn, edited
 
 INPUTS_IN_A_SOAK = 1_000_000
 # Each writes files, so a second has hundreds of them and not ten thousands.
-SLOW = {"settings": 20_000, "price files": 60_000, "snapshots": 80_000, "requests": 100_000}
+SLOW = {
+    "settings": 20_000,
+    "price files": 60_000,
+    "snapshots": 80_000,
+    "requests": 100_000,
+    "commands": 60_000,
+}
 SLOWEST_SEC = 2.0
 MEMORY_GROWTH_MB_MOST = 100
 

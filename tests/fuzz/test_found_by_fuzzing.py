@@ -17,6 +17,7 @@ from trueup.protocol.guide import decode_positions
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.ticks import decode_tick
 from trueup.runtime.portfolio import PortfolioManager
+from trueup.sim.person_desk import PersonDesk
 
 
 @pytest.mark.parametrize("action", [[], {}, [["BUY"]], None, 7, True])
@@ -71,3 +72,18 @@ def test_a_row_and_a_saved_book_that_are_nested_without_end_are_corrupt(deep: by
         codec.decode(7, "PositionCorrected", b'{"event":"PositionCorrected","local":' + deep)
     with pytest.raises(JournalCorrupt, match="saved book"):
         Book.restore(b'{"version":0,"account":' + deep)
+
+
+def test_a_saved_book_with_the_ticket_of_no_order_is_corrupt() -> None:
+    world = DeskWorld()
+    world.pm.submit("buy", 0.1)
+    damaged = world.state().replace(b'"by_ticket":[[', b'"by_ticket":[[1,"ORD_9"],[')
+    with pytest.raises(JournalCorrupt, match="ORD_9"):
+        Book.restore(damaged)
+
+
+def test_a_command_that_is_nested_without_end_is_answered() -> None:
+    """Anybody on this machine could end the bot, or the simulated terminal, with one message."""
+    world = DeskWorld()
+    people = PersonDesk(world.terminal, "EURUSD", dict, lambda: None)
+    assert b"error" in people.handle(b'{"a":' * 3_000)

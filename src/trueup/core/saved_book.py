@@ -67,12 +67,15 @@ def fill_from(book: Book, state: bytes) -> None:
     """
     try:
         kept = _decode_state(state)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JournalCorrupt(f"the saved book cannot be read: {error}") from error
     book.version, book.account = kept.version, kept.account
     book.holdings = {h.position.identifier: h for h in kept.holdings}
     book.orders = {order.order_id: order for order in kept.orders}
-    book.orders_by_ticket = {ticket: book.orders[name] for ticket, name in kept.by_ticket}
+    try:
+        book.orders_by_ticket = {ticket: book.orders[name] for ticket, name in kept.by_ticket}
+    except KeyError as name:
+        raise JournalCorrupt(f"the saved book has no order {name}, and its ticket") from None
     book.in_doubt = {o.order_id: o for o in kept.orders if o.status is OrderStatus.IN_DOUBT}
     book.by_key = {order.key: order for order in kept.orders if order.key}
     book.finished = dict.fromkeys(kept.finished)

@@ -73,7 +73,7 @@ class ControlDesk:
             if carry_out is None:
                 raise TrueupError(f"There is no command {command.command!r}.")
             return msgspec.json.encode({"ok": True, **carry_out(command)})
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             because = f"The command cannot be read: {error}."
         except TrueupError as error:
             because = str(error)

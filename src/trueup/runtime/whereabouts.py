@@ -62,7 +62,7 @@ class StateFile(Generic[State]):
         """Return what the file says, or None without a readable one."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=self._kind)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     def remove(self, pid: int) -> None:
@@ -101,7 +101,7 @@ def ask_process(
         raise OutcomeUnknown(f"{whom} gave no answer within {timeout_ms} ms.")
     try:
         return msgspec.json.decode(reply, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OutcomeUnknown(f"{whom} gave an answer that cannot be read: {error}.") from error
 
 

@@ -75,7 +75,7 @@ class PersonDesk:
             if carry_out is None:
                 raise _Refused(f"There is no command {command.command!r}.")
             return msgspec.json.encode({"ok": True, **carry_out(command)})
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             because = f"The command cannot be read: {error}."
         except _Refused as refused:
             because = str(refused)
