@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from trueup.gateway.admission import Terms, admission, is_loopback
 from trueup.gateway.gate import NOT_ALLOWED, Gate
 from trueup.gateway.keys import MODES_ARE_CHECKED, new_keys
 from trueup.gateway.limits import BUCKETS_MAX, Rate, Rates
+from trueup.gateway.listener import connections_max
 from trueup.gateway.server import Client
 from trueup.protocol.requests import ACTIONS, ORDERS, QUERIES, Request
 from trueup.runtime.clock import SystemClock
@@ -402,3 +404,34 @@ def test_plain_text_off_this_machine_warns_and_does_not_go_with_keys(
         assert "PLAIN TEXT at 0.0.0.0: whoever reaches this port can" in caplog.text
     with pytest.raises(SettingsError, match="--plain='here' is not valid: --key and --allow"):
         admission("0.0.0.0", Terms(key_file=Path("here"), is_plain=True), NOW)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised_to", "room"),
+    [
+        (20_000, 20_000, None, 1_000),
+        (1_024, 524_288, 2_512, 1_000),
+        (256, -1, 2_512, 1_000),
+        (-1, -1, None, 1_000),
+        (1_024, 1_024, 1_024, 256),
+        (100, 100, 100, 16),
+    ],
+)
+def test_there_is_room_for_as_many_connections_as_the_system_has_files(
+    soft: int, hard: int, raised_to: int | None, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    raised: list[int] = []
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits[0]))
+    assert connections_max() == room
+    assert raised == ([] if raised_to is None else [raised_to])
+
+    def refuse(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert connections_max() <= room

@@ -25,6 +25,8 @@ if sys.platform != "win32":
 log = logging.getLogger("trueup.access")
 
 CONNECTIONS_MAX: Final = 1_000
+# Requests come on one, hints go out on the other.
+PORTS: Final = 2
 # Descriptors kept for everything else: records, logs, the terminal's worker, connections that
 # are being hung up on.
 _OTHER_FILES: Final = 512
@@ -36,17 +38,24 @@ _WATCHED: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 
 
 def connections_max() -> int:
-    """Return how many connections this process has room for; asks the system for more first."""
+    """Return how many connections each port has room for; asks the system for more files first."""
     if sys.platform == "win32":
         return CONNECTIONS_MAX
-    wanted = CONNECTIONS_MAX + _OTHER_FILES
+    wanted = PORTS * CONNECTIONS_MAX + _OTHER_FILES
+    return max(_FEWEST, min(CONNECTIONS_MAX, (_open_files(wanted) - _OTHER_FILES) // PORTS))
+
+
+def _open_files(wanted: int) -> int:
+    """Return how many files this process may open, `wanted` where the system lets it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    if soft != unlimited and soft < wanted:
-        soft = wanted if hard == unlimited else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    room = wanted if soft == unlimited else min(wanted, soft)
-    return max(room - _OTHER_FILES, _FEWEST)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    except (OSError, ValueError):
+        return soft
+    return more
 
 
 class Listener:
