@@ -32,24 +32,20 @@ class Field:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "gateway.log"
-        self.terminal = self._start_terminal()
         self._gateway: subprocess.Popen[bytes] | None = None
+        self.start_terminal()
 
-    def _start_terminal(self) -> TerminalProcess:
-        made = TerminalProcess(TerminalOptions(feed="random", speed=0.001, idle_exit_min=0))
+    def start_terminal(self) -> None:
+        """Start a terminal program, which knows nothing of one before it."""
+        options = TerminalOptions(feed="random", speed=0.001, idle_exit_min=0)
+        self.terminal = made = TerminalProcess(options)
         self._thread = threading.Thread(target=made.run)
         self._thread.start()
         until(lambda: (state := read_state()) and state.module == made.whereabouts.module)
-        return made
 
     def stop_terminal(self) -> None:
         self.terminal.stop()
         self._thread.join()
-
-    def restart_terminal(self) -> None:
-        """End the terminal program, and start one that knows nothing of the other."""
-        self.stop_terminal()
-        self.terminal = self._start_terminal()
 
     def start_gateway(self, *options: str, **environment: str) -> None:
         self._gateway = subprocess.Popen(

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from tests.gateway.gateway_field import DEADLINE_MS, Field
 from tests.support.servers import until
+from tests.support.worker_terminals import KILL, is_running
 from trueup.cli import app
 from trueup.gateway.client import ExecutionGateway
 from trueup.sim.terminal_faults import AnswerLost, Hang
@@ -108,9 +109,17 @@ def test_a_terminal_that_ends_is_lost_and_found_again_when_it_is_back(field: Fie
         sent = bot.send_order(order("A"))
         assert sent["status"] == "REJECTED"
         assert "No IPC connection" in sent["error"]
-        field.terminal = field._start_terminal()
+        field.start_terminal()
         field.wait_for_worker(2)
         assert tickets(bot) == []
+
+
+def test_a_gateway_that_is_killed_leaves_no_worker_behind(field: Field) -> None:
+    field.start_gateway()
+    worker = field.wait_for_worker()
+    assert is_running(worker)
+    field.end_gateway(KILL)
+    until(lambda: not is_running(worker))
 
 
 def test_the_account_that_was_asked_for_is_served(field: Field) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support import worker_terminals
 from tests.support.servers import until
-from tests.support.worker_terminals import EXIT_CODE
+from tests.support.worker_terminals import EXIT_CODE, KILL, is_running
 from trueup.core.retcodes import Effect, classify_last_error
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import SUCCESS
@@ -73,14 +73,6 @@ def hasty(tmp_path: Path) -> Iterator[Watched]:
     made = Watched(tmp_path, deadline_ms=SHORT_MS)
     yield made
     made.terminal.close()
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
 
 
 # -- a call that does not come back ------------------------------------------------------------
@@ -150,7 +142,7 @@ def test_a_worker_killed_from_outside_in_a_send_leaves_it_unknown(watched: Watch
     sender = threading.Thread(target=send)
     sender.start()
     until((watched.notes / "sending").exists)
-    os.kill(first, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    os.kill(first, KILL)
     sender.join()
     assert answers == [None, mt5.RES_E_INTERNAL_FAIL_RECEIVE]
 
@@ -160,20 +152,12 @@ def test_a_worker_that_died_between_two_calls_takes_nothing_with_it(tmp_path: Pa
     with never.terminal as terminal:
         pid = never.begin()
         os.kill(pid, signal.SIGTERM)
-        until(lambda: not is_running_child(pid))
+        until(lambda: not is_running(pid))
         assert terminal.order_send(ORDER) is None
         code, text = terminal.last_error()
         assert code == mt5.RES_E_INTERNAL_FAIL_CONNECT
         assert text == f"No IPC connection, process {pid} ended between two calls"
         assert classify_last_error(code).effect is Effect.REFUSED
-
-
-def is_running_child(pid: int) -> bool:
-    """Whether a child process runs; one that has ended and was not waited for does not."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return is_running(pid)
-    return stat.read_text("utf-8").rpartition(")")[2].split()[0] not in "ZX"
 
 
 def test_while_there_is_no_worker_calls_fail_at_once_and_say_why(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pytest
 
 from tests.support import worker_terminals
 from tests.support.servers import until
-from tests.support.worker_terminals import SteppingClock
+from tests.support.worker_terminals import KILL, SteppingClock
 from trueup.core.retcodes import Effect, classify_last_error
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.keeper import Timing
@@ -26,7 +25,6 @@ from trueup.gateway.worker import WorkerTerminal
 from trueup.sim.module_port import ModulePort
 from trueup.sim.terminal import SimulatedTerminal
 
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 # An order through all processes takes about two milliseconds.
 LATEST_KILL_SEC = 0.004
 

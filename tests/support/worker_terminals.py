@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -21,6 +22,18 @@ HERE = __name__
 NOW_MSC = 1_700_000_000_000
 EXIT_CODE = 41
 A_WHILE_SEC = 0.3
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""What ends a process without asking it, where the system has such a signal."""
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody waited for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        os.kill(pid, 0)
+        return not stat.exists() or stat.read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class SteppingClock:

@@ -112,7 +112,7 @@ def gateway(
     deadline_ms: Annotated[
         int,
         typer.Option(
-            min=1,
+            min=100,
             help="A call of the terminal that takes longer is given up: the process that makes "
             "it is replaced, and an order in it is unknown until the terminal shows it.",
         ),
