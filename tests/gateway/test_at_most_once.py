@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.posix_limits import files_limited_to, posix_only
 from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
+from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
 from trueup.gateway.request_evidence import GRACE_SEC, LOOKS_APART_SEC
@@ -39,6 +40,8 @@ BUY: dict[str, Any] = {
     "volume": 0.1,
     "price": 1.1,
 }
+HEDGING = AccountSetup()
+NETTING = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 OTHER = AccountSetup(login=5_000_002)
 IOC_ONLY = dataclasses.replace(EURUSD, filling_mode=mt5.SYMBOL_FILLING_IOC)
 SETTLED_SEC = GRACE_SEC + LOOKS_APART_SEC + 1
@@ -54,12 +57,14 @@ class Gateway:
     def __init__(
         self,
         path: Path | None = None,
+        account: AccountSetup = HEDGING,
         *,
         specs: tuple[SymbolSetup, ...] = DEFAULT_SYMBOLS,
         **switches: Any,
     ) -> None:
         self.clock = ManualClock(1_700_000_000_000_000_000)
         self.terminal = SimulatedTerminal(
+            account=account,
             other_accounts=(OTHER,),
             symbols=specs,
             now_msc=lambda: self.clock.now_ns() // 1_000_000,
@@ -388,10 +393,12 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize("account", [HEDGING, NETTING], ids=["hedging", "netting"])
 @pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "not sent"])
 def test_every_kind_of_order_is_settled_by_what_the_terminal_shows(
-    kept: Gateway, kind: str, is_sent: bool
+    tmp_path: Path, kind: str, account: AccountSetup, is_sent: bool
 ) -> None:
+    kept = Gateway(tmp_path / "requests.db", account)
     opened = kept.ask(**{**BUY, "order_id": "first"})["ticket"]
     placed = kept.ask(**{**BUY, "order_id": "second"}, type="limit")["ticket"]
     tickets = {"opened": opened, "placed": placed}
@@ -435,6 +442,50 @@ def test_the_grace_period_runs_in_the_process_that_looks(kept: Gateway) -> None:
     assert kept.status().state is RequestState.UNKNOWN
     kept.tend(SETTLED_SEC)
     assert kept.status().status == "REJECTED"
+
+
+def test_after_a_terminal_that_could_not_be_read_the_grace_period_begins_anew(
+    kept: Gateway,
+) -> None:
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    kept.tend(GRACE_SEC - 1)
+    kept.terminal.disconnect()
+    kept.tend(3)
+    kept.terminal.reconnect()
+    kept.tend(GRACE_SEC - 1)
+    assert kept.status().state is RequestState.UNKNOWN
+    kept.tend(SETTLED_SEC)
+    assert kept.status().status == "REJECTED"
+
+
+def test_what_stays_open_is_looked_for_ever_more_rarely_and_at_once_when_asked(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    looks: list[int] = []
+    read = kept.terminal.history_orders_get
+
+    def noted(*dates: Any, **named: Any) -> Any:
+        looks.append(kept.clock.now_ns())
+        return read(*dates, **named)
+
+    monkeypatch.setattr(kept.terminal, "history_orders_get", noted)
+    assert kept.terminal.login(OTHER.login, OTHER.password, OTHER.server)
+    kept.terminal.quote("EURUSD", 1.1, 1.1001)
+    kept.tend(20)
+    assert len(looks) >= 15
+    looks.clear()
+    for _ in range(72):
+        kept.wait(600)
+        kept.desk.tend()
+    assert 60 < len(looks) <= 72
+    kept.tend(300)
+    assert len(looks) <= 74
+    kept.doubts("A")
+    kept.wait(1)
+    looks.clear()
+    kept.doubts("A")
+    assert len(looks) == 1
 
 
 @pytest.mark.parametrize("comment", ["", "mine", "ORD_1"])
@@ -510,6 +561,33 @@ def test_an_answer_that_leaves_it_open_is_unknown_until_the_terminal_shows(
     assert gateway.ask(**BUY)["status"] == becomes
     executed = gateway.terminal.ledger.positions.values()
     assert len(executed) == (becomes == "FILLED")
+
+
+@pytest.mark.parametrize("retcode", [*RETCODES, 12345])
+def test_every_return_code_is_kept_as_what_it_says_of_the_effect(retcode: int) -> None:
+    gateway = Gateway()
+    gateway.terminal.faults.next_send(Answered(retcode))
+    reply = gateway.ask(**BUY)
+    effect = RETCODES[retcode].effect if retcode in RETCODES else Effect.UNKNOWN
+    # Done without deal, volume and price is known to be done, and not yet what was.
+    is_open = effect in (Effect.UNKNOWN, Effect.PLACED, Effect.DONE, Effect.DONE_PART)
+    assert reply["status"] == ("UNKNOWN" if is_open else "REJECTED")
+    assert reply["retcode"] == retcode
+    assert reply["error"]
+    state = RequestState.UNKNOWN if is_open else RequestState.SETTLED
+    assert (gateway.status().state, gateway.status().retcode) == (state, retcode)
+    assert gateway.ask(**BUY) == {**reply, "repeated": True}
+
+
+@pytest.mark.parametrize("code", [*LAST_ERRORS, 1])
+def test_every_last_error_is_kept_as_what_it_says_of_the_effect(code: int) -> None:
+    gateway = Gateway()
+    gateway.terminal.faults.next_send(AnswerLost(executed=False, code=code, pipe_breaks=False))
+    reply = gateway.ask(**BUY)
+    is_refused = code in LAST_ERRORS and LAST_ERRORS[code].effect is Effect.REFUSED
+    assert reply["status"] == ("REJECTED" if is_refused else "UNKNOWN")
+    state = RequestState.SETTLED if is_refused else RequestState.UNKNOWN
+    assert gateway.status().state is state
 
 
 def test_a_partial_fill_says_how_much() -> None:

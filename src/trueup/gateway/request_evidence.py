@@ -4,8 +4,8 @@ A request is in that state when the gateway died between sending it and writing 
 when the answer itself left it open. The rules are those by which a bot settles an order in doubt
 (`core.traces`): the ticket that an answer gave, the token in the comment, then the only order that
 fits. Absence counts only in a reading that may be believed, whose history covers the sending, after
-a grace period that runs in this process too, and twice: a terminal that was just started shows its
-past bit by bit.
+a grace period in which this process could read the terminal all along, and twice: a terminal that
+was just started shows its past bit by bit.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Investigator:
         self._session = f"{boot}.record"
         self._asked = 0
         self._seen: Seen | None = None
-        self._looked_first_ns: dict[str, int] = {}
+        self.readable_since_ns: int | None = None
+        """Since when all readings could be believed; None after one that could not."""
         self._absent_first_ns: dict[str, int] = {}
 
     def settle(
@@ -84,14 +85,16 @@ class Investigator:
             neighbours: all requests of that time; an order of one of them is nobody else's.
             now_ns: nanoseconds of UTC since 1970.
         """
-        names = {entry.order_id for entry in entries}
-        self._looked_first_ns = {
-            name: self._looked_first_ns.get(name, now_ns) for name in sorted(names)
-        }
-        self._absent_first_ns = {k: v for k, v in self._absent_first_ns.items() if k in names}
         snapshot = self._look(entries, now_ns)
         if snapshot is None or snapshot.evidence is None:
+            # Who comes back may have lost its past for a while: everything begins anew.
+            self.readable_since_ns = None
+            self._absent_first_ns.clear()
             return
+        if self.readable_since_ns is None:
+            self.readable_since_ns = now_ns
+        names = {entry.order_id for entry in entries}
+        self._absent_first_ns = {k: v for k, v in self._absent_first_ns.items() if k in names}
         account = snapshot.evidence.account
         here = [e for e in entries if (e.login, e.server) == (account.login, account.server)]
         orders = {entry.order_id: _order_of(entry, snapshot) for entry in here}
@@ -140,7 +143,7 @@ class Investigator:
         return None
 
     def _is_absent(self, entry: Entry, now_ns: int) -> bool:
-        since_ns = max(entry.came_ns, self._looked_first_ns[entry.order_id])
+        since_ns = max(entry.came_ns, self.readable_since_ns or now_ns)
         if now_ns - since_ns < GRACE_SEC * SECOND_NS:
             return False
         first_ns = self._absent_first_ns.setdefault(entry.order_id, now_ns)

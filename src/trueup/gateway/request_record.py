@@ -30,7 +30,11 @@ from trueup.protocol.requests import OrderReply, Request, parameters_of
 
 log = logging.getLogger("trueup.record")
 
+# Whoever asks has it looked for at most this often; by itself the gateway looks ever more rarely.
 LOOK_EVERY_NS = SECOND_NS
+LOOK_RARELY_NS = 600 * SECOND_NS
+# While the terminal cannot be read.
+LOOK_BLIND_NS = 5 * SECOND_NS
 DROP_EVERY_NS = 3_600 * SECOND_NS
 Message = dict[str, Any]
 
@@ -82,7 +86,7 @@ class RequestRecord:
         self._in_flight: set[str] = set()
         # Outcomes that the store did not take.
         self._owed: dict[str, OrderReply] = {}
-        self._look_ns = self._drop_ns = 0
+        self._looked_ns = self._look_next_ns = self._drop_ns = 0
         # What was said last about the store, so that it is said once.
         self._trouble = ""
 
@@ -108,7 +112,7 @@ class RequestRecord:
             return not_sent(request, f"the gateway cannot record it: {trouble}")
         if known is not None:
             if known.ended_ns is None:
-                self.tend()
+                self._look()
                 known = self._find_again(known)
             return self._again(request, known, account)
         if isinstance(account, str):
@@ -152,7 +156,7 @@ class RequestRecord:
             self._write_owed()
             found = [self._withdrawn_or_known(doubt) for doubt in doubts]
             if any(status.state is RequestState.UNKNOWN for status in found):
-                self.tend()
+                self._look()
                 found = [self._withdrawn_or_known(doubt) for doubt in doubts]
         except StoreTrouble as trouble:
             log.error("[RECORD] %s", trouble)
@@ -161,21 +165,8 @@ class RequestRecord:
 
     def tend(self) -> None:
         """Settle what the terminal can prove, and let go of what is old; call it often."""
-        now_ns = self._now_ns()
-        if now_ns < self._look_ns:
-            return
-        self._look_ns = now_ns + LOOK_EVERY_NS
-        try:
-            self._write_owed()
-            self._settle(now_ns)
-            if now_ns >= self._drop_ns:
-                self._drop_ns = now_ns + DROP_EVERY_NS
-                self._store.drop_old()
-            self._trouble = ""
-        except StoreTrouble as trouble:
-            if str(trouble) != self._trouble:
-                self._trouble = str(trouble)
-                log.error("[RECORD] %s", trouble)
+        if self._now_ns() >= self._look_next_ns:
+            self._look()
 
     def close(self) -> None:
         """Write what is owed, if that can be done, and let go of the file."""
@@ -317,6 +308,24 @@ class RequestRecord:
             reply.error or "",
         )
 
+    def _look(self) -> None:
+        """Settle what the terminal proves now, and let go of what is old."""
+        now_ns = self._now_ns()
+        if now_ns < self._looked_ns + LOOK_EVERY_NS:
+            return
+        self._looked_ns, self._look_next_ns = now_ns, now_ns + LOOK_EVERY_NS
+        try:
+            self._write_owed()
+            self._settle(now_ns)
+            if now_ns >= self._drop_ns:
+                self._drop_ns = now_ns + DROP_EVERY_NS
+                self._store.drop_old()
+            self._trouble = ""
+        except StoreTrouble as trouble:
+            if str(trouble) != self._trouble:
+                self._trouble = str(trouble)
+                log.error("[RECORD] %s", trouble)
+
     def _settle(self, now_ns: int) -> None:
         entries = [e for e in self._store.unsettled() if e.order_id not in self._in_flight]
         if not entries:
@@ -326,6 +335,11 @@ class RequestRecord:
             self._store.end(reply.order_id, "settled", _encode(reply))
             words = reply.error or f"ticket {reply.ticket}"
             log.warning("[RECORD] Order %s: %s, %s", reply.order_id, reply.status, words)
+        # Days of history every second are too much for a terminal; what it does not show within
+        # a minute, it does not show soon.
+        since_ns, came_ns = self._investigator.readable_since_ns, entries[-1].came_ns
+        pause_ns = LOOK_BLIND_NS if since_ns is None else (now_ns - max(since_ns, came_ns)) // 10
+        self._look_next_ns = now_ns + min(max(pause_ns, LOOK_EVERY_NS), LOOK_RARELY_NS)
 
 
 def not_sent(request: Request, because: str) -> OrderReply:

@@ -150,6 +150,11 @@ Reply = (
 )
 NotBegun = PositionsReply | OrderReply | TickReply | ErrorReply
 
+_PARAMETERS = tuple(
+    (field.name, field.default)
+    for field in msgspec.structs.fields(Request)
+    if field.name not in NOT_PARAMETERS
+)
 _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
 
@@ -195,9 +200,8 @@ def snapshot_request(request: Request) -> SnapshotRequest:
 
 def parameters_of(request: Request) -> dict[str, Any]:
     """Return what an order asks for: two requests of one id must agree in this."""
-    fields = msgspec.structs.fields(Request)
-    asked = {f.name: getattr(request, f.name) for f in fields if f.name not in NOT_PARAMETERS}
-    return {f.name: asked[f.name] for f in fields if asked.get(f.name, f.default) != f.default}
+    asked = ((name, getattr(request, name), default) for name, default in _PARAMETERS)
+    return {name: value for name, value, default in asked if value != default}
 
 
 def _check_order(request: Request) -> None:
