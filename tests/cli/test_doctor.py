@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from tests.paper.test_paper_processes import Shell
-from tests.support.desk_world import DeskWorld
+from tests.support.desk_world import DeskLink, DeskWorld
 from tests.support.manners import CurveGateway, GuideGateway, opened
 from tests.support.servers import TcpServer, ZmqServer, free_port
 from tests.support.servers import until as wait_until
@@ -24,7 +27,10 @@ from trueup.journal import open_journal
 from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
 from trueup.observe.log import make_streams_safe
 from trueup.observe.status_text import BotStatus
+from trueup.runtime.clock import ManualClock
 from trueup.runtime.doctor.book import JournalLook, bot_rows
+from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
+from trueup.runtime.doctor.line import Target
 
 QUICK_MS = "1000"
 EVERY = (
@@ -107,6 +113,34 @@ def test_a_gateway_of_the_guide_is_asked_nothing_that_it_may_not_know() -> None:
     assert [name for name, row in found.items() if row["mark"] == "FAIL"] == []
     assert found["account"]["mark"] == "-"
     assert found["latency"]["mark"] == "ok"
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(b"", b"[]", b"{}", b"{", b"null", None, b'{"status":"SUCCESS"}'),
+                b'{"status":"SUCCESS","positions":[],"capabilities":["SNAPSHOT"]}',
+                b'{"status":"SUCCESS","positions":[],"capabilities":[]}',
+                b'{"server_time":5}',
+                b'{"server_time":"2026-01-01"}',
+                b'{"server_time":"2026-01-01T00:00Z","version":"x","server":[]}',
+                b'{"status":"FAILED","error":7}',
+            ]
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_whatever_a_gateway_answers_there_is_a_row_for_each_check(
+    replies: list[bytes | None],
+) -> None:
+    turn = itertools.cycle(replies)
+    target = Target("127.0.0.1", 1, 10, "a test")
+    link = DeskLink(lambda _: next(turn))
+    found = list(GatewayVisit(target, link, ManualClock(), None, "s").look())
+    assert [row.check for row in found] == list(CHECKS)
+    assert all(row_lines(row) for row in found)
 
 
 # Sick worlds: what they are, which row says so, and a word of the remedy.
@@ -273,7 +307,7 @@ def test_the_account_is_the_one_that_the_book_is_bound_to(
     journal_bound_to(folder / "bot.db", 5_000_001)
     found = rows(*served, "--journal", "bot.db")
     assert "as the book is bound" in found["account"]["found"]
-    assert "bot.db, stream EURUSD: 1 events" in found["journal writable"]["found"]
+    assert "bot.db, stream EURUSD: 1 event" in found["journal writable"]["found"]
 
 
 def test_another_account_than_that_of_the_book(served: tuple[str, str], folder: Path) -> None:

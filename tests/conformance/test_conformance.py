@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from tests.support.desk_world import NETTING, DeskWorld
+from tests.support.desk_world import NETTING, DeskLink, DeskWorld
 from tests.support.manners import (
     CurveGateway,
     GuideGateway,
@@ -25,10 +28,11 @@ from trueup.cli import app
 from trueup.conformance.examination import Examination, Options
 from trueup.conformance.findings import Grade, Outcome, Report, Standing
 from trueup.conformance.run import CHECKS, FIRST_CHECKS, ORDER_CHECKS, examine
+from trueup.conformance.text import write_report
 from trueup.core.digest import digest
 from trueup.errors import TrueupError
 from trueup.gateway.admission import Terms
-from trueup.gateway.greeting import greet
+from trueup.gateway.greeting import Greeting, greet
 from trueup.gateway.keys import KeyFiles, new_keys
 from trueup.gateway.service import Service, ServiceOptions
 from trueup.gateway.zmq_hints import ZmqHints
@@ -572,6 +576,52 @@ def test_a_gateway_that_wants_a_key_is_not_examined_without_one() -> None:
         said = run(f"tcp://127.0.0.1:{gateway.port}")
     assert said.exit_code == 2
     assert "takes nobody without a key: give --server-key" in said.output
+
+
+def test_a_gateway_that_does_not_know_our_key_is_not_examined(own_keys: KeyFiles) -> None:
+    with CurveGateway(opened().desk.handle, set()) as gateway:
+        said = with_keys(gateway, own_keys)
+    assert said.exit_code == 2
+    assert "Nothing could be asked" in said.output
+
+
+# Any gateway at all.
+
+WORDS = st.sampled_from(
+    ["SUCCESS", "ok", "FAILED", "UNCHANGED", "FILLED", "UNKNOWN", "EURUSD", "demo", "buy", ""]
+)
+FIELDS = st.sampled_from(
+    [
+        *("status", "positions", "capabilities", "error", "uuid", "id", "ticket", "order_id"),
+        *("digest", "account", "epoch", "sequence", "bid", "ask", "request", "volume", "symbol"),
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=6),
+    max_leaves=12,
+)
+REPLIES = st.binary(max_size=20) | st.none() | VALUES.map(lambda value: json.dumps(value).encode())
+
+
+@given(st.lists(REPLIES, min_size=1, max_size=12))
+def test_whatever_a_gateway_answers_the_examination_ends_with_a_report(
+    replies: list[bytes | None],
+) -> None:
+    turn, clock = itertools.cycle(replies), itertools.count(0, 10**9)
+    exam = Examination(
+        Greeting("NULL", "ZMTP 3.1, NULL"),
+        lambda: DeskLink(lambda _: next(turn)),
+        {},
+        lambda _: ZmqHints("inproc://nobody"),
+        Options(trade=True, real_money=True, settle_ms=10),
+        "exam",
+        lambda: next(clock),
+        lambda _: None,
+    )
+    report = examine(exam, "there")
+    assert write_report(report, in_full=True)
+    assert msgspec.json.encode(report)
 
 
 # What is shown.

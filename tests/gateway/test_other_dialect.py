@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import zmq
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.desk_world import HEDGING, NETTING, DeskWorld
 from tests.support.servers import DEADLINE_SEC, ZmqServer
@@ -295,3 +297,32 @@ def test_an_unknown_action_is_an_error_that_echoes_the_uuid(speaker: Speaker) ->
 def test_a_guides_order_with_a_uuid_gets_it_back_with_its_refusal(speaker: Speaker) -> None:
     reply = speaker.raw(action="BUY", order_id="A", uuid="u", volume="x")
     assert (reply["order_id"], reply["status"], reply["uuid"]) == ("A", "REJECTED", "u")
+
+
+# Any request at all.
+
+ACTIONS = st.sampled_from(["OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL", "PING", "GET_POSITIONS"])
+VALUES = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    st.sampled_from(["EURUSD", "BUY", "SELL", 0.01, 100_001, "2026-01-15T10:00:00Z", [], {}]),
+)
+FIELDS = st.sampled_from(
+    [
+        *("uuid", "symbol", "type", "volume", "price", "sl", "tp", "comment", "magic", "ticket"),
+        *("magic_number", "timestamp"),
+    ]
+)
+
+
+@given(ACTIONS, st.dictionaries(FIELDS, VALUES))
+def test_any_request_gets_a_reply_in_which_no_failure_looks_empty(
+    action: str, fields: dict[str, Any]
+) -> None:
+    world = DeskWorld()
+    reply = json.loads(world.desk.handle(json.dumps({"action": action} | fields).encode()))
+    if reply["status"] in ("ok", "OK", "SUCCESS", "FILLED"):
+        assert "error_code" not in reply
+    else:
+        assert reply.get("error_msg") or reply.get("error")
+        assert not reply.get("positions")
+        assert not world.rows()

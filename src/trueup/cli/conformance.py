@@ -102,6 +102,8 @@ def conformance(
         clock.sleep,
     )
     try:
+        if greeting.is_encrypted and exam.first.raw is None:
+            raise TrueupError(f"Nothing could be asked: {exam.first.why}.")
         report = examine(exam, where.url)
     finally:
         exam.probe.close()

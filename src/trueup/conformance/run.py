@@ -239,8 +239,8 @@ def _graded(grade: Grade, exam: Examination, findings: list[Finding]) -> GradeRo
     if grade is Grade.ONCE and not exam.options.trade:
         return GradeRow(grade, Standing.NOT_TESTED, "its checks place orders: give --trade")
     if not seen or (grade is Grade.ONCE and not _all_decisive(seen)):
-        because = next((finding.because for finding in ours), "nothing could be seen")
-        return GradeRow(grade, Standing.NOT_TESTED, because)
+        unseen = (finding.because for finding in ours if finding.outcome is Outcome.UNSEEN)
+        return GradeRow(grade, Standing.NOT_TESTED, next(unseen, "nothing could be seen"))
     return GradeRow(grade, Standing.YES, MEANINGS[grade])
 
 

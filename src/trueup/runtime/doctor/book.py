@@ -57,7 +57,8 @@ class JournalLook:
             name = database_at(self._place).name
             with open_reader(self._place, self._stream) as reader:
                 self.bound = bound_account(reader)
-                said = f"{name}, stream {reader.stream}: {reader.position} events"
+                events = f"{reader.position} event{'s' * (reader.position != 1)}"
+                said = f"{name}, stream {reader.stream}: {events}"
         except TrueupError as error:
             if "Say which stream" in str(error):
                 return not_asked("journal writable", f"{error} Give --stream.")

@@ -155,7 +155,8 @@ class GatewayVisit:
             reading if isinstance(reading, Unknown) else judge(_connected(reading), None, None)
         )
         if isinstance(verdict, Unknown):
-            return sick("reading", verdict.sentence, f"it takes {verdict.until}")
+            remedy = f"it ends with {verdict.until}; `trueup conformance` examines the gateway"
+            return sick("reading", verdict.sentence, remedy)
         return ok("reading", "list, counts, digest and account agree")
 
     def _connected(self) -> DoctorRow:

@@ -13,6 +13,7 @@ from trueup.gateway.greeting import greet
 from trueup.gateway.keys import LinkKeys, link_keys
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
+from trueup.protocol import guide
 from trueup.runtime.clock import Clock
 
 CHECKS = ("resolvable", "port open", "key accepted")
@@ -96,14 +97,13 @@ class Line:
             return sick("key accepted", str(error), "correct GTW_SERVER_KEY and GTW_KEY_FILE")
         if self._greeting.is_encrypted:
             return self._try_key(keys)
-        self.link = ZmqLink(self._target.url)
         if keys is not None:
-            self.link = None
             return sick(
                 "key accepted",
                 "keys are set, and the gateway speaks plain text only",
                 "start the gateway with keys, or unset GTW_SERVER_KEY and GTW_KEY_FILE",
             )
+        self.link = ZmqLink(self._target.url)
         if is_loopback(self._target.host):
             return ok("key accepted", "none is wanted: plain text, on this machine alone")
         return warn(
@@ -122,8 +122,8 @@ class Line:
             )
         link = ZmqLink(self._target.url, keys=keys)
         try:
-            # The first question of the next checks; here only whether it is taken.
-            link.send(b'{"action":"GET_POSITIONS","symbol":"*"}', self._target.timeout_ms)
+            # Whether it is taken is all that matters here.
+            link.send(guide.GET_POSITIONS, self._target.timeout_ms)
         except NotSent as error:
             link.close()
             return sick(
