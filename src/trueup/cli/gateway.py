@@ -170,6 +170,8 @@ def gateway(
         stop_on_signals(service.stop)
         log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)
         log.info("[GATEWAY] Each order is recorded in %s before it is sent", options.store)
+        if login is None:
+            log.warning("[GATEWAY] No --login: whichever account is logged in is read and traded")
         _begin(terminal, account)
         try:
             service.run()
