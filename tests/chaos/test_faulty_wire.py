@@ -9,89 +9,14 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import pytest
 
-from tests.support.crash_world import (
-    BotProcess,
-    Step,
-    Terminal,
-    ledger_agrees,
-    replay_is_live,
-)
-from tests.support.faulty_proxy import FaultyProxy, NetFault, When
+from tests.support.chaos_world import REPORT, SETTLE, WAIT, chaotic, opens
+from tests.support.faulty_proxy import NetFault, When
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the bot's process is POSIX's")
-
-ORDER = b'"order_id"'
-SETTLE: Step = {"do": "settle"}
-WAIT: Step = {"do": "wait"}
-REPORT: Step = {"do": "report"}
-# Short, because every lost answer is waited for; long beside what a slow machine needs for one.
-TIMEOUT_MS = 1_500
-# What stood still may arrive once the proxy is healed, so that is not given up before.
-GRACE_MS = 4_000
-
-
-class Chaos:
-    """A terminal, a proxy before it, and a bot behind that."""
-
-    def __init__(self, terminal: Terminal, proxy: FaultyProxy, steps: list[Step]) -> None:
-        self.terminal, self.proxy = terminal, proxy
-        direct, terminal.port = terminal.port, proxy.port
-        self.bot = BotProcess(terminal, steps, timeout_ms=TIMEOUT_MS, grace_ms=GRACE_MS, patient=0)
-        terminal.port = direct
-        self.has_ended = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self.has_ended:
-            self.bot.kill()
-
-    def order(self, when: When, fault: NetFault) -> str:
-        """Let the bot place its next order, let a fault strike it, and say what the bot says."""
-        assert self.bot.hear("waiting")
-        self.proxy.arm(ORDER, when, fault)
-        self.bot.tell()
-        said: str = self.bot.hear("status")
-        self.proxy.heal()
-        return said
-
-    def end(self) -> dict[str, Any]:
-        """Let the bot end, and ask the ledger whether all promises were kept."""
-        report: dict[str, Any] = self.bot.hear("report")
-        self.has_ended = True
-        assert self.bot.end() == 0, self.bot.last_words()
-        ledger_agrees(self.terminal, report)
-        replay_is_live(self.terminal.folder, report)
-        return report
-
-
-@contextmanager
-def chaotic(folder: Path, steps: list[Step]) -> Iterator[Chaos]:
-    """All of it, until the end of the block."""
-    with (
-        Terminal(folder) as terminal,
-        FaultyProxy(terminal.port) as proxy,
-        Chaos(terminal, proxy, steps) as chaos,
-    ):
-        yield chaos
-
-
-def opens(key: str, side: str = "buy", volume: float = 0.02) -> Step:
-    return {"do": "submit", "side": side, "volume": volume, "key": key}
 
 
 def became(when: When, fault: NetFault) -> str:
@@ -122,8 +47,8 @@ def test_an_order_that_a_fault_strikes_is_executed_once_or_not_at_all(
     assert {key: row[0] for key, row in orders.items()} == {**expected, "after": "FILLED"}
 
 
-def live_through(chance: random.Random, folder: Path, orders: int) -> int:
-    """Let faults strike order after order; return how many struck."""
+def live_through(chance: random.Random, folder: Path, orders: int) -> None:
+    """Let faults strike order after order."""
     steps = [SETTLE]
     for number in range(orders):
         one = opens(f"k{number}", chance.choice(["buy", "sell"]), chance.randint(1, 5) / 100)
@@ -137,17 +62,13 @@ def live_through(chance: random.Random, folder: Path, orders: int) -> int:
         chaos.proxy.heal()
         report = chaos.end()
         assert len(report["orders"]) == orders
-        return chaos.proxy.struck
-
-
-def test_many_orders_over_a_wire_that_fails_again_and_again(tmp_path: Path) -> None:
-    assert live_through(random.Random(20260105), tmp_path, 4) >= 4
+        assert chaos.proxy.struck >= orders
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(20))
-def test_a_hundred_orders_over_a_wire_that_fails_again_and_again(seed: int, tmp_path: Path) -> None:
-    live_through(random.Random(seed), tmp_path, 100)
+def test_many_orders_over_a_wire_that_fails_again_and_again(seed: int, tmp_path: Path) -> None:
+    live_through(random.Random(seed), tmp_path, 30)
 
 
 def test_a_bot_that_is_shut_out_waits_and_agrees_when_it_is_let_in(tmp_path: Path) -> None:
