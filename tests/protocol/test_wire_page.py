@@ -57,7 +57,7 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
 }
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
-    | {"magic", "comment", "type"}
+    | {"magic", "login", "comment", "type"}
 )
 
 

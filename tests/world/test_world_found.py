@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.support.desk_world import DeskWorld
+from tests.support.desk_world import OTHER, DeskWorld
 from tests.support.order_world import OrderWorld
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
@@ -96,3 +96,15 @@ def test_a_terminal_that_is_loading_settles_no_order_in_doubt(kind: str) -> None
         world.sync()
     assert world.status(doubt) == ("FILLED" if kind == "entry" else "CANCELED")
     assert world.agrees()
+
+
+def test_an_order_never_reaches_an_account_that_the_book_is_not_bound_to() -> None:
+    """Seed 354: a hand logged the terminal in to another account, and the bot traded there."""
+    world = DeskWorld(others=(OTHER,))
+    world.sync()
+    world.terminal.switch_account(OTHER.login)
+    world.wait(10)
+    order = world.pm.submit("buy", 0.1)
+    assert order.status.value == "REJECTED"
+    assert "logged in to 5000002" in str(order.error)
+    assert not world.terminal.broker.ledger(OTHER.login).positions

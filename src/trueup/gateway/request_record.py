@@ -117,6 +117,9 @@ class RequestRecord:
             return self._again(request, known, account)
         if isinstance(account, str):
             return not_sent(request, account)
+        if request.login not in (0, account.login):
+            why = f"it is for account {request.login}, and the terminal is logged in to "
+            return not_sent(request, f"{why}{account.login}")
         made = make()
         if isinstance(made, OrderReply):
             return self._refused(request, account, made)

@@ -50,9 +50,10 @@ class Request(msgspec.Struct):
     """Any request of the guide's wire; `action` says which.
 
     An order has `order_id`, `symbol`, `volume` (lots) and may have `price`, `sl`, `tp` (prices,
-    0.0 for none), `position` (the ticket it closes), `magic` and `comment`. BUY and SELL with
-    `type` limit or stop place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`;
-    CANCEL ends the pending `order`. `ticket` and `timestamp` are of the other dialect (see
+    0.0 for none), `position` (the ticket it closes), `magic`, `comment` and `login` (the
+    account it is for, 0 for any). BUY and SELL with `type` limit or stop place a pending order at
+    `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the pending `order`.
+    `ticket` and `timestamp` are of the other dialect (see
     `protocol.dialect`).
     """
 
@@ -74,6 +75,7 @@ class Request(msgspec.Struct):
     history_age_sec: int = 0
     in_doubt: tuple[RequestInDoubt, ...] = ()
     order: int = 0
+    login: int = 0
     type: str = "market"
     digest: str = ""
     ticket: int = 0

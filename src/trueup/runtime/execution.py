@@ -304,6 +304,9 @@ class OrderDesk:
             "comment": order.token,
             "magic": order.wire_magic,
         }
+        if self._pm.book.bound is not None:
+            # The terminal may be logged in to another account since it was last read.
+            message["login"] = self._pm.book.bound.login
         ticket = self._pm.ticket_to_close(order)
         match order.kind:
             case OrderKind.CANCEL:

@@ -44,6 +44,7 @@ class NoFalseGhost(Checker):
             facts.BookSeen: self._seen,
             facts.Synced: self._synced,
             facts.Forced: self._force,
+            facts.Died: self._died,
         }
 
     def _force(self, fact: facts.Forced) -> Iterator[str]:
@@ -80,6 +81,10 @@ class NoFalseGhost(Checker):
             if identifier in self.truth.positions:
                 yield f"position {identifier} left {fact.bot}'s book, and it is open at the broker"
         self._held[fact.bot] = held
+
+    def _died(self, fact: facts.Died) -> Iterator[str]:
+        self._corrected.pop(fact.bot, None)
+        yield from ()
 
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
         corrected = self._corrected.pop(fact.bot, "")

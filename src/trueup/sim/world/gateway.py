@@ -59,11 +59,12 @@ class GatewayProcess:
         replied: Callable[[bytes, str], None],
         *,
         hints_every_ms: int = 0,
+        pins_account: bool = True,
     ) -> None:
         self._schedule, self.terminal, self._name = schedule, terminal, name
         self._struck, self._arrived, self._replied = struck, arrived, replied
         self.machine = Machine(schedule)
-        self.hints_every_ms = hints_every_ms
+        self.hints_every_ms, self._pins_account = hints_every_ms, pins_account
         self.network: Network | None = None
         self.orders: deque[Mishap] = deque()
         self.readings: deque[Mishap] = deque()
@@ -200,7 +201,8 @@ class GatewayProcess:
     def _look(self) -> None:
         self._looks += 1
         try:
-            self._served.initialize(login=self.terminal.home_login)
+            login = {"login": self.terminal.home_login} if self._pins_account else {}
+            self._served.initialize(**login)
         except NotReady:
             self._be_busy(is_busy=True)
             self._schedule.after(SETTLE_PAUSE_MS, self._look)

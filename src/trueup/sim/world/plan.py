@@ -121,7 +121,9 @@ class Setting(msgspec.Struct, frozen=True):
     """What is not wrong, and differs from run to run.
 
     `owns_magic` says that the bots own the positions with their magic number, else all in their
-    symbol; `hints` that the gateway hints at changes. Times are milliseconds.
+    symbol; `hints` that the gateway hints at changes, `pins_account` that it serves one account
+    and no other, `fills_in_part` that the broker may fill a part of an order. Times are
+    milliseconds.
     """
 
     netting: bool = False
@@ -135,6 +137,8 @@ class Setting(msgspec.Struct, frozen=True):
     offset_minutes: int = 120
     commission: bool = False
     hints: bool = False
+    pins_account: bool = True
+    fills_in_part: bool = False
 
 
 class FaultPlan(msgspec.Struct, frozen=True):
@@ -191,6 +195,8 @@ def _setting(chance: random.Random) -> Setting:
         offset_minutes=chance.choice((0, 120, 180, -300)),
         commission=chance.random() < 0.3,
         hints=chance.random() < 0.3,
+        pins_account=chance.random() < 0.5,
+        fills_in_part=chance.random() < 0.5,
     )
 
 

@@ -102,9 +102,8 @@ class SyncWatch(StateReconciler):
     def _tell(self, result: SyncResult, before: LocalBook) -> None:
         pm, schedule = self.portfolio, self._bot.schedule
         # A plan that the journal refused was made from a reading that was believed.
-        believed = result.status in BELIEVED or bool(
-            pm.journal_trouble and pm.journal_trouble in result.errors
-        )
+        is_refused = bool(pm.journal_trouble) and pm.journal_trouble in result.errors
+        believed = result.status in BELIEVED or (is_refused and not pm.is_fenced_out)
         skew_ns = pm.clock.now_ns() - schedule.now_ns
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
         if believed and pm.as_of_ns is not None:

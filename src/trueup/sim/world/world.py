@@ -45,7 +45,7 @@ from trueup.sim.world.moments import (
     Traded,
     Watcher,
 )
-from trueup.sim.world.plan import Fault, FaultPlan
+from trueup.sim.world.plan import Fault, FaultPlan, Setting
 from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, Schedule
 from trueup.sim.world.strikes import strike
 from trueup.sim.world.strikes_terminal import own_account
@@ -98,6 +98,7 @@ class World:
             self._arrived,
             self._replied,
             hints_every_ms=HINTS_EVERY_MS if plan.setting.hints else 0,
+            pins_account=plan.setting.pins_account,
         )
         self.network = Network(
             self.schedule, plan.chance("network"), self.gateway.serve, self.struck
@@ -123,7 +124,7 @@ class World:
         broker = TellingBroker(
             told=self._executed,
             accounts=(account, AccountSetup(login=OTHER_LOGIN)),
-            symbols=_symbols(charged=setting.commission),
+            symbols=_symbols(setting),
             now_msc=lambda: self.schedule.now_ns // MS,
             switches=Switches(server_offset_minutes=setting.offset_minutes),
         )
@@ -357,11 +358,14 @@ class Somebody(Person):
             broker.is_quiet = False
 
 
-def _symbols(*, charged: bool) -> Sequence[SymbolSetup]:
-    if not charged:
-        return DEFAULT_SYMBOLS
-    costly = {"commission_per_lot": 3.5, "commission_charged": Charged.AT_BOTH, "fee_per_lot": 0.25}
+def _symbols(setting: Setting) -> Sequence[SymbolSetup]:
+    changes: dict[str, Any] = {}
+    if setting.commission:
+        charges = {"commission_per_lot": 3.5, "commission_charged": Charged.AT_BOTH}
+        changes |= {**charges, "fee_per_lot": 0.25}
+    if setting.fills_in_part:
+        changes["filling_mode"] = mt5.SYMBOL_FILLING_IOC
     return tuple(
-        dataclasses.replace(one, **costly) if one.name == SYMBOL else one  # type: ignore[arg-type]
+        dataclasses.replace(one, **changes) if one.name == SYMBOL else one
         for one in DEFAULT_SYMBOLS
     )
