@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from trueup.gateway.terminal import Terminal
 
-
-class Call(NamedTuple):
-    """A call under way: its function, and when it began (ns)."""
-
-    function: str
-    since_ns: int
+Call = tuple[str, int]
+"""A call under way: its function, and when it began (ns)."""
 
 
 class Calls:
@@ -34,7 +30,7 @@ class _Noted:
         function, calls, now_ns = getattr(self._terminal, name), self._calls, self._now_ns
 
         def noted(*args: Any, **named: Any) -> Any:
-            calls.now = Call(name, now_ns())
+            calls.now = (name, now_ns())
             try:
                 return function(*args, **named)
             finally:

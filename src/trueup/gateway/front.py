@@ -137,8 +137,9 @@ class Front:
         call, now_ns = self._desk.calls.now, self._now_ns()
         if call is None:
             return f"{(now_ns - task.at_ns) / 1e9:.1f} s went by before its turn came"
-        busy_sec = (now_ns - call.since_ns) / 1e9
-        return f"the terminal has been busy for {busy_sec:.1f} s in {call.function}"
+        function, since_ns = call
+        busy_sec = (now_ns - since_ns) / 1e9
+        return f"the terminal has been busy for {busy_sec:.1f} s in {function}"
 
     # In the desk's thread.
 
