@@ -152,6 +152,15 @@ def test_run_recovers_first_and_ends_after_its_duration() -> None:
     assert list(world.pm.get_local_positions()) == [7]
 
 
+def test_the_broker_is_listened_to_between_two_turns() -> None:
+    """A change that a hint tells of is taken in at once, not when the next price is."""
+    world = World(interval_sec=0.05)
+    turns: list[int] = []
+    world.loop.run(duration_sec=1.0, after_turn=lambda: turns.append(1))
+    assert len(turns) == 4
+    assert 15 <= world.reconciler.sync_count <= 20
+
+
 def test_run_ends_when_it_is_stopped() -> None:
     world = World()
     world.loop.run(after_turn=world.loop.stop)
