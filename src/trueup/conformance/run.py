@@ -101,7 +101,12 @@ CHECKS = (
         snapshots.unchanged_is_true,
     ),
     Check("same-list", A, "GET_POSITIONS shows the same positions.", snapshots.lists_agree),
-    Check("deals", A, "An open position that is explained has deals.", snapshots.deals_agree),
+    Check(
+        "deals",
+        A,
+        "The deals of an open position that is explained add up to its volume.",
+        snapshots.deals_agree,
+    ),
     Check(
         "sequence",
         S,

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from trueup.conformance.examination import FIRST_ID, Examination, Taken
 from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.core.digest import digest
-from trueup.core.model import Evidence, Snapshot
+from trueup.core.model import Entry, Evidence, Snapshot
+from trueup.core.quantity import format_lots, from_units, to_units
 from trueup.core.trust import CLOCK_JITTER_MSC, Unknown, judge
 from trueup.protocol.hints import Hint, hints_port
 
@@ -23,6 +24,7 @@ MOST_TORN = 1 / 4
 # A connection must stand first, and then two hints are due within a second each (ours).
 HINTS_WAIT_MS = 6_000
 LOOKS = 4
+EXPLAINED = 5
 NOBODYS_DIGEST = "0" * 32
 NO_SNAPSHOT = "no snapshot could be read"
 
@@ -143,21 +145,41 @@ def deals_agree(exam: Examination) -> Verdict:
     """The deals of a position that is open add up to its volume."""
     if not exam.claims("DEALS"):
         return unseen("DEALS is not claimed")
-    for snapshot, _, _ in exam.believable[-1:]:
-        wanted = tuple(position.identifier for position in snapshot.positions[:5])
-        if not wanted:
-            return unseen("the account has no position to explain")
-        answer = exam.take(f"{exam.name}-c", FIRST_ID, wanted).reading
-        if not isinstance(answer, Snapshot) or answer.evidence is None:
+    if not exam.believable:
+        return _none()
+    wanted = tuple(position.identifier for position in exam.believable[-1][0].positions[:EXPLAINED])
+    if not wanted:
+        return unseen("the account has no position to explain")
+    trouble = ""
+    for look in range(LOOKS):
+        reading = exam.take(f"{exam.name}-c", FIRST_ID + look, wanted).reading
+        if not isinstance(reading, Snapshot) or reading.evidence is None:
             return _none()
-        missing = set(wanted) - answer.evidence.explained
-        without = set(wanted) - {deal.position for deal in answer.evidence.deals}
+        missing = set(wanted) - reading.evidence.explained
         if missing:
             return unseen(f"position {min(missing)} could not be explained now")
-        if without:
-            return broken(f"position {min(without)} is explained, and has no deal")
-        return holds(f"deals of {len(wanted)} positions came")
-    return _none()
+        trouble = _not_added_up(reading, reading.evidence, wanted)
+        if not trouble:
+            return holds(f"those of {len(wanted)} positions add up")
+        # A terminal shows a deal later than the position that it made.
+        exam.sleep(exam.options.settle_ms / 1000 / LOOKS)
+    return broken(trouble)
+
+
+def _not_added_up(reading: Snapshot, evidence: Evidence, wanted: tuple[int, ...]) -> str:
+    """Say which position's deals do not come to its volume; empty for none."""
+    for position in reading.positions:
+        deals = [deal for deal in evidence.deals if deal.position == position.identifier]
+        if position.identifier not in wanted or any(d.entry is Entry.IN_OUT for d in deals):
+            continue
+        ins = sum(to_units(deal.volume) for deal in deals if deal.entry is Entry.IN)
+        left = from_units(2 * ins - sum(to_units(deal.volume) for deal in deals))
+        if to_units(left) != to_units(position.volume):
+            return (
+                f"the deals of position {position.identifier} come to {format_lots(left)} lots, "
+                f"and it has {format_lots(position.volume)}"
+            )
+    return ""
 
 
 def sequence_counts(exam: Examination) -> Verdict:
