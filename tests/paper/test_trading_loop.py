@@ -158,7 +158,7 @@ def test_the_broker_is_listened_to_between_two_turns() -> None:
     turns: list[int] = []
     world.loop.run(duration_sec=1.0, after_turn=lambda: turns.append(1))
     assert len(turns) == 4
-    assert 15 <= world.reconciler.sync_count <= 20
+    assert world.reconciler.sync_count >= 15
 
 
 def test_run_ends_when_it_is_stopped() -> None:
