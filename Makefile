@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test check bench soak format docs lock clean
+.PHONY: help setup paper test check bench soak mutation format docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,6 +59,9 @@ bench: setup ## Measure the speeds that the documentation states
 
 soak: setup ## Run the long tests, with many more examples
 	$(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=0 $(ARGS)
+
+mutation: setup ## Change one rule of the core at a time, and see that a test fails
+	$(BIN)/mutmut run $(ARGS)
 
 format: setup ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .

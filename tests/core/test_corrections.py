@@ -12,7 +12,7 @@ from trueup.core import events
 from trueup.core.book import Book
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
-from trueup.core.model import Entry, Position, Side
+from trueup.core.model import Entry, Position, Side, SymbolSpec
 from trueup.core.plan import Plan
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.core.settle import LONGEST_MS
@@ -110,13 +110,20 @@ LATE = Hold("EURUSD", LISTED, "a list that agrees with what we did", 7, HoldKind
 CLOSING = make.deal(2, 7, Side.SELL, 0.2, entry=Entry.OUT, order=70, price=1.06)
 
 
-@pytest.mark.parametrize("deals", [None, (OPENED,), (OPENED, CLOSING)])
+@pytest.mark.parametrize("deals", [None, (), (OPENED,), (OPENED, CLOSING)])
 def test_a_list_that_is_later_than_that_undoes_nothing_that_we_did(deals: Any) -> None:
     """The deals agree with us, or do not have our own last one yet, or were not asked for."""
     plan = make.planned(just_closed(), seen(P, deals=deals), after_sec=2)
     assert plan.holds == (LATE,)
     assert plan.questions == ((7,) if deals is None else ())
     assert not any(isinstance(event, events.PositionAdopted) for event in plan.events)
+
+
+def test_what_deals_leave_below_half_a_step_is_nothing() -> None:
+    coarse = SymbolSpec("EURUSD", volume_step=0.1, tick_size=0.1, digits=1)
+    almost = make.deal(2, 7, Side.SELL, 0.16, entry=Entry.OUT, order=70)
+    told = seen(P, deals=(OPENED, almost), specs=(coarse,))
+    assert make.planned(just_closed(), told, after_sec=9999).holds == (LATE,)
 
 
 def test_deals_that_prove_it_closed_outweigh_a_list_for_ever() -> None:
@@ -251,6 +258,13 @@ def test_a_price_that_differs_after_our_fill_is_the_brokers_at_once() -> None:
 def test_what_somebody_did_after_us_is_taken_although_it_is_recent() -> None:
     remote = make.position(7, volume=0.15)
     plan = make.planned(own_book(), seen(remote, deals=(OPENED, PART)), after_sec=2)
+    assert [fields for fields, _, _ in changes(plan)] == [("volume",)]
+    assert plan.holds == ()
+
+
+def test_our_own_deal_that_did_less_than_we_were_told_is_the_brokers_word() -> None:
+    less = make.deal(1, 7, Side.BUY, 0.1)
+    plan = make.planned(own_book(), seen(make.position(7, volume=0.1), deals=(less,)), after_sec=2)
     assert [fields for fields, _, _ in changes(plan)] == [("volume",)]
     assert plan.holds == ()
 

@@ -69,7 +69,7 @@ def test_case_d_settles_it_with_what_was_done_and_at_which_price() -> None:
     assert plan.holds == ()
 
 
-OPENED = make.deal(1, 7, Side.BUY, 0.1, magic=3, time_msc=5_500, price=1.05)
+OPENED = make.deal(1, 7, Side.BUY, 0.1, magic=3, time_msc=5_500_500, price=1.05)
 CLOSED = make.deal(
     2,
     7,
@@ -80,7 +80,7 @@ CLOSED = make.deal(
     price=1.06,
     profit=100.0,
     reason=DealReason.TAKE_PROFIT,
-    time_msc=6_000,
+    time_msc=6_000_000,
 )
 
 
@@ -99,8 +99,8 @@ def test_case_e_records_entry_and_exit_of_what_came_and_went() -> None:
         volume=0.1,
         price_open=1.05,
         magic=3,
-        time=5,
-        time_msc=5_500,
+        time=5_500,
+        time_msc=5_500_500,
     )
     assert adopted == events.PositionAdopted(at_ns=NOW_NS, position=position)
     assert isinstance(closed, events.PositionClosed)

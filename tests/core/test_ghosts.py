@@ -16,7 +16,7 @@ from trueup.core.model import DealReason, Entry, PastOrder, Position, Side, Symb
 from trueup.core.plan import Plan
 from trueup.core.policy import Action, Policy
 
-P = make.position(7, volume=0.2)
+P = make.position(7, volume=0.2, price_current=1.0543)
 OPENED = make.deal(1, 7, Side.BUY, 0.2, commission=-0.7)
 CLOSED = make.deal(
     2,
@@ -52,6 +52,7 @@ def gone(*deals: Any, book: Book | None = None, **more: Any) -> Plan:
 def closed(plan: Plan) -> events.PositionClosed:
     (event,) = plan.events
     assert isinstance(event, events.PositionClosed)
+    assert (event.position, event.at_ns) == (P, make.NOW_NS + 20 * make.SECOND_NS)
     return event
 
 
@@ -90,6 +91,12 @@ def test_all_deals_told_before_still_say_how_it_ended() -> None:
         )
     )
     assert closed(gone(OPENED, CLOSED, book=book)).because == SAID
+
+
+def test_deals_that_end_it_and_do_not_say_how_close_it_all_the_same() -> None:
+    odd = msgspec.structs.replace(CLOSED, entry=Entry.IN)
+    event = closed(gone(OPENED, odd))
+    assert (event.because, event.ended) == ("closed; its deals do not say how", None)
 
 
 def test_less_than_half_a_step_is_nothing_left_open() -> None:
@@ -226,6 +233,11 @@ def test_a_fill_without_a_trace_halts_after_the_grace_period(waited_sec: int, ca
         assert (hold.kind, hold.why) == (HoldKind.HALT, why)
 
 
+def test_a_fill_of_this_very_moment_is_no_contradiction_where_windows_are_turned_off() -> None:
+    plan = make.planned(own_book(), make.proven(explained=frozenset({7})), after_sec=0, settle_ms=0)
+    assert missing(plan).kind is HoldKind.MISSING
+
+
 @pytest.mark.parametrize("deals", [(), (OPENED,)])
 def test_what_we_did_not_fill_or_what_has_deals_is_no_contradiction(deals: Any) -> None:
     book = own_book() if deals else make.bound_book(P)
@@ -247,6 +259,10 @@ def test_a_netting_fill_that_went_into_another_position_is_closed_here() -> None
     event = closed(filled_into(5))
     assert event.because == "its fill went into position 5, which the book did not know"
     assert (event.unproven, event.ended) == (False, None)
+    policy = Policy(symbols=frozenset({"EURUSD"}), ghost=Action.ASK)
+    (hold,) = filled_into(5, policy=policy).holds
+    assert hold.what == "ghost on ticket 7, LONG 0.20L @ 1.0543, waits for a yes"
+    assert closed(filled_into(5, policy=policy, approved={hold.id: "Mary"})) == event
 
 
 @pytest.mark.parametrize(
@@ -311,7 +327,7 @@ def test_a_learnt_settle_window_counts_and_a_window_of_nothing_is_none() -> None
 
 
 def test_on_the_guides_wire_it_is_closed_at_once_and_marked_unproven() -> None:
-    event = closed(make.planned(make.book_of(P), make.snapshot()))
+    event = closed(make.planned(make.book_of(P), make.snapshot(), after_sec=20))
     because = "absent from the broker's list; this gateway shows no deals, so unproven"
     assert (event.because, event.unproven, event.ended) == (because, True, None)
 

@@ -144,6 +144,7 @@ def test_deals_of_a_position_that_the_broker_never_made_are_not_waited_for() -> 
     event = recorded(merged(PastOrder(7, "filled", 5)))
     assert event.because == "its fill went into position 5, which the book did not know"
     assert (event.deals, event.realised_units, event.position.identifier) == ((), 0, 7)
+    assert event.at_ns == make.NOW_NS + 20 * make.SECOND_NS
 
 
 def test_until_the_order_history_says_where_it_went_both_are_asked_about() -> None:
@@ -181,6 +182,7 @@ def test_our_limit_order_that_filled_in_two_deals_is_its_strategys() -> None:
     book = placed()
     event = recorded(looked(book, MORE, deals=(OPENED, *IN_TWO)))
     assert event.shares == (Share(60, 99, 10_000_000),)
+    assert isinstance(event.shares[0].units, int)
     book.replay(looked(book, MORE, deals=(OPENED, *IN_TWO)).events)
     claim = book.claims["L"]
     assert (claim.symbol, claim.magic, claim.units) == ("EURUSD", 2, 10_000_000)
@@ -211,9 +213,16 @@ def test_an_order_that_we_do_not_know_is_its_magic_numbers_where_the_policy_has_
     assert event.shares == wanted
 
 
+def test_our_limit_order_is_its_strategys_whatever_magic_numbers_the_policy_names() -> None:
+    policy = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({4}))
+    event = recorded(looked(placed(), MORE, deals=(OPENED, *IN_TWO), policy=policy))
+    assert event.shares == (Share(60, 99, 10_000_000),)
+
+
 def test_a_market_order_of_ours_was_counted_by_its_fill() -> None:
     book = own_book(make.NETTING, magic=3)
-    event = recorded(looked(book, P, deals=(OPENED,)))
+    deal = make.deal(1, 7, Side.BUY, 0.2, magic=3)
+    event = recorded(looked(book, P, deals=(deal,)))
     assert event.shares == ()
     assert [(claim.magic, claim.units) for claim in book.claims.values()] == [(3, 20_000_000)]
 

@@ -331,3 +331,19 @@ def test_a_terminal_that_could_not_be_read_may_be_loading_when_it_answers() -> N
     assert seen_without(Unknown(Reason.OFFLINE, ""), SEEN) == SEEN
     doubtful = seen_without(Unknown(Reason.UNREADABLE, ""), SEEN)
     assert doubtful == Seen("e1", 10, 1_000_000, "", confirmed=False)
+
+
+def test_a_clock_that_went_back_says_by_how_much() -> None:
+    seen = msgspec.structs.replace(SEEN, server_time_msc=8_200_400)
+    sentence = objection(snapshot(), seen)[1]
+    assert sentence == (
+        "The trade server's clock went back by 7200 s, so what is older is not known"
+    )
+
+
+def test_a_sum_from_the_gateway_is_what_is_compared_where_it_left_the_rows_out() -> None:
+    """The rows are those that we have; their results are of then, and the sum is of now."""
+    now = snapshot(position(profit=1.0), account=account(profit=5.0, equity=105.0), floating=5.0)
+    assert judge(now, BOUND, SEEN) == Trusted(now)
+    other = snapshot(position(profit=5.0), account=account(profit=5.0, equity=105.0), floating=1.0)
+    assert objection(other)[1] == "The positions' results add up to 1.00, and the account says 5.00"

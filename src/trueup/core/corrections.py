@@ -13,7 +13,7 @@ from trueup.core.diff import PROTECTION, Drift, Zombie
 from trueup.core.fold import MADE_BY_DEALS
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.look import Look, Outcome, late, newer, settling
-from trueup.core.model import describe, describe_at
+from trueup.core.model import Position, describe, describe_at
 from trueup.core.policy import Action, Adopt
 from trueup.core.recording import explain_change
 
@@ -29,7 +29,7 @@ def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
         outcome.holds.append(settling(remote, what, grave.touched_ns, look))
         return
-    if grave is not None and _is_late(remote.identifier, 0.0, grave.touched_ns, look, outcome):
+    if grave is not None and _is_late(remote, 0.0, grave.touched_ns, look, outcome):
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
         outcome.holds.append(late(remote, what))
         return
@@ -58,7 +58,7 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
     if (
         {"volume", "side"} & set(drift.fields)
         and look.is_recent(holding.touched_ns)
-        and _is_late(local.identifier, local.net_volume, holding.touched_ns, look, others)
+        and _is_late(local, local.net_volume, holding.touched_ns, look, others)
     ):
         what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
         others.holds.append(late(local, what))
@@ -84,7 +84,7 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
 
 
 def _is_late(
-    identifier: int, net_volume: float, touched_ns: int, look: Look, outcome: Outcome
+    row: Position, net_volume: float, touched_ns: int, look: Look, outcome: Outcome
 ) -> bool:
     """Return whether the list is late: the deals agree with the book, or lack our own last one.
 
@@ -92,18 +92,17 @@ def _is_late(
     """
     if look.snapshot.evidence is None:
         return False
-    history = look.history(identifier)
+    history = look.history(row.identifier)
     if history is None:
-        outcome.questions.append(identifier)
+        outcome.questions.append(row.identifier)
         return look.is_recent(touched_ns)
-    symbol = history.deals[0].symbol if history.deals else ""
-    if history.closes_to(net_volume, look.half_step_base(symbol)):
+    if history.closes_to(net_volume, look.half_step_base(row.symbol)):
         return True
     ours = {
         order.ticket
         for order in look.book.orders.values()
         if order.fill_ns == touched_ns
-        and (look.book.nets or identifier in (order.position, order.ticket))
+        and (look.book.nets or row.identifier in (order.position, order.ticket))
     }
     return look.is_recent(touched_ns) and not ours <= {deal.order for deal in history.deals}
 

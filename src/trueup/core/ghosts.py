@@ -64,7 +64,7 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
         return
     news = [deal for deal in history.deals if deal.ticket not in holding.deals]
     ended = exit_of(news) or exit_of(history.deals)
-    because = exit_sentence(ended) if ended else "closed; its deals were recorded before"
+    because = exit_sentence(ended) if ended else "closed; its deals do not say how"
     if look.own_order(local.ticket) is not None:
         because += label(BrokerShows.CLOSED)
     again = reopened_as(local, history.deals, (z.remote for z in found.zombies))
@@ -87,7 +87,7 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
     elif not history.deals or same(from_units(history.net_units), local.net_volume):
         because = "deal not visible yet"
     else:
-        left = format_lots(abs(history.net_units) / 1e8)
+        left = format_lots(from_units(abs(history.net_units)))
         because = f"its deals leave {left} lots open"
     wanted = step_id("missing", local)
     who = look.let_go_by(wanted)
