@@ -124,7 +124,7 @@ class Keeper:
             if self._worker is not worker:
                 return
             self._worker = None
-            self._note_failure(why, refused=False)
+            self._note_failure(why, f"Lost: {why}", refused=False)
             self._state.notify_all()
 
     def note_answer(self) -> None:
@@ -146,16 +146,14 @@ class Keeper:
             self._thread.join()
         return worker
 
-    def _note_failure(self, why: str, *, refused: bool) -> None:
+    def _note_failure(self, why: str, words: str, *, refused: bool) -> None:
         self._trouble = why
         pauses_ms = self._timing.pauses_ms
         pause_ms = pauses_ms[min(self._failures, len(pauses_ms) - 1)]
         self._pause_ms = self._timing.refused_pause_ms if refused else pause_ms
         self._failures += 1
         if self._wanted:
-            log.warning(
-                "[TERMINAL] Lost: %s; initialising again in %g s", why, self._pause_ms / 1000
-            )
+            log.warning("[TERMINAL] %s; initialising again in %g s", words, self._pause_ms / 1000)
 
     # In the thread.
 
@@ -177,7 +175,7 @@ class Keeper:
             refused = isinstance(error, NotInitialised) and error.refused
             with self._state:
                 if self._wanted is wanted:
-                    self._note_failure(str(error), refused=refused)
+                    self._note_failure(str(error), f"Not there: {error}", refused=refused)
             return
         with self._state:
             is_wanted = self._wanted is wanted and self._worker is None
