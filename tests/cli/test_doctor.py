@@ -32,7 +32,7 @@ from trueup.runtime.doctor.book import JournalLook, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
 from trueup.runtime.doctor.line import Target
 
-QUICK_MS = "1000"
+QUICK_MS = "3000"
 EVERY = (
     *("versions", "settings", "resolvable", "port open", "key accepted", "answers", "protocol"),
     *("clock", "reading", "terminal connected", "trade allowed", "account", "latency"),

@@ -40,7 +40,7 @@ from trueup.gateway.zmq_link import ZmqLink
 from trueup.runtime.clock import SystemClock
 from trueup.sim.terminal_faults import AnswerLost
 
-QUICK_MS = 400
+QUICK_MS = 1_000
 PATIENT_MS = 20_000
 ALONE = Options(timeout_ms=PATIENT_MS, settle_ms=100)
 TRADING = Options(timeout_ms=PATIENT_MS, settle_ms=150, trade=True)
