@@ -48,6 +48,15 @@ def seen(*positions: Position, deals: Any = None, **evidence: Any) -> Any:
 # Zombies.
 
 
+def test_the_deals_of_our_own_pending_order_that_was_filled_are_asked_for() -> None:
+    book = make.bound_book()
+    book.apply(make.created("L", Side.BUY, 0.2, kind=events.OrderKind.LIMIT))
+    book.apply(events.OrderApplied(at_ns=make.NOW_NS, order_id="L", ticket=7))
+    plan = make.planned(book, seen(P))
+    assert plan.questions == (7,)
+    assert plan.holds == ()
+
+
 def test_a_zombie_is_adopted_without_a_question() -> None:
     plan = make.planned(make.bound_book(), seen(P))
     now_ns = make.NOW_NS + make.SECOND_NS
@@ -167,11 +176,9 @@ def test_what_was_closed_here_after_the_question_is_left_for_the_next_reading() 
 
 def changes(plan: Plan) -> list[tuple[tuple[str, ...], Position, Position]]:
     """Every correction of a plan: what differed, from what, to what."""
-    return [
-        (event.fields, event.local, event.remote)
-        for event in plan.events
-        if isinstance(event, events.PositionCorrected)
-    ]
+    corrected = [e for e in plan.events if isinstance(e, events.PositionCorrected)]
+    assert all(event.at_ns > make.NOW_NS for event in corrected)
+    return [(event.fields, event.local, event.remote) for event in corrected]
 
 
 def test_a_stop_that_moved_comes_first_and_is_a_correction_of_its_own() -> None:
@@ -198,6 +205,36 @@ def test_a_stop_that_may_not_be_corrected_stays_as_it_is_while_the_rest_is(
     said = "protection on ticket 7, LONG 0.10L, stop loss none, take profit 1.3,"
     assert hold.what.startswith(said)
     assert hold.id == (step_id("protection", remote) if protection is Action.ASK else "")
+
+
+def test_both_stops_are_one_correction() -> None:
+    local, remote = make.position(7, sl=1.0, tp=1.2), make.position(7, sl=1.1, tp=1.3)
+    plan = make.planned(make.bound_book(local), seen(remote))
+    assert changes(plan) == [(("sl", "tp"), local, remote)]
+
+
+def test_what_changed_here_after_the_question_is_not_judged_whatever_differs() -> None:
+    book = make.bound_book(P)
+    remote = make.position(7, volume=0.1, sl=1.0)
+    plan = make.planned(book, seen(remote), asked_version=book.version - 1)
+    said = "Ticket 7 changed here after the broker was asked"
+    assert plan.holds == (Hold("EURUSD", said, "the next reading", 7, HoldKind.NEWER),)
+    assert plan.events == ()
+
+
+def test_a_hold_names_the_identifier_and_the_sentence_the_ticket() -> None:
+    swapped = make.position(9, identifier=7, volume=0.1)
+    policy = Policy(symbols=EURUSD, drift=Action.ASK)
+    (hold,) = make.planned(make.bound_book(P), seen(swapped), policy=policy).holds
+    assert (hold.identifier, hold.what[:19]) == (7, "drift on ticket 9, ")
+
+
+def test_a_drift_that_got_its_yes_is_explained_like_any_other() -> None:
+    remote = make.position(7, volume=0.15)
+    policy, wanted = Policy(symbols=EURUSD, drift=Action.ASK), step_id("drift", remote)
+    told = seen(remote, deals=(OPENED, PART))
+    plan = make.planned(make.bound_book(P), told, policy=policy, approved={wanted: "Mary"})
+    assert [type(event).__name__ for event in plan.events] == ["PositionCorrected", "DealsRecorded"]
 
 
 def test_a_drift_that_waits_for_a_yes_asks_for_no_deals() -> None:
@@ -239,13 +276,22 @@ def test_what_we_changed_a_moment_ago_is_held_until_its_window_ends() -> None:
     assert changes(plan) == []
 
 
-def test_a_volume_that_contradicts_us_and_the_deals_is_a_late_list() -> None:
-    remote = make.position(7, volume=0.1)
-    what = "Ticket 7 was changed here and the broker shows LONG 0.10L @ 1.0543"
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [({"volume": 0.1}, "LONG 0.10L"), ({"volume": 0.2, "side": Side.SELL}, "SHORT 0.20L")],
+)
+def test_a_volume_or_a_side_that_contradicts_us_and_the_deals_is_a_late_list(
+    changed: dict[str, Any], shown: str
+) -> None:
+    remote = make.position(7, **changed)
+    what = f"Ticket 7 was changed here and the broker shows {shown} @ 1.0543"
     late = Hold("EURUSD", what, "a list that agrees with what we did", 7, HoldKind.SETTLING)
     plan = make.planned(own_book(), seen(remote, deals=(OPENED,)), after_sec=2)
     assert plan.holds == (late,)
     assert changes(plan) == []
+    # Deals that were not asked for yet say nothing either way.
+    plan = make.planned(own_book(), seen(remote), after_sec=2)
+    assert (plan.holds, plan.questions) == ((late,), (7,))
 
 
 def test_a_price_that_differs_after_our_fill_is_the_brokers_at_once() -> None:

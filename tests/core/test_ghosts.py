@@ -299,7 +299,9 @@ def test_what_changed_here_after_the_question_is_left_for_the_next_reading() -> 
     assert plan.events == ()
 
 
-@pytest.mark.parametrize(("after_sec", "kind"), [(0.999, "SETTLING"), (1.0, "MISSING")])
+@pytest.mark.parametrize(
+    ("after_sec", "kind"), [(0, "SETTLING"), (0.999, "SETTLING"), (1.0, "MISSING")]
+)
 def test_what_we_opened_a_moment_ago_may_not_be_listed_yet(after_sec: float, kind: str) -> None:
     plan = make.planned(own_book(), make.proven(), after_sec=after_sec)
     (hold,) = plan.holds
