@@ -13,6 +13,8 @@ from trueup.core.events import OrderKind
 from trueup.core.holds import HoldKind
 from trueup.core.model import DealReason, Entry, History, HistoryOrder, Position, Side
 from trueup.core.plan import Plan
+from trueup.core.policy import Adopt, Policy
+from trueup.core.record import RequestState, RequestStatus
 
 TOKEN = "tabcdefgh"
 NOW_NS = make.NOW_NS + make.SECOND_NS
@@ -167,6 +169,20 @@ def test_an_order_that_was_sent_after_the_question_is_not_judged_by_its_answer()
     assert looked(book=book, after_sec=99).events != ()
 
 
+def test_a_refusal_that_the_gateways_record_kept_is_case_h() -> None:
+    said = RequestStatus("A", RequestState.SETTLED, status="REJECTED", error="no money (10019)")
+    seen = make.proven(history=History(120), requests=(said,))
+    (event,) = make.planned(doubtful(), seen).events
+    assert event == events.OrderRejected(
+        at_ns=NOW_NS,
+        order_id="A",
+        error="no money (10019)",
+        because=(
+            "case H: refused, and the broker has nothing (the gateway's record has it as refused)"
+        ),
+    )
+
+
 # A change, a cancellation, a pending order.
 
 
@@ -215,6 +231,16 @@ def test_on_the_guides_wire_the_only_difference_that_fits_is_it() -> None:
         "case D: it was filled and the answer was lost (the only difference that fits)"
     )
     assert (event.ticket, event.volume, event.price) == (7, 0.1, 1.0543)
+
+
+def test_on_the_guides_wire_what_proves_to_be_our_order_needs_no_yes() -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    policy = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({9}), adopt=Adopt.ASK)
+    rows = make.position(7, volume=0.1), make.position(8, volume=0.2)
+    plan = make.planned(book, make.snapshot(*rows), policy=policy)
+    assert [type(event).__name__ for event in plan.events] == ["OrderSettled", "PositionAdopted"]
+    assert [(hold.kind, hold.identifier) for hold in plan.holds] == [(HoldKind.ASK, 8)]
 
 
 def test_a_close_in_doubt_is_settled_by_the_position_that_has_gone_and_not_by_its_price() -> None:

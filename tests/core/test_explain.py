@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -76,6 +77,20 @@ def test_an_exit_adds_up_its_closing_deals_and_counts_all_their_money() -> None:
         "commission -1.80, 2026-01-05 00:01:01 server time"
     )
     assert exit_sentence(ended, "closed in part").startswith("closed in part by hand on the phone:")
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="no time zones to change here")
+def test_the_time_is_the_servers_wherever_the_bot_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = exit_of([sold(2, 0.3, 1.06, time_msc=AT_MSC)])
+    assert ended is not None
+    said = exit_sentence(ended)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert exit_sentence(ended) == said
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_entries_alone_are_no_exit() -> None:

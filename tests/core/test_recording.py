@@ -10,7 +10,7 @@ from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
 from trueup.core.events import OrderKind, Share
-from trueup.core.model import Entry, PastOrder, Position, Side
+from trueup.core.model import Entry, PastOrder, Position, Side, SymbolSpec
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
 
@@ -65,6 +65,13 @@ def test_an_adopted_position_is_not_asked_about_on_a_hedging_account() -> None:
 def test_deals_that_do_not_add_up_to_the_list_are_not_recorded_yet() -> None:
     plan = looked(own_book(), P, deals=())
     assert (plan.events, plan.questions) == ((), (7,))
+
+
+def test_deals_add_up_within_half_of_the_symbols_own_step() -> None:
+    coarse = SymbolSpec("EURUSD", volume_step=0.1, tick_size=0.1, digits=1)
+    almost = make.deal(1, 7, Side.BUY, 0.24)
+    assert looked(own_book(), P, deals=(almost,)).questions == (7,)
+    assert recorded(looked(own_book(), P, deals=(almost,), specs=(coarse,))).deals == (1,)
 
 
 def test_nothing_is_asked_about_a_position_that_differs_or_is_gone() -> None:
