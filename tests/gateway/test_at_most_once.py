@@ -17,7 +17,7 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
 from trueup.gateway.request_evidence import GRACE_SEC, LOOKS_APART_SEC
 from trueup.gateway.request_record import GatewayPoint
-from trueup.gateway.request_store import RequestStore
+from trueup.gateway.request_store import Entry, RequestStore, StoreTrouble
 from trueup.runtime.clock import ManualClock
 from trueup.sim.person import Person
 from trueup.sim.switches import Switches
@@ -620,3 +620,65 @@ def test_when_the_disk_is_full_no_order_is_sent_and_reading_goes_on(kept: Gatewa
         # What is known is answered all the same.
         assert kept.ask(**{**BUY, "order_id": "first"})["status"] == "FILLED"
     assert kept.ask(**{**BUY, "order_id": name})["status"] == "FILLED"
+
+
+class FullDisk:
+    """A store that takes no outcomes, and no requests, for as long as it is full."""
+
+    def __init__(self, store: RequestStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full = self.takes_requests = True
+        self._end, self._add = store.end, store.add
+        monkeypatch.setattr(store, "end", self.end)
+        monkeypatch.setattr(store, "add", self.add)
+
+    def end(self, order_id: str, state: str, reply: bytes) -> None:
+        if self.is_full:
+            raise StoreTrouble("requests.db: the disk is full.")
+        self._end(order_id, state, reply)
+
+    def add(self, entry: Entry) -> bool:
+        if self.is_full and not self.takes_requests:
+            raise StoreTrouble("requests.db: the disk is full.")
+        return self._add(entry)
+
+
+def test_an_outcome_that_the_disk_did_not_take_is_known_all_the_same(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(kept.store, monkeypatch)
+    first = kept.ask(**BUY)
+    assert first["status"] == "FILLED"
+    disk.takes_requests = False
+    # The first came through, so it is no lie to say so; a new one is not sent.
+    assert kept.ask(**BUY) == {**first, "repeated": True}
+    assert kept.ask(**{**BUY, "volume": 0.2})["status"] == "REJECTED"
+    assert (kept.status().state, kept.status().status) == (RequestState.SETTLED, "FILLED")
+    other = kept.ask(**{**BUY, "order_id": "B"})
+    assert other["error"].startswith("not sent: the gateway cannot record it: ")
+    said, _ = kept.doubts("A")
+    assert [one.status for one in said] == ["FILLED"]
+    # What could not be withdrawn is not said to be.
+    assert kept.doubts("C")[0] == []
+    monkeypatch.setattr(kept.store, "find", unreadable)
+    assert kept.ask(**BUY) == {**first, "repeated": True}
+    monkeypatch.undo()
+    assert kept.ask(**{**BUY, "order_id": "B"})["status"] == "FILLED"
+    kept.start()
+    assert kept.ask(**BUY) == {**first, "repeated": True}
+    assert kept.executions() == ["A", "B"]
+
+
+def unreadable(order_id: str) -> None:
+    raise StoreTrouble("requests.db: the disk failed.")
+
+
+def test_a_clock_that_goes_back_does_not_keep_the_gateway_from_looking(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.tend(3)
+    hour_ns = 3_600 * 1_000_000_000
+    monkeypatch.setattr(kept.desk._record, "_now_ns", lambda: kept.clock.now_ns() - hour_ns)
+    kept.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    assert kept.ask(**BUY)["status"] == "UNKNOWN"
+    kept.tend(3)
+    assert kept.status().status == "FILLED"

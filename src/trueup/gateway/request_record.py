@@ -106,15 +106,12 @@ class RequestRecord:
             send: gives it to `order_send`, and returns what is known of the outcome.
         """
         try:
-            self._write_owed()
             known = self._store.find(request.order_id)
+            if known is not None:
+                return self._again(request, self._looked_up(known), account)
+            self._write_owed()
         except StoreTrouble as trouble:
-            return not_sent(request, f"the gateway cannot record it: {trouble}")
-        if known is not None:
-            if known.ended_ns is None:
-                self._look()
-                known = self._find_again(known)
-            return self._again(request, known, account)
+            return self._owed_again(request) or not_recorded(request, trouble)
         if isinstance(account, str):
             return not_sent(request, account)
         if request.login not in (0, account.login):
@@ -156,7 +153,6 @@ class RequestRecord:
         """
         doubts = {doubt.order_id: doubt for doubt in asked}.values()
         try:
-            self._write_owed()
             found = [self._withdrawn_or_known(doubt) for doubt in doubts]
             if any(status.state is RequestState.UNKNOWN for status in found):
                 self._look()
@@ -168,7 +164,8 @@ class RequestRecord:
 
     def tend(self) -> None:
         """Settle what the terminal can prove, and let go of what is old; call it often."""
-        if self._now_ns() >= self._look_next_ns:
+        # A clock that went back does not keep it from looking.
+        if not self._looked_ns <= self._now_ns() < self._look_next_ns:
             self._look()
 
     def close(self) -> None:
@@ -193,7 +190,7 @@ class RequestRecord:
         try:
             is_new = self._store.add(entry)
         except StoreTrouble as trouble:
-            return not_sent(request, f"the gateway cannot record it: {trouble}")
+            return not_recorded(request, trouble)
         if not is_new:
             return self.once(request, account, lambda: made, send)
         with self._flight_of(request.order_id):
@@ -248,11 +245,17 @@ class RequestRecord:
 
     # Every other time.
 
-    def _find_again(self, known: Entry) -> Entry:
-        try:
+    def _looked_up(self, known: Entry) -> Entry:
+        """Return a request as it is known now, after a look at the terminal where that may help."""
+        if known.ended_ns is None and known.order_id not in self._in_flight:
+            self._look()
             return self._store.find(known.order_id) or known
-        except StoreTrouble:
-            return known
+        return known
+
+    def _owed_again(self, request: Request) -> OrderReply | None:
+        """Return the outcome that the store did not take, while it cannot even be read."""
+        first = self._owed.get(request.order_id)
+        return None if first is None else msgspec.structs.replace(first, repeated=True)
 
     def _again(self, request: Request, known: Entry, account: AccountInfo | str) -> OrderReply:
         name = request.order_id
@@ -314,7 +317,7 @@ class RequestRecord:
     def _look(self) -> None:
         """Settle what the terminal proves now, and let go of what is old."""
         now_ns = self._now_ns()
-        if now_ns < self._looked_ns + LOOK_EVERY_NS:
+        if 0 <= now_ns - self._looked_ns < LOOK_EVERY_NS:
             return
         self._looked_ns, self._look_next_ns = now_ns, now_ns + LOOK_EVERY_NS
         try:
@@ -348,6 +351,11 @@ class RequestRecord:
 def not_sent(request: Request, because: str) -> OrderReply:
     """Return the reply to an order that was not given to the terminal."""
     return OrderReply(request.order_id, "REJECTED", error=f"not sent: {because}")
+
+
+def not_recorded(request: Request, trouble: StoreTrouble) -> OrderReply:
+    """Return the reply to an order that could not be written first."""
+    return not_sent(request, f"the gateway cannot record it: {trouble}")
 
 
 def _difference(request: Request, known: Entry) -> str:
