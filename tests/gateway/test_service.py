@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.servers import Threaded, free_port
+from tests.support.servers import Threaded, free_port, until
 from trueup.errors import SettingsError
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.service import Service, ServiceOptions
 from trueup.runtime.clock import SystemClock
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.reconciler import StateReconciler
 from trueup.sim.terminal import SimulatedTerminal
 
 NOW_MSC = 1_700_000_000_000
@@ -57,3 +59,31 @@ def test_a_port_that_is_taken_is_named() -> None:
     with pytest.raises(SettingsError, match=f"--port='{port}' is not valid.*tcp://127.0.0.1"):
         Service(started(), options, SystemClock().now_ns)
     first.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "hints"),
+    [
+        (ServiceOptions(port=5555), "tcp://127.0.0.1:5556"),
+        (ServiceOptions(port=5555, hints_port=7000), "tcp://127.0.0.1:7000"),
+        (ServiceOptions(host="0.0.0.0", port=5555), "tcp://0.0.0.0:5556"),
+        (ServiceOptions(port=0), "tcp://127.0.0.1:0"),
+        (ServiceOptions(port=65_535), "tcp://127.0.0.1:0"),
+        (ServiceOptions(port=5555, watch_ms=0), None),
+    ],
+)
+def test_hints_are_on_the_port_after_that_of_requests(
+    options: ServiceOptions, hints: str | None
+) -> None:
+    assert options.hints_endpoint == hints
+
+
+def test_a_service_says_where_its_hints_are_and_sends_them() -> None:
+    with Served(started()) as served, ExecutionGateway(LOCAL, served.port, LONG_MS) as gateway:
+        pm = PortfolioManager("EURUSD")
+        reconciler = StateReconciler(pm, gateway, 86_400)
+        reconciler.startup_recovery()
+        order = {"order_id": "another's", "symbol": "EURUSD", "action": "BUY", "volume": 0.1}
+        filled = gateway.send_order({**order, "price": 1.1})
+        until(reconciler.sync_continuous)
+        assert list(pm.book.holdings) == [filled["ticket"]]

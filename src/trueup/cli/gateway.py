@@ -12,13 +12,14 @@ import msgspec
 import typer
 
 from trueup.cli.gateway_install import install
-from trueup.cli.terminal import start_terminal, stop_on_signals
+from trueup.cli.terminal import WatchOption, start_terminal, stop_on_signals
 from trueup.errors import SettingsError
 from trueup.gateway.admission import Terms
 from trueup.gateway.keeper import Timing
 from trueup.gateway.mt5 import FACTORY, require_module
 from trueup.gateway.request_store import default_store
 from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
+from trueup.gateway.watcher import WATCH_MS
 from trueup.gateway.worker import WorkerTerminal
 from trueup.observe.log import set_up_logging
 from trueup.runtime.clock import SystemClock
@@ -126,6 +127,11 @@ def gateway(
             "--simulated, in the state folder.",
         ),
     ] = None,
+    watch_ms: WatchOption = WATCH_MS,
+    hints_port: Annotated[
+        int,
+        typer.Option(min=0, max=65_535, help="Port for hints; 0 takes the one after --port."),
+    ] = 0,
     log_file: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Write the log to a file instead.")
     ] = None,
@@ -163,6 +169,8 @@ def gateway(
         port=port,
         pace=served.pace,
         terms=terms,
+        watch_ms=watch_ms,
+        hints_port=hints_port,
         store=store or default_store(port, state_folder() if simulated else None),
     )
     with WorkerTerminal(served.factory, timing=timing) as terminal:

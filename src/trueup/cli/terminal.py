@@ -52,6 +52,15 @@ FeedOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same prices.")]
 SpeedOption = Annotated[float, typer.Option(min=0.001, max=1e6, help="Market time over real time.")]
+WatchOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=60_000,
+        help="Look for changes this often, in milliseconds, and hint at them to bots; 0 to leave "
+        "them to their own intervals.",
+    ),
+]
 
 
 def terminal(
@@ -68,15 +77,7 @@ def terminal(
         float,
         typer.Option(min=0.0, metavar="MINUTES", help="End after this long unused; 0 for never."),
     ] = 10.0,
-    watch_ms: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=60_000,
-            help="Look for changes this often, in milliseconds, and hint at them to bots; 0 to "
-            "leave them to their own intervals.",
-        ),
-    ] = WATCH_MS,
+    watch_ms: WatchOption = WATCH_MS,
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the log to a file instead.")
     ] = None,

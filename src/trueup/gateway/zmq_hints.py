@@ -11,6 +11,10 @@ from trueup.gateway.keys import LinkKeys
 # Hints that nobody takes are dropped, and missed by their numbers.
 HINTS_KEPT = 100
 HINT_LONGEST_BYTES = 4_096
+# A port that nobody opened for us is tried ever more seldom.
+RECONNECT_MS, RECONNECT_LONGEST_MS = 200, 10_000
+# A line that died without a word is noticed, and a new one begun.
+HEARTBEAT_MS, SILENCE_MS = 5_000, 15_000
 
 
 class ZmqHints:
@@ -25,6 +29,10 @@ class ZmqHints:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HINTS_KEPT)
         socket.setsockopt(zmq.MAXMSGSIZE, HINT_LONGEST_BYTES)
+        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_LONGEST_MS)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
         if keys is not None:
             socket.curve_serverkey = keys.server.encode()
