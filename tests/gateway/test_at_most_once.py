@@ -458,6 +458,18 @@ def test_after_a_terminal_that_could_not_be_read_the_grace_period_begins_anew(
     assert kept.status().status == "REJECTED"
 
 
+def test_after_another_account_the_grace_period_begins_anew(kept: Gateway) -> None:
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    kept.tend(GRACE_SEC - 1)
+    for account in (OTHER, HEDGING):
+        assert kept.terminal.login(account.login, account.password, account.server)
+        kept.terminal.quote("EURUSD", 1.1, 1.1001)
+        kept.tend(GRACE_SEC - 1)
+        assert kept.status().state is RequestState.UNKNOWN
+    kept.tend(SETTLED_SEC)
+    assert kept.status().status == "REJECTED"
+
+
 def test_what_stays_open_is_looked_for_ever_more_rarely_and_at_once_when_asked(
     kept: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

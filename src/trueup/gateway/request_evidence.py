@@ -72,7 +72,8 @@ class Investigator:
         self._asked = 0
         self._seen: Seen | None = None
         self.readable_since_ns: int | None = None
-        """Since when all readings could be believed; None after one that could not."""
+        """Since when all readings could be believed, at one account; None while they cannot."""
+        self._account = ""
         self._absent_first_ns: dict[str, int] = {}
 
     def settle(
@@ -86,20 +87,17 @@ class Investigator:
             now_ns: nanoseconds of UTC since 1970.
         """
         snapshot = self._look(entries, now_ns)
-        if snapshot is None or snapshot.evidence is None:
-            # Who comes back may have lost its past for a while: everything begins anew.
-            self.readable_since_ns = None
-            self._absent_first_ns.clear()
+        evidence = None if snapshot is None else snapshot.evidence
+        self._note(evidence, now_ns)
+        if snapshot is None or evidence is None:
             return
-        if self.readable_since_ns is None:
-            self.readable_since_ns = now_ns
         names = {entry.order_id for entry in entries}
         self._absent_first_ns = {k: v for k, v in self._absent_first_ns.items() if k in names}
-        account = snapshot.evidence.account
+        account = evidence.account
         here = [e for e in entries if (e.login, e.server) == (account.login, account.server)]
         orders = {entry.order_id: _order_of(entry, snapshot) for entry in here}
-        tickets = _tickets(snapshot.evidence, snapshot, here, orders)
-        evidence = msgspec.structs.replace(snapshot.evidence, requests=tickets)
+        tickets = _tickets(evidence, snapshot, here, orders)
+        evidence = msgspec.structs.replace(evidence, requests=tickets)
         book = Book()
         book.orders_by_ticket = _owners(neighbours, names)
         for entry in here:
@@ -109,6 +107,17 @@ class Investigator:
             reply = self._reply(order, entry, trace, now_ns)
             if reply is not None:
                 yield reply
+
+    def _note(self, evidence: Evidence | None, now_ns: int) -> None:
+        """Note since when the terminal can be read, all along and at one account.
+
+        What comes back, as a terminal or as an account, may not have its past at once.
+        """
+        account = "" if evidence is None else evidence.account.name
+        if account != self._account:
+            self._account = account
+            self.readable_since_ns = now_ns if account else None
+            self._absent_first_ns.clear()
 
     def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
         """Read the terminal; None where it cannot be read, or the reading not be believed."""
