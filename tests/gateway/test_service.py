@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
 from tests.support.servers import Threaded, free_port, until
@@ -50,6 +53,28 @@ def test_a_service_answers_a_bot_with_what_the_terminal_has() -> None:
         reply = gateway.get_positions()
         gateway.disconnect()
     assert [row["ticket"] for row in reply["positions"]] == [ticket]
+
+
+def test_the_order_under_way_when_it_is_told_to_stop_is_answered() -> None:
+    terminal, begun, go_on = started(), threading.Event(), threading.Event()
+    send = terminal.order_send
+
+    def slowly(request: dict[str, Any]) -> Any:
+        begun.set()
+        assert go_on.wait(LONG_MS / 1000)
+        return send(request)
+
+    terminal.order_send = slowly  # type: ignore[method-assign, assignment]
+    replies: list[dict[str, Any]] = []
+    with Served(terminal) as served, ExecutionGateway(LOCAL, served.port, LONG_MS) as gateway:
+        order = {"order_id": "A", "symbol": "EURUSD", "action": "BUY", "volume": 0.1, "price": 1.1}
+        bot = threading.Thread(target=lambda: replies.append(gateway.send_order(order)))
+        bot.start()
+        assert begun.wait(LONG_MS / 1000)
+        served.service.stop()
+        go_on.set()
+        bot.join()
+    assert replies[0]["status"] == "FILLED"
 
 
 def test_a_port_that_is_taken_is_named() -> None:

@@ -217,6 +217,7 @@ class Server:
 
     def close(self) -> None:
         """Stop listening, once the last reply is out or nobody takes it."""
+        self._send_late()
         with self._lock:
             self._bell.close(0)
         self._ear.close(0)
