@@ -24,7 +24,8 @@ from trueup.gateway.listener import Listener
 REQUESTS_PER_TURN = 64
 # What one connection may leave in our memory, requests and replies that nobody takes.
 MESSAGES_PER_CONNECTION = 64
-LAST_REPLY_MS = 200
+# Enough for a machine that is busy with other things; waited for only where a reply is not out.
+LAST_REPLY_MS = 1_000
 # As numbers, because flags of an enumeration cost more to combine than a frame to send.
 AT_ONCE = int(zmq.NOBLOCK)
 MORE_AT_ONCE = int(zmq.NOBLOCK | zmq.SNDMORE)
