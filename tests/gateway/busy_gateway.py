@@ -121,6 +121,10 @@ class BusyGateway:
         self.front.stop()
         self._thread.join(DEADLINE_MS / 1000)
         assert not self._thread.is_alive()
+        self.close()
+
+    def close(self) -> None:
+        """Close every socket; the front has ended."""
         self.server.close()
         for asker in self._askers:
             asker.socket.close()

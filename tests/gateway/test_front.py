@@ -6,6 +6,7 @@ import pytest
 
 from tests.gateway.busy_gateway import BusyGateway
 from tests.support.servers import until
+from trueup.gateway.front import DeskEnded
 
 PATIENCE_SEC = 1.0
 
@@ -117,3 +118,19 @@ def test_a_query_that_hangs_in_the_terminal_is_answered_once() -> None:
         gateway.terminal.let_go()
         # The late answer of the terminal is not taken for the answer to this one.
         assert "bid" in asker.ask("TICK", symbol="EURUSD")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_desk_that_breaks_ends_the_front_and_says_so() -> None:
+    """A gateway that serves nobody any more must not look like one that does."""
+
+    def breaks() -> None:
+        raise RuntimeError("a bug")
+
+    gateway = BusyGateway()
+    gateway.program.positions_get = breaks  # type: ignore[method-assign,assignment]
+    asker = gateway.client()
+    asker.send("GET_POSITIONS")
+    with pytest.raises(DeskEnded):
+        gateway.front.run(gateway.server)
+    gateway.close()
