@@ -183,6 +183,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         table = {name.lower(): value for name, value in tomllib.loads(text).items()}
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(path.name, _offending_line(text, error), "write name = value") from None
+    except RecursionError:
+        raise SettingsError(path.name, _shown(text), "write name = value, nothing nested") from None
     known = Settings.model_fields
     for name, value in table.items():
         if name not in known:

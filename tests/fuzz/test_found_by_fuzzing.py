@@ -11,12 +11,13 @@ from tests.support.desk_world import DeskWorld
 from trueup.core.book import Book
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.trust import Unknown
-from trueup.errors import JournalCorrupt, OutcomeUnknown
+from trueup.errors import JournalCorrupt, OutcomeUnknown, SettingsError
 from trueup.journal import codec
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.ticks import decode_tick
 from trueup.runtime.portfolio import PortfolioManager
+from trueup.settings import load_settings
 from trueup.sim.person_desk import PersonDesk
 
 
@@ -87,3 +88,12 @@ def test_a_command_that_is_nested_without_end_is_answered() -> None:
     world = DeskWorld()
     people = PersonDesk(world.terminal, "EURUSD", dict, lambda: None)
     assert b"error" in people.handle(b'{"a":' * 3_000)
+
+
+def test_settings_that_are_nested_without_end_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trueup.toml").write_bytes(b"gtw_port = " + b"[" * 3_000)
+    with pytest.raises(SettingsError, match=r"trueup.toml.*write name = value"):
+        load_settings()

@@ -100,6 +100,18 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
         2,
         lambda: History().start().intent().execute().row("OrderRejected", order_id="O1", error="x"),
     ),
+    "a pending order that works is recorded as not executed": (
+        2,
+        lambda: (
+            History()
+            .start()
+            .intent(kind="limit")
+            .tell(facts.OrderShown, login=LOGIN, order=working())
+            .requested(300, action=5)
+            .row("OrderInDoubt", order_id="O1", error="no reply")
+            .row("OrderCanceled", order_id="O1", because="no trace")
+        ),
+    ),
     "an order given up is executed": (
         2,
         lambda: (
@@ -329,6 +341,27 @@ CLEAN: dict[str, Callable[[], History]] = {
             price=1.1,
         )
         .look(positions=())
+    ),
+    "a pending order is placed and canceled by hand before anybody looks": lambda: (
+        History()
+        .start()
+        .intent(kind="limit")
+        .tell(facts.OrderShown, login=LOGIN, order=working())
+        .requested(300, action=5)
+        .tell(facts.OrderLeft, login=LOGIN, ticket=300)
+        .row("OrderInDoubt", order_id="O1", error="no reply")
+        .row("OrderCanceled", order_id="O1", because="the history has it as canceled")
+    ),
+    "a bot that was fenced out and has not noticed owes no agreement": lambda: (
+        opened()
+        .tell(facts.Fenced, bot="A")
+        .start("B")
+        .stopped()
+        .closed(bot="B")
+        .tell(facts.Healed)
+        .look("B")
+        .look("A", version=1, positions=(held(),), state=b"")
+        .tell(facts.Ended)
     ),
     "an old book is not called current": lambda: opened().hand_out(current=False, max_age_ns=1),
     "flat, and the last reading is from when it was so": lambda: (

@@ -19,10 +19,12 @@ class Agreement(Checker):
         """Remember each living bot's book, and compare at the end."""
         self._is_healed = False
         self._books: dict[str, facts.BookSeen] = {}
+        self._fenced: set[str] = set()
         return {
             facts.Faulted: self._faulted,
             facts.Healed: self._healed,
             facts.BookSeen: self._seen,
+            facts.Started: self._started,
             facts.Died: self._gone,
             facts.Fenced: self._gone,
             facts.Ended: self._ended,
@@ -36,12 +38,20 @@ class Agreement(Checker):
         self._is_healed = True
         yield from ()
 
+    def _started(self, fact: facts.Started) -> Iterator[str]:
+        self._fenced.discard(fact.bot)
+        yield from ()
+
     def _gone(self, fact: facts.Died | facts.Fenced) -> Iterator[str]:
         self._books.pop(fact.bot, None)
+        if isinstance(fact, facts.Fenced):
+            # It may not have noticed yet; it acts for nobody, and owes nothing.
+            self._fenced.add(fact.bot)
         yield from ()
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
-        self._books[fact.bot] = fact
+        if fact.bot not in self._fenced:
+            self._books[fact.bot] = fact
         yield from ()
 
     def _ended(self, fact: facts.Ended) -> Iterator[str]:

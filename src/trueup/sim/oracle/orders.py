@@ -108,7 +108,7 @@ class AtMostOnce(Checker):
             if self._forced == fact.bot or self._is_lied_to:
                 return
             said = "rejected" if fact.kind == "OrderRejected" else "not executed"
-            if done is not None:
+            if done is not None and not self._came_to_nothing(done):
                 yield f"{order_id} is recorded as {said}, and it is order {done.order}"
             self._denied[order_id] = said
         elif fact.kind in ("OrderFilled", "OrderSettled"):
@@ -116,6 +116,11 @@ class AtMostOnce(Checker):
             if self._filled[order_id] > 1:
                 yield f"the fill of {order_id} was counted {self._filled[order_id]} times"
             yield from self._fits(fact.kind, order_id, done)
+
+    def _came_to_nothing(self, done: facts.Requested) -> bool:
+        """Whether a pending order was placed, and ended before it could open anything."""
+        works = done.order in self.truth.orders
+        return done.action != MARKET and not works and done.order not in self._dealt
 
     def _fits(self, kind: str, order_id: str, done: facts.Requested | None) -> Iterator[str]:
         """Compare a recorded fill with what the broker did for that order's own token."""

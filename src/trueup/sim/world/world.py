@@ -197,12 +197,20 @@ class World:
         Raises:
             Endless: it came to too many events.
         """
-        schedule = self.schedule
-        schedule.after(0, self._quote)
-        schedule.after(10, self.bot.start)
+        self.begin()
         for one in self.plan.strikes:
-            schedule.at(BEGIN_NS + one.at_ms * MS, lambda one=one: strike(self, one))  # type: ignore[misc]
-        schedule.run(BEGIN_NS + self.plan.safety_ms * MS)
+            at_ns = BEGIN_NS + one.at_ms * MS
+            self.schedule.at(at_ns, lambda one=one: strike(self, one))  # type: ignore[misc]
+        self.schedule.run(BEGIN_NS + self.plan.safety_ms * MS)
+        self.finish()
+
+    def begin(self) -> None:
+        """Let the market move and the bot start; `schedule.run` lets time pass."""
+        self.schedule.after(0, self._quote)
+        self.schedule.after(10, self.bot.start)
+
+    def finish(self) -> None:
+        """End all faults, let the books come to agree, and end the run."""
         self._heal()
         self._come_to_agree()
         self._end()

@@ -1,0 +1,112 @@
+"""Hypothesis drives the world: any fault at any time, and what breaks a promise is shrunk by it.
+
+The seeds of `trueup sim` draw whole plans. Here Hypothesis chooses fault by fault, keeps what it
+found, and shrinks it; the same oracle judges.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from trueup.sim.folding import BookFold
+from trueup.sim.oracle import Oracle
+from trueup.sim.oracle.facts import Fact
+from trueup.sim.oracle.hearing import Hearing
+from trueup.sim.telling import story
+from trueup.sim.world.plan import Fault, FaultPlan, Setting, Strike
+from trueup.sim.world.schedule import MS
+from trueup.sim.world.strikes import strike
+from trueup.sim.world.world import World
+
+# Turning a netting position round, and closing by another, are each one kind of account's only.
+ONLY_NETTING, ONLY_HEDGING = Fault.HAND_REVERSES, Fault.HAND_CLOSES_BY
+
+
+class WorldMachine(RuleBasedStateMachine):
+    """A world in which Hypothesis lets faults strike and time pass."""
+
+    @initialize(
+        seed=st.integers(0, 2**16),
+        netting=st.booleans(),
+        owns_magic=st.booleans(),
+        magic_token=st.booleans(),
+        wish_every_ms=st.sampled_from([1_000, 4_000]),
+    )
+    def begin(
+        self, seed: int, netting: bool, owns_magic: bool, magic_token: bool, wish_every_ms: int
+    ) -> None:
+        """Make a world without faults, and start it."""
+        self._log_level = logging.getLogger("trueup").level
+        logging.getLogger("trueup").setLevel(logging.CRITICAL + 1)
+        setting = Setting(
+            netting=netting,
+            owns_magic=owns_magic and not netting,
+            magic_token=magic_token,
+            wish_every_ms=wish_every_ms,
+        )
+        self.world = World(FaultPlan(seed, 0, setting, ()))
+        self.oracle = Oracle(self.world.ledger, self.world.scope, BookFold)
+        self.told: list[Fact] = []
+        self.world.watchers += [self.oracle, Hearing(self.world.ledger, self.told.append)]
+        self.strikes = 0
+        self.world.begin()
+
+    @rule(ms=st.sampled_from([50, 700, 2_500, 6_000, 16_000]))
+    def let_time_pass(self, ms: int) -> None:
+        """Let everybody do what they do."""
+        self.world.schedule.run(self.world.now_ns + ms * MS)
+
+    @rule(fault=st.sampled_from(list(Fault)), ms=st.sampled_from([0, 300, 1_200]))
+    def let_strike(self, fault: Fault, ms: int) -> None:
+        """Let a fault strike now, and time pass."""
+        netting = self.world.plan.setting.netting
+        if fault is (ONLY_HEDGING if netting else ONLY_NETTING):
+            return
+        self.strikes += 1
+        strike(self.world, Strike(self.strikes, 0, fault))
+        self.world.schedule.run(self.world.now_ns + ms * MS)
+
+    @rule()
+    def look(self) -> None:
+        """Let the bot reconcile, as a person at the console asks it to."""
+        self.world.bot.sync()
+
+    @invariant()
+    def no_promise_is_broken(self) -> None:
+        """Ask the oracle; what it says comes with the whole story."""
+        if hasattr(self, "oracle"):
+            broken = self.oracle.verdicts()
+            assert not broken, story(self.told, broken)
+
+    def teardown(self) -> None:
+        """End all faults: now book and broker owe agreement."""
+        if not hasattr(self, "world"):
+            return
+        try:
+            self.world.finish()
+            self.no_promise_is_broken()
+        finally:
+            logging.getLogger("trueup").setLevel(self._log_level)
+
+
+def test_no_fault_at_any_time_breaks_a_promise() -> None:
+    # The same runs every time: what is new is looked for in a soak, where shrinking may take long.
+    the_same = settings(max_examples=30, stateful_step_count=20, derandomize=True, database=None)
+    run_state_machine_as_test(WorldMachine, settings=the_same)
+
+
+@pytest.mark.soak
+def test_no_fault_at_any_time_breaks_a_promise_in_thousands_of_runs() -> None:
+    thousands = settings(max_examples=3_000, stateful_step_count=60)
+    run_state_machine_as_test(WorldMachine, settings=thousands)
