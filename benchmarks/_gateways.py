@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import zmq
 
@@ -28,8 +28,6 @@ from trueup.sim.process import TerminalOptions, TerminalProcess
 from trueup.sim.symbols import AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.whereabouts import Whereabouts
-
-Answer = TypeVar("Answer")
 
 SYMBOL = "EURUSD"
 LOOPBACK = "tcp://127.0.0.1:0"
@@ -88,48 +86,37 @@ class InstantTerminal:
         return call
 
 
-class WeighedStore(RequestStore):
-    """The record of orders, in memory; `spent_sec` is the CPU that it took."""
-
-    spent_sec = 0.0
+class NoStore(RequestStore):
+    """A record of orders that keeps nothing, and so costs nothing."""
 
     def find(self, order_id: str) -> Entry | None:
-        """Return what is recorded of a request."""
-        return self._weigh(super().find, order_id)
+        """Return that the request is a new one."""
+        return None
 
     def add(self, entry: Entry) -> bool:
-        """Record a request before it is carried out."""
-        return self._weigh(super().add, entry)
+        """Record nothing."""
+        return True
 
     def end(self, order_id: str, state: str, reply: bytes) -> None:
-        """Record an outcome."""
-        self._weigh(super().end, order_id, state, reply)
-
-    def _weigh(self, call: Callable[..., Answer], *args: Any) -> Answer:
-        began = time.thread_time()
-        try:
-            return call(*args)
-        finally:
-            self.spent_sec += time.thread_time() - began
+        """Record nothing."""
 
 
-def instant_desk(clock: SystemClock) -> tuple[Desk, WeighedStore]:
-    """Return a desk whose terminal answers at once, and its record of orders."""
+def instant_desk(clock: SystemClock) -> Desk:
+    """Return a desk whose terminal answers at once, and which records no orders."""
     terminal: Any = InstantTerminal(clock)
-    store = WeighedStore(None, "bench", clock.now_ns)
-    return Desk(terminal, "bench", clock.now_ns, store=store), store
+    return Desk(terminal, "bench", clock.now_ns, store=NoStore(None, "bench", clock.now_ns))
 
 
 def _serve_instantly(pipe: Connection, terms: Terms) -> None:
     clock = SystemClock()
-    desk, store = instant_desk(clock)
+    desk = instant_desk(clock)
     door, gate = admission("127.0.0.1", terms, clock.now_ns)
     front = Front(desk, clock.now_ns, gate=gate)
     server = Server(LOOPBACK, front.handle, door=door)
     pipe.send(server.port)
     threading.Thread(target=front.run, args=(server,), daemon=True).start()
     while pipe.recv():
-        pipe.send(time.process_time() - store.spent_sec)
+        pipe.send(time.process_time())
 
 
 class Instant:
@@ -143,7 +130,7 @@ class Instant:
         self.port, self._pipe, self._keys = port, pipe, keys
 
     def cpu_sec(self) -> float:
-        """The CPU of its process so far, sockets included, the record of orders left out."""
+        """The CPU of its process so far, sockets included."""
         self._pipe.send(True)
         return float(self._pipe.recv())
 
