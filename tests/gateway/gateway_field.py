@@ -22,6 +22,8 @@ from trueup.sim.whereabouts import read_state
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = "127.0.0.1"
 LONG_MS = 20_000
+# Two processes import the package, on a machine that may be busy with other things.
+START_SEC = 60.0
 # Far above what a call takes on a busy machine, for the tests in which it must not pass.
 DEADLINE_MS = 4_000
 
@@ -66,14 +68,14 @@ class Field:
 
     @property
     def port(self) -> int:
-        return int(until(lambda: self.said(r"at tcp://127\.0\.0\.1:(\d+)"))[0])
+        return int(until(lambda: self.said(r"at tcp://127\.0\.0\.1:(\d+)"), START_SEC)[0])
 
     def workers(self) -> list[int]:
         """Every worker that was initialised, the latest last."""
         return [int(pid) for pid in self.said(r"Initialised: account \d+ .* process (\d+)")]
 
     def wait_for_worker(self, count: int = 1) -> int:
-        until(lambda: len(self.workers()) >= count)
+        until(lambda: len(self.workers()) >= count, START_SEC)
         return self.workers()[-1]
 
     def bot(self) -> ExecutionGateway:
@@ -82,7 +84,7 @@ class Field:
     def end_gateway(self, number: int = signal.SIGTERM) -> int:
         assert self._gateway is not None
         self._gateway.send_signal(number)
-        code = self._gateway.wait(30)
+        code = self._gateway.wait(START_SEC)
         self._gateway = None
         return code
 
