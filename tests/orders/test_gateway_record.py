@@ -224,6 +224,28 @@ def test_an_order_that_never_arrived_is_given_up_without_waiting_and_never_runs(
     assert world.reconciler.holds == ()
 
 
+@RESTARTED
+def test_a_gateway_that_was_restarted_still_knows(tmp_path: Path, restarted: bool) -> None:
+    """Its file has the outcome of one order, and covers the other, which never came."""
+    world = RecordWorld(tmp_path, comment_replaced_by="")
+    filled = submit_lost(world, magic=7, key="a")
+    world.sync(0.001)
+    assert world.status(filled) == "FILLED"
+    opened = world.pm.close(world.order(filled))
+    world.sync()
+    world.hold_orders()
+    never = world.pm.submit("buy", 0.1, magic=7, key="b")
+    world.restart_gateway()
+    restart(world, restarted)
+    world.sync(0.001)
+    world.sync(0.001)
+    assert world.status(opened) == "FILLED"
+    assert world.status(never) == "CANCELED"
+    assert "the gateway never saw it" in str(world.order(never).error)
+    assert b"withdrawn" in world.let_orders_through()[0]
+    assert world.rows() == {}
+
+
 def test_a_record_that_was_deleted_proves_nothing(world: RecordWorld) -> None:
     """The gateway did it, and lost its file: "never seen" is a word about the new file."""
     world.terminal.faults.next_send(TimedOut(fill_after_ms=4_000))
