@@ -18,7 +18,7 @@ from trueup.protocol.requests import decode_request
 from trueup.protocol.snapshot import decode_snapshot
 from trueup.runtime.clock import ManualClock
 from trueup.sim.switches import ListAnswer
-from trueup.sim.terminal_faults import TimedOut
+from trueup.sim.terminal_faults import AnswerLost, TimedOut
 
 DAMAGED = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"ma\xe7ic":7}'
 
@@ -108,3 +108,21 @@ def test_an_order_never_reaches_an_account_that_the_book_is_not_bound_to() -> No
     assert order.status.value == "REJECTED"
     assert "logged in to 5000002" in str(order.error)
     assert not world.terminal.broker.ledger(OTHER.login).positions
+
+
+def test_an_order_that_bears_a_token_is_no_other_orders() -> None:
+    """Seed 16: two orders alike were in doubt, and the one that was found held up the other."""
+    world = OrderWorld()
+    short = world.pm.submit("sell", 0.1)
+    world.sync()
+    world.terminal.faults.next_send(AnswerLost(executed=False, pipe_breaks=False))
+    lost = world.pm.submit("buy", 0.1)
+    world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    done = world.pm.close(short.ticket)
+    assert [world.status(lost), world.status(done)] == ["IN_DOUBT", "IN_DOUBT"]
+    world.wait(20)
+    # Without a record of its own, as a gateway of another make has none.
+    world.restart_gateway()
+    assert world.sync().status.value == "DEGRADED"
+    assert world.sync().status.value == "SUCCESS"
+    assert [world.status(lost), world.status(done)] == ["CANCELED", "FILLED"]

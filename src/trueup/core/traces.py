@@ -183,12 +183,23 @@ def _by_evidence(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book
     if evidence is None or history is None:
         return Trace(BrokerShows.UNSEEN, "the history could not be read")
     offset_sec = evidence.time_offset_sec
-    past = [one for one in history.orders if _fits(order, one, book, offset_sec)]
-    working = [one for one in evidence.orders if _fits_working(order, one, book)]
+    # What bears the token of one order in doubt is no other's.
+    unnamed = [other for other in rivals if not _bearers(other, evidence)]
+    taken = set[int]().union(*(_bearers(other, evidence) for other in rivals))
+    past = [
+        one
+        for one in history.orders
+        if one.ticket not in taken and _fits(order, one, book, offset_sec)
+    ]
+    working = [
+        one
+        for one in evidence.orders
+        if one.ticket not in taken and _fits_working(order, one, book)
+    ]
     # Only one of two orders that look alike can be this one, and nobody can say which.
     alike = [
         other
-        for other in rivals
+        for other in unnamed
         if any(_fits(other, one, book, offset_sec) for one in past)
         or any(_fits_working(other, one, book) for one in working)
     ]
@@ -203,6 +214,18 @@ def _by_evidence(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
     return Trace(BrokerShows.NO_TRACE, f"nothing fits in the last {history.age_sec} s of history")
+
+
+def _bearers(order: Order, evidence: Evidence) -> set[int]:
+    """Return the tickets of the orders that bear the token of an order."""
+    if not order.token:
+        return set()
+    in_magic = order.wire_magic != order.magic
+    past = evidence.history.orders if evidence.history else ()
+    shown: list[HistoryOrder | PendingOrder] = [*past, *evidence.orders]
+    return {
+        one.ticket for one in shown if bears(one.comment, one.magic, order.token, in_magic=in_magic)
+    }
 
 
 def _fits(order: Order, past: HistoryOrder, book: Book, offset_sec: int | None) -> bool:

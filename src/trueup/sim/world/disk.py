@@ -64,7 +64,6 @@ class Disk:
         self.is_full = False
         self.slow_ms = 0
         self.armed: list[Fault] = []
-        self.unheard: list[tuple[str, int, tuple[Row, ...]]] = []
         self._safe: sqlite3.Connection | None = None
 
     def heal(self) -> None:
@@ -90,12 +89,6 @@ class Disk:
         )
         return [Row(position, kind, bytes(payload)) for position, kind, payload in found]
 
-    def tell(self) -> None:
-        """Tell of the transactions that are on the disk and were not told of yet."""
-        unheard, self.unheard = self.unheard, []
-        for name, token, rows in unheard:
-            self.journalled(name, token, rows)
-
     def keep_safe(self) -> None:
         """Remember what is safe, before the first commit that nobody syncs."""
         if self._safe is None:
@@ -110,8 +103,6 @@ class Disk:
         self.holder = None
         if self._safe is not None:
             self.connection, self._safe = self._safe, None
-            self.unheard.clear()
-        self.tell()
 
 
 class DiskClaim:
@@ -184,9 +175,6 @@ class DiskDatabase(SqliteDatabase):
         """Return all rows; a database in memory is as good as one in WAL mode here."""
         if statement == "PRAGMA journal_mode=WAL":
             return [("wal",)]
-        if statement == self.statements.writer:
-            # Whoever looks here finds out what became of a commit that gave no answer.
-            self._disk.tell()
         return super().fetch(statement, *parameters)
 
     def run(self, statement: str) -> None:
@@ -226,12 +214,11 @@ class DiskDatabase(SqliteDatabase):
             disk.is_safe()
         if not rows:
             return
-        disk.unheard.append((self._writer.name, self._token, rows))
+        disk.journalled(self._writer.name, self._token, rows)
+        self._writer.commits(is_done=True)
         if fault is Fault.COMMIT_UNANSWERED:
             self.struck_by(fault)
             raise JournalError("bot.db: the disk gave no answer.")
-        disk.tell()
-        self._writer.commits(is_done=True)
 
     def struck_by(self, fault: Fault) -> None:
         """Say that a fault met this process."""

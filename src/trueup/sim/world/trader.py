@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING
 
+from trueup.core.events import OrderKind
+from trueup.core.lifecycle import OrderStatus
 from trueup.core.order import Order
 from trueup.errors import JournalConflict, JournalError, NotSent, Refused
+from trueup.runtime.fills import create_fill_response
 from trueup.runtime.loop import TradingLoop
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world.moments import Acted
@@ -47,6 +51,7 @@ class Wanderer:
         except (Refused, NotSent, ValueError, JournalError):
             return
         if order is not None:
+            self._tell_again(loop.pm, order)
             status = order.status.value
             bot.observe(
                 Acted(
@@ -57,6 +62,17 @@ class Wanderer:
                     status=status,
                 )
             )
+
+    def _tell_again(self, pm: PortfolioManager, order: Order) -> None:
+        """Tell a book of a fill that it knows, now and then, as a gateway that repeats itself."""
+        if order.status is not OrderStatus.FILLED or order.kind is not OrderKind.MARKET:
+            return
+        if self._chance.random() < 0.2:
+            fill = create_fill_response(
+                order.order_id, order.ticket or 0, 1.1, order.volume, clock=pm.clock
+            )
+            with contextlib.suppress(JournalError):
+                pm.on_fill(fill)
 
     def _ask(self, pm: PortfolioManager, bid: float) -> Order | None:
         again = self._last is not None and self._chance.random() < 0.15

@@ -101,9 +101,7 @@ class SyncWatch(StateReconciler):
 
     def _tell(self, result: SyncResult, before: LocalBook) -> None:
         pm, schedule = self.portfolio, self._bot.schedule
-        # A plan that the journal refused was made from a reading that was believed.
-        is_refused = bool(pm.journal_trouble) and pm.journal_trouble in result.errors
-        believed = result.status in BELIEVED or (is_refused and not pm.is_fenced_out)
+        believed = result.status in BELIEVED
         skew_ns = pm.clock.now_ns() - schedule.now_ns
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
         if believed and pm.as_of_ns is not None:
@@ -111,6 +109,7 @@ class SyncWatch(StateReconciler):
         trail = self.get_audit_trail()
         fresh, self._told = trail[self._told :], len(trail)
         unknown = self._unknown
+        is_unknown = unknown is not None and unknown.sentence in result.errors
         self._bot.observe(
             Synced(
                 at_ns=schedule.now_ns,
@@ -120,10 +119,10 @@ class SyncWatch(StateReconciler):
                 asked_ns=asked_ns,
                 before=before,
                 after=local_book(pm),
-                again=self._again(before) if result.status in BELIEVED else (),
+                again=self._again(before) if believed else (),
                 audit=tuple(fresh),
                 holds=tuple(hold.reason for hold in self.holds),
-                reason="" if believed or unknown is None else unknown.reason.value,
+                reason=unknown.reason.value if unknown is not None and is_unknown else "",
                 health=self.health,
             )
         )

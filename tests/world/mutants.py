@@ -1,0 +1,292 @@
+"""Bugs seeded on purpose, and the first seed of the simulated world that shows each of them.
+
+`make mutants` writes the table into docs/internals/simulator.md. Each mutant changes one thing of
+the product for as long as a context lasts, from outside: the product has no hooks for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import msgspec
+
+from trueup.core import ghosts, lifecycle
+from trueup.core.diff import Diff, Ghost
+from trueup.core.events import OrderFilled
+from trueup.core.lifecycle import OrderStatus
+from trueup.core.look import Look as CoreLook
+from trueup.core.look import Outcome
+from trueup.core.model import Position, Snapshot
+from trueup.core.trust import Trusted, Unknown
+from trueup.errors import JournalConflict
+from trueup.gateway import rows
+from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.row_digest import RowDigest
+from trueup.journal import chain
+from trueup.journal.chain import Prover, Row
+from trueup.journal.journal import Tip
+from trueup.journal.sqlite import SqliteDatabase
+from trueup.journal.store import StoredJournal
+from trueup.protocol import orders
+from trueup.runtime.execution import OrderDesk
+from trueup.runtime.lookout import Asked, Look, Lookout
+from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.witness import Witness
+from trueup.sim.world.plan import draw
+from trueup.sim.world.run import run
+from trueup.sim.world.wire import WorldLink
+
+SEEDS = 500
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "simulator.md"
+BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
+
+Patch = contextlib.AbstractContextManager[Any]
+
+
+def timeout_as_rejected() -> Patch:
+    """A timeout is read as a rejection."""
+    send = ExecutionGateway.send_order
+
+    def mutated(self: ExecutionGateway, order: Mapping[str, Any]) -> dict[str, Any]:
+        outcome = send(self, order)
+        return {**outcome, "status": "REJECTED"} if outcome["status"] == "UNKNOWN" else outcome
+
+    return mock.patch.object(ExecutionGateway, "send_order", mutated)
+
+
+def empty_list_while_disconnected() -> Patch:
+    """The list of a disconnected terminal is believed, as a plain list was in the beginning."""
+    judge = Witness.judge
+
+    def mutated(self: Witness, reading: Any, bound: Any) -> Trusted | Unknown:
+        evidence = reading.evidence if isinstance(reading, Snapshot) else None
+        if evidence is not None and not evidence.terminal.connected:
+            return Trusted(msgspec.structs.replace(reading, evidence=None))
+        return judge(self, reading, bound)
+
+    return mock.patch.object(Witness, "judge", mutated)
+
+
+def ghost_inside_settle_window() -> Patch:
+    """What we touched a moment ago is closed as soon as the list does not have it."""
+    for_ghost = ghosts.for_ghost
+
+    def mutated(ghost: Ghost, look: CoreLook, found: Diff, outcome: Outcome) -> None:
+        holding = look.book.holdings[ghost.local.identifier]
+        if look.is_settling(holding.touched_ns):
+            ghosts._close_unproven(ghost.local, look, outcome)
+        else:
+            for_ghost(ghost, look, found, outcome)
+
+    return mock.patch("trueup.core.plan.for_ghost", mutated)
+
+
+def outcome_before_send() -> Patch:
+    """The outcome is journalled before the order is sent."""
+    message = OrderDesk._message
+
+    def mutated(self: OrderDesk, order: Any) -> dict[str, Any]:
+        if order.kind.value == "market":
+            price = order.entry_price or 1.1
+            known = {"order_id": order.order_id, "status": "FILLED", "ticket": order.position or 1}
+            self._pm.on_fill({**known, "filled_price": price, "filled_volume": order.volume})
+        return message(self, order)
+
+    return mock.patch.object(OrderDesk, "_message", mutated)
+
+
+def store_without_sync() -> Patch:
+    """The journal's commits are not synced."""
+    prepare = SqliteDatabase._prepare_to_write
+
+    def mutated(self: SqliteDatabase) -> None:
+        prepare(self)
+        self.run("PRAGMA synchronous=OFF")
+
+    return mock.patch.object(SqliteDatabase, "_prepare_to_write", mutated)
+
+
+def hint_as_truth() -> Patch:
+    """A hint is taken for a reading: what is known becomes current by it."""
+    is_hinted = StateReconciler._is_hinted
+
+    def mutated(self: StateReconciler, now_ns: int) -> bool:
+        if is_hinted(self, now_ns) and self.portfolio.as_of_ns is not None:
+            self.portfolio.as_of_ns = now_ns
+        return False
+
+    return mock.patch.object(StateReconciler, "_is_hinted", mutated)
+
+
+def ticket_as_identity() -> Patch:
+    """A position is known by its ticket, which can change."""
+    position_of = rows.position_of
+
+    def mutated(row: Any) -> Position:
+        position = position_of(row)
+        return msgspec.structs.replace(position, identifier=position.ticket)
+
+    return mock.patch("trueup.gateway.snapshots.position_of", mutated)
+
+
+def older_snapshot() -> Patch:
+    """A plan is made from the reading before the one that was asked for."""
+    consider = Lookout._consider
+    before: dict[int, Any] = {}
+
+    def mutated(self: Lookout, reading: Any, asked: Asked) -> Look:
+        known, before[id(self)] = before.get(id(self)), reading
+        old, new = (getattr(one, "evidence", None) for one in (known, reading))
+        if isinstance(known, Snapshot) and old is not None and new is not None:
+            stale = msgspec.structs.replace(
+                old,
+                epoch=new.epoch,
+                sequence=new.sequence,
+                server_time_msc=new.server_time_msc,
+            )
+            reading = msgspec.structs.replace(known, evidence=stale)
+        return consider(self, reading, asked)
+
+    return mock.patch.object(Lookout, "_consider", mutated)
+
+
+def fencing_ignored() -> Patch:
+    """A writer that was fenced out writes on, behind the new one."""
+    append = StoredJournal._append
+
+    def mutated(self: StoredJournal, rows: Sequence[Row]) -> None:
+        try:
+            append(self, rows)
+        except JournalConflict:
+            writer = self._table.writer()
+            assert writer is not None
+            self._fenced_out, self._token, self._tip = "", writer.token, writer.tip
+            moved = [row._replace(position=self._tip.position + n) for n, row in enumerate(rows, 1)]
+            append(self, moved)
+
+    return mock.patch.object(StoredJournal, "_append", mutated)
+
+
+def digest_without_empty() -> Patch:
+    """The digest of an empty list is that of the list before."""
+    of = RowDigest.of
+    last: dict[int, str] = {}
+
+    def mutated(self: RowDigest, rows: Any, orders: Any) -> str:
+        if rows or orders or id(self) not in last:
+            last[id(self)] = of(self, rows, orders)
+        return last[id(self)]
+
+    return mock.patch.object(RowDigest, "of", mutated)
+
+
+def sequence_gap_ignored() -> Patch:
+    """The journal leaves a position out now and then, and its reader does not mind."""
+    chained, count = chain.chained, itertools.count(1)
+
+    def skipping(stream: str, tip: Tip, history: Any) -> list[Row]:
+        skipped = next(count) % 10 == 0
+        return chained(stream, Tip(tip.position + skipped, tip.hash), history)
+
+    def not_minding(self: Prover, row: Row) -> list[Row] | None:
+        self._before = self.tip = Tip(row.position, row.hash)
+        return [row]
+
+    both = contextlib.ExitStack()
+    both.enter_context(mock.patch("trueup.journal.store.chained", skipping))
+    both.enter_context(mock.patch.object(Prover, "take", not_minding))
+    return both
+
+
+def duplicate_fill_counted() -> Patch:
+    """A fill that is told twice is counted twice."""
+    ways = lifecycle.TRANSITIONS[OrderStatus.FILLED]
+    return mock.patch.dict(ways, {OrderFilled: OrderStatus.FILLED})
+
+
+def late_reply_by_order() -> Patch:
+    """A reply is taken for the answer to the request before it, whatever it says it answers."""
+
+    def stay(self: WorldLink) -> None:
+        """Keep the connection, and what comes on it."""
+
+    def send(self: WorldLink, message: bytes, timeout_ms: int) -> None:
+        connection = self._connection
+        self._network.request(message, lambda reply: self._take(reply, connection))
+
+    def decode(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
+        named = msgspec.json.decode(raw).get("order_id", order["order_id"])
+        outcome = decode_outcome(raw, {**order, "order_id": named})
+        return {**outcome, "order_id": order["order_id"]}
+
+    decode_outcome = orders.decode_outcome
+    both = contextlib.ExitStack()
+    both.enter_context(mock.patch.object(WorldLink, "reset", stay))
+    both.enter_context(mock.patch.object(WorldLink, "send", send))
+    both.enter_context(mock.patch.object(orders, "decode_outcome", decode))
+    return both
+
+
+MUTANTS: tuple[Callable[[], Patch], ...] = (
+    timeout_as_rejected,
+    empty_list_while_disconnected,
+    ghost_inside_settle_window,
+    outcome_before_send,
+    store_without_sync,
+    hint_as_truth,
+    ticket_as_identity,
+    older_snapshot,
+    fencing_ignored,
+    digest_without_empty,
+    sequence_gap_ignored,
+    duplicate_fill_counted,
+    late_reply_by_order,
+)
+
+
+def first_seed(mutant: Callable[[], Patch], seeds: int = SEEDS) -> tuple[int, int, str] | None:
+    """Return the first seed that shows a mutant, the promise that broke, and how; or None."""
+    with mutant():
+        for seed in range(seeds):
+            violations = run(draw(seed)).violations
+            if violations:
+                return seed, violations[0].invariant, violations[0].sentence
+    return None
+
+
+def table(found: Mapping[str, tuple[int, int, str] | None]) -> Iterator[str]:
+    """Yield the lines of the table."""
+    yield "| bug | first seed | promise | what the checker said |"
+    yield "| --- | --- | --- | --- |"
+    for bug, caught in found.items():
+        if caught is None:
+            yield f"| {bug} | not within {SEEDS} | | |"
+        else:
+            seed, number, sentence = caught
+            yield f"| {bug} | {seed} | {number} | {sentence.replace('|', '/'):.160} |"
+
+
+def main() -> int:
+    """Try all mutants, write the table, and return 1 when one was not caught."""
+    found = {}
+    for mutant in MUTANTS:
+        bug = (mutant.__doc__ or "").rstrip(".")
+        found[bug] = first_seed(mutant)
+        sys.stdout.write(f"{mutant.__name__}: {found[bug]}\n")
+        sys.stdout.flush()
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = "\n".join(table(found))
+    PAGE.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}", encoding="utf-8")
+    return 0 if all(found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
