@@ -126,3 +126,16 @@ def test_an_order_that_bears_a_token_is_no_other_orders() -> None:
     assert world.sync().status.value == "DEGRADED"
     assert world.sync().status.value == "SUCCESS"
     assert [world.status(lost), world.status(done)] == ["CANCELED", "FILLED"]
+
+
+def test_stops_that_were_set_in_doubt_do_not_undo_newer_ones() -> None:
+    """Seed 143: an old modification was settled after a newer one, and its stops came back."""
+    world = OrderWorld()
+    held = world.pm.submit("buy", 0.1)
+    world.sync()
+    world.lose_replies(1)
+    world.pm.modify(held.ticket, 1.0, 1.2)
+    world.pm.modify(held.ticket, 1.05, 1.15)
+    world.sync()
+    assert world.pm.book.in_doubt == {}
+    assert world.book() == world.rows()

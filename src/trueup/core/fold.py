@@ -77,10 +77,15 @@ def _order_settled(book: Book, event: events.OrderSettled) -> None:
 
 
 def _order_applied(book: Book, event: events.OrderApplied) -> None:
+    left_at = book.orders[event.order_id].version
     order = _advance(book, event)
     order.fill_ns, order.error = event.at_ns, None
     holding = book.holdings.get(order.position)
     if order.kind is events.OrderKind.MODIFY and holding is not None:
+        if holding.version > left_at:
+            # Something newer is known of it: this was done, and changed again since.
+            finish(book, order.order_id)
+            return
         holding.position = msgspec.structs.replace(holding.position, sl=order.sl, tp=order.tp)
         holding.version, holding.touched_ns = book.version, event.at_ns
     elif order.kind is events.OrderKind.CANCEL:
