@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test check bench soak mutation format docs lock clean
+.PHONY: help setup paper test check bench soak mutation format docs lock clean mutants
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,8 @@ soak: setup ## Run the long tests, with many more examples
 
 mutation: setup ## Change one rule of the core at a time, and see that a test fails
 	$(BIN)/mutmut run $(ARGS)
+mutants: setup ## Find bugs that are seeded on purpose, and write the table of them
+	$(BIN)/python -m tests.world.mutants
 
 format: setup ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
