@@ -62,6 +62,7 @@ soak: setup ## Run the long tests, with many more examples
 
 mutation: setup ## Change one rule of the core at a time, and see that a test fails
 	$(BIN)/mutmut run $(ARGS)
+
 mutants: setup ## Find bugs that are seeded on purpose, and write the table of them
 	$(BIN)/python -m tests.world.mutants
 
