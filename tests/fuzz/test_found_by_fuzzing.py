@@ -97,3 +97,12 @@ def test_settings_that_are_nested_without_end_are_named(
     (tmp_path / "trueup.toml").write_bytes(b"gtw_port = " + b"[" * 3_000)
     with pytest.raises(SettingsError, match=r"trueup.toml.*write name = value"):
         load_settings()
+
+
+def test_a_volume_whose_steps_no_float_can_count_is_refused_by_the_simulated_terminal() -> None:
+    """It ended the process of the simulated terminal."""
+    world = DeskWorld()
+    order = {"order_id": "O", "symbol": "EURUSD", "action": "BUY", "volume": 1e308}
+    refused = json.loads(world.desk.handle(json.dumps(order).encode()))
+    assert refused["status"] == "REJECTED"
+    assert not world.ledger.positions

@@ -200,9 +200,9 @@ class Market:
 
 def steps_of(lots: float, step: float) -> int:
     """Lots as whole volume steps; a volume that is none is refused with `ValueError`."""
-    if not math.isfinite(lots):
-        raise ValueError(f"{lots} is no volume")
     ratio = lots / step
+    if not math.isfinite(ratio):
+        raise ValueError(f"{lots} is no volume")
     steps = round(ratio)
     if abs(ratio - steps) > 1e-6 * max(1.0, abs(ratio)):
         raise ValueError(f"{lots} lots is not a whole number of {step} lots")
