@@ -204,6 +204,17 @@ def test_it_is_found_again_when_it_is_listed() -> None:
     assert plan.holds == ()
 
 
+def test_what_is_found_again_does_not_hide_what_else_there_is() -> None:
+    book = make.bound_book(P, make.position(8, volume=0.3))
+    book.replay(gone(book=book).events)
+    plan = make.planned(book, make.proven(P, make.position(8, volume=0.1)), after_sec=20)
+    assert [type(event).__name__ for event in plan.events] == [
+        "PositionCorrected",
+        "PositionFound",
+        "PositionFound",
+    ]
+
+
 def test_a_person_lets_go_of_it_only_when_its_deals_were_asked_for() -> None:
     asked = gone(approved={ID: "Mary"}, is_final=False)
     assert missing(asked).kind is HoldKind.MISSING
@@ -332,6 +343,13 @@ def test_on_the_guides_wire_it_is_closed_at_once_and_marked_unproven() -> None:
     event = closed(make.planned(make.book_of(P), make.snapshot(), after_sec=20))
     because = "absent from the broker's list; this gateway shows no deals, so unproven"
     assert (event.because, event.unproven, event.ended) == (because, True, None)
+
+
+def test_on_the_guides_wire_too_the_policy_may_want_a_yes() -> None:
+    policy = Policy(symbols=frozenset({"EURUSD"}), ghost=Action.ASK)
+    (hold,) = make.planned(make.book_of(P), make.snapshot(), policy=policy).holds
+    assert hold.what == "ghost on ticket 7, LONG 0.20L @ 1.0543, waits for a yes"
+    assert hold.id == step_id("ghost", P)
 
 
 def test_on_the_guides_wire_a_list_with_unreadable_rows_closes_nothing() -> None:

@@ -95,11 +95,15 @@ def test_what_changed_is_corrected_unless_it_changed_here_meanwhile() -> None:
 
 
 def test_one_that_changed_here_does_not_keep_the_others_from_being_corrected() -> None:
-    local = book(make.pending(49), ORDER)
+    first = make.pending(49)
+    local = book(first, ORDER)
+    local.apply(
+        events.PendingCorrected(at_ns=make.NOW_NS, local=first, remote=first, fields=("sl",))
+    )
     seen = make.proven(orders=(make.pending(49, sl=1.0), make.pending(50, sl=1.0)))
     plan = make.planned(local, seen, asked_version=local.version - 1)
-    assert [event.local.ticket for event in plan.events if hasattr(event, "local")] == [49]
-    assert [hold.identifier for hold in plan.holds] == [50]
+    assert [event.local.ticket for event in plan.events if hasattr(event, "local")] == [50]
+    assert [hold.identifier for hold in plan.holds] == [49]
 
 
 def test_a_correction_that_waits_for_a_yes_is_about_what_the_broker_has() -> None:

@@ -124,6 +124,8 @@ def test_an_order_in_doubt_is_held_with_its_reason_and_its_history_is_asked_for(
     until = "a sync that shows what became of it"
     assert plan.holds == (Hold("EURUSD", said, until, kind=HoldKind.DOUBT),)
     assert plan.events == ()
+    # The gateway's own record is asked about it by name.
+    assert [request.order_id for request in plan.in_doubt] == ["A0"]
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,34 @@ def test_nothing_is_asked_about_a_position_that_differs_or_is_gone() -> None:
     assert (gone.events, gone.questions) == ((), ())
 
 
+def test_one_that_is_gone_or_differs_or_waits_keeps_no_other_from_being_explained() -> None:
+    book = Book().replay([make.bound()])
+    for ticket in (5, 6, 7, 8):
+        book.apply(make.created(f"A{ticket}", Side.BUY, 0.2))
+        book.apply(make.filled(f"A{ticket}", ticket, Side.BUY, 0.2, 1.0543))
+    # 5 is gone, 6 differs, the deals of 7 are not there yet, and those of 8 are.
+    rows = make.position(6, volume=0.3), P, make.position(8, volume=0.2)
+    last = make.deal(1, 8, Side.BUY, 0.2)
+    seen = make.proven(*rows, deals=(last,), explained=frozenset({7, 8}))
+    plan = make.planned(book, seen, after_sec=0.5)
+    assert plan.questions == (7,)
+    assert recorded(plan).position.identifier == 8
+    seen = make.proven(*rows, deals=(OPENED, last), explained=frozenset({7, 8}))
+    both = make.planned(book, seen, after_sec=0.5).events
+    assert [e.position.identifier for e in both if isinstance(e, events.DealsRecorded)] == [7, 8]
+
+
+def test_our_own_order_that_adds_is_told_without_what_was_told_before() -> None:
+    book = own_book(make.NETTING)
+    book.apply(recorded(looked(book, P, deals=(OPENED,))))
+    book.apply(make.created("B", Side.BUY, 0.1))
+    book.apply(make.filled("B", 71, Side.BUY, 0.1, 1.0543))
+    more = make.deal(2, 7, Side.BUY, 0.1, order=71, commission=-0.35)
+    plan = looked(book, make.position(7, volume=0.3), deals=(OPENED, more))
+    assert recorded(plan).because == "added: 0.10 lots at 1.0543, commission -0.35 (case J)"
+    assert recorded(plan).realised_units == -110_000_000
+
+
 def closed_by_us(account: Any = make.ACCOUNT) -> Book:
     book = own_book(account)
     book.apply(make.created("B", Side.SELL, 0.2, position=7))
