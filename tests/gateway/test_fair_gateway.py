@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.gateway.busy_gateway import SYMBOL, Asker, BusyGateway
 from tests.support.servers import until
-from trueup.gateway.server import Client
+from trueup.gateway.server import MESSAGES_PER_CONNECTION, Client
 from trueup.gateway.waiting import Task, Waiting
 from trueup.protocol.requests import Request
 
@@ -74,14 +74,15 @@ def test_orders_are_begun_as_they_came() -> None:
         assert gateway.terminal.order_comments == wanted
 
 
-def test_one_that_asks_a_hundred_times_holds_nobody_up_and_gets_no_more_than_a_share() -> None:
-    share = 8
+def test_one_that_asks_and_asks_holds_nobody_up_and_gets_no_more_than_a_share() -> None:
+    # No more at once than a connection may leave in the gateway's memory.
+    share, asked = 8, MESSAGES_PER_CONNECTION
     with BusyGateway(waiting=Waiting(share=share)) as gateway:
         blocked(gateway)
         greedy, modest = gateway.client(zmq.DEALER), gateway.client()
-        for number in range(100):
+        for number in range(asked):
             greedy.send("TICK", symbol=SYMBOL, uuid=number)
-        refused = [greedy.receive() for _ in range(100 - share)]
+        refused = [greedy.receive() for _ in range(asked - share)]
         assert {reply["status"] for reply in refused} == {"FAILED"}
         assert refused[0]["error"] == "8 of your queries wait for the terminal already"
         modest.send(QUERY)
