@@ -13,6 +13,7 @@ from trueup.core.holds import Hold, HoldKind
 from trueup.core.model import History, HistoryOrder, Side
 from trueup.core.plan import Plan, is_settled
 from trueup.core.policy import Adopt, Policy
+from trueup.core.record import RecordMark, RequestInDoubt
 
 EURUSD = frozenset({"EURUSD"})
 P = make.position(7)
@@ -124,8 +125,15 @@ def test_an_order_in_doubt_is_held_with_its_reason_and_its_history_is_asked_for(
     until = "a sync that shows what became of it"
     assert plan.holds == (Hold("EURUSD", said, until, kind=HoldKind.DOUBT),)
     assert plan.events == ()
-    # The gateway's own record is asked about it by name.
-    assert [request.order_id for request in plan.in_doubt] == ["A0"]
+
+
+def test_the_gateways_own_record_is_asked_about_it_by_name_and_from_where_it_was_sent() -> None:
+    mark = RecordMark("r1", 5)
+    book = make.bound_book()
+    book.apply(make.created("A", Side.BUY))
+    book.apply(events.SendStarted(at_ns=make.NOW_NS, order_id="A", record=mark))
+    book.apply(events.OrderInDoubt(at_ns=make.NOW_NS, order_id="A", error="no reply"))
+    assert make.planned(book, make.proven()).in_doubt == (RequestInDoubt("A", mark),)
 
 
 @pytest.mark.parametrize(
