@@ -14,7 +14,7 @@ from trueup.sim.world.run import Report, run, run_many
 from trueup.sim.world.shrink import command, shrink
 
 FIXED = range(300)
-FRESH = 40
+FRESH = 10
 SOAKED = 100_000
 
 

@@ -7,6 +7,7 @@ out; what the next process knows is what the disk has.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -153,7 +154,7 @@ class BotProcess:
         except TrueupError as error:
             # Nobody catches it in a bot either: the process ends, and somebody starts it again.
             self._killed_down_ms = 1_000
-            self._bury(f"{type(error).__name__}: {error}")
+            self._bury(f"{type(error).__name__}: {_told(error)}")
         finally:
             self._is_running = False
 
@@ -216,7 +217,7 @@ class BotProcess:
             journal = self.disk.open(self, clock.now_ns, take_over=take_over)
         except JournalConflict as error:
             now_ns = self.schedule.now_ns
-            self.observe(BotRefused(at_ns=now_ns, bot=self.name, because=str(error)))
+            self.observe(BotRefused(at_ns=now_ns, bot=self.name, because=_told(error)))
             return
         run = f"{self.plan.seed:x}{self.name}{self._starts}"
         self.pm = PortfolioManager(
@@ -301,3 +302,8 @@ class BotProcess:
             reconciler = self.reconciler
             self._run(lambda: results.append(reconciler.sync_positions()))
         return results[0] if results else None
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says, without what differs from one run of the world to the next."""
+    return re.sub(r" \(process \d+ on [^)]*\)", "", str(error))
