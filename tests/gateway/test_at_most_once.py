@@ -15,7 +15,7 @@ from trueup.core.record import RecordMark, RequestInDoubt, RequestState, Request
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
-from trueup.gateway.request_evidence import GRACE_SEC, LOOKS_APART_SEC
+from trueup.gateway.request_evidence import GRACE_SEC
 from trueup.gateway.request_record import GatewayPoint
 from trueup.gateway.request_store import Entry, RequestStore, StoreTrouble
 from trueup.runtime.clock import ManualClock
@@ -44,7 +44,7 @@ HEDGING = AccountSetup()
 NETTING = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 OTHER = AccountSetup(login=5_000_002)
 IOC_ONLY = dataclasses.replace(EURUSD, filling_mode=mt5.SYMBOL_FILLING_IOC)
-SETTLED_SEC = GRACE_SEC + LOOKS_APART_SEC + 1
+SETTLED_SEC = GRACE_SEC + 3
 
 
 class Killed(BaseException):
@@ -468,6 +468,28 @@ def test_after_another_account_the_grace_period_begins_anew(kept: Gateway) -> No
         assert kept.status().state is RequestState.UNKNOWN
     kept.tend(SETTLED_SEC)
     assert kept.status().status == "REJECTED"
+
+
+def test_the_grace_period_begins_when_a_slow_order_has_its_answer(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer "timed out" (10012) took long itself, and the broker fills the order after it."""
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    kept.tend(2 * SETTLED_SEC)
+    assert kept.status().status == "REJECTED"
+    send = kept.terminal.order_send
+
+    def slow(message: dict[str, Any]) -> Any:
+        kept.wait(2 * GRACE_SEC)
+        return send(message)
+
+    monkeypatch.setattr(kept.terminal, "order_send", slow)
+    kept.terminal.faults.next_send(TimedOut(fill_after_ms=(GRACE_SEC - 2) * 1_000))
+    assert kept.ask(**{**BUY, "order_id": "B"})["status"] == "UNKNOWN"
+    kept.tend(GRACE_SEC - 3)
+    assert kept.status("B").state is RequestState.UNKNOWN
+    kept.tend(3)
+    assert kept.status("B").status == "FILLED"
 
 
 def test_what_stays_open_is_looked_for_ever_more_rarely_and_at_once_when_asked(

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
-from trueup.gateway.request_evidence import GRACE_SEC, LOOKS_APART_SEC
+from trueup.gateway.request_evidence import GRACE_SEC
 from trueup.gateway.request_record import GatewayPoint
 from trueup.gateway.request_store import RequestStore
 from trueup.gateway.terminal import Terminal
@@ -41,7 +41,7 @@ IDS = 4
 WORDINGS = 2
 VOLUMES = (0.1, 0.2)
 # A terminal that was away is looked at every five seconds, and believed the second time.
-SETTLED_SEC = GRACE_SEC + 2 * LOOKS_APART_SEC + 15
+SETTLED_SEC = GRACE_SEC + 19
 FAULTS: dict[str, SendFault] = {
     "lost, done": AnswerLost(executed=True, pipe_breaks=False),
     "lost, not done": AnswerLost(executed=False, pipe_breaks=False),

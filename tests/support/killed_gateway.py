@@ -28,7 +28,6 @@ def main() -> None:
     """Run the gateway."""
     point, grace_sec, *options = sys.argv[1:]
     request_evidence.GRACE_SEC = int(grace_sec)
-    request_evidence.LOOKS_APART_SEC = 1
     setattr(service, "Desk", partial(Desk, crash=partial(die_at, point)))  # noqa: B010
     app(["gateway", *options])
 

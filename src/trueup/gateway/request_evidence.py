@@ -3,9 +3,10 @@
 A request is in that state when the gateway died between sending it and writing its outcome, and
 when the answer itself left it open. The rules are those by which a bot settles an order in doubt
 (`core.traces`): the ticket that an answer gave, the token in the comment, then the only order that
-fits. Absence counts only in a reading that may be believed, whose history covers the sending, after
-a grace period in which this process could read the terminal all along, and twice: a terminal that
-was just started shows its past bit by bit.
+fits. Absence counts only in a reading that may be believed, whose history covers the sending, at
+the end of a grace period that begins with the first such look after the sending, and in which this
+process could read the terminal all along: an answer that says "timed out" may itself have taken
+half a minute, and a terminal that was just started shows its past bit by bit.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ from trueup.protocol.requests import OrderReply
 from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, snapshot_of
 
 # MetaTrader 5 can fill an order after it answered that it timed out (retcode 10012).
-GRACE_SEC = 10
-LOOKS_APART_SEC = 2
+GRACE_SEC = 12
 SECOND_NS = 1_000_000_000
 BUYS = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_BUY_STOP})
 STOPS = frozenset({mt5.ORDER_TYPE_BUY_STOP, mt5.ORDER_TYPE_SELL_STOP})
@@ -104,7 +104,7 @@ class Investigator:
             order = orders[entry.order_id]
             since = msgspec.structs.replace(snapshot, evidence=_since(entry, order, evidence))
             trace = trace_of(order, list(orders.values()), since, book)
-            reply = self._reply(order, entry, trace, now_ns)
+            reply = self._reply(order, trace, now_ns)
             if reply is not None:
                 yield reply
 
@@ -142,21 +142,19 @@ class Investigator:
             self._seen = seen_after(snapshot.evidence, self._seen, verdict)
         return None if isinstance(verdict, Unknown) else snapshot
 
-    def _reply(self, order: Order, entry: Entry, trace: Trace, now_ns: int) -> OrderReply | None:
+    def _reply(self, order: Order, trace: Trace, now_ns: int) -> OrderReply | None:
         name = order.order_id
         if trace.shows is not BrokerShows.NO_TRACE:
             self._absent_first_ns.pop(name, None)
             return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
-        if trace.is_final or self._is_absent(entry, now_ns):
+        if trace.is_final or self._is_absent(name, now_ns):
             return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
         return None
 
-    def _is_absent(self, entry: Entry, now_ns: int) -> bool:
-        since_ns = max(entry.came_ns, self.readable_since_ns or now_ns)
-        if now_ns - since_ns < GRACE_SEC * SECOND_NS:
-            return False
-        first_ns = self._absent_first_ns.setdefault(entry.order_id, now_ns)
-        return now_ns - first_ns >= LOOKS_APART_SEC * SECOND_NS
+    def _is_absent(self, order_id: str, now_ns: int) -> bool:
+        # Never from when it came: how long its sending took is not known.
+        first_ns = self._absent_first_ns.setdefault(order_id, now_ns)
+        return now_ns - first_ns >= GRACE_SEC * SECOND_NS
 
 
 def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
