@@ -93,6 +93,23 @@ def test_an_order_that_comes_again_while_it_is_carried_out_is_never_called_rejec
         assert gateway.terminal.order_comments == ["first"]
 
 
+def test_an_order_that_comes_again_before_the_first_is_recorded_is_never_called_rejected() -> None:
+    """The first may be sent yet: what it waits for, the one or the other, says nothing of it."""
+    with BusyGateway() as gateway:
+        trader, impatient = gateway.client(), gateway.client()
+        gateway.terminal.block_in("symbol_info")
+        trader.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        impatient.send_order("first")
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.clock.advance(PATIENCE_SEC + 0.01)
+        reply = impatient.receive()
+        assert (reply["order_id"], reply["status"]) == ("first", "UNKNOWN")
+        gateway.terminal.let_go()
+        assert trader.receive()["status"] == "FILLED"
+        assert gateway.terminal.order_comments == ["first"]
+
+
 def test_an_order_that_was_begun_is_answered_by_its_outcome_however_late() -> None:
     with BusyGateway() as gateway:
         trader = gateway.client()

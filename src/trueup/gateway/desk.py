@@ -154,9 +154,13 @@ class Desk:
             return ErrorReply("FAILED", "the request went to an account that your key is not for")
         return RequestStatusReply("SUCCESS", status, mark)
 
-    def refuse(self, request: Request, why: str) -> bytes:
-        """Return the reply to a request that is not begun: no order was sent."""
-        came_before = request.action in ORDERS and self._record.knows(request.order_id)
+    def refuse(self, request: Request, why: str, *, is_here: bool = False) -> bytes:
+        """Return the reply to a request that is not begun: no order was sent.
+
+        Args:
+            is_here: whether an order of the same id waits, or is being carried out.
+        """
+        came_before = request.action in ORDERS and (is_here or self._record.knows(request.order_id))
         return self._write(not_begun(request, why, came_before=came_before), request)
 
     def tend(self) -> None:

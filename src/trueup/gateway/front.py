@@ -23,6 +23,7 @@ from trueup.gateway.gate import Gate
 from trueup.gateway.server import Client, Server
 from trueup.gateway.waiting import Task, Waiting
 from trueup.protocol.hints import capability
+from trueup.protocol.requests import Request
 from trueup.protocol.snapshot import CAPABILITIES
 
 log = logging.getLogger("trueup.front")
@@ -82,13 +83,13 @@ class Front:
             return request
         refusal = self._gate.refusal(client, request)
         if refusal is not None:
-            return self._desk.refuse(request, refusal)
+            return self._refuse(request, refusal)
         reply = self._desk.at_once(request, partial(self._gate.may_see, client))
         if reply is not None:
             return reply
         task = Task(client, request, self._now_ns())
         no_place = self._waiting.put(task)
-        return None if no_place is None else self._desk.refuse(request, no_place)
+        return None if no_place is None else self._refuse(request, no_place)
 
     def run(self, server: Server) -> None:
         """Serve until `stop`.
@@ -128,10 +129,12 @@ class Front:
 
     def _lose_patience(self, server: Server) -> None:
         for task in self._waiting.take_back(self._now_ns() - self._patience_ns):
-            server.reply(task.client, self._refused(task))
+            server.reply(task.client, self._refuse(task.request, self._why(task)))
 
-    def _refused(self, task: Task) -> bytes:
-        return self._desk.refuse(task.request, self._why(task))
+    def _refuse(self, request: Request, why: str, *, besides: int = 0) -> bytes:
+        # One of the same id that is not recorded yet may still be sent.
+        is_here = self._waiting.has_order(request.order_id, besides=besides)
+        return self._desk.refuse(request, why, is_here=is_here)
 
     def _why(self, task: Task) -> str:
         call, now_ns = self._desk.calls.now, self._now_ns()
@@ -157,7 +160,7 @@ class Front:
     def _do(self, task: Task, server: Server) -> None:
         if self._now_ns() - task.at_ns > self._patience_ns:
             # The front was late to take it back.
-            reply = self._refused(task)
+            reply = self._refuse(task.request, self._why(task), besides=1)
         else:
             reply = self._answer(task)
         if self._waiting.answered(task):
@@ -167,5 +170,5 @@ class Front:
         # What the client may have done, and whose account this is, may have changed meanwhile.
         refusal = self._gate.last_refusal(task.client, task.request, self._desk.login)
         if refusal is not None:
-            return self._desk.refuse(task.request, refusal)
+            return self._refuse(task.request, refusal, besides=1)
         return self._desk.answer(task.request)

@@ -48,6 +48,8 @@ class Waiting:
         self._open: OrderedDict[Task, None] = OrderedDict()
         self._counts: Counter[tuple[str | bytes, bool]] = Counter()
         self._totals = Counter({True: 0, False: 0})
+        # The ids of the orders that wait or are being carried out.
+        self._ids: Counter[str] = Counter()
         self._arrived = threading.Condition(threading.Lock())
 
     def put(self, task: Task) -> str | None:
@@ -63,6 +65,7 @@ class Waiting:
             self._open[task] = None
             if kind:
                 self._orders.append(task)
+                self._ids[task.request.order_id] += 1
             else:
                 self._queries.setdefault(party, deque()).append(task)
             self._arrived.notify()
@@ -83,9 +86,10 @@ class Waiting:
 
     def answered(self, task: Task) -> bool:
         """Note that a begun task has its answer; return whether somebody still waits for it."""
-        if task.is_order:
-            return True
         with self._arrived:
+            if task.is_order:
+                self._forget(task)
+                return True
             return self._open.pop(task, False) is None
 
     def take_back(self, before_ns: int) -> list[Task]:
@@ -99,6 +103,11 @@ class Waiting:
                     self._leave(task)
                 late.append(task)
         return late
+
+    def has_order(self, order_id: str, *, besides: int = 0) -> bool:
+        """Return whether more orders of an id than `besides` wait or are being carried out."""
+        with self._arrived:
+            return self._ids[order_id] > besides
 
     @property
     def oldest_ns(self) -> int | None:
@@ -127,11 +136,18 @@ class Waiting:
         # What is taken back is the oldest of its line.
         if task.is_order:
             self._orders.popleft()
+            self._forget(task)
             return
         tasks = self._queries[task.client.party]
         tasks.popleft()
         if not tasks:
             del self._queries[task.client.party]
+
+    def _forget(self, task: Task) -> None:
+        order_id = task.request.order_id
+        self._ids[order_id] -= 1
+        if not self._ids[order_id]:
+            del self._ids[order_id]
 
     def _leave(self, task: Task) -> None:
         key = (task.client.party, task.is_order)
