@@ -119,9 +119,13 @@ class BusyGateway:
     ) -> None:
         self.terminal.let_go()
         self.front.stop()
+        self.wait_for_end()
+        self.close()
+
+    def wait_for_end(self) -> None:
+        """Wait until the front, which was stopped, has ended."""
         self._thread.join(DEADLINE_MS / 1000)
         assert not self._thread.is_alive()
-        self.close()
 
     def close(self) -> None:
         """Close every socket; the front has ended."""

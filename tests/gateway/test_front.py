@@ -123,6 +123,24 @@ def test_an_order_that_was_begun_is_answered_by_its_outcome_however_late() -> No
         assert trader.receive()["status"] == "FILLED"
 
 
+def test_orders_that_wait_when_the_gateway_ends_are_told_that_they_were_not_sent() -> None:
+    with BusyGateway() as gateway:
+        first, second = gateway.client(), gateway.client()
+        gateway.terminal.block_in("order_send")
+        first.send_order("first")
+        assert gateway.terminal.is_blocked.wait(20)
+        second.send_order("second")
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.front.stop()
+        gateway.terminal.let_go()
+        gateway.wait_for_end()
+        gateway.server.serve_once(1_000)
+        assert first.receive()["status"] == "FILLED"
+        reply = second.receive()
+        assert (reply["status"], reply["error"]) == ("REJECTED", "not sent: the gateway ends")
+        assert gateway.terminal.order_comments == ["first"]
+
+
 def test_a_query_that_hangs_in_the_terminal_is_answered_once() -> None:
     with BusyGateway() as gateway:
         asker = gateway.client()

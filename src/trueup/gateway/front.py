@@ -108,6 +108,9 @@ class Front:
         finally:
             stopped, self._is_stopped = self._is_stopped, True
             desk.join(DESK_ENDS_SEC)
+            # What nobody begins any more; `Server.close` sends the replies.
+            for task in self._waiting.take_all():
+                server.reply(task.client, self._refuse(task.request, "the gateway ends"))
         if not stopped:
             raise DeskEnded
 

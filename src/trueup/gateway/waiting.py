@@ -97,12 +97,13 @@ class Waiting:
         late: list[Task] = []
         with self._arrived:
             while self._open and next(iter(self._open)).at_ns < before_ns:
-                task, _ = self._open.popitem(last=False)
-                if not task.is_begun:
-                    self._drop(task)
-                    self._leave(task)
-                late.append(task)
+                late.append(self._take_oldest())
         return late
+
+    def take_all(self) -> list[Task]:
+        """Return all tasks that are not answered; they are so now."""
+        with self._arrived:
+            return [self._take_oldest() for _ in range(len(self._open))]
 
     def has_order(self, order_id: str, *, besides: int = 0) -> bool:
         """Return whether more orders of an id than `besides` wait or are being carried out."""
@@ -120,6 +121,13 @@ class Waiting:
         """How many tasks nobody has begun."""
         with self._arrived:
             return self._totals.total()
+
+    def _take_oldest(self) -> Task:
+        task, _ = self._open.popitem(last=False)
+        if not task.is_begun:
+            self._drop(task)
+            self._leave(task)
+        return task
 
     def _next(self) -> Task | None:
         if self._orders:
