@@ -492,6 +492,29 @@ def test_the_grace_period_begins_when_a_slow_order_has_its_answer(
     assert kept.status("B").status == "FILLED"
 
 
+@pytest.mark.parametrize("kind", [TypeError, ValueError, OverflowError, SystemError])
+@pytest.mark.parametrize(
+    ("function", "status"), [("symbol_info", "REJECTED"), ("order_send", "UNKNOWN")]
+)
+def test_a_module_that_raises_ends_nothing_and_what_was_sent_stays_open(
+    gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    status: str,
+    kind: type[Exception],
+) -> None:
+    def breaks(*args: Any, **named: Any) -> None:
+        raise kind("a value that it does not take")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(gateway.terminal, function, breaks)
+        reply = gateway.ask(**BUY)
+    assert reply["status"] == status
+    assert "a value that it does not take" in reply["error"]
+    assert gateway.ask(action="GET_POSITIONS")["status"] == "SUCCESS"
+    assert gateway.executions() == []
+
+
 def test_what_stays_open_is_looked_for_ever_more_rarely_and_at_once_when_asked(
     kept: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
 from trueup.core.trust import sign_of_positions
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.call_wire import RAISED
 from trueup.gateway.calls import Calls
 from trueup.gateway.dialect import (
     NOT_CONNECTED,
@@ -177,9 +178,14 @@ class Desk:
         reply = self.at_once(request)
         if reply is not None:
             return reply
-        if isinstance(request, DialectRequest):
-            return self._spell(self._answer_dialect(request), request)
-        return encode_reply(self._answer(request), request.uuid)
+        try:
+            if isinstance(request, DialectRequest):
+                return self._spell(self._answer_dialect(request), request)
+            return encode_reply(self._answer(request), request.uuid)
+        except RAISED as error:
+            # The module's answer to values that it does not take: no reason to end for everybody.
+            log.exception("[DESK] %s broke", request.action)
+            return self.refuse(request, f"the terminal broke: {error}")
 
     def _write(self, reply: PongReply | NotBegun, request: Request) -> bytes:
         """Write what is said in both dialects."""
@@ -327,8 +333,8 @@ class Desk:
     def _send(self, request: Request, message: dict[str, Any]) -> OrderReply:
         try:
             result = self._terminal.order_send(message)
-        except SystemError as error:
-            # The module raises it after a failed conversion, before or after sending: not known.
+        except RAISED as error:
+            # The module raises after a failed conversion, before or after sending: not known.
             return OrderReply(request.order_id, "UNKNOWN", error=f"order_send broke: {error}")
         if result is None:
             return self._no_result(request.order_id)
