@@ -142,10 +142,6 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
         lambda: opened().look(positions=()),
     ),
     "a close is not proven": (3, lambda: opened().stopped().closed(unproven=True, ended=None)),
-    "a reading that is not believed changes the book": (
-        3,
-        lambda: opened().synced(believed=False, changed=True),
-    ),
     "a reading that is not believed closes a position": (
         3,
         lambda: opened().stopped().closed().synced(believed=False),

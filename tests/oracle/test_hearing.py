@@ -135,7 +135,7 @@ class HeardWorld(DeskWorld):
     def end(self) -> list[moments.Violation]:
         """End the run, and return what the oracle says."""
         self.tell(moments.Healed)
-        for _ in range(3):
+        for _ in range(5):
             self.look()
         self.tell(moments.Ended, books={"A": self.local()}, owed=True)
         assert self.oracle is not None

@@ -125,7 +125,9 @@ def test_an_order_that_bears_a_token_is_no_other_orders() -> None:
     world.restart_gateway()
     assert world.sync().status.value == "DEGRADED"
     assert world.sync().status.value == "SUCCESS"
-    assert [world.status(lost), world.status(done)] == ["CANCELED", "FILLED"]
+    assert [world.status(lost), world.status(done)] == ["IN_DOUBT", "FILLED"]
+    world.sync(20)
+    assert world.status(lost) == "CANCELED"
 
 
 def test_stops_that_were_set_in_doubt_do_not_undo_newer_ones() -> None:

@@ -31,7 +31,7 @@ class Doubt(msgspec.Struct, frozen=True):
 
 
 class Weighing(msgspec.Struct, frozen=True):
-    """What the doubts of one look are weighed by."""
+    """What the doubts of one look are weighed by; see `plan` for the times."""
 
     book: Book
     diff: Diff
@@ -40,6 +40,7 @@ class Weighing(msgspec.Struct, frozen=True):
     asked_ns: int
     asked_version: int
     now_ns: int
+    watched_since_ns: int = 0
 
 
 def weigh(scales: Weighing) -> tuple[Doubt, ...]:
@@ -59,7 +60,10 @@ def weigh(scales: Weighing) -> tuple[Doubt, ...]:
 def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
     if order.version > scales.asked_version:
         trace = Trace(BrokerShows.UNSEEN, "it was sent after the broker was asked")
-    waited_ns = scales.asked_ns - order.doubt_ns
+    # A terminal can send an order on when it has its trade server again, minutes later: a moment
+    # that we did not watch proves nothing.
+    since_ns = max(order.doubt_ns, scales.watched_since_ns)
+    waited_ns = scales.asked_ns - since_ns
     settled = waited_ns >= scales.policy.grace_period_ms * 1_000_000 or trace.is_final
     # An answer that the gateway kept for us is an answer.
     says = JournalSays.REFUSED if trace.refusal else JournalSays.SENT

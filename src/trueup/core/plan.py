@@ -62,6 +62,7 @@ def plan(
     settle_ms: int | None = None,
     approved: Mapping[str, str] = NOBODY,
     is_final: bool = True,
+    watched_since_ns: int = 0,
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
 
@@ -75,6 +76,8 @@ def plan(
         settle_ms: the settle window (ms) learnt for this account; by default the policy's.
         approved: who said yes to a hold, by its id.
         is_final: whether the plan's questions were asked for this snapshot, as far as they go.
+        watched_since_ns: since when (ns) every reading of this process was believed; an order in
+            doubt is not given up before the grace period has passed from there too.
     """
     found = diff(book.holdings, snapshot, policy, book.pending)
     settle_ns = (policy.settle_ms if settle_ms is None else settle_ms) * 1_000_000
@@ -84,7 +87,14 @@ def plan(
     if _nothing_to_do(found, look):
         return Plan(foreign=found.foreign)
     scales = Weighing(
-        book, found, snapshot, policy, asked_ns=asked_ns, asked_version=asked_version, now_ns=now_ns
+        book,
+        found,
+        snapshot,
+        policy,
+        asked_ns=asked_ns,
+        asked_version=asked_version,
+        now_ns=now_ns,
+        watched_since_ns=watched_since_ns,
     )
     doubts = weigh(scales)
     outcome = Outcome()

@@ -89,6 +89,7 @@ class Lookout:
         self._witness = Witness()
         self._under_way: Asked | None = None
         self._newest_believed = 0
+        self._watched_since_ns: int | None = None
         self._prices_ns = 0
         self._agreed: _Agreed | None = None
         self._count = 0
@@ -97,6 +98,11 @@ class Lookout:
     def is_under_way(self) -> bool:
         """Whether a question has been asked whose answer is not there yet."""
         return self._under_way is not None
+
+    @property
+    def watched_since_ns(self) -> int:
+        """Since when (ns) every reading was believed; 0 before the first one."""
+        return self._watched_since_ns or 0
 
     def look(self) -> Look:
         """Look now, and wait for the answers."""
@@ -164,7 +170,10 @@ class Lookout:
     def _consider(self, reading: Reading, asked: Asked) -> Look:
         verdict = self._witness.judge(reading, self._pm.book.bound)
         if isinstance(verdict, Unknown):
+            self._watched_since_ns = None
             return Look(asked, verdict)
+        if self._watched_since_ns is None:
+            self._watched_since_ns = asked.at_ns
         snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
         if snapshot.evidence is None or snapshot.evidence.floating is None:
             self._prices_ns = asked.at_ns
@@ -180,6 +189,8 @@ class Lookout:
             settle_ms=self.settling.window_ms,
             approved=self.approved,
             is_final=asked.is_follow_up,
+            # The guide's wire has nothing to watch a terminal by.
+            watched_since_ns=0 if snapshot.evidence is None else self.watched_since_ns,
         )
         self._agreed = None
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)

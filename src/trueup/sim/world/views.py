@@ -135,13 +135,16 @@ class SyncWatch(StateReconciler):
         if before.version != self._asked_version:
             # Something happened after the question, and is newer than this reading.
             return ()
+        # What an order that was settled just now did, this very reading may not show yet.
+        has_settled = set(before.in_doubt) != set(pm.book.in_doubt)
         found = plan(
             pm.book,
             self.remote,
             self.policy,
-            asked_version=pm.book.version,
+            asked_version=before.version if has_settled else pm.book.version,
             asked_ns=pm.as_of_ns,
             now_ns=pm.clock.now_ns(),
             settle_ms=self._lookout.settling.window_ms,
+            watched_since_ns=self._lookout.watched_since_ns,
         )
         return tuple(type(event).__name__ for event in found.events)
