@@ -133,9 +133,9 @@ class HeardWorld(DeskWorld):
         )
 
     def end(self) -> list[moments.Violation]:
-        """End the run, and return what the oracle says."""
+        """End the run past the grace period, and return what the oracle says."""
         self.tell(moments.Healed)
-        for _ in range(5):
+        for _ in range(9):
             self.look()
         self.tell(moments.Ended, books={"A": self.local()}, owed=True)
         assert self.oracle is not None
