@@ -155,8 +155,7 @@ def test_a_query_that_hangs_in_the_terminal_is_answered_once() -> None:
         assert "bid" in asker.ask("TICK", symbol="EURUSD")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_desk_that_breaks_ends_the_front_and_says_so() -> None:
+def test_a_desk_that_breaks_ends_the_front_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     """A gateway that serves nobody any more must not look like one that does."""
 
     def breaks() -> None:
@@ -169,3 +168,4 @@ def test_a_desk_that_breaks_ends_the_front_and_says_so() -> None:
     with pytest.raises(DeskEnded):
         gateway.front.run(gateway.server)
     gateway.close()
+    assert "RuntimeError: a bug" in caplog.text

@@ -342,3 +342,21 @@ def test_rows_that_are_the_same_are_not_hashed_again(monkeypatch: pytest.MonkeyP
     hashed.clear()
     snapshots.make(request)
     assert hashed == [ticket]
+
+
+def test_symbols_that_nobody_has_are_asked_for_once() -> None:
+    world = DeskWorld()
+    asked: list[str] = []
+    real = world.terminal.symbol_info_tick
+
+    def noted(symbol: str) -> Any:
+        asked.append(symbol)
+        return real(symbol)
+
+    world.terminal.symbol_info_tick = noted  # type: ignore[method-assign,assignment]
+    snapshots = Snapshots(world.terminal, "boot", world.clock.now_ns)
+    invented = tuple(f"NONE{number}" for number in range(500))
+    snapshots.make(SnapshotRequest(session="s", id=1, symbols=(*SYMBOLS, *invented)))
+    asked.clear()
+    snapshots.make(SnapshotRequest(session="s", id=2))
+    assert asked == list(SYMBOLS)

@@ -150,15 +150,22 @@ class Front:
     # In the desk's thread.
 
     def _work(self, server: Server) -> None:
-        while not self._is_stopped:
-            task = self._waiting.take(self._pause_sec)
-            if task is not None:
-                self._do(task, server)
-            if self._watcher is not None:
-                hint = self._watcher.turn(is_idle=task is None)
-                if hint is not None:
-                    server.publish(hint)
-            self._desk.tend()
+        try:
+            while not self._is_stopped:
+                self._work_once(server)
+        except Exception:
+            # A gateway without a console has its log in a file; `run` ends with DeskEnded.
+            log.exception("[GATEWAY] The desk's thread broke")
+
+    def _work_once(self, server: Server) -> None:
+        task = self._waiting.take(self._pause_sec)
+        if task is not None:
+            self._do(task, server)
+        if self._watcher is not None:
+            hint = self._watcher.turn(is_idle=task is None)
+            if hint is not None:
+                server.publish(hint)
+        self._desk.tend()
 
     def _do(self, task: Task, server: Server) -> None:
         if self._now_ns() - task.at_ns > self._patience_ns:

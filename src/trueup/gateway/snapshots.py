@@ -7,6 +7,7 @@ as it is, with both counts: the client refuses it, and says why.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -53,6 +54,8 @@ SESSIONS_KEPT = 1_024
 OFFSET_STEP_SEC = 900
 OFFSET_FRESH_SEC = 60
 OFFSET_LIMIT_SEC = 26 * 3600
+# A client may name symbols that nobody has, and hundreds of them; only so many are asked again.
+WATCHED_MOST = 64
 
 
 class CannotRead(TrueupError):
@@ -117,7 +120,7 @@ class Snapshots:
         self._now_ns = now_ns
         self._served: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._sessions_begun = 0
-        self._watched: dict[str, None] = {}
+        self._watched: tuple[str, ...] = ()
         self._digest = RowDigest()
         self.digest = ""
         """That of the latest reading, empty before the first."""
@@ -260,11 +263,13 @@ class Snapshots:
                 yield spec_of(row)
 
     def _server_time_msc(self, symbols: Iterable[str]) -> int:
-        # The latest quotation of all that were ever asked for: when a position goes, and its symbol
-        # with it, the clock must not seem to go back to the quotations of the others.
-        self._watched.update(dict.fromkeys(symbols))
-        ticks = (self._terminal.symbol_info_tick(symbol) for symbol in self._watched)
-        return max((tick.time_msc for tick in ticks if tick is not None), default=0)
+        # The latest quotation of what was asked for now and lately: when a position goes, and its
+        # symbol with it, the clock must not seem to go back to the quotations of the others.
+        wanted = dict.fromkeys((*symbols, *self._watched))
+        asked = {symbol: self._terminal.symbol_info_tick(symbol) for symbol in wanted}
+        ticks = {symbol: tick for symbol, tick in asked.items() if tick is not None}
+        self._watched = tuple(itertools.islice(ticks, WATCHED_MOST))
+        return max((tick.time_msc for tick in ticks.values()), default=0)
 
     def _offset_sec(self, server_time_msc: int) -> int | None:
         apart_sec = server_time_msc / 1000 - self._now_ns() / 1e9
