@@ -16,7 +16,7 @@ CLOCK = ("runtime/clock.py",)
 CHANCE = ("sim/",)
 # A run needs a name that no other run has; both take one from outside for a simulation.
 NAMES_OF_RUNS = ("gateway/client.py", "runtime/portfolio.py")
-CATCH_ALL = ("runtime/sources.py",)
+CATCH_ALL = ("gateway/front.py", "runtime/sources.py")
 RULES = {
     "the clock is read in one place": (
         r"\btime\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|sleep)\("
