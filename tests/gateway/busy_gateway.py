@@ -107,6 +107,14 @@ class BusyGateway:
         self._askers.append(asker)
         return asker
 
+    def trader_blocked_in(self, function: str) -> Asker:
+        """A client whose order, named first, has the terminal blocked in a call of a function."""
+        trader = self.client()
+        self.terminal.block_in(function)
+        trader.send_order("first")
+        assert self.terminal.is_blocked.wait(DEADLINE_MS / 1000)
+        return trader
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self

@@ -18,10 +18,7 @@ def test_a_question_is_answered_from_the_terminal() -> None:
 
 def test_greetings_are_answered_while_the_terminal_is_busy() -> None:
     with BusyGateway() as gateway:
-        trader = gateway.client()
-        gateway.terminal.block_in("order_send")
-        trader.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        gateway.trader_blocked_in("order_send")
         assert gateway.client().ask("PING") == {"status": "SUCCESS"}
         assert gateway.client().ask("HELLO")["server"] == "trueup"
 
@@ -29,10 +26,7 @@ def test_greetings_are_answered_while_the_terminal_is_busy() -> None:
 @pytest.mark.parametrize("action", ["GET_POSITIONS", "SNAPSHOT", "TICK"])
 def test_a_query_that_waits_too_long_is_told_what_the_terminal_is_busy_with(action: str) -> None:
     with BusyGateway() as gateway:
-        trader, other = gateway.client(), gateway.client()
-        gateway.terminal.block_in("order_send")
-        trader.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        trader, other = gateway.trader_blocked_in("order_send"), gateway.client()
         gateway.clock.advance(2.5)
         other.send(action, symbol="EURUSD", session="s", id=1)
         until(lambda: gateway.front.waits_for_terminal)
@@ -46,10 +40,7 @@ def test_a_query_that_waits_too_long_is_told_what_the_terminal_is_busy_with(acti
 
 def test_an_order_that_was_not_begun_is_rejected_and_never_sent() -> None:
     with BusyGateway() as gateway:
-        first, second = gateway.client(), gateway.client()
-        gateway.terminal.block_in("order_send")
-        first.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        first, second = gateway.trader_blocked_in("order_send"), gateway.client()
         second.send_order("second")
         until(lambda: gateway.front.waits_for_terminal)
         gateway.clock.advance(PATIENCE_SEC + 0.01)
@@ -77,10 +68,7 @@ def test_what_became_of_an_order_is_told_while_the_terminal_is_busy_with_it() ->
 
 def test_an_order_that_comes_again_while_it_is_carried_out_is_never_called_rejected() -> None:
     with BusyGateway() as gateway:
-        trader, impatient = gateway.client(), gateway.client()
-        gateway.terminal.block_in("order_send")
-        trader.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        trader, impatient = gateway.trader_blocked_in("order_send"), gateway.client()
         impatient.send_order("first")
         until(lambda: gateway.front.waits_for_terminal)
         gateway.clock.advance(PATIENCE_SEC + 0.01)
@@ -96,10 +84,7 @@ def test_an_order_that_comes_again_while_it_is_carried_out_is_never_called_rejec
 def test_an_order_that_comes_again_before_the_first_is_recorded_is_never_called_rejected() -> None:
     """The first may be sent yet: what it waits for, the one or the other, says nothing of it."""
     with BusyGateway() as gateway:
-        trader, impatient = gateway.client(), gateway.client()
-        gateway.terminal.block_in("symbol_info")
-        trader.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        trader, impatient = gateway.trader_blocked_in("symbol_info"), gateway.client()
         impatient.send_order("first")
         until(lambda: gateway.front.waits_for_terminal)
         gateway.clock.advance(PATIENCE_SEC + 0.01)
@@ -112,10 +97,7 @@ def test_an_order_that_comes_again_before_the_first_is_recorded_is_never_called_
 
 def test_an_order_that_was_begun_is_answered_by_its_outcome_however_late() -> None:
     with BusyGateway() as gateway:
-        trader = gateway.client()
-        gateway.terminal.block_in("order_send")
-        trader.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        trader = gateway.trader_blocked_in("order_send")
         gateway.clock.advance(60)
         assert gateway.client().ask("PING") == {"status": "SUCCESS"}
         assert not trader.is_answered()
@@ -125,10 +107,7 @@ def test_an_order_that_was_begun_is_answered_by_its_outcome_however_late() -> No
 
 def test_orders_that_wait_when_the_gateway_ends_are_told_that_they_were_not_sent() -> None:
     with BusyGateway() as gateway:
-        first, second = gateway.client(), gateway.client()
-        gateway.terminal.block_in("order_send")
-        first.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        first, second = gateway.trader_blocked_in("order_send"), gateway.client()
         second.send_order("second")
         until(lambda: gateway.front.waits_for_terminal)
         gateway.front.stop()

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from tests.support.desk_world import NETTING, DeskWorld
-from trueup.core.book import Book
 from trueup.core.events import Event
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import Refused
@@ -22,6 +21,7 @@ from trueup.sim.records import Outcome, Refusal
 from trueup.sim.structs import TradeRequest
 from trueup.sim.symbols import AccountSetup
 from trueup.sim.world import moments
+from trueup.sim.world.views import local_book
 
 OURS = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({7}), adopt=Adopt.OURS)
 EVERYTHING = Policy(symbols=frozenset({"EURUSD"}))
@@ -85,32 +85,7 @@ class HeardWorld(DeskWorld):
 
     def local(self) -> moments.LocalBook:
         """The live book as plain values."""
-        book: Book = self.pm.book
-        rows = [h.position for h in book.holdings.values()]
-        return moments.LocalBook(
-            positions=tuple(
-                moments.Local(
-                    r.identifier,
-                    r.ticket,
-                    r.symbol,
-                    r.side.value,
-                    r.volume,
-                    r.price_open,
-                    r.sl,
-                    r.tp,
-                    r.magic,
-                )
-                for r in rows
-            ),
-            pending=tuple(book.pending),
-            missing=tuple(book.missing),
-            in_doubt=tuple(book.in_doubt),
-            realised=book.realised,
-            version=book.version,
-            state=book.state(),
-            as_of_ns=self.pm.as_of_ns,
-            now_ns=self.clock.now_ns(),
-        )
+        return local_book(self.pm)
 
     def look(self) -> None:
         """Sync, and say so."""

@@ -7,12 +7,29 @@ finished positions at the client.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from trueup.core.digest import digest_of, order_hash, position_hash
 from trueup.gateway.rows import pending_of, position_of
 from trueup.gateway.terminal import TradeOrder, TradePosition
+
+# The first column is what a row is known by.
+_position_columns = attrgetter(
+    "identifier", "volume", "sl", "tp", "price_open", "ticket", "type", "magic", "symbol"
+)
+_order_columns = attrgetter(
+    "ticket",
+    "volume_current",
+    "price_open",
+    "price_stoplimit",
+    "sl",
+    "tp",
+    "type",
+    "magic",
+    "symbol",
+)
 
 _Hashed = tuple[tuple[Any, ...], int]
 
@@ -26,49 +43,35 @@ class RowDigest:
 
     def of(self, positions: Sequence[TradePosition], orders: Sequence[TradeOrder]) -> str:
         """Return the digest of these rows."""
-        total = self._sum_positions(positions) + self._sum_orders(orders)
-        return digest_of(total, len(positions) + len(orders))
+        self._positions, of_positions = _sum(
+            positions,
+            self._positions,
+            _position_columns,
+            lambda row: position_hash(position_of(row)),
+        )
+        self._orders, of_orders = _sum(
+            orders,
+            self._orders,
+            _order_columns,
+            lambda row: order_hash(pending_of(row)),
+        )
+        return digest_of(of_positions + of_orders, len(positions) + len(orders))
 
-    def _sum_positions(self, rows: Sequence[TradePosition]) -> int:
-        before, now, total = self._positions, {}, 0
-        for row in rows:
-            columns = (
-                row.identifier,
-                row.volume,
-                row.sl,
-                row.tp,
-                row.price_open,
-                row.ticket,
-                row.type,
-                row.magic,
-                row.symbol,
-            )
-            hashed = before.get(row.identifier)
-            if hashed is None or hashed[0] != columns:
-                hashed = (columns, position_hash(position_of(row)))
-            now[row.identifier] = hashed
-            total += hashed[1]
-        self._positions = now
-        return total
 
-    def _sum_orders(self, rows: Sequence[TradeOrder]) -> int:
-        before, now, total = self._orders, {}, 0
-        for row in rows:
-            columns = (
-                row.ticket,
-                row.volume_current,
-                row.price_open,
-                row.price_stoplimit,
-                row.sl,
-                row.tp,
-                row.type,
-                row.magic,
-                row.symbol,
-            )
-            hashed = before.get(row.ticket)
-            if hashed is None or hashed[0] != columns:
-                hashed = (columns, order_hash(pending_of(row)))
-            now[row.ticket] = hashed
-            total += hashed[1]
-        self._orders = now
-        return total
+def _sum(
+    rows: Iterable[Any],
+    before: dict[int, _Hashed],
+    columns_of: Callable[[Any], tuple[Any, ...]],
+    hash_of: Callable[[Any], int],
+) -> tuple[dict[int, _Hashed], int]:
+    """Return the hash of each row, and their sum; what has the columns of before is not hashed."""
+    now: dict[int, _Hashed] = {}
+    total = 0
+    for row in rows:
+        columns = columns_of(row)
+        hashed = before.get(columns[0])
+        if hashed is None or hashed[0] != columns:
+            hashed = (columns, hash_of(row))
+        now[columns[0]] = hashed
+        total += hashed[1]
+    return now, total
