@@ -112,8 +112,9 @@ OBJECTIONS = {
     "another epoch": (
         snapshot(epoch="e2", sequence=1),
         Reason.EPOCH_CHANGED,
-        "The gateway restarted, and its terminal may not have all positions yet",
-        "a second reading from the restarted gateway that agrees with this one",
+        "The gateway restarted, or attached to its terminal anew, and the terminal may not have "
+        "all positions yet",
+        "a second reading that agrees with this one",
     ),
     "the same number again": (
         snapshot(sequence=10),

@@ -125,3 +125,8 @@ def hold_the_interpreter() -> None:
 def attached_to(address: str) -> Terminal:
     """A simulated terminal in the test's own process, which outlives the worker."""
     return OneAccount(AttachedTerminal(lambda: address))
+
+
+def attached_at_once(address: str) -> Terminal:
+    """The same, served before it is ready, as one is that takes longer than anybody waits."""
+    return AttachedTerminal(lambda: address)

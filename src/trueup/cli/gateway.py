@@ -174,7 +174,7 @@ def gateway(
         store=store or default_store(port, state_folder() if simulated else None),
     )
     with WorkerTerminal(served.factory, timing=timing) as terminal:
-        service = Service(terminal, options, SystemClock().now_ns)
+        service = Service(terminal, options, SystemClock().now_ns, lambda: terminal.attachments)
         stop_on_signals(service.stop)
         log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)
         log.info("[GATEWAY] Each order is recorded in %s before it is sent", options.store)

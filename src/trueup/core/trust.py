@@ -179,8 +179,9 @@ def _epoch_changed(
         return None
     return Unknown(
         Reason.EPOCH_CHANGED,
-        "The gateway restarted, and its terminal may not have all positions yet",
-        "a second reading from the restarted gateway that agrees with this one",
+        "The gateway restarted, or attached to its terminal anew, and the terminal may not have "
+        "all positions yet",
+        "a second reading that agrees with this one",
     )
 
 

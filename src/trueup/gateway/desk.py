@@ -70,6 +70,7 @@ class Desk:
         store: where the record of requests is kept; by default in memory, which is enough for a
             terminal whose positions live no longer than this process.
         crash: called at every `GatewayPoint`.
+        attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Desk:
         *,
         store: RequestStore | None = None,
         crash: Callable[[GatewayPoint], None] = carry_on,
+        attachments: Callable[[], int] = lambda: 1,
     ) -> None:
         self.calls = Calls(terminal, now_ns)
         self._terminal = self.calls.terminal
         self._boot = boot
         self._now_ns = now_ns
-        self._snapshots = Snapshots(self._terminal, boot, now_ns, pace)
+        self._snapshots = Snapshots(self._terminal, boot, now_ns, pace, attachments)
         self.capabilities: tuple[str, ...] = CAPABILITIES
         """What it says that clients may ask for."""
         self._record = RequestRecord(

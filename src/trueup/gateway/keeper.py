@@ -63,6 +63,7 @@ class Keeper:
         self._trouble = "it was not initialised"
         self._failures = 0
         self._pause_ms = 0
+        self._attachments = 0
         self._is_closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -75,6 +76,11 @@ class Keeper:
     def wanted(self) -> tuple[Call, ...]:
         """What a new worker has to call first; nothing where nobody wants one."""
         return self._wanted
+
+    @property
+    def attachments(self) -> int:
+        """How many workers were put to use so far; each attaches to a terminal of its own."""
+        return self._attachments
 
     def worker(self) -> Worker | None:
         """Return the worker, if it lives; one that died between two calls took nothing with it."""
@@ -97,7 +103,7 @@ class Keeper:
                 self._trouble = str(error)
             return
         with self._state:
-            self._worker = worker
+            self._put_to_use(worker)
 
     def want(self, calls: tuple[Call, ...]) -> None:
         """Have these calls made by every worker from now on, in the background."""
@@ -146,6 +152,11 @@ class Keeper:
             self._thread.join()
         return worker
 
+    def _put_to_use(self, worker: Worker) -> None:
+        # Counted first: whoever reads the count after a call of this worker must find it counted.
+        self._attachments += 1
+        self._worker = worker
+
     def _note_failure(self, why: str, words: str, *, refused: bool) -> None:
         self._trouble = why
         pauses_ms = self._timing.pauses_ms
@@ -180,7 +191,7 @@ class Keeper:
         with self._state:
             is_wanted = self._wanted is wanted and self._worker is None
             if is_wanted:
-                self._worker = worker
+                self._put_to_use(worker)
         if is_wanted:
             self._diary.introduce(worker.pid, *found)
         else:

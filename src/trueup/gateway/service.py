@@ -66,6 +66,7 @@ class Service:
         terminal: what is served; initialised, or about to be.
         options: where and how.
         now_ns: nanoseconds of UTC since 1970.
+        attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
 
     Raises:
         SettingsError: the address or the port cannot be listened on, or not on these terms.
@@ -74,13 +75,19 @@ class Service:
     """
 
     def __init__(
-        self, terminal: Terminal, options: ServiceOptions, now_ns: Callable[[], int]
+        self,
+        terminal: Terminal,
+        options: ServiceOptions,
+        now_ns: Callable[[], int],
+        attachments: Callable[[], int] = lambda: 1,
     ) -> None:
         # A client tells a restart of the gateway by this name.
         self.boot = f"{os.getpid()}-{now_ns():x}"
         door, gate = admission(options.host, options.terms, now_ns)
         store = RequestStore(options.store, self.boot, now_ns)
-        self._desk = desk = Desk(terminal, self.boot, now_ns, options.pace, store=store)
+        self._desk = desk = Desk(
+            terminal, self.boot, now_ns, options.pace, store=store, attachments=attachments
+        )
         self._front = Front(desk, now_ns, watch_ms=options.watch_ms, gate=gate)
         try:
             self._server = _listen(options, self._front, door)

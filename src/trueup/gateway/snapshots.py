@@ -109,12 +109,19 @@ class Snapshots:
         now_ns: nanoseconds of UTC since 1970.
         pace: seconds of the trade server's clock in one of ours; above 1 where a simulation plays
             its market fast.
+        attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
     """
 
     def __init__(
-        self, terminal: Terminal, boot: str, now_ns: Callable[[], int], pace: float = 1.0
+        self,
+        terminal: Terminal,
+        boot: str,
+        now_ns: Callable[[], int],
+        pace: float = 1.0,
+        attachments: Callable[[], int] = lambda: 1,
     ) -> None:
         self._terminal = terminal
+        self._attachments, self._attached = attachments, attachments()
         self._pace = max(1.0, pace)
         self._boot = boot
         self._now_ns = now_ns
@@ -131,6 +138,7 @@ class Snapshots:
         Raises:
             CannotRead: naming the call that failed, and `last_error()`.
         """
+        attached = self._attachments()
         # Deals first: a deal that is here is older than the list, never newer (a close that comes
         # in between is in neither, and the next question finds it in both).
         explained, deals = self._deals(request.explain)
@@ -138,7 +146,9 @@ class Snapshots:
         reading = self.read()
         symbols = dict.fromkeys((*request.symbols, *(row.symbol for row in reading.rows)))
         server_time_msc = self._server_time_msc(symbols)
-        epoch, sequence = self._number(request.session)
+        if self._attachments() != attached:
+            raise CannotRead("the terminal was attached to anew while it was read")
+        epoch, sequence = self._number(request.session, attached)
         self.digest = self._digest.of(reading.rows, reading.order_rows)
         if request.digest == self.digest and not request.asks_more and reading.is_steady:
             return UnchangedReply(
@@ -278,8 +288,13 @@ class Snapshots:
         offset_sec = steps * OFFSET_STEP_SEC
         return offset_sec if is_fresh and abs(offset_sec) <= OFFSET_LIMIT_SEC else None
 
-    def _number(self, session: str) -> tuple[str, int]:
+    def _number(self, session: str, attached: int) -> tuple[str, int]:
         """Return the epoch and the next sequence number of a client."""
+        if attached != self._attached:
+            # A terminal that was just started shows its positions late, to a gateway that ran on
+            # too. With its session forgotten, each client finds a new epoch, and looks twice.
+            self._attached = attached
+            self._served.clear()
         if session not in self._served:
             self._sessions_begun += 1
             self._served[session] = (self._sessions_begun, 0)

@@ -73,6 +73,14 @@ class WorkerTerminal(CalledTerminal):
         return worker.pid if worker is not None else None
 
     @property
+    def attachments(self) -> int:
+        """How many workers attached to a terminal so far.
+
+        What was read before and after it changed is of two terminals, as far as anybody knows.
+        """
+        return self._keeper.attachments
+
+    @property
     def trouble(self) -> str | None:
         """Why calls fail now; None while there is a worker to make them in."""
         return self._keeper.trouble if self._keeper.worker() is None else None

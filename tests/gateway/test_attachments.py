@@ -1,0 +1,140 @@
+"""The worker is replaced while its gateway runs on: its terminal may have just been started.
+
+The terminal is in this process, the worker that calls it in one of its own; a gateway that answers
+as before must not make a bot believe a list that is still being filled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.gateway.busy_gateway import DEADLINE_MS
+from tests.support import worker_terminals
+from tests.support.desk_world import BUY, DeskWorld
+from tests.support.servers import until
+from tests.support.worker_terminals import KILL
+from trueup.gateway.desk import Desk
+from trueup.gateway.keeper import Timing
+from trueup.gateway.snapshots import CannotRead, Snapshots
+from trueup.gateway.worker import WorkerTerminal
+from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, UnchangedReply
+from trueup.sim.module_port import ModulePort
+
+ANEW = "attached to its terminal anew, and the terminal may not have all positions yet"
+
+
+class WorkerWorld(DeskWorld):
+    """A `DeskWorld` whose desk reaches the terminal through a worker process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = ModulePort(self.terminal, threading.Lock())
+        self.worker = WorkerTerminal(
+            f"{worker_terminals.HERE}:attached_at_once",
+            {"address": self.port.address},
+            Timing(deadline_ms=DEADLINE_MS, pauses_ms=(0,)),
+        )
+        self.worker.keep_initialized()
+        until(lambda: self.worker.pid)
+        self.desk = Desk(
+            self.worker, "boot", self.clock.now_ns, attachments=lambda: self.worker.attachments
+        )
+
+    def replace_worker(self) -> None:
+        """Kill the worker, and wait until another is in its place."""
+        attached, pid = self.worker.attachments, self.worker.pid
+        assert pid
+        os.kill(pid, KILL)
+        until(lambda: self.worker.pid is not None and self.worker.attachments > attached)
+
+    def close(self) -> None:
+        self.worker.close()
+        self.port.close()
+
+
+@pytest.fixture
+def world() -> Iterator[WorkerWorld]:
+    made = WorkerWorld()
+    yield made
+    made.close()
+
+
+def ask(desk: Desk, number: int, **more: Any) -> dict[str, Any]:
+    """Ask for a snapshot in the name of one session."""
+    request = {"action": "SNAPSHOT", "session": "one", "id": number, **more}
+    reply = json.loads(desk.handle(json.dumps(request).encode()))
+    assert isinstance(reply, dict)
+    return reply
+
+
+def test_a_terminal_that_restarts_with_its_worker_is_not_believed_while_it_loads(
+    world: WorkerWorld,
+) -> None:
+    """No request failed, so nothing but the epoch tells the bot that anything happened."""
+    ticket = world.person.open("EURUSD", BUY, 0.1)
+    assert world.sync().recovered == 1
+    world.terminal.restart()
+    # The restart broke the pipe, as a real one does: the first worker finds that out.
+    assert world.worker.positions_total() is None
+    until(lambda: world.worker.pid)
+    assert world.worker.positions_total() == 0
+    result = world.sync(after_sec=0)
+    assert (result.status.value, world.tickets()) == ("DEGRADED", {ticket})
+    assert ANEW in result.errors[0]
+    world.wait(10)
+    results = [world.sync(), world.sync()]
+    assert [result.status.value for result in results] == ["DEGRADED", "SUCCESS"]
+    assert (world.tickets(), world.kinds()) == ({ticket}, [])
+
+
+def test_a_worker_that_is_replaced_gives_every_client_a_new_epoch_and_numbers_from_one(
+    world: WorkerWorld,
+) -> None:
+    first = [ask(world.desk, number) for number in (1, 2)]
+    world.replace_worker()
+    then = [ask(world.desk, number) for number in (3, 4)]
+    assert [reply["sequence"] for reply in (*first, *then)] == [1, 2, 1, 2]
+    assert first[0]["epoch"] == first[1]["epoch"] != then[0]["epoch"] == then[1]["epoch"]
+
+
+def test_that_nothing_changed_is_said_in_the_new_epoch_too(world: WorkerWorld) -> None:
+    first = ask(world.desk, 1)
+    world.replace_worker()
+    again = ask(world.desk, 2, digest=first["digest"])
+    assert again["status"] == "UNCHANGED"
+    assert again["epoch"] != first["epoch"]
+
+
+def test_a_reading_that_two_workers_made_together_is_none() -> None:
+    world = DeskWorld()
+    attached = [1]
+    snapshots = Snapshots(
+        world.terminal, "boot", world.clock.now_ns, attachments=lambda: attached[0]
+    )
+    real = world.terminal.orders_get
+
+    def replaced(**options: Any) -> Any:
+        attached[0] += 1
+        return real(**options)
+
+    world.terminal.orders_get = replaced  # type: ignore[method-assign,assignment]
+    request = SnapshotRequest(session="one", id=1)
+    with pytest.raises(CannotRead, match="attached to anew while it was read"):
+        snapshots.make(request)
+    world.terminal.orders_get = real  # type: ignore[method-assign]
+    reply = snapshots.make(request)
+    assert isinstance(reply, SnapshotReply | UnchangedReply)
+    assert reply.sequence == 1
+
+
+def test_a_terminal_in_the_gateway_s_own_process_has_one_epoch() -> None:
+    world = DeskWorld()
+    replies = [ask(world.desk, number) for number in (1, 2, 3)]
+    assert [reply["sequence"] for reply in replies] == [1, 2, 3]
+    assert len({reply["epoch"] for reply in replies}) == 1
