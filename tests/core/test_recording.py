@@ -52,6 +52,7 @@ def test_deals_of_our_own_entry_are_asked_for_and_recorded_once() -> None:
         deals=(1,),
         realised_units=-75_000_000,
         because="opened: 0.20 lots at 1.0543, commission -0.75 (case J)",
+        ours=True,
     )
     book.apply(event)
     assert book.realised == -0.75

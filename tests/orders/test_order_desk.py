@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,60 @@ def test_a_market_order_is_filled_and_the_books_agree(account: AccountSetup) -> 
     assert world.actions() == ["EXPLAINED"]
     (order,) = world.past()
     assert (order.magic, order.comment) == (7, intent.token)
+
+
+def explained(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [said for said in caplog.messages if said.startswith("[EXPLAINED]")]
+
+
+@BOTH
+def test_what_our_own_orders_did_and_said_they_did_is_not_explained_in_the_log(
+    account: AccountSetup, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = OrderWorld(account)
+    ticket = world.pm.submit("buy", 0.2).ticket
+    world.sync()
+    world.pm.close(ticket, 0.1)
+    world.sync()
+    world.pm.close(ticket)
+    world.sync()
+    deals = [said for said in caplog.messages if said.startswith(f"[DEALS] Ticket {ticket}: ")]
+    assert [said.split(": ")[1] for said in deals] == [
+        "opened",
+        "closed in part by a program",
+        "closed by a program",
+    ]
+    assert explained(caplog) == []
+
+
+def test_what_others_did_beside_our_order_is_explained_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = OrderWorld()
+    ticket = world.pm.submit("buy", 0.2).ticket
+    world.sync()
+    world.pm.close(ticket, 0.1)
+    world.person.close(ticket or 0, 0.05)
+    world.sync()
+    (said,) = explained(caplog)
+    assert said.startswith(f"[EXPLAINED] Ticket {ticket}: closed in part by hand")
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["answer lost", "limit order"])
+def test_a_fill_that_no_answer_told_of_is_explained_in_the_log(
+    is_lost: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = OrderWorld()
+    world.lose_replies(1 if is_lost else 0)
+    order = world.pm.submit("buy", 0.2, limit=0.0 if is_lost else 1.09)
+    world.sync()
+    world.quote(1.0899)
+    world.sync()
+    (said,) = explained(caplog)
+    assert said.startswith(f"[EXPLAINED] Ticket {world.order(order).ticket}: opened: 0.20 lots")
 
 
 def test_the_intent_and_the_send_are_in_the_journal_before_the_broker_hears_of_it() -> None:

@@ -184,7 +184,8 @@ class DealsRecorded(Event, frozen=True):
 
     `realised_units` is the whole result of the position so far, so that recording twice changes
     nothing. `shares` are what the orders of the new deals brought to a position that several
-    strategies share.
+    strategies share. `ours` says that orders of ours made the new deals, and that their answers had
+    said so: there was nothing to explain.
     """
 
     position: Position
@@ -192,6 +193,7 @@ class DealsRecorded(Event, frozen=True):
     realised_units: int
     because: str
     shares: tuple[Share, ...] = ()
+    ours: bool = False
 
 
 class PositionCorrected(Event, frozen=True):

@@ -91,7 +91,14 @@ def _recorded(
         realised_units=history.realised_units,
         because=_because(news, position, is_open=net_volume != 0.0, look=look),
         shares=_shares(history, news, look) if look.is_shared and net_volume else (),
+        ours=bool(news) and all(_was_answered(ticket, look) for ticket in _orders(news)),
     )
+
+
+def _was_answered(ticket: int, look: Look) -> bool:
+    """Return whether an answer told us of this order's fill: it was in doubt at no time."""
+    order = look.own_order(ticket)
+    return order is not None and order.kind is OrderKind.MARKET and not order.doubt_ns
 
 
 def _because(news: Sequence[Deal], position: Position, *, is_open: bool, look: Look) -> str:

@@ -163,9 +163,11 @@ def log_event(event: events.Event) -> None:
         case events.PositionFound(position=position):
             text = f"[FOUND] Ticket {position.ticket} is in the broker's list again"
             _say(logging.WARNING, "position.found", position.ticket, text)
-        case events.DealsRecorded(position=position, because=because):
-            text = f"[EXPLAINED] Ticket {position.ticket}: {because}"
-            _say(logging.INFO, "position.explained", position.ticket, text)
+        case events.DealsRecorded(position=position, because=because, ours=ours):
+            # What our own orders did, as their answers said, is no news at 3 a.m.
+            tag, name = ("DEALS", "deals") if ours else ("EXPLAINED", "explained")
+            text = f"[{tag}] Ticket {position.ticket}: {because}"
+            _say(logging.INFO, f"position.{name}", position.ticket, text)
         case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
             _say(logging.WARNING, "order.corrected", None, f"[ORDER] {pending_sentence(event)}")
         case events.HaltRaised(identifier=identifier, because=because):
