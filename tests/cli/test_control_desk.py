@@ -9,6 +9,7 @@ from tests.support.desk_world import BUY, NETTING, OTHER, SELL
 from tests.support.make import RefusingJournal
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalError
+from trueup.runtime.clock import iso
 from trueup.runtime.results import SyncStatus
 
 EURUSD = frozenset({"EURUSD"})
@@ -197,6 +198,23 @@ def test_what_is_no_command_is_one_sentence(raw: bytes) -> None:
     answer = BotWorld().desk.handle(raw)
     assert b'"ok":false' in answer
     assert b"command" in answer.lower()
+
+
+def test_deals_that_never_come_are_in_the_status_when_they_are_late() -> None:
+    world = BotWorld()
+    world.broker.terminal.switches.deal_lag_ms = 10**12
+    ticket = world.broker.trade(1).ticket
+    world.broker.sync(2)
+    assert world.status().overdue == []
+    world.broker.sync(9)
+    assert world.status().overdue == []
+    world.broker.sync(1)
+    (row,) = world.status().overdue
+    began_ns = world.broker.clock.now_ns() - 10_000_000_000
+    assert (row.ticket, row.since) == (ticket, iso(began_ns))
+    assert row.since < row.next
+    # Nobody can do much about it: it is shown, and nobody is called.
+    assert world.status().needs == []
 
 
 def test_a_person_lets_go_of_what_stays_missing_and_is_named_in_the_audit_trail() -> None:

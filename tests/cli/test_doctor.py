@@ -26,7 +26,7 @@ from trueup.gateway.keys import KeyFiles, new_keys
 from trueup.journal import open_journal
 from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
 from trueup.observe.log import make_streams_safe
-from trueup.observe.status_text import BotStatus
+from trueup.observe.status_text import BotStatus, OverdueRow
 from trueup.runtime.clock import ManualClock
 from trueup.runtime.doctor.book import JournalLook, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
@@ -423,6 +423,15 @@ def test_a_journal_that_only_the_bot_knows(bot: BotStatus, mark: Mark, word: str
 
 def test_a_bot_that_is_well() -> None:
     assert is_healthy(bot_rows([status(age_sec=44.0)], [], 15))
+
+
+def test_a_bot_whose_deals_are_overdue_is_well_with_a_warning_that_names_them() -> None:
+    overdue = [OverdueRow(7, "2026-01-05T14:02:07+00:00", "2026-01-05T14:03:10+00:00")]
+    row, _ = bot_rows([status(overdue=overdue)], [], 15)
+    assert row.mark is Mark.WARN
+    assert row.found.endswith("It waits for the deals of 7 since 14:02:07 UTC")
+    assert "history" in row.remedy
+    assert is_healthy([row])
 
 
 def test_a_bot_that_does_not_answer() -> None:

@@ -9,6 +9,7 @@ from trueup.observe.status_text import (
     DoubtRow,
     HeldRow,
     LotsRow,
+    OverdueRow,
     PositionRow,
     RefusedRow,
     write_status,
@@ -53,6 +54,7 @@ LOUD = BotStatus(
         PositionRow(6, "EURUSD", "SHORT", 0.2, 1.2, 0.0, 0.0, 0, None),
     ],
     strategies=[LotsRow("EURUSD", 7, 0.1), LotsRow("EURUSD", None, -0.2)],
+    overdue=[OverdueRow(9, "2026-01-05T14:02:07+00:00", "2026-01-05T14:03:10+00:00")],
     foreign=2,
 )
 
@@ -87,6 +89,14 @@ def test_what_needs_a_person_stands_before_everything_that_does_not() -> None:
         "Foreign    2 at the broker, not ours, never touched",
     ):
         assert line in text.splitlines(), f"{line!r} in\n{text}"
+
+
+def test_deals_that_are_overdue_are_named_with_when_they_are_asked_for_next() -> None:
+    text = " ".join(write_status(LOUD).split())
+    assert (
+        "Waits for the deals of ticket 9, asked for since 14:02:07 UTC, next at 14:03:10 UTC"
+        in text
+    )
 
 
 def test_nothing_is_wider_than_80_columns() -> None:

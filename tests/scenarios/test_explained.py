@@ -358,13 +358,45 @@ def test_what_is_missing_is_asked_for_again_soon_and_never_given_up() -> None:
     ticket = world.person.open("EURUSD", BUY, 0.2)
     world.turn(16)
     world.person.close(ticket)
-    results = world.turn(120)
-    assert len(results) > 60
+    world.turn(30)
     assert world.tickets() == {ticket}
     world.wait(3_600)
     world.turn(5)
     assert world.tickets() == set()
     assert world.pm.realised == world.realised([ticket])
+
+
+def deals_asked_for(world: DeskWorld, seconds: float) -> int:
+    """How often deals are asked for while time passes."""
+    world.requests.clear()
+    world.turn(seconds)
+    return sum(b'"explain"' in request for request in world.requests)
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["unexplained", "missing"])
+def test_deals_that_never_come_are_asked_for_less_and_less_and_said_once(
+    is_open: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = DeskWorld(deal_lag_ms=10**12)
+    world.reconciler.sync_interval = 300
+    world.sync()
+    ticket = world.trade(1).ticket
+    if not is_open:
+        world.sync(30)
+        world.person.close(ticket)
+    world.sync()
+    first, later = deals_asked_for(world, 10), deals_asked_for(world, 300)
+    assert first in (8, 9, 10)
+    assert later <= 9
+    assert world.pm.book.unexplained
+    waiting = [said for said in caplog.messages if said.startswith("[WAITING]")]
+    assert len(waiting) == 1
+    assert str(ticket) in waiting[0]
+    assert list(world.reconciler.overdue) == [ticket]
+    # Something new: back to every second.
+    world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    assert deals_asked_for(world, 5) >= 4
 
 
 def test_missing_position_that_is_listed_again_is_found_and_nothing_was_lost() -> None:

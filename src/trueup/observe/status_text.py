@@ -70,6 +70,17 @@ class DoubtRow(msgspec.Struct, frozen=True):
     since: str
 
 
+class OverdueRow(msgspec.Struct, frozen=True):
+    """Deals that the broker has not shown since `since`, and that are asked for again at `next`.
+
+    `ticket` is the identifier of their position; times are ISO 8601 in UTC.
+    """
+
+    ticket: int
+    since: str
+    next: str
+
+
 class BotStatus(msgspec.Struct, frozen=True):
     """Everything that `trueup status` says of a bot.
 
@@ -96,6 +107,7 @@ class BotStatus(msgspec.Struct, frozen=True):
     strategies: list[LotsRow] = []
     positions: list[PositionRow] = []
     in_doubt: list[DoubtRow] = []
+    overdue: list[OverdueRow] = []
     foreign: int = 0
     realised: float = 0.0
     currency: str = ""
@@ -121,6 +133,7 @@ def write_status(bot: BotStatus) -> str:
         *said("Journal", kept),
         *_held(bot),
         *_in_doubt(bot.in_doubt),
+        *_overdue(bot.overdue),
         *_positions(bot.positions),
         *_lots(bot.strategies),
     ]
@@ -169,6 +182,13 @@ def _in_doubt(rows: Sequence[DoubtRow]) -> Iterable[str]:
         yield from said(
             "In doubt", f"{row.order_id}, {what}, since {_clock(row.since)}: {row.error}"
         )
+
+
+def _overdue(rows: Sequence[OverdueRow]) -> Iterable[str]:
+    for row in rows:
+        since, again = _clock(row.since), _clock(row.next)
+        what = f"the deals of ticket {row.ticket}, asked for since {since}, next at {again}"
+        yield from said("Waits for", what)
 
 
 def _positions(rows: Sequence[PositionRow]) -> Iterable[str]:

@@ -7,6 +7,7 @@ commits the plan, and reports.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from trueup.core import events
@@ -25,6 +26,7 @@ from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
+from trueup.runtime.timetable import Timetable
 from trueup.settings import load_settings
 
 __all__ = [
@@ -37,10 +39,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("trueup.reconciler")
-
-BACKOFF_LIMIT_SEC = 60.0
-# What is missing, or was read only once since a restart, is looked at again soon.
-SOON_SEC = 1.0
 
 
 class StateReconciler:
@@ -90,9 +88,7 @@ class StateReconciler:
         self._unknown: Unknown | None = None
         self._shown: tuple[Hold, ...] = ()
         self._foreign = 0
-        self._due_ns = self._clock.now_ns()
-        self._failures = 0
-        self._hints_from_ns = self._due_ns
+        self._timetable = Timetable(self._clock.now_ns())
 
     # The guide's six methods.
 
@@ -124,7 +120,7 @@ class StateReconciler:
         if self._lookout.is_under_way:
             return self._finish_look_under_way()
         now_ns = self._clock.now_ns()
-        if now_ns < self._due_ns and not self._is_hinted(now_ns):
+        if now_ns < self.due_ns and not self._is_hinted(now_ns):
             return None
         if self._source.waits:
             return self.sync_positions()
@@ -158,7 +154,7 @@ class StateReconciler:
         return {
             "sync_count": self.sync_count,
             "last_sync_time": self.last_sync_time,
-            "next_sync_due": self._due_ns / 1e9,
+            "next_sync_due": self.due_ns / 1e9,
             "audit_trail_entries": len(self._audit),
             "portfolio_position": "OPEN" if book.holdings else "FLAT",
             "health": self.health,
@@ -167,6 +163,16 @@ class StateReconciler:
             "holds": [hold.reason_at(self._clock.now_ns()) for hold in self.holds],
             "settle_window_ms": self._lookout.settling.window_ms,
         }
+
+    @property
+    def due_ns(self) -> int:
+        """When `sync_continuous` looks next, if nothing hints at a change before (ns)."""
+        return self._timetable.due_ns
+
+    @property
+    def overdue(self) -> Mapping[int, int]:
+        """Since when (ns) deals are awaited that are later than brokers are, by identifier."""
+        return self._timetable.overdue(self._clock.now_ns())
 
     # Plan first, then apply.
 
@@ -218,7 +224,7 @@ class StateReconciler:
         who = who.strip() or "a person"
         log.info("[APPROVED] %s: %s says yes", hold_id, who)
         self._lookout.approved[hold_id] = who
-        self._due_ns = self._clock.now_ns()
+        self._timetable.at_once(self._clock.now_ns())
         return True
 
     def bind_to_terminal_account(self) -> SyncResult:
@@ -279,7 +285,7 @@ class StateReconciler:
                 self.portfolio.commit(look.plan.events)
         except JournalError as error:
             log.error("[SYNC] The journal refused the corrections: %s", error)
-            self._back_off()
+            self._timetable.failed(self._clock.now_ns(), self.sync_interval)
             return self._result(SyncStatus.FAILED, look.asked, [str(error)])
         snapshot = look.verdict.snapshot
         self.portfolio.mark(snapshot, look.asked.at_ns)
@@ -291,10 +297,8 @@ class StateReconciler:
     def _not_believed(self, unknown: Unknown, asked: Asked) -> SyncResult:
         self._unknown = unknown
         log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
-        self._back_off()
-        if unknown.reason in (Reason.EPOCH_CHANGED, Reason.RECONNECTED):
-            soon_sec = min(SOON_SEC, self.sync_interval)
-            self._due_ns = self._clock.now_ns() + round(soon_sec * 1e9)
+        is_soon = unknown.reason in (Reason.EPOCH_CHANGED, Reason.RECONNECTED)
+        self._timetable.failed(self._clock.now_ns(), self.sync_interval, is_soon=is_soon)
         self._restrict()
         is_wrong = unknown.reason is Reason.WRONG_ACCOUNT
         status = SyncStatus.FAILED if is_wrong else SyncStatus.DEGRADED
@@ -302,21 +306,13 @@ class StateReconciler:
 
     def _is_hinted(self, now_ns: int) -> bool:
         reason = self._source.hint(now_ns)
-        # Whatever it hints at, a gateway that fails is not asked in one go.
-        if not reason or now_ns < self._hints_from_ns:
+        if not reason or not self._timetable.takes_hints(now_ns):
             return False
         log.info("[SYNC] Hint from the gateway: %s", reason)
         return True
 
-    def _back_off(self) -> None:
-        self._hints_from_ns = self._clock.now_ns() + round(SOON_SEC * 1e9)
-        self._failures += 1
-        wait_sec = self.sync_interval * 2 ** min(self._failures - 1, 10)
-        wait_sec = max(self.sync_interval, min(wait_sec, BACKOFF_LIMIT_SEC))
-        self._due_ns = self._clock.now_ns() + round(wait_sec * 1e9)
-
     def _believed(self, snapshot: Snapshot, found: Plan, asked: Asked) -> SyncResult:
-        self._failures, self._unknown = 0, None
+        self._unknown = None
         self.sync_count += 1
         self.last_sync_time = asked.at_ns / 1e9
         self.remote, self._foreign = snapshot, found.foreign
@@ -325,21 +321,10 @@ class StateReconciler:
         if self._lookout.approved:
             said, still = self._lookout.approved, {hold.id for hold in found.holds}
             self._lookout.approved = {key: who for key, who in said.items() if key in still}
-        self._due_ns = self._next_due_ns(asked, found)
+        self._timetable.believed(asked.at_ns, self.sync_interval, found)
         self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS
         return self._result(status, asked, list(snapshot.faults)).count(found)
-
-    def _next_due_ns(self, asked: Asked, found: Plan) -> int:
-        """Return when to look next: by the interval, or sooner where a hold is about to end."""
-        due_ns = asked.at_ns + round(self.sync_interval * 1e9)
-        if not (found.holds or found.questions):
-            return due_ns
-        ends = [hold.until_ns for hold in found.holds if hold.until_ns]
-        open_ends = {hold.kind for hold in found.holds if not hold.until_ns}
-        if {HoldKind.MISSING, HoldKind.SETTLING} & open_ends or found.questions:
-            ends.append(asked.at_ns + round(SOON_SEC * 1e9))
-        return min([due_ns, *ends])
 
     def _learn(self, look: Look) -> None:
         """Measure how long the broker showed what was before, where that has just ended."""

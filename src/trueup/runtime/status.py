@@ -15,6 +15,7 @@ from trueup.observe.status_text import (
     DoubtRow,
     HeldRow,
     LotsRow,
+    OverdueRow,
     PositionRow,
     RefusedRow,
 )
@@ -63,6 +64,10 @@ def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
         in_doubt=[
             DoubtRow(o.order_id, o.action, o.volume, o.symbol, o.error or "", iso(o.doubt_ns))
             for o in book.in_doubt.values()
+        ],
+        overdue=[
+            OverdueRow(key, iso(since_ns), iso(reconciler.due_ns))
+            for key, since_ns in reconciler.overdue.items()
         ],
         foreign=reconciler.get_status()["foreign"],
         realised=book.realised,

@@ -149,6 +149,11 @@ def _bot_row(bot: BotStatus) -> DoctorRow:
     who = f"process {bot.pid}, {bot.symbol}: {bot.health}"
     if bot.needs:
         return sick("bot", who, " ".join(bot.needs), pid=bot.pid)
+    if bot.overdue:
+        tickets = ", ".join(str(row.ticket) for row in bot.overdue)
+        said = f"{who} It waits for the deals of {tickets} since {bot.overdue[0].since[11:19]} UTC"
+        remedy = "show all of the terminal's history (History tab, All History): they may be there"
+        return warn("bot", said, remedy, pid=bot.pid)
     return ok("bot", who, pid=bot.pid)
 
 
