@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import sys
@@ -14,6 +15,7 @@ from trueup.sim.world.run import Report, run, run_many
 from trueup.sim.world.shrink import command, shrink
 
 FIXED = range(300)
+LAST = 900
 FRESH = 10
 SOAKED = 100_000
 
@@ -29,10 +31,16 @@ def told(report: Report) -> str:
 def test_fixed_seeds_keep_every_promise_and_meet_everything() -> None:
     coverage = Coverage()
     broken = [told(one) for one in run_many(FIXED, coverage=coverage) if not one.is_good]
+    # The focus of the seeds meets everything in the first three hundred with room to spare. Where
+    # a change of the draws moves something rare out of them, the next ones are asked before this
+    # fails, and the runs that they add say that the draws want a look.
+    for report in run_many(itertools.count(FIXED.stop), coverage=coverage):
+        if not report.is_good:
+            broken.append(told(report))
+        if not coverage.missing() or report.plan.seed >= LAST:
+            break
     assert not broken, "\n".join(broken)
-    # What a few hundred seeds meet by luck is met for certain by a thousand (`make soak`).
-    never = {name for _, name in coverage.missing()} - {"OLDER", "WRONG_ACCOUNT", "DONE_PART"}
-    assert not never
+    assert not coverage.missing()
 
 
 def say_fresh(first: int, count: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -236,14 +236,7 @@ class RequestStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            if self._path is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self._path or ":memory:",
-                timeout=BUSY_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            connection = self._connect()
             try:
                 self._mark = self._prepared(connection)
             except (sqlite3.Error, StoreTrouble):
@@ -251,6 +244,16 @@ class RequestStore:
                 raise
             self._connection, self._identity = connection, _identity(self._path)
         return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        return sqlite3.connect(
+            self._path or ":memory:",
+            timeout=BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
 
     def _prepared(self, connection: sqlite3.Connection) -> RecordMark:
         # Exclusive before anything is read: then SQLite never lets go of the file again.

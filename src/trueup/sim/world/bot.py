@@ -46,7 +46,7 @@ class Trader(Protocol):
 
 
 class Doom(msgspec.Struct):
-    """Where a bot is to die: at a crash point, before a commit, after one, or at a send."""
+    """Where a bot is to die: at a crash point, before a commit, or after one."""
 
     where: CrashPoint | str
     down_ms: int
@@ -100,6 +100,8 @@ class BotProcess:
         self.loop: TradingLoop | None = None
         self.reconciler: SyncWatch | None = None
         self.doom: Doom | None = None
+        self.meanwhile: Callable[[], None] | None = None
+        """What somebody does when a look of it is under way next."""
         self.rests = False
         """It takes no turns of its own any more, and syncs when it is told to."""
         self.is_retired = False
@@ -196,8 +198,7 @@ class BotProcess:
     def sent(self, message: bytes) -> None:
         """Note that an order was handed to the link; pass the moment after it."""
         self.observe(Sent(at_ns=self.schedule.now_ns, bot=self.name, message=message))
-        if self.doom is not None and self.doom.where == "after a send":
-            self._die("after a send")
+        self.pass_point(CrashPoint.AFTER_SEND)
 
     def wait(self, ms: int) -> None:
         """Be blocked for a time."""
@@ -270,8 +271,11 @@ class BotProcess:
         began_ns = self.schedule.now_ns
         self._run(self._take_turn)
         if self.pm is not None:
-            next_ns = began_ns + self.plan.setting.pace_ms * MS
-            self.schedule.at(next_ns, self._turn)
+            pace_ms = self.plan.setting.pace_ms
+            self.schedule.at(began_ns + pace_ms * MS, self._turn)
+            if self.meanwhile is not None and self.reconciler and self.reconciler.is_looking:
+                meanwhile, self.meanwhile = self.meanwhile, None
+                self.schedule.after(pace_ms / 2, meanwhile)
 
     def _take_turn(self) -> None:
         assert self.loop is not None

@@ -1,4 +1,4 @@
-"""What the runs have met: every fault, recovery case, reason for doubt and class of return code.
+"""What the runs have met: every fault, recovery case, reason for doubt, return code and death.
 
 A world that never meets something proves nothing about it. So what was met is counted, by what the
 runs showed and not by what their plans meant to do.
@@ -14,16 +14,28 @@ import msgspec
 from trueup.core.recovery import CASES
 from trueup.core.retcodes import Effect, classify_retcode
 from trueup.core.trust import Reason
+from trueup.gateway.request_record import GatewayPoint
+from trueup.runtime.execution import CrashPoint
 from trueup.sim.world import moments
 from trueup.sim.world.plan import Fault
 
 _CASE = re.compile(r"case ([A-L]):")
 _read = msgspec.json.Decoder().decode
 
+PLACES = {
+    "before a commit": "BEFORE_COMMIT",
+    "after a commit": "AFTER_COMMIT",
+    "between two turns": "BETWEEN_TURNS",
+}
 WANTED: dict[str, dict[str, str]] = {
     "fault": {fault.name: fault.value for fault in Fault},
     "recovery case": {case.label: case.because for case in CASES},
     "reason not to believe": {reason.name: reason.value for reason in Reason},
+    "place to die at": {
+        **{f"BOT_{place.name}": f"the bot: {place.value}" for place in CrashPoint},
+        **{f"BOT_{name}": f"the bot: {place}" for place, name in PLACES.items()},
+        **{f"GATEWAY_{place.name}": f"the gateway: {place.value}" for place in GatewayPoint},
+    },
     "class of return code": {effect.name: effect.value for effect in Effect},
 }
 """All there is to meet: by kind, the name and what it means."""
@@ -35,6 +47,8 @@ class Coverage:
     def __init__(self) -> None:
         self.met: dict[str, Counter[str]] = {kind: Counter() for kind in WANTED}
         self._names = {reason.value: reason.name for reason in Reason}
+        self._places = {place.value: f"BOT_{place.name}" for place in CrashPoint}
+        self._places |= {place: f"BOT_{name}" for place, name in PLACES.items()}
         self._status: dict[str, str] = {}
         self._ticket: dict[str, int] = {}
 
@@ -62,6 +76,10 @@ class Coverage:
             case moments.Journalled(rows=rows):
                 for row in rows:
                     self._row(row)
+            case moments.BotDied(where=where) if where in self._places:
+                self.met["place to die at"][self._places[where]] += 1
+            case moments.GatewayDied(where=where):
+                self.met["place to die at"][f"GATEWAY_{where}"] += 1
             case moments.Replied(message=message):
                 self._replied(message)
             case moments.Ended(books=books):

@@ -9,7 +9,7 @@ import msgspec
 
 from trueup.gateway.desk import Desk
 from trueup.gateway.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
-from trueup.gateway.request_store import RequestStore
+from trueup.gateway.request_record import GatewayPoint
 from trueup.protocol.hints import capability
 from trueup.protocol.snapshot import CAPABILITIES
 from trueup.sim.program import Pipe
@@ -17,6 +17,7 @@ from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import CallFault, DoneWithoutDeal, Partial, PlacedLater, SendFault
 from trueup.sim.world.clocks import Machine, ProcessClock
 from trueup.sim.world.plan import Fault
+from trueup.sim.world.record_disk import RecordDisk
 from trueup.sim.world.schedule import Schedule
 from trueup.sim.world.wire import Network
 
@@ -27,7 +28,21 @@ AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
 
 
 class GatewayDied(BaseException):
-    """The gateway's process is no more. No `Exception`, so that nothing on the way catches it."""
+    """The gateway's process is no more. No `Exception`, so that nothing on the way catches it.
+
+    `death` does what ends it.
+    """
+
+    def __init__(self, where: str, death: Callable[[], None]) -> None:
+        super().__init__(where)
+        self.death = death
+
+
+class Doom(msgspec.Struct):
+    """At which point of carrying out an order the gateway is to die, and what that is then."""
+
+    where: GatewayPoint
+    death: Callable[[], None]
 
 
 class NotReady(Exception):
@@ -69,9 +84,12 @@ class GatewayProcess:
         self.orders: deque[Mishap] = deque()
         self.readings: deque[Mishap] = deque()
         self.knows_only_the_guide = False
+        self.disk = RecordDisk(
+            lambda: schedule.now_ns, lambda: struck(Fault.GATEWAY_DISK_FULL, "an order")
+        )
+        self.doom: Doom | None = None
         self._boots = 0
         self._desk: Desk | None = None
-        self._store: RequestStore | None = None
         self._mends = False
         self._served = OneAccount(terminal, self._wait)
         self._looks = 0
@@ -89,9 +107,10 @@ class GatewayProcess:
             return
         self._boots += 1
         clock = ProcessClock(self.machine, lambda until_ns: None)
-        # The record outlives the process, as a file of it would.
-        self._store = self._store or RequestStore(None, self.boot, clock.now_ns)
-        self._desk = Desk(self._served, self.boot, clock.now_ns, store=self._store)
+        store = self.disk.open(self.boot, clock.now_ns)
+        self._desk = Desk(
+            self._served, self.boot, clock.now_ns, store=store, crash=self._pass_point
+        )
         if self.hints_every_ms:
             self._begin_to_watch(self._desk)
         self._initialize()
@@ -107,8 +126,8 @@ class GatewayProcess:
                 return
             try:
                 hint = watcher.turn()
-            except GatewayDied:
-                self.stop(1_500)
+            except GatewayDied as died:
+                died.death()
                 return
             if hint is not None and self.network is not None:
                 self.network.publish(hint)
@@ -127,6 +146,8 @@ class GatewayProcess:
         """Serve, and serve everything."""
         self.orders.clear()
         self.readings.clear()
+        self.doom = None
+        self.disk.is_full = False
         self.knows_only_the_guide = False
         self.start()
         self._mend_pipe()
@@ -141,8 +162,8 @@ class GatewayProcess:
         mishap = self._next(self.orders if is_order else self.readings, message)
         try:
             reply = self._answer(self._desk, message)
-        except GatewayDied:
-            self.stop(1_500)
+        except GatewayDied as died:
+            died.death()
             reply = None
         if mishap is not None:
             self._settle(mishap, is_order=is_order)
@@ -163,7 +184,7 @@ class GatewayProcess:
     def _next(self, waiting: deque[Mishap], message: bytes) -> Mishap | None:
         if not waiting or b'"TICK"' in message:
             return None
-        if isinstance(waiting[0].send, AT_MARKET) and b'"type":"market"' not in message:
+        if not _suits(waiting[0].send, message):
             return None
         mishap = waiting.popleft()
         faults = self.terminal.faults
@@ -184,7 +205,13 @@ class GatewayProcess:
         faults.clear()
 
     def _hang(self, function: str) -> None:
-        raise GatewayDied(function)
+        raise GatewayDied(function, lambda: self.stop(1_500))
+
+    def _pass_point(self, point: GatewayPoint) -> None:
+        doom = self.doom
+        if doom is not None and doom.where is point:
+            self.doom = None
+            raise GatewayDied(point.value, doom.death)
 
     def _mend_pipe(self) -> None:
         """See to it that a broken pipe is opened again, as whoever runs a gateway does."""
@@ -217,3 +244,20 @@ class GatewayProcess:
     def _wait(self) -> None:
         if self._looks < SETTLE_LOOKS:
             raise NotReady
+
+
+def _suits(fault: SendFault | None, message: bytes) -> bool:
+    """Return whether a fault can befall an order."""
+    if not isinstance(fault, AT_MARKET):
+        return True
+    if b'"type":"market"' not in message:
+        return False
+    return not isinstance(fault, Partial) or _lots_in(message) > fault.volume
+
+
+def _lots_in(message: bytes) -> float:
+    try:
+        return float(msgspec.json.decode(message)["volume"])
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        # Damaged on its way; nobody carries it out.
+        return 0.0

@@ -120,6 +120,12 @@ class Replied(Moment, frozen=True):
     gateway: str
 
 
+class GatewayDied(Moment, frozen=True):
+    """The gateway was killed at `where`, a point of carrying out an order, by its name."""
+
+    where: str
+
+
 class Executed(Moment, frozen=True):
     """The trade server answered a request of the terminal under test.
 

@@ -3,7 +3,8 @@
 A plan is a list of strikes: at this time, this fault. What a strike does in detail (which position,
 how long) is drawn from the seed and from its own number, so that taking another strike away leaves
 it as it was. A run draws few kinds of faults and many strikes of each: bugs live where the same
-things meet again and again (swarm testing).
+things meet again and again (Groce et al., "Swarm Testing"). Seed after seed has another kind, or
+another mix, in its focus, so that a few hundred seeds in a row meet everything many times.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import msgspec
 STRIKES_LEAST, STRIKES_MOST = 3, 16
 KINDS_LEAST, KINDS_MOST = 2, 7
 SAFETY_MS_LEAST, SAFETY_MS_MOST = 20_000, 60_000
+# The share of strikes that are of the kind, or the mix, in a seed's focus.
+FOCUS = 0.4
 
 
 class Fault(enum.Enum):
@@ -40,6 +43,7 @@ class Fault(enum.Enum):
     # The gateway.
     GATEWAY_RESTARTED = "the gateway restarts"
     GATEWAY_POWER_LOST = "the gateway's machine loses its power"
+    GATEWAY_DISK_FULL = "the disk of the gateway's machine is full"
     GATEWAY_DOWNGRADED = "the gateway knows only the guide's wire"
     # The terminal.
     TERMINAL_RESTARTED = "the terminal restarts"
@@ -91,15 +95,19 @@ class Fault(enum.Enum):
     KILL_BEFORE_INTENT = "the bot dies before an intent"
     KILL_AFTER_INTENT = "the bot dies after an intent"
     KILL_AFTER_SEND_STARTED = "the bot dies as it is about to send"
+    KILL_AFTER_SEND = "the bot dies as soon as it has sent"
     KILL_BEFORE_OUTCOME = "the bot dies before it records the outcome"
     KILL_AFTER_OUTCOME = "the bot dies after it recorded the outcome"
     KILL_INSIDE_PLAN = "the bot dies before it records a plan"
     KILL_INSIDE_CHECKPOINT = "the bot dies inside a checkpoint"
+    KILL_BEFORE_COMMIT = "the bot dies before a commit"
+    KILL_AFTER_COMMIT = "the bot dies after a commit"
     KILL_ANYWHERE = "the bot dies"
     STOPPED = "the bot is stopped and started again"
     SUSPENDED = "the bot's machine sleeps"
     SECOND_BOT = "a second bot is started on the same account"
     TAKEN_OVER = "a second bot takes the account over from one that lives"
+    SYNC_BY_HAND = "somebody asks for a sync while one is under way"
     # Disks and clocks.
     DISK_FULL = "the disk is full"
     DISK_SLOW = "the disk is slow"
@@ -159,17 +167,31 @@ class FaultPlan(msgspec.Struct, frozen=True):
         return random.Random(f"{self.seed} {name}")
 
 
+MIXES: tuple[tuple[Fault, ...], ...] = (
+    (Fault.LIST_EMPTY, Fault.LIST_HALF, Fault.LIST_STALE),
+    (Fault.DISCONNECTED_EMPTY, Fault.DISCONNECTED_HALF, Fault.SYNC_BY_HAND),
+    (Fault.NONE_EXECUTED, Fault.HAND_CLOSES, Fault.STOPS_HIT),
+    (Fault.SEND_HANGS, Fault.TIMEOUT_EXECUTED, Fault.HAND_CLOSES),
+    (Fault.GATEWAY_POWER_LOST, Fault.REPLY_LOST, Fault.REQUEST_DUPLICATED),
+)
+"""Kinds that bring about together what each alone hardly does."""
+FOCUSES: tuple[tuple[Fault, ...], ...] = (*((fault,) for fault in Fault), *MIXES)
+"""What the seeds have in their focus, in turn."""
+
+
 def draw(seed: int) -> FaultPlan:
     """Return the plan of a seed."""
     chance = random.Random(f"{seed} plan")
-    setting = _setting(chance)
+    focus = FOCUSES[seed % len(FOCUSES)]
+    setting = _fitting(_setting(chance), focus)
     safety_ms = chance.randrange(SAFETY_MS_LEAST, SAFETY_MS_MOST)
     possible = [fault for fault in Fault if _fits(fault, setting)]
     kinds = chance.sample(possible, chance.randint(KINDS_LEAST, KINDS_MOST))
     count = chance.randint(STRIKES_LEAST, STRIKES_MOST)
     times = sorted(chance.randrange(2_000, safety_ms) for _ in range(count))
     strikes = tuple(
-        Strike(number, at_ms, chance.choice(kinds)) for number, at_ms in enumerate(times, start=1)
+        Strike(number, at_ms, chance.choice(focus if chance.random() < FOCUS else kinds))
+        for number, at_ms in enumerate(times, start=1)
     )
     return FaultPlan(seed, safety_ms, setting, strikes)
 
@@ -200,6 +222,20 @@ def _setting(chance: random.Random) -> Setting:
     )
 
 
+def _fitting(setting: Setting, focus: tuple[Fault, ...]) -> Setting:
+    """Return a setting in which what is in the focus can happen."""
+    changes: dict[str, bool] = {}
+    if Fault.HAND_REVERSES in focus:
+        changes = {"netting": True, "owns_magic": False}
+    if Fault.HAND_CLOSES_BY in focus:
+        changes = {"netting": False}
+    if Fault.HINTS_LOST in focus or Fault.HINTS_FALSE in focus:
+        changes = {"hints": True}
+    if Fault.PARTIAL_FILL in focus:
+        changes = {"fills_in_part": True}
+    return msgspec.structs.replace(setting, **changes)
+
+
 def _fits(fault: Fault, setting: Setting) -> bool:
     if fault is Fault.HAND_REVERSES:
         return setting.netting
@@ -207,6 +243,8 @@ def _fits(fault: Fault, setting: Setting) -> bool:
         return not setting.netting
     if fault in (Fault.HINTS_LOST, Fault.HINTS_FALSE):
         return setting.hints
+    if fault is Fault.PARTIAL_FILL:
+        return setting.fills_in_part
     return True
 
 

@@ -27,6 +27,8 @@ DEEDS: dict[Fault, Deed] = {
     Fault.HINTS_LOST: lambda w, c: wire.spoil_hints(w, Fault.HINTS_LOST, c),
     Fault.HINTS_FALSE: lambda w, c: wire.spoil_hints(w, Fault.HINTS_FALSE, c),
     Fault.GATEWAY_RESTARTED: wire.restart_gateway,
+    Fault.GATEWAY_POWER_LOST: wire.lose_gateway_power,
+    Fault.GATEWAY_DISK_FULL: wire.fill_gateway_disk,
     Fault.GATEWAY_DOWNGRADED: wire.downgrade_gateway,
     Fault.DISK_FULL: wire.fill_disk,
     Fault.DISK_SLOW: wire.slow_disk,
@@ -60,15 +62,17 @@ DEEDS: dict[Fault, Deed] = {
     Fault.STOPS_HIT: people.run_into_stops,
     Fault.STOP_OUT: people.stop_out,
 }
-KILLS = {
+KILLS: dict[Fault, CrashPoint | str] = {
     Fault.KILL_BEFORE_INTENT: CrashPoint.BEFORE_INTENT,
     Fault.KILL_AFTER_INTENT: CrashPoint.AFTER_INTENT,
     Fault.KILL_AFTER_SEND_STARTED: CrashPoint.AFTER_SEND_STARTED,
+    Fault.KILL_AFTER_SEND: CrashPoint.AFTER_SEND,
     Fault.KILL_BEFORE_OUTCOME: CrashPoint.BEFORE_OUTCOME,
     Fault.KILL_AFTER_OUTCOME: CrashPoint.AFTER_OUTCOME,
     Fault.KILL_INSIDE_PLAN: CrashPoint.INSIDE_PLAN,
+    Fault.KILL_BEFORE_COMMIT: "before a commit",
+    Fault.KILL_AFTER_COMMIT: "after a commit",
 }
-ANYWHERE = ("before a commit", "after a commit", "after a send", "now")
 DOWN_MS = (50, 700, 4_000, 15_000)
 
 
@@ -107,13 +111,9 @@ def _kill_at(world: World, fault: Fault, where: CrashPoint | str, chance: random
     bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: world.struck(fault, bot.name))
 
 
-def _kill_anywhere(world: World, chance: random.Random) -> str | None:
-    where = chance.choice(ANYWHERE)
-    if where == "now":
-        world.bot.kill(chance.choice(DOWN_MS))
-        return world.bot.name
-    _kill_at(world, Fault.KILL_ANYWHERE, where, chance)
-    return None
+def _kill_anywhere(world: World, chance: random.Random) -> str:
+    world.bot.kill(chance.choice(DOWN_MS))
+    return world.bot.name
 
 
 def _copy(world: World, chance: random.Random) -> None:
@@ -140,6 +140,24 @@ def _kill_inside_checkpoint(world: World, chance: random.Random) -> None:
     world.bot.stop(chance.choice(DOWN_MS))
 
 
+def _sync_by_hand(world: World, chance: random.Random) -> None:
+    """Let somebody ask for a sync before the look under way is over, mostly because of something.
+
+    The answer to the first question is taken after that to the second one, and is older.
+    """
+    bot = world.bot
+
+    def ask() -> None:
+        why = ""
+        if chance.random() < 0.7:
+            shown = chance.choice((ListAnswer.CACHED, ListAnswer.EMPTY, ListAnswer.PARTIAL))
+            why = f", as the terminal loses its link {terminal.disconnect(world, shown, chance)}"
+        bot.sync()
+        world.struck(Fault.SYNC_BY_HAND, f"{bot.name}{why}")
+
+    bot.meanwhile = ask
+
+
 def _second_bot(world: World, chance: random.Random) -> str:
     world.start_another(take_over=False)
     return "and is to be refused"
@@ -157,5 +175,5 @@ LIFE: dict[Fault, Deed] = {
     Fault.COPY: _copy,
     Fault.SECOND_BOT: _second_bot,
     Fault.TAKEN_OVER: _take_over,
-    Fault.GATEWAY_POWER_LOST: wire.restart_gateway,
+    Fault.SYNC_BY_HAND: _sync_by_hand,
 }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SYMBOL = "EURUSD"
 STRANGE_MAGIC = 99
+# The share of deeds that are about the newest position.
+NEWEST = 0.4
 HANDS = (mt5.ORDER_REASON_CLIENT, mt5.ORDER_REASON_MOBILE, mt5.ORDER_REASON_WEB)
 
 
@@ -37,7 +39,10 @@ def _opener(world: World, chance: random.Random) -> Person:
 
 
 def _one(world: World, chance: random.Random) -> Position | None:
+    """Any position, and often the newest: what was done a moment ago is what is still settling."""
     held = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
+    if held and chance.random() < NEWEST:
+        return held[-1]
     return chance.choice(held) if held else None
 
 
@@ -88,15 +93,19 @@ def moves_stops(world: World, chance: random.Random) -> str:
 
 
 def closes_by(world: World, chance: random.Random) -> str:
-    """Close two opposite positions against each other."""
-    rows = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
-    longs = [row for row in rows if row.is_buy]
-    shorts = [row for row in rows if not row.is_buy]
-    if not longs or not shorts:
+    """Close two opposite positions against each other; the second is opened where there is none."""
+    one = _one(world, chance)
+    if one is None:
         return ""
-    one, other = chance.choice(longs), chance.choice(shorts)
-    _hand(world, chance).close_by(one.ticket, other.ticket)
-    return f"ticket {one.ticket} by ticket {other.ticket}"
+    hand = _hand(world, chance)
+    rows = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
+    tickets = [row.ticket for row in rows if row.is_buy is not one.is_buy]
+    other = chance.choice(tickets) if tickets else 0
+    if not other:
+        lots = world.ledger.lots(SYMBOL, one.steps)
+        other = hand.open(SYMBOL, one.closing_type, lots)
+    hand.close_by(one.ticket, other)
+    return f"ticket {one.ticket} by ticket {other}"
 
 
 def reverses(world: World, chance: random.Random) -> str:
@@ -140,8 +149,9 @@ def robot(world: World, chance: random.Random) -> str:
 def run_into_stops(world: World, chance: random.Random) -> str:
     """Move the market by more than most stops are away."""
     points = chance.choice((-0.004, 0.004, -0.012, 0.012))
+    before = len(world.ledger.deals)
     world.move_market(points)
-    return f"{points:+}"
+    return f"{points:+}" if len(world.ledger.deals) > before else ""
 
 
 def stop_out(world: World, chance: random.Random) -> str:

@@ -87,7 +87,7 @@ def disconnect(world: World, shown: ListAnswer, chance: random.Random) -> str:
     """Cut the terminal's link to its trade server for a while."""
     terminal, switches = world.terminal, world.terminal.switches
     if not terminal.is_connected:
-        return "still"
+        return ""
     switches.disconnected_list = shown
     switches.connected_flag_lag_ms = chance.choice((0, 0, 1_500))
     switches.disconnected_send = chance.choice(

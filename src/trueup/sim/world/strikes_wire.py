@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trueup.gateway.request_record import GatewayPoint
+from trueup.sim.world import strikes_terminal as terminal
+from trueup.sim.world.gateway import Doom
+from trueup.sim.world.moments import GatewayDied
 from trueup.sim.world.plan import Fault
 from trueup.sim.world.schedule import MS, SECOND
 from trueup.sim.world.wire import REPLY_FAULTS, REQUEST_FAULTS, Armed
@@ -13,6 +18,8 @@ if TYPE_CHECKING:
     from trueup.sim.world.world import World
 
 MESSAGE_FAULTS = REQUEST_FAULTS | REPLY_FAULTS
+# The share of gateways that end between two requests.
+NOW = 0.4
 DISK_FAULTS = frozenset({Fault.COMMIT_UNANSWERED, Fault.COMMIT_FAILS})
 
 
@@ -46,11 +53,53 @@ def spoil_hints(world: World, fault: Fault, chance: random.Random) -> None:
     world.schedule.after(chance.choice((1_000, 5_000)), end)
 
 
-def restart_gateway(world: World, chance: random.Random) -> str:
-    """End the gateway's process, and start it again."""
+def restart_gateway(world: World, chance: random.Random) -> str | None:
+    """End the gateway's process, now or as it carries an order out, and start it again."""
     down_ms = chance.choice((100, 800, 3_000, 9_000))
-    world.gateway.stop(down_ms)
-    return f"for {down_ms} ms"
+    return _end_gateway(
+        world, Fault.GATEWAY_RESTARTED, lambda: world.gateway.stop(down_ms), down_ms, chance
+    )
+
+
+def lose_gateway_power(world: World, chance: random.Random) -> str | None:
+    """End every process of the gateway's machine, and what its disk was never told to sync."""
+    down_ms = chance.choice((800, 3_000, 9_000))
+
+    def lose_power() -> None:
+        world.gateway.stop(down_ms)
+        world.gateway.disk.lose_power()
+        terminal.restart_terminal(world, chance)
+
+    return _end_gateway(world, Fault.GATEWAY_POWER_LOST, lose_power, down_ms, chance)
+
+
+def _end_gateway(
+    world: World, fault: Fault, end: Callable[[], None], down_ms: int, chance: random.Random
+) -> str | None:
+    """Let a gateway end, now or at a point of the next order."""
+    if chance.random() < NOW:
+        end()
+        return f"for {down_ms} ms"
+    where = chance.choice(list(GatewayPoint))
+
+    def death() -> None:
+        end()
+        world.observe(GatewayDied(at_ns=world.now_ns, where=where.name))
+        world.struck(fault, f"{where.value}, for {down_ms} ms")
+
+    world.gateway.doom = Doom(where, death)
+    return None
+
+
+def fill_gateway_disk(world: World, chance: random.Random) -> None:
+    """Let the disk under the gateway's record take nothing for a while."""
+    disk = world.gateway.disk
+    disk.is_full = True
+
+    def make_room() -> None:
+        disk.is_full = False
+
+    world.schedule.after(chance.choice((3_000, 8_000)), make_room)
 
 
 def downgrade_gateway(world: World, chance: random.Random) -> str:

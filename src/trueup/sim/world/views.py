@@ -71,6 +71,11 @@ class SyncWatch(StateReconciler):
         self._told = 0
         self._asked_version = 0
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether the broker was asked, and the answer not taken yet."""
+        return self._lookout.is_under_way
+
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has."""
         before = local_book(self.portfolio)

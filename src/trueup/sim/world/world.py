@@ -10,12 +10,14 @@ number of syncs (liveness).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Adopt, Policy
+from trueup.errors import JournalError
 from trueup.gateway import mt5_constants as mt5
 from trueup.runtime.strategy import MovingAverageCross, Strategy
 from trueup.sim.ledger import Ledger
@@ -276,7 +278,9 @@ class World:
             is_looked_for = hold.kind in (HoldKind.HALT, HoldKind.MISSING)
             if is_looked_for and hold.identifier in bot.pm.book.missing and held:
                 self.observe(Forced(at_ns=self.now_ns, bot=bot.name))
-                bot.pm.force_close_position(held.position.ticket)
+                # A journal that refuses is asked again after the next sync.
+                with contextlib.suppress(JournalError):
+                    bot.pm.force_close_position(held.position.ticket)
 
     def _end(self) -> None:
         # A bot that was fenced out and has not noticed yet does not act, and owes nothing.
