@@ -22,7 +22,7 @@ import pytest
 import zmq
 
 from tests.gateway.gateway_field import LOCAL, LONG_MS, ROOT, Field
-from tests.support.servers import until
+from tests.support.servers import free_port, until
 from trueup.core.record import RequestState, RequestStatus
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.request_record import GatewayPoint
@@ -43,15 +43,24 @@ class KillField(Field):
         self.store = folder / "requests.db"
         self.starts = 0
 
+    @property
+    def pid(self) -> int:
+        """The gateway's process."""
+        assert self._gateway is not None
+        return self._gateway.pid
+
     def start(self, point: str = LIVES, store: Path | None = None) -> None:
         """Start a gateway that dies at a point, and wait until it answers."""
+        self.by_default(point, "--store", str(store or self.store))
+
+    def by_default(self, point: str = LIVES, *options: str, port: int = 0) -> None:
+        """Start it with the record that it has without `--store`."""
         self.starts += 1
         self.log = self.folder / f"gateway-{self.starts}.log"
         self._gateway = subprocess.Popen(
             [
                 *(sys.executable, "-P", str(SCRIPT), point, str(GRACE_SEC)),
-                *("--simulated", "--port", "0", "--log", str(self.log)),
-                *("--store", str(store or self.store)),
+                *("--simulated", "--port", str(port), "--log", str(self.log), *options),
             ],
             cwd=self.folder,
             env={
@@ -201,12 +210,12 @@ def _keep(told: dict[str, dict[str, Any]], reply: dict[str, Any]) -> None:
     assert (first["status"], first["ticket"]) == (reply["status"], reply["ticket"])
 
 
-def test_a_second_gateway_on_the_same_record_is_refused(field: KillField) -> None:
-    field.start()
+def refused(field: KillField, *options: str) -> str:
+    """Start one more gateway, and return the last thing that it says."""
     second = subprocess.run(
         [
             *(sys.executable, "-P", "-m", "trueup", "gateway", "--simulated", "--port", "0"),
-            *("--store", str(field.store)),
+            *options,
         ],
         cwd=field.folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1"},
@@ -216,8 +225,13 @@ def test_a_second_gateway_on_the_same_record_is_refused(field: KillField) -> Non
         check=False,
     )
     assert second.returncode == 2
-    last = second.stderr.strip().splitlines()[-1]
-    assert f"{field.store} is in use by another process, most likely another gateway" in last
+    return second.stderr.strip().splitlines()[-1]
+
+
+def test_a_second_gateway_on_the_same_record_is_refused(field: KillField) -> None:
+    field.start()
+    said = refused(field, "--store", str(field.store))
+    assert f"{field.store} is in use by another process, most likely another gateway" in said
     with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
         assert bot.send_order(order())["status"] == "FILLED"
     # It ends with its process, however that ends.
@@ -225,10 +239,40 @@ def test_a_second_gateway_on_the_same_record_is_refused(field: KillField) -> Non
     field.start()
 
 
+@pytest.mark.parametrize("record", ["its own", "by default"])
+def test_a_second_gateway_of_the_same_account_is_refused_with_the_process_of_the_first(
+    field: KillField, record: str
+) -> None:
+    """On any port and with any record: an order that comes to both would run twice."""
+    field.start()
+    until(lambda: list((field.folder / "state").glob("requests-*.lock")))
+    store = ("--store", str(field.folder / "second.db")) if record == "its own" else ()
+    said = refused(field, *store)
+    assert "Account 5000001@Simulated-Demo is served by another gateway on this machine, " in said
+    assert f"process {field.pid}: end that one" in said
+    field.kill()
+    field.start()
+
+
+def test_an_id_that_was_used_at_another_port_is_not_carried_out_again(field: KillField) -> None:
+    """The first gateway dies in the order, and the next one is another in every option."""
+    field.by_default(GatewayPoint.AFTER_SEND.value, port=free_port())
+    with ExecutionGateway(LOCAL, field.port, 3_000) as bot:
+        assert bot.send_order(order())["status"] == "UNKNOWN"
+    assert field.wait_for_end() == -signal.SIGKILL
+    field.by_default(LIVES, "--login", "5000001", port=free_port())
+    with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        until(lambda: isinstance(bot.request_status("A"), RequestStatus))
+        assert settled(bot).status == "FILLED"
+        again = bot.send_order(order())
+        assert (again["status"], again["repeated"]) == ("FILLED", True)
+    assert field.executions() == Counter({"A": 1})
+
+
 def test_without_store_the_record_is_beside_the_simulated_terminal_s_state(
     field: KillField,
 ) -> None:
     field.start_gateway()
     field.wait_for_worker()
-    assert (field.folder / "state" / "requests-0.db").exists()
+    until((field.folder / "state" / "requests-5000001@Simulated-Demo.db").exists)
     assert field.end_gateway() == 0

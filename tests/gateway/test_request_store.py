@@ -20,7 +20,6 @@ from trueup.gateway.request_store import (
     RequestStore,
     StoreRefused,
     StoreTrouble,
-    default_store,
 )
 from trueup.runtime.clock import ManualClock
 
@@ -277,11 +276,3 @@ def test_numbers_go_on_when_the_newest_are_gone(
     forgetful.reopen()
     forgetful.add("C")
     assert forgetful.store.mark().last == 3
-
-
-def test_each_port_has_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert default_store(5555) != default_store(5556)
-    assert default_store(5555).name == "requests-5555.db"
-    assert default_store(5555, tmp_path).parent == tmp_path

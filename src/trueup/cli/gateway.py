@@ -14,10 +14,10 @@ import typer
 from trueup.cli.gateway_install import install
 from trueup.cli.terminal import WatchOption, start_terminal, stop_on_signals
 from trueup.errors import SettingsError
+from trueup.gateway.account_records import data_folder
 from trueup.gateway.admission import Terms
 from trueup.gateway.keeper import Timing
 from trueup.gateway.mt5 import FACTORY, require_module
-from trueup.gateway.request_store import default_store
 from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
 from trueup.gateway.watcher import WATCH_MS
 from trueup.gateway.worker import WorkerTerminal
@@ -123,7 +123,7 @@ def gateway(
         typer.Option(
             metavar="FILE",
             help="Where it records each order before it is sent, so that none is sent twice. By "
-            "default requests-PORT.db in this user's folder for application data; with "
+            "default requests-LOGIN@SERVER.db in this user's folder for application data; with "
             "--simulated, in the state folder.",
         ),
     ] = None,
@@ -171,13 +171,14 @@ def gateway(
         terms=terms,
         watch_ms=watch_ms,
         hints_port=hints_port,
-        store=store or default_store(port, state_folder() if simulated else None),
+        records=state_folder() if simulated else data_folder(),
+        store=store,
+        login=login,
     )
     with WorkerTerminal(served.factory, timing=timing) as terminal:
         service = Service(terminal, options, SystemClock().now_ns, lambda: terminal.attachments)
         stop_on_signals(service.stop)
         log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)
-        log.info("[GATEWAY] Each order is recorded in %s before it is sent", options.store)
         if login is None:
             log.warning("[GATEWAY] No --login: whichever account is logged in is read and traded")
         _begin(terminal, account)

@@ -14,6 +14,7 @@ import msgspec
 
 from trueup.core.trust import sign_of_positions
 from trueup.errors import RemoteProtocolError
+from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.call_wire import RAISED
 from trueup.gateway.calls import Calls
 from trueup.gateway.dialect import (
@@ -58,6 +59,9 @@ from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply, Snapshot
 
 log = logging.getLogger("trueup.desk")
 
+# Until the terminal says which account it has, it is asked so often.
+MEET_EVERY_NS = 200_000_000
+
 
 class Desk:
     """Answers the requests of bots from one terminal.
@@ -80,7 +84,7 @@ class Desk:
         now_ns: Callable[[], int],
         pace: float = 1.0,
         *,
-        store: RequestStore | None = None,
+        store: RequestStore | AccountRecords | None = None,
         crash: Callable[[GatewayPoint], None] = carry_on,
         attachments: Callable[[], int] = lambda: 1,
     ) -> None:
@@ -98,6 +102,7 @@ class Desk:
             now_ns,
             crash,
         )
+        self._met_ns = -MEET_EVERY_NS
         self._orders = Orders(self._terminal, self._record)
 
     def close(self) -> None:
@@ -158,8 +163,17 @@ class Desk:
         return self._write(not_begun(request, why, came_before=came_before), request)
 
     def tend(self) -> None:
-        """Look after the record of requests; to be called often, and quick but once a second."""
+        """Look after the record of requests; to be called often, and quick but now and then.
+
+        Raises:
+            StoreRefused: the terminal's account is another gateway's, or its record cannot be used.
+        """
         self._record.tend()
+        if self._record.serves_nobody and not 0 <= self._now_ns() - self._met_ns < MEET_EVERY_NS:
+            self._met_ns = self._now_ns()
+            account = self._terminal.account_info()
+            if account is not None:
+                self._record.serve(account.login, account.server)
 
     def login(self) -> int | None:
         """Return the account that the terminal has, or None if it does not say; may wait for it."""
@@ -233,7 +247,9 @@ class Desk:
         except CannotRead as error:
             return ErrorReply("FAILED", str(error))
         if isinstance(reply, SnapshotReply):
-            reply.requests, reply.record = known, self._record.mark()
+            account = reply.account
+            reply.requests = known
+            reply.record = self._record.mark(account.login, account.server)
         return reply
 
     def _positions(self, symbol: str) -> PositionsReply:

@@ -20,6 +20,7 @@ from functools import partial
 from trueup.errors import TrueupError
 from trueup.gateway.desk import Desk
 from trueup.gateway.gate import Gate
+from trueup.gateway.request_store import StoreRefused
 from trueup.gateway.server import Client, Server
 from trueup.gateway.waiting import Task, Waiting
 from trueup.protocol.hints import capability
@@ -75,6 +76,7 @@ class Front:
         self._waiting = waiting or Waiting()
         self._gate = gate or Gate()
         self._is_stopped = False
+        self._refused: StoreRefused | None = None
 
     def handle(self, client: Client, raw: bytes) -> bytes | None:
         """Answer at once, or let the request wait for the desk; never waits itself."""
@@ -95,6 +97,7 @@ class Front:
         """Serve until `stop`.
 
         Raises:
+            StoreRefused: another gateway serves the terminal's account, or has its record.
             DeskEnded: the desk's thread broke.
         """
         if self._watcher is not None and server.hints_port:
@@ -112,7 +115,7 @@ class Front:
             for task in self._waiting.take_all():
                 server.reply(task.client, self._refuse(task.request, "the gateway ends"))
         if not stopped:
-            raise DeskEnded
+            raise self._refused or DeskEnded
 
     @property
     def waits_for_terminal(self) -> int:
@@ -153,6 +156,8 @@ class Front:
         try:
             while not self._is_stopped:
                 self._work_once(server)
+        except StoreRefused as refused:
+            self._refused = refused
         except Exception:
             # A gateway without a console has its log in a file; `run` ends with DeskEnded.
             log.exception("[GATEWAY] The desk's thread broke")

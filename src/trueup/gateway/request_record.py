@@ -23,8 +23,16 @@ from typing import Any
 import msgspec
 
 from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
+from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.request_evidence import SECOND_NS, Investigator, Sending
-from trueup.gateway.request_store import Entry, RequestStore, StoreTrouble
+from trueup.gateway.request_store import (
+    ELSEWHERE,
+    UNOPENED,
+    Entry,
+    RequestStore,
+    StoreRefused,
+    StoreTrouble,
+)
 from trueup.gateway.terminal import AccountInfo
 from trueup.protocol.requests import OrderReply, Request, parameters_of
 
@@ -72,7 +80,7 @@ class RequestRecord:
 
     def __init__(
         self,
-        store: RequestStore,
+        store: RequestStore | AccountRecords,
         investigator: Investigator,
         boot: str,
         now_ns: Callable[[], int],
@@ -106,7 +114,7 @@ class RequestRecord:
             send: gives it to `order_send`, and returns what is known of the outcome.
         """
         try:
-            known = self._store.find(request.order_id)
+            known = self._find(request.order_id, account)
             if known is not None:
                 return self._again(request, self._looked_up(known), account)
             self._write_owed()
@@ -122,11 +130,31 @@ class RequestRecord:
             return self._refused(request, account, made)
         return self._first(request, account, made, send)
 
-    def mark(self) -> RecordMark | None:
-        """Return how far the record reaches, or None when it cannot be read."""
+    @property
+    def serves_nobody(self) -> bool:
+        """Whether it waits to be told which account the terminal has."""
+        return self._store.serves_nobody
+
+    def serve(self, login: int, server: str) -> None:
+        """Keep the record of an account from now on; trouble that may pass is logged.
+
+        Raises:
+            StoreRefused: it is another process's, or cannot be used.
+        """
         try:
+            self._store.serve(login, server)
+        except StoreRefused:
+            raise
+        except StoreTrouble as trouble:
+            self._complain(trouble)
+
+    def mark(self, login: int, server: str) -> RecordMark | None:
+        """Return how far the record of an account reaches, or None when it cannot be read."""
+        try:
+            self._store.serve(login, server)
             return self._store.mark()
-        except StoreTrouble:
+        except StoreTrouble as trouble:
+            self._complain(trouble)
             return None
 
     def status(self, order_id: str) -> tuple[RequestStatus, RecordMark]:
@@ -175,6 +203,14 @@ class RequestRecord:
         except StoreTrouble as trouble:
             log.error("[RECORD] %s", trouble)
         self._store.close()
+
+    def _find(self, order_id: str, account: AccountInfo | str) -> Entry | None:
+        """Return what there is of a request, once the record of its account is there."""
+        known = self._store.find(order_id)
+        if isinstance(account, str) or (known is not None and known.state != UNOPENED):
+            return known
+        is_opened = self._store.serve(account.login, account.server)
+        return self._store.find(order_id) if is_opened else known
 
     # The first time.
 
@@ -259,6 +295,11 @@ class RequestRecord:
 
     def _again(self, request: Request, known: Entry, account: AccountInfo | str) -> OrderReply:
         name = request.order_id
+        if known.state == UNOPENED:
+            error = "it came before; what became of it is known when the terminal says its account"
+            return OrderReply(name, "UNKNOWN", error=error, repeated=True)
+        if known.state == ELSEWHERE:
+            return not_sent(request, f"order_id={name!r} is in the record of another account")
         differs = _difference(request, known) or _other_account(known, account)
         if known.state == "withdrawn":
             words = "its sender asked what became of it before it came, and it was withdrawn"
@@ -328,9 +369,12 @@ class RequestRecord:
                 self._store.drop_old()
             self._trouble = ""
         except StoreTrouble as trouble:
-            if str(trouble) != self._trouble:
-                self._trouble = str(trouble)
-                log.error("[RECORD] %s", trouble)
+            self._complain(trouble)
+
+    def _complain(self, trouble: StoreTrouble) -> None:
+        if str(trouble) != self._trouble:
+            self._trouble = str(trouble)
+            log.error("[RECORD] %s", trouble)
 
     def _settle(self, now_ns: int) -> None:
         entries = [e for e in self._store.unsettled() if e.order_id not in self._in_flight]

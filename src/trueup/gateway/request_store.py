@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +32,9 @@ DAY_NS = 86_400 * 1_000_000_000
 # "trup", so that a database of something else is never taken for ours.
 APPLICATION_ID = 0x74727570
 FORMAT = 1
+ELSEWHERE, UNOPENED = "elsewhere", "unopened"
+"""States of a request that is in another account's file, while an account's own is open, or none
+is (see `gateway.account_records`). No row has them."""
 
 _SCHEMA = """
 CREATE TABLE record (id TEXT NOT NULL, began_ns INTEGER NOT NULL, dropped INTEGER NOT NULL);
@@ -133,6 +135,13 @@ class RequestStore:
         except StoreTrouble as trouble:
             # It may be over when the first order comes; until then the gateway is good for reading.
             log.error("[RECORD] No order can be taken now: %s", trouble)
+
+    serves_nobody = False
+    """Whether it waits for an account; see `AccountRecords`."""
+
+    def serve(self, login: int, server: str) -> bool:
+        """Keep the record of an account too; there is nothing to do, it is that of any."""
+        return False
 
     def mark(self) -> RecordMark:
         """Return which record this is and how far it reaches."""
@@ -337,20 +346,3 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
         found = os.stat(path)
         return found.st_dev, found.st_ino
     return None
-
-
-def default_store(port: int, folder: Path | None = None) -> Path:
-    """Return the record's file of the gateway on a port, where nobody says otherwise.
-
-    It is in `folder`, or else where programs of this user keep their data.
-    """
-    return (folder or _data_folder()) / f"requests-{port}.db"
-
-
-def _data_folder() -> Path:
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "trueup"
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "trueup"
-    return Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "trueup"

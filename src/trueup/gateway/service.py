@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from trueup.errors import SettingsError
+from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.admission import Terms, admission
 from trueup.gateway.desk import Desk
 from trueup.gateway.door import Door
@@ -31,9 +32,10 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     `host` is the address to listen on; `port` 0 takes a free one; `pace` is seconds of the trade
     server's clock in one of ours, 1 but in a simulation; `terms` say who may use it. Every
     `watch_ms` it looks for what its clients should know at once, 0 for never; its hints are on
-    `hints_port`, 0 for the port after `port`. `store` is the file of the record of requests; None
-    keeps it in memory, which is enough only where a terminal's positions live no longer than its
-    gateway.
+    `hints_port`, 0 for the port after `port`. `records` is the folder of the records of requests,
+    one for each account, and of the locks on accounts; None keeps them in memory, which is enough
+    only where a terminal's positions live no longer than its gateway. `store` is one file for all
+    accounts instead. `login` is the only account served, None for any.
     """
 
     host: str = LOOPBACK
@@ -42,7 +44,9 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     terms: Terms = Terms()
     watch_ms: int = WATCH_MS
     hints_port: int = 0
+    records: Path | None = None
     store: Path | None = None
+    login: int | None = None
 
     @property
     def endpoint(self) -> str:
@@ -84,7 +88,7 @@ class Service:
         # A client tells a restart of the gateway by this name.
         self.boot = f"{os.getpid()}-{now_ns():x}"
         door, gate = admission(options.host, options.terms, now_ns)
-        store = RequestStore(options.store, self.boot, now_ns)
+        store = _open_records(options, self.boot, now_ns)
         self._desk = desk = Desk(
             terminal, self.boot, now_ns, options.pace, store=store, attachments=attachments
         )
@@ -104,6 +108,7 @@ class Service:
         """Serve until `stop`.
 
         Raises:
+            StoreRefused: another gateway serves the terminal's account, or has its record.
             DeskEnded: the thread that asks the terminal broke.
         """
         self._front.run(self._server)
@@ -116,6 +121,14 @@ class Service:
         """Stop listening, and let go of the record; the terminal is left as it is."""
         self._server.close()
         self._desk.close()
+
+
+def _open_records(
+    options: ServiceOptions, boot: str, now_ns: Callable[[], int]
+) -> RequestStore | AccountRecords:
+    if options.records is None:
+        return RequestStore(options.store, boot, now_ns)
+    return AccountRecords(options.records, boot, now_ns, file=options.store, login=options.login)
 
 
 def _listen(options: ServiceOptions, front: Front, door: Door) -> Server:

@@ -1,0 +1,81 @@
+"""One gateway for one account on one machine: a locked file, which ends with its process.
+
+Two gateways that serve one account keep two records of requests, and an order that comes to both
+runs twice. So whoever serves an account holds a lock of the operating system, named after the
+account and not after its port or its record; the file says whose it is. It is left behind and
+locked again by the next: removed, it could be held by two.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from trueup.gateway.request_store import StoreRefused, StoreTrouble
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # A locked byte cannot be read by others: lock one far behind the number of the process.
+    _LOCKED_BYTE = 1 << 30
+
+    def _lock(handle: int) -> None:
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_PID_CHARS = 20
+
+
+class AccountLock:
+    """The right to serve one account on this machine.
+
+    Args:
+        path: the lock's file.
+        account: the account, for words.
+
+    Raises:
+        StoreRefused: another process has it.
+        StoreTrouble: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, account: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o644)
+        except OSError as error:
+            raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error
+        try:
+            _lock(handle)
+        except OSError:
+            holder = _holder(handle)
+            os.close(handle)
+            raise StoreRefused(
+                f"Account {account} is served by another gateway on this machine, {holder}: end "
+                "that one, or log this terminal in to another account."
+            ) from None
+        self._handle: int | None = handle
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, f"{os.getpid():<{_PID_CHARS}}".encode())
+
+    def release(self) -> None:
+        """Let another process have it."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    try:
+        os.lseek(handle, 0, os.SEEK_SET)
+        pid = os.read(handle, _PID_CHARS).decode("ascii", "replace").strip()
+    except OSError:
+        pid = ""
+    return f"process {pid}" if pid.isdigit() else "whose process it does not say"
