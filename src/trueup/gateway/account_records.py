@@ -21,7 +21,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from trueup.core.record import RecordMark
@@ -102,11 +102,10 @@ class AccountRecords:
             return False
         if account not in self._locks:
             lock = AccountLock(self._path(account, "lock"), f"{login}@{server}")
-            try:
+            with ExitStack() as undo:
+                undo.callback(lock.release)
                 self._begin(account)
-            except BaseException:
-                lock.release()
-                raise
+                undo.pop_all()
             self._locks[account] = lock
             return True
         path = self._file or self._path(account, "db")
@@ -271,13 +270,12 @@ class _NotOurs(Exception):
 
 def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-    try:
+    with ExitStack() as undo:
+        undo.callback(connection.close)
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application != APPLICATION_ID:
             raise _NotOurs("it is a database of something else")
-    except BaseException:
-        connection.close()
-        raise
+        undo.pop_all()
     return connection
 
 
