@@ -200,6 +200,14 @@ def test_an_order_filled_in_part_is_settled_with_what_was_filled() -> None:
 # What brokers do to comments.
 
 
+def answered(world: OrderWorld, ago_sec: float = 3_600) -> None:
+    """Let an order of ours be answered, and end, so that the broker shows what became of tokens."""
+    assert world.pm.close(world.pm.submit("buy", 0.1, magic=7)).status is OrderStatus.FILLED
+    world.sync()
+    world.wait(ago_sec)
+    world.quote(1.10000)
+
+
 @COMMENT
 @RESTARTED
 @BOTH
@@ -216,6 +224,7 @@ def test_a_lost_order_is_found_whatever_the_broker_does_to_comments(
     world = OrderWorld(
         account, journal=tmp_path / "bot.db", magic_token=magic_token, **COMMENTS[comment]
     )
+    answered(world)
     world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
     intent = world.pm.submit("buy", 0.1, magic=7)
     if restarted:
@@ -326,6 +335,7 @@ def test_a_pending_order_whose_answer_was_lost_is_found_where_it_works(
     comment: str, is_placed: bool, restarted: bool, tmp_path: Path
 ) -> None:
     world = OrderWorld(journal=tmp_path / "bot.db", **COMMENTS[comment])
+    answered(world)
     world.terminal.faults.next_send(AnswerLost(executed=is_placed, pipe_breaks=False))
     intent = world.pm.submit("buy", 0.1, limit=1.05, magic=7, key="a")
     if restarted:
@@ -408,6 +418,7 @@ def test_an_order_that_the_broker_works_on_for_long_is_not_given_up(comment: str
 @COMMENT
 def test_a_pending_order_that_filled_before_anybody_looked_is_found(comment: str) -> None:
     world = OrderWorld(**COMMENTS[comment])
+    answered(world)
     world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
     intent = world.pm.submit("buy", 0.1, limit=1.05, magic=7, why="level")
     world.wait(1)

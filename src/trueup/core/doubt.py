@@ -13,11 +13,12 @@ from trueup.core import events
 from trueup.core.book import Book, Order
 from trueup.core.diff import Diff, Drift, Ghost, Zombie
 from trueup.core.explain import exit_of, exit_sentence, history_of
+from trueup.core.fitting import habits_of
 from trueup.core.model import Entry, Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
-from trueup.core.traces import Trace, trace_of
+from trueup.core.traces import Trace, nobodys, trace_of
 
 Difference = Zombie | Ghost | Drift
 
@@ -50,7 +51,8 @@ def weigh(scales: Weighing) -> tuple[Doubt, ...]:
         return ()
     orders = [o for o in book.in_doubt.values() if o.symbol in scales.policy.symbols]
     if snapshot.evidence is not None:
-        traces = [trace_of(order, orders, snapshot, book) for order in orders]
+        habits = habits_of(book, snapshot)
+        traces = [trace_of(order, orders, snapshot, book, habits) for order in orders]
     else:
         differences = _differences(scales)
         traces = [_by_difference(order, orders, differences, snapshot) for order in orders]
@@ -101,8 +103,7 @@ def _by_difference(
             price=price,
         )
     if fitting:
-        tickets = tuple(f"ticket {_affected(d).ticket}" for d in fitting)
-        return Trace(BrokerShows.UNSEEN, "more than one fits", candidates=tickets)
+        return nobodys([f"ticket {_affected(d).ticket}" for d in fitting])
     if snapshot.faults:
         return Trace(BrokerShows.UNSEEN, "the reading is partial")
     return Trace(BrokerShows.NO_TRACE, "no difference fits")
@@ -186,9 +187,6 @@ def waiting_sentence(doubt: Doubt) -> str:
     """Say why an order is still in doubt and what would end it."""
     order, trace = doubt.order, doubt.trace
     what = f"{order.action} {format_lots(order.volume)}L {order.symbol} ({order.order_id})"
-    if trace.candidates:
-        return (
-            f"Order in doubt: {what} fits {len(trace.candidates)} ({', '.join(trace.candidates)}), "
-            "or other orders fit the same one; tell the book its fill with on_fill()"
-        )
+    if trace.is_nobodys:
+        return f"Order in doubt: {what} {trace.words}; tell the book its fill with on_fill()"
     return f"Order in doubt: {what}, case {doubt.case.label}: {doubt.case.because} ({trace.words})"

@@ -20,6 +20,7 @@ from trueup.core.book import Book
 from trueup.core.corrections import for_drift, for_zombie, unprotected
 from trueup.core.diff import Diff, Zombie, diff
 from trueup.core.doubt import Doubt, Weighing, settling_events, waiting_sentence, weigh
+from trueup.core.fitting import latest_answer_ns
 from trueup.core.ghosts import for_ghost, found_again
 from trueup.core.halts import halts
 from trueup.core.holds import Hold, HoldKind
@@ -30,6 +31,7 @@ from trueup.core.policy import Policy
 from trueup.core.record import RequestInDoubt
 from trueup.core.recording import explanations
 
+A_DAY_NS = 86_400 * 1_000_000_000
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -146,8 +148,16 @@ def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None
 
 
 def _history_wanted(look: Look) -> int:
-    """Return how many seconds of history cover every order in doubt, with a minute to spare."""
+    """Return how many seconds of history cover every order in doubt, with a minute to spare.
+
+    And the latest answered order, which shows what the broker does to comments, if of that day; not
+    where the broker's clock is unknown, and with it what is older than the order in doubt.
+    """
     first_ns = min(order.entry_ns for order in look.book.in_doubt.values())
+    evidence = look.snapshot.evidence
+    if evidence is not None and evidence.time_offset_sec is not None:
+        answered_ns = latest_answer_ns(look.book)
+        first_ns = answered_ns if first_ns - A_DAY_NS <= answered_ns < first_ns else first_ns
     return max(0, look.asked_ns - first_ns) // 1_000_000_000 + 60
 
 

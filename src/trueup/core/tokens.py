@@ -15,6 +15,8 @@ import re
 TOKEN_CHARS = 9
 # A comment that was cut to fewer characters than these proves nothing.
 SHORTEST_CUT = 6
+# The first letter is every token's; with three more, one in 32,768 begins so by chance.
+SHORTEST_BEGINNING = 4
 MAGIC_HALF = 1 << 32
 # Every place where one could begin, also within another.
 _TOKEN = re.compile(r"(?=(t[a-z2-7]{8}))")
@@ -59,3 +61,17 @@ def bears(comment: str, magic: int, token: str, *, in_magic: bool) -> bool:
         return True
     is_short = len(token) == TOKEN_CHARS
     return is_short and len(comment) >= SHORTEST_CUT and token.startswith(comment)
+
+
+def begins(comment: str, token: str) -> bool:
+    """Return whether a comment is the beginning of a token, if too little of it to prove much."""
+    return (
+        len(token) == TOKEN_CHARS
+        and len(comment) >= SHORTEST_BEGINNING
+        and token.startswith(comment)
+    )
+
+
+def is_token(comment: str) -> bool:
+    """Return whether a comment is a token and nothing else."""
+    return len(comment) == TOKEN_CHARS and _TOKEN.match(comment) is not None

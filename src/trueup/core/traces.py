@@ -2,9 +2,8 @@
 
 Looked for in this order: the token, in the comment or the magic number of a position, a pending
 order or a past order; then the gateway's own record of the request, which has the lost answer, and
-with it the ticket; then, where a broker rewrote the comment, the only order of the history, or the
-only one that works, that fits by magic, side, volume, symbol and time, that a program placed, and
-that no other order of ours is. Two that fit are nobody's: a person must say which one is ours.
+with it the ticket; then, where a broker rewrote the comment, the only order that fits by magic,
+side, volume, symbol and time, as far as `core.fitting` calls it ours.
 
 Absence counts only in a history that covers the sending, or in a record that does. A terminal
 counts only while the account may trade on it, which it allows last, after it has loaded everything
@@ -20,23 +19,13 @@ import msgspec
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
 from trueup.core.explain import history_of
-from trueup.core.model import (
-    Deal,
-    Evidence,
-    HistoryOrder,
-    OrderType,
-    PendingOrder,
-    Position,
-    Snapshot,
-)
-from trueup.core.order import PENDING_TYPES
-from trueup.core.quantity import add_lots, from_units, same, to_units
+from trueup.core.fitting import Habits, fitting
+from trueup.core.model import Deal, Evidence, HistoryOrder, PendingOrder, Position, Snapshot
+from trueup.core.quantity import from_units, same, to_units
 from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import bears
 
-# What is left between two clocks when their time zones are taken off.
-CLOCKS_APART_MSC = 60_000
 MAY_BE_LOADING = "the account may not trade at this terminal now, which may be loading still"
 REFUSED_STATES = frozenset({"rejected", "canceled", "expired"})
 
@@ -45,8 +34,8 @@ class Trace(msgspec.Struct, frozen=True):
     """What the broker shows of an order, and in which words to say it.
 
     `ticket` and `position` are the order's and its position's identifier, `volume` (lots) what was
-    done at `price`; `candidates` lists what fits where more than one does. `is_final` says that no
-    waiting can change it, `refusal` with which words the order was refused.
+    done at `price`. `is_nobodys` says that something fits and only a person can say whether it is
+    ours, `is_final` that no waiting can change it, `refusal` with which words it was refused.
     """
 
     shows: BrokerShows
@@ -55,13 +44,18 @@ class Trace(msgspec.Struct, frozen=True):
     position: int = 0
     volume: float = 0.0
     price: float | None = None
-    candidates: tuple[str, ...] = ()
+    is_nobodys: bool = False
     is_final: bool = False
     refusal: str = ""
 
 
-def trace_of(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book) -> Trace:
-    """Return what a snapshot with evidence shows of an order in doubt."""
+def trace_of(
+    order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book, habits: Habits
+) -> Trace:
+    """Return what a snapshot with evidence shows of an order in doubt.
+
+    `rivals` are all orders in doubt, with itself, and `habits` what the broker does to comments.
+    """
     evidence = snapshot.evidence
     if evidence is None:
         return Trace(BrokerShows.UNSEEN, "this gateway shows no history")
@@ -72,8 +66,16 @@ def trace_of(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Bo
     return (
         _by_token(order, snapshot, evidence)
         or _by_record(order, snapshot, evidence)
-        or _by_evidence(order, rivals, snapshot, book)
+        or _by_evidence(order, rivals, snapshot, book, habits)
     )
+
+
+def nobodys(candidates: Sequence[str], is_alone: bool = False) -> Trace:
+    """Return that some fit, and that only a person can say which one is the order, if any."""
+    said = f"fits {len(candidates)} ({', '.join(candidates)}), or other orders fit the same one"
+    if is_alone:
+        said = f"fits {candidates[0]}, and nothing shows that this is ours"
+    return Trace(BrokerShows.UNSEEN, said, is_nobodys=True)
 
 
 def _of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace:
@@ -177,91 +179,23 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | 
     return Trace(BrokerShows.NO_TRACE, f"the broker shows nothing of ticket {said.ticket}")
 
 
-def _by_evidence(order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book) -> Trace:
+def _by_evidence(
+    order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book, habits: Habits
+) -> Trace:
     evidence = snapshot.evidence
     history = evidence.history if evidence else None
     if evidence is None or history is None:
         return Trace(BrokerShows.UNSEEN, "the history could not be read")
-    offset_sec = evidence.time_offset_sec
-    # What bears the token of one order in doubt is no other's.
-    unnamed = [other for other in rivals if not _bearers(other, evidence)]
-    taken = set[int]().union(*(_bearers(other, evidence) for other in rivals))
-    past = [
-        one
-        for one in history.orders
-        if one.ticket not in taken and _fits(order, one, book, offset_sec)
-    ]
-    working = [
-        one
-        for one in evidence.orders
-        if one.ticket not in taken and _fits_working(order, one, book)
-    ]
-    # Only one of two orders that look alike can be this one, and nobody can say which.
-    alike = [
-        other
-        for other in unnamed
-        if any(_fits(other, one, book, offset_sec) for one in past)
-        or any(_fits_working(other, one, book) for one in working)
-    ]
-    if len(past) + len(working) == 1 == len(alike):
-        if past:
-            return _of_past(order, past[0], snapshot, evidence, "the only order that fits")
-        return _of_working(order, working[0], "the only order that fits")
-    if past or working:
-        tickets = [one.ticket for one in past] + [one.ticket for one in working]
-        said = tuple(f"order {ticket}" for ticket in tickets)
-        return Trace(BrokerShows.UNSEEN, "more than one fits", candidates=said)
+    found = fitting(order, rivals, snapshot, book, habits)
+    if isinstance(found.ours, PendingOrder):
+        return _of_working(order, found.ours, "the only order that fits")
+    if found.ours is not None:
+        return _of_past(order, found.ours, snapshot, evidence, "the only order that fits")
+    if found.candidates:
+        return nobodys([f"order {ticket}" for ticket in found.candidates], found.is_alone)
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
     return Trace(BrokerShows.NO_TRACE, f"nothing fits in the last {history.age_sec} s of history")
-
-
-def _bearers(order: Order, evidence: Evidence) -> set[int]:
-    """Return the tickets of the orders that bear the token of an order."""
-    if not order.token:
-        return set()
-    in_magic = order.wire_magic != order.magic
-    past = evidence.history.orders if evidence.history else ()
-    shown: list[HistoryOrder | PendingOrder] = [*past, *evidence.orders]
-    return {
-        one.ticket for one in shown if bears(one.comment, one.magic, order.token, in_magic=in_magic)
-    }
-
-
-def _fits(order: Order, past: HistoryOrder, book: Book, offset_sec: int | None) -> bool:
-    # Without a fresh quotation the broker's clock is not known; the window asked for has to do.
-    began_msc = order.entry_ns // 1_000_000 - CLOCKS_APART_MSC + (offset_sec or 0) * 1000
-    return (
-        not _is_another(past.ticket, book)
-        and past.by_program
-        and (offset_sec is None or past.time_setup_msc >= began_msc)
-        and past.symbol == order.symbol
-        and past.side is order.side
-        and past.magic == order.wire_magic
-        and same(past.volume, order.volume)
-        and (not order.position or past.position == order.position)
-    )
-
-
-def _fits_working(order: Order, working: PendingOrder, book: Book) -> bool:
-    wanted = PENDING_TYPES.get(order.kind, {}).get(order.side, OrderType.OTHER)
-    known = book.pending.get(working.ticket)
-    return (
-        not _is_another(working.ticket, book)
-        and (known is None or known.version > order.version)
-        and working.type is wanted
-        and working.symbol == order.symbol
-        and working.magic == order.wire_magic
-        # What is left of it: a part may be filled.
-        and add_lots(working.volume, -order.volume) <= 0
-        and (order.kind is OrderKind.MARKET or same(working.price_open, order.entry_price))
-    )
-
-
-def _is_another(ticket: int, book: Book) -> bool:
-    """Return whether the ticket is another order of ours."""
-    known = book.orders_by_ticket.get(ticket)
-    return known is not None and not known.is_stand_in
 
 
 def _of_position(order: Order, position: Position, words: str) -> Trace:

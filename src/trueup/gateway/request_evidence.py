@@ -3,7 +3,8 @@
 A request is in that state when the gateway died between sending it and writing its outcome, and
 when the answer itself left it open. The rules are those by which a bot settles an order in doubt
 (`core.traces`): the ticket that an answer gave, the token in the comment, then the only order that
-fits. Absence counts only in a reading that may be believed, whose history covers the sending, at
+fits (`core.fitting`), where what was sent without a token shows the comment that it was sent with.
+Absence counts only in a reading that may be believed, whose history covers the sending, at
 the end of a grace period that begins with the first such look after the sending, and in which this
 process could read the terminal all along: an answer that says "timed out" may itself have taken
 half a minute, and a terminal that was just started shows its past bit by bit.
@@ -18,6 +19,7 @@ import msgspec
 
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
+from trueup.core.fitting import habit, habits_of
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
@@ -33,6 +35,8 @@ from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, snapshot_of
 # MetaTrader 5 can fill an order after it answered that it timed out (retcode 10012).
 GRACE_SEC = 12
 SECOND_NS = 1_000_000_000
+# How far before a request its neighbours are looked at.
+LOOK_BACK_SEC = 3600
 BUYS = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_BUY_STOP})
 STOPS = frozenset({mt5.ORDER_TYPE_BUY_STOP, mt5.ORDER_TYPE_SELL_STOP})
 
@@ -83,7 +87,8 @@ class Investigator:
 
         Args:
             entries: the requests without a known outcome.
-            neighbours: all requests of that time; an order of one of them is nobody else's.
+            neighbours: all requests of that time; an order of one of them is nobody else's, and
+                shows what this broker does to comments.
             now_ns: nanoseconds of UTC since 1970.
         """
         snapshot = self._look(entries, now_ns)
@@ -100,10 +105,12 @@ class Investigator:
         evidence = msgspec.structs.replace(evidence, requests=tickets)
         book = Book()
         book.orders_by_ticket = _owners(neighbours, names)
+        habits = habits_of(book, snapshot)
         for entry in here:
             order = orders[entry.order_id]
             since = msgspec.structs.replace(snapshot, evidence=_since(entry, order, evidence))
-            trace = trace_of(order, list(orders.values()), since, book)
+            sent = {habit(order, _comment_of(entry))} if not order.token else set()
+            trace = trace_of(order, list(orders.values()), since, book, habits | sent)
             reply = self._reply(order, trace, now_ns)
             if reply is not None:
                 yield reply
@@ -128,7 +135,7 @@ class Investigator:
             session=self._session,
             id=self._asked,
             symbols=tuple(sorted({str(m["symbol"]) for m in messages if "symbol" in m})),
-            history_age_sec=max(0, now_ns - first_ns) // SECOND_NS + 60,
+            history_age_sec=max(0, now_ns - first_ns) // SECOND_NS + LOOK_BACK_SEC,
         )
         try:
             reply = self._snapshots.make(request)
@@ -179,7 +186,6 @@ def _order_of(entry: Entry, snapshot: Snapshot) -> Order:
     message = _message_of(entry.message or b"{}")
     ticket = message.get("position", 0)
     position = next((p.identifier for p in snapshot.positions if p.ticket == ticket), ticket)
-    comment = message.get("comment", "")
     return Order(
         order_id=entry.order_id,
         symbol=message.get("symbol", ""),
@@ -194,9 +200,18 @@ def _order_of(entry: Entry, snapshot: Snapshot) -> Order:
         tp=message.get("tp", 0.0),
         target=message.get("order", 0),
         wire_magic=message.get("magic", 0),
-        # Any other comment may be on other orders too.
-        token=comment if comment == token_of(entry.order_id) else "",
+        token=_token_of(entry),
     )
+
+
+def _comment_of(entry: Entry) -> str:
+    return str(_message_of(entry.message or b"{}").get("comment", ""))
+
+
+def _token_of(entry: Entry) -> str:
+    """Return the token that a request bears; any other comment may be on other orders too."""
+    token = token_of(entry.order_id)
+    return token if _comment_of(entry) == token else ""
 
 
 def _since(entry: Entry, order: Order, evidence: Evidence) -> Evidence:
@@ -253,5 +268,15 @@ def _owners(neighbours: Sequence[Entry], without: set[str]) -> dict[int, Order]:
     for entry in neighbours:
         ticket = _ticket_of(entry)
         if ticket and entry.order_id not in without:
-            owners[ticket] = Order(entry.order_id, "", "BUY", 0.0, 0.0, entry.came_ns)
+            owners[ticket] = Order(
+                entry.order_id,
+                "",
+                "BUY",
+                0.0,
+                0.0,
+                entry.came_ns,
+                ticket=ticket,
+                # Whatever it was sent with shows what becomes of comments.
+                token=_comment_of(entry),
+            )
     return owners

@@ -24,7 +24,7 @@ import msgspec
 
 from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.gateway.account_records import AccountRecords
-from trueup.gateway.request_evidence import SECOND_NS, Investigator, Sending
+from trueup.gateway.request_evidence import LOOK_BACK_SEC, SECOND_NS, Investigator, Sending
 from trueup.gateway.request_store import (
     ELSEWHERE,
     UNOPENED,
@@ -380,7 +380,8 @@ class RequestRecord:
         entries = [e for e in self._store.unsettled() if e.order_id not in self._in_flight]
         if not entries:
             return
-        neighbours = self._store.since(entries[0].came_ns)
+        # Earlier ones show what this broker does to comments.
+        neighbours = self._store.since(entries[0].came_ns - LOOK_BACK_SEC * SECOND_NS)
         for reply in self._investigator.settle(entries, neighbours, now_ns):
             self._store.end(reply.order_id, "settled", _encode(reply))
             words = reply.error or f"ticket {reply.ticket}"

@@ -1,0 +1,181 @@
+"""The only order that fits: what may be taken for an order in doubt whose token is nowhere.
+
+Brokers cut, extend and rewrite comments (MT5 reference, "comment, server side"), so an order can
+lose its token; and another program may trade the same symbol, side and volume under the same magic
+number at the same time. What fits is therefore not ours by that alone. It is
+
+* *another's*, and no candidate: an order of ours that is not this one has its ticket, its comment
+  is the token of another order and nothing else, it was set up before ours left, or its position
+  was in the book before;
+* *ours*, where it is the only candidate, no other order in doubt fits it, and something says why
+  it has no token: it shows the token's beginning; or the broker shows an answered order of ours,
+  now, without its token and with the same comment (numbers aside); or it closes the very position
+  that ours was to close, with no comment at all, on an account where positions are not shared;
+* otherwise *nobody's*: the order stays in doubt, and a person says what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from trueup.core.book import Book, Order
+from trueup.core.events import OrderKind
+from trueup.core.model import (
+    Evidence,
+    HistoryOrder,
+    MarginMode,
+    OrderType,
+    PendingOrder,
+    Snapshot,
+)
+from trueup.core.order import PENDING_TYPES
+from trueup.core.quantity import add_lots, same
+from trueup.core.tokens import bears, begins, is_token
+
+# What is left between two clocks when their time zones are taken off.
+CLOCKS_APART_MSC = 60_000
+_NUMBER = re.compile(r"\d+")
+
+Shown = HistoryOrder | PendingOrder
+Habits = frozenset[tuple[bool, str]]
+"""Comments that the broker shows on orders of ours in place of their token; see `habits_of`."""
+
+
+class Fitting(msgspec.Struct, frozen=True):
+    """What fits an order in doubt: the one that is ours, if any, and what nobody can tell."""
+
+    ours: Shown | None = None
+    candidates: tuple[int, ...] = ()
+    is_alone: bool = False
+
+
+def habit(order: Order, comment: str) -> tuple[bool, str]:
+    """Return a comment as it is compared, and whether it is of an order that our desk sent."""
+    return order.by_desk, _NUMBER.sub("0", comment)
+
+
+def habits_of(book: Book, snapshot: Snapshot) -> Habits:
+    """Return which comments the broker shows, in place of its token, on an answered order of ours.
+
+    Orders that the caller sent himself are apart from those of our desk: nobody knows whether he
+    gave them a comment.
+    """
+    evidence = snapshot.evidence
+    if evidence is None:
+        return frozenset()
+    shown: list[tuple[int, str]] = [(one.ticket, one.comment) for one in _all(evidence)]
+    if evidence.account.margin_mode is MarginMode.HEDGING:
+        # A shared position has the comment of whoever traded last.
+        shown += [(one.identifier, one.comment) for one in snapshot.positions]
+    found = set()
+    for ticket, comment in shown:
+        order = book.orders_by_ticket.get(ticket)
+        if order is None or not _was_answered(order):
+            continue
+        if not bears(comment, 0, order.token, in_magic=False):
+            found.add(habit(order, comment))
+    return frozenset(found)
+
+
+def latest_answer_ns(book: Book) -> int:
+    """Return when the latest order that shows what becomes of a token was answered; 0 for never."""
+    answered = (order for order in reversed(book.orders.values()) if _was_answered(order))
+    return next((order.fill_ns or 0 for order in answered), 0)
+
+
+def _was_answered(order: Order) -> bool:
+    """Return whether an answer gave us the ticket of an order that was sent with a token."""
+    return bool(order.ticket and order.token) and not order.doubt_ns and not order.is_stand_in
+
+
+def fitting(
+    order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book, habits: Habits
+) -> Fitting:
+    """Return what fits an order in doubt; `rivals` are all orders in doubt, with itself."""
+    evidence = snapshot.evidence
+    if evidence is None:
+        return Fitting()
+    # What bears the token of one order in doubt is no other's.
+    unnamed = [other for other in rivals if not _bearers(other, evidence)]
+    taken = set[int]().union(*(_bearers(other, evidence) for other in rivals))
+    found = [one for one in _all(evidence) if one.ticket not in taken]
+    found = [one for one in found if _fits(order, one, book, evidence)]
+    # Only one of two orders that look alike can be this one, and nobody can say which.
+    alike = [o for o in unnamed if any(_fits(o, one, book, evidence) for one in found)]
+    is_alone = len(found) == 1 == len(alike)
+    ours = found[0] if is_alone and _may_be_ours(order, found[0], evidence, habits) else None
+    return Fitting(ours, tuple(one.ticket for one in found), is_alone)
+
+
+def _all(evidence: Evidence) -> Iterator[Shown]:
+    yield from evidence.history.orders if evidence.history else ()
+    yield from evidence.orders
+
+
+def _may_be_ours(order: Order, one: Shown, evidence: Evidence, habits: Habits) -> bool:
+    """Return whether something says why the only order that fits does not bear our token."""
+    if begins(one.comment, order.token) or habit(order, one.comment) in habits:
+        return True
+    is_shared = evidence.account.margin_mode is not MarginMode.HEDGING
+    return bool(order.position) and not is_shared and not one.comment
+
+
+def _bearers(order: Order, evidence: Evidence) -> set[int]:
+    """Return the tickets of the orders that bear the token of an order."""
+    if not order.token:
+        return set()
+    in_magic = order.wire_magic != order.magic
+    return {
+        one.ticket
+        for one in _all(evidence)
+        if bears(one.comment, one.magic, order.token, in_magic=in_magic)
+    }
+
+
+def _fits(order: Order, one: Shown, book: Book, evidence: Evidence) -> bool:
+    if _is_anothers(order, one, book) or one.symbol != order.symbol:
+        return False
+    if isinstance(one, PendingOrder):
+        return _fits_working(order, one, book)
+    return _fits_past(order, one, evidence.time_offset_sec)
+
+
+def _is_anothers(order: Order, one: Shown, book: Book) -> bool:
+    """Return whether it is known to be another order than this one."""
+    known = book.orders_by_ticket.get(one.ticket)
+    if known is not None and not known.is_stand_in:
+        return True
+    if is_token(one.comment) and one.comment != order.token:
+        return True
+    kept = book.holdings.get(one.ticket) or book.closed.get(one.ticket)
+    # Nothing is read while our desk sends: what the book had by then was there before.
+    return order.by_desk and kept is not None and kept.version < order.version
+
+
+def _fits_past(order: Order, past: HistoryOrder, offset_sec: int | None) -> bool:
+    # Without a fresh quotation the broker's clock is not known; the window asked for has to do.
+    began_msc = order.entry_ns // 1_000_000 - CLOCKS_APART_MSC + (offset_sec or 0) * 1000
+    return (
+        past.by_program
+        and (offset_sec is None or past.time_setup_msc >= began_msc)
+        and past.side is order.side
+        and past.magic == order.wire_magic
+        and same(past.volume, order.volume)
+        and (not order.position or past.position == order.position)
+    )
+
+
+def _fits_working(order: Order, working: PendingOrder, book: Book) -> bool:
+    wanted = PENDING_TYPES.get(order.kind, {}).get(order.side, OrderType.OTHER)
+    known = book.pending.get(working.ticket)
+    return (
+        (known is None or known.version > order.version)
+        and working.type is wanted
+        and working.magic == order.wire_magic
+        # What is left of it: a part may be filled.
+        and add_lots(working.volume, -order.volume) <= 0
+        and (order.kind is OrderKind.MARKET or same(working.price_open, order.entry_price))
+    )
