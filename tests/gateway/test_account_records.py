@@ -226,7 +226,8 @@ def test_an_order_for_an_account_that_another_gateway_serves_is_not_sent(
     assert reply["status"] == "REJECTED"
     assert "is served by another gateway on this machine" in reply["error"]
     gateway.log_in(LOGIN)
-    assert gateway.ask(**{**BUY, "order_id": "B"})["status"] == "FILLED"
+    assert gateway.ask(**{**BUY, "order_id": "B"}) == {**reply, "repeated": True}
+    assert gateway.ask(**{**BUY, "order_id": "C"})["status"] == "FILLED"
     other.close()
 
 

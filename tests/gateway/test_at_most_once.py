@@ -234,8 +234,9 @@ def test_an_order_is_not_sent_when_the_account_cannot_be_read(gateway: Gateway) 
     reply = gateway.ask(**BUY)
     assert reply["status"] == "REJECTED"
     assert reply["error"].startswith("not sent: ")
-    # Nothing was recorded, so the same id may be tried again.
-    assert gateway.ask(**BUY)["status"] == "FILLED"
+    # Its sender was told so, and has gone on: a copy that comes now is refused too.
+    assert gateway.ask(**BUY) == {**reply, "repeated": True}
+    assert gateway.ask(**{**BUY, "order_id": "another"})["status"] == "FILLED"
 
 
 def test_the_other_dialect_goes_the_same_way(gateway: Gateway) -> None:
@@ -676,7 +677,11 @@ def test_when_the_disk_is_full_no_order_is_sent_and_reading_goes_on(kept: Gatewa
         assert kept.status("first").status == "FILLED"
         # What is known is answered all the same.
         assert kept.ask(**{**BUY, "order_id": "first"})["status"] == "FILLED"
-    assert kept.ask(**{**BUY, "order_id": name})["status"] == "FILLED"
+    assert kept.ask(**{**BUY, "order_id": "another"})["status"] == "FILLED"
+    # What was refused meanwhile stays refused, whoever is asked: by now it is on the disk.
+    assert kept.ask(**{**BUY, "order_id": name}) == {**reply, "repeated": True}
+    assert kept.status(name).status == "REJECTED"
+    assert name not in kept.executions()
 
 
 class FullDisk:
@@ -719,10 +724,11 @@ def test_an_outcome_that_the_disk_did_not_take_is_known_all_the_same(
     monkeypatch.setattr(kept.store, "find", unreadable)
     assert kept.ask(**BUY) == {**first, "repeated": True}
     monkeypatch.undo()
-    assert kept.ask(**{**BUY, "order_id": "B"})["status"] == "FILLED"
+    assert kept.ask(**{**BUY, "order_id": "B"}) == {**other, "repeated": True}
+    assert kept.ask(**{**BUY, "order_id": "D"})["status"] == "FILLED"
     kept.start()
     assert kept.ask(**BUY) == {**first, "repeated": True}
-    assert kept.executions() == ["A", "B"]
+    assert kept.executions() == ["A", "D"]
 
 
 def unreadable(order_id: str) -> None:

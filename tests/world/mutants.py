@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,10 +24,12 @@ from trueup.core.lifecycle import OrderStatus
 from trueup.core.look import Look as CoreLook
 from trueup.core.look import Outcome
 from trueup.core.model import Position, Snapshot
+from trueup.core.record import RecordMark
 from trueup.core.trust import Trusted, Unknown
 from trueup.errors import JournalConflict
 from trueup.gateway import rows
 from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.request_store import RequestStore
 from trueup.gateway.row_digest import RowDigest
 from trueup.journal import chain
 from trueup.journal.chain import Prover, Row
@@ -110,6 +113,18 @@ def store_without_sync() -> Patch:
         self.run("PRAGMA synchronous=OFF")
 
     return mock.patch.object(SqliteDatabase, "_prepare_to_write", mutated)
+
+
+def record_without_sync() -> Patch:
+    """The gateway's record of a request is not synced before the order is sent."""
+    prepared = RequestStore._prepared
+
+    def mutated(self: RequestStore, connection: sqlite3.Connection) -> RecordMark:
+        mark = prepared(self, connection)
+        connection.execute("PRAGMA synchronous=OFF")
+        return mark
+
+    return mock.patch.object(RequestStore, "_prepared", mutated)
 
 
 def hint_as_truth() -> Patch:
@@ -239,6 +254,7 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     ghost_inside_settle_window,
     outcome_before_send,
     store_without_sync,
+    record_without_sync,
     hint_as_truth,
     ticket_as_identity,
     older_snapshot,

@@ -141,3 +141,17 @@ def test_stops_that_were_set_in_doubt_do_not_undo_newer_ones() -> None:
     world.sync()
     assert world.pm.book.in_doubt == {}
     assert world.book() == world.rows()
+
+
+def test_an_order_that_was_refused_is_not_executed_when_its_copy_comes_later() -> None:
+    """Seed 60020: the pipe was broken and an order refused; its copy waited, and was executed."""
+    world = DeskWorld()
+    world.sync()
+    world.terminal.break_pipe()
+    message = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"price":1.1}'
+    first = msgspec.json.decode(world.desk.handle(message))
+    assert first["status"] == "REJECTED"
+    world.terminal.initialize()
+    again = msgspec.json.decode(world.desk.handle(message))
+    assert again == {**first, "repeated": True}
+    assert not world.terminal.ledger.positions

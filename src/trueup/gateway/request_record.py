@@ -5,7 +5,8 @@
 The same id with the same parameters gets the first outcome, and nothing is sent; with other
 parameters it is refused. Where the process died in between, or the answer left it open, the outcome
 is UNKNOWN until the terminal proves it (`gateway.request_evidence`). A request that cannot be
-written first is not sent.
+written first is not sent. What was refused stays refused: a copy of it may come when it could be
+sent, and its sender has gone on.
 
 An id is one request whatever the account: the account that the terminal is logged in to belongs to
 its parameters, so that a repetition after a change of account neither runs a second time nor is
@@ -44,6 +45,8 @@ LOOK_RARELY_NS = 600 * SECOND_NS
 # While the terminal cannot be read.
 LOOK_BLIND_NS = 5 * SECOND_NS
 DROP_EVERY_NS = 3_600 * SECOND_NS
+# Refusals that are kept in memory while they cannot be written.
+UNKEPT_MOST = 10_000
 Message = dict[str, Any]
 
 _encode = msgspec.json.encode
@@ -94,6 +97,8 @@ class RequestRecord:
         self._in_flight: set[str] = set()
         # Outcomes that the store did not take.
         self._owed: dict[str, OrderReply] = {}
+        # Refusals that the store did not take.
+        self._unkept: dict[str, Entry] = {}
         self._looked_ns = self._look_next_ns = self._drop_ns = 0
         # What was said last about the store, so that it is said once.
         self._trouble = ""
@@ -114,17 +119,18 @@ class RequestRecord:
             send: gives it to `order_send`, and returns what is known of the outcome.
         """
         try:
-            known = self._find(request.order_id, account)
+            known = self._find(request.order_id, account) or self._unkept.get(request.order_id)
             if known is not None:
                 return self._again(request, self._looked_up(known), account)
             self._write_owed()
         except StoreTrouble as trouble:
-            return self._owed_again(request) or not_recorded(request, trouble)
+            first = self._owed_again(request)
+            return first or self._refused(request, None, not_recorded(request, trouble))
         if isinstance(account, str):
-            return not_sent(request, account)
+            return self._refused(request, None, not_sent(request, account))
         if request.login not in (0, account.login):
             why = f"it is for account {request.login}, and the terminal is logged in to "
-            return not_sent(request, f"{why}{account.login}")
+            return self._refused(request, None, not_sent(request, f"{why}{account.login}"))
         made = make()
         if isinstance(made, OrderReply):
             return self._refused(request, account, made)
@@ -226,7 +232,7 @@ class RequestRecord:
         try:
             is_new = self._store.add(entry)
         except StoreTrouble as trouble:
-            return not_recorded(request, trouble)
+            return self._refused(request, account, not_recorded(request, trouble))
         if not is_new:
             return self.once(request, account, lambda: made, send)
         with self._flight_of(request.order_id):
@@ -241,22 +247,28 @@ class RequestRecord:
         self._crash(GatewayPoint.AFTER_OUTCOME)
         return reply
 
-    def _refused(self, request: Request, account: AccountInfo, reply: OrderReply) -> OrderReply:
+    def _refused(
+        self, request: Request, account: AccountInfo | None, reply: OrderReply
+    ) -> OrderReply:
+        """Keep that an order was refused: what comes twice may come again when it could be sent."""
         entry = self._entry(request, account, None, "settled")
+        entry = entry._replace(reply=_encode(reply), ended_ns=entry.came_ns)
         try:
-            self._store.add(entry._replace(reply=_encode(reply), ended_ns=entry.came_ns))
+            self._store.add(entry)
         except StoreTrouble as trouble:
-            # It was not sent, so there is nothing that must not happen twice.
-            log.error("[RECORD] %s", trouble)
+            self._complain(trouble)
+            self._unkept[request.order_id] = entry
+            if len(self._unkept) > UNKEPT_MOST:
+                self._unkept.pop(next(iter(self._unkept)))
         return reply
 
     def _entry(
-        self, request: Request, account: AccountInfo, made: Sending | None, state: str
+        self, request: Request, account: AccountInfo | None, made: Sending | None, state: str
     ) -> Entry:
         return Entry(
             request.order_id,
-            account.login,
-            account.server,
+            0 if account is None else account.login,
+            "" if account is None else account.server,
             _encode(parameters_of(request)),
             None if made is None else _encode(made.message),
             None if made is None else made.before,
@@ -274,6 +286,9 @@ class RequestRecord:
             self._in_flight.discard(order_id)
 
     def _write_owed(self) -> None:
+        for order_id, entry in list(self._unkept.items()):
+            self._store.add(entry)
+            self._unkept.pop(order_id, None)
         for order_id, reply in list(self._owed.items()):
             state = "unknown" if reply.status == "UNKNOWN" else "settled"
             self._store.end(order_id, state, _encode(reply))
@@ -414,7 +429,9 @@ def _difference(request: Request, known: Entry) -> str:
 
 
 def _other_account(known: Entry, account: AccountInfo | str) -> str:
-    if isinstance(account, str) or (account.login, account.server) == (known.login, known.server):
+    if isinstance(account, str) or not known.login:
+        return ""
+    if (account.login, account.server) == (known.login, known.server):
         return ""
     return (
         f"account {known.login}@{known.server}, and the terminal is logged in to "

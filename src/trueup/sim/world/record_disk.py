@@ -15,8 +15,8 @@ from typing import Any
 from trueup.gateway.request_store import RequestStore
 from trueup.sim.world.schedule import MS
 
-# Linux writes back what has waited for some seconds (kernel documentation, dirty_writeback).
-WRITTEN_BACK_NS = 5_000 * MS
+# The lazy writer of Windows comes once a second (Microsoft, "File Caching").
+WRITTEN_BACK_NS = 1_000 * MS
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 _SYNCHRONOUS = "PRAGMA synchronous="
 
