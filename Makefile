@@ -6,6 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := src tests scripts benchmarks
 ARGS ?=
+# Processes that share the tests; `make test WORKERS=0` runs them in one, as a debugger wants it.
+WORKERS ?= auto
+
+# The tests start hundreds of processes, each of which would compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first interpreter that runs and is new enough. PYTHON=... on the command line goes first.
 FIND_PYTHON = for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -46,7 +51,7 @@ paper: setup ## Trade on paper against the simulated terminal: make paper ARGS="
 	$(BIN)/trueup paper $(ARGS)
 
 test: setup ## Run the tests: make test ARGS="-k ghost"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: setup ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .

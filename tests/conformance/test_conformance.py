@@ -675,12 +675,12 @@ def test_the_command_exits_with_1_for_a_broken_word() -> None:
     [
         ("127.0.0.1:5555", "ENDPOINT='127.0.0.1:5555' is not valid: give tcp://HOST:PORT"),
         ("tcp://127.0.0.1:99999", "is not valid"),
-        (f"tcp://127.0.0.1:{free_port()}", "There is no gateway to ask"),
+        ("tcp://127.0.0.1:{silent}", "There is no gateway to ask"),
         ("tcp://no.such.host.invalid:5555", "There is no gateway to ask"),
     ],
 )
 def test_nobody_to_ask_is_one_sentence_and_exit_code_2(endpoint: str, word: str) -> None:
-    said = run(endpoint, "--timeout-ms", "500")
+    said = run(endpoint.format(silent=free_port()), "--timeout-ms", "500")
     assert said.exit_code == 2
     assert word in said.output
     assert len(said.output.strip().splitlines()) == 1

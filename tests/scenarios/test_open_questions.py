@@ -47,7 +47,7 @@ QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "which ticket history_deals_get means": {"deal_ticket_means": tuple(DealTicketMeans)},
     "sending without a link": {
         # That one call blocks is the fault `Hang`, and no matter of agreement.
-        "disconnected_send": tuple(set(DownSend) - {DownSend.BLOCKS}),
+        "disconnected_send": tuple(way for way in DownSend if way is not DownSend.BLOCKS),
     },
     "delays": {
         "position_lag_ms": (800,),
