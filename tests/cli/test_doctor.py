@@ -275,6 +275,20 @@ def test_a_terminal_where_programs_may_not_trade(world: DeskWorld) -> None:
     assert "Ctrl+E" in found["trade allowed"]["remedy"]
 
 
+def test_a_key_that_may_read_only_is_no_key_to_trade_with(world: DeskWorld) -> None:
+    found = changed(world, lambda reply: "role" in reply and reply.update(role="read"))
+    assert found["trade allowed"]["mark"] == "warn"
+    assert found["trade allowed"]["found"].startswith("this key may read only")
+    assert "allow file" in found["trade allowed"]["remedy"]
+
+
+def test_a_gateway_that_does_not_tell_the_role_is_asked_about_its_terminal_alone(
+    world: DeskWorld,
+) -> None:
+    found = changed(world, lambda reply: reply.pop("role", None))
+    assert found["trade allowed"]["mark"] == "ok"
+
+
 def test_a_reading_that_contradicts_itself(world: DeskWorld) -> None:
     found = changed(world, lambda reply: "digest" in reply and reply["positions"].pop())
     assert found["reading"]["mark"] == "FAIL"

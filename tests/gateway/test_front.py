@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gateway.busy_gateway import BusyGateway
+from tests.gateway.busy_gateway import SYMBOL, BusyGateway
 from tests.support.servers import until
 from trueup.gateway.front import DeskEnded
 
@@ -117,6 +117,22 @@ def test_orders_that_wait_when_the_gateway_ends_are_told_that_they_were_not_sent
         assert first.receive()["status"] == "FILLED"
         reply = second.receive()
         assert (reply["status"], reply["error"]) == ("REJECTED", "not sent: the gateway ends")
+        assert gateway.terminal.order_comments == ["first"]
+
+
+def test_while_the_gateway_ends_everybody_is_told_so_and_the_call_under_way_is_answered() -> None:
+    with BusyGateway() as gateway:
+        trader = gateway.trader_blocked_in("order_send")
+        gateway.front.stop()
+        asker = gateway.client()
+        assert asker.ask("GET_POSITIONS")["error"] == "the gateway ends"
+        reply = asker.ask("BUY", order_id="second", symbol=SYMBOL, volume=0.01)
+        assert (reply["status"], reply["error"]) == ("REJECTED", "not sent: the gateway ends")
+        assert asker.ask("PING") == {"status": "SUCCESS"}
+        assert not trader.is_answered()
+        gateway.terminal.let_go()
+        assert trader.receive()["status"] == "FILLED"
+        gateway.wait_for_end()
         assert gateway.terminal.order_comments == ["first"]
 
 

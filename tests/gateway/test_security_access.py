@@ -372,8 +372,14 @@ def test_off_this_machine_it_is_locked_with_the_keys_at_home(
 ) -> None:
     caplog.set_level(logging.INFO)
     gateway = new_keys(home, "gateway")
-    with pytest.raises(SettingsError, match=r"--allow='.*lets a client in; or say --plain"):
+    with pytest.raises(SettingsError, match=r"--allow='.*new bot1` on the .*or say --plain") as one:
         admission("0.0.0.0", Terms(), NOW)
+    assert "such as `bot1  trade  *  PUBLIC-KEY`" in str(one.value)
+    # With a key at hand it is the very line.
+    own = new_keys(home, "bot7").public
+    with pytest.raises(SettingsError) as caught:
+        admission("0.0.0.0", Terms(), NOW)
+    assert f"write into it `bot7  trade  *  {own}`; or say --plain" in str(caught.value)
     (home / "allow").write_text(f"bot1 trade * {BOT}\n")
     (home / "allow").chmod(0o644)
     lock = admission("0.0.0.0", Terms(), NOW).door.lock

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -21,6 +22,7 @@ from tests.gateway.locked_gateway import (
     LONG_MS,
     OTHER_LOGIN,
     SHORT_MS,
+    SYMBOL,
     Keyring,
     LockedGateway,
     order,
@@ -35,7 +37,7 @@ from trueup.gateway.door import Door, Lock
 from trueup.gateway.gate import NOT_ALLOWED
 from trueup.gateway.keys import read_key_pair
 from trueup.gateway.limits import Rate
-from trueup.gateway.server import Server, anybody
+from trueup.gateway.server import FRAMES_MAX, Server, anybody
 from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 
@@ -265,6 +267,50 @@ def test_a_revoked_key_hears_no_hint_that_is_given_afterwards(tmp_path: Path) ->
             line.close()
 
 
+def test_hints_are_heard_by_those_who_may_see_the_account_they_are_about(tmp_path: Path) -> None:
+    keys = Keyring(tmp_path)
+    keys.allow(
+        f"one read {LOGIN} {{one}}", f"other read {OTHER_LOGIN} {{other}}", "any read * {any}"
+    )
+    lock = Lock(
+        read_key_pair(keys.secret_file("gateway")), AllowFile(keys.allow_file, time.time_ns)
+    )
+    with Server(
+        "tcp://127.0.0.1:0", anybody(bytes), hints="tcp://127.0.0.1:0", door=Door(lock)
+    ) as server:
+        lines = {
+            name: ZmqHints(str(server.hints_endpoint), keys=keys.link_keys(name))
+            for name in ("one", "other", "any")
+        }
+        heard: dict[str, set[bytes]] = {name: set() for name in lines}
+
+        def until_heard(login: int, *names: str) -> None:
+            """Publish at an account until these have heard of it, a few times each."""
+            numbers = itertools.count()
+
+            def all_heard() -> bool:
+                server.publish(b"%d:%d" % (login, next(numbers)), login)
+                server.serve_once(5)
+                for name, line in lines.items():
+                    heard[name].update(line.heard())
+                return all(
+                    sum(said.startswith(b"%d:" % login) for said in heard[name]) > 20
+                    for name in names
+                )
+
+            until(all_heard)
+
+        until_heard(LOGIN, "one", "any")
+        until_heard(OTHER_LOGIN, "other", "any")
+        # Who was kept outside comes back by itself when the account does.
+        heard["one"].clear()
+        until_heard(LOGIN, "one", "any")
+        for line in lines.values():
+            line.close()
+    for name, login in (("one", OTHER_LOGIN), ("other", LOGIN)):
+        assert not any(said.startswith(b"%d:" % login) for said in heard[name])
+
+
 def test_a_read_key_reads_and_does_not_trade(locked: LockedGateway) -> None:
     with locked.bot("screen") as screen:
         assert screen.connect()
@@ -321,6 +367,91 @@ def test_a_key_for_one_account_sees_and_trades_no_other(locked: LockedGateway) -
         assert bot1.send_order(order("C"))["status"] == "REJECTED"
         assert "and the terminal has another" in bot1.get_positions()["error"]
     assert locked.terminal.order_comments == ["A"]
+
+
+def ask(locked: LockedGateway, name: str, **request: Any) -> dict[str, Any]:
+    """What a gateway answers the key of that name, as it is on the wire."""
+    link = locked.keys.link(name, locked.port)
+    link.send(json.dumps(request).encode(), LONG_MS)
+    reply = json.loads(link.receive(LONG_MS) or b"{}")
+    link.close()
+    assert isinstance(reply, dict)
+    return reply
+
+
+def test_a_key_for_one_account_learns_nothing_of_requests_on_another(
+    locked: LockedGateway,
+) -> None:
+    locked.keys.allow(f"bot1 trade {LOGIN} {{bot1}}", f"bot2 trade {OTHER_LOGIN} {{bot2}}")
+    secret = {"volume": 0.07, "comment": "my secret"}
+    assert ask(locked, "bot1", **{**order("A"), **secret})["status"] == "FILLED"
+    assert locked.program.login(OTHER_LOGIN)
+    doubts = [{"id": "A"}, {"id": "never"}]
+    reply = ask(locked, "bot2", action="SNAPSHOT", session="s", id=1, in_doubt=doubts)
+    # Left out, which settles nothing: it was not withdrawn, and its outcome is not told.
+    assert [(one["order_id"], one["state"]) for one in reply["requests"]] == [
+        ("never", "withdrawn")
+    ]
+    refused = ask(locked, "bot2", **order("A"))
+    assert (refused["status"], "that this key is not for" in refused["error"]) == ("REJECTED", True)
+    everything = json.dumps([reply, refused])
+    assert not any(word in everything for word in (str(LOGIN), "0.07", "my secret", "FILLED"))
+    assert locked.program.login(LOGIN)
+    reply = ask(locked, "bot1", action="SNAPSHOT", session="s", id=1, in_doubt=doubts[:1])
+    assert [one["status"] for one in reply["requests"]] == ["FILLED"]
+
+
+def test_an_account_that_is_changed_while_it_is_read_is_not_told(locked: LockedGateway) -> None:
+    locked.keys.allow(f"bot1 read {LOGIN} {{bot1}}")
+    locked.program.login(OTHER_LOGIN)
+    locked.program.person.open(SYMBOL, 0, 0.1)
+    locked.program.login(LOGIN)
+    real = locked.program.terminal_info
+
+    def at_the_first_call_of_all() -> Any:
+        locked.program.login(OTHER_LOGIN)
+        return real()
+
+    locked.program.terminal_info = at_the_first_call_of_all  # type: ignore[method-assign]
+    reply = ask(locked, "bot1", action="GET_POSITIONS")
+    assert (reply["status"], reply["positions"]) == ("FAILED", [])
+    assert "and the terminal has another" in reply["error"]
+
+
+def test_a_key_for_one_account_is_checked_with_one_reading_of_it(locked: LockedGateway) -> None:
+    """Its scope, the account that the order is for, and the record's share one reading."""
+    locked.keys.allow(f"bot1 trade {LOGIN} {{bot1}}")
+    reply = ask(locked, "bot1", **order("A"), login=LOGIN)
+    assert reply["status"] == "FILLED"
+    assert locked.terminal.calls.count("account_info") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "role", "accounts"),
+    [
+        ("screen read * {screen}", "read", None),
+        (f"screen read,trade {OTHER_LOGIN},{LOGIN} {{screen}}", "trade", [LOGIN, OTHER_LOGIN]),
+    ],
+)
+def test_hello_says_what_the_asking_key_may(
+    locked: LockedGateway, line: str, role: str, accounts: list[int] | None
+) -> None:
+    locked.keys.allow(line)
+    hello = ask(locked, "screen", action="HELLO")
+    assert (hello["role"], hello["accounts"]) == (role, accounts)
+
+
+def test_what_cannot_be_read_counts_as_a_request(tmp_path: Path) -> None:
+    with LockedGateway(tmp_path, rate=Rate(per_sec=0.001, burst=3)) as gateway:
+        gateway.keys.allow("bot1 trade * {bot1}", "bot2 trade * {bot2}")
+        said = [ask(gateway, "bot1", action="DANCE") for _ in range(5)]
+        assert ["is not known" in one["error"] for one in said] == [True] * 3 + [False] * 2
+        assert said[-1]["error"].startswith("key bot1 asks more than 0.001 times a second")
+        # One that has an id is refused as an order is.
+        broken = ask(gateway, "bot1", **{**order("A"), "volume": "much"})
+        assert (broken["status"], "asks more" in broken["error"]) == ("REJECTED", True)
+        assert ask(gateway, "bot1", action="PING")["status"] != "SUCCESS"
+        assert ask(gateway, "bot2", action="PING")["status"] == "SUCCESS"
 
 
 def test_a_client_that_asks_too_often_is_told_and_the_others_are_served(tmp_path: Path) -> None:
@@ -477,7 +608,14 @@ def test_a_message_that_is_too_large_ends_its_connection_and_is_never_read(
 
 @pytest.mark.parametrize(
     "frames",
-    [[b""], [b"", b""], [b"x"], [b"a", b"b", b"c", PING], [b"", b"\xff" * 1000], [b""] * 50],
+    [
+        [b""],
+        [b"", b""],
+        [b"x"],
+        [b"a", b"b", b"c", PING],
+        [b"", b"\xff" * 1000],
+        [b""] * FRAMES_MAX,
+    ],
     ids=range(6),
 )
 def test_frames_that_make_no_sense_are_answered_or_dropped(
@@ -488,6 +626,61 @@ def test_frames_that_make_no_sense_are_answered_or_dropped(
     until(lambda: b"SUCCESS" in raw.recv_multipart()[-1])
     with locked.bot("bot1") as bot:
         assert bot.connect()
+
+
+@pytest.fixture
+def plain() -> Iterator[tuple[Server, zmq.Socket[bytes]]]:
+    """A gateway without keys, and a client's bare socket."""
+    with (
+        Server("tcp://127.0.0.1:0", anybody(bytes)) as server,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as dealer,
+    ):
+        dealer.linger, dealer.rcvtimeo = 0, LONG_MS
+        dealer.connect(server.endpoint)
+        yield server, dealer
+
+
+def test_a_message_of_too_many_frames_ends_its_connection_with_keys(
+    locked: LockedGateway, raw: zmq.Socket[bytes]
+) -> None:
+    raw.send_multipart([b"", PING])
+    raw.recv_multipart()
+    raw.send_multipart([b"x"] * (FRAMES_MAX + 1))
+
+    # It connects again by itself, and what it says then is answered.
+    def answered_again() -> bool:
+        raw.send_multipart([b"", PING])
+        return bool(raw.poll(50))
+
+    until(answered_again)
+    assert b"SUCCESS" in raw.recv_multipart()[-1]
+    with locked.bot("bot1") as bot:
+        assert bot.connect()
+
+
+def test_a_message_of_too_many_frames_ends_its_connection_without_keys(
+    plain: tuple[Server, zmq.Socket[bytes]],
+) -> None:
+    """The largest frame is bounded by ZeroMQ, how many there are is not."""
+    server, dealer = plain
+    ends = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+
+    def until_ready(socket: zmq.Socket[bytes]) -> None:
+        until(lambda: server.serve_once(5) < 0 or socket.poll(0))
+
+    dealer.send_multipart([b"1"])
+    until_ready(dealer)
+    assert dealer.recv_multipart() == [b"1"]
+    assert not ends.poll(0)
+    dealer.send_multipart([b"x" * 1_000] * 100_000)
+    until_ready(ends)
+    # Nothing of it was taken for a request, and it comes back by itself.
+    dealer.send_multipart([b"2"])
+    until_ready(dealer)
+    assert dealer.recv_multipart() == [b"2"]
+    dealer.disable_monitor()
+    ends.close()
 
 
 def test_who_drips_a_handshake_is_hung_up_on_and_nobody_waits(tmp_path: Path) -> None:

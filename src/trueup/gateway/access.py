@@ -51,6 +51,21 @@ class Access:
     may_trade: bool
     accounts: frozenset[int] | None
 
+    @property
+    def role(self) -> str:
+        """The most that the key may do."""
+        return ROLES[self.may_trade]
+
+    def may_see(self, login: int) -> bool:
+        """Return whether the key may know what happens on an account."""
+        return self.accounts is None or login in self.accounts
+
+
+ANYBODY: Final = Access("", "", may_trade=True, accounts=None)
+"""Whoever asks where no keys are asked for."""
+NOBODY: Final = Access("", "", may_trade=False, accounts=frozenset())
+"""Whose key is in no line, or no longer."""
+
 
 def parse_allowed(text: str, source: str) -> dict[str, Access]:
     """Return who may come in, by public key.

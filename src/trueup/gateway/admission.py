@@ -6,6 +6,7 @@ asks for keys, unless somebody says in so many words that it shall not, and then
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from trueup.errors import SettingsError
+from trueup.errors import KeysError, SettingsError
 from trueup.gateway.access import AllowFile
 from trueup.gateway.door import Door, Lock
 from trueup.gateway.gate import Gate
-from trueup.gateway.keys import default_folder, read_key_pair
+from trueup.gateway.keys import default_folder, is_name, read_key_pair, read_public_key
 from trueup.gateway.limits import Rate, Rates
 from trueup.gateway.listener import connections_max
 
@@ -93,7 +94,7 @@ def _open_lock(
     allow_file = allow_file or default_folder() / ALLOW_NAME
     for option, path, how in (
         ("--key", key_file, "`trueup keys new gateway` makes it"),
-        ("--allow", allow_file, "a line in it, NAME ROLES ACCOUNTS PUBLIC-KEY, lets a client in"),
+        ("--allow", allow_file, f"write into it {_line(allow_file.parent)}"),
     ):
         if not path.exists():
             valid = f"off this machine ({host}) a gateway needs this file: {how}; or say --plain"
@@ -106,6 +107,18 @@ def _open_lock(
         len(lock.allowed),
     )
     return lock
+
+
+def _line(folder: Path) -> str:
+    """Return the line that lets a client in: that of a key which is in the folder, if any is."""
+    for path in sorted(folder.glob("*.key")):
+        if path.stem != Path(KEY_NAME).stem and is_name(path.stem):
+            with contextlib.suppress(KeysError):
+                return f"`{path.stem}  trade  *  {read_public_key(path)}`"
+    return (
+        "a line for each client, such as `bot1  trade  *  PUBLIC-KEY`, which `trueup keys new "
+        "bot1` on the bot's machine prints with its key"
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,8 @@ import msgspec
 
 from trueup.core.trust import sign_of_positions
 from trueup.errors import RemoteProtocolError
+from trueup.gateway.access import ANYBODY, Access
+from trueup.gateway.account_look import AccountLook
 from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.call_wire import RAISED
 from trueup.gateway.calls import Calls
@@ -118,7 +120,7 @@ class Desk:
         """Return what watches its terminal, for whoever publishes the hints."""
         return Watcher(self._terminal, self._snapshots, self._boot, self._now_ns, watch_ms)
 
-    # What `gateway.front` calls from its own thread; from the desk's, `answer`, `tend` and `login`.
+    # What `gateway.front` calls from its own thread; from the desk's, `answer`, `tend` and `look`.
 
     def read(self, raw: bytes) -> Request | bytes:
         """Return the request that these bytes are, or the reply to what is none."""
@@ -128,28 +130,39 @@ class Desk:
             return self._refusal(raw, str(error))
 
     def at_once(
-        self, request: Request, may_see: Callable[[int], bool] = lambda _: True
+        self, request: Request, access: Callable[[], Access] = lambda: ANYBODY
     ) -> bytes | None:
         """Return the reply to a request that needs no terminal, or None.
 
         Args:
-            may_see: whether who asks may know of this account (login).
+            access: what who asks may do and see.
         """
         if request.action == "PING":
             return self._write(PongReply("SUCCESS"), request)
         if request.action == "HELLO":
-            hello = HelloReply("SUCCESS", "trueup", VERSION, self.capabilities, self._boot)
-            return encode_reply(hello, request.uuid)
+            return encode_reply(self._hello(access()), request.uuid)
         if request.action == "REQUEST_STATUS":
-            return encode_reply(self._request_status(request.order_id, may_see), request.uuid)
+            return encode_reply(self._request_status(request.order_id, access()), request.uuid)
         return None
 
-    def _request_status(self, order_id: str, may_see: Callable[[int], bool]) -> Reply:
+    def _hello(self, access: Access) -> HelloReply:
+        accounts = None if access.accounts is None else tuple(sorted(access.accounts))
+        return HelloReply(
+            "SUCCESS",
+            "trueup",
+            VERSION,
+            self.capabilities,
+            self._boot,
+            access.role,
+            accounts,
+        )
+
+    def _request_status(self, order_id: str, access: Access) -> Reply:
         try:
             status, mark = self._record.status(order_id)
         except StoreTrouble as trouble:
             return ErrorReply("FAILED", str(trouble))
-        if status.login and not may_see(status.login):
+        if status.login and not access.may_see(status.login):
             return ErrorReply("FAILED", "the request went to an account that your key is not for")
         return RequestStatusReply("SUCCESS", status, mark)
 
@@ -175,20 +188,36 @@ class Desk:
             if account is not None:
                 self._record.serve(account.login, account.server)
 
-    def login(self) -> int | None:
-        """Return the account that the terminal has, or None if it does not say; may wait for it."""
-        account = self._terminal.account_info()
-        return None if account is None else account.login
+    def refuse_unread(self, raw: bytes, why: str) -> bytes:
+        """Return the reply to a request that cannot be read and is refused besides."""
+        return self._refusal(raw, why)
 
-    def answer(self, request: Request) -> bytes:
-        """Return the reply to a request; may wait for the terminal."""
-        reply = self.at_once(request)
+    def look(self) -> AccountLook:
+        """Return a look at the account that the terminal has, for one request."""
+        return AccountLook(self._terminal)
+
+    def answer(
+        self, request: Request, look: AccountLook | None = None, access: Access = ANYBODY
+    ) -> bytes:
+        """Return the reply to a request; may wait for the terminal.
+
+        Args:
+            look: the account, where somebody has looked at it for this request already.
+            access: what who asks may see.
+        """
+        reply = self.at_once(request, lambda: access)
         if reply is not None:
             return reply
         try:
+            if request.action in ORDERS:
+                account = (look or self.look()).account()
+                carried_out = self._orders.carry_out(request, account, access.may_see)
+                if isinstance(request, DialectRequest):
+                    return self._spell(carried_out, request)
+                return encode_reply(carried_out, request.uuid)
             if isinstance(request, DialectRequest):
                 return self._spell(self._answer_dialect(request), request)
-            return encode_reply(self._answer(request), request.uuid)
+            return encode_reply(self._answer(request, access), request.uuid)
         except RAISED as error:
             # The module's answer to values that it does not take: no reason to end for everybody.
             log.exception("[DESK] %s broke", request.action)
@@ -225,23 +254,21 @@ class Desk:
             return read_account(self._terminal)
         if request.asked == "SYNC_ALL":
             return read_holdings(self._snapshots)
-        if request.asked == "GET_POSITIONS":
-            return self._positions(request.symbol)
-        return self._orders.carry_out(request)
+        return self._positions(request.symbol)
 
-    def _answer(self, request: Request) -> Reply:
-        if request.action == "GET_POSITIONS":
-            return self._positions(request.symbol)
+    def _answer(self, request: Request, access: Access) -> Reply:
         if request.action == "SNAPSHOT":
-            return self._snapshot(request)
+            return self._snapshot(request, access)
         if request.action == "TICK":
             return self._tick(request.symbol)
-        return self._orders.carry_out(request)
+        return self._positions(request.symbol)
 
-    def _snapshot(self, request: Request) -> Reply:
+    def _snapshot(self, request: Request, access: Access) -> Reply:
         wanted = snapshot_request(request)
         # The record first: what it has as done is older than the lists, never newer.
         known = self._record.answer_doubts(wanted.in_doubt) if wanted.in_doubt else ()
+        # Left out rather than called withdrawn: its sender may have had another scope then.
+        known = tuple(one for one in known if not one.login or access.may_see(one.login))
         try:
             reply = self._snapshots.make(wanted)
         except CannotRead as error:

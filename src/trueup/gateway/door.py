@@ -37,7 +37,9 @@ SILENCE_MS: Final = 30_000
 STRANGERS_TOLD: Final = 1_000
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
 _ZAP_VERSION: Final = b"1.0"
-_DOMAIN: Final = b"trueup"
+# Who may ask, and who may listen to hints, which are about one account.
+DOMAIN: Final = b"trueup"
+HINTS_DOMAIN: Final = b"trueup-hints"
 
 
 class Lock(NamedTuple):
@@ -65,10 +67,12 @@ class Door:
     ) -> None:
         self.lock = lock
         self.connections_max = connections_max
+        self.hints_login = 0
+        """The account that hints are about now: who may not see it is kept waiting outside."""
         self._handshake_ms = handshake_ms
         self._told: set[str] = set()
 
-    def fit(self, socket: zmq.Socket[bytes]) -> None:
+    def fit(self, socket: zmq.Socket[bytes], domain: bytes = DOMAIN) -> None:
         """Set the limits, and the lock where there is one, of a socket that is not bound yet."""
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.HANDSHAKE_IVL, self._handshake_ms)
@@ -82,7 +86,7 @@ class Door:
         socket.curve_secretkey = self.lock.keys.secret.encode()
         # Otherwise libzmq lets everybody in while nobody answers it.
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
+        socket.setsockopt(zmq.ZAP_DOMAIN, domain)
 
     def keep(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Begin to answer whose connections are taken, until the context is terminated."""
@@ -106,9 +110,13 @@ class Door:
 
     def _answer(self, question: list[bytes], lock: Lock) -> list[bytes]:
         """Answer: version, request id, domain, address, routing id, mechanism, then the key."""
-        _, request_id, _, address, _, mechanism, *credentials = question
+        _, request_id, domain, address, _, mechanism, *credentials = question
         key = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" else ""
-        if lock.allowed.find(key) is not None:
+        access = lock.allowed.find(key)
+        if access is not None and domain == HINTS_DOMAIN and not access.may_see(self.hints_login):
+            # "Temporary": it is hung up on, and tries again, because the account may come back.
+            return [_ZAP_VERSION, request_id, b"300", b"another account", b"", b""]
+        if access is not None:
             return [_ZAP_VERSION, request_id, b"200", b"OK", key.encode(), b""]
         self._tell(address.decode("ascii", "replace"), key, lock)
         return [_ZAP_VERSION, request_id, b"400", b"this key is not allowed", b"", b""]

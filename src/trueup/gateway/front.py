@@ -8,6 +8,8 @@ everything else wait for the desk, and loses patience before the client does:
   comes later, is thrown away;
 * an order that was not begun is answered REJECTED, and never begun;
 * an order that was begun is answered by its outcome alone, however late.
+
+Told to stop, it begins nothing more and says so to everybody, until the call under way is over.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ PATIENCE_MS = 1_000
 # How soon `stop` is noticed, by either thread.
 LOOK_UP_MS = 100
 DESK_ENDS_SEC = 5.0
+ENDING_MS = 20
+ENDS = "the gateway ends"
 
 
 class DeskEnded(TrueupError):
@@ -82,13 +86,16 @@ class Front:
         """Answer at once, or let the request wait for the desk; never waits itself."""
         request = self._desk.read(raw)
         if isinstance(request, bytes):
-            return request
+            refusal = self._gate.refusal(client, None)
+            return request if refusal is None else self._desk.refuse_unread(raw, refusal)
         refusal = self._gate.refusal(client, request)
         if refusal is not None:
             return self._refuse(request, refusal)
-        reply = self._desk.at_once(request, partial(self._gate.may_see, client))
+        reply = self._desk.at_once(request, partial(self._gate.access, client))
         if reply is not None:
             return reply
+        if self._is_stopped:
+            return self._refuse(request, ENDS)
         task = Task(client, request, self._now_ns())
         no_place = self._waiting.put(task)
         return None if no_place is None else self._refuse(request, no_place)
@@ -110,12 +117,26 @@ class Front:
                 self._lose_patience(server)
         finally:
             stopped, self._is_stopped = self._is_stopped, True
-            desk.join(DESK_ENDS_SEC)
-            # What nobody begins any more; `Server.close` sends the replies.
-            for task in self._waiting.take_all():
-                server.reply(task.client, self._refuse(task.request, "the gateway ends"))
+            self._end(desk, server)
         if not stopped:
             raise self._refused or DeskEnded
+
+    def _end(self, desk: threading.Thread, server: Server) -> None:
+        """Tell everybody that the gateway ends while the call under way gets its time."""
+        late = threading.Event()
+        timer = threading.Timer(DESK_ENDS_SEC, late.set)
+        timer.daemon = True
+        timer.start()
+        self._refuse_all(server)
+        while desk.is_alive() and not late.is_set():
+            server.serve_once(ENDING_MS)
+        timer.cancel()
+        # One that came in between; `Server.close` sends the replies.
+        self._refuse_all(server)
+
+    def _refuse_all(self, server: Server) -> None:
+        for task in self._waiting.take_all():
+            server.reply(task.client, self._refuse(task.request, ENDS))
 
     @property
     def waits_for_terminal(self) -> int:
@@ -169,7 +190,7 @@ class Front:
         if self._watcher is not None:
             hint = self._watcher.turn(is_idle=task is None)
             if hint is not None:
-                server.publish(hint)
+                server.publish(hint, self._watcher.login)
         self._desk.tend()
 
     def _do(self, task: Task, server: Server) -> None:
@@ -183,7 +204,13 @@ class Front:
 
     def _answer(self, task: Task) -> bytes:
         # What the client may have done, and whose account this is, may have changed meanwhile.
-        refusal = self._gate.last_refusal(task.client, task.request, self._desk.login)
+        look = self._desk.look()
+        refusal = self._gate.last_refusal(task.client, task.request, look.login)
         if refusal is not None:
             return self._refuse(task.request, refusal, besides=1)
-        return self._desk.answer(task.request)
+        reply = self._desk.answer(task.request, look, self._gate.access(task.client))
+        if task.is_order:
+            return reply
+        # A hand at the terminal may have changed the account while it was read.
+        refusal = self._gate.last_refusal(task.client, task.request, self._desk.look().login)
+        return reply if refusal is None else self._refuse(task.request, refusal)

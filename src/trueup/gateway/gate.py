@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from trueup.gateway.access import Access, AllowFile
+from trueup.gateway.access import ANYBODY, NOBODY, Access, AllowFile
 from trueup.gateway.limits import Rates
 from trueup.gateway.server import Client
 from trueup.protocol.requests import QUERIES, Request
@@ -30,13 +30,16 @@ class Gate:
     def __init__(self, allowed: AllowFile | None = None, rates: Rates | None = None) -> None:
         self._allowed, self._rates = allowed, rates
 
-    def refusal(self, client: Client, request: Request) -> str | None:
-        """Return why a request that just came is refused; never waits."""
+    def refusal(self, client: Client, request: Request | None) -> str | None:
+        """Return why a request that just came is refused; never waits.
+
+        None is what cannot be read: it costs the gateway as much, and counts as much.
+        """
         if self._rates is not None:
             wait_ms = self._rates.take(client.party)
             if wait_ms:
                 return self._too_often(client, wait_ms)
-        if self._allowed is None:
+        if self._allowed is None or request is None:
             return None
         access = self._allowed.find(client.user)
         return NOT_ALLOWED if access is None else _role(access, request)
@@ -56,12 +59,11 @@ class Gate:
             return NOT_ALLOWED
         return _role(access, request) or _account(access, login)
 
-    def may_see(self, client: Client, login: int) -> bool:
-        """Return whether a client may know of what happened on an account."""
+    def access(self, client: Client) -> Access:
+        """Return what a client may by now; nothing where its line is gone."""
         if self._allowed is None:
-            return True
-        access = self._allowed.find(client.user)
-        return access is not None and (access.accounts is None or login in access.accounts)
+            return ANYBODY
+        return self._allowed.find(client.user) or NOBODY
 
     def _too_often(self, client: Client, wait_ms: int) -> str:
         assert self._rates is not None

@@ -97,7 +97,7 @@ class Listener:
     def turn(self) -> None:
         """Count the connections, and hang up on those that came when there was no room."""
         for line in self._come_and_gone():
-            _hang_up(line)
+            hang_up(line)
         if len(self._lines) > self._limit:
             if not self._is_full:
                 self._is_full = True
@@ -111,7 +111,7 @@ class Listener:
         """End every connection; who may come in connects again by itself."""
         self.turn()
         for line in self._lines:
-            _hang_up(line)
+            hang_up(line)
 
     def close(self) -> None:
         """Stop counting; the socket is closed by its owner, afterwards."""
@@ -135,7 +135,7 @@ class Listener:
             return list(surplus)
 
 
-def _hang_up(line: int) -> None:
+def hang_up(line: int) -> None:
     """Shut a connection down under ZeroMQ, which then closes it as if the peer had gone.
 
     Were its number another connection's by now, that one would have to connect again, no more.

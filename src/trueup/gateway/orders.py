@@ -5,6 +5,7 @@ A request that was given to the terminal and has no certain outcome is UNKNOWN, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
@@ -13,7 +14,14 @@ from trueup.gateway.call_wire import RAISED
 from trueup.gateway.dialect import CannotClose, closing_order
 from trueup.gateway.request_evidence import Sending
 from trueup.gateway.request_record import RequestRecord
-from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick, TradeDeal
+from trueup.gateway.terminal import (
+    AccountInfo,
+    OrderSendResult,
+    SymbolInfo,
+    Terminal,
+    Tick,
+    TradeDeal,
+)
 from trueup.protocol.requests import CHANGES, OrderReply, Request
 
 # How far, in points, the price may run from the quotation before an order is refused rather than
@@ -48,15 +56,22 @@ class Orders:
         tick = self._terminal.symbol_info_tick(symbol)
         return tick if tick is not None and tick.bid else None
 
-    def carry_out(self, request: Request) -> OrderReply:
-        """Carry an order out at most once, and return what is known of its outcome."""
-        account = self._terminal.account_info()
-        why_not = "" if account else f"account_info failed: {self._terminal.last_error()}"
+    def carry_out(
+        self, request: Request, account: AccountInfo | str, may_see: Callable[[int], bool]
+    ) -> OrderReply:
+        """Carry an order out at most once, and return what is known of its outcome.
+
+        Args:
+            request: an order.
+            account: what the terminal is logged in to, or why that cannot be read.
+            may_see: whether its sender may know what happened on an account (login).
+        """
         return self._record.once(
             request,
-            account or why_not,
+            account,
             lambda: self._sending(request),
             lambda message: self._send(request, message),
+            may_see,
         )
 
     def _sending(self, request: Request) -> Sending | OrderReply:

@@ -109,6 +109,7 @@ class RequestRecord:
         account: AccountInfo | str,
         make: Callable[[], Sending | OrderReply],
         send: Callable[[Message], OrderReply],
+        may_see: Callable[[int], bool] = lambda _: True,
     ) -> OrderReply:
         """Carry a request out, or answer it from the record.
 
@@ -117,11 +118,12 @@ class RequestRecord:
             account: what the terminal is logged in to, or why that cannot be read.
             make: returns what is to be sent, or a reply where that cannot be known.
             send: gives it to `order_send`, and returns what is known of the outcome.
+            may_see: whether its sender may know what happened on an account (login).
         """
         try:
             known = self._find(request.order_id, account) or self._unkept.get(request.order_id)
             if known is not None:
-                return self._again(request, self._looked_up(known), account)
+                return self._again(request, self._looked_up(known), account, may_see)
             self._write_owed()
         except StoreTrouble as trouble:
             first = self._owed_again(request)
@@ -134,7 +136,7 @@ class RequestRecord:
         made = make()
         if isinstance(made, OrderReply):
             return self._refused(request, account, made)
-        return self._first(request, account, made, send)
+        return self._first(request, account, made, send, may_see)
 
     @property
     def serves_nobody(self) -> bool:
@@ -226,6 +228,7 @@ class RequestRecord:
         account: AccountInfo,
         made: Sending,
         send: Callable[[Message], OrderReply],
+        may_see: Callable[[int], bool],
     ) -> OrderReply:
         self._crash(GatewayPoint.BEFORE_RECORD)
         entry = self._entry(request, account, made, "prepared")
@@ -234,7 +237,7 @@ class RequestRecord:
         except StoreTrouble as trouble:
             return self._refused(request, account, not_recorded(request, trouble))
         if not is_new:
-            return self.once(request, account, lambda: made, send)
+            return self.once(request, account, lambda: made, send, may_see)
         with self._flight_of(request.order_id):
             self._crash(GatewayPoint.AFTER_RECORD)
             reply = send(made.message)
@@ -308,13 +311,22 @@ class RequestRecord:
         first = self._owed.get(request.order_id)
         return None if first is None else msgspec.structs.replace(first, repeated=True)
 
-    def _again(self, request: Request, known: Entry, account: AccountInfo | str) -> OrderReply:
+    def _again(
+        self,
+        request: Request,
+        known: Entry,
+        account: AccountInfo | str,
+        may_see: Callable[[int], bool],
+    ) -> OrderReply:
         name = request.order_id
         if known.state == UNOPENED:
             error = "it came before; what became of it is known when the terminal says its account"
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
         if known.state == ELSEWHERE:
             return not_sent(request, f"order_id={name!r} is in the record of another account")
+        if known.login and not may_see(known.login):
+            why = "was used before, on an account that this key is not for"
+            return not_sent(request, f"order_id={name!r} {why}")
         differs = _difference(request, known) or _other_account(known, account)
         if known.state == "withdrawn":
             words = "its sender asked what became of it before it came, and it was withdrawn"

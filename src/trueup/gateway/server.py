@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple
 
 import zmq
 
-from trueup.gateway.door import Door, user_of
-from trueup.gateway.listener import Listener
+from trueup.gateway.door import DOMAIN, HINTS_DOMAIN, Door, user_of
+from trueup.gateway.listener import Listener, hang_up
 
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
 # (the market of the simulated terminal, a stop signal) waiting.
 REQUESTS_PER_TURN = 64
 # What one connection may leave in our memory, requests and replies that nobody takes.
 MESSAGES_PER_CONNECTION = 64
+# A request has one, behind the way back: an empty one, and one for each hop of a proxy.
+FRAMES_MAX = 16
 # Enough for a machine that is busy with other things; waited for only where a reply is not out.
 LAST_REPLY_MS = 1_000
 # As numbers, because flags of an enumeration cost more to combine than a frame to send.
@@ -78,17 +80,20 @@ class Server:
         self._handle = handle
         self._door = door or Door()
         self._listeners: dict[zmq.Socket[bytes], Listener] = {}
-        self._late: deque[tuple[Client | None, bytes]] = deque()
+        # What is sent to whom; to nobody: a hint, and to those who may see which account.
+        self._late: deque[tuple[Client | int, bytes]] = deque()
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bell, self._ear = self._make_bell()
         self._door.keep(self._context)
         self._socket = self._context.socket(zmq.ROUTER)
         self._hints = self._context.socket(zmq.PUB)
-        self.endpoint = self._listen(self._socket, endpoint).endpoint
-        self._hints_listener = None if hints is None else self._listen(self._hints, hints)
-        # How often the door's rules had changed when those who listen to hints were let in.
-        self._hints_revision = 0
+        self.endpoint = self._listen(self._socket, endpoint, DOMAIN).endpoint
+        self._hints_listener = (
+            None if hints is None else self._listen(self._hints, hints, HINTS_DOMAIN)
+        )
+        # What decided who was let in to listen to hints: the door's rules, and the account.
+        self._hints_rules = (0, 0)
         self._poller = zmq.Poller()
         for one in (self._socket, self._ear, *self._listeners):
             self._poller.register(one, zmq.POLLIN)
@@ -100,12 +105,12 @@ class Server:
         bell.connect("inproc://bell")
         return bell, ear
 
-    def _listen(self, socket: zmq.Socket[bytes], endpoint: str) -> Listener:
+    def _listen(self, socket: zmq.Socket[bytes], endpoint: str, domain: bytes) -> Listener:
         """Bind a socket."""
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
         socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
-        self._door.fit(socket)
+        self._door.fit(socket, domain)
         try:
             listener = Listener(socket, endpoint, self._door.connections_max)
         except zmq.ZMQError as error:
@@ -146,36 +151,52 @@ class Server:
         served = 0
         while has_request and served < REQUESTS_PER_TURN:
             try:
-                client, request = self._receive()
+                received = self._receive()
             except zmq.Again:
                 # Its connection ended in between.
                 return served
-            reply = self._handle(client, request)
-            if reply is not None:
-                self._send(client, reply)
+            if received is not None:
+                client, request = received
+                reply = self._handle(client, request)
+                if reply is not None:
+                    self._send(client, reply)
             served += 1
             # Asked rather than tried, because a `zmq.Again` costs as much as a request.
             has_request = _has_some(self._socket)
         return served
 
-    def _receive(self) -> tuple[Client, bytes]:
-        if self._door.lock is None:
-            *way, request = self._socket.recv_multipart(zmq.NOBLOCK)
-            return Client(tuple(way)), request
-        first = self._socket.recv(zmq.NOBLOCK, copy=False)
-        *way, request = self._socket.recv_multipart(zmq.NOBLOCK)
-        return Client((first.bytes, *way), user_of(first)), request
+    def _receive(self) -> tuple[Client, bytes] | None:
+        """Return the next request; None for what is none, whose sender is hung up on."""
+        first = self._socket.recv(AT_ONCE, copy=False)
+        frames: list[bytes] = []
+        count = 0
+        for frame in self._rest_of(first):
+            count += 1
+            if count <= FRAMES_MAX:
+                frames.append(frame)
+        if not frames or count > FRAMES_MAX:
+            hang_up(int(first.get(zmq.SRCFD)))
+            return None
+        *way, request = frames
+        user = "" if self._door.lock is None else user_of(first)
+        return Client((first.bytes, *way), user), request
+
+    def _rest_of(self, frame: zmq.Frame) -> Iterator[bytes]:
+        more = frame.more
+        while more:
+            yield self._socket.recv(AT_ONCE)
+            more = bool(self._socket.getsockopt(zmq.RCVMORE))
 
     def reply(self, client: Client, reply: bytes) -> None:
         """Send the reply to a request whose handler returned None; from any thread."""
         self._leave_word(client, reply)
 
-    def publish(self, hint: bytes) -> None:
-        """Send a hint to everybody who listens, and to nobody else; from any thread."""
-        self._leave_word(None, hint)
+    def publish(self, hint: bytes, login: int = 0) -> None:
+        """Send a hint at an account to everybody who listens and may see it; from any thread."""
+        self._leave_word(login, hint)
 
-    def _leave_word(self, client: Client | None, message: bytes) -> None:
-        self._late.append((client, message))
+    def _leave_word(self, to: Client | int, message: bytes) -> None:
+        self._late.append((to, message))
         with self._lock:
             if not self._bell.closed:
                 self._ring()
@@ -192,19 +213,22 @@ class Server:
         while _has_some(self._ear):
             self._ear.recv(zmq.NOBLOCK)
         while self._late:
-            client, message = self._late.popleft()
-            if client is not None:
-                self._send(client, message)
+            to, message = self._late.popleft()
+            if isinstance(to, Client):
+                self._send(to, message)
             elif self._hints_listener is not None:
-                self._publish(message, self._hints_listener)
+                self._publish(message, to, self._hints_listener)
 
-    def _publish(self, hint: bytes, listener: Listener) -> None:
+    def _publish(self, hint: bytes, login: int, listener: Listener) -> None:
         """Send a hint to those who may hear it by now: ZeroMQ asks for a key but once."""
         if self._door.lock is not None:
-            revision = self._door.lock.allowed.revision()
-            if revision != self._hints_revision:
-                self._hints_revision = revision
-                listener.hang_up_on_all()
+            rules = self._door.lock.allowed.revision(), login
+            before, self._hints_rules = self._hints_rules, rules
+            if before != rules:
+                # First this, by which those who come back are judged.
+                self._door.hints_login = login
+                if before != (rules[0], 0):
+                    listener.hang_up_on_all()
         self._hints.send(hint, zmq.NOBLOCK)
 
     def _send(self, client: Client, reply: bytes) -> None:

@@ -20,6 +20,8 @@ WATCH_MS = 50
 BEAT_MS = 1_000
 # For each millisecond that a look takes, so many go by before the next of its kind.
 REST = 9
+# What of a glance is the account's login.
+LOGIN = 2
 
 
 class Watcher:
@@ -50,6 +52,11 @@ class Watcher:
         # Whether the latest glance differed, and whether the lists were read since one did.
         self._has_moved, self._is_read = False, True
         self._said, self._said_ns, self._count = "", 0, 0
+
+    @property
+    def login(self) -> int:
+        """The account at the latest look, 0 where nothing could be seen."""
+        return 0 if self._glance is None else int(self._glance[LOGIN])
 
     def turn(self, *, is_idle: bool = True) -> bytes | None:
         """Look if it is time to, and return a hint if there is something to say.

@@ -119,13 +119,19 @@ class UnchangedReply(msgspec.Struct, tag_field="status", tag="UNCHANGED", omit_d
 
 
 class HelloReply(msgspec.Struct):
-    """What a gateway says of itself."""
+    """What a gateway says of itself, and of what it lets the asking client do.
+
+    `role` is read or trade, empty where a gateway does not say; `accounts` are the logins that it
+    may see, None for any.
+    """
 
     status: Literal["SUCCESS"]
     server: str
     version: int
     capabilities: tuple[str, ...]
     epoch: str
+    role: str = ""
+    accounts: tuple[int, ...] | None = None
 
 
 _decoder = msgspec.json.Decoder(SnapshotReply | UnchangedReply)

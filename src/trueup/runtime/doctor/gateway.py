@@ -51,6 +51,8 @@ class GatewayVisit:
         self._target, self._link, self._clock = target, link, clock
         self._bound, self._session = bound, session
         self._capabilities: tuple[str, ...] = ()
+        # What the gateway says of our key; one that is older says nothing.
+        self._hello: dict[str, Any] = {}
         self._reading: Snapshot | Unknown | None = None
 
     def look(self) -> Iterator[DoctorRow]:
@@ -94,7 +96,7 @@ class GatewayVisit:
                 "the guide's wire only: its readings carry no proof",
                 "serve the terminal with `trueup gateway`",
             )
-        hello = self._ask_fields({"action": "HELLO"})
+        self._hello = hello = self._ask_fields({"action": "HELLO"})
         version, serves = hello.get("version"), ", ".join(self._capabilities)
         said = f"{hello.get('server', 'a gateway')}, protocol {version}; serves {serves}"
         if version != VERSION:
@@ -163,7 +165,15 @@ class GatewayVisit:
         return self._of_terminal("terminal connected", _connected_row)
 
     def _trade_allowed(self) -> DoctorRow:
-        return self._of_terminal("trade allowed", _trade_row)
+        row = self._of_terminal("trade allowed", _trade_row)
+        if row.mark is Mark.OK and self._hello.get("role") == "read":
+            return warn(
+                "trade allowed",
+                "this key may read only: the gateway refuses its orders",
+                "where it shall trade, write `trade` for `read` in its line of the gateway's allow "
+                "file",
+            )
+        return row
 
     def _of_terminal(self, check: str, row: Callable[[TerminalState], DoctorRow]) -> DoctorRow:
         if not isinstance(self._reading, Snapshot) or self._reading.evidence is None:
