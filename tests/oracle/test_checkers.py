@@ -264,6 +264,122 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
     ),
 }
 
+
+def added_to() -> History:
+    """Let a bot close what its book has, after somebody had added to the position."""
+    return (
+        opened()
+        .tell(facts.PositionShown, login=LOGIN, position=held(units=3 * LOT))
+        .intent("O2", side="sell", token="tbbbbbbbb", position=100)
+        .requested(101, "tbbbbbbbb", position=100)
+        .deal(901, 101, closes=100)
+        .row(
+            "OrderFilled",
+            order_id="O2",
+            ticket=101,
+            symbol="EURUSD",
+            side="sell",
+            volume=0.1,
+            price=1.1,
+        )
+        .look(positions=())
+    )
+
+
+def given_up(identifier: int) -> History:
+    """Let a person give up a position, and a bot close its own without a proof."""
+    return (
+        opened()
+        .stopped()
+        .tell(facts.Forced, bot="A", identifier=identifier)
+        .closed(unproven=True, ended=None)
+    )
+
+
+def lied_about(order_id: str) -> History:
+    """Let the server lie about one order, and the journal call the only one rejected."""
+    return (
+        History()
+        .start()
+        .intent()
+        .execute()
+        .tell(facts.Faulted, kind="REFUSED_EXECUTED", what="the server lies", order_id=order_id)
+        .row("OrderRejected", order_id="O1", error="no money")
+    )
+
+
+BROKEN |= {
+    "a fault strikes after the healing, so that nobody can judge agreement": (
+        1,
+        lambda: (
+            opened()
+            .tell(facts.Healed)
+            .tell(facts.Faulted, kind="PARTITION", what="cut")
+            .tell(facts.Ended)
+        ),
+    ),
+    "the server lied about one order, and the execution of another is denied": (
+        2,
+        lambda: lied_about("O9"),
+    ),
+    "an order given up is executed, in a run in which the server lied": (
+        2,
+        lambda: (
+            lied_about("O1")
+            .intent("O2", token="tbbbbbbbb")
+            .row("OrderInDoubt", order_id="O2", error="x")
+            .row("OrderCanceled", order_id="O2", because="no trace")
+            .execute(101, "tbbbbbbbb")
+        ),
+    ),
+    "an order is executed twice, and the server lied about it": (
+        2,
+        lambda: lied_about("O1").execute(101),
+    ),
+    "what another order of ours did is taken for an order in doubt": (
+        2,
+        lambda: (
+            opened()
+            .intent("O2", token="tbbbbbbbb")
+            .row("OrderInDoubt", order_id="O2", error="x")
+            .row("OrderSettled", order_id="O2", ticket=100, volume=0.1, price=1.1, because="fits")
+        ),
+    ),
+    "a pending order is recorded as another one": (
+        2,
+        lambda: (
+            History()
+            .start()
+            .intent(kind="limit")
+            .tell(facts.OrderShown, login=LOGIN, order=working())
+            .requested(300, action=5)
+            .row("OrderApplied", order_id="O1", ticket=301)
+        ),
+    ),
+    "a position is closed without a proof while a person gives up another": (
+        3,
+        lambda: given_up(101),
+    ),
+    "on a hedging account a position leaves the book by a fill, and is open": (3, added_to),
+    "a copy of the bot sends, and an order with a token of ours is not in the journal": (
+        4,
+        lambda: (
+            History()
+            .start()
+            .tell(facts.Faulted, kind="COPY", what="a copy sends O9", order_id="O9")
+            .execute(comment="tzzzzzzzz")
+        ),
+    ),
+    "another position than the filled one changes": (
+        7,
+        lambda: opened().intent("O2").filled("O2", 101).look(positions=(held(sl=1.0), held(101))),
+    ),
+    "a fill opens a position, and not knowing turns into flat": (
+        10,
+        lambda: opened().synced().synced().intent("O2").filled("O2", 101).hand_out(flat=True),
+    ),
+}
+
 CLEAN: dict[str, Callable[[], History]] = {
     "an order is filled": opened,
     "a position is stopped and explained": lambda: at_the_end(
@@ -299,16 +415,10 @@ CLEAN: dict[str, Callable[[], History]] = {
         opened().intent("O2", token="tbbbbbbbb").tell(facts.Fenced, bot="A").start("B").send("O2")
     ),
     "a person forces the book": lambda: (
-        opened().tell(facts.Forced, bot="A").closed(unproven=True, ended=None).look()
-    ),
-    "faults begin again, so that agreement is not owed": lambda: (
         opened()
-        .tell(facts.Healed)
-        .tell(facts.Faulted, kind="PARTITION", what="the network is cut")
-        .stopped()
-        .synced()
+        .tell(facts.Forced, bot="A", identifier=100)
+        .closed(unproven=True, ended=None)
         .look()
-        .tell(facts.Ended)
     ),
     "a run that is stopped short owes no agreement": lambda: (
         opened().stopped().tell(facts.Healed).look().tell(facts.Ended, owed=False)
@@ -317,26 +427,9 @@ CLEAN: dict[str, Callable[[], History]] = {
         History()
         .start()
         .intent()
-        .tell(facts.Faulted, kind="REFUSED_EXECUTED", what="the server lies")
-        .row("OrderRejected", order_id="O1", error="no money")
         .execute()
-    ),
-    "a fill closes what the book has, and somebody had added to that": lambda: (
-        opened()
-        .tell(facts.PositionShown, login=LOGIN, position=held(units=3 * LOT))
-        .intent("O2", side="sell", token="tbbbbbbbb", position=100)
-        .requested(101, "tbbbbbbbb", position=100)
-        .deal(901, 101, closes=100)
-        .row(
-            "OrderFilled",
-            order_id="O2",
-            ticket=101,
-            symbol="EURUSD",
-            side="sell",
-            volume=0.1,
-            price=1.1,
-        )
-        .look(positions=())
+        .tell(facts.Faulted, kind="REFUSED_EXECUTED", what="the server lies", order_id="O1")
+        .row("OrderRejected", order_id="O1", error="no money")
     ),
     "a pending order is placed and canceled by hand before anybody looks": lambda: (
         History()
@@ -382,6 +475,11 @@ def test_a_broken_promise_is_named_by_its_number(story: str) -> None:
 @pytest.mark.parametrize("story", CLEAN)
 def test_a_kept_promise_is_left_alone(story: str) -> None:
     assert CLEAN[story]().judged() == []
+
+
+def test_on_a_netting_account_a_fill_closes_what_the_book_has_and_no_more() -> None:
+    """Somebody had added to the position: the next reading shows what is left."""
+    assert added_to().judged(msgspec.structs.replace(SCOPE, netting=True)) == []
 
 
 def test_all_ten_promises_have_a_checker_in_the_words_of_the_design() -> None:

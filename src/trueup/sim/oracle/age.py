@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from trueup.sim.oracle import facts
 from trueup.sim.oracle.checker import Checker, Step
 
+# The longest that what a bot did itself may still be on its way to the broker's list.
+SETTLES_NS = 10_000_000_000
+
 
 class HonestAge(Checker):
     """Measures ages by the world's own time, whatever the bot's clock says."""
@@ -17,7 +20,7 @@ class HonestAge(Checker):
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge what the strategy was told against the last reading that was believed."""
         self._asked_ns: dict[str, int] = {}
-        self._filled: set[str] = set()
+        self._closed_ns: dict[str, int] = {}
         return {
             facts.Journalled: self._journalled,
             facts.Synced: self._synced,
@@ -26,14 +29,17 @@ class HonestAge(Checker):
         }
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
-        if fact.kind == "OrderFilled":
-            self._filled.add(fact.bot)
+        if fact.kind == "OrderFilled" and self._closes(self.papers.row["order_id"]):
+            self._closed_ns[fact.bot] = fact.at_ns
         yield from ()
+
+    def _closes(self, order_id: str) -> bool:
+        """Whether a fill may leave a book flat: on netting accounts any may."""
+        return self.scope.netting or bool(self.papers.intent_of.get(order_id, {}).get("position"))
 
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
         if fact.believed:
             self._asked_ns[fact.bot] = fact.asked_ns
-            self._filled.discard(fact.bot)
         yield from ()
 
     def _started(self, fact: facts.Started) -> Iterator[str]:
@@ -53,8 +59,9 @@ class HonestAge(Checker):
                 f"{fact.bot} called its book no older than {fact.max_age_ns / 1e9:g} s, and the "
                 f"broker was last seen {age_ns / 1e9:g} s ago"
             )
-        # What was seen and then closed by our own order is flat by both.
-        is_seen = fact.flat and fact.bot not in self._filled
+        # What was seen and then closed by our own order is flat by both, and a reading of the
+        # moment after shows nothing better: what is there may be what is being closed.
+        is_seen = fact.flat and asked_ns >= self._closed_ns.get(fact.bot, 0) + SETTLES_NS
         flat_ns = self.truth.last_flat_ns(fact.at_ns)
         if is_seen and flat_ns < asked_ns - self.scope.sees_late_ns:
             ago = (fact.at_ns - flat_ns) / 1e9

@@ -17,7 +17,7 @@ class Agreement(Checker):
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Remember each living bot's book, and compare at the end."""
-        self._is_healed = False
+        self._faulted_by = "the faults have not ended"
         self._books: dict[str, facts.BookSeen] = {}
         self._fenced: set[str] = set()
         return {
@@ -31,11 +31,11 @@ class Agreement(Checker):
         }
 
     def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
-        self._is_healed = False
+        self._faulted_by = f"after the faults had ended, {fact.kind} struck"
         yield from ()
 
     def _healed(self, fact: facts.Healed) -> Iterator[str]:
-        self._is_healed = True
+        self._faulted_by = ""
         yield from ()
 
     def _started(self, fact: facts.Started) -> Iterator[str]:
@@ -55,8 +55,11 @@ class Agreement(Checker):
         yield from ()
 
     def _ended(self, fact: facts.Ended) -> Iterator[str]:
-        if not (self._is_healed and fact.owed):
+        if not fact.owed:
             return
+        if self._faulted_by:
+            # No run may go unjudged for want of an end of its faults.
+            yield f"agreement is owed, and {self._faulted_by}"
         if not self._books:
             yield "no bot lives at the end, so nobody agrees with the broker"
         for book in self._books.values():

@@ -36,9 +36,10 @@ class NoFalseGhost(Checker):
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge every close, and what leaves the book without one."""
         self._held: dict[str, set[int]] = {}
-        self._forced: set[str] = set()
+        self._forced: set[tuple[str, int]] = set()
         self._corrected: dict[str, str] = {}
-        self._filled: set[str] = set()
+        # The symbols of fills since a bot's book was last seen.
+        self._filled: dict[str, set[str]] = {}
         return {
             facts.Journalled: self._journalled,
             facts.BookSeen: self._seen,
@@ -48,20 +49,24 @@ class NoFalseGhost(Checker):
         }
 
     def _force(self, fact: facts.Forced) -> Iterator[str]:
-        self._forced.add(fact.bot)
-        self._held.pop(fact.bot, None)
+        self._forced.add((fact.bot, fact.identifier))
+        self._held.get(fact.bot, set()).discard(fact.identifier)
         yield from ()
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         if fact.kind == "OrderFilled":
-            self._filled.add(self.papers.row["symbol"])
-        if fact.kind not in CORRECTIONS or fact.bot in self._forced:
-            return
-        self._corrected[fact.bot] = fact.kind
-        if fact.kind != "PositionClosed":
+            for bot in {*self._held, fact.bot}:
+                self._filled.setdefault(bot, set()).add(self.papers.row["symbol"])
+        if fact.kind not in CORRECTIONS:
             return
         row = self.papers.row
-        identifier = row["position"]["identifier"]
+        identifier = row["position"]["identifier"] if fact.kind == "PositionClosed" else 0
+        if (fact.bot, identifier) in self._forced:
+            # A person's word, and not a reading's.
+            return
+        self._corrected[fact.bot] = fact.kind
+        if not identifier:
+            return
         if identifier in self.truth.positions:
             yield (
                 f"{fact.bot} closed position {identifier} in its book, and it is open at the "
@@ -72,11 +77,11 @@ class NoFalseGhost(Checker):
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
         held = {position.identifier for position in fact.positions}
-        filled, self._filled = self._filled, set()
+        filled = self._filled.pop(fact.bot, set())
         for identifier in sorted(self._held.get(fact.bot, set()) - held):
             # On a netting account a fill closes what the book has, and somebody may have added to
             # that since; the next reading shows what is left.
-            if self.truth.symbol_of.get(identifier) in filled:
+            if self.scope.netting and self.truth.symbol_of.get(identifier) in filled:
                 continue
             if identifier in self.truth.positions:
                 yield f"position {identifier} left {fact.bot}'s book, and it is open at the broker"
@@ -88,7 +93,7 @@ class NoFalseGhost(Checker):
 
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
         corrected = self._corrected.pop(fact.bot, "")
-        self._forced.discard(fact.bot)
+        self._forced = {one for one in self._forced if one[0] != fact.bot}
         # A book can change all the same, by what an earlier commit without an answer had written;
         # that it is the fold of the journal is promise 5. A sync can also fail for the journal.
         if corrected and fact.status == "DEGRADED":

@@ -50,23 +50,16 @@ class Explained(Checker):
         self._versions: dict[str, int] = {}
         self._unaudited: dict[str, int] = {}
         self._told: dict[str, int] = {}
-        self._forced: set[str] = set()
         self._believed = True
         return {
             facts.Journalled: self._journalled,
             facts.BookSeen: self._seen,
             facts.Audited: self._audited,
-            facts.Forced: self._force,
             facts.Synced: self._synced,
             facts.Started: self._started,
         }
 
-    def _force(self, fact: facts.Forced) -> Iterator[str]:
-        self._forced.add(fact.bot)
-        yield from ()
-
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
-        self._forced.discard(fact.bot)
         self._believed = fact.believed
         yield from ()
 
@@ -89,7 +82,7 @@ class Explained(Checker):
             alike = [n for n in alike if n in row["local"]]
             if not row["fields"] or alike:
                 yield f"the {fact.kind} at position {fact.position} names what does not differ"
-        if fact.kind == "PositionClosed" and row.get("ended") and fact.bot not in self._forced:
+        if fact.kind == "PositionClosed" and row.get("ended"):
             yield from self._true_exit(fact)
 
     def _true_exit(self, fact: facts.Journalled) -> Iterator[str]:
@@ -110,8 +103,11 @@ class Explained(Checker):
         row, names = self.papers.row, _Names(position)
         if kind == "AccountBound":
             names.everything = True
-        elif kind == "OrderFilled":
+        elif kind == "OrderFilled" and self.scope.netting:
             names.symbol = row["symbol"]
+        elif kind == "OrderFilled":
+            closed = self.papers.intent_of.get(row["order_id"], {}).get("position", 0)
+            names.identifiers |= {row["ticket"], closed}
         elif kind == "OrderApplied":
             names.identifiers.add(self.papers.intent_of[row["order_id"]].get("position", 0))
         for name in ("position", "local", "remote"):

@@ -17,6 +17,7 @@ class Scope(msgspec.Struct, frozen=True):
 
     `magics` empty: everything in `symbols` is in scope. `sees_late_ns` is how long the terminal of
     this world may show what was before. `half_tick` is half of the coarsest tick of the symbols.
+    `netting`: the account has one position a symbol, and whatever trades there changes it.
     """
 
     login: int
@@ -24,6 +25,7 @@ class Scope(msgspec.Struct, frozen=True):
     magics: frozenset[int] = frozenset()
     sees_late_ns: int = 0
     half_tick: float = 0.000005
+    netting: bool = False
 
     def is_foreign(self, symbol: str, magic: int) -> bool:
         """Return whether a position or an order is outside what the bot may act on."""
@@ -71,10 +73,11 @@ class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, 
 
 
 class Faulted(Fact, frozen=True):
-    """A fault of some kind struck; `what` says it to a person."""
+    """A fault of some kind struck; `what` says it to a person, `order_id` the order that it met."""
 
     kind: str
     what: str
+    order_id: str = ""
 
 
 class Traded(Fact, frozen=True):
@@ -263,9 +266,13 @@ class BookSeen(Fact, frozen=True):
 
 
 class Forced(Fact, frozen=True):
-    """A person made the book what the next events of this bot say, whatever the broker has."""
+    """A person made the book what the next events of this bot say, whatever the broker has.
+
+    `identifier` is the one position that it is about.
+    """
 
     bot: str
+    identifier: int
 
 
 class HandedOut(Fact, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trueup.gateway import mt5_constants as mt5
 from trueup.sim.ledger import Ledger
 from trueup.sim.oracle import facts
 from trueup.sim.oracle.checker import Fold
@@ -29,7 +30,14 @@ class Oracle:
     def __init__(
         self, ledger: Ledger, scope: Scope, fold: Callable[[], Fold] | None = None
     ) -> None:
-        known = facts.Scope(ledger.setup.login, scope.symbols, scope.magics, SEES_LATE_NS)
+        setup = ledger.setup
+        known = facts.Scope(
+            setup.login,
+            scope.symbols,
+            scope.magics,
+            SEES_LATE_NS,
+            netting=setup.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
+        )
         self._judge = Judge(known, fold)
         self._hearing = Hearing(ledger, self._judge.take)
 

@@ -15,8 +15,9 @@ from trueup.sim.oracle.checker import Checker, Step
 _read = msgspec.json.Decoder().decode
 _TOKEN = re.compile(r"t[a-z2-7]{8}")
 _TRADES = frozenset({"BUY", "SELL"})
-# Kinds of faults in which the server says no and does it, or a copy of the journal sends.
-LIES = frozenset({"REFUSED_EXECUTED", "COPY"})
+_PENDING = frozenset({"limit", "stop"})
+# The server says no to an order, and does it.
+LIE = "REFUSED_EXECUTED"
 MARKET = 1
 """MetaTrader's number of a market order, TRADE_ACTION_DEAL."""
 
@@ -31,8 +32,9 @@ class AtMostOnce(Checker):
     """Counts executions by the token that a request carried when it arrived.
 
     What the journal says of an order is compared with what became of it: a rejection that was an
-    execution is how an order comes to be sent twice. Where the server itself lied, or somebody sent
-    what the bot never did, no journal can know.
+    execution is how an order comes to be sent twice. Of an order about which the server itself lied
+    no journal can know that it was executed; that it was executed once is judged all the same.
+    Changes of stops and cancellations carry no token, and come to the same done once or twice.
     """
 
     number = 2
@@ -46,27 +48,17 @@ class AtMostOnce(Checker):
         self._keys: dict[str, str] = {}
         self._denied: dict[str, str] = {}
         self._filled: Counter[str] = Counter()
-        self._forced = ""
-        self._is_lied_to = False
+        self._lied_about: set[str] = set()
         return {
             facts.Faulted: self._faulted,
             facts.Requested: self._requested,
             facts.DealBooked: self._booked,
             facts.Journalled: self._journalled,
-            facts.Forced: self._force,
-            facts.Synced: self._unforce,
         }
 
     def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
-        self._is_lied_to |= fact.kind in LIES
-        yield from ()
-
-    def _force(self, fact: facts.Forced) -> Iterator[str]:
-        self._forced = fact.bot
-        yield from ()
-
-    def _unforce(self, fact: facts.Synced) -> Iterator[str]:
-        self._forced = ""
+        if fact.kind == LIE:
+            self._lied_about.add(fact.order_id)
         yield from ()
 
     def _requested(self, fact: facts.Requested) -> Iterator[str]:
@@ -97,7 +89,7 @@ class AtMostOnce(Checker):
         self._executed[order_id] = fact
         if key and self._keys.setdefault(key, order_id) != order_id:
             yield f"key {key} was executed as {self._keys[key]} and as {order_id}"
-        if order_id in self._denied and not self._is_lied_to:
+        if order_id in self._denied:
             said = self._denied[order_id]
             yield f"{order_id} was recorded as {said} and then executed as order {fact.order}"
 
@@ -105,12 +97,14 @@ class AtMostOnce(Checker):
         order_id = self.papers.row.get("order_id", "")
         done = self._executed.get(order_id)
         if fact.kind in ("OrderRejected", "OrderCanceled"):
-            if self._forced == fact.bot or self._is_lied_to:
+            if order_id in self._lied_about:
                 return
             said = "rejected" if fact.kind == "OrderRejected" else "not executed"
             if done is not None and not self._came_to_nothing(done):
                 yield f"{order_id} is recorded as {said}, and it is order {done.order}"
             self._denied[order_id] = said
+        elif fact.kind == "OrderApplied":
+            yield from self._placed(order_id, done)
         elif fact.kind in ("OrderFilled", "OrderSettled"):
             self._filled[order_id] += 1
             if self._filled[order_id] > 1:
@@ -126,10 +120,13 @@ class AtMostOnce(Checker):
         """Compare a recorded fill with what the broker did for that order's own token."""
         row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
         if intent.get("kind", "market") != "market":
+            yield from self._placed(order_id, done)
             return
         if done is None:
-            # Another program that trades under our magic number may do just what was meant.
-            if kind == "OrderFilled" or row["ticket"] not in self._dealt:
+            # Another program that trades under our magic number may do just what was meant; what
+            # another order of ours did is never that.
+            is_ours = row["ticket"] in self._accepted
+            if kind == "OrderFilled" or is_ours or row["ticket"] not in self._dealt:
                 yield f"{order_id} is recorded as filled, and the broker never executed it"
             return
         if kind == "OrderFilled" and row["ticket"] not in (done.order, done.position):
@@ -137,6 +134,16 @@ class AtMostOnce(Checker):
         if round(row["volume"] * facts.UNITS) > done.units:
             lots = done.units / facts.UNITS
             yield f"{order_id} asked for {lots} lots, and its recorded fill is {row['volume']}"
+
+    def _placed(self, order_id: str, done: facts.Requested | None) -> Iterator[str]:
+        """Compare a recorded pending order with the one that has that order's own token."""
+        row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
+        if intent.get("kind", "market") not in _PENDING or not row.get("ticket"):
+            return
+        if done is None and row["ticket"] in self._accepted:
+            yield f"{order_id} is recorded as {row['ticket']}, which is another order of ours"
+        elif done is not None and row["ticket"] != done.order:
+            yield f"{order_id} is order {done.order}, and it is recorded as {row['ticket']}"
 
 
 class NoLostIntent(Checker):
@@ -148,9 +155,7 @@ class NoLostIntent(Checker):
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge what leaves, what arrives, and what a restart finds."""
         self._position = 0
-        self._has_a_copy = False
         return {
-            facts.Faulted: self._faulted,
             facts.JournalLost: self._lost,
             facts.Sent: self._sent,
             facts.Requested: self._requested,
@@ -162,10 +167,6 @@ class NoLostIntent(Checker):
         if fact.position != self._position + 1:
             yield f"the journal goes from event {self._position} to event {fact.position}"
         self._position = fact.position
-
-    def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
-        self._has_a_copy |= fact.kind == "COPY"
-        yield from ()
 
     def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
         if fact.position < self._position:
@@ -200,8 +201,6 @@ class NoLostIntent(Checker):
 
     def _requested(self, fact: facts.Requested) -> Iterator[str]:
         is_token = _TOKEN.fullmatch(fact.comment) is not None
-        if self._has_a_copy:
-            return
         if fact.done and is_token and fact.comment not in self.papers.intents:
             yield (
                 f"order {fact.order} with token {fact.comment} was executed, and no intent in the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -69,7 +70,7 @@ class GatewayProcess:
         schedule: Schedule,
         terminal: SimulatedTerminal,
         name: str,
-        struck: Callable[[Fault, str], None],
+        struck: Callable[[Fault, str, str], None],
         arrived: Callable[[bytes, str], None],
         replied: Callable[[bytes, str], None],
         *,
@@ -85,7 +86,7 @@ class GatewayProcess:
         self.readings: deque[Mishap] = deque()
         self.knows_only_the_guide = False
         self.disk = RecordDisk(
-            lambda: schedule.now_ns, lambda: struck(Fault.GATEWAY_DISK_FULL, "an order")
+            lambda: schedule.now_ns, lambda: struck(Fault.GATEWAY_DISK_FULL, "an order", "")
         )
         self.doom: Doom | None = None
         self._boots = 0
@@ -166,7 +167,7 @@ class GatewayProcess:
             died.death()
             reply = None
         if mishap is not None:
-            self._settle(mishap, is_order=is_order)
+            self._settle(mishap, order_in(message) if is_order else "")
         self._mend_pipe()
         if is_order and reply is not None:
             self._replied(reply, self.boot)
@@ -194,14 +195,14 @@ class GatewayProcess:
             faults.next_call(function, fault)
         return mishap
 
-    def _settle(self, mishap: Mishap, *, is_order: bool) -> None:
+    def _settle(self, mishap: Mishap, order_id: str) -> None:
         """Say that a mishap struck, or keep it for the next request."""
         faults = self.terminal.faults
         planned = (mishap.send is not None) + len(mishap.calls)
         if faults.pending < planned:
-            self._struck(mishap.fault, "an order" if is_order else "a reading")
+            self._struck(mishap.fault, order_id or "a reading", order_id)
         else:
-            (self.orders if is_order else self.readings).appendleft(mishap)
+            (self.orders if order_id else self.readings).appendleft(mishap)
         faults.clear()
 
     def _hang(self, function: str) -> None:
@@ -252,12 +253,17 @@ def _suits(fault: SendFault | None, message: bytes) -> bool:
         return True
     if b'"type":"market"' not in message:
         return False
-    return not isinstance(fault, Partial) or _lots_in(message) > fault.volume
+    return not isinstance(fault, Partial) or _read(message).get("volume", 0.0) > fault.volume
 
 
-def _lots_in(message: bytes) -> float:
+def order_in(message: bytes) -> str:
+    """Return the id of an order, which may be damaged."""
+    return str(_read(message).get("order_id", "a damaged order"))
+
+
+def _read(message: bytes) -> dict[str, Any]:
     try:
-        return float(msgspec.json.decode(message)["volume"])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        return dict(msgspec.json.decode(message))
+    except (msgspec.DecodeError, UnicodeDecodeError):
         # Damaged on its way; nobody carries it out.
-        return 0.0
+        return {}

@@ -167,7 +167,10 @@ class Synced(Moment, frozen=True):
 
 
 class Forced(Moment, frozen=True):
-    """A person made the book of a bot what its next events say, whatever the broker has."""
+    """A person made the book of a bot what its next events say of one position, whatever the broker
+    has."""
+
+    identifier: int
 
 
 class Acted(Moment, frozen=True):
@@ -179,10 +182,14 @@ class Acted(Moment, frozen=True):
 
 
 class Struck(Moment, frozen=True):
-    """A fault of the plan struck; `fault` is its kind, `text` says it to a person."""
+    """A fault of the plan struck; `fault` is its kind, `text` says it to a person.
+
+    `order_id` is the order that it met, where it met one.
+    """
 
     fault: str
     text: str
+    order_id: str = ""
 
 
 class Traded(Moment, frozen=True):

@@ -121,9 +121,9 @@ def _copy(world: World, chance: random.Random) -> None:
     bot = world.bot
 
     def send_it() -> None:
-        text = people.send_copied(world)
+        order_id, text = people.send_copied(world)
         if text:
-            world.struck(Fault.COPY, text)
+            world.struck(Fault.COPY, text, order_id)
 
     where = CrashPoint.AFTER_INTENT
     bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: None, meanwhile=send_it)

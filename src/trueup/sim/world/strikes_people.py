@@ -199,8 +199,9 @@ def lose_fill(world: World, chance: random.Random) -> str:
     return f"deal {newest.ticket} of ticket {newest.position_id}"
 
 
-def send_copied(world: World) -> str:
-    """Send an order of the journal that its own bot prepared and never sent."""
+def send_copied(world: World) -> tuple[str, str]:
+    """Send an order of the journal that its own bot prepared and never sent; say which, and as
+    what."""
     prepared: dict[str, dict[str, object]] = {}
     for row in world.disk.rows():
         event = msgspec.json.decode(row.payload)
@@ -211,9 +212,9 @@ def send_copied(world: World) -> str:
     orders = [one for one in prepared.values() if one.get("kind", "market") == "market"]
     orders = [one for one in orders if not one.get("position")]
     if not orders:
-        return ""
+        return "", ""
     order: Any = orders[-1]
     side = mt5.ORDER_TYPE_BUY if order["side"] == "buy" else mt5.ORDER_TYPE_SELL
     copy = world.somebody(mt5.ORDER_REASON_EXPERT, order.get("wire_magic", 0))
     ticket = copy.open(SYMBOL, side, order["volume"], comment=order["token"])
-    return f"{order['order_id']}, as ticket {ticket}"
+    return order["order_id"], f"{order['order_id']}, as ticket {ticket}"

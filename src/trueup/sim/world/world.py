@@ -62,6 +62,8 @@ QUOTE_EVERY_MS = 700
 HINTS_EVERY_MS = 400
 SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
+# After healing, what was on its way has come; and the words by which a hold calls a person.
+NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
 # How long an order may still be on its way when the faults stop, and a grace period beyond.
 SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 23, 26)
 
@@ -89,6 +91,8 @@ class World:
         self.watchers: list[Watcher] = []
         self.struck_out: set[int] = set()
         """Positions that the broker struck out, so that nothing will ever prove their end."""
+        # The order that each token came to at the broker.
+        self._done: dict[str, int] = {}
         self.bid = EURUSD.bid
         self.terminal = self._terminal()
         assert self.terminal.initialize()
@@ -246,6 +250,9 @@ class World:
         for seconds in SYNCS_AFTER_SEC:
             self.schedule.run(healed_ns + seconds * SECOND)
             self._sync()
+            if seconds >= NOTHING_ON_ITS_WAY_SEC:
+                for bot in self.bots:
+                    self._say_whose(bot)
         if self.set_back_sec:
             self._wait_for_the_clock()
 
@@ -277,10 +284,38 @@ class World:
                 continue
             is_looked_for = hold.kind in (HoldKind.HALT, HoldKind.MISSING)
             if is_looked_for and hold.identifier in bot.pm.book.missing and held:
-                self.observe(Forced(at_ns=self.now_ns, bot=bot.name))
+                identifier = hold.identifier
+                self.observe(Forced(at_ns=self.now_ns, bot=bot.name, identifier=identifier))
                 # A journal that refuses is asked again after the next sync.
                 with contextlib.suppress(JournalError):
                     bot.pm.force_close_position(held.position.ticket)
+
+    def _say_whose(self, bot: BotProcess) -> None:
+        """Be the person whom an order calls that may be ours or not, and who asks the broker."""
+        if bot.pm is None or bot.reconciler is None:
+            return
+        asked = [one.reason for one in bot.reconciler.holds if one.kind is HoldKind.DOUBT]
+        for order in list(bot.pm.book.in_doubt.values()):
+            if not any(f"({order.order_id})" in said and CALLS in said for said in asked):
+                continue
+            told = self._true_answer(order.token) | {"order_id": order.order_id}
+            with contextlib.suppress(JournalError):
+                bot.pm.on_fill(told)
+
+    def _true_answer(self, token: str) -> dict[str, Any]:
+        """Return what the trade server did for an order."""
+        ticket = self._done.get(token, 0)
+        if not ticket:
+            return {"status": "CANCELED", "error": "the broker never had it"}
+        deals = [deal for deal in self.ledger.deals.values() if deal.order == ticket]
+        lots = self.ledger.lots(SYMBOL, sum(deal.steps for deal in deals))
+        order = self.ledger.orders.get(ticket) or self.ledger.order_history[ticket]
+        if order.is_pending:
+            return {"status": "PLACED", "ticket": ticket}
+        if not lots:
+            return {"status": "CANCELED", "error": "the broker cancelled it"}
+        filled = {"filled_price": deals[0].price, "filled_volume": lots}
+        return {"status": "FILLED", "ticket": ticket, **filled}
 
     def _end(self) -> None:
         # A bot that was fenced out and has not noticed yet does not act, and owes nothing.
@@ -319,9 +354,10 @@ class World:
         for watcher in self.watchers:
             watcher.observe(moment)
 
-    def struck(self, fault: Fault, text: str) -> None:
-        """Tell that a fault met something."""
-        self.observe(Struck(at_ns=self.now_ns, fault=fault.name, text=f"{fault.value}: {text}"))
+    def struck(self, fault: Fault, text: str, order_id: str = "") -> None:
+        """Tell that a fault met something, and which order."""
+        said = f"{fault.value}: {text}"
+        self.observe(Struck(at_ns=self.now_ns, fault=fault.name, text=said, order_id=order_id))
 
     def lose_power(self) -> None:
         """Let the bots' machine forget what was never synced."""
@@ -340,6 +376,8 @@ class World:
         self.observe(Replied(at_ns=self.now_ns, message=message, gateway=gateway))
 
     def _executed(self, login: int, request: TradeRequest, outcome: Outcome) -> None:
+        if login == self.ledger.setup.login and outcome.order:
+            self._done.setdefault(request.comment, outcome.order)
         self.observe(
             Executed(
                 at_ns=self.now_ns,
