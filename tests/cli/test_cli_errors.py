@@ -211,3 +211,15 @@ def test_the_state_file_s_folder_that_cannot_be_made_is_one_sentence(
     done = run("paper", "--no-journal", "--duration", "0")
     assert done.exit_code == 2
     assert done.stderr.startswith("A second shell could not reach this bot: ")
+
+
+def test_a_log_message_is_one_line_whatever_name_is_in_it(folder: Path) -> None:
+    """The id of an order comes over the network; it must not add lines of its own to the log."""
+    file = folder / "gateway.log"
+    set_up_logging(console=False, file=file)
+    forged = "A\n2026-01-01 00:00:00.000Z INFO    [RECORD] Order B: FILLED\r\x1b[2K\u2028"
+    logging.getLogger("trueup.record").warning("[RECORD] Order %s came again", forged)
+    set_up_logging(console=False)
+    (line,) = file.read_text("utf-8").splitlines()
+    assert "Order A\\n2026-01-01" in line
+    assert line.endswith("FILLED\\r\\x1b[2K\\u2028 came again")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gateway.test_at_most_once import BUY, HEDGING, OTHER, Gateway
+from trueup.gateway.account_lock import AccountLock
 from trueup.gateway.account_records import AccountRecords, data_folder, name_of
 from trueup.gateway.desk import Desk
 from trueup.gateway.request_store import (
@@ -229,6 +230,19 @@ def test_an_order_for_an_account_that_another_gateway_serves_is_not_sent(
     assert gateway.ask(**{**BUY, "order_id": "B"}) == {**reply, "repeated": True}
     assert gateway.ask(**{**BUY, "order_id": "C"})["status"] == "FILLED"
     other.close()
+
+
+def test_an_id_that_came_before_is_unknown_where_the_account_is_another_gateway_s(
+    gateway: Accounts,
+) -> None:
+    gateway.ask(**BUY)
+    gateway.start()
+    lock = AccountLock(gateway.folder / f"requests-{LOGIN}@{SERVER}.lock", "x")
+    assert gateway.ask(**BUY)["status"] == "UNKNOWN"
+    assert gateway.ask(**{**BUY, "order_id": "new"})["status"] == "REJECTED"
+    with pytest.raises(StoreRefused):
+        gateway.desk.tend()
+    lock.release()
 
 
 # Files that were named by port.

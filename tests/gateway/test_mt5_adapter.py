@@ -215,6 +215,25 @@ def test_with_another_account_logged_in_nothing_of_it_is_read_or_traded(
     assert stubbed.called == ["account_info"]
 
 
+def test_the_same_number_at_another_server_is_another_account(
+    stubbed: Stubbed, bound: OneAccount
+) -> None:
+    real = stubbed.simulated.account_info
+    here = real()
+    assert here is not None
+    row: Any = here
+    elsewhere = type(row)(["Another-Live" if value == row.server else value for value in row])
+    stubbed.simulated.account_info = lambda: elsewhere  # type: ignore[method-assign]
+    assert bound.order_send({}) is None
+    assert "order_send" not in stubbed.called
+    assert bound.last_error()[1].endswith(
+        f"account {HOME.login}@Another-Live is logged in, and this gateway serves "
+        f"{HOME.login}@{here.server} alone"
+    )
+    stubbed.simulated.account_info = real  # type: ignore[method-assign]
+    assert bound.positions_get() == ()
+
+
 def test_which_account_is_there_is_never_withheld_and_the_right_one_works_again(
     stubbed: Stubbed, bound: OneAccount
 ) -> None:

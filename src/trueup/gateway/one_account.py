@@ -3,7 +3,8 @@
 A hand at the terminal can log in to another account at any time. The guide's wire carries no
 account, so a list from the wrong one would close every position in a bot's book, and an order would
 trade somebody else's money. With a login given at `initialize`, whatever belongs to an account
-fails with -6 while another is logged in, and works again when the right one is back.
+fails with -6 while another is logged in, and works again when the right one is back. The same
+number at another trade server is another account; which server it is, the terminal says first.
 
 A terminal that was just started is authorised first and has its positions later; in between its
 list may be empty, which would look flat. It enables trading last (platform journal: "authorized",
@@ -19,7 +20,7 @@ from typing import Any
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import Error, failed
 from trueup.gateway.called import CalledTerminal
-from trueup.gateway.terminal import Terminal
+from trueup.gateway.terminal import AccountInfo, Terminal
 
 OF_AN_ACCOUNT = frozenset(
     {
@@ -60,6 +61,7 @@ class OneAccount(CalledTerminal):
     def __init__(self, terminal: Terminal, wait: Callable[[], None] = wait_a_little) -> None:
         self._terminal, self._wait = terminal, wait
         self._login: int | None = None
+        self._server: str | None = None
         self._error: Error | None = None
 
     def initialize(self, *args: Any, **kwargs: Any) -> bool:
@@ -67,13 +69,14 @@ class OneAccount(CalledTerminal):
 
         Returns when the terminal has synchronised with its trade server, or was given the time.
         """
-        self._login = kwargs.get("login")
+        self._login, self._server = kwargs.get("login"), None
         if not self._call("initialize", *args, **kwargs):
             return False
         for _ in range(SETTLE_LOOKS):
             account = self._terminal.account_info()
             if account is None:
                 return False
+            self._is_right(account)
             if account.trade_allowed:
                 break
             self._wait()
@@ -83,7 +86,7 @@ class OneAccount(CalledTerminal):
         """Log in to an account, which is the one from now on."""
         if not self._call("login", *args, **kwargs):
             return False
-        self._login = args[0] if args else kwargs["login"]
+        self._login, self._server = args[0] if args else kwargs["login"], None
         return True
 
     def last_error(self) -> Error:
@@ -96,13 +99,27 @@ class OneAccount(CalledTerminal):
             account = self._terminal.account_info()
             if account is None:
                 return failed(function)
-            if account.login != self._login:
-                self._error = _wrong(account.login, self._login)
+            if not self._is_right(account):
+                self._error = self._wrong(account)
                 return failed(function)
         return getattr(self._terminal, function)(*args, **kwargs)
 
+    def _is_right(self, account: AccountInfo) -> bool:
+        """Return whether this is the account; the first of its number says the server."""
+        if account.login != self._login:
+            return False
+        if self._server is None:
+            self._server = str(account.server)
+        return bool(account.server == self._server)
 
-def _wrong(found: int, wanted: int) -> Error:
+    def _wrong(self, account: AccountInfo) -> Error:
+        found, wanted = str(account.login), str(self._login)
+        if found == wanted:
+            found, wanted = f"{found}@{account.server}", f"{wanted}@{self._server}"
+        return _wrong(found, wanted)
+
+
+def _wrong(found: str, wanted: str) -> Error:
     text = mt5.LAST_ERROR_TEXTS[mt5.RES_E_AUTH_FAILED]
     why = f"account {found} is logged in, and this gateway serves {wanted} alone"
     return mt5.RES_E_AUTH_FAILED, f"{text}, {why}"

@@ -217,7 +217,13 @@ class RequestRecord:
         known = self._store.find(order_id)
         if isinstance(account, str) or (known is not None and known.state != UNOPENED):
             return known
-        is_opened = self._store.serve(account.login, account.server)
+        try:
+            is_opened = self._store.serve(account.login, account.server)
+        except StoreTrouble:
+            if known is None:
+                raise
+            # It came before, and may have been executed: nothing makes that untrue.
+            return known
         return self._store.find(order_id) if is_opened else known
 
     # The first time.

@@ -23,6 +23,12 @@ FILES_KEPT = 3
 
 # What a console without the character shows in its place (Windows code page 1252 has no arrow).
 _PLAIN = {"→": "->", "≠": "!=", "─": "-", "│": "|", "●": "*", "✅": "[ok]"}
+# Line ends, and what makes a console do something, as Python writes them in a text.
+_CONTROLS = {
+    code: repr(chr(code))[1:-1]
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+    if code != ord("\t")
+}
 _PLAIN_HANDLER = "trueup.plain"
 
 
@@ -32,6 +38,11 @@ class _Formatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One message is one line: a name that came over the network must not pretend others."""
+        record.message = record.message.translate(_CONTROLS)
+        return super().formatMessage(record)
 
 
 def set_up_logging(*, console: bool, file: Path | None = None) -> None:
