@@ -91,5 +91,9 @@ class SettingsError(TrueupError):
         self.variable, self.value, self.valid = variable, value, valid
 
 
+class StrategyError(TrueupError):
+    """A strategy raised, or returned what is no signal; the message names its file and line."""
+
+
 class KeysError(TrueupError):
     """A file of keys, or of who may use them, cannot be used; the message says what to do."""

@@ -1,14 +1,11 @@
-"""The example strategy, and loading somebody's own."""
+"""The example strategy."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from trueup.errors import SettingsError
 from trueup.protocol.ticks import Tick
-from trueup.runtime.strategy import MovingAverageCross, load_strategy
+from trueup.runtime.strategy import MovingAverageCross
 
 
 def signals(strategy: MovingAverageCross, *prices: float) -> list[int]:
@@ -35,19 +32,3 @@ def test_within_the_band_there_is_no_side() -> None:
 def test_lengths_that_make_no_sense_are_refused(fast: int, slow: int) -> None:
     with pytest.raises(ValueError, match="fast < slow"):
         MovingAverageCross(fast, slow)
-
-
-def test_a_strategy_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "class Idle:\n    def on_tick(self, tick):\n        return 0\n"
-    (tmp_path / "somebodys_strategies.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    strategy = load_strategy("somebodys_strategies:Idle")
-    assert strategy.on_tick(Tick("EURUSD", 1.0, 1.0)) == 0
-
-
-@pytest.mark.parametrize(
-    "name", ["", "json", "json:", ":Idle", "no_such_module:Idle", "json:Idle", "json:JSONDecoder"]
-)
-def test_a_name_that_leads_to_no_strategy_is_one_sentence(name: str) -> None:
-    with pytest.raises(SettingsError, match="--strategy="):
-        load_strategy(name)

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.crash_world import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operating" / "rehearse.md").read_text(encoding="utf-8")
+SCRIPTS = Path(sysconfig.get_path("scripts"))
 FILES = dict(re.findall(r'```python title="([\w.]+)"\n(.*?)```', PAGE, re.DOTALL))
 COMMANDS = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)
 SAYS = {
@@ -43,10 +45,10 @@ def test_the_page_has_what_is_executed() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_page_says_what_the_page_promises(command: str, folder: Path) -> None:
     program, *arguments = shlex.split(command)
-    if program == "trueup":
-        arguments = ["-m", "trueup", *arguments]
+    # The command as it is installed, which has no folder on its path that `python -m` would have.
+    found = sys.executable if program == "python" else SCRIPTS / program
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [found, *arguments],
         cwd=folder,
         env=environment(folder / "home"),
         capture_output=True,

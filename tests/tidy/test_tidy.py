@@ -16,7 +16,7 @@ CLOCK = ("runtime/clock.py",)
 CHANCE = ("sim/",)
 # A run needs a name that no other run has; both take one from outside for a simulation.
 NAMES_OF_RUNS = ("gateway/client.py", "runtime/portfolio.py")
-CATCH_ALL = ("gateway/front.py", "runtime/sources.py")
+CATCH_ALL = ("gateway/front.py", "runtime/sources.py", "runtime/strategy_loading.py")
 RULES = {
     "the clock is read in one place": (
         r"\btime\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|sleep)\("
@@ -32,7 +32,7 @@ RULES = {
     "chance lives in the simulator": (r"^(import|from) random\b", "", CHANCE),
     "ids in the core follow from the evidence": (r"\buuid\b|\buuid[14]\b", "core/", ()),
     "only named places catch everything": (
-        r"except\s*(BaseException\b|Exception\b|:)|suppress\((Base)?Exception\)",
+        r"except\s*\(?(BaseException\b|Exception\b|:)|suppress\((Base)?Exception\)",
         "",
         CATCH_ALL,
     ),

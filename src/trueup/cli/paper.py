@@ -39,7 +39,8 @@ from trueup.errors import SettingsError
 from trueup.journal.location import database_at
 from trueup.observe.log import set_up_logging
 from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.strategy import MovingAverageCross, Strategy, load_strategy
+from trueup.runtime.strategy import MovingAverageCross
+from trueup.runtime.strategy_loading import load_strategy
 from trueup.runtime.whereabouts import state_folder
 from trueup.settings import Settings, load_settings
 from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, play
@@ -123,7 +124,7 @@ def paper(
         symbol, magic, comment_prefix, adopt, ask, alert, expects_stop_loss=expects_stop_loss
     )
     kept = _journal_place(journal, no_journal=no_journal)
-    trader = MovingAverageCross() if strategy is None else _load(strategy)
+    trader = MovingAverageCross() if strategy is None else load_strategy(strategy)
     options = TerminalOptions(
         account=account.value, symbol=symbol, feed=feed, seed=seed, speed=speed
     )
@@ -139,13 +140,6 @@ def main() -> None:
     from trueup.cli import app  # the app imports this module
 
     app(["paper", *sys.argv[1:]], prog_name="trueup")
-
-
-def _load(name: str) -> Strategy:
-    # A strategy lives beside where the command is given; `python -m` has that folder, a script not.
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    return load_strategy(name)
 
 
 def _journal_place(journal: str | None, *, no_journal: bool) -> str | Path | None:

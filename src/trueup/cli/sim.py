@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from trueup.errors import SettingsError
+from trueup.cli.numbers import jobs_of, numbers_of, range_of, seed_of
+from trueup.errors import SettingsError, StrategyError
+from trueup.runtime.strategy_loading import own_place, strategy_maker
 from trueup.sim.drawing import page
 from trueup.sim.oracle.facts import Fact
 from trueup.sim.telling import story
@@ -20,11 +22,16 @@ from trueup.sim.world.schedule import BEGIN_NS
 from trueup.sim.world.shrink import command
 
 BROKEN = 1
+# As a shell has it for what Ctrl-C ended.
+STOPPED = 130
 SHOWN = 5
+NO_ORDERS = "No order was sent: the strategy gave no signal on which the bot could trade."
 
 
 def sim(
-    seed: Annotated[int | None, typer.Option(help="Live through this seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Live through this seed.")
+    ] = None,
     seeds: Annotated[str, typer.Option(metavar="A..B", help="Live through A up to B-1.")] = "",
     only: Annotated[
         str, typer.Option(metavar="N,N", help="Of the seed's faults, let only these strike.")
@@ -44,7 +51,12 @@ def sim(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a seed's run on a page of its own.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes for many seeds; 0: one a core.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            parser=jobs_of, metavar="NUMBER", help="Processes for many seeds; 0: one a core."
+        ),
+    ] = 1,
 ) -> None:
     """Run bots, wire, gateway, terminal and market in one simulated world in which much goes wrong.
 
@@ -52,44 +64,100 @@ def sim(
     promise was kept (docs/concepts/guarantees.md). 1: one was broken, or with --coverage something
     was never met.
     """
-    if seed is None and (trace or html):
-        raise SettingsError("--seed", "", "give one seed with --trace or --html, as --seed 7")
-    counted = Coverage()
-    broken: list[Report] = []
-    told: list[Fact] = []
-    if seeds or seed is None:
-        chosen = _range("--seeds", seeds or "0..100")
-        for report in run_many(chosen, strategy=strategy, coverage=counted, jobs=jobs or _cores()):
-            if not report.is_good:
-                broken.append(report)
-                typer.echo(_said(report))
-        typer.echo(f"{len(chosen)} runs, {len(broken)} of them broke a promise.")
-    else:
-        plan = draw(seed)
-        report = run(
-            plan.only(_numbers(only)) if only else plan,
-            strategy=strategy,
-            watchers=[counted],
-            tell=told.append if trace or html else None,
+    if seed is not None and seeds:
+        raise SettingsError("--seeds", seeds, "give one of --seed and --seeds")
+    if seed is None and (trace or html or only):
+        option = "--seeds" if seeds else "--seed"
+        raise SettingsError(
+            option, seeds, "give one seed with --trace, --html and --only, as --seed 7"
         )
-        if trace:
-            typer.echo(story(told, report.violations))
-        if html is not None:
-            _draw(html, told, report)
-        broken += [] if report.is_good else [report]
-        typer.echo(_said(report))
+    if strategy:
+        # What cannot be imported is said before anything runs.
+        strategy_maker(strategy)
+    counted = Coverage()
+    if seed is None:
+        chosen = range_of("--seeds", seeds or "0..100")
+        broken = _many(chosen, strategy, counted, jobs or _cores())
+    else:
+        broken = _one(_plan(seed, only), strategy, counted, trace=trace, html=html)
     if shrink:
         for report in broken:
             typer.echo(_shrunk(report, strategy))
+        if not broken:
+            typer.echo("Nothing to shrink.")
     if coverage:
         typer.echo(table(counted))
     if broken or (coverage and counted.missing()):
         raise typer.Exit(BROKEN)
 
 
-def _draw(path: Path, told: Sequence[Fact], report: Report) -> None:
+def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Report]:
+    """Live through many seeds, say what came of them, and return the runs that broke a promise."""
+    broken: list[Report] = []
+    count = orders = 0
+    stopped = ""
     try:
-        path.write_text(page(told, report.violations, _again(report.plan)), encoding="utf-8")
+        for report in run_many(seeds, strategy=strategy, coverage=counted, jobs=jobs):
+            count, orders = count + 1, orders + report.orders
+            if not report.is_good:
+                broken.append(report)
+                typer.echo(_said(report, strategy))
+    except KeyboardInterrupt as stop:
+        stopped = _where(stop, strategy)
+    typer.echo(f"{stopped}{count} runs, {len(broken)} of them broke a promise.")
+    if stopped:
+        raise typer.Exit(STOPPED)
+    if strategy and not orders:
+        typer.echo(NO_ORDERS)
+    return broken
+
+
+def _one(
+    plan: FaultPlan, strategy: str, counted: Coverage, *, trace: bool, html: Path | None
+) -> list[Report]:
+    """Live through one plan, tell and draw it, and return it if it broke a promise."""
+    told: list[Fact] = []
+    try:
+        report = run(
+            plan,
+            strategy=strategy,
+            watchers=[counted],
+            tell=told.append if trace or html else None,
+        )
+    except StrategyError:
+        if trace:
+            typer.echo(story(told))
+        raise
+    except KeyboardInterrupt as stop:
+        typer.echo(f"{_where(stop, strategy)}seed {plan.seed} was not lived through to its end.")
+        raise typer.Exit(STOPPED) from None
+    if trace:
+        typer.echo(story(told, report.violations))
+    if html is not None:
+        _draw(html, told, report, strategy)
+    typer.echo(_said(report, strategy))
+    if strategy and not report.orders:
+        typer.echo(NO_ORDERS)
+    return [] if report.is_good else [report]
+
+
+def _where(stop: KeyboardInterrupt, strategy: str) -> str:
+    """Say that a person ended it, and in which line of a strategy it was, if in one."""
+    place = own_place(strategy, stop)
+    return f"Stopped at {place}: " if place else "Stopped: "
+
+
+def _plan(seed: int, only: str) -> FaultPlan:
+    plan = draw(seed)
+    if not only:
+        return plan
+    return plan.only(numbers_of("--only", only, frozenset(one.number for one in plan.strikes)))
+
+
+def _draw(path: Path, told: Sequence[Fact], report: Report, strategy: str) -> None:
+    try:
+        title = _again(report.plan, strategy)
+        path.write_text(page(told, report.violations, title), encoding="utf-8")
     except OSError as error:
         raise SettingsError(
             "--html", str(path), f"give a file to write ({error.strerror})"
@@ -100,27 +168,11 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _range(option: str, text: str) -> range:
-    first, dots, end = text.partition("..")
-    if not (dots and first.isdigit() and end.isdigit() and int(first) < int(end)):
-        raise SettingsError(option, text, "give two whole numbers, the smaller first, as 0..100")
-    return range(int(first), int(end))
-
-
-def _numbers(text: str) -> frozenset[int]:
-    if text == "none":
-        return frozenset()
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise SettingsError("--only", text, "give numbers of faults, as 3,5, or none")
-    return frozenset(map(int, parts))
-
-
-def _said(report: Report) -> str:
+def _said(report: Report, strategy: str) -> str:
     plan = report.plan
     what = (
         f"Seed {plan.seed}: {report.seconds:.0f} s, {report.events} events, "
-        f"{len(plan.strikes)} faults"
+        f"{_count(len(plan.strikes), 'fault')}, {_count(report.orders, 'order')}"
     )
     if report.is_good:
         return f"{what}: every promise was kept."
@@ -130,11 +182,15 @@ def _said(report: Report) -> str:
     ]
     more = len(report.violations) - len(first)
     rest = [f"  and {more} more"] if more else []
-    return "\n".join([f"{what}: broken.", *first, *rest, f"  again: {_again(plan)}"])
+    return "\n".join([f"{what}: broken.", *first, *rest, f"  again: {_again(plan, strategy)}"])
 
 
-def _again(plan: FaultPlan) -> str:
-    return command(plan, draw(plan.seed))
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _again(plan: FaultPlan, strategy: str) -> str:
+    return command(plan, draw(plan.seed), strategy)
 
 
 def _shrunk(report: Report, strategy: str) -> str:
@@ -143,4 +199,4 @@ def _shrunk(report: Report, strategy: str) -> str:
         f"  {one.at_ms / 1000:.3f} s  {one.fault.value} (number {one.number})"
         for one in short.plan.strikes
     ]
-    return "\n".join(["The fewest faults that break it:", *faults, _said(short)])
+    return "\n".join(["The fewest faults that break it:", *faults, _said(short, strategy)])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import deque
 from typing import Protocol
 
-from trueup.errors import SettingsError
 from trueup.protocol.ticks import Tick
 
 
@@ -45,23 +43,3 @@ class MovingAverageCross:
             return 0
         self._side = side
         return side
-
-
-def load_strategy(name: str) -> Strategy:
-    """Make the strategy that `package.module:Class` names; it is called without arguments.
-
-    Raises:
-        SettingsError: there is no such class, or what it makes has no `on_tick`.
-    """
-    module, _, attribute = name.partition(":")
-    valid = "give module:Class, importable from here, such as my_strategies:Breakout"
-    if not module or not attribute:
-        raise SettingsError("--strategy", name, valid)
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError("--strategy", name, f"{valid} ({error})") from error
-    if not callable(getattr(factory, "on_tick", None)):
-        raise SettingsError("--strategy", name, "give a class that has on_tick(tick)")
-    strategy: Strategy = factory()
-    return strategy

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from trueup.core.policy import Policy
-from trueup.errors import JournalConflict, TrueupError
+from trueup.errors import JournalConflict, StrategyError, TrueupError
 from trueup.gateway.client import ExecutionGateway
 from trueup.protocol.ticks import Tick
 from trueup.runtime.execution import CrashPoint
@@ -153,6 +153,9 @@ class BotProcess:
             self.must_live()
         except Killed as death:
             self._bury(str(death))
+        except StrategyError:
+            # No disaster of the world's: its author is told.
+            raise
         except TrueupError as error:
             # Nobody catches it in a bot either: the process ends, and somebody starts it again.
             self._killed_down_ms = 1_000
@@ -231,7 +234,8 @@ class BotProcess:
         )
         self._put_together(self.pm, run, journal.token)
         assert self.reconciler is not None
-        self.reconciler.startup_recovery()
+        assert self.loop is not None
+        self.loop.last_result = self.reconciler.startup_recovery()
         self.schedule.after(setting.pace_ms, self._turn)
 
     def _put_together(self, pm: PortfolioManager, run: str, token: int) -> None:

@@ -19,6 +19,8 @@ KINDS_LEAST, KINDS_MOST = 2, 7
 SAFETY_MS_LEAST, SAFETY_MS_MOST = 20_000, 60_000
 # The share of strikes that are of the kind, or the mix, in a seed's focus.
 FOCUS = 0.4
+# A strategy that looks back over many prices has to see more of them than the world's own trader.
+STRATEGY_TIMES, STRATEGY_QUOTE_EVERY_MS = 3, 200
 
 
 class Fault(enum.Enum):
@@ -147,6 +149,7 @@ class Setting(msgspec.Struct, frozen=True):
     hints: bool = False
     pins_account: bool = True
     fills_in_part: bool = False
+    quote_every_ms: int = 700
 
 
 class FaultPlan(msgspec.Struct, frozen=True):
@@ -249,6 +252,15 @@ def _fits(fault: Fault, setting: Setting) -> bool:
 
 
 def trading(plan: FaultPlan) -> FaultPlan:
-    """Return a plan in which the bots trade by a strategy's signals."""
-    setting = msgspec.structs.replace(plan.setting, trades_by_signal=True, owns_magic=False)
-    return msgspec.structs.replace(plan, setting=setting)
+    """Return a plan in which the bots trade by a strategy's signals, for longer, on more prices."""
+    setting = msgspec.structs.replace(
+        plan.setting,
+        trades_by_signal=True,
+        owns_magic=False,
+        quote_every_ms=STRATEGY_QUOTE_EVERY_MS,
+    )
+    strikes = tuple(
+        msgspec.structs.replace(one, at_ms=one.at_ms * STRATEGY_TIMES) for one in plan.strikes
+    )
+    safety_ms = plan.safety_ms * STRATEGY_TIMES
+    return FaultPlan(plan.seed, safety_ms, setting, strikes)

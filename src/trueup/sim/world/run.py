@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
+import multiprocessing
+import signal
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import msgspec
 
-from trueup.runtime.strategy import MovingAverageCross, Strategy, load_strategy
+from trueup.errors import StrategyError, TrueupError
+from trueup.runtime.strategy import MovingAverageCross
+from trueup.runtime.strategy_loading import strategy_maker
 from trueup.sim.folding import BookFold
 from trueup.sim.oracle import Oracle
 from trueup.sim.oracle.hearing import Hearing, Tell
 from trueup.sim.world.coverage import Coverage
-from trueup.sim.world.moments import Moment, Violation, Watcher
+from trueup.sim.world.moments import Moment, Sent, Violation, Watcher
 from trueup.sim.world.plan import FaultPlan, draw, trading
 from trueup.sim.world.schedule import BEGIN_NS, Endless
 from trueup.sim.world.shrink import shrink
@@ -23,20 +31,23 @@ from trueup.sim.world.world import World
 
 _encode = msgspec.msgpack.Encoder().encode
 # Seeds that one process lives through before it says what came of them.
-SEEDS_AT_ONCE = 20
+SEEDS_AT_ONCE = 5
+# Windows lets a pool wait for no more.
+PROCESSES_MOST = 61
 
 
 class Report(msgspec.Struct, frozen=True):
     """What came of a run.
 
     `digest` is a function of every moment of the run: the same plan gives the same digest.
-    `seconds` is how long the run lasted in its own time.
+    `seconds` is how long the run lasted in its own time, `orders` what the bots sent.
     """
 
     plan: FaultPlan
     violations: list[Violation]
     events: int
     seconds: float
+    orders: int
     digest: str
 
     @property
@@ -46,14 +57,17 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Fingerprint:
-    """A watcher that boils a whole run down to one number."""
+    """A watcher that boils a whole run down to one number, and counts the orders on the way."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=8)
+        self.orders = 0
 
     def observe(self, moment: Moment) -> None:
         """Take note of a moment."""
         self._hash.update(_encode(moment))
+        if type(moment) is Sent:
+            self.orders += 1
 
     @property
     def digest(self) -> str:
@@ -78,13 +92,11 @@ def run(
 
     Raises:
         SettingsError: there is no such strategy.
+        StrategyError: it failed; the message says when, and in which line of its file.
     """
     if strategy:
         plan = trading(plan)
-
-    def make_strategy() -> Strategy:
-        return load_strategy(strategy) if strategy else MovingAverageCross()
-
+    make_strategy = strategy_maker(strategy) if strategy else MovingAverageCross
     with _quiet():
         world = World(plan, make_strategy=make_strategy)
         oracle = Oracle(world.ledger, world.scope, BookFold)
@@ -97,11 +109,15 @@ def run(
             world.run()
         except Endless as error:
             violations.append(Violation(1, str(error), world.now_ns))
+        except StrategyError as error:
+            at = f"Seed {plan.seed}, at {(world.now_ns - BEGIN_NS) / 1e9:.3f} s"
+            raise StrategyError(f"{at}: {error}") from error
     return Report(
         plan,
         [*oracle.verdicts(), *violations],
         world.schedule.count,
         (world.now_ns - BEGIN_NS) / 1e9,
+        fingerprint.orders,
         fingerprint.digest,
     )
 
@@ -109,19 +125,74 @@ def run(
 def run_many(
     seeds: Iterable[int], *, strategy: str = "", coverage: Coverage | None = None, jobs: int = 1
 ) -> Iterator[Report]:
-    """Live through many seeds, and yield what came of each, in their order."""
+    """Live through many seeds, and yield what came of each, in their order.
+
+    What is under way in other processes ends at once where the caller ends: by an exception, or
+    because it wants no more.
+    """
     if jobs == 1:
         for seed in seeds:
             watchers = () if coverage is None else (coverage,)
             yield run(draw(seed), strategy=strategy, watchers=watchers)
         return
-    listed = list(seeds)
-    pieces = [listed[i : i + SEEDS_AT_ONCE] for i in range(0, len(listed), SEEDS_AT_ONCE)]
-    with ProcessPoolExecutor(jobs) as pool:
-        for reports, met in pool.map(_run_some, pieces, [strategy] * len(pieces)):
+    left = iter(seeds)
+    pieces = iter(lambda: list(itertools.islice(left, SEEDS_AT_ONCE)), [])
+    # A few more than there are processes, so that none of them waits for this one.
+    first = list(itertools.islice(pieces, 2 * min(jobs, PROCESSES_MOST)))
+    with _processes(min(jobs, PROCESSES_MOST, len(first))) as pool:
+        with _interrupts_later():
+            # The processes begin here, and one that is interrupted at birth says so at length.
+            under_way = deque((piece, pool.submit(_run_some, piece, strategy)) for piece in first)
+        while under_way:
+            piece, future = under_way.popleft()
+            try:
+                reports, met = future.result()
+            except BrokenProcessPool as error:
+                said = f"A process died that ran one of the seeds {piece[0]} and up"
+                raise TrueupError(f"{said}; --jobs 1 shows which.") from error
+            under_way += [
+                (piece, pool.submit(_run_some, piece, strategy))
+                for piece in itertools.islice(pieces, 1)
+            ]
             if coverage is not None:
                 coverage.add(met)
             yield from reports
+
+
+@contextlib.contextmanager
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Have processes for as long as a block lasts; a block that fails ends them where they are."""
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(count, initializer=_leave_interrupts_to_the_parent)
+    is_over = False
+    try:
+        yield pool
+        is_over = True
+    finally:
+        for child in set() if is_over else set(multiprocessing.active_children()) - others:
+            child.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Have what Ctrl-C would do in a block happen after it."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread is interrupted, and only it may say how.
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_some(seeds: list[int], strategy: str) -> tuple[list[Report], Coverage]:

@@ -37,9 +37,11 @@ def _without_a_piece(
     return None
 
 
-def command(plan: FaultPlan, whole: FaultPlan) -> str:
+def command(plan: FaultPlan, whole: FaultPlan, strategy: str = "") -> str:
     """Return the command that runs a plan again; `whole` is what its seed draws."""
-    if plan == whole:
-        return f"trueup sim --seed {plan.seed}"
+    said = f"trueup sim --strategy {strategy}" if strategy else "trueup sim"
+    said = f"{said} --seed {plan.seed}"
+    if len(plan.strikes) == len(whole.strikes):
+        return said
     numbers = ",".join(str(strike.number) for strike in plan.strikes) or "none"
-    return f"trueup sim --seed {plan.seed} --only {numbers}"
+    return f"{said} --only {numbers}"

@@ -58,7 +58,6 @@ from trueup.sim.world.wire import Network
 MAGIC = 7
 OTHER_LOGIN = 5_000_002
 MOST_EVENTS = 200_000
-QUOTE_EVERY_MS = 700
 HINTS_EVERY_MS = 400
 SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
@@ -336,7 +335,7 @@ class World:
             self.move_market(step, said=False)
         else:
             self.move_market(0.0, said=False)
-        wait_ms = QUOTE_EVERY_MS * (0.5 + self._market.random())
+        wait_ms = self.plan.setting.quote_every_ms * (0.5 + self._market.random())
         self.schedule.after(wait_ms, self._quote)
 
     def move_market(self, step: float, *, said: bool = True) -> None:

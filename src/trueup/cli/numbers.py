@@ -1,0 +1,51 @@
+"""Whole numbers as options have them: one, a range, a list; each refused in one sentence."""
+
+from __future__ import annotations
+
+import re
+
+from trueup.errors import SettingsError
+
+# More digits than this are no number that anybody meant.
+_WHOLE = re.compile(r"-?[0-9]{1,40}")
+
+
+def seed_of(text: str) -> int:
+    """Return the number of `--seed`."""
+    return _whole("--seed", text, "give a whole number, as 7")
+
+
+def jobs_of(text: str) -> int:
+    """Return the number of `--jobs`, which is not negative."""
+    valid = "give a number of processes, as 4, or 0 for one a core"
+    jobs = _whole("--jobs", text, valid)
+    if jobs < 0:
+        raise SettingsError("--jobs", text, valid)
+    return jobs
+
+
+def range_of(option: str, text: str) -> range:
+    """Return the numbers of `A..B`, which are A up to B-1."""
+    first, _, end = text.partition("..")
+    if _WHOLE.fullmatch(first) and _WHOLE.fullmatch(end) and int(first) < int(end):
+        return range(int(first), int(end))
+    raise SettingsError(option, text, "give two whole numbers, the smaller first, as 0..100")
+
+
+def numbers_of(option: str, text: str, known: frozenset[int]) -> frozenset[int]:
+    """Return the numbers of `3,5`, all of which have to be known; `none` is no number."""
+    if text.strip() == "none":
+        return frozenset()
+    parts = [part.strip() for part in text.split(",")]
+    there = f"this seed has 1 to {max(known)}" if known else "this seed has none"
+    valid = f"give numbers of faults, as 3,5, or none; {there}"
+    if not all(map(_WHOLE.fullmatch, parts)) or not known.issuperset(map(int, parts)):
+        raise SettingsError(option, text, valid)
+    return frozenset(map(int, parts))
+
+
+def _whole(option: str, text: str | int, valid: str) -> int:
+    # An option's default comes here as well, and is a number already.
+    if not _WHOLE.fullmatch(str(text).strip()):
+        raise SettingsError(option, str(text), valid)
+    return int(text)

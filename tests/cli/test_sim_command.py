@@ -1,0 +1,188 @@
+"""`trueup sim`: what cannot work is one sentence, and an interrupt ends all of it at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.world.mutants import outcome_before_send
+from trueup.cli import app
+from trueup.errors import StrategyError, TrueupError
+from trueup.sim.world.plan import draw
+from trueup.sim.world.run import run, run_many
+
+BUYS = "class Buys:\n    def on_tick(self, tick):\n        return 1\n"
+FAILS = "class Fails:\n    def on_tick(self, tick):\n        raise ValueError('too low')\n"
+DIES = "import os\nclass Dies:\n    def on_tick(self, tick):\n        os._exit(9)\n"
+WAITS = """import sys, threading
+class Waits:
+    def on_tick(self, tick):
+        print("waiting", file=sys.stderr, flush=True); threading.Event().wait()
+"""
+HUGE = "9" * 60
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name, text in (("buys", BUYS), ("fails", FAILS), ("dies", DIES), ("waits", WAITS)):
+        (tmp_path / f"sim_{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("sim_"):
+            del sys.modules[name]
+
+
+def sim(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["sim", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seed", "abc"], "--seed='abc' is not valid: give a whole number, as 7."),
+        (["--seed", "1e3"], "--seed='1e3' is not valid"),
+        (["--seed", ""], "--seed='' is not valid"),
+        (["--seed", HUGE], f"--seed='{HUGE}' is not valid"),
+        (["--seeds", "5..1"], "--seeds='5..1' is not valid: give two whole numbers"),
+        (["--seeds", "5..5"], "--seeds='5..5' is not valid"),
+        (["--seeds", "1.."], "--seeds='1..' is not valid"),
+        (["--seeds", "²..5"], "--seeds='²..5' is not valid"),
+        (["--seeds", f"1..{HUGE}"], f"--seeds='1..{HUGE}' is not valid"),
+        (["--jobs", "-1"], "--jobs='-1' is not valid: give a number of processes, as 4, or 0"),
+        (["--jobs", "all"], "--jobs='all' is not valid"),
+        (["--seed", "1", "--seeds", "0..3"], "give one of --seed and --seeds"),
+        (["--trace"], "give one seed with --trace, --html and --only, as --seed 7"),
+        (
+            ["--seeds", "0..3", "--trace"],
+            "give one seed with --trace, --html and --only, as --seed 7",
+        ),
+        (
+            ["--seeds", "0..3", "--html", "x.html"],
+            "give one seed with --trace, --html and --only, as --seed 7",
+        ),
+        (
+            ["--seeds", "0..3", "--only", "1"],
+            "give one seed with --trace, --html and --only, as --seed 7",
+        ),
+        (["--seed", "1", "--only", "99"], "--only='99' is not valid: give numbers of faults"),
+        (["--seed", "1", "--only", "x"], "--only='x' is not valid"),
+        (["--seed", "1", "--only", "1,"], "--only='1,' is not valid"),
+        (["--seed", "1", "--html", "no/such/x.html"], "--html='no/such/x.html' is not valid"),
+        (["--seed", "1", "--html", "."], "--html='.' is not valid: give a file to write"),
+        (["--strategy", "no_such_module:X"], "there is no module no_such_module here"),
+        (["--strategy", "sim_fails:Fails"], "ValueError: too low (sim_fails.py, line 3)."),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(arguments: list[str], said: str) -> None:
+    done = sim(*arguments)
+    assert done.exit_code == 2
+    assert said.replace("no/such/x.html", str(Path("no/such/x.html"))) in done.output
+    assert len(done.output.splitlines()) == 1
+
+
+def test_any_whole_number_is_a_seed() -> None:
+    for seed in ("-3", "99999999999999999999999999"):
+        done = sim("--seed", seed)
+        assert done.exit_code == 0
+        assert done.output.startswith(f"Seed {seed}: ")
+    assert "3 runs, 0 of them" in sim("--seeds", "-2..1").output
+
+
+def test_there_is_nothing_to_shrink_in_a_run_that_kept_its_promises() -> None:
+    done = sim("--seed", "1", "--shrink")
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1] == "Nothing to shrink."
+
+
+def test_many_processes_give_what_one_gives_in_the_same_order() -> None:
+    one = [report.digest for report in run_many(range(7))]
+    assert [report.digest for report in run_many(range(7), jobs=99_999)] == one
+
+
+def test_a_strategy_trades_in_most_runs_and_one_that_does_not_is_told_so(folder: Path) -> None:
+    assert all(run(draw(seed), strategy="sim_buys:Buys").orders for seed in range(5))
+    (folder / "sim_idle.py").write_text(BUYS.replace("return 1", "return 0"), encoding="utf-8")
+    done = sim("--strategy", "sim_idle:Buys", "--seeds", "0..3")
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1].startswith("No order was sent")
+
+
+def test_the_command_that_repeats_a_run_names_the_strategy(tmp_path: Path) -> None:
+    with outcome_before_send():
+        done = sim("--strategy", "sim_buys:Buys", "--seed", "0", "--html", "x.html")
+        again = "trueup sim --strategy sim_buys:Buys --seed 0"
+        assert done.output.splitlines()[-1] == f"  again: {again}"
+        assert f"<title>{again}</title>" in (tmp_path / "x.html").read_text(encoding="utf-8")
+        short = sim("--strategy", "sim_buys:Buys", "--seed", "0", "--shrink")
+        found = re.search(r"again: trueup (.*--only .*)", short.output)
+        assert found is not None
+        assert CliRunner().invoke(app, found[1].split()).exit_code == 1
+
+
+def test_the_story_up_to_a_failing_strategy_is_told() -> None:
+    done = sim("--strategy", "sim_fails:Fails", "--seed", "7", "--trace")
+    assert done.exit_code == 2
+    assert "looks at the broker" in done.output
+    assert done.output.splitlines()[-1].startswith("Seed 7, at 0.")
+
+
+def test_a_strategy_that_fails_in_another_process_is_the_same_sentence() -> None:
+    with pytest.raises(StrategyError, match=r"^Seed 0, at .*too low \(sim_fails.py, line 3\)"):
+        list(run_many(range(20), strategy="sim_fails:Fails", jobs=2))
+
+
+def test_a_strategy_that_ends_its_process_is_one_sentence() -> None:
+    with pytest.raises(TrueupError, match="one of the seeds 0 and up"):
+        list(run_many(range(20), strategy="sim_dies:Dies", jobs=2))
+
+
+def test_other_processes_end_where_no_more_runs_are_wanted() -> None:
+    before = set(multiprocessing.active_children())
+    runs = run_many(range(10**30), jobs=2)
+    next(runs)
+    runs.close()  # type: ignore[attr-defined]
+    assert set(multiprocessing.active_children()) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends the signal of Ctrl-C to a process group")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--seeds", "0..3", "--jobs", "1"], "Stopped at sim_waits.py, line 4, in on_tick: 0 runs"),
+        (["--seeds", "0..90", "--jobs", "2"], "Stopped: 0 runs, 0 of them broke a promise."),
+        (["--seed", "0"], "Stopped at sim_waits.py, line 4, in on_tick: seed 0 was not lived"),
+    ],
+)
+def test_an_interrupt_ends_every_process_at_once(arguments: list[str], says: str) -> None:
+    # The command as it is installed: nothing puts this folder on its path but itself.
+    program = Path(sysconfig.get_path("scripts")) / "trueup"
+    with subprocess.Popen(
+        [program, "sim", "--strategy", "sim_waits:Waits", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # It says so on the first price; none of them goes on by itself.
+        assert process.stderr.readline().startswith("waiting")
+        os.killpg(process.pid, signal.SIGINT)
+        said, troubles = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 130
+    assert says in said
+    assert len(said.splitlines()) == 1
+    assert "Traceback" not in troubles

@@ -1,0 +1,164 @@
+"""Somebody's own strategy: found beside the command, and named with its own line where it fails."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trueup.errors import SettingsError, StrategyError
+from trueup.protocol.ticks import Tick
+from trueup.runtime.strategy_loading import load_strategy, own_place, strategy_maker
+
+TICK = Tick("EURUSD", 1.0, 1.0)
+OWN = """
+import json
+
+class Idle:
+    def on_tick(self, tick):
+        return 0
+
+class Silent:
+    def on_tick(self, tick):
+        pass
+
+class Divides:
+    def on_tick(self, tick):
+        return 1 / 0
+
+class CallsALibrary:
+    def on_tick(self, tick):
+        return json.loads("{")
+
+class Text:
+    def on_tick(self, tick):
+        return "buy"
+
+class Two:
+    def on_tick(self, tick):
+        return 2
+
+class WithoutTick:
+    def on_tick(self):
+        return 0
+
+class Quits:
+    def on_tick(self, tick):
+        raise SystemExit("enough")
+
+class Wants:
+    def __init__(self, fast):
+        self.fast = fast
+    def on_tick(self, tick):
+        return 0
+
+class OpensAFile:
+    def __init__(self):
+        open("no such file")
+    def on_tick(self, tick):
+        return 0
+
+class Interrupted:
+    def on_tick(self, tick):
+        raise KeyboardInterrupt
+
+idle = Idle()
+"""
+MODULES = {
+    "own_strategies": OWN,
+    "own_syntax": "class X:\n    def on_tick(self, tick)\n        return 0\n",
+    "own_import": "import json\nimport no_such_library\n",
+    "own_raise": "\n\nraise RuntimeError('no key file.')\n",
+    "own_exit": "raise SystemExit(3)\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The current folder, with strategies in it, which is nowhere on the path."""
+    for name, text in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    kept = [place for place in sys.path if place and Path(place) != tmp_path]
+    monkeypatch.setattr(sys, "path", kept)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def line_of(text: str) -> int:
+    return next(n for n, line in enumerate(OWN.splitlines(), 1) if text in line)
+
+
+def test_a_strategy_in_this_folder_is_found_as_a_script_finds_it() -> None:
+    assert load_strategy("own_strategies:Idle").on_tick(TICK) == 0
+
+
+def test_no_answer_is_no_signal() -> None:
+    assert load_strategy("own_strategies:Silent").on_tick(TICK) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "give module:Class"),
+        ("json", "give module:Class"),
+        ("json:", "give module:Class"),
+        (":Idle", "give module:Class"),
+        (".own_strategies:Idle", "give module:Class"),
+        ("own strategies:Idle", "give module:Class"),
+        ("own_strategies.py:Idle", "leave out .py, as own_strategies:Idle"),
+        ("no_such_module:Idle", "there is no module no_such_module here"),
+        ("json.nothing:Idle", "there is no module json.nothing here"),
+        ("own_strategies:Idel", "own_strategies has no Idel"),
+        ("json:JSONDecoder", "give a class that has on_tick"),
+        ("own_strategies:idle", "give a class that has on_tick"),
+        ("own_syntax:X", r"SyntaxError: expected ':' \(own_syntax.py, line 2\)"),
+        ("own_import:X", r"No module named 'no_such_library' \(own_import.py, line 2\)"),
+        ("own_raise:X", r"RuntimeError: no key file \(own_raise.py, line 3\)"),
+        ("own_exit:X", r"SystemExit: 3 \(own_exit.py, line 1\)"),
+    ],
+)
+def test_a_name_that_leads_to_no_strategy_is_one_sentence(name: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"^--strategy='{name}' is not valid: .*{said}"):
+        strategy_maker(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "line"),
+    [
+        ("Divides", "failed: ZeroDivisionError: division by zero", "1 / 0"),
+        ("CallsALibrary", "failed: JSONDecodeError: ", "json.loads"),
+        ("Text", "returned 'buy' from on_tick", "class Text"),
+        ("Two", "returned 2 from on_tick", "class Two"),
+        ("WithoutTick", "failed: TypeError: ", "def on_tick(self):"),
+        ("Quits", "failed: SystemExit: enough", "raise SystemExit"),
+        ("Wants", "cannot be made without arguments: TypeError: ", "def __init__(self, fast)"),
+        ("OpensAFile", "cannot be made without arguments: FileNotFoundError: ", "open("),
+    ],
+)
+def test_what_goes_wrong_in_a_strategy_names_its_own_line(name: str, said: str, line: str) -> None:
+    with pytest.raises(StrategyError) as caught:
+        load_strategy(f"own_strategies:{name}").on_tick(TICK)
+    number = line_of(line) + (1 if line.startswith("class") else 0)
+    assert said in str(caught.value)
+    assert f"(own_strategies.py, line {number})" in str(caught.value)
+
+
+def test_an_interrupt_is_left_alone_and_can_be_placed() -> None:
+    strategy = load_strategy("own_strategies:Interrupted")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        strategy.on_tick(TICK)
+    line = line_of("raise KeyboardInterrupt")
+    place = own_place("own_strategies:Interrupted", caught.value)
+    assert place == f"own_strategies.py, line {line}, in on_tick"
+    assert own_place("no_such_module:X", caught.value) == ""
+
+
+def test_an_error_of_a_strategy_travels_between_processes() -> None:
+    error = StrategyError("The strategy failed.")
+    assert str(pickle.loads(pickle.dumps(error))) == "The strategy failed."
