@@ -89,7 +89,7 @@ class GatewayProcess:
             lambda: schedule.now_ns, lambda: struck(Fault.GATEWAY_DISK_FULL, "an order", "")
         )
         self.doom: Doom | None = None
-        self._boots = 0
+        self._boots = self._attachments = 0
         self._desk: Desk | None = None
         self._mends = False
         self._served = OneAccount(terminal, self._wait)
@@ -110,7 +110,12 @@ class GatewayProcess:
         clock = ProcessClock(self.machine, lambda until_ns: None)
         store = self.disk.open(self.boot, clock.now_ns)
         self._desk = Desk(
-            self._served, self.boot, clock.now_ns, store=store, crash=self._pass_point
+            self._served,
+            self.boot,
+            clock.now_ns,
+            store=store,
+            crash=self._pass_point,
+            attachments=lambda: self._attachments,
         )
         if self.hints_every_ms:
             self._begin_to_watch(self._desk)
@@ -224,6 +229,8 @@ class GatewayProcess:
         """Open the pipe; requests wait while the terminal is not ready, for so long as they do."""
         self._mends = False
         self._looks = 0
+        # A worker of its own, as far as the gateway's clients can tell.
+        self._attachments += 1
         self._look()
 
     def _look(self) -> None:
