@@ -89,4 +89,4 @@ def fill_from(book: Book, state: bytes) -> None:
 
 
 def _without_mark(holding: Holding) -> Holding:
-    return msgspec.structs.replace(holding, mark=None)
+    return holding if holding.mark is None else msgspec.structs.replace(holding, mark=None)

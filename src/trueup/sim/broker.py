@@ -51,6 +51,7 @@ class Broker:
         self._scheduled = 0
         self._requests_msc: deque[int] = deque()
         self._day = day_of(self.clock.server_msc())
+        self._expired_msc = 0
         for account in accounts:
             self._open_account(account)
 
@@ -86,14 +87,17 @@ class Broker:
                 event()
             finally:
                 self.clock.pinned_msc = None
-        for desk in self.desks.values():
-            if desk.ledger.orders:
-                triggers.expire(desk)
+        server_msc = now + self.clock.offset_msc(now)
+        # An order expires as time goes on, and calls come many to a moment.
+        if server_msc != self._expired_msc:
+            self._expired_msc = server_msc
+            for desk in self.desks.values():
+                if desk.ledger.orders:
+                    triggers.expire(desk)
         if self.switches.automatic_day_change:
-            self._change_days()
+            self._change_days(day_of(server_msc))
 
-    def _change_days(self) -> None:
-        today = day_of(self.clock.server_msc())
+    def _change_days(self, today: int) -> None:
         while self._day < today:
             self._day += 1
             self._end_of_day(self._day)

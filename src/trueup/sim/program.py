@@ -16,7 +16,7 @@ from trueup.sim.broker import Broker
 from trueup.sim.ledger import Ledger
 from trueup.sim.market import Market
 from trueup.sim.person import Person
-from trueup.sim.structs import TradeRequest
+from trueup.sim.structs import AccountInfo, TradeRequest
 from trueup.sim.switches import Switches
 from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
 from trueup.sim.terminal_faults import CallFault, Fails, Hang, TerminalFaults
@@ -99,6 +99,7 @@ class TerminalProgram:
         self.error = SUCCESS
         self.fault: CallFault | None = None
         self.last_answers: dict[str, tuple[Any, ...]] = {}
+        self._account_row: tuple[tuple[object, ...], AccountInfo] | None = None
 
     def _new_view(self, login: int) -> View:
         return View(self.broker, self.broker.ledger(login), self.faults, self.rng)
@@ -165,6 +166,8 @@ class TerminalProgram:
             raise CallFailed(_PIPE_ERRORS[broken])
         self.settle()
         self.fault = self.faults.take_call(function)
+        if self.fault is None:
+            return
         match self.fault:
             case Fails(code, text, breaks_pipe):
                 if breaks_pipe:

@@ -168,7 +168,7 @@ def check_result(
 
 
 def account_row(
-    account: AccountSetup, figures: Figures, commission_blocked: float, *, trade_allowed: bool
+    account: AccountSetup, figures: Figures, commission_blocked: float, trade_allowed: bool
 ) -> AccountInfo:
     """The logged-in account."""
     return _row(

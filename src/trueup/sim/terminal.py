@@ -55,6 +55,7 @@ from trueup.sim.terminal_faults import (
     AnswersEmpty,
     AnswersPartial,
     AnswersStale,
+    CallFault,
     Fails,
     Hang,
 )
@@ -89,17 +90,23 @@ class SimulatedTerminal(TerminalProgram):
         """Apply the terminal's state and a queued fault to the rows of a list call."""
         fault = self.fault
         listed = _as_known(self.view.answer(), tuple(found))
-        match fault:
-            case AnswersEmpty():
-                listed = ()
-            case AnswersPartial(count):
-                listed = listed[:count]
-            case AnswersStale():
-                listed = self.last_answers.get(function, ())
-            case _:
-                pass
+        if fault is not None:
+            listed = self._faulty(function, fault, listed)
         self.last_answers[function] = listed
         return listed
+
+    def _faulty(
+        self, function: str, fault: CallFault, listed: tuple[_Row, ...]
+    ) -> tuple[_Row, ...]:
+        match fault:
+            case AnswersEmpty():
+                return ()
+            case AnswersPartial(count):
+                return listed[:count]
+            case AnswersStale():
+                return self.last_answers.get(function, ())
+            case _:
+                return listed
 
     # -- connection ----------------------------------------------------------------------------
 
@@ -185,12 +192,11 @@ class SimulatedTerminal(TerminalProgram):
         self.reach("account_info")
         view, account = self.view, self.view.ledger.setup
         allowed = account.trade_allowed and not view.investor
-        return rows.account_row(
-            account,
-            view.figures(),
-            view.ledger.commission_blocked,
-            trade_allowed=allowed and view.shows_connected and view.is_synchronised,
-        )
+        allowed = allowed and view.shows_connected and view.is_synchronised
+        shown = (account, view.figures(), view.ledger.commission_blocked, allowed)
+        if self._account_row is None or self._account_row[0] != shown:
+            self._account_row = (shown, rows.account_row(*shown))
+        return self._account_row[1]
 
     # -- symbols -------------------------------------------------------------------------------
 
@@ -452,14 +458,14 @@ class SimulatedTerminal(TerminalProgram):
 
 def _as_known(answer: ListAnswer, listed: tuple[_Row, ...]) -> tuple[_Row, ...]:
     match answer:
+        case ListAnswer.CURRENT | ListAnswer.CACHED:
+            return listed
         case ListAnswer.EMPTY:
             return ()
         case ListAnswer.PARTIAL:
             return listed[: len(listed) // 2]
         case ListAnswer.NONE:
             raise CallFailed(mt5.RES_E_FAIL)
-        case ListAnswer.CACHED | ListAnswer.CURRENT:
-            return listed
 
 
 def _of_group(listed: list[_Row], group: str | None) -> list[_Row]:

@@ -19,6 +19,7 @@ from trueup.sim.market import Mark
 from trueup.sim.records import Channel, Deal, Order, Position
 from trueup.sim.structs import TradeDeal, TradeOrder, TradePosition
 from trueup.sim.switches import DealOrder, FiguresFrom, ListAnswer
+from trueup.sim.symbols import AccountSetup
 from trueup.sim.terminal_faults import TerminalFaults
 
 
@@ -62,8 +63,10 @@ class View:
         """UTC moment at which the terminal will have synchronised; None when it has."""
         self._waiting: list[Notice] = []
         self._rows: dict[int, tuple[Position, Mark, bool, TradePosition]] = {}
+        self._order_rows: dict[int, tuple[Order, Mark, bool, TradeOrder]] = {}
         self._all_rows: tuple[tuple[object, ...], tuple[TradePosition, ...]] | None = None
         self._frozen_figures: Figures | None = None
+        self._all_figures: tuple[tuple[object, ...], Figures] | None = None
         ledger.listeners.append(self._hear)
         self._load()
 
@@ -156,6 +159,7 @@ class View:
         self._deals_of.clear()
         self._waiting.clear()
         self._rows.clear()
+        self._order_rows.clear()
 
     def _load(self) -> None:
         for position in self.ledger.positions.values():
@@ -225,6 +229,7 @@ class View:
             self._rows.pop(key, None)
         elif channel is Channel.ORDER:
             self.orders.pop(key, None)
+            self._order_rows.pop(key, None)
         else:
             self._drop_deal(key)
 
@@ -284,14 +289,29 @@ class View:
 
     def order_rows(self) -> tuple[TradeOrder, ...]:
         """All known working orders."""
-        return tuple(self._order_row(order) for order in self.orders.values())
+        dust, cache = self.switches.volume_dust, self._order_rows
+        found = []
+        for ticket, order in self.orders.items():
+            mark = self._mark(order.symbol)
+            cached = cache.get(ticket)
+            if (
+                cached is None
+                or cached[0] is not order
+                or cached[1] is not mark
+                or cached[2] is not dust
+            ):
+                row = rows.order_row(order, mark, dust=dust)
+                cached = cache[ticket] = (order, mark, dust, row)
+            found.append(cached[3])
+        return tuple(found)
 
     def history_order_rows(self) -> list[TradeOrder]:
         """All known finished orders."""
-        return [self._order_row(order) for order in self.order_history.values()]
-
-    def _order_row(self, order: Order) -> TradeOrder:
-        return rows.order_row(order, self._mark(order.symbol), dust=self.switches.volume_dust)
+        dust = self.switches.volume_dust
+        return [
+            rows.order_row(order, self._mark(order.symbol), dust=dust)
+            for order in self.order_history.values()
+        ]
 
     def deal_rows(self, position_id: int | None = None) -> list[TradeDeal]:
         """All known deals, or those of one position, in the order of `Switches.deal_order`."""
@@ -313,10 +333,20 @@ class View:
         return rows.deal_row(deal, step, dust=self.switches.volume_dust)
 
     def figures(self) -> Figures:
-        """The account's totals, from the list that is shown or from the server."""
+        """The account's totals, from the list that is shown or from the server; the same object as
+        long as nothing has changed."""
         account = self.ledger.setup
         if self.switches.account_figures is FiguresFrom.SERVER:
             return self._frozen_figures or self.ledger.figures()
+        state = (
+            self.held.revision, self.market, self.market.revision, self.balance, self.credit,
+            account, self.answer(),
+        )  # fmt: skip
+        if self._all_figures is None or self._all_figures[0] != state:
+            self._all_figures = (state, self._fresh_figures(account))
+        return self._all_figures[1]
+
+    def _fresh_figures(self, account: AccountSetup) -> Figures:
         shown, held = self._shown()
         floating = sum((row.profit + row.swap for row in shown), 0.0)
         profit = round(floating, account.currency_digits)
