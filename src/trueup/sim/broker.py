@@ -51,7 +51,7 @@ class Broker:
         self._scheduled = 0
         self._requests_msc: deque[int] = deque()
         self._day = day_of(self.clock.server_msc())
-        self._expired_msc = 0
+        self._settled_msc = 0
         for account in accounts:
             self._open_account(account)
 
@@ -88,12 +88,13 @@ class Broker:
             finally:
                 self.clock.pinned_msc = None
         server_msc = now + self.clock.offset_msc(now)
-        # An order expires as time goes on, and calls come many to a moment.
-        if server_msc != self._expired_msc:
-            self._expired_msc = server_msc
-            for desk in self.desks.values():
-                if desk.ledger.orders:
-                    triggers.expire(desk)
+        # The rest comes of time alone, and many calls are made within one moment.
+        if server_msc == self._settled_msc:
+            return
+        self._settled_msc = server_msc
+        for desk in self.desks.values():
+            if desk.ledger.orders:
+                triggers.expire(desk)
         if self.switches.automatic_day_change:
             self._change_days(day_of(server_msc))
 

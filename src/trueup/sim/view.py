@@ -124,6 +124,8 @@ class View:
 
     def refresh(self) -> None:
         """Take in what has arrived by now."""
+        if not self._waiting and self.synchronises_msc is None and self._deaf_until_msc is None:
+            return
         now = self.broker.clock.utc_msc()
         if self.synchronises_msc is not None:
             if now < self.synchronises_msc or not self.connected:
