@@ -175,7 +175,7 @@ def decode_request(raw: bytes) -> Request:
     if request.action not in ACTIONS:
         known = ", ".join(ACTIONS)
         raise RemoteProtocolError(f"action={request.action!r} is not known: give one of {known}")
-    if request.action in TRADES | CHANGES:
+    if request.action in TRADES or request.action in CHANGES:
         _check_order(request)
     elif request.action in DIALECT_ORDERS:
         _check_numbers(request)

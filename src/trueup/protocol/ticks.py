@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from trueup.core.quantity import is_number
@@ -46,16 +44,18 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
         reply = read_json(raw)
     except (ValueError, RecursionError):
         return _not_known(f"{raw[:60]!r}")
-    if not isinstance(reply, Mapping):
+    if not isinstance(reply, dict):
         return _not_known(f"{reply!r:.60}")
-    status, error = reply.get("status"), reply.get("error") or reply.get("message")
-    if status == "FAILED" and reply.get("symbol") == symbol:
-        return Unknown(Reason.OFFLINE, f"No price of {symbol}: {error}", _UNTIL)
     bid, ask = _price(reply.get("bid")), _price(reply.get("ask"))
     time_msc = reply.get("time_msc", 0)
-    if not (0 < bid <= ask and isinstance(time_msc, int)):
-        return _not_known(f"status {status!r}" + (f" ({error})" if error else ""))
-    return Tick(symbol, bid, ask, time_msc)
+    status = reply.get("status")
+    is_refused = status == "FAILED" and reply.get("symbol") == symbol
+    if 0 < bid <= ask and isinstance(time_msc, int) and not is_refused:
+        return Tick(symbol, bid, ask, time_msc)
+    error = reply.get("error") or reply.get("message")
+    if is_refused:
+        return Unknown(Reason.OFFLINE, f"No price of {symbol}: {error}", _UNTIL)
+    return _not_known(f"status {status!r}" + (f" ({error})" if error else ""))
 
 
 def _price(value: object) -> float:

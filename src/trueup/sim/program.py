@@ -164,7 +164,8 @@ class TerminalProgram:
             if broken in (Pipe.BREAKS_ON_SEND, Pipe.BREAKS_ON_RECEIVE):
                 self.pipe = Pipe.CLOSED
             raise CallFailed(_PIPE_ERRORS[broken])
-        self.settle()
+        self.broker.settle()
+        self.view.refresh()
         self.fault = self.faults.take_call(function)
         if self.fault is None:
             return

@@ -17,8 +17,9 @@ Three kinds of behaviour can be chosen:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim import rows, sending
@@ -65,26 +66,44 @@ if TYPE_CHECKING:
 
 _SIDES = (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL)
 
+_Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 _Failed = TypeVar("_Failed")
 _Listed = TypeVar("_Listed", TradePosition, TradeOrder)
 _Row = TypeVar("_Row", TradePosition, TradeOrder, TradeDeal)
 
 
+def _module_call(
+    failed: _Failed,
+) -> Callable[
+    [Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer]],
+    Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer | _Failed],
+]:
+    """Make a function of the module: it returns `failed` when it fails, and `last_error()` why."""
+
+    def of(
+        answer: Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer],
+    ) -> Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer | _Failed]:
+        @functools.wraps(answer)
+        def called(
+            self: SimulatedTerminal, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
+        ) -> _Answer | _Failed:
+            self.error = SUCCESS
+            try:
+                return answer(self, *args, **kwargs)
+            except BadArgument as bad:
+                self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
+            except CallFailed as failure:
+                self.error = failure.error
+            return failed
+
+        return called
+
+    return of
+
+
 class SimulatedTerminal(TerminalProgram):
     """The official module's functions; for constructor and controls see `TerminalProgram`."""
-
-    # -- the frame of every call ---------------------------------------------------------------
-
-    def _call(self, answer: Callable[[], _Answer], failed: _Failed) -> _Answer | _Failed:
-        self.error = SUCCESS
-        try:
-            return answer()
-        except BadArgument as bad:
-            self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
-        except CallFailed as failure:
-            self.error = failure.error
-        return failed
 
     def _shaped(self, function: str, found: Sequence[_Row]) -> tuple[_Row, ...]:
         """Apply the terminal's state and a queued fault to the rows of a list call."""
@@ -110,11 +129,9 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- connection ----------------------------------------------------------------------------
 
-    def initialize(self, *args: object, **kwargs: object) -> bool:
+    @_module_call(failed=False)
+    def initialize(self, /, *args: object, **kwargs: object) -> bool:
         """Open the pipe, starting the program and logging in if asked; an open one is closed."""
-        return self._call(lambda: self._initialize(args, kwargs), failed=False)
-
-    def _initialize(self, args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
         self.pipe = Pipe.CLOSED
         credentials = parse_login("initialize", args, kwargs, positional=("path",))
         match self.faults.take_call("initialize"):
@@ -141,11 +158,9 @@ class SimulatedTerminal(TerminalProgram):
             raise CallFailed(mt5.RES_E_AUTH_FAILED)
         self.settle()
 
-    def login(self, *args: object, **kwargs: object) -> bool:
+    @_module_call(failed=False)
+    def login(self, /, *args: object, **kwargs: object) -> bool:
         """Log in to an account; False and -6 when the server refuses."""
-        return self._call(lambda: self._login(args, kwargs), failed=False)
-
-    def _login(self, args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
         credentials = parse_login("login", args, kwargs, positional=("login", "password", "server"))
         if credentials.login == 0:
             raise BadArgument('Invalid "login" argument')
@@ -159,11 +174,9 @@ class SimulatedTerminal(TerminalProgram):
         self.pipe = Pipe.CLOSED
         return True
 
+    @_module_call(failed=(0, 0, ""))
     def version(self) -> tuple[int, int, str]:
         """Terminal version, build and its date; zeros without a pipe."""
-        return self._call(self._version, failed=(0, 0, ""))
-
-    def _version(self) -> tuple[int, int, str]:
         self.reach("version")
         return 500, self.build, "22 Nov 2025"
 
@@ -171,11 +184,9 @@ class SimulatedTerminal(TerminalProgram):
         """Code and text of the call before."""
         return self.error
 
-    def terminal_info(self) -> TerminalInfo | None:
+    @_module_call(failed=None)
+    def terminal_info(self) -> TerminalInfo:
         """The terminal program."""
-        return self._call(self._terminal_info, failed=None)
-
-    def _terminal_info(self) -> TerminalInfo:
         self.reach("terminal_info")
         return rows.terminal_row(
             connected=self.view.shows_connected,
@@ -184,11 +195,9 @@ class SimulatedTerminal(TerminalProgram):
             build=self.build,
         )
 
-    def account_info(self) -> AccountInfo | None:
+    @_module_call(failed=None)
+    def account_info(self) -> AccountInfo:
         """The account that the terminal is logged in to."""
-        return self._call(self._account_info, failed=None)
-
-    def _account_info(self) -> AccountInfo:
         self.reach("account_info")
         view, account = self.view, self.view.ledger.setup
         allowed = account.trade_allowed and not view.investor
@@ -200,34 +209,27 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- symbols -------------------------------------------------------------------------------
 
-    def symbols_total(self) -> int | None:
+    @_module_call(failed=None)
+    def symbols_total(self) -> int:
         """Number of the broker's symbols."""
-        return self._call(self._symbols_total, failed=None)
-
-    def _symbols_total(self) -> int:
         self.reach("symbols_total")
         return len(self.market.setups)
 
-    def symbols_get(self, *args: object, **kwargs: object) -> tuple[SymbolInfo, ...] | bool | None:
+    @_module_call(failed=None)
+    def symbols_get(self, /, *args: object, **kwargs: object) -> tuple[SymbolInfo, ...] | bool:
         """The broker's symbols; False (not None) with bad arguments."""
-        self.error = SUCCESS
         try:
             group = parse_symbol_group(args, kwargs)
         except BadArgument as bad:
             self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
             return False
-        return self._call(lambda: self._symbols_get(group), failed=None)
-
-    def _symbols_get(self, group: str | None) -> tuple[SymbolInfo, ...]:
         self.reach("symbols_get")
         names = [name for name in self.market.setups if group is None or matches_group(name, group)]
         return tuple(self._symbol_row(name) for name in names)
 
-    def symbol_info(self, *args: object) -> SymbolInfo | None:
+    @_module_call(failed=None)
+    def symbol_info(self, *args: object) -> SymbolInfo:
         """A symbol's specification; None and -4 for an unknown one."""
-        return self._call(lambda: self._symbol_info(args), failed=None)
-
-    def _symbol_info(self, args: tuple[object, ...]) -> SymbolInfo:
         name = parse_symbol(args)
         self.reach("symbol_info")
         return self._symbol_row(self._known(name))
@@ -241,20 +243,16 @@ class SimulatedTerminal(TerminalProgram):
             raise CallFailed(mt5.RES_E_NOT_FOUND)
         return name
 
-    def symbol_info_tick(self, *args: object) -> Tick | None:
+    @_module_call(failed=None)
+    def symbol_info_tick(self, *args: object) -> Tick:
         """A symbol's last price; zeros outside Market Watch."""
-        return self._call(lambda: self._symbol_info_tick(args), failed=None)
-
-    def _symbol_info_tick(self, args: tuple[object, ...]) -> Tick:
         name = parse_symbol(args)
         self.reach("symbol_info_tick")
         return rows.tick_row(self.view.market, self._known(name), self.shows_symbol(name))
 
+    @_module_call(failed=False)
     def symbol_select(self, *args: object) -> bool:
         """Put a symbol into Market Watch or take it out; one in use stays."""
-        return self._call(lambda: self._symbol_select(args), failed=False)
-
-    def _symbol_select(self, args: tuple[object, ...]) -> bool:
         name, enable = parse_symbol_select(args)
         self.reach("symbol_select")
         self._known(name)
@@ -269,38 +267,26 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- positions and working orders ----------------------------------------------------------
 
-    def positions_total(self) -> int | None:
+    @_module_call(failed=None)
+    def positions_total(self) -> int:
         """Number of open positions that the terminal shows."""
-        return self._call(self._positions_total, failed=None)
-
-    def _positions_total(self) -> int:
         self.reach("positions_total")
         return len(self._shaped("positions_total", self.view.position_rows()))
 
-    def positions_get(self, *args: object, **kwargs: object) -> tuple[TradePosition, ...] | None:
+    @_module_call(failed=None)
+    def positions_get(self, /, *args: object, **kwargs: object) -> tuple[TradePosition, ...]:
         """Open positions by ticket, else symbol, else group; unknown keywords are ignored."""
-        return self._call(lambda: self._positions_get(args, kwargs), failed=None)
-
-    def _positions_get(
-        self, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> tuple[TradePosition, ...]:
         return self._listed("positions_get", args, kwargs, self.view.position_rows)
 
-    def orders_total(self) -> int | None:
+    @_module_call(failed=None)
+    def orders_total(self) -> int:
         """Number of working orders that the terminal shows."""
-        return self._call(self._orders_total, failed=None)
-
-    def _orders_total(self) -> int:
         self.reach("orders_total")
         return len(self._shaped("orders_total", self.view.order_rows()))
 
-    def orders_get(self, *args: object, **kwargs: object) -> tuple[TradeOrder, ...] | None:
+    @_module_call(failed=None)
+    def orders_get(self, /, *args: object, **kwargs: object) -> tuple[TradeOrder, ...]:
         """Working orders by ticket, else symbol, else group; unknown keywords are ignored."""
-        return self._call(lambda: self._orders_get(args, kwargs), failed=None)
-
-    def _orders_get(
-        self, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> tuple[TradeOrder, ...]:
         return self._listed("orders_get", args, kwargs, self.view.order_rows)
 
     def _listed(
@@ -324,22 +310,16 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- history -------------------------------------------------------------------------------
 
-    def history_orders_total(self, *args: object) -> int | None:
+    @_module_call(failed=None)
+    def history_orders_total(self, *args: object) -> int:
         """Number of finished orders in a span of server time."""
-        return self._call(lambda: self._history_orders_total(args), failed=None)
-
-    def _history_orders_total(self, args: tuple[object, ...]) -> int:
         query = HistoryQuery(span=parse_span(args))
         self.reach("history_orders_total")
         return len(self._shaped("history_orders_total", self._past_orders(query)))
 
-    def history_orders_get(self, *args: object, **kwargs: object) -> tuple[TradeOrder, ...] | None:
+    @_module_call(failed=None)
+    def history_orders_get(self, /, *args: object, **kwargs: object) -> tuple[TradeOrder, ...]:
         """Finished orders in a span (by the time they ended), or by ticket, or by position."""
-        return self._call(lambda: self._history_orders_get(args, kwargs), failed=None)
-
-    def _history_orders_get(
-        self, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> tuple[TradeOrder, ...]:
         query = parse_history_query("history_orders_get", args, kwargs)
         self.reach("history_orders_get")
         return self._shaped("history_orders_get", self._past_orders(query))
@@ -355,22 +335,16 @@ class SimulatedTerminal(TerminalProgram):
         wanted = query.position
         return [row for row in past if wanted and wanted in (row.position_id, row.position_by_id)]
 
-    def history_deals_total(self, *args: object) -> int | None:
+    @_module_call(failed=None)
+    def history_deals_total(self, *args: object) -> int:
         """Number of deals in a span of server time."""
-        return self._call(lambda: self._history_deals_total(args), failed=None)
-
-    def _history_deals_total(self, args: tuple[object, ...]) -> int:
         query = HistoryQuery(span=parse_span(args))
         self.reach("history_deals_total")
         return len(self._shaped("history_deals_total", self._past_deals(query)))
 
-    def history_deals_get(self, *args: object, **kwargs: object) -> tuple[TradeDeal, ...] | None:
+    @_module_call(failed=None)
+    def history_deals_get(self, /, *args: object, **kwargs: object) -> tuple[TradeDeal, ...]:
         """Deals in a span of server time, or at most one by ticket, or those of a position."""
-        return self._call(lambda: self._history_deals_get(args, kwargs), failed=None)
-
-    def _history_deals_get(
-        self, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> tuple[TradeDeal, ...]:
         query = parse_history_query("history_deals_get", args, kwargs)
         self.reach("history_deals_get")
         return self._shaped("history_deals_get", self._past_deals(query))
@@ -396,20 +370,16 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- trading -------------------------------------------------------------------------------
 
-    def order_check(self, *args: object, **kwargs: object) -> OrderCheckResult | None:
+    @_module_call(failed=None)
+    def order_check(self, /, *args: object, **kwargs: object) -> OrderCheckResult:
         """Judge a request without sending it; retcode 0 is success."""
-        return self._call(lambda: self._order_check(args, kwargs), failed=None)
-
-    def _order_check(self, args: tuple[object, ...], kwargs: dict[str, object]) -> OrderCheckResult:
         request = parse_request("order_check", args, kwargs)
         self.reach("order_check")
         return sending.check(self, request)
 
-    def order_send(self, *args: object, **kwargs: object) -> OrderSendResult | None:
+    @_module_call(failed=None)
+    def order_send(self, /, *args: object, **kwargs: object) -> OrderSendResult:
         """Send a request to the server; None leaves the reason in `last_error()`."""
-        return self._call(lambda: self._order_send(args, kwargs), failed=None)
-
-    def _order_send(self, args: tuple[object, ...], kwargs: dict[str, object]) -> OrderSendResult:
         try:
             request = parse_request("order_send", args, kwargs)
         except Unrepresentable as bad:
@@ -420,11 +390,9 @@ class SimulatedTerminal(TerminalProgram):
         self.reach("order_send")
         return sending.send(self, request)
 
-    def order_calc_margin(self, *args: object) -> float | None:
+    @_module_call(failed=None)
+    def order_calc_margin(self, *args: object) -> float:
         """Margin of an order in the account's currency, nothing else being open."""
-        return self._call(lambda: self._order_calc_margin(args), failed=None)
-
-    def _order_calc_margin(self, args: tuple[object, ...]) -> float:
         action, symbol, (volume, price) = parse_calculation("order_calc_margin", args, prices=1)
         self.reach("order_calc_margin")
         self._calculable(action, symbol)
@@ -432,11 +400,9 @@ class SimulatedTerminal(TerminalProgram):
         per_lot = self.view.market.margin_per_lot(symbol, price, account.currency, account.leverage)
         return round(volume * per_lot, account.currency_digits)
 
-    def order_calc_profit(self, *args: object) -> float | None:
+    @_module_call(failed=None)
+    def order_calc_profit(self, *args: object) -> float:
         """Profit of a trade in the account's currency, at the current conversion rate."""
-        return self._call(lambda: self._order_calc_profit(args), failed=None)
-
-    def _order_calc_profit(self, args: tuple[object, ...]) -> float:
         action, symbol, (volume, price_open, price_close) = parse_calculation(
             "order_calc_profit", args, prices=2
         )

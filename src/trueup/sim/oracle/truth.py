@@ -5,6 +5,7 @@ Nothing here decides anything. The journal's rows are read as JSON, with no type
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -30,25 +31,48 @@ class Truth:
         self.symbol_of: dict[int, str] = {}
         self.flat_ns = 0
         """The last moment at which nothing in scope was open."""
+        self._steps: dict[type[facts.Fact], Callable[[Any], None]] = {
+            facts.PositionShown: self._take_position,
+            facts.PositionLeft: self._drop_position,
+            facts.OrderShown: self._take_order,
+            facts.OrderLeft: self._drop_order,
+            facts.DealBooked: self._take_deal,
+            facts.DealStruck: self._drop_deal,
+        }
 
     def take(self, fact: facts.Fact) -> None:
         """Take a fact in."""
-        match fact:
-            case facts.PositionShown(login=self.scope.login, position=held):
-                self._show(fact.at_ns, held)
-            case facts.PositionLeft(login=self.scope.login, identifier=identifier):
-                self.positions.pop(identifier, None)
-                self._ours.discard(identifier)
-            case facts.OrderShown(login=self.scope.login, order=order):
-                self.orders[order.ticket] = order
-                self.magic_of.setdefault(order.ticket, order.magic)
-                self.symbol_of[order.ticket] = order.symbol
-            case facts.OrderLeft(login=self.scope.login, ticket=ticket):
-                self.orders.pop(ticket, None)
-            case facts.DealBooked(login=self.scope.login, identifier=identifier):
-                self.deals.setdefault(identifier, {})[fact.ticket] = fact
-            case facts.DealStruck(login=self.scope.login, identifier=identifier, ticket=ticket):
-                self.deals.get(identifier, {}).pop(ticket, None)
+        step = self._steps.get(type(fact))
+        if step is not None:
+            step(fact)
+
+    def _take_position(self, fact: facts.PositionShown) -> None:
+        if fact.login == self.scope.login:
+            self._show(fact.at_ns, fact.position)
+
+    def _drop_position(self, fact: facts.PositionLeft) -> None:
+        if fact.login == self.scope.login:
+            self.positions.pop(fact.identifier, None)
+            self._ours.discard(fact.identifier)
+
+    def _take_order(self, fact: facts.OrderShown) -> None:
+        if fact.login == self.scope.login:
+            order = fact.order
+            self.orders[order.ticket] = order
+            self.magic_of.setdefault(order.ticket, order.magic)
+            self.symbol_of[order.ticket] = order.symbol
+
+    def _drop_order(self, fact: facts.OrderLeft) -> None:
+        if fact.login == self.scope.login:
+            self.orders.pop(fact.ticket, None)
+
+    def _take_deal(self, fact: facts.DealBooked) -> None:
+        if fact.login == self.scope.login:
+            self.deals.setdefault(fact.identifier, {})[fact.ticket] = fact
+
+    def _drop_deal(self, fact: facts.DealStruck) -> None:
+        if fact.login == self.scope.login:
+            self.deals.get(fact.identifier, {}).pop(fact.ticket, None)
 
     def in_scope(self) -> list[Held]:
         """The open positions that the bot must have in its book."""

@@ -34,7 +34,8 @@ class Schedule:
     def at(self, at_ns: int, act: Callable[[], None]) -> None:
         """Have something happen at a time; one that has passed is now."""
         self._planned += 1
-        heapq.heappush(self._queue, (max(at_ns, self.now_ns), self._planned, act))
+        due_ns = at_ns if at_ns > self.now_ns else self.now_ns
+        heapq.heappush(self._queue, (due_ns, self._planned, act))
 
     def after(self, ms: float, act: Callable[[], None]) -> None:
         """Have something happen so many milliseconds from now."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from trueup.core.plan import plan
 from trueup.core.policy import Policy
 from trueup.gateway.client import ExecutionGateway
+from trueup.runtime.lookout import Look
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
 from trueup.sim.world.moments import Local, LocalBook, Moment, Synced
@@ -78,30 +79,24 @@ class SyncWatch(StateReconciler):
 
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has."""
-        before = local_book(self.portfolio)
-        self._asked_version = before.version
-        result = super().startup_recovery()
-        self._tell(result, before)
-        return result
+        self._asked_version = self.portfolio.book.version
+        return super().startup_recovery()
 
     def sync_positions(self) -> SyncResult:
         """Compare book and broker now."""
-        before = local_book(self.portfolio)
-        self._asked_version = before.version
-        result = super().sync_positions()
-        self._tell(result, before)
-        return result
+        self._asked_version = self.portfolio.book.version
+        return super().sync_positions()
 
     def sync_continuous(self) -> SyncResult | None:
         """Sync when the interval has passed."""
-        # The book is what it was before, unless there is a look under way that ends now.
-        is_under_way = self._lookout.is_under_way
-        before = local_book(self.portfolio) if is_under_way else None
-        result = super().sync_continuous()
-        if not is_under_way:
+        if not self._lookout.is_under_way:
             self._asked_version = self.portfolio.book.version
-        if result is not None and before is not None:
-            self._tell(result, before)
+        return super().sync_continuous()
+
+    def _finish(self, look: Look) -> SyncResult:
+        before = local_book(self.portfolio)
+        result = super()._finish(look)
+        self._tell(result, before)
         return result
 
     def _tell(self, result: SyncResult, before: LocalBook) -> None:
