@@ -57,6 +57,7 @@ check: setup ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/win32 src/trueup
 	$(BIN)/lint-imports
 
 bench: setup ## Measure the speeds that the documentation states

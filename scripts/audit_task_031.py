@@ -37,7 +37,6 @@ import zmq  # noqa: E402
 
 import src.config  # noqa: E402
 import src.main_paper_trading  # noqa: E402
-import src.strategy.portfolio  # noqa: E402
 import src.strategy.reconciler  # noqa: E402
 import trueup.gateway.client  # noqa: E402
 import trueup.runtime.portfolio  # noqa: E402

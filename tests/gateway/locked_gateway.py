@@ -183,7 +183,11 @@ class LockedProcess:
         status = Path(f"/proc/{self._process.pid}/status")
         if not status.exists():
             return None
-        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        line = next(
+            row
+            for row in status.read_text(encoding="ascii").splitlines()
+            if row.startswith("VmHWM")
+        )
         return int(line.split()[1]) / 1024
 
     def open_files(self) -> int | None:

@@ -350,10 +350,10 @@ def test_nothing_is_closed_before_its_deals_prove_it(seed: int, count: int, lag_
     world.sync(lag_ms / 1000 + 1)
     while world.ledger.positions:
         world.happen(world.chance.choice(["robot out", "robot part", "quote", "stop"]))
-        shown = {d for d, deal in world.terminal.view.deals.items()}
+        shown = set(world.terminal.view.deals)
         held = set(world.pm.book.holdings)
         world.sync(0.5)
-        shown |= {d for d, deal in world.terminal.view.deals.items()}
+        shown |= set(world.terminal.view.deals)
         for identifier in held - set(world.pm.book.holdings):
             deals = world.ledger.deals_of(identifier)
             assert {deal.ticket for deal in deals} <= shown

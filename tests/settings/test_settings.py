@@ -60,8 +60,12 @@ def test_settings_when_assigned_to_refuse() -> None:
 def test_settings_when_given_in_three_places_take_environment_then_dotenv_then_toml(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Path("trueup.toml").write_text("gtw_port = 1\ngtw_timeout_ms = 1\nsync_interval_sec = 1\n")
-    Path(".env").write_text("GTW_PORT=2\nexport GTW_TIMEOUT_MS=2\nPATH_TO_ELSEWHERE=x\n")
+    Path("trueup.toml").write_text(
+        "gtw_port = 1\ngtw_timeout_ms = 1\nsync_interval_sec = 1\n", encoding="utf-8"
+    )
+    Path(".env").write_text(
+        "GTW_PORT=2\nexport GTW_TIMEOUT_MS=2\nPATH_TO_ELSEWHERE=x\n", encoding="utf-8"
+    )
     monkeypatch.setenv("GTW_PORT", "3")
     settings = load_settings()
     assert (settings.gtw_port, settings.gtw_timeout_ms, settings.sync_interval_sec) == (3, 2, 1)
@@ -152,7 +156,7 @@ def test_value_when_bad_is_one_sentence(
     ],
 )
 def test_toml_when_wrong_is_one_sentence(toml: str, sentence: str) -> None:
-    Path("trueup.toml").write_text(toml)
+    Path("trueup.toml").write_text(toml, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert str(caught.value).startswith(sentence)

@@ -19,9 +19,6 @@ from typing import Final
 
 import zmq
 
-if sys.platform != "win32":
-    import resource
-
 log = logging.getLogger("trueup.access")
 
 CONNECTIONS_MAX: Final = 1_000
@@ -37,25 +34,31 @@ _EVENT: Final = struct.Struct("=HI")
 _WATCHED: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 
 
+if sys.platform == "win32":
+
+    def _open_files(wanted: int) -> int:
+        # Sockets and files are counted apart, and by the million.
+        return wanted
+else:
+    import resource
+
+    def _open_files(wanted: int) -> int:
+        """Return how many files this process may open, `wanted` where the system lets it."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return wanted
+        more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+        except (OSError, ValueError):
+            return soft
+        return more
+
+
 def connections_max() -> int:
     """Return how many connections each port has room for; asks the system for more files first."""
-    if sys.platform == "win32":
-        return CONNECTIONS_MAX
     wanted = PORTS * CONNECTIONS_MAX + _OTHER_FILES
     return max(_FEWEST, min(CONNECTIONS_MAX, (_open_files(wanted) - _OTHER_FILES) // PORTS))
-
-
-def _open_files(wanted: int) -> int:
-    """Return how many files this process may open, `wanted` where the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return wanted
-    more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
-    except (OSError, ValueError):
-        return soft
-    return more
 
 
 class Listener:

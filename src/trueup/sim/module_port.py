@@ -8,10 +8,11 @@ the real one does.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Client, Connection, Listener
-from typing import Any
+from typing import Any, TypeAlias
 
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import (
@@ -29,6 +30,13 @@ from trueup.gateway.terminal import Terminal
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import Hung
 from trueup.sim.whereabouts import read_state
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection
+
+    Line: TypeAlias = "Connection[bytes, bytes] | PipeConnection[bytes, bytes]"
+else:
+    Line: TypeAlias = "Connection[bytes, bytes]"
 
 log = logging.getLogger("trueup.terminal")
 
@@ -80,7 +88,7 @@ class ModulePort:
                 return
             threading.Thread(target=self._serve, args=(line,), daemon=True).start()
 
-    def _serve(self, line: Connection[bytes, bytes]) -> None:
+    def _serve(self, line: Line) -> None:
         self._caller.line = line
         try:
             while True:
@@ -116,7 +124,7 @@ class AttachedTerminal(CalledTerminal):
 
     def __init__(self, whereabouts: Callable[[], str | None]) -> None:
         self._whereabouts = whereabouts
-        self._line: Connection[bytes, bytes] | None = None
+        self._line: Line | None = None
         self._error: Error = SUCCESS
 
     def last_error(self) -> Error:
