@@ -32,15 +32,16 @@ INTERVAL_SEC = "0.3"
 
 
 class Shell:
-    """A folder with its own state, and the commands given in it."""
+    """A folder with its own state, and the commands given in it on a console of some encoding."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, encoding: str = "utf-8") -> None:
+        self.folder, self.encoding = folder, encoding
         self.children: list[subprocess.Popen[bytes]] = []
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("GTW_", "TRUEUP_"))},
             "PYTHONPATH": str(ROOT / "src"),
-            "PYTHONUTF8": "1",
+            "PYTHONUTF8": str(int(encoding == "utf-8")),
+            "PYTHONIOENCODING": encoding,
             "SYNC_INTERVAL_SEC": INTERVAL_SEC,
             "GTW_TIMEOUT_MS": "2000",
         }
@@ -54,7 +55,7 @@ class Shell:
             env=self.environment,
             capture_output=True,
             text=True,
-            encoding="utf-8",
+            encoding=self.encoding,
             timeout=60,
             check=False,
         )
@@ -72,7 +73,7 @@ class Shell:
                 stderr=out,
             )
         self.children.append(child)
-        return Running(child, path)
+        return Running(child, path, self.encoding)
 
     def terminal_pid(self) -> int:
         """The process of the terminal that this folder's state file names."""
@@ -92,12 +93,12 @@ class Shell:
 class Running:
     """A command under way."""
 
-    def __init__(self, child: subprocess.Popen[bytes], path: Path) -> None:
-        self.child, self.path = child, path
+    def __init__(self, child: subprocess.Popen[bytes], path: Path, encoding: str = "utf-8") -> None:
+        self.child, self.path, self.encoding = child, path, encoding
 
     def text(self) -> str:
         """What it has written so far."""
-        return self.path.read_text(encoding="utf-8")
+        return self.path.read_text(encoding=self.encoding)
 
     def wait_for(self, line: str, times: int = 1) -> None:
         """Wait until it has written this; fail at once when it has ended without."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -45,6 +46,33 @@ class _Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
+class _LogFile(RotatingFileHandler):
+    """A log file that goes on where it cannot be renamed: on Windows, while somebody reads it.
+
+    The standard handler would lose each line from then on, and an older file with each.
+    """
+
+    def doRollover(self) -> None:
+        """Begin a new file, or go on in this one and try again at the next line."""
+        if self.stream is not None:
+            self.stream.close()
+        try:
+            # Before the older ones are moved, so that they stay where this fails.
+            os.replace(self.baseFilename, self._aside)
+        except OSError:
+            self.stream = self._open()
+        else:
+            super().doRollover()
+
+    def rotate(self, source: str, dest: str) -> None:
+        """Give the file that was put aside its number."""
+        super().rotate(self._aside, dest)
+
+    @property
+    def _aside(self) -> str:
+        return f"{self.baseFilename}.full"
+
+
 def set_up_logging(*, console: bool, file: Path | None = None) -> None:
     """Send the package's log lines to stdout, to a file, or both; replaces an earlier choice.
 
@@ -68,9 +96,7 @@ def set_up_logging(*, console: bool, file: Path | None = None) -> None:
 def _file_handler(file: Path) -> logging.Handler:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        return RotatingFileHandler(
-            file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8"
-        )
+        return _LogFile(file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
     except OSError as error:
         because = (error.strerror or str(error)).lower()
         valid = f"give the path of a file that can be written ({because})"

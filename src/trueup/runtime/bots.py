@@ -90,6 +90,7 @@ def _noted() -> list[Bot]:
 def _forget_dead() -> None:
     """Remove the files that killed bots left behind."""
     for path in list(state_folder().glob("bot-*.json")):
-        bot = StateFile(path.name, Bot).read()
+        file = StateFile(path.name, Bot)
+        bot = file.read()
         if bot is not None and not listens(bot.control, ASK_TIMEOUT_MS):
-            path.unlink(missing_ok=True)
+            file.remove(bot.pid)

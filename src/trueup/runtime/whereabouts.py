@@ -8,8 +8,10 @@ and takes silence for absence.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,6 +31,9 @@ class Located(Protocol):
 
 
 State = TypeVar("State", bound=Located)
+
+# A state file is read in well under a millisecond; a virus scanner takes longer.
+REPLACE_PAUSES_SEC = (0.01, 0.04, 0.2, 0.5)
 
 
 def state_folder() -> Path:
@@ -56,7 +61,7 @@ class StateFile(Generic[State]):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_name(f"{self.name}.{state.pid}")
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
-        draft.replace(self.path)
+        _replace(draft, self.path)
 
     def read(self) -> State | None:
         """Return what the file says, or None without a readable one."""
@@ -69,7 +74,21 @@ class StateFile(Generic[State]):
         """Remove the file if it is still about this process."""
         state = self.read()
         if state is not None and state.pid == pid:
-            self.path.unlink(missing_ok=True)
+            # Windows removes no file that is being read; left behind, it is not believed.
+            with contextlib.suppress(PermissionError):
+                self.path.unlink(missing_ok=True)
+
+
+def _replace(draft: Path, path: Path) -> None:
+    """Put a file in another's place; Windows refuses while a reader or a scanner has that open."""
+    for pause_sec in REPLACE_PAUSES_SEC:
+        try:
+            draft.replace(path)
+        except PermissionError:
+            threading.Event().wait(pause_sec)
+        else:
+            return
+    draft.replace(path)
 
 
 def listens(endpoint: str, timeout_ms: int) -> bool:
