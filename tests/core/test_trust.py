@@ -112,7 +112,7 @@ OBJECTIONS = {
     "another epoch": (
         snapshot(epoch="e2", sequence=1),
         Reason.EPOCH_CHANGED,
-        "The gateway restarted, or attached to its terminal anew, and the terminal may not have "
+        "The gateway restarted, or its terminal was away since the last reading, and may not have "
         "all positions yet",
         "a second reading that agrees with this one",
     ),

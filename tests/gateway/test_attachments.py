@@ -16,7 +16,7 @@ import pytest
 
 from tests.gateway.busy_gateway import DEADLINE_MS
 from tests.support import worker_terminals
-from tests.support.desk_world import BUY, DeskWorld
+from tests.support.desk_world import BUY, HEDGING, OTHER, DeskWorld
 from tests.support.servers import until
 from tests.support.worker_terminals import KILL
 from trueup.gateway.desk import Desk
@@ -26,7 +26,7 @@ from trueup.gateway.worker import WorkerTerminal
 from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, UnchangedReply
 from trueup.sim.module_port import ModulePort
 
-ANEW = "attached to its terminal anew, and the terminal may not have all positions yet"
+ANEW = "or its terminal was away since the last reading, and may not have all positions yet"
 
 
 class WorkerWorld(DeskWorld):
@@ -131,6 +131,40 @@ def test_a_reading_that_two_workers_made_together_is_none() -> None:
     reply = snapshots.make(request)
     assert isinstance(reply, SnapshotReply | UnchangedReply)
     assert reply.sequence == 1
+
+
+@pytest.mark.parametrize("seen_by", ["the watcher", "another client"])
+@pytest.mark.parametrize("what", ["another account", "no trade server"])
+def test_what_only_others_saw_of_a_terminal_gives_a_new_epoch_once(what: str, seen_by: str) -> None:
+    """Somebody logs in elsewhere and comes back, or the link goes and comes, between two looks."""
+    world = DeskWorld(others=(OTHER,))
+    watcher = world.desk.watcher(50)
+    assert watcher.turn() is not None
+    first = [ask(world.desk, number) for number in (1, 2)]
+
+    def look() -> None:
+        world.wait(0.1)
+        if seen_by == "the watcher":
+            watcher.turn()
+        else:
+            ask(world.desk, 1, session="another")
+
+    if what == "another account":
+        assert world.terminal.login(OTHER.login, OTHER.password, OTHER.server)
+        look()
+        assert world.terminal.login(HEDGING.login, HEDGING.password, HEDGING.server)
+    else:
+        world.terminal.disconnect()
+        look()
+        look()
+        world.terminal.reconnect()
+    world.wait(10)
+    then = [ask(world.desk, number) for number in (3, 4)]
+    look()
+    then.append(ask(world.desk, 5))
+    assert [reply["sequence"] for reply in (*first, *then)] == [1, 2, 1, 2, 3]
+    assert len({reply["epoch"] for reply in then}) == 1
+    assert first[0]["epoch"] != then[0]["epoch"]
 
 
 def test_a_terminal_in_the_gateway_s_own_process_has_one_epoch() -> None:

@@ -179,7 +179,7 @@ def _epoch_changed(
         return None
     return Unknown(
         Reason.EPOCH_CHANGED,
-        "The gateway restarted, or attached to its terminal anew, and the terminal may not have "
+        "The gateway restarted, or its terminal was away since the last reading, and may not have "
         "all positions yet",
         "a second reading that agrees with this one",
     )

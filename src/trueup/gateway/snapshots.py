@@ -11,7 +11,7 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -58,6 +58,10 @@ OFFSET_LIMIT_SEC = 26 * 3600
 WATCHED_MOST = 64
 
 
+_State = tuple[int, str, bool]
+"""A terminal's login and server, and whether it has its trade server."""
+
+
 class CannotRead(TrueupError):
     """The terminal did not answer one of the calls a snapshot needs."""
 
@@ -100,6 +104,20 @@ class Reading(msgspec.Struct):
         )
 
 
+class _Served(NamedTuple):
+    """What a client was served: its number, how many snapshots, and of which terminal the last."""
+
+    begun: int
+    served: int
+    attached: int
+    state: _State | None
+    changes: int
+
+    def has_missed(self, attached: int, state: _State | None, changes: int) -> bool:
+        """Return whether the terminal was another one since, and looks now as it did."""
+        return attached != self.attached or (changes != self.changes and state == self.state)
+
+
 class Snapshots:
     """Makes snapshots of one terminal and numbers them for each client.
 
@@ -121,11 +139,14 @@ class Snapshots:
         attachments: Callable[[], int] = lambda: 1,
     ) -> None:
         self._terminal = terminal
-        self._attachments, self._attached = attachments, attachments()
+        self._attachments = attachments
+        # What anybody saw last of the terminal, and how often that was something else.
+        self._state: _State | None = None
+        self._changes = 0
         self._pace = max(1.0, pace)
         self._boot = boot
         self._now_ns = now_ns
-        self._served: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._served: OrderedDict[str, _Served] = OrderedDict()
         self._sessions_begun = 0
         self._watched: tuple[str, ...] = ()
         self._digest = RowDigest()
@@ -148,6 +169,7 @@ class Snapshots:
         server_time_msc = self._server_time_msc(symbols)
         if self._attachments() != attached:
             raise CannotRead("the terminal was attached to anew while it was read")
+        self.note(reading.account, reading.terminal)
         epoch, sequence = self._number(request.session, attached)
         self.digest = self._digest.of(reading.rows, reading.order_rows)
         if request.digest == self.digest and not request.asks_more and reading.is_steady:
@@ -182,6 +204,13 @@ class Snapshots:
             history=self._history(request.history_age_sec, server_time_msc),
             specs=tuple(self._specs(symbols)),
         )
+
+    def note(self, account: AccountInfo, terminal: TerminalInfo) -> None:
+        """Note what was seen of the terminal, by whomever; see `_number`."""
+        state = account.login, account.server, terminal.connected
+        if state != self._state:
+            self._state = state
+            self._changes += 1
 
     def look(self) -> str:
         """Read the lists alone and return their digest, empty where they cannot be read."""
@@ -289,19 +318,20 @@ class Snapshots:
         return offset_sec if is_fresh and abs(offset_sec) <= OFFSET_LIMIT_SEC else None
 
     def _number(self, session: str, attached: int) -> tuple[str, int]:
-        """Return the epoch and the next sequence number of a client."""
-        if attached != self._attached:
-            # A terminal that was just started shows its positions late, to a gateway that ran on
-            # too. With its session forgotten, each client finds a new epoch, and looks twice.
-            self._attached = attached
-            self._served.clear()
-        if session not in self._served:
+        """Return the epoch and the next sequence number of a client.
+
+        A terminal that was started anew, was logged in to another account, or had lost its trade
+        server may show its positions late when all is well again. A client that was told so looks
+        twice by itself; any other finds a new epoch, and looks twice.
+        """
+        before = self._served.get(session)
+        if before is None or before.has_missed(attached, self._state, self._changes):
             self._sessions_begun += 1
-            self._served[session] = (self._sessions_begun, 0)
-        begun, served = self._served[session]
-        self._served[session] = (begun, served + 1)
+            before = _Served(self._sessions_begun, 0, attached, self._state, self._changes)
+        now = _Served(before.begun, before.served + 1, attached, self._state, self._changes)
+        self._served[session] = now
         self._served.move_to_end(session)
         if len(self._served) > SESSIONS_KEPT:
             # A client that comes back later finds a new epoch, and looks twice.
             self._served.popitem(last=False)
-        return f"{self._boot}.{begun}", served + 1
+        return f"{self._boot}.{now.begun}", now.served

@@ -99,7 +99,10 @@ class Watcher:
         terminal = self._terminal
         state, account = terminal.terminal_info(), terminal.account_info()
         counts = (terminal.positions_total(), terminal.orders_total())
-        if state is None or account is None or not state.connected or None in counts:
+        if state is None or account is None:
+            return None
+        self._snapshots.note(account, state)
+        if not state.connected or None in counts:
             return None
         return (*counts, account.login, account.server, account.balance, account.credit)
 
