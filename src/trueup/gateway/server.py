@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
@@ -175,7 +176,9 @@ class Server:
             if count <= FRAMES_MAX:
                 frames.append(frame)
         if not frames or count > FRAMES_MAX:
-            hang_up(int(first.get(zmq.SRCFD)))
+            # Without its number, the connection is left as it is, and nothing of it is read.
+            with suppress(zmq.ZMQError, TypeError, ValueError):
+                hang_up(int(first.get(zmq.SRCFD)))
             return None
         *way, request = frames
         user = "" if self._door.lock is None else user_of(first)
