@@ -147,6 +147,10 @@ class History:
         known = {"bot": "A", "status": status, "asked_ns": self.now_ns}
         return self.tell(facts.Synced, believed=believed, **{**known, **fields})
 
+    def audited(self, *entries: tuple[str, int, str]) -> History:
+        """Let a sync tell its audit entries."""
+        return self.tell(facts.Audited, bot="A", entries=entries, version=self.position)
+
     def look(self, bot: str = "A", **fields: Any) -> History:
         """Look at the book."""
         seen = {

@@ -219,13 +219,11 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
     ),
     "a correction is not in the audit trail": (
         7,
-        lambda: opened().stopped().closed().tell(facts.Audited, bot="A", entries=()),
+        lambda: opened().stopped().closed().audited(),
     ),
     "an audit entry says nothing": (
         7,
-        lambda: (
-            opened().stopped().closed().tell(facts.Audited, bot="A", entries=(("CLOSED", 100, ""),))
-        ),
+        lambda: opened().stopped().closed().audited(("CLOSED", 100, "")),
     ),
     "a foreign position is adopted": (
         8,
@@ -386,10 +384,14 @@ CLEAN: dict[str, Callable[[], History]] = {
         opened().stopped().closed()
     ).hand_out(),
     "the audit trail has it": lambda: (
+        opened().stopped().closed().audited(("CLOSED", 100, "by its stop loss"))
+    ),
+    "a commit gave no answer, and the audit trail has it when the book follows": lambda: (
         opened()
         .stopped()
         .closed()
-        .tell(facts.Audited, bot="A", entries=(("CLOSED", 100, "by its stop loss"),))
+        .tell(facts.Audited, bot="A", entries=(), version=3)
+        .audited(("CLOSED", 100, "by its stop loss"))
     ),
     "somebody else trades": lambda: at_the_end(stranger(opened())),
     "another account trades": lambda: at_the_end(

@@ -155,3 +155,20 @@ def test_an_order_that_was_refused_is_not_executed_when_its_copy_comes_later() -
     again = msgspec.json.decode(world.desk.handle(message))
     assert again == {**first, "repeated": True}
     assert not world.terminal.ledger.positions
+
+
+def test_an_order_in_doubt_is_settled_when_the_server_s_clock_went_forward_by_an_hour() -> None:
+    """Seed 179: the reply was lost, summer time began, and the deal was out of what was asked."""
+    world = OrderWorld()
+    held = world.pm.submit("buy", 0.1)
+    world.sync()
+    world.lose_replies(1)
+    doubt = world.pm.close(held.ticket)
+    assert world.status(doubt) == "IN_DOUBT"
+    world.terminal.switches.server_offset_minutes += 60
+    world.wait(20)
+    world.quote(1.1)
+    for _ in range(3):
+        world.sync(5)
+    assert world.status(doubt) == "FILLED"
+    assert world.agrees()

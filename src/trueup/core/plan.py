@@ -32,6 +32,8 @@ from trueup.core.record import RequestInDoubt
 from trueup.core.recording import explanations
 
 A_DAY_NS = 86_400 * 1_000_000_000
+# The trade server's clock goes forward by an hour in spring; and a minute between two clocks.
+SPARE_SEC = 3_660
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -148,7 +150,7 @@ def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None
 
 
 def _history_wanted(look: Look) -> int:
-    """Return how many seconds of history cover every order in doubt, with a minute to spare.
+    """Return how many seconds of history cover every order in doubt, with some to spare.
 
     And the latest answered order, which shows what the broker does to comments, if of that day; not
     where the broker's clock is unknown, and with it what is older than the order in doubt.
@@ -158,7 +160,7 @@ def _history_wanted(look: Look) -> int:
     if evidence is not None and evidence.time_offset_sec is not None:
         answered_ns = latest_answer_ns(look.book)
         first_ns = answered_ns if first_ns - A_DAY_NS <= answered_ns < first_ns else first_ns
-    return max(0, look.asked_ns - first_ns) // 1_000_000_000 + 60
+    return max(0, look.asked_ns - first_ns) // 1_000_000_000 + SPARE_SEC
 
 
 def _bind(look: Look, outcome: Outcome) -> None:

@@ -48,7 +48,8 @@ class Explained(Checker):
         self._books: dict[str, dict[int, facts.Held]] = {}
         self._names: list[_Names] = []
         self._versions: dict[str, int] = {}
-        self._unaudited: dict[str, int] = {}
+        # The positions of corrections that the audit trail does not have yet.
+        self._unaudited: dict[str, list[int]] = {}
         self._told: dict[str, int] = {}
         self._believed = True
         return {
@@ -72,7 +73,7 @@ class Explained(Checker):
         row = self.papers.row
         self._name(fact.kind, fact.position)
         if fact.kind in CORRECTIONS:
-            self._unaudited[fact.bot] = self._unaudited.get(fact.bot, 0) + 1
+            self._unaudited.setdefault(fact.bot, []).append(fact.position)
         reason = row.get("because", row.get("error", ""))
         if fact.kind in _NEED_A_REASON and not reason:
             yield f"the {fact.kind} at position {fact.position} says no reason"
@@ -136,8 +137,11 @@ class Explained(Checker):
         told = [entry for entry in fact.entries if entry[0] not in ("SETTLED", "BOUND")]
         self._told[fact.bot] = self._told.get(fact.bot, 0) + len(told)
         if self._believed:
-            # A commit that gave no answer is told of when it is found.
-            rows, heard = self._unaudited.pop(fact.bot, 0), self._told.pop(fact.bot)
+            # A commit that gave no answer is told of when the book follows it.
+            waiting = self._unaudited.pop(fact.bot, [])
+            ahead = [position for position in waiting if position > fact.version]
+            self._unaudited[fact.bot] = ahead
+            rows, heard = len(waiting) - len(ahead), self._told.pop(fact.bot)
             if heard != rows:
                 yield f"{fact.bot}'s book took {rows} corrections, and the audit trail {heard}"
         for action, ticket, details in fact.entries:

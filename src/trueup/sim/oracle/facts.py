@@ -247,10 +247,14 @@ class Synced(Fact, frozen=True):
 
 
 class Audited(Fact, frozen=True):
-    """A sync's corrections have these entries in the audit trail: action, ticket, details."""
+    """A sync's corrections have these entries in the audit trail: action, ticket, details.
+
+    `version` is that of the book after it.
+    """
 
     bot: str
     entries: tuple[tuple[str, int, str], ...]
+    version: int
 
 
 class BookSeen(Fact, frozen=True):

@@ -131,7 +131,7 @@ class Hearing:
             )
         )
         entries = tuple((e["action"], e["ticket"] or 0, e["details"]) for e in moment.audit)
-        self._tell(facts.Audited(at_ns, bot, entries))
+        self._tell(facts.Audited(at_ns, bot, entries, book.version))
         self._tell(facts.Replanned(at_ns, bot, len(moment.again)))
         self._tell(_seen(at_ns, bot, book))
         if book.as_of_ns is not None:

@@ -278,8 +278,12 @@ class BotProcess:
             pace_ms = self.plan.setting.pace_ms
             self.schedule.at(began_ns + pace_ms * MS, self._turn)
             if self.meanwhile is not None and self.reconciler and self.reconciler.is_looking:
-                meanwhile, self.meanwhile = self.meanwhile, None
-                self.schedule.after(pace_ms / 2, meanwhile)
+                self.schedule.after(pace_ms / 2, self._meddle)
+
+    def _meddle(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
 
     def _take_turn(self) -> None:
         assert self.loop is not None

@@ -175,7 +175,8 @@ MIXES: tuple[tuple[Fault, ...], ...] = (
     (Fault.DISCONNECTED_EMPTY, Fault.DISCONNECTED_HALF, Fault.SYNC_BY_HAND),
     (Fault.NONE_EXECUTED, Fault.HAND_CLOSES, Fault.STOPS_HIT),
     (Fault.SEND_HANGS, Fault.TIMEOUT_EXECUTED, Fault.HAND_CLOSES),
-    (Fault.GATEWAY_POWER_LOST, Fault.REPLY_LOST, Fault.REQUEST_DUPLICATED),
+    (Fault.GATEWAY_POWER_LOST, Fault.REQUEST_DUPLICATED),
+    (Fault.GATEWAY_POWER_LOST, Fault.COMMENT_REWRITTEN, Fault.COMMENT_CUT),
 )
 """Kinds that bring about together what each alone hardly does."""
 FOCUSES: tuple[tuple[Fault, ...], ...] = (*((fault,) for fault in Fault), *MIXES)

@@ -63,7 +63,7 @@ def restart_gateway(world: World, chance: random.Random) -> str | None:
 
 def lose_gateway_power(world: World, chance: random.Random) -> str | None:
     """End every process of the gateway's machine, and what its disk was never told to sync."""
-    down_ms = chance.choice((800, 3_000, 9_000))
+    down_ms = chance.choice((800, 3_000))
 
     def lose_power() -> None:
         world.gateway.stop(down_ms)

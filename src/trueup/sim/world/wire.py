@@ -123,8 +123,8 @@ class Network:
             self.schedule.after(3_000, self._overtake)
             return
         self._carry(arrive, late_ns)
-        if kind is Fault.REQUEST_DUPLICATED:
-            self._carry(arrive, self.chance.randrange(400) * MS)
+        if fault is not None and kind is Fault.REQUEST_DUPLICATED:
+            self._carry(arrive, self.chance.randrange(fault.late_ms) * MS)
 
     def _arrive(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
         if self.is_busy:
@@ -151,8 +151,8 @@ class Network:
             self.schedule.after(3_000, self._overtake)
             return
         self._carry(arrive, late_ns)
-        if kind is Fault.REPLY_DUPLICATED:
-            self._carry(arrive, self.chance.randrange(400) * MS)
+        if fault is not None and kind is Fault.REPLY_DUPLICATED:
+            self._carry(arrive, self.chance.randrange(fault.late_ms) * MS)
 
     def _carry(self, arrive: Callable[[], None], late_ns: int) -> None:
         now_ns = self.schedule.now_ns

@@ -230,7 +230,7 @@ class World:
         self._heal_terminal()
         self.gateway.heal()
         for bot in self.bots:
-            bot.doom = None
+            bot.doom = bot.meanwhile = None
             bot.sleep_until(0)
         self.observe(Healed(at_ns=self.now_ns))
 
