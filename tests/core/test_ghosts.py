@@ -276,12 +276,18 @@ def test_a_netting_fill_that_went_into_another_position_is_closed_here() -> None
     assert closed(filled_into(5, policy=policy, approved={hold.id: "Mary"})) == event
 
 
+@pytest.mark.parametrize("state", ["canceled", "partial"])
+def test_a_netting_fill_in_part_that_went_into_another_position_is_closed_here(state: str) -> None:
+    event = closed(filled_into(5, past=PastOrder(7, state, 5)))
+    assert event.because == "its fill went into position 5, which the book did not know"
+
+
 @pytest.mark.parametrize(
     "more",
     [
         {"position": 7},
         {"position": 0},
-        {"position": 5, "past": PastOrder(7, "canceled", 5)},
+        {"position": 5, "past": PastOrder(7, "rejected", 5)},
         {"position": 5, "past": PastOrder(8, "filled", 5)},
         {"position": 5, "account": make.ACCOUNT},
     ],

@@ -8,17 +8,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.support.desk_world import OTHER, DeskWorld
+from tests.support.desk_world import NETTING, OTHER, DeskWorld
 from tests.support.order_world import OrderWorld
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
+from trueup.gateway import mt5_constants as mt5
 from trueup.journal import MemoryJournal
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.requests import decode_request
 from trueup.protocol.snapshot import decode_snapshot
 from trueup.runtime.clock import ManualClock
 from trueup.sim.switches import ListAnswer
-from trueup.sim.terminal_faults import AnswerLost, TimedOut
+from trueup.sim.terminal_faults import AnswerLost, Partial, TimedOut
 
 DAMAGED = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"ma\xe7ic":7}'
 
@@ -172,3 +173,21 @@ def test_an_order_in_doubt_is_settled_when_the_server_s_clock_went_forward_by_an
         world.sync(5)
     assert world.status(doubt) == "FILLED"
     assert world.agrees()
+
+
+def test_a_fill_in_part_that_closed_what_the_book_did_not_know_leaves_no_position() -> None:
+    """Seed 96: an order was filled in part into another's position, and its rest was canceled."""
+    world = OrderWorld(NETTING)
+    world.terminal.market.change("EURUSD", filling_mode=mt5.SYMBOL_FILLING_IOC)
+    by_hand = world.person.open("EURUSD", mt5.ORDER_TYPE_BUY, 0.1)
+    world.terminal.faults.next_send(Partial(0.1))
+    order = world.pm.submit("sell", 0.2)
+    assert world.status(order) == "FILLED"
+    assert world.tickets() != set()
+    for _ in range(3):
+        world.sync(15)
+    assert world.tickets() == set()
+    assert world.pm.book.missing == {}
+    trail = world.reconciler.get_audit_trail()
+    (said,) = [entry["details"] for entry in trail if entry["action"] == "CLOSED"]
+    assert f"its fill went into position {by_hand}" in said

@@ -63,15 +63,20 @@ def _merged(position: Position, look: Look) -> events.DealsRecorded | None:
     )
 
 
+# In part too: what is left of an order is canceled, or works on.
+_EXECUTED = frozenset({"filled", "partial", "canceled"})
+
+
 def went_into(local: Position, history: History | None, look: Look) -> int:
     """Return the position that our fill went into on a netting account, 0 where it made its own.
 
-    Where somebody held the symbol and we did not know it yet, our order made no position.
+    Where somebody held the symbol and we did not know it yet, our order made no position. An order
+    has a position as soon as it was executed (MT5 reference, ORDER_POSITION_ID).
     """
     evidence = look.snapshot.evidence
     if evidence is None or history is None or history.deals or not look.book.nets:
         return 0
-    orders = (o for o in evidence.past_orders if o.ticket == local.ticket and o.state == "filled")
+    orders = (o for o in evidence.past_orders if o.ticket == local.ticket and o.state in _EXECUTED)
     into = next((order.position for order in orders), 0)
     return 0 if into == local.identifier else into
 
