@@ -10,7 +10,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,15 +29,18 @@ from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.desk import Desk
 from trueup.gateway.mt5_constants import ORDER_TYPE_BUY
 from trueup.gateway.server import Server, anybody
-from trueup.journal import open_journal, open_reader
+from trueup.journal import Record, open_journal, open_reader
 from trueup.journal.chain import chained
 from trueup.journal.codec import encode
 from trueup.journal.journal import GENESIS, Tip
 from trueup.journal.sqlite import SqliteDatabase
+from trueup.observe.audit_text import audit_lines
 from trueup.runtime.clock import SystemClock
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.replay import replay
+from trueup.runtime.story import Wanted, story
 from trueup.sim.person import Person
 from trueup.sim.symbols import AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
@@ -44,6 +48,7 @@ from trueup.sim.terminal import SimulatedTerminal
 SYMBOL = "EURUSD"
 NOW_NS = 1_767_571_200_000_000_000
 MILLION = 1_000_000
+TOLD = 100_000
 OPEN = 1_000
 # An order opened, an order closed, and the deals of the position.
 EVENTS_A_TRADE = 7
@@ -54,7 +59,7 @@ def run() -> int:
     logging.getLogger("trueup").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         missed = intent(Path(folder)) + recovery(Path(folder), 10_000, 15)
-        return missed + cold_start(Path(folder) / "long.db")
+        return missed + cold_start(Path(folder) / "long.db") + telling(Path(folder) / "long.db")
 
 
 class _Taker:
@@ -137,6 +142,38 @@ def cold_start(path: Path) -> int:
     missed = report(what, statistics.median(seconds), 1.0, "s of CPU", detail)
     mib = max(one["kib"] for one in said) / 1024
     return missed + report("its memory", mib, 150, "MiB", "the process at its largest")
+
+
+def telling(path: Path) -> int:
+    """Replay and audit of a long journal, against reading and proving the same events."""
+
+    def spent(work: Callable[[Iterator[Record]], object]) -> float:
+        with open_reader(path, SYMBOL) as reader:
+            began = time.process_time()
+            work(itertools.islice(reader.records(), TOLD))
+            return time.process_time() - began
+
+    works: dict[str, tuple[Callable[[Iterator[Record]], object], float]] = {
+        "replay": (lambda records: replay(records, SYMBOL, NOW_NS * 2, 10), 4.0),
+        "audit": (lambda records: _drain(audit_lines(story(records, Wanted()))), 5.0),
+        "audit of what is not there": (
+            lambda records: _drain(story(records, Wanted(actions=frozenset({"HALT"})))),
+            2.5,
+        ),
+    }
+    missed = 0
+    for name, (work, target) in works.items():
+        rounds = [(spent(work), spent(_drain)) for _ in range(5)]
+        ratio = statistics.median(told / read for told, read in rounds)
+        each_us = min(told for told, _ in rounds) / TOLD * 1e6
+        detail = f"{each_us:.1f} us of CPU an event"
+        missed += report(f"{name}, {TOLD:,} events", ratio, target, "x reading them", detail)
+    return missed
+
+
+def _drain(things: Iterator[object]) -> None:
+    for _ in things:
+        pass
 
 
 _PROGRAM = """

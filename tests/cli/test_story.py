@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import random
+import textwrap
 from collections.abc import Sequence
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, DeskWorld
@@ -16,8 +21,9 @@ from trueup.core.model import MarginMode, OrderType, PendingOrder, Side
 from trueup.journal import MemoryJournal, Record
 from trueup.observe.audit_text import Told, audit_lines
 from trueup.observe.replay_text import Scene, write_scene
+from trueup.runtime.clock import iso
 from trueup.runtime.replay import replay
-from trueup.runtime.story import ACTIONS, Wanted, orders_of, story, tickets_of
+from trueup.runtime.story import ACTIONS, ACTIONS_OF, Wanted, orders_of, story, tickets_of
 
 SEC = 1_000_000_000
 ORDER = PendingOrder(9, "EURUSD", OrderType.BUY_LIMIT, 0.1, 1.05)
@@ -192,6 +198,47 @@ def test_actions_choose_what_is_told() -> None:
     assert [entry.position for entry in told(EVERY, actions={"HALT", "BOUND"})] == [18, 19]
 
 
+@pytest.mark.parametrize("action", ["", *ACTIONS])
+@pytest.mark.parametrize("ticket", [None, 5, 9, 70, 12345])
+def test_what_is_chosen_is_what_telling_all_and_choosing_then_would_give(
+    action: str, ticket: int | None
+) -> None:
+    """Most of a long journal is not told at all when something is asked for."""
+    ids = frozenset() if ticket is None else orders_of(records(EVERY), ticket)
+    chosen = told(EVERY, actions=frozenset({action} - {""}), ticket=ticket, order_ids=ids)
+    everything = zip(EVERY, told(EVERY), strict=True)
+    assert chosen == [
+        one
+        for event, one in everything
+        if action in ("", one.action)
+        and (ticket is None or one.order_id in ids or ticket in tickets_of(event))
+    ]
+
+
+def test_every_event_says_what_it_can_be_told_as() -> None:
+    assert set(ACTIONS_OF) == set(get_args(events.AnyEvent))
+    assert frozenset().union(*ACTIONS_OF.values()) == set(ACTIONS)
+    for event, one in zip(EVERY, told(EVERY), strict=True):
+        assert one.action in ACTIONS_OF[type(event)]
+
+
+@given(st.lists(st.text("abc-:.,→", min_size=1, max_size=70), min_size=1).map(" ".join))
+@pytest.mark.parametrize("width", [80, 120])
+def test_details_are_wrapped_as_the_standard_library_would(width: int, details: str) -> None:
+    one = Told("2026-01-05T14:02:10.000+00:00", 1, "CLOSED", 195376889, None, details)
+    day, *lines = audit_lines([one], width)
+    assert day == "2026-01-05, UTC"
+    wanted = textwrap.wrap(
+        details,
+        width,
+        initial_indent="14:02:10  CLOSED    195376889  ",
+        subsequent_indent=" " * 31,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    assert [line.rstrip() for line in lines] == [line.rstrip() for line in wanted]
+
+
 def test_the_trail_fits_80_columns_and_gives_each_day_once() -> None:
     late = events.PositionClosed(at_ns=90_000 * SEC, position=P, because="a long reason " * 12)
     lines = list(audit_lines(told([*EVERY, late])))
@@ -253,6 +300,66 @@ def test_the_broker_s_side_is_what_readings_and_answers_told() -> None:
         ("reading", 1.05),
     ]
     assert scene(journal, world.clock.now_ns()).rows == []
+
+
+def seen_by_looking_at_all(history: Sequence[Record]) -> dict[int, tuple[float, str]]:
+    """The broker's side, with the whole book compared at every answer."""
+    book, seen = Book(), dict[int, tuple[float, str]]()
+    for record in history:
+        before = dict(book.holdings)
+        event = record.event
+        book.apply(event)
+        match event:
+            case events.PositionAdopted(position=p) | events.PositionFound(position=p):
+                seen[p.ticket] = (p.volume, "reading")
+            case events.PositionCorrected(remote=p):
+                seen[p.ticket] = (p.volume, "reading")
+            case events.PositionClosed(position=p) | events.PositionMissing(position=p):
+                seen.pop(p.ticket, None)
+            case events.OrderFilled() | events.OrderApplied():
+                for key in before.keys() - book.holdings.keys():
+                    seen.pop(key, None)
+                for key, holding in book.holdings.items():
+                    if holding.version == book.version:
+                        seen[key] = (holding.position.volume, "answer")
+    return seen
+
+
+@pytest.mark.parametrize("margin_mode", [None, *MarginMode])
+def test_an_answer_changes_the_broker_s_side_wherever_it_changed_the_book(
+    margin_mode: MarginMode | None,
+) -> None:
+    """Also where an order that names no position closes the oldest ones, as without hedging."""
+    chance = random.Random(7)
+    for _ in range(30):
+        journal, book = MemoryJournal(), Book()
+        bound = [] if margin_mode is None else [events.AccountBound(0, 1, "S", "USD", margin_mode)]
+        history: list[events.Event] = list(bound)
+        book.replay(bound)
+        for number in range(20):
+            side = chance.choice((Side.BUY, Side.SELL))
+            named = chance.choice((0, 0, 999, *book.holdings))
+            lots = chance.choice((0.1, 0.2, 0.3))
+            name, at_ns = f"O{number}", number * SEC
+            steps: list[events.Event] = [
+                events.OrderCreated(at_ns, name, "EURUSD", side, lots, 0.0, named),
+                events.OrderFilled(at_ns, name, 100 + number, "EURUSD", side, lots, 1.1),
+            ]
+            if chance.random() < 0.3:
+                steps = [events.PositionAdopted(at_ns, position(500 + number, volume=lots))]
+            book.replay(steps)
+            history += steps
+        journal.append(history)
+        then = scene(journal, 10**15)
+        shown = [(r.remote.lots, r.by) for r in then.rows if r.remote is not None]
+        assert sorted(shown) == sorted(seen_by_looking_at_all(records(history)).values())
+
+
+def test_a_moment_is_written_as_the_standard_library_would_to_the_millisecond() -> None:
+    for at_ns in (0, 999_999, 1_767_571_200_123_999_999, 1_767_571_199_999_999_999, 10**18 + 1):
+        whole = dt.datetime.fromtimestamp(at_ns // 10**9, dt.UTC)
+        exact = whole.replace(microsecond=at_ns % 10**9 // 1000)
+        assert iso(at_ns) == exact.isoformat(timespec="milliseconds")
 
 
 def test_a_missing_position_is_in_the_book_and_not_at_the_broker() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import shutil
 import sys
@@ -38,6 +39,8 @@ app = typer.Typer(
     help="Look at a journal, and prove that nothing in it was altered.",
 )
 DAMAGED = 1
+# Each line by itself would cost more to print than to tell.
+LINES_AT_ONCE = 500
 
 StreamOption = Annotated[
     str | None,
@@ -218,15 +221,16 @@ def _verdict_lines(verdict: dict[str, Any]) -> Iterable[str]:
 def _print_audit(told: Iterable[Told]) -> None:
     lines = audit_lines(told, _width())
     typer.echo(next(lines, "Nothing happened that fits."))
-    for line in lines:
-        typer.echo(line)
+    while some := list(itertools.islice(lines, LINES_AT_ONCE)):
+        typer.echo("\n".join(some))
 
 
 def _print_json_rows(told: Iterable[Told]) -> None:
     """Print a JSON array, a line for each entry, without holding them all."""
+    rows = (f"\n  {json.dumps(msgspec.to_builtins(one))}" for one in told)
     before = "["
-    for one in told:
-        typer.echo(f"{before}\n  {json.dumps(msgspec.to_builtins(one))}", nl=False)
+    while some := list(itertools.islice(rows, LINES_AT_ONCE)):
+        typer.echo(before + ",".join(some), nl=False)
         before = ","
     typer.echo("[]" if before == "[" else "\n]")
 

@@ -21,6 +21,8 @@ from trueup.journal.codec import Encoded
 from trueup.journal.journal import GENESIS, Tip
 
 _NUMBERS = struct.Struct(">qqqiiii")
+# Looked up a million times where a long journal is proven.
+_sha256 = hashlib.sha256
 
 
 class Row(NamedTuple):
@@ -49,18 +51,23 @@ class BrokenChain(Exception):
 
 def row_hash(before: bytes, stream: str, position: int, batch: int, event: Encoded) -> bytes:
     """Return the 32 bytes that prove a row after the row with hash `before`."""
-    name, kind = stream.encode(), event.kind.encode()
-    intent = b"" if event.intent_id is None else event.intent_id.encode()
+    return _hashed(before, stream.encode(), Row(position, batch, *event, b""))
+
+
+def _hashed(before: bytes, name: bytes, row: Row) -> bytes:
+    position, batch, at_ns, kind_name, payload, intent_id, _ = row
+    kind = kind_name.encode()
+    intent = b"" if intent_id is None else intent_id.encode()
     numbers = _NUMBERS.pack(
         position,
         batch,
-        event.at_ns,
+        at_ns,
         len(name),
         len(kind),
-        -1 if event.intent_id is None else len(intent),
-        len(event.payload),
+        -1 if intent_id is None else len(intent),
+        len(payload),
     )
-    return hashlib.sha256(b"".join((before, numbers, name, kind, intent, event.payload))).digest()
+    return _sha256(b"".join((before, numbers, name, kind, intent, payload))).digest()
 
 
 def chained(stream: str, tip: Tip, history: Sequence[Encoded]) -> list[Row]:
@@ -86,7 +93,7 @@ class Prover:
 
     def __init__(self, stream: str, after: Tip = GENESIS) -> None:
         self.tip = after
-        self._stream = stream
+        self._stream = stream.encode()
         self._before = after
         self._pending: list[Row] = []
 
@@ -96,8 +103,7 @@ class Prover:
         Raises:
             BrokenChain: the row is altered or out of place.
         """
-        position = self._before.position + 1
-        if row.position != position:
+        if row.position != self._before.position + 1:
             raise self._broken("is missing")
         if not self._proven(row):
             raise self._broken("was altered")
@@ -126,9 +132,7 @@ class Prover:
     def _proven(self, row: Row) -> bool:
         ends = self._pending[0].batch if self._pending else row.batch
         try:
-            proof = row_hash(
-                self._before.hash, self._stream, row.position, row.batch, Encoded(*row[2:6])
-            )
+            proof = _hashed(self._before.hash, self._stream, row)
             return proof == row.hash and row.position <= row.batch == ends
         except (struct.error, TypeError, ValueError, AttributeError):
             # A damaged row may hold a value of any type.

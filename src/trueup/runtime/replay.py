@@ -21,7 +21,7 @@ from trueup.runtime.clock import iso
 from trueup.runtime.story import Teller
 
 READING, ANSWER = "reading", "answer"
-ANSWERS = (events.OrderFilled, events.OrderApplied)
+Answered = events.OrderFilled | events.OrderApplied
 
 
 class _Seen(NamedTuple):
@@ -38,8 +38,8 @@ class _Remote:
     def __init__(self) -> None:
         self.positions: dict[int, _Seen] = {}
 
-    def apply(self, event: events.Event, before: frozenset[int], book: Book) -> None:
-        """Take in an event; `before` are the identifiers that the book held before it."""
+    def apply(self, event: events.Event, book: Book) -> None:
+        """Take in an event that the book has taken in."""
         at_ns = event.at_ns
         match event:
             case events.PositionAdopted(position=p) | events.PositionFound(position=p):
@@ -49,14 +49,21 @@ class _Remote:
             case events.PositionClosed(position=p) | events.PositionMissing(position=p):
                 self.positions.pop(p.identifier, None)
             case events.OrderFilled() | events.OrderApplied():
-                self._answered(at_ns, before, book)
+                self._answered(event, book)
 
-    def _answered(self, at_ns: int, before: frozenset[int], book: Book) -> None:
-        for identifier in before - book.holdings.keys():
-            self.positions.pop(identifier, None)
-        for identifier, holding in book.holdings.items():
-            if holding.version == book.version:
-                self.positions[identifier] = _Seen(holding.position, at_ns, ANSWER)
+    def _answered(self, event: Answered, book: Book) -> None:
+        for identifier in self._changed(event, book):
+            holding = book.holdings.get(identifier)
+            if holding is None:
+                self.positions.pop(identifier, None)
+            elif holding.version == book.version:
+                self.positions[identifier] = _Seen(holding.position, event.at_ns, ANSWER)
+
+    def _changed(self, event: Answered, book: Book) -> list[int]:
+        """Return the identifiers of what an answer may have changed: all only where it must be."""
+        if book.nets and isinstance(event, events.OrderFilled):
+            return [*self.positions, *book.holdings]
+        return [event.ticket, book.orders[event.order_id].position]
 
 
 class _Newest:
@@ -84,9 +91,8 @@ def replay(records: Iterable[Record], stream: str, at_ns: int, last: int) -> Sce
     for record in records:
         if record.at_ns > at_ns:
             break
-        before = frozenset(book.holdings) if isinstance(record.event, ANSWERS) else frozenset()
         book.apply(record.event)
-        remote.apply(record.event, before, book)
+        remote.apply(record.event, book)
         newest.take(record)
         position, newest_ns = record.position, record.at_ns
     account = book.account

@@ -38,8 +38,38 @@ ACTIONS = (
     "HALT",
     "BOUND",
 )
+# Which of them an event can be told as.
+ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
+    events.OrderCreated: frozenset({"INTENT"}),
+    events.SendStarted: frozenset({"SENT"}),
+    events.OrderFilled: frozenset({"FILLED"}),
+    events.OrderApplied: frozenset({"APPLIED", "SETTLED"}),
+    events.OrderRejected: frozenset({"REJECTED", "SETTLED"}),
+    events.OrderInDoubt: frozenset({"IN_DOUBT"}),
+    events.OrderSettled: frozenset({"SETTLED"}),
+    events.OrderCanceled: frozenset({"SETTLED"}),
+    events.PositionAdopted: frozenset({"RECOVERY"}),
+    events.PositionClosed: frozenset({"CLOSED"}),
+    events.PositionCorrected: frozenset({"DRIFT_FIX"}),
+    events.PositionMissing: frozenset({"MISSING"}),
+    events.PositionFound: frozenset({"FOUND"}),
+    events.DealsRecorded: frozenset({"EXPLAINED"}),
+    events.PendingAdopted: frozenset({"ORDER"}),
+    events.PendingClosed: frozenset({"ORDER"}),
+    events.PendingCorrected: frozenset({"ORDER"}),
+    events.HaltRaised: frozenset({"HALT"}),
+    events.AccountBound: frozenset({"BOUND"}),
+}
 REFUSED = decide(JournalSays.REFUSED, BrokerShows.NO_TRACE, settled=True)
 OVER = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED})
+# After these an order is over, wherever it was before.
+ENDS = (
+    events.OrderFilled,
+    events.OrderApplied,
+    events.OrderRejected,
+    events.OrderCanceled,
+    events.OrderSettled,
+)
 
 
 class Teller:
@@ -64,9 +94,12 @@ class Teller:
 
     def follow(self, event: events.Event) -> None:
         """Take note of an event that is not told."""
-        if isinstance(event, events.OrderEvent):
+        if isinstance(event, events.OrderCreated):
+            self._orders[event.order_id] = (event, OrderStatus.PENDING)
+        elif isinstance(event, ENDS):
+            self._orders.pop(event.order_id, None)
+        elif isinstance(event, events.OrderEvent):
             self._step(event)
-            self._forget(event.order_id)
 
     def _order_facts(self, event: events.OrderEvent) -> tuple[str, int | None, str, str, str]:
         created, before = self._step(event)
@@ -100,24 +133,34 @@ class Wanted(msgspec.Struct, frozen=True):
     """Which events are told: of one ticket, of some actions; None and empty for all."""
 
     ticket: int | None = None
-    actions: Collection[str] = ()
+    actions: frozenset[str] = frozenset()
     order_ids: Collection[str] = ()
 
-    def takes(self, event: events.Event, told: Told) -> bool:
-        """Return whether an event is told."""
-        if self.actions and told.action not in self.actions:
+    def may_take(self, event: events.Event) -> bool:
+        """Return whether an event is told, as far as can be said before it is told."""
+        if self.actions and not self.actions & ACTIONS_OF[type(event)]:
             return False
         if self.ticket is None:
             return True
-        return told.order_id in self.order_ids or self.ticket in tickets_of(event)
+        if isinstance(event, events.OrderEvent) and event.order_id in self.order_ids:
+            return True
+        return self.ticket in tickets_of(event)
+
+    def takes(self, told: Told) -> bool:
+        """Return whether an entry that may be told is told."""
+        return not self.actions or told.action in self.actions
 
 
 def story(records: Iterable[Record], wanted: Wanted) -> Iterator[Told]:
     """Tell the events that are wanted, oldest first."""
     teller = Teller()
     for record in records:
+        if not wanted.may_take(record.event):
+            # To tell an event takes longer than everything else that is done with it.
+            teller.follow(record.event)
+            continue
         told = teller.tell(record)
-        if wanted.takes(record.event, told):
+        if wanted.takes(told):
             yield told
 
 
@@ -162,7 +205,6 @@ def _told(
     event: events.OrderEvent, created: events.OrderCreated | None, before: OrderStatus | None
 ) -> tuple[str, int | None, str]:
     name = event.order_id
-    about = f"{name} ({_wish(created)})" if created else name
     match event:
         case events.OrderCreated(position=position, target=target):
             return "INTENT", position or target or None, f"{name}: {_full_wish(event)}"
@@ -171,6 +213,9 @@ def _told(
         case events.OrderFilled(ticket=ticket, side=side, volume=volume, price=price):
             done = f"{side.action} {format_lots(volume)}L @ {format_price(price)}"
             return "FILLED", ticket, f"{name}: {done}"
+    # What the others are about is said with them.
+    about = f"{name} ({_wish(created)})" if created else name
+    match event:
         case events.OrderRejected(error=error, because=because) if because:
             return "SETTLED", None, f"{about}: refused, {error}; {because}"
         case events.OrderRejected(error=error):
