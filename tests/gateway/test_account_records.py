@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gateway.test_at_most_once import BUY, HEDGING, OTHER, Gateway
+from tests.support.posix_limits import posix_only
 from trueup.gateway.account_lock import AccountLock
 from trueup.gateway.account_records import AccountRecords, data_folder, name_of
 from trueup.gateway.desk import Desk
@@ -185,6 +187,15 @@ def test_with_a_login_no_other_account_is_ever_begun(gateway: Accounts) -> None:
     gateway.desk.tend()
     assert gateway.files() == []
     assert list(gateway.folder.glob("*.lock")) == []
+
+
+@posix_only
+def test_a_folder_that_it_makes_is_its_user_s_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "trueup"
+    records = AccountRecords(folder, "boot", lambda: NOW_NS)
+    records.serve(LOGIN, SERVER)
+    records.close()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 # Two gateways.

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from trueup.gateway.request_store import StoreRefused, StoreTrouble
+from trueup.gateway.request_store import StoreRefused, StoreTrouble, make_private
 
 if sys.platform == "win32":
     import msvcrt
@@ -48,7 +48,7 @@ class AccountLock:
 
     def __init__(self, path: Path, account: str) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o644)
         except OSError as error:
             raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error

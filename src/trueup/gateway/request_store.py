@@ -256,7 +256,7 @@ class RequestStore:
 
     def _connect(self) -> sqlite3.Connection:
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._path.parent)
         return sqlite3.connect(
             self._path or ":memory:",
             timeout=BUSY_S,
@@ -326,6 +326,15 @@ class RequestStore:
         meaning = _MEANINGS.get(code)
         kind = StoreRefused if code == sqlite3.SQLITE_NOTADB else StoreTrouble
         return kind(f"{self.name}: {f'{meaning} ({error})' if meaning else error}.")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that is not there yet: what an account traded is for its user's eyes.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @contextmanager
