@@ -503,12 +503,13 @@ def test_deals_of_orders_that_we_do_not_know_are_attributed_by_their_magic(
 
 def test_claims_survive_a_saved_book_and_the_fill_after_its_deals_counts_once() -> None:
     world = DeskWorld(NETTING)
+    # The first order shows that this broker cuts our comments off.
+    world.terminal.switches.comment_replaced_by = ""
     world.sync()
     world.pm.submit("buy", 0.3, magic=1)
     world.sync()
     assert Book.restore(world.state()).claims == world.pm.book.claims != {}
     world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
-    world.terminal.switches.comment_replaced_by = ""
     intent = world.pm.submit("buy", 0.2, magic=2)
     for _ in range(3):
         world.sync(20)
