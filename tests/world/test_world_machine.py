@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.world.mutants import timeout_as_rejected
 from trueup.sim.folding import BookFold
 from trueup.sim.oracle import Oracle
 from trueup.sim.oracle.facts import Fact
@@ -59,7 +60,6 @@ class WorldMachine(RuleBasedStateMachine):
         self.oracle = Oracle(self.world.ledger, self.world.scope, BookFold)
         self.told: list[Fact] = []
         self.world.watchers += [self.oracle, Hearing(self.world.ledger, self.told.append)]
-        self.strikes = 0
         self.world.begin()
 
     @rule(ms=st.sampled_from([50, 700, 2_500, 6_000, 16_000]))
@@ -67,14 +67,20 @@ class WorldMachine(RuleBasedStateMachine):
         """Let everybody do what they do."""
         self.world.schedule.run(self.world.now_ns + ms * MS)
 
-    @rule(fault=st.sampled_from(list(Fault)), ms=st.sampled_from([0, 300, 1_200]))
-    def let_strike(self, fault: Fault, ms: int) -> None:
-        """Let a fault strike now, and time pass."""
+    @rule(
+        fault=st.sampled_from(list(Fault)),
+        detail=st.integers(0, 2**16),
+        ms=st.sampled_from([0, 300, 1_200]),
+    )
+    def let_strike(self, fault: Fault, detail: int, ms: int) -> None:
+        """Let a fault strike now, and time pass.
+
+        What it does is drawn from `detail` alone, so that the steps around it can be left out.
+        """
         netting = self.world.plan.setting.netting
         if fault is (ONLY_HEDGING if netting else ONLY_NETTING):
             return
-        self.strikes += 1
-        strike(self.world, Strike(self.strikes, 0, fault))
+        strike(self.world, Strike(detail, 0, fault))
         self.world.schedule.run(self.world.now_ns + ms * MS)
 
     @rule()
@@ -100,13 +106,48 @@ class WorldMachine(RuleBasedStateMachine):
             logging.getLogger("trueup").setLevel(self._log_level)
 
 
+# Saying which lines only failing runs come to would take ten times as long as finding the shortest.
+PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
+
+
+def steps_of(error: BaseException) -> list[str]:
+    """Return what Hypothesis says was done in the shortest run that fails."""
+    said = [line for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
+    done = [line.removeprefix("state.") for line in said if line.startswith("state.")]
+    return [line for line in done if not line.startswith("no_promise_is_broken")]
+
+
 def test_no_fault_at_any_time_breaks_a_promise() -> None:
     # The same runs every time: what is new is looked for in a soak, where shrinking may take long.
-    the_same = settings(max_examples=30, stateful_step_count=20, derandomize=True, database=None)
+    the_same = settings(
+        max_examples=30, stateful_step_count=20, derandomize=True, database=None, phases=PHASES
+    )
     run_state_machine_as_test(WorldMachine, settings=the_same)
 
 
+def test_a_bug_that_is_seeded_on_purpose_is_found_and_shrunk_to_what_it_takes() -> None:
+    found = settings(
+        max_examples=200,
+        stateful_step_count=6,
+        derandomize=True,
+        database=None,
+        phases=PHASES,
+        report_multiple_bugs=False,
+    )
+    with timeout_as_rejected(), pytest.raises(AssertionError, match="IS BROKEN") as caught:
+        run_state_machine_as_test(WorldMachine, settings=found)
+    begun, *steps, ended = steps_of(caught.value)
+    assert begun.startswith("begin(")
+    assert ended == "teardown()"
+    # An order, and something that lets its answer come too late or not at all.
+    assert 1 <= len(steps) <= 3
+    assert any(step.startswith("let_strike(") for step in steps)
+
+
+# In parts, so that a soak shows how far it is, and one that gets stuck ends.
 @pytest.mark.soak
-def test_no_fault_at_any_time_breaks_a_promise_in_thousands_of_runs() -> None:
-    thousands = settings(max_examples=3_000, stateful_step_count=60)
-    run_state_machine_as_test(WorldMachine, settings=thousands)
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("part", range(30))
+def test_no_fault_at_any_time_breaks_a_promise_in_thousands_of_runs(part: int) -> None:
+    hundred = settings(max_examples=100, stateful_step_count=60, phases=PHASES)
+    run_state_machine_as_test(WorldMachine, settings=hundred)

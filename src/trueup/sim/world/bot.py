@@ -106,6 +106,8 @@ class BotProcess:
         """It takes no turns of its own any more, and syncs when it is told to."""
         self.is_retired = False
         """It does not start again after its death."""
+        self.was_refused = False
+        """At its latest start another one wrote the journal."""
         self._network, self._trader, self._make_strategy = network, trader, make_strategy
         self._starts = 0
         self._is_running = False
@@ -216,11 +218,13 @@ class BotProcess:
     def _start(self, *, take_over: bool) -> None:
         setting = self.plan.setting
         self._starts += 1
+        self.was_refused = False
         clock = ProcessClock(self.machine, self._wait_until)
         try:
             journal = self.disk.open(self, clock.now_ns, take_over=take_over)
         except JournalConflict as error:
             now_ns = self.schedule.now_ns
+            self.was_refused = True
             self.observe(BotRefused(at_ns=now_ns, bot=self.name, because=_told(error)))
             return
         run = f"{self.plan.seed:x}{self.name}{self._starts}"

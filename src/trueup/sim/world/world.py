@@ -189,8 +189,8 @@ class World:
         """Start a second bot on the same account, once; a later one is the same bot again."""
         other = self.bots[1] if len(self.bots) > 1 else self._add_bot()
         other.start(take_over=take_over)
-        if other.pm is None:
-            # It was refused: the first is meant again.
+        if other.was_refused:
+            # The first is meant again. One that died on its first steps starts again like any bot.
             self.bots.remove(other)
             self.traders.pop()
 
