@@ -232,7 +232,13 @@ def test_a_person_lets_go_of_what_stays_missing_and_is_named_in_the_audit_trail(
     assert "left the broker's list 90 s ago" in world.status().holds[0].reason
     # What waits for a yes is what the policy asks about: nobody lets go in passing.
     assert world.look("plan")["waiting"] == []
-    assert world.tell("approve", id=held.id, who="Mary")["ok"]
+    # Nor by mistake: it takes a word that it was seen to be gone.
+    refused = world.tell("approve", id=held.id, who="Mary")
+    assert not refused["ok"]
+    assert refused["error"].startswith(f"Nothing was changed: a yes to {held.id} lets go of")
+    world.turn(3)
+    assert world.broker.tickets() == {ticket}
+    assert world.tell("approve", id=held.id, who="Mary", yes=True)["ok"]
     world.turn(3)
     assert world.broker.tickets() == set()
     assert (world.status().holds, world.status().needs) == ([], [])

@@ -219,7 +219,7 @@ def test_a_person_lets_go_of_it_only_when_its_deals_were_asked_for() -> None:
     asked = gone(approved={ID: "Mary"}, is_final=False)
     assert missing(asked).kind is HoldKind.MISSING
     event = closed(gone(approved={ID: "Mary"}))
-    assert event.because == "Mary let go of it while missing, deal not visible yet"
+    assert event.because == "assumed closed: Mary let go of it while missing, deal not visible yet"
     assert (event.unproven, event.by, event.ended) == (True, "Mary", None)
     assert closed(gone(OPENED, CLOSED, approved={ID: "Mary"})).because == SAID
 

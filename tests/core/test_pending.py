@@ -124,7 +124,7 @@ def test_without_a_known_end_it_is_missing_and_asked_about() -> None:
 def test_a_person_lets_go_of_it_only_when_its_end_was_asked_for() -> None:
     assert gone(approved={ID: "Mary"}, is_final=False).holds == (MISSING,)
     plan = gone(approved={ID: "Mary"})
-    assert ended(plan) == "Mary let go of it, its end was not seen"
+    assert ended(plan) == "assumed ended: Mary let go of it, its end was not seen"
     assert plan.order_questions == ()
 
 

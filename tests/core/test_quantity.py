@@ -12,7 +12,6 @@ from trueup.core.quantity import (
     format_price,
     is_number,
     is_volume,
-    is_whole_steps,
     same,
 )
 
@@ -117,9 +116,3 @@ def test_finite_ints_and_floats_are_numbers(value: float) -> None:
 def test_a_whole_number_beyond_every_float_is_no_number_and_no_error() -> None:
     """JSON may carry it, so the question is asked of it."""
     assert not is_number(10**400)
-
-
-@given(st.integers(0, 100_000), st.sampled_from(STEPS[1:5]))
-def test_whole_steps_are_known_in_spite_of_dust(steps: int, step: float) -> None:
-    assert is_whole_steps(steps * step, step)
-    assert not is_whole_steps(steps * step + step / 2, step)

@@ -270,7 +270,8 @@ def test_what_is_missing_for_ever_leaves_by_the_will_of_a_person_and_says_whose(
     entry = world.reconciler.get_audit_trail()[-1]
     assert (entry["action"], entry["ticket"]) == ("CLOSED", ticket)
     assert entry["details"] == (
-        "Ghost position removed (unproven): Mary let go of it while missing, deal not visible yet"
+        "Ghost position removed (unproven): assumed closed: Mary let go of it while missing, "
+        "deal not visible yet"
     )
     assert entry["timestamp"].timestamp() == world.clock.now_ns() / 1e9
     # Nothing is left of it: no hold, no question, and entries are allowed again.

@@ -23,6 +23,8 @@ from trueup.sim.whereabouts import ask, find_terminal
 
 NEEDS_A_PERSON = 1
 NO_BOT = "No bot runs in this folder: start one with `trueup paper`."
+DONE = "carried out"
+KEPT = "not carried out, the broker shows it again"
 # A look takes two turns of the loop, or as long as the gateway's timeout; then it has an answer.
 _LOOK_SEC = 30.0
 _CARRIED_OUT_SEC = 10.0
@@ -84,25 +86,34 @@ def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
 
 def approve(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `trueup plan` shows them.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, where it lets go of what is missing.")
+    ] = False,
+    who: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who says yes; by default who runs this.")
+    ] = None,
     as_json: JsonOption = False,
     bot: BotOption = None,
 ) -> None:
     """Say yes to what is held and waits for it, and wait until it is carried out.
 
-    A yes to what is missing says that you have seen it is gone: the book lets go of it, unproven,
-    with your name in the audit trail.
+    A yes to what is missing says that you have seen it is gone: the book lets go of it as assumed
+    closed, unproven, with your name in the journal. It asks before, and nothing is let go of that
+    the broker shows again, or whose deals prove how it ended.
 
     An id stands for a difference as it was shown: one that has changed meanwhile has another.
-    Exit code 0: carried out. 1: not yet. 2: nothing waits under this id; what waits is listed.
+    Exit code 0: carried out. 1: not carried out. 2: nothing waits under this id; what waits is
+    listed.
     """
     asked = chosen_bot(bot)
     rows = []
     for wanted in ids:
-        answer = _answer(asked, "approve", id=wanted, who=_user())
-        done = _wait_until_carried_out(asked, answer)
-        rows.append({"id": wanted, "ticket": answer["ticket"], "carried_out": done})
+        if not yes:
+            _confirm_letting_go(asked, wanted)
+        answer = _answer(asked, "approve", id=wanted, who=who or _user(), yes=True)
+        then = _wait_until_carried_out(asked, answer)
+        rows.append({"id": wanted, "ticket": answer["ticket"], "carried_out": then == DONE})
         if not as_json:
-            then = "carried out" if done else "not carried out yet, see `trueup status`"
             typer.echo(f"Approved {wanted} ({_what(answer)}): {then}.")
     if as_json:
         print_json(rows)
@@ -203,13 +214,25 @@ def _look(bot: Bot, command: str) -> dict[str, Any]:
     raise TrueupError(f"The bot, process {bot.pid}, got no look at the broker: see its log.")
 
 
-def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> bool:
+def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> str:
+    """Return what came of a yes, in words."""
     for _ in _until(SystemClock(), approved["within_sec"] + _CARRIED_OUT_SEC):
         now = _status_of(bot)
         held = any(row.id == approved["id"] for row in now.holds)
         if not held and now.sync_count > approved["sync_count"]:
-            return True
-    return False
+            is_kept = any(row.ticket == approved["ticket"] for row in now.positions)
+            return KEPT if is_kept and approved["kind"] in ("missing", "halt") else DONE
+    return "not carried out yet, see `trueup status`"
+
+
+def _confirm_letting_go(bot: Bot, wanted: str) -> None:
+    """Have a person say that what is missing is gone, where a yes would let go of that."""
+    kinds = ("missing", "halt")
+    held = next((r for r in _status_of(bot).holds if r.id == wanted and r.kind in kinds), None)
+    if held is None:
+        return
+    typer.echo(f"{held.reason}.\nNothing proves that it ended: it will count as assumed closed.")
+    _ask("Have you seen that it is gone, and shall the book let go of it?")
 
 
 def _user() -> str:
@@ -245,8 +268,12 @@ def _confirm(seen: dict[str, Any]) -> None:
         typer.echo("What leaves the book, and stays at its broker as it is:")
         for what in seen["leaves"]:
             typer.echo(f"  - {what}")
+    _ask("Bind the book to the terminal's account?")
+
+
+def _ask(question: str) -> None:
     try:
-        is_wanted = typer.confirm("Bind the book to the terminal's account?")
+        is_wanted = typer.confirm(question)
     except typer.Abort:
         raise TrueupError("Nobody answered, so nothing was changed: give --yes.") from None
     if not is_wanted:

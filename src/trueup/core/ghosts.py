@@ -126,7 +126,7 @@ def _let_go(local: Position, because: str, who: str, look: Look) -> events.Posit
     return events.PositionClosed(
         at_ns=look.now_ns,
         position=local,
-        because=f"{who} let go of it while missing, {because}",
+        because=f"assumed closed: {who} let go of it while missing, {because}",
         unproven=True,
         by=who,
     )

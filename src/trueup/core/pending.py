@@ -57,7 +57,7 @@ def _missing(order: PendingOrder, look: Look, outcome: Outcome) -> None:
     wanted = step_id("missing", order)
     who = look.let_go_by(wanted)
     if who:
-        because = f"{who} let go of it, its end was not seen"
+        because = f"assumed ended: {who} let go of it, its end was not seen"
         outcome.events.append(events.PendingClosed(at_ns=look.now_ns, order=order, because=because))
         return
     outcome.order_questions.append(order.ticket)

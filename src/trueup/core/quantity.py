@@ -59,11 +59,6 @@ def is_price(value: float) -> bool:
     return 0.0 < value < HIGHEST_PRICE
 
 
-def is_whole_steps(volume: float, step: float) -> bool:
-    """Return whether `volume` (lots) is a whole number of `step` (lots), float dust aside."""
-    return to_units(volume) % max(1, to_units(step)) == 0
-
-
 def format_lots(volume: float) -> str:
     """Write lots as the guide does: two decimals at least, no float dust (0.01, 0.10, 0.005)."""
     units = to_units(volume)

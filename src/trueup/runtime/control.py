@@ -28,17 +28,22 @@ from trueup.runtime.glances import Glances
 from trueup.runtime.loop import TradingLoop
 from trueup.runtime.status import BotFacts, concerns_a_person, status_of
 
+# A yes to one of these takes a position out of the book that nothing proves to be closed.
+LETS_GO = frozenset({HoldKind.MISSING, HoldKind.HALT})
+
 
 class Command(msgspec.Struct):
     """A command; `look` is the number of the look that an earlier answer said to ask for.
 
-    `id` is the hold that `who` says yes to.
+    `id` is the hold that `who` says yes to; `yes` that somebody has seen that what is missing is
+    gone.
     """
 
     command: str
     id: str = ""
     look: int = 0
     who: str = "a person"
+    yes: bool = False
     login: int = 0
     server: str = ""
 
@@ -106,11 +111,17 @@ class ControlDesk:
         hold = waiting.get(command.id)
         if hold is None:
             raise TrueupError(_nothing_waits(command.id, waiting.values()))
+        if hold.kind in LETS_GO and not command.yes:
+            raise TrueupError(
+                f"Nothing was changed: a yes to {hold.id} lets go of what is missing, so say that "
+                "you have seen that it is gone (`--yes`)."
+            )
         # What only a plan showed, the bot itself has not seen yet: it gets its yes when it has.
         self._yes[hold.id] = (reconciler.sync_count, command.who)
         self._pass_on()
         return {
             "id": hold.id,
+            "kind": hold.kind.name.lower(),
             "ticket": hold.identifier,
             "reason": hold.reason,
             "sync_count": reconciler.sync_count,
