@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from trueup.sim.world.coverage import Coverage
-from trueup.sim.world.plan import Fault, Strike, draw
+from trueup.sim.world.plan import FOCUSES, Fault, Strike, draw
 from trueup.sim.world.run import Report, run, run_many
 from trueup.sim.world.shrink import command, shrink
 
@@ -61,6 +61,18 @@ def test_many_fresh_seeds_on_all_cores(capsys: pytest.CaptureFixture[str]) -> No
         events += report.events
     assert events > 10_000_000
     assert not coverage.missing()
+
+
+def test_seeds_in_a_row_have_every_kind_of_fault_in_their_focus() -> None:
+    plans = [draw(seed) for seed in range(1_000, 1_000 + len(FOCUSES))]
+    drawn = [{strike.fault for strike in plan.strikes} for plan in plans]
+    focused = sum(
+        bool(kinds & set(FOCUSES[p.seed % len(FOCUSES)]))
+        for p, kinds in zip(plans, drawn, strict=True)
+    )
+    assert set().union(*FOCUSES) == set(Fault)
+    # A short plan may have no strike of its own focus.
+    assert focused > 0.9 * len(FOCUSES)
 
 
 def test_a_plan_is_cut_down_to_the_strikes_that_matter() -> None:

@@ -17,8 +17,8 @@ import msgspec
 STRIKES_LEAST, STRIKES_MOST = 3, 16
 KINDS_LEAST, KINDS_MOST = 2, 7
 SAFETY_MS_LEAST, SAFETY_MS_MOST = 20_000, 60_000
-# The share of strikes that are of the kind, or the mix, in a seed's focus.
-FOCUS = 0.4
+# The share of strikes that are of the kind in a seed's focus, or of the mix.
+FOCUS, FOCUS_ON_MIX = 0.4, 0.7
 # A strategy that looks back over many prices has to see more of them than the world's own trader.
 STRATEGY_TIMES, STRATEGY_QUOTE_EVERY_MS = 3, 200
 
@@ -191,10 +191,11 @@ def draw(seed: int) -> FaultPlan:
     safety_ms = chance.randrange(SAFETY_MS_LEAST, SAFETY_MS_MOST)
     possible = [fault for fault in Fault if _fits(fault, setting)]
     kinds = chance.sample(possible, chance.randint(KINDS_LEAST, KINDS_MOST))
+    share = FOCUS if len(focus) == 1 else FOCUS_ON_MIX
     count = chance.randint(STRIKES_LEAST, STRIKES_MOST)
     times = sorted(chance.randrange(2_000, safety_ms) for _ in range(count))
     strikes = tuple(
-        Strike(number, at_ms, chance.choice(focus if chance.random() < FOCUS else kinds))
+        Strike(number, at_ms, chance.choice(focus if chance.random() < share else kinds))
         for number, at_ms in enumerate(times, start=1)
     )
     return FaultPlan(seed, safety_ms, setting, strikes)

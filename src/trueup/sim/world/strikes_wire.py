@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 MESSAGE_FAULTS = REQUEST_FAULTS | REPLY_FAULTS
 # The share of gateways that end between two requests.
-NOW = 0.4
+NOW = 0.3
+# Where the others end: at every point, and most often where an order is out and nobody knows.
+POINTS = (*GatewayPoint, GatewayPoint.AFTER_SEND, GatewayPoint.AFTER_SEND)
 DISK_FAULTS = frozenset({Fault.COMMIT_UNANSWERED, Fault.COMMIT_FAILS})
 
 
@@ -80,7 +82,7 @@ def _end_gateway(
     if chance.random() < NOW:
         end()
         return f"for {down_ms} ms"
-    where = chance.choice(list(GatewayPoint))
+    where = chance.choice(POINTS)
 
     def death() -> None:
         end()

@@ -124,7 +124,16 @@ class Network:
             return
         self._carry(arrive, late_ns)
         if fault is not None and kind is Fault.REQUEST_DUPLICATED:
-            self._carry(arrive, self.chance.randrange(fault.late_ms) * MS)
+            copy = lambda: self._arrive_when_heard(message, reply_to)  # noqa: E731
+            self._carry(copy, self.chance.randrange(fault.late_ms) * MS)
+
+    def _arrive_when_heard(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
+        """Let a copy wait for a gateway, as somewhere on the way it may."""
+        if self.is_listening:
+            self._arrive(message, reply_to)
+        else:
+            again = lambda: self._arrive_when_heard(message, reply_to)  # noqa: E731
+            self.schedule.after(BUSY_MS, again)
 
     def _arrive(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
         if self.is_busy:
