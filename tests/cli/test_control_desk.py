@@ -154,6 +154,19 @@ def test_what_is_only_shown_needs_a_person_too() -> None:
     )
 
 
+def test_nothing_is_said_to_agree_while_the_journal_takes_nothing() -> None:
+    journal = RefusingJournal()
+    world = BotWorld(journal=journal)
+    journal.refuse = JournalError("the disk is full")
+    world.broker.person.open("EURUSD", BUY, 0.2)
+    world.broker.sync()
+    said = "Degraded: the journal takes nothing: the disk is full; the book is unchanged."
+    assert world.status().health == said
+    journal.refuse = None
+    world.broker.sync()
+    assert world.status().health.startswith("Everything agrees")
+
+
 def test_a_journal_that_takes_nothing_is_said_first() -> None:
     journal = RefusingJournal()
     world = BotWorld(journal=journal)

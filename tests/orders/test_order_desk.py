@@ -74,6 +74,19 @@ def test_what_our_own_orders_did_and_said_they_did_is_not_explained_in_the_log(
     assert explained(caplog) == []
 
 
+def test_our_close_of_what_a_hand_opened_needs_no_explaining(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = OrderWorld()
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    world.pm.close(ticket)
+    world.sync()
+    assert explained(caplog) == []
+    assert any(said.startswith(f"[DEALS] Ticket {ticket}: closed by") for said in caplog.messages)
+
+
 def test_what_others_did_beside_our_order_is_explained_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -12,7 +12,7 @@ from trueup.core import events
 from trueup.core.events import OrderKind
 from trueup.core.explain import History, entry_sentence, exit_of, exit_sentence
 from trueup.core.look import Look, Outcome
-from trueup.core.model import Deal, Position
+from trueup.core.model import Deal, Entry, Position
 from trueup.core.quantity import same, to_units
 from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.core.tokens import strategy_half
@@ -96,8 +96,14 @@ def _recorded(
         realised_units=history.realised_units,
         because=_because(news, position, is_open=net_volume != 0.0, look=look),
         shares=_shares(history, news, look) if look.is_shared and net_volume else (),
-        ours=bool(news) and all(_was_answered(ticket, look) for ticket in _orders(news)),
+        ours=_are_ours(news, look),
     )
+
+
+def _are_ours(news: Sequence[Deal], look: Look) -> bool:
+    """Return whether answers told us of all that is told of these deals: the exits, if any."""
+    told = [deal for deal in news if deal.entry is not Entry.IN] or news
+    return bool(told) and all(_was_answered(ticket, look) for ticket in _orders(told))
 
 
 def _was_answered(ticket: int, look: Look) -> bool:

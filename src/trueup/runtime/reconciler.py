@@ -179,6 +179,10 @@ class StateReconciler:
     @property
     def health(self) -> str:
         """The state of reconciliation in one sentence."""
+        trouble = self.portfolio.journal_trouble.rstrip(".")
+        if trouble:
+            # What was seen since then is not in the book, so nothing can be said to agree.
+            return f"Degraded: the journal takes nothing: {trouble}; the book is unchanged."
         now_ns = self._clock.now_ns()
         return health(self._unknown, self.holds, self.portfolio.as_of_ns, now_ns)
 
