@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,11 +13,12 @@ from typer.testing import CliRunner
 
 from tests.oracle.histories import LOGIN, History, held, opened
 from trueup.cli import app
-from trueup.sim.drawing import page
+from trueup.sim.drawing import DARK, LIGHT, MOST_CHARACTERS, page
 from trueup.sim.oracle import facts
+from trueup.sim.scenes import BOOK, Scenes
 from trueup.sim.telling import lines, story
 from trueup.sim.world.moments import Violation
-from trueup.sim.world.plan import draw
+from trueup.sim.world.plan import Fault, draw
 from trueup.sim.world.run import run
 
 EVIL = "</title><script>alert('&\"')</script> é 中"
@@ -147,13 +149,16 @@ def test_a_page_stands_alone_and_says_all_that_the_story_says() -> None:
         told, violations = told_run(seed)
         text = page(told, violations, f"Seed {seed}")
         reader = read(text)
-        assert reader.fetched == []
+        # Nothing but links to the page's own lines.
+        lines_there = set(re.findall(r'<tr id="(l\d+)"', text))
+        assert reader.fetched
+        assert {link.removeprefix("#") for link in reader.fetched} <= lines_there
         assert "script" not in reader.seen
         assert "url(" not in text
         for line in lines(told, violations):
             assert line.words in reader.texts
         drawing = text[text.index("<svg") : text.index("</svg>") + 6]
-        marks = ET.fromstring(drawing).findall(".//path/title")
+        marks = ET.fromstring(drawing).findall(".//a/path/title")
         kinds = {"fault", "request", "bot", "decision", "death", "verdict"}
         assert len(marks) == sum(line.kind in kinds for line in lines(told, violations))
 
@@ -174,9 +179,70 @@ def test_both_books_are_drawn_from_when_to_when_they_held_a_position() -> None:
     shown = {fact.position.identifier for fact in told if isinstance(fact, facts.PositionShown)}
     assert shown
     for identifier in shown:
-        assert f">{identifier} EURUSD<" in drawing
+        assert f">position {identifier} EURUSD<" in drawing
     assert drawing.count('<rect class="broker"') >= len(shown)
     assert drawing.count('<rect class="book"') > 0
+
+
+def test_a_journal_that_makes_no_book_is_drawn_up_to_there() -> None:
+    history = order_history()
+    filled = next(f for f in history.facts if isinstance(f, facts.Journalled) and "Fill" in f.kind)
+    again = msgspec.structs.replace(filled, position=4)
+    place = history.facts.index(filled) + 1
+    told = [*history.facts[:place], again, *history.facts[place:]]
+    text = page(told, [], "twice")
+    assert "event 4 (OrderFilled) does not fit the book" in text
+    ends = [lane.spans for lane in Scenes(told).lanes]
+    assert [span for spans in ends for span in spans if span[0] == BOOK][-1][2] == again.at_ns
+
+
+def test_a_page_shows_when_the_books_differed_and_when_no_bot_ran() -> None:
+    history = opened()
+    history.tell(facts.PositionLeft, login=LOGIN, identifier=100)
+    left_ns = history.now_ns
+    history.tell(facts.Died, bot="A", where="between two turns")
+    died_ns = history.now_ns
+    history.now_ns += 5_000_000_000
+    history.tell(facts.Ended)
+    scenes = Scenes(history.facts)
+    assert scenes.alive == [("A", history.facts[0].at_ns, died_ns)]
+    assert scenes.differ("EURUSD")[-1] == (left_ns, scenes.end_ns)
+    assert 'class="apart"' in page(history.facts, [], "apart")
+
+
+def test_every_kind_of_fault_has_a_row_with_a_name_that_fits() -> None:
+    named = [fault.value for fault in Fault]
+    history = opened()
+    for fault in Fault:
+        history.tell(facts.Faulted, kind=fault.name, what=f"{fault.value}: something")
+    drawn = read(page(history.facts, [], "all")).texts
+    for name in named:
+        short = name if len(name) <= MOST_CHARACTERS else name[:20]
+        assert any(text.startswith(short) and len(text) <= MOST_CHARACTERS for text in drawn)
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_texts_and_marks_can_be_told_from_the_page(scheme: dict[str, str]) -> None:
+    for name in ("text", "faint", "fault", "bad", "decision"):
+        assert contrast(scheme[name], scheme["page"]) >= 4.5
+        assert contrast(scheme[name], scheme["calm"]) >= 4.5
+    for name in ("broker", "book", "bot"):
+        assert contrast(scheme[name], scheme["page"]) >= 3
+        assert contrast(scheme[name], scheme["calm"]) >= 3
+        assert contrast(scheme[name], scheme["apart"]) >= 3 or name == "bot"
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, from 1 to 21 (WCAG 2.2, relative luminance)."""
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Return how bright a colour is, from 0 to 1."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_a_run_without_anything_is_a_page_too() -> None:
