@@ -98,8 +98,12 @@ def test_file_that_cannot_be_written_is_refused_and_can_be_read(
     sqlite_place.path.chmod(0o444)
     folder.chmod(0o555)
     try:
+        refused_place = pytest.raises(JournalError, match=f"the folder {folder} is read-only")
+        with without_root(), refused_place:
+            sqlite_place.open()
+        folder.chmod(0o777)
         with without_root():
-            with pytest.raises(JournalError, match="cannot be"):
+            with pytest.raises(JournalError, match="the file is read-only for this user; make it"):
                 sqlite_place.open()
             with sqlite_place.reader() as reader:
                 assert list(reader.read()) == orders(1)

@@ -160,6 +160,20 @@ class SqliteDatabase(Database):
             )
         if self._read_only and not self.path.exists():
             raise JournalError(f"There is no journal {self.name}.")
+        if not self._read_only:
+            self._refuse_unwritable()
+
+    def _refuse_unwritable(self) -> None:
+        """Name what cannot be written; SQLite only says that it cannot open the file."""
+        as_ourselves = os.access in os.supports_effective_ids
+        # SQLite and our lock make files beside it.
+        for place, mode in ((self.path.parent, os.W_OK | os.X_OK), (self.path, os.W_OK)):
+            if place.exists() and not os.access(place, mode, effective_ids=as_ourselves):
+                what = f"the folder {place}" if place.is_dir() else "the file"
+                raise JournalError(
+                    f"{self.name} cannot be written: {what} is read-only for this user; make it "
+                    "writable, or give another place."
+                )
 
     def _connected(self) -> sqlite3.Connection:
         try:
