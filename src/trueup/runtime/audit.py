@@ -137,6 +137,26 @@ def drift_sentence(drift: events.PositionCorrected) -> str:
     return ", ".join(text for name, text in said.items() if name in drift.fields)
 
 
+def sentence(event: events.Event) -> str:
+    """Say what a correction would be about; an empty string for what is no difference."""
+    match event:
+        case events.PositionAdopted(position=position):
+            return f"Zombie position: Ticket {position.ticket}, {describe(position)}"
+        case events.PositionClosed(position=position) | events.PositionMissing(position=position):
+            return f"Ghost position: Ticket {position.ticket}, {describe(position)}"
+        case events.PositionCorrected(remote=remote):
+            return f"Drift: Ticket {remote.ticket}: {drift_sentence(event)}"
+        case (
+            events.OrderCanceled(order_id=order_id)
+            | events.OrderSettled(order_id=order_id)
+            | events.OrderRejected(order_id=order_id)
+        ):
+            return f"Order in doubt that can be settled: {order_id}"
+        case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
+            return pending_sentence(event)
+    return ""
+
+
 def _level(price: float) -> str:
     return format_price(price) if price else "none"
 

@@ -14,20 +14,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Unpack
 
-import msgspec
-
 from trueup.core import events
 from trueup.core.book import Book, Order
 from trueup.core.health import Restriction
 from trueup.core.lifecycle import OrderStatus, may_advance
 from trueup.core.model import Position as BrokerPosition
-from trueup.core.model import Side, Snapshot, describe, describe_at
+from trueup.core.model import Side, Snapshot
 from trueup.core.quantity import format_lots
 from trueup.journal import Journal
-from trueup.protocol.guide import RowFault, read_row
 from trueup.runtime.clock import Clock, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import create_fill_response, fill_event, log_created, log_fill, repeats
+from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import KeptBook
 from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
 from trueup.runtime.views import Position, direction, order_row, view
@@ -38,7 +36,6 @@ __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_
 log = logging.getLogger("trueup.portfolio")
 
 SIDES = {1: Side.BUY, -1: Side.SELL}
-FORCED = "closed in the book by force_close_position()"
 
 
 class PortfolioManager:
@@ -315,61 +312,18 @@ class PortfolioManager:
         may have `profit` and `time`. Returns False, with the reason in the log and the book
         unchanged, for a row that cannot be believed, is of another symbol, or is in the book.
         """
-        position = self._believable(row)
-        if position is None:
-            return False
-        if position.identifier in self.book.holdings:
-            log.error("[RECONCILE] Ticket %s is in the book already", position.ticket)
-            return False
-        now_ns = self.clock.now_ns()
-        self._force([events.PositionAdopted(at_ns=now_ns, position=position)])
-        log.warning("[RECONCILE] Added ticket %s, %s", position.ticket, describe_at(position))
-        return True
+        return self._force(added(self.book, self.symbol, row, self.clock.now_ns()))
 
     def force_close_position(self, ticket: int) -> bool:
         """Take a ticket out of the book; False when it is not there."""
-        holding = self.book.holding_by_ticket(ticket)
-        if holding is None:
-            log.warning("[RECONCILE] No position with ticket %s to close", ticket)
-            return False
-        self._force(
-            [
-                events.PositionClosed(
-                    at_ns=self.clock.now_ns(),
-                    position=holding.position,
-                    because=FORCED,
-                    unproven=True,
-                )
-            ]
-        )
-        log.warning("[RECONCILE] Closed ticket %s, %s", ticket, describe(holding.position))
-        return True
+        return self._force(closed(self.book, ticket, self.clock.now_ns()))
 
     def force_update_position(self, ticket: int, row: Mapping[str, Any]) -> bool:
         """Set a ticket to what the broker has; False when it is not there or cannot be believed.
 
         `row` is as for `force_add_position`; what it leaves out stays as it is.
         """
-        holding = self.book.holding_by_ticket(ticket)
-        if holding is None:
-            log.warning("[RECONCILE] No position with ticket %s to update", ticket)
-            return False
-        local = holding.position
-        remote = self._believable({**msgspec.to_builtins(local), **row})
-        if remote is None:
-            return False
-        if remote.ticket != ticket:
-            log.error("[RECONCILE] Ticket %s cannot become ticket %s", ticket, remote.ticket)
-            return False
-        self._force(
-            [
-                events.PositionCorrected(
-                    at_ns=self.clock.now_ns(), local=local, remote=remote, fields=tuple(row)
-                )
-            ]
-        )
-        log.warning("[RECONCILE] Updated ticket %s to %s", ticket, describe_at(remote))
-        return True
+        return self._force(updated(self.book, self.symbol, ticket, row, self.clock.now_ns()))
 
     # The two ways into the book.
 
@@ -411,24 +365,17 @@ class PortfolioManager:
                 holding.mark = remote
         self._position_is_current = False
 
-    def _force(self, history: Sequence[events.Event]) -> None:
-        self.commit(history)
-        self._audit(history)
+    def _force(self, event: ForcedEvent | None) -> bool:
+        if event is None:
+            return False
+        self.commit([event])
+        self._audit([event])
+        log_forced(event)
+        return True
 
     def _audit(self, history: Sequence[events.Event]) -> None:
         if self.on_forced is not None:
             self.on_forced(history)
-
-    def _believable(self, row: Mapping[str, Any]) -> BrokerPosition | None:
-        try:
-            position = read_row(row)
-        except RowFault as fault:
-            log.error("[RECONCILE] Refused: %s", fault)
-            return None
-        if position.symbol != self.symbol:
-            log.error("[RECONCILE] Refused: %s is not %s", position.symbol, self.symbol)
-            return None
-        return position
 
     def entries_refused(self) -> str:
         """Say why no position may be opened now, or return an empty string."""

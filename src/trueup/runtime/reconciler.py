@@ -14,13 +14,13 @@ from trueup.core import events
 from trueup.core.health import health, restrictions
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import change_id
-from trueup.core.model import Snapshot, describe
+from trueup.core.model import Snapshot
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
 from trueup.core.settle import LONGEST_MS, learn
 from trueup.core.trust import Bound, Reason, Unknown
 from trueup.errors import BrokerUnknown, JournalError, PlanOutdated
-from trueup.runtime.audit import AuditTrail, drift_sentence, pending_sentence
+from trueup.runtime.audit import AuditTrail, sentence
 from trueup.runtime.clock import utc
 from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.portfolio import PortfolioManager
@@ -393,23 +393,3 @@ def _log_summary(result: SyncResult) -> None:
         )
     else:
         log.info("[SYNC] State Reconciled: Local matches Remote (%.1fms)", result.sync_time_ms)
-
-
-def sentence(event: events.Event) -> str:
-    """Say what a correction would be about; an empty string for what is no difference."""
-    match event:
-        case events.PositionAdopted(position=position):
-            return f"Zombie position: Ticket {position.ticket}, {describe(position)}"
-        case events.PositionClosed(position=position) | events.PositionMissing(position=position):
-            return f"Ghost position: Ticket {position.ticket}, {describe(position)}"
-        case events.PositionCorrected(remote=remote):
-            return f"Drift: Ticket {remote.ticket}: {drift_sentence(event)}"
-        case (
-            events.OrderCanceled(order_id=order_id)
-            | events.OrderSettled(order_id=order_id)
-            | events.OrderRejected(order_id=order_id)
-        ):
-            return f"Order in doubt that can be settled: {order_id}"
-        case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
-            return pending_sentence(event)
-    return ""

@@ -1,0 +1,88 @@
+"""What a person, or a reconciler of somebody else's, sets in the book by force, as events.
+
+A row that cannot be believed, or that speaks of what is not there, gives no event: the reason is in
+the log, and the book stays as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from trueup.core import events
+from trueup.core.book import Book
+from trueup.core.model import Position, describe, describe_at
+from trueup.protocol.guide import RowFault, read_row
+
+FORCED = "closed in the book by force_close_position()"
+ForcedEvent = events.PositionAdopted | events.PositionClosed | events.PositionCorrected
+
+log = logging.getLogger("trueup.portfolio")
+
+
+def added(
+    book: Book, symbol: str, row: Mapping[str, Any], now_ns: int
+) -> events.PositionAdopted | None:
+    """Return that a position is taken into the book as a row has it."""
+    position = _believable(row, symbol)
+    if position is None:
+        return None
+    if position.identifier in book.holdings:
+        log.error("[RECONCILE] Ticket %s is in the book already", position.ticket)
+        return None
+    return events.PositionAdopted(at_ns=now_ns, position=position)
+
+
+def closed(book: Book, ticket: int, now_ns: int) -> events.PositionClosed | None:
+    """Return that a ticket leaves the book, unproven."""
+    holding = book.holding_by_ticket(ticket)
+    if holding is None:
+        log.warning("[RECONCILE] No position with ticket %s to close", ticket)
+        return None
+    return events.PositionClosed(
+        at_ns=now_ns, position=holding.position, because=FORCED, unproven=True
+    )
+
+
+def updated(
+    book: Book, symbol: str, ticket: int, row: Mapping[str, Any], now_ns: int
+) -> events.PositionCorrected | None:
+    """Return that a ticket is set to what a row says; what it leaves out stays."""
+    holding = book.holding_by_ticket(ticket)
+    if holding is None:
+        log.warning("[RECONCILE] No position with ticket %s to update", ticket)
+        return None
+    local = holding.position
+    remote = _believable({**msgspec.to_builtins(local), **row}, symbol)
+    if remote is None:
+        return None
+    if remote.ticket != ticket:
+        log.error("[RECONCILE] Ticket %s cannot become ticket %s", ticket, remote.ticket)
+        return None
+    return events.PositionCorrected(at_ns=now_ns, local=local, remote=remote, fields=tuple(row))
+
+
+def log_forced(event: ForcedEvent) -> None:
+    """Write the log line of what was done by force."""
+    match event:
+        case events.PositionAdopted(position=p):
+            log.warning("[RECONCILE] Added ticket %s, %s", p.ticket, describe_at(p))
+        case events.PositionClosed(position=p):
+            log.warning("[RECONCILE] Closed ticket %s, %s", p.ticket, describe(p))
+        case events.PositionCorrected(local=p, remote=remote):
+            log.warning("[RECONCILE] Updated ticket %s to %s", p.ticket, describe_at(remote))
+
+
+def _believable(row: Mapping[str, Any], symbol: str) -> Position | None:
+    try:
+        position = read_row(row)
+    except RowFault as fault:
+        log.error("[RECONCILE] Refused: %s", fault)
+        return None
+    if position.symbol != symbol:
+        log.error("[RECONCILE] Refused: %s is not %s", position.symbol, symbol)
+        return None
+    return position
