@@ -44,7 +44,7 @@ def same(first: float, second: float, step: float = FINEST_STEP) -> bool:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether `value` is a finite float, or an int that one can hold (not True or False)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, int | float)):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max
 

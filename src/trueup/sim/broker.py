@@ -80,6 +80,10 @@ class Broker:
     def settle(self) -> None:
         """Let everything happen that is due by now."""
         now = self.clock.utc_msc()
+        # Many calls are made within one moment, and all but the first find nothing to do.
+        if now == self._settled_msc and (not self._due or self._due[0][0] > now):
+            return
+        self._settled_msc = now
         while self._due and self._due[0][0] <= now:
             due_msc, _, event = heapq.heappop(self._due)
             self.clock.pinned_msc = due_msc
@@ -87,18 +91,14 @@ class Broker:
                 event()
             finally:
                 self.clock.pinned_msc = None
-        server_msc = now + self.clock.offset_msc(now)
-        # The rest comes of time alone, and many calls are made within one moment.
-        if server_msc == self._settled_msc:
-            return
-        self._settled_msc = server_msc
         for desk in self.desks.values():
             if desk.ledger.orders:
                 triggers.expire(desk)
         if self.switches.automatic_day_change:
-            self._change_days(day_of(server_msc))
+            self._change_days()
 
-    def _change_days(self, today: int) -> None:
+    def _change_days(self) -> None:
+        today = day_of(self.clock.server_msc())
         while self._day < today:
             self._day += 1
             self._end_of_day(self._day)

@@ -17,7 +17,7 @@ from trueup.errors import NotSent
 from trueup.sim.world.plan import Fault
 from trueup.sim.world.schedule import MS, Schedule
 
-FASTEST_NS, SLOWEST_NS = 150_000, 900_000
+FASTEST_NS, SPAN_NS = 150_000, 750_000
 BUSY_MS = 20
 
 
@@ -165,7 +165,7 @@ class Network:
 
     def _carry(self, arrive: Callable[[], None], late_ns: int) -> None:
         now_ns = self.schedule.now_ns
-        wait_ns = self.chance.randrange(FASTEST_NS, SLOWEST_NS) + late_ns
+        wait_ns = FASTEST_NS + int(self.chance.random() * SPAN_NS) + late_ns
         if self.is_cut:
             # What was handed over before the cut showed is sent again when it ends, or never.
             if self.chance.random() < 0.5:
@@ -265,7 +265,8 @@ class WorldLink:
         network = self._network
         if not network.is_listening:
             deadline_ns = self._schedule.now_ns + timeout_ms * MS
-            self._wait(deadline_ns, lambda: network.is_listening)
+            is_doomed = self._owner.is_doomed
+            self._wait(deadline_ns, lambda: network.is_listening or is_doomed())
             if not network.is_listening:
                 raise NotSent(f"no connection within {timeout_ms} ms")
         self._inbox.clear()
@@ -276,7 +277,7 @@ class WorldLink:
         """Return the reply, or None when none came within `timeout_ms`."""
         self._owner.must_live()
         if not self._inbox and timeout_ms:
-            self._wait(self._schedule.now_ns + timeout_ms * MS, lambda: bool(self._inbox))
+            self._wait(self._schedule.now_ns + timeout_ms * MS, self._is_over)
         return self._inbox.popleft() if self._inbox else None
 
     def reset(self) -> None:
@@ -290,7 +291,9 @@ class WorldLink:
         if connection == self._connection:
             self._inbox.append(reply)
 
+    def _is_over(self) -> bool:
+        return bool(self._inbox) or self._owner.is_doomed()
+
     def _wait(self, until_ns: int, done: Callable[[], bool]) -> None:
-        doomed = self._owner.is_doomed
-        self._schedule.run(until_ns, lambda: done() or doomed())
+        self._schedule.run(until_ns, done)
         self._owner.must_live()
