@@ -2,8 +2,8 @@
 
 A hand at the terminal can log in to another account at any time. The guide's wire carries no
 account, so a list from the wrong one would close every position in a bot's book, and an order would
-trade somebody else's money. With a login given at `initialize`, whatever belongs to an account
-fails with -6 while another is logged in, and works again when the right one is back. The same
+trade somebody else's money. With a login given at `initialize`, lists and trades of an account
+fail with -6 while another is logged in, and work again when the right one is back. The same
 number at another trade server is another account; which server it is, the terminal says first.
 
 A terminal that was just started is authorised first and has its positions later; in between its
@@ -24,18 +24,16 @@ from trueup.gateway.terminal import AccountInfo, Terminal
 
 OF_AN_ACCOUNT = frozenset(
     {
-        "positions_total",
         "positions_get",
-        "orders_total",
         "orders_get",
-        "history_orders_total",
         "history_orders_get",
-        "history_deals_total",
         "history_deals_get",
         "order_check",
         "order_send",
     }
 )
+"""What is withheld. The totals are not: a number is only ever held against its list, and four of
+them are asked for in each snapshot."""
 
 SETTLE_LOOKS = 50
 SETTLE_PAUSE_MS = 100
