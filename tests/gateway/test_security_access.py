@@ -151,6 +151,20 @@ def test_a_broken_edit_keeps_the_last_good_one_and_is_told_once(
     assert edited.file.find(SCREEN) is not None
 
 
+def test_a_file_that_says_again_what_it_said_is_told_to_be_good_again(
+    edited: Edited, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert edited.file.find(BOT) is not None
+    good = edited.path.read_text("utf-8")
+    edited.edit("")
+    assert edited.file.find(BOT) is not None
+    edited.edit(good)
+    assert edited.file.find(BOT) is not None
+    last = caplog.records[-1].getMessage()
+    assert last == f"[ACCESS] {edited.path} was read again: 1 clients"
+
+
 def test_a_file_that_is_gone_or_no_text_changes_nothing(
     edited: Edited, caplog: pytest.LogCaptureFixture
 ) -> None:

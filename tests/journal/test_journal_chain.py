@@ -11,7 +11,7 @@ import pytest
 from trueup.journal.chain import BrokenChain, Prover, Row, chained, row_hash
 from trueup.journal.codec import Encoded
 from trueup.journal.journal import GENESIS, Tip
-from trueup.journal.lockfile import claim_file
+from trueup.journal.lockfile import FileClaim, claim_file, noted
 
 STREAM = "account-7"
 EVENT = Encoded(11, "SendStarted", b'{"order_id":"A"}', None)
@@ -69,3 +69,13 @@ def test_a_claim_is_above_the_writer_that_the_database_knows(tmp_path: Path) -> 
     assert again is not None
     again.release()
     assert again.token == 9
+
+
+def test_of_several_notes_the_furthest_counts(tmp_path: Path) -> None:
+    """A holder that lost its stream while it was paused leaves an older note behind."""
+    tips = [Tip(position, bytes([position]) * 32) for position in (5, 9, 7)]
+    paths = [tmp_path / f"{tip.position}.lock" for tip in tips]
+    for path, tip in zip(paths, tips, strict=True):
+        FileClaim(path, 1, tip).release()
+    (tmp_path / "torn.lock").write_bytes(paths[1].read_bytes().replace(b"9", b"8", 1))
+    assert noted([*paths, tmp_path / "torn.lock", tmp_path / "gone.lock"]) == Tip(9, b"\t" * 32)
