@@ -49,6 +49,17 @@ def test_the_interval_is_never_exceeded_for_what_is_awaited() -> None:
     assert max(looks(AWAITS, 30, Timetable(0), 0.5)) == 0.5
 
 
+@pytest.mark.parametrize(("interval_sec", "gaps"), [(15.0, [15, 30, 60, 60]), (300.0, [300, 300])])
+def test_failures_are_asked_again_ever_later_and_never_sooner_than_the_interval(
+    interval_sec: float, gaps: list[float]
+) -> None:
+    table = Timetable(0)
+    for gap in gaps:
+        now_ns = table.due_ns
+        table.failed(now_ns, interval_sec)
+        assert (table.due_ns - now_ns) / SECOND == gap
+
+
 @pytest.mark.parametrize(
     "found", [NEWS, Plan(questions=(7, 9)), Plan(order_questions=(7,), questions=(8,))]
 )

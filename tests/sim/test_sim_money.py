@@ -139,8 +139,11 @@ def test_swap_accrues_on_the_position_and_is_booked_by_the_close() -> None:
     world.sell(0.5, position=opened.order)
     assert all_deals(world)[-1].swap == -1.4
     assert world.position().swap == -1.4
+    # The running total, by which a stop out is foreseen.
+    assert world.terminal.ledger.held.swap_total == -1.4
     world.sell(0.5, position=opened.order)
     assert all_deals(world)[-1].swap == -1.4
+    assert world.terminal.ledger.held.swap_total == 0.0
     assert before == world.terminal.ledger.deals[opened.deal].time_msc // 1000
 
 

@@ -27,6 +27,7 @@ def exit_of(world: World, identifier: int) -> tuple[TradeDeal, TradeOrder]:
     ("side", "level", "bid", "reason", "comment"),
     [
         (BUY, {"sl": 1.09}, 1.0899, mt5.DEAL_REASON_SL, "[sl 1.09000]"),
+        (BUY, {"sl": 1.09}, 1.09, mt5.DEAL_REASON_SL, "[sl 1.09000]"),
         (BUY, {"tp": 1.11}, 1.11, mt5.DEAL_REASON_TP, "[tp 1.11000]"),
         (SELL, {"sl": 1.11}, 1.1105, mt5.DEAL_REASON_SL, "[sl 1.11000]"),
         (SELL, {"tp": 1.09}, 1.0898, mt5.DEAL_REASON_TP, "[tp 1.09000]"),
