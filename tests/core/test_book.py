@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
 from trueup.core.lifecycle import OrderStatus
-from trueup.core.model import Position, Side
+from trueup.core.model import MarginMode, Position, Side
 from trueup.runtime.portfolio import PortfolioManager
 
 fills = st.lists(
@@ -243,3 +244,19 @@ def test_state_is_readable_and_has_every_order(kind: str) -> None:
     if kind == "PositionAdopted":
         book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(5)))
     assert '"A"' in json.dumps(json.loads(book.state()))
+
+
+@given(make.sides, make.lots, st.sampled_from([None, MarginMode.HEDGING, MarginMode.NETTING]))
+def test_a_fill_told_after_a_sync_saw_its_position_gone_opens_nothing(
+    side: Side, volume: float, mode: MarginMode | None
+) -> None:
+    book = make.book_of(make.position(1, side=side, volume=volume))
+    if mode is not None:
+        book.apply(make.bound(msgspec.structs.replace(make.ACCOUNT, margin_mode=mode)))
+    book.apply(make.created("A", side.opposite, volume, position=1))
+    (held,) = (holding.position for holding in book.holdings.values())
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=held, because="gone"))
+    book.apply(make.filled("A", 2, side.opposite, volume, 1.2345))
+    assert book.orders["A"].status is OrderStatus.FILLED
+    assert not book.holdings
+    assert not book.claims

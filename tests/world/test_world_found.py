@@ -191,3 +191,25 @@ def test_a_fill_in_part_that_closed_what_the_book_did_not_know_leaves_no_positio
     trail = world.reconciler.get_audit_trail()
     (said,) = [entry["details"] for entry in trail if entry["action"] == "CLOSED"]
     assert f"its fill went into position {by_hand}" in said
+
+
+def test_a_close_that_a_person_tells_after_the_sync_opens_no_position() -> None:
+    """Seed 2000825: the position was closed and proven so, and then somebody told the fill."""
+    world = OrderWorld()
+    held = world.pm.submit("buy", 0.1)
+    world.sync()
+    # Neither the broker nor the gateway, whose record is lost, can say whose order it was.
+    world.terminal.switches.comment_replaced_by = "via broker"
+    world.lose_replies(1)
+    doubt = world.pm.close(held.ticket)
+    world.restart_gateway()
+    for _ in range(3):
+        world.sync(15)
+    assert world.status(doubt) == "IN_DOUBT"
+    assert world.tickets() == set()
+    (deal,) = (deal for deal in world.terminal.ledger.deals.values() if deal.price and deal.entry)
+    fill = {"order_id": doubt.order_id, "status": "FILLED", "ticket": deal.order}
+    assert world.pm.on_fill({**fill, "filled_price": deal.price, "filled_volume": 0.1})
+    assert world.status(doubt) == "FILLED"
+    assert world.tickets() == set()
+    assert world.agrees()

@@ -38,6 +38,9 @@ def _send_started(book: Book, event: events.SendStarted) -> None:
 def _order_filled(book: Book, event: events.OrderFilled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    if _comes_after_its_effect(book, order):
+        finish(book, order.order_id)
+        return
     claim(book, order, event.volume)
     holding = book.holdings.get(event.ticket)
     if holding is not None and holding.position.side is event.side:
@@ -47,6 +50,12 @@ def _order_filled(book: Book, event: events.OrderFilled) -> None:
         return
     take_fill(book, event, order)
     _finish_unless_held(book, order)
+
+
+def _comes_after_its_effect(book: Book, order: Order) -> bool:
+    """Return whether the position that an order was to close has left the book already: a sync
+    saw it gone, and the fill opens nothing."""
+    return order.position in book.closed and order.position not in book.holdings
 
 
 def _order_ended(book: Book, event: events.OrderRejected | events.OrderInDoubt) -> None:
@@ -67,7 +76,8 @@ def _order_canceled(book: Book, event: events.OrderCanceled) -> None:
 def _order_settled(book: Book, event: events.OrderSettled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
-    claim(book, order, event.volume)
+    if not _comes_after_its_effect(book, order):
+        claim(book, order, event.volume)
     order.error = None
     holding = book.holdings.get(event.ticket)
     if holding is not None and not order.position:
