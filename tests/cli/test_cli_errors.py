@@ -87,6 +87,27 @@ def test_what_cannot_work_is_one_sentence(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("trade", "open", "up", "0.1"), "'side': 'up' is not one of 'buy', 'sell'."),
+        (("paper", "--adopt", "me"), "'--adopt': 'me' is not one of 'ours', 'all', 'ask'."),
+        (("trade", "open", "buy", "x"), "'volume': 'x' is not valid: it should be a valid number."),
+        (("trade", "modify", "x"), "'ticket': 'x' is not valid: it should be a valid integer."),
+        (
+            ("trade", "modify", "0"),
+            "'ticket': '0' is not valid: it should be greater than or equal to 1.",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_without_the_words_of_a_library(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    done = run(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == f"Error: Invalid value for {said}"
+
+
 def test_a_stream_that_is_not_there_or_not_clear_lists_those_that_are() -> None:
     make_journal("a.db", "EURUSD", "GBPUSD")
     for arguments in ((), ("--stream", "X")):
