@@ -158,6 +158,83 @@ def test_a_position_that_was_in_the_book_before_is_not_the_lost_order() -> None:
     assert world.tickets() == {ticket}
 
 
+def summer_time_begins(world: OrderWorld) -> None:
+    world.terminal.switches.server_offset_minutes += 60
+    world.wait(1)
+    world.quote(1.10000)
+
+
+@BOTH
+@pytest.mark.parametrize("broker", ["empties it", "rewrites it"])
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_executed_order_is_not_given_up_when_summer_time_begins(
+    account: AccountSetup, broker: str, dies: bool
+) -> None:
+    """Its broker dated it by the clock of before, which seems an hour before it left."""
+    world = OrderWorld(account, **BROKERS[broker])
+    answered(world)
+    world.sync()
+    lost = lose(world, executed=True)
+    summer_time_begins(world)
+    if dies:
+        world.restart()
+    settle(world)
+    assert world.status(lost) == "FILLED"
+    assert world.agrees()
+
+
+@BOTH
+def test_where_nothing_shows_that_it_is_ours_it_stays_in_doubt_when_summer_time_begins(
+    account: AccountSetup,
+) -> None:
+    world = OrderWorld(account, comment_replaced_by="")
+    lost = lose(world, executed=True)
+    summer_time_begins(world)
+    settle(world)
+    nobodys(world, lost, max(order.ticket for order in world.past()))
+
+
+def came_and_went(world: OrderWorld, ago_sec: float) -> int:
+    """Let another program trade what the book never sees; return its opening order."""
+    other = robot(world)
+    ticket = other.open("EURUSD", BUY, 0.1)
+    other.close(ticket)
+    world.wait(ago_sec)
+    world.quote(1.10000)
+    return ticket
+
+
+@pytest.mark.parametrize("summer_time", [False, True])
+def test_what_is_older_by_the_clock_of_then_holds_nothing_up(summer_time: bool) -> None:
+    world = OrderWorld(comment_replaced_by="")
+    answered(world)
+    came_and_went(world, 600)
+    world.sync()
+    lost = lose(world, executed=False)
+    if summer_time:
+        summer_time_begins(world)
+    settle(world)
+    assert world.status(lost) == "CANCELED"
+    assert world.agrees()
+
+
+@pytest.mark.parametrize("ago_sec", [600, 4_200])
+def test_where_nobody_knew_the_clock_of_then_an_hour_s_older_order_may_be_ours(
+    ago_sec: float,
+) -> None:
+    """It is a person's to say; before that hour, no change of the clock explains it."""
+    world = OrderWorld(comment_replaced_by="")
+    answered(world)
+    ticket = came_and_went(world, ago_sec)
+    world.restart()
+    lost = lose(world, executed=False)
+    settle(world)
+    if ago_sec == 600:
+        nobodys(world, lost, ticket)
+    else:
+        assert world.status(lost) == "CANCELED"
+
+
 @pytest.mark.parametrize("order_is_first", [True, False])
 def test_a_position_that_has_gone_before_is_not_the_lost_order(order_is_first: bool) -> None:
     world = OrderWorld(comment_replaced_by="")

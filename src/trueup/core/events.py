@@ -70,10 +70,12 @@ class OrderCreated(OrderEvent, frozen=True):
 class SendStarted(OrderEvent, frozen=True):
     """The order is about to leave this process: from here on it may reach the broker.
 
-    `record` is how far the gateway's own record of requests reached then, as far as we knew.
+    `record` is how far the gateway's own record of requests reached then, as far as we knew, and
+    `time_offset_sec` the trade server's clock less UTC, as it was seen last.
     """
 
     record: RecordMark | None = None
+    time_offset_sec: int | None = None
 
 
 class OrderApplied(OrderEvent, frozen=True):

@@ -37,6 +37,8 @@ from trueup.core.tokens import bears, begins, is_token
 
 # What is left between two clocks when their time zones are taken off.
 CLOCKS_APART_MSC = 60_000
+# How far the trade server's clock goes forward in spring.
+SUMMER_TIME_SEC = 3_600
 _NUMBER = re.compile(r"\d+")
 
 Shown = HistoryOrder | PendingOrder
@@ -117,10 +119,19 @@ def _all(evidence: Evidence) -> Iterator[Shown]:
 
 def _may_be_ours(order: Order, one: Shown, evidence: Evidence, habits: Habits) -> bool:
     """Return whether something says why the only order that fits does not bear our token."""
+    if _seems_older(order, one, evidence.time_offset_sec):
+        return False
     if begins(one.comment, order.token) or habit(order, one.comment) in habits:
         return True
     is_shared = evidence.account.margin_mode is not MarginMode.HEDGING
     return bool(order.position) and not is_shared and not one.comment
+
+
+def _seems_older(order: Order, one: Shown, offset_sec: int | None) -> bool:
+    """Return whether it is older, unless the server's clock went forward since, unseen by us."""
+    if isinstance(one, PendingOrder) or offset_sec is None or order.time_offset_sec is not None:
+        return False
+    return one.time_setup_msc < _by_server_msc(order, offset_sec)
 
 
 def _bearers(order: Order, evidence: Evidence) -> set[int]:
@@ -156,16 +167,32 @@ def _is_anothers(order: Order, one: Shown, book: Book) -> bool:
 
 
 def _fits_past(order: Order, past: HistoryOrder, offset_sec: int | None) -> bool:
-    # Without a fresh quotation the broker's clock is not known; the window asked for has to do.
-    began_msc = order.entry_ns // 1_000_000 - CLOCKS_APART_MSC + (offset_sec or 0) * 1000
     return (
         past.by_program
-        and (offset_sec is None or past.time_setup_msc >= began_msc)
+        # Without a fresh quotation the broker's clock is not known; the window asked for has to do.
+        and (
+            offset_sec is None
+            or past.time_setup_msc >= _by_server_msc(order, _least_offset_sec(order, offset_sec))
+        )
         and past.side is order.side
         and past.magic == order.wire_magic
         and same(past.volume, order.volume)
         and (not order.position or past.position == order.position)
     )
+
+
+def _least_offset_sec(order: Order, offset_sec: int) -> int:
+    """Return the least that the server's clock may have been apart from UTC since an order left.
+
+    By that clock the broker dated the order, and a summer time that began since has moved it.
+    """
+    winter_sec, then_sec = offset_sec - SUMMER_TIME_SEC, order.time_offset_sec
+    return winter_sec if then_sec is None else max(winter_sec, min(then_sec, offset_sec))
+
+
+def _by_server_msc(order: Order, offset_sec: int) -> int:
+    """Return the earliest time by the server's clock at which an order can have come to it."""
+    return order.entry_ns // 1_000_000 - CLOCKS_APART_MSC + offset_sec * 1000
 
 
 def _fits_working(order: Order, working: PendingOrder, book: Book) -> bool:

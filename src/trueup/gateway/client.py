@@ -169,6 +169,11 @@ class ExecutionGateway:
         """How far the gateway's record of requests reached when we looked last, or None."""
         return self._reader.record
 
+    @property
+    def time_offset_sec(self) -> int | None:
+        """The trade server's clock less UTC when a fresh quotation told it last, or None."""
+        return self._reader.time_offset_sec
+
     def get_tick(self, symbol: str, wait_ms: int | None = None) -> Tick | Unknown | None:
         """Return the latest price of a symbol, waiting at most `wait_ms` (default `timeout_ms`).
 

@@ -48,7 +48,8 @@ class Reader:
         session: this client's own name for itself, told by nobody else.
 
     `keeps_record` says whether the gateway is known to keep a record of requests, and `record` how
-    far that reached at the latest snapshot, or None.
+    far that reached at the latest snapshot, or None. `time_offset_sec` is what the trade server's
+    clock was apart from UTC when a fresh quotation told it last, None before.
     """
 
     def __init__(self, link: Link, name: str, timeout_ms: int, session: str) -> None:
@@ -57,6 +58,7 @@ class Reader:
         self._timeout_ms = timeout_ms
         self._session = session
         self.record: RecordMark | None = None
+        self.time_offset_sec: int | None = None
         self._serves_snapshots = self.keeps_record = False
         self._id = 0
         self._question = PLAIN
@@ -193,6 +195,8 @@ class Reader:
         self.digest = answer.evidence.digest
         # A reply that says only that nothing changed leaves it out.
         self.record = answer.evidence.record or self.record
+        if answer.evidence.time_offset_sec is not None:
+            self.time_offset_sec = answer.evidence.time_offset_sec
         epoch, self._epoch = self._epoch, answer.evidence.epoch
         if epoch not in ("", self._epoch):
             # Another run of the gateway, which may be able to do other things: ask it first.

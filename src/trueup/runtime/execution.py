@@ -233,7 +233,10 @@ class OrderDesk:
         self._crash(CrashPoint.AFTER_INTENT)
         now_ns = self._pm.clock.now_ns()
         started = events.SendStarted(
-            at_ns=now_ns, order_id=order.order_id, record=self._record_of()
+            at_ns=now_ns,
+            order_id=order.order_id,
+            record=self._record_of(),
+            time_offset_sec=self._time_offset_sec(),
         )
         self._pm.commit([started])
         self._crash(CrashPoint.AFTER_SEND_STARTED)
@@ -295,6 +298,11 @@ class OrderDesk:
         """Return how far the gateway's record reaches, where it is known to keep one."""
         mark = getattr(self.gateway, "record", None)
         return mark if isinstance(mark, RecordMark) else None
+
+    def _time_offset_sec(self) -> int | None:
+        """Return the trade server's clock less UTC, where the gateway told it."""
+        offset_sec = getattr(self.gateway, "time_offset_sec", None)
+        return offset_sec if isinstance(offset_sec, int) else None
 
     def _message(self, order: Order) -> dict[str, Any]:
         message: dict[str, Any] = {
