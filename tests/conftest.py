@@ -1,4 +1,4 @@
-"""What every test gets: Hypothesis profiles and the `--mt5` option."""
+"""What every test gets: Hypothesis profiles, the `--mt5` option, and fresh seeds that are told."""
 
 from __future__ import annotations
 
@@ -29,3 +29,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("mt5"):
             item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seeds that no one chose: a process that shares the tests prints nothing itself."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                for name, value in report.user_properties:
+                    terminalreporter.write_line(f"{name}: {value}")

@@ -19,7 +19,7 @@ from tests.world.mutants import outcome_before_send
 from trueup.cli import app
 from trueup.errors import StrategyError, TrueupError
 from trueup.sim.world.plan import draw
-from trueup.sim.world.run import run, run_many
+from trueup.sim.world.run import Report, run, run_many
 
 BUYS = "class Buys:\n    def on_tick(self, tick):\n        return 1\n"
 FAILS = "class Fails:\n    def on_tick(self, tick):\n        raise ValueError('too low')\n"
@@ -99,6 +99,28 @@ def test_any_whole_number_is_a_seed() -> None:
         assert done.exit_code == 0
         assert done.output.startswith(f"Seed {seed}: ")
     assert "3 runs, 0 of them" in sim("--seeds", "-2..1").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seeds"),
+    [
+        ([], range(100)),
+        (["--coverage"], range(300)),
+        (["--coverage", "--seeds", "2..4"], range(2, 4)),
+    ],
+)
+def test_coverage_takes_the_seeds_that_meet_everything_unless_it_is_told(
+    arguments: list[str], seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def note(chosen: range, **_: object) -> list[Report]:
+        asked.append(chosen)
+        return []
+
+    monkeypatch.setattr("trueup.cli.sim.run_many", note)
+    sim(*arguments)
+    assert asked == [seeds]
 
 
 def test_there_is_nothing_to_shrink_in_a_run_that_kept_its_promises() -> None:

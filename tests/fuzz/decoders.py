@@ -39,6 +39,7 @@ from trueup.journal.journal import GENESIS
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.hints import Ear, Hint, encode_hint
 from trueup.protocol.orders import decode_outcome
+from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.requests import ORDERS, decode_request
 from trueup.protocol.snapshot import decode_snapshot
 from trueup.protocol.ticks import Tick, decode_tick
@@ -225,6 +226,27 @@ class Ticks:
             _can_be_said(tick)
 
 
+class Statuses:
+    """The reply to REQUEST_STATUS."""
+
+    def __init__(self, folder: Path) -> None:
+        world = DeskWorld()
+        world.sync()
+        order = world.pm.submit("buy", 0.1)
+        asked = map(encode_status_request, (order.order_id, "o"))
+        failed = {"status": "FAILED", "error": "the record is locked"}
+        answers = [world.desk.handle(one) for one in asked]
+        self.messages = [*answers, json.dumps(failed).encode()]
+
+    def feed(self, raw: bytes) -> None:
+        """It is about the order that was asked for, or it is unknown."""
+        status = decode_status(raw, "o")
+        if isinstance(status, Unknown):
+            _can_be_said(status)
+        else:
+            assert status.order_id == "o"
+
+
 class Hints:
     """What a gateway says unasked."""
 
@@ -381,6 +403,7 @@ DECODERS: dict[str, Callable[[Path], Decoder]] = {
     "snapshots": Snapshots,
     "outcomes": Outcomes,
     "ticks": Ticks,
+    "statuses": Statuses,
     "hints": Hints,
     "journal rows": Rows,
     "saved books": SavedBooks,

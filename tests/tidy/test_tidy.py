@@ -16,7 +16,10 @@ CLOCK = ("runtime/clock.py",)
 CHANCE = ("sim/",)
 # A run needs a name that no other run has; both take one from outside for a simulation.
 NAMES_OF_RUNS = ("gateway/client.py", "runtime/portfolio.py")
-CATCH_ALL = ("gateway/front.py", "runtime/sources.py", "runtime/strategy_loading.py")
+CATCH_ALL = (
+    *("gateway/front.py", "runtime/sources.py", "runtime/strategy_loading.py"),
+    "sim/world/run.py",
+)
 RULES = {
     "the clock is read in one place": (
         r"\btime\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|sleep)\("

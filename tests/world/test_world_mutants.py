@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.world.mutants import MUTANTS, first_seed
-
-QUICK = ("timeout_as_rejected", "older_snapshot", "duplicate_fill_counted", "outcome_before_send")
-
-
-@pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.__name__ in QUICK])
-def test_a_gross_bug_shows_within_ten_seeds(mutant: object) -> None:
-    assert first_seed(mutant, 10) is not None  # type: ignore[arg-type]
+from tests.world.mutants import MUTANTS, PAGE, Patch, first_seed
+from trueup.sim.world.plan import draw
+from trueup.sim.world.run import run
 
 
-@pytest.mark.soak
+def on_the_page(mutant: Callable[[], Patch]) -> int:
+    """Return the seed that the page names for a bug."""
+    bug = (mutant.__doc__ or "").rstrip(".")
+    (line,) = [
+        line
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| {bug} |")
+    ]
+    return int(line.split("|")[2])
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_every_bug_shows_within_five_hundred_seeds(mutant: object) -> None:
-    assert first_seed(mutant) is not None  # type: ignore[arg-type]
+def test_every_bug_shows_within_five_hundred_seeds(mutant: Callable[[], Patch]) -> None:
+    # The page's seed first: where a change of the draws moved it, it takes longer to find another.
+    with mutant():
+        is_found = bool(run(draw(on_the_page(mutant))).violations)
+    assert is_found or first_seed(mutant) is not None
+
+
+def test_the_seeds_of_the_page_break_no_promise_by_themselves() -> None:
+    for seed in {on_the_page(mutant) for mutant in MUTANTS}:
+        assert run(draw(seed)).is_good

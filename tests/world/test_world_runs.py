@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
 from trueup.sim.world.plan import calm, draw
-from trueup.sim.world.run import run
+from trueup.sim.world.run import run, shortest
 
 
 class Notes:
@@ -43,3 +44,19 @@ def test_without_faults_every_sync_is_believed(seed: int) -> None:
     assert len(syncs) > 5
     assert all(sync.believed for sync in syncs if isinstance(sync, moments.Synced))
     assert not notes.of(moments.Struck)
+
+
+def test_a_run_in_which_the_program_itself_fails_is_a_broken_promise_with_a_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("ORD_1")
+
+    monkeypatch.setattr(PortfolioManager, "submit", fail)
+    report = run(draw(1))
+    assert [one.invariant for one in report.violations] == [1]
+    said = report.violations[0].sentence
+    assert said.startswith("the program failed, and the run broke off: KeyError: 'ORD_1' (")
+    assert "trader.py line " in said
+    # It is cut down like any other: this one fails without any fault.
+    assert shortest(report).plan.strikes == ()

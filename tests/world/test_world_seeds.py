@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.support.crash_world import ROOT
 from trueup.sim.world.coverage import Coverage
 from trueup.sim.world.plan import FOCUSES, Fault, Strike, draw
-from trueup.sim.world.run import Report, run, run_many
+from trueup.sim.world.run import Report, run, run_many, shortest
 from trueup.sim.world.shrink import command, shrink
 
 FIXED = range(300)
@@ -39,28 +44,44 @@ def test_fixed_seeds_keep_every_promise_and_meet_everything() -> None:
     assert not coverage.missing()
 
 
-def say_fresh(first: int, count: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        sys.stdout.write(f"\nfresh: trueup sim --seeds {first}..{first + count}\n")
-
-
-def test_fresh_seeds_keep_every_promise(capsys: pytest.CaptureFixture[str]) -> None:
+def fresh(count: int, record_property: Callable[[str, object], None]) -> range:
+    """Return seeds that nobody chose; the end of the tests' output has the command."""
     first = secrets.randbelow(10**9) + 10**6
-    say_fresh(first, FRESH, capsys)
-    broken = [told(one) for one in run_many(range(first, first + FRESH)) if not one.is_good]
+    record_property("fresh", f"trueup sim --seeds {first}..{first + count}")
+    return range(first, first + count)
+
+
+def test_fresh_seeds_keep_every_promise(record_property: Callable[[str, object], None]) -> None:
+    seeds = fresh(FRESH, record_property)
+    broken = [told(one) for one in run_many(seeds) if not one.is_good]
     assert not broken, "\n".join(broken)
 
 
 @pytest.mark.soak
-def test_many_fresh_seeds_on_all_cores(capsys: pytest.CaptureFixture[str]) -> None:
-    first, coverage = secrets.randbelow(10**9) + 10**6, Coverage()
-    say_fresh(first, SOAKED, capsys)
-    seeds, events = range(first, first + SOAKED), 0
+def test_many_fresh_seeds_on_all_cores(record_property: Callable[[str, object], None]) -> None:
+    coverage, events = Coverage(), 0
+    seeds = fresh(SOAKED, record_property)
     for report in run_many(seeds, coverage=coverage, jobs=os.cpu_count() or 1):
-        assert report.is_good, told(report)
+        assert report.is_good, told(shortest(report))
         events += report.events
     assert events > 10_000_000
     assert not coverage.missing()
+
+
+def test_fresh_seeds_are_told_where_processes_share_the_tests(tmp_path: Path) -> None:
+    told = "trueup sim --seeds 5..8"
+    test = f"def test_fresh(record_property):\n    record_property('fresh', '{told}')\n"
+    (tmp_path / "test_fresh.py").write_text(test, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    plugins = ("-p", "tests.conftest", "-p", "no:cacheprovider", "-n", "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugins, "--rootdir", tmp_path, tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert re.findall(r"(?m)^fresh: .*$", done.stdout) == [f"fresh: {told}"], done
 
 
 def test_seeds_in_a_row_have_every_kind_of_fault_in_their_focus() -> None:

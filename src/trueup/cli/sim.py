@@ -25,6 +25,8 @@ BROKEN = 1
 # As a shell has it for what Ctrl-C ended.
 STOPPED = 130
 SHOWN = 5
+# Where no seeds are given: three in the focus of each kind of fault meet everything there is.
+SEEDS, SEEDS_TO_MEET_ALL = "0..100", "0..300"
 NO_ORDERS = "No order was sent: the strategy gave no signal on which the bot could trade."
 
 
@@ -32,7 +34,13 @@ def sim(
     seed: Annotated[
         int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Live through this seed.")
     ] = None,
-    seeds: Annotated[str, typer.Option(metavar="A..B", help="Live through A up to B-1.")] = "",
+    seeds: Annotated[
+        str,
+        typer.Option(
+            metavar="A..B",
+            help="Live through A up to B-1: 0..100, with --coverage 0..300, unless given.",
+        ),
+    ] = "",
     only: Annotated[
         str, typer.Option(metavar="N,N", help="Of the seed's faults, let only these strike.")
     ] = "",
@@ -76,7 +84,7 @@ def sim(
         strategy_maker(strategy)
     counted = Coverage()
     if seed is None:
-        chosen = range_of("--seeds", seeds or "0..100")
+        chosen = range_of("--seeds", seeds or (SEEDS_TO_MEET_ALL if coverage else SEEDS))
         broken = _many(chosen, strategy, counted, jobs or _cores())
     else:
         broken = _one(_plan(seed, only), strategy, counted, trace=trace, html=html)

@@ -9,10 +9,12 @@ import logging
 import multiprocessing
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import PurePath
 
 import msgspec
 
@@ -34,6 +36,8 @@ _encode = msgspec.msgpack.Encoder().encode
 SEEDS_AT_ONCE = 5
 # Windows lets a pool wait for no more.
 PROCESSES_MOST = 61
+# How many of the last calls are named where the program fails.
+CALLS_NAMED = 4
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -112,6 +116,8 @@ def run(
         except StrategyError as error:
             at = f"Seed {plan.seed}, at {(world.now_ns - BEGIN_NS) / 1e9:.3f} s"
             raise StrategyError(f"{at}: {error}") from error
+        except Exception as error:  # noqa: BLE001 - whatever fails, its seed must be told
+            violations.append(Violation(1, _failure(error), world.now_ns))
     return Report(
         plan,
         [*oracle.verdicts(), *violations],
@@ -120,6 +126,14 @@ def run(
         fingerprint.orders,
         fingerprint.digest,
     )
+
+
+def _failure(error: Exception) -> str:
+    """Say what broke a run off: a run that does not end never comes to agree."""
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    calls = traceback.extract_tb(error.__traceback__)[-CALLS_NAMED:]
+    places = ", ".join(f"{PurePath(call.filename).name} line {call.lineno}" for call in calls)
+    return f"the program failed, and the run broke off: {said} ({places})"
 
 
 def run_many(

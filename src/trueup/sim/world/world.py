@@ -2,10 +2,10 @@
 
     bots (book, journal, desk, reconciler, client) - wire - gateway - terminal - trade server
 
-All of it is the product's own code. What is simulated stands behind its four seams: the clock, the
-link, the terminal, and the database under the journal. First everything goes wrong that the plan
-says (safety); then the faults stop, the market stands still, and the books owe agreement within a
-number of syncs (liveness).
+All of it is the product's own code. What is simulated stands behind its seams: the clock, the link,
+the terminal, and the databases under the journal and under the gateway's record. First everything
+goes wrong that the plan says (safety); then the faults stop, the market stands still, and the books
+owe agreement within a number of syncs (liveness).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class World:
     Args:
         plan: what goes wrong.
         make_strategy: the strategy of a bot that trades by signals.
-        watchers: who is told of each moment, beside those that `watch` adds.
+        most_events: after how many events a run is called endless.
     """
 
     def __init__(
