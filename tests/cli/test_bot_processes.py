@@ -73,6 +73,10 @@ def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
     assert "NEEDS YOU" in waiting.stdout
     assert "[RECOVERY]" not in bot.text()
 
+    nothing = shell.run("settle", "ORD_9", "--never-executed", "--yes")
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert "The book has no order 'ORD_9'. In doubt: none." in nothing.stderr
+
     done = shell.run("approve", hold_id)
     assert (done.returncode, "carried out" in done.stdout) == (0, True), done
     assert f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.05L" in bot.text()

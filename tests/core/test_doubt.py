@@ -211,7 +211,7 @@ def test_two_that_fit_are_listed_for_a_person() -> None:
     )
     assert waits(plan) == (
         "Order in doubt: BUY 0.10L EURUSD (A) fits 2 (order 7, order 8), or other orders fit the "
-        "same one; tell the book its fill with on_fill()"
+        "same one; say what it is with `trueup settle A`, or on_fill() in code"
     ).removeprefix("Order in doubt: BUY 0.10L EURUSD (A), ")
 
 

@@ -20,6 +20,7 @@ from trueup.cli import (
     journal,
     keys,
     paper,
+    settle,
     sim,
     terminal,
     trade,
@@ -40,6 +41,7 @@ app.command("terminal")(terminal.terminal)
 app.command("status")(bot.status)
 app.command("plan")(bot.plan)
 app.command("approve")(bot.approve)
+app.command("settle")(settle.settle)
 app.command("rebind")(bot.rebind)
 app.command("audit")(journal.audit)
 app.command("replay")(journal.replay)

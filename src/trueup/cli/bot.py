@@ -27,7 +27,7 @@ DONE = "carried out"
 KEPT = "not carried out, the broker shows it again"
 # A look takes two turns of the loop, or as long as the gateway's timeout; then it has an answer.
 _LOOK_SEC = 30.0
-_CARRIED_OUT_SEC = 10.0
+CARRIED_OUT_SEC = 10.0
 _LOOK_AGAIN_SEC = 0.1
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -61,7 +61,7 @@ def status(as_json: JsonOption = False) -> None:
         typer.echo("\n\n".join(blocks))
     if not found:
         raise typer.Exit(2)
-    _exit_needing_a_person(any(one.needs for one in found))
+    exit_needing_a_person(any(one.needs for one in found))
 
 
 def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
@@ -71,7 +71,7 @@ def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
     `trueup approve`. Exit code 0: nothing is held that a person should know of. 1: something is,
     or the broker cannot be believed. 2: no bot runs here.
     """
-    answer = _look(chosen_bot(bot), "plan")
+    answer = look(chosen_bot(bot), "plan")
     unknown = answer.get("unknown")
     if as_json:
         print_json({key: answer.get(key) for key in ("at", "plan", "waiting", "unknown")})
@@ -81,7 +81,7 @@ def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
         typer.echo("\n".join(lines))
     else:
         typer.echo("\n".join(map(_wrapped, answer["text"].splitlines())))
-    _exit_needing_a_person(unknown is not None or answer["needs_person"])
+    exit_needing_a_person(unknown is not None or answer["needs_person"])
 
 
 def approve(
@@ -110,14 +110,14 @@ def approve(
     for wanted in ids:
         if not yes:
             _confirm_letting_go(asked, wanted)
-        answer = _answer(asked, "approve", id=wanted, who=who or _user(), yes=True)
+        answer = answer_of(asked, "approve", id=wanted, who=who or user_name(), yes=True)
         then = _wait_until_carried_out(asked, answer)
         rows.append({"id": wanted, "ticket": answer["ticket"], "carried_out": then == DONE})
         if not as_json:
             typer.echo(f"Approved {wanted} ({_what(answer)}): {then}.")
     if as_json:
         print_json(rows)
-    _exit_needing_a_person(not all(row["carried_out"] for row in rows))
+    exit_needing_a_person(not all(row["carried_out"] for row in rows))
 
 
 def rebind(
@@ -131,7 +131,7 @@ def rebind(
     book holds belongs to the other account and leaves the book; nothing is done at either broker.
     """
     asked = chosen_bot(bot)
-    seen = _look(asked, "account")
+    seen = look(asked, "account")
     if seen["bound"] == seen["terminal"]:
         done: dict[str, Any] = {"bound": seen["bound"], "changed": False}
         print_json(done) if as_json else typer.echo(
@@ -141,13 +141,13 @@ def rebind(
     if not yes:
         _confirm(seen)
         # Somebody may have logged in elsewhere while the question stood.
-        _look(asked, "account")
-    done = _answer(asked, "rebind", login=seen["login"], server=seen["server"])
+        look(asked, "account")
+    done = answer_of(asked, "rebind", login=seen["login"], server=seen["server"])
     if as_json:
         print_json({**done, "changed": True, "left": seen["leaves"]})
     else:
         typer.echo(f"The book belongs to {done['bound']} now. {done['health']}")
-    _exit_needing_a_person(done["status"] != "SUCCESS")
+    exit_needing_a_person(done["status"] != "SUCCESS")
 
 
 def chosen_bot(pid: int | None = None) -> Bot:
@@ -173,15 +173,15 @@ def chosen_bot(pid: int | None = None) -> Bot:
 
 
 def _make_sure(bot: Bot) -> None:
-    if _answer(bot, "hello").get("pid") != bot.pid:
+    if answer_of(bot, "hello").get("pid") != bot.pid:
         raise TrueupError(_silent(bot))
 
 
 def _status_of(bot: Bot) -> BotStatus:
-    return msgspec.convert(_answer(bot, "status")["status"], BotStatus)
+    return msgspec.convert(answer_of(bot, "status")["status"], BotStatus)
 
 
-def _answer(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
+def answer_of(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
     """Return a bot's answer.
 
     Raises:
@@ -203,11 +203,15 @@ def _silent(bot: Bot) -> str:
     )
 
 
-def _look(bot: Bot, command: str) -> dict[str, Any]:
-    """Have a bot look at the broker, and return what it saw."""
+def look(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
+    """Have a bot look at the broker, and return what it saw.
+
+    Raises:
+        TrueupError: it got no look, it is silent, or it says why not.
+    """
     clock, number = SystemClock(), 0
-    for _ in _until(clock, _LOOK_SEC):
-        answer = _answer(bot, command, look=number)
+    for _ in until(clock, _LOOK_SEC):
+        answer = answer_of(bot, command, look=number, **fields)
         if "wait" not in answer:
             return answer
         number = answer["wait"]
@@ -216,7 +220,7 @@ def _look(bot: Bot, command: str) -> dict[str, Any]:
 
 def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> str:
     """Return what came of a yes, in words."""
-    for _ in _until(SystemClock(), approved["within_sec"] + _CARRIED_OUT_SEC):
+    for _ in until(SystemClock(), approved["within_sec"] + CARRIED_OUT_SEC):
         now = _status_of(bot)
         held = any(row.id == approved["id"] for row in now.holds)
         if not held and now.sync_count > approved["sync_count"]:
@@ -232,10 +236,10 @@ def _confirm_letting_go(bot: Bot, wanted: str) -> None:
     if held is None:
         return
     typer.echo(f"{held.reason}.\nNothing proves that it ended: it will count as assumed closed.")
-    _ask("Have you seen that it is gone, and shall the book let go of it?")
+    ask_person("Have you seen that it is gone, and shall the book let go of it?")
 
 
-def _user() -> str:
+def user_name() -> str:
     """Return who runs this command, as the system knows it."""
     try:
         return getpass.getuser()
@@ -243,7 +247,8 @@ def _user() -> str:
         return "a person"
 
 
-def _until(clock: Clock, seconds: float) -> Any:
+def until(clock: Clock, seconds: float) -> Any:
+    """Yield again and again, a moment apart, until the seconds have passed."""
     deadline_ns = clock.now_ns() + round(seconds * 1e9)
     while clock.now_ns() < deadline_ns:
         yield
@@ -268,10 +273,15 @@ def _confirm(seen: dict[str, Any]) -> None:
         typer.echo("What leaves the book, and stays at its broker as it is:")
         for what in seen["leaves"]:
             typer.echo(f"  - {what}")
-    _ask("Bind the book to the terminal's account?")
+    ask_person("Bind the book to the terminal's account?")
 
 
-def _ask(question: str) -> None:
+def ask_person(question: str) -> None:
+    """Ask a person for a yes.
+
+    Raises:
+        TrueupError: the answer is no, or nobody answered.
+    """
     try:
         is_wanted = typer.confirm(question)
     except typer.Abort:
@@ -289,6 +299,7 @@ def _shows_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-def _exit_needing_a_person(needed: bool) -> None:
+def exit_needing_a_person(needed: bool) -> None:
+    """End with the exit code that says that somebody is needed, where that is so."""
     if needed:
         raise typer.Exit(NEEDS_A_PERSON)

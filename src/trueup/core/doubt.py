@@ -18,6 +18,7 @@ from trueup.core.model import Entry, Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
+from trueup.core.told import NOTHING_SAID, Words, hear
 from trueup.core.traces import Trace, nobodys, trace_of
 
 Difference = Zombie | Ghost | Drift
@@ -32,7 +33,7 @@ class Doubt(msgspec.Struct, frozen=True):
 
 
 class Weighing(msgspec.Struct, frozen=True):
-    """What the doubts of one look are weighed by; see `plan` for the times."""
+    """What the doubts of one look are weighed by; see `plan` for the times and what was told."""
 
     book: Book
     diff: Diff
@@ -42,6 +43,7 @@ class Weighing(msgspec.Struct, frozen=True):
     asked_version: int
     now_ns: int
     watched_since_ns: int = 0
+    told: Words = NOTHING_SAID
 
 
 def weigh(scales: Weighing) -> tuple[Doubt, ...]:
@@ -62,6 +64,10 @@ def weigh(scales: Weighing) -> tuple[Doubt, ...]:
 def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
     if order.version > scales.asked_version:
         trace = Trace(BrokerShows.UNSEEN, "it was sent after the broker was asked")
+    told = scales.told.get(order.order_id)
+    if told is not None:
+        heard = hear(told, order, trace, scales.snapshot, scales.book)
+        trace = heard if isinstance(heard, Trace) else trace
     # A terminal can send an order on when it has its trade server again, minutes later: a moment
     # that we did not watch proves nothing.
     since_ns = max(order.doubt_ns, scales.watched_since_ns)
@@ -91,22 +97,27 @@ def _by_difference(
     """
     fitting = [difference for difference in differences if _fits(order, difference)]
     rivals = [other for other in orders if any(_fits(other, d) for d in fitting)]
+    would_be = [_of_difference(order, difference) for difference in fitting]
     if len(fitting) == 1 and len(rivals) == 1:
-        found = _affected(fitting[0])
-        price = found.price_open if isinstance(fitting[0], Zombie) else None
-        return Trace(
-            BrokerShows.OPEN,
-            "the only difference that fits",
-            ticket=found.ticket,
-            position=found.identifier,
-            volume=order.volume,
-            price=price,
-        )
+        return would_be[0]
     if fitting:
-        return nobodys([f"ticket {_affected(d).ticket}" for d in fitting])
+        return nobodys(would_be, "ticket")
     if snapshot.faults:
         return Trace(BrokerShows.UNSEEN, "the reading is partial")
     return Trace(BrokerShows.NO_TRACE, "no difference fits")
+
+
+def _of_difference(order: Order, difference: Difference) -> Trace:
+    found = _affected(difference)
+    price = found.price_open if isinstance(difference, Zombie) else None
+    return Trace(
+        BrokerShows.OPEN,
+        "the only difference that fits",
+        ticket=found.ticket,
+        position=found.identifier,
+        volume=order.volume,
+        price=price,
+    )
 
 
 def _fits(order: Order, difference: Difference) -> bool:
@@ -126,9 +137,11 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
     """Return the events that end a doubt; none while it lasts."""
     order, case, trace = doubt.order, doubt.case, doubt.trace
     because = f"case {case.label}: {case.because} ({trace.words})"
+    if trace.by:
+        because = f"assumed, unproven: {trace.words}"
     at_ns, order_id = scales.now_ns, order.order_id
     if case.decision is Decision.ABANDON:
-        return [events.OrderCanceled(at_ns=at_ns, order_id=order_id, because=because)]
+        return [events.OrderCanceled(at_ns=at_ns, order_id=order_id, because=because, by=trace.by)]
     if case.decision is Decision.AGREE:
         refusal = trace.refusal
         return [
@@ -137,7 +150,9 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
     if case.decision not in (Decision.ADOPT, Decision.RECORD_BOTH):
         return []
     if order.kind is not events.OrderKind.MARKET:
-        return [events.OrderApplied(at_ns=at_ns, order_id=order_id, ticket=trace.ticket)]
+        return [
+            events.OrderApplied(at_ns=at_ns, order_id=order_id, ticket=trace.ticket, by=trace.by)
+        ]
     settled = events.OrderSettled(
         at_ns=at_ns,
         order_id=order_id,
@@ -145,6 +160,7 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
         volume=trace.volume,
         price=trace.price,
         because=because,
+        by=trace.by,
     )
     if case.decision is Decision.ADOPT:
         return [settled]
@@ -188,5 +204,6 @@ def waiting_sentence(doubt: Doubt) -> str:
     order, trace = doubt.order, doubt.trace
     what = f"{order.action} {format_lots(order.volume)}L {order.symbol} ({order.order_id})"
     if trace.is_nobodys:
-        return f"Order in doubt: {what} {trace.words}; tell the book its fill with on_fill()"
+        ask = f"say what it is with `trueup settle {order.order_id}`, or on_fill() in code"
+        return f"Order in doubt: {what} {trace.words}; {ask}"
     return f"Order in doubt: {what}, case {doubt.case.label}: {doubt.case.because} ({trace.words})"

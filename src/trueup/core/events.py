@@ -81,10 +81,12 @@ class SendStarted(OrderEvent, frozen=True):
 class OrderApplied(OrderEvent, frozen=True):
     """The broker did what a modification, a cancellation or a pending order asked.
 
-    `ticket` is the pending order's, where one was placed.
+    `ticket` is the pending order's, where one was placed. `by` is who said so, where nothing
+    proves it.
     """
 
     ticket: int = 0
+    by: str = ""
 
 
 class OrderFilled(OrderEvent, frozen=True):
@@ -117,22 +119,28 @@ class OrderInDoubt(OrderEvent, frozen=True):
 
 
 class OrderCanceled(OrderEvent, frozen=True):
-    """The order ended without effect; `because` says by which evidence."""
+    """The order ended without effect; `because` says by which evidence.
+
+    `by` is who said so, where nothing proves it.
+    """
 
     because: str
+    by: str = ""
 
 
 class OrderSettled(OrderEvent, frozen=True):
     """The broker shows that an order in doubt was executed.
 
     Its effect on positions is in the events beside it; `because` names the evidence. `price` is
-    None where a list shows the effect and not at what price it came about.
+    None where a list shows the effect and not at what price it came about. `by` is who said that
+    this is the order, where nothing proves it.
     """
 
     ticket: int
     volume: float
     price: float | None
     because: str
+    by: str = ""
 
 
 class PositionAdopted(Event, frozen=True):

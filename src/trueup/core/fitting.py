@@ -32,7 +32,7 @@ from trueup.core.model import (
     Snapshot,
 )
 from trueup.core.order import PENDING_TYPES
-from trueup.core.quantity import add_lots, same
+from trueup.core.quantity import add_lots, format_lots, same
 from trueup.core.tokens import bears, begins, is_token
 
 # What is left between two clocks when their time zones are taken off.
@@ -50,7 +50,7 @@ class Fitting(msgspec.Struct, frozen=True):
     """What fits an order in doubt: the one that is ours, if any, and what nobody can tell."""
 
     ours: Shown | None = None
-    candidates: tuple[int, ...] = ()
+    candidates: tuple[Shown, ...] = ()
     is_alone: bool = False
 
 
@@ -109,7 +109,31 @@ def fitting(
     alike = [o for o in unnamed if any(_fits(o, one, book, evidence) for one in found)]
     is_alone = len(found) == 1 == len(alike)
     ours = found[0] if is_alone and _may_be_ours(order, found[0], evidence, habits) else None
-    return Fitting(ours, tuple(one.ticket for one in found), is_alone)
+    return Fitting(ours, tuple(found), is_alone)
+
+
+def why_unfit(order: Order, ticket: int, snapshot: Snapshot, book: Book) -> str:
+    """Say why an order of the broker's is none that fits an order in doubt."""
+    known = book.orders_by_ticket.get(ticket)
+    if known is not None and not known.is_stand_in:
+        return f"it is {known.order_id}'s"
+    shown = _all(snapshot.evidence) if snapshot.evidence else iter(())
+    one = next((one for one in shown if one.ticket == ticket), None)
+    if one is None:
+        return "the broker shows no order of that ticket since it was sent"
+    if one.symbol != order.symbol:
+        return f"it is in {one.symbol}, and {order.symbol} was meant"
+    if isinstance(one, HistoryOrder) and one.side is not order.side:
+        return f"it is a {one.side.action}, and a {order.action} was meant"
+    if not same(one.volume, order.volume):
+        return f"it is of {format_lots(one.volume)}L, and {format_lots(order.volume)}L were meant"
+    if one.magic != order.wire_magic:
+        return f"its magic number is {one.magic}, and {order.wire_magic} was sent"
+    if is_token(one.comment):
+        return "its comment is the token of another order"
+    if order.position and isinstance(one, HistoryOrder) and one.position != order.position:
+        return f"it is about position {one.position}, and {order.position} was meant"
+    return "it was there before, was made by hand, or is of another kind"
 
 
 def _all(evidence: Evidence) -> Iterator[Shown]:

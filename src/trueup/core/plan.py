@@ -30,6 +30,7 @@ from trueup.core.pending import for_pending
 from trueup.core.policy import Policy
 from trueup.core.record import RequestInDoubt
 from trueup.core.recording import explanations
+from trueup.core.told import NOTHING_SAID, Words
 
 A_DAY_NS = 86_400 * 1_000_000_000
 # The trade server's clock goes forward by an hour in spring; and a minute between two clocks.
@@ -67,6 +68,7 @@ def plan(
     approved: Mapping[str, str] = NOBODY,
     is_final: bool = True,
     watched_since_ns: int = 0,
+    told: Words = NOTHING_SAID,
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
 
@@ -82,6 +84,7 @@ def plan(
         is_final: whether the plan's questions were asked for this snapshot, as far as they go.
         watched_since_ns: since when (ns) every reading of this process was believed; an order in
             doubt is not given up before the grace period has passed from there too.
+        told: what persons said of orders in doubt that nobody else can tell, by order id.
     """
     found = diff(book.holdings, snapshot, policy, book.pending)
     settle_ns = (policy.settle_ms if settle_ms is None else settle_ms) * 1_000_000
@@ -99,6 +102,7 @@ def plan(
         asked_version=asked_version,
         now_ns=now_ns,
         watched_since_ns=watched_since_ns,
+        told=told,
     )
     doubts = weigh(scales)
     outcome = Outcome()

@@ -19,7 +19,7 @@ import msgspec
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
 from trueup.core.explain import history_of
-from trueup.core.fitting import Habits, fitting
+from trueup.core.fitting import Habits, Shown, fitting
 from trueup.core.model import Deal, Evidence, HistoryOrder, PendingOrder, Position, Snapshot
 from trueup.core.quantity import from_units, same, to_units
 from trueup.core.record import RequestState, RequestStatus
@@ -35,7 +35,9 @@ class Trace(msgspec.Struct, frozen=True):
 
     `ticket` and `position` are the order's and its position's identifier, `volume` (lots) what was
     done at `price`. `is_nobodys` says that something fits and only a person can say whether it is
-    ours, `is_final` that no waiting can change it, `refusal` with which words it was refused.
+    ours, and `candidates` what each of them would be; `comment` is what a candidate shows.
+    `is_final` says that no waiting can change it, `refusal` with which words it was refused, `by`
+    which person says it.
     """
 
     shows: BrokerShows
@@ -47,6 +49,9 @@ class Trace(msgspec.Struct, frozen=True):
     is_nobodys: bool = False
     is_final: bool = False
     refusal: str = ""
+    candidates: tuple[Trace, ...] = ()
+    comment: str = ""
+    by: str = ""
 
 
 def trace_of(
@@ -70,12 +75,13 @@ def trace_of(
     )
 
 
-def nobodys(candidates: Sequence[str], is_alone: bool = False) -> Trace:
+def nobodys(candidates: Sequence[Trace], what: str, is_alone: bool = False) -> Trace:
     """Return that some fit, and that only a person can say which one is the order, if any."""
-    said = f"fits {len(candidates)} ({', '.join(candidates)}), or other orders fit the same one"
+    names = [f"{what} {candidate.ticket}" for candidate in candidates]
+    said = f"fits {len(names)} ({', '.join(names)}), or other orders fit the same one"
     if is_alone:
-        said = f"fits {candidates[0]}, and nothing shows that this is ours"
-    return Trace(BrokerShows.UNSEEN, said, is_nobodys=True)
+        said = f"fits {names[0]}, and nothing shows that this is ours"
+    return Trace(BrokerShows.UNSEEN, said, is_nobodys=True, candidates=tuple(candidates))
 
 
 def _of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace:
@@ -187,15 +193,25 @@ def _by_evidence(
     if evidence is None or history is None:
         return Trace(BrokerShows.UNSEEN, "the history could not be read")
     found = fitting(order, rivals, snapshot, book, habits)
-    if isinstance(found.ours, PendingOrder):
-        return _of_working(order, found.ours, "the only order that fits")
     if found.ours is not None:
-        return _of_past(order, found.ours, snapshot, evidence, "the only order that fits")
+        return _of_shown(order, found.ours, snapshot, evidence, "the only order that fits")
     if found.candidates:
-        return nobodys([f"order {ticket}" for ticket in found.candidates], found.is_alone)
+        words = "if it is that one"
+        would_be = [_of_shown(order, c, snapshot, evidence, words) for c in found.candidates]
+        return nobodys(would_be, "order", found.is_alone)
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
     return Trace(BrokerShows.NO_TRACE, f"nothing fits in the last {history.age_sec} s of history")
+
+
+def _of_shown(
+    order: Order, one: Shown, snapshot: Snapshot, evidence: Evidence, words: str
+) -> Trace:
+    if isinstance(one, PendingOrder):
+        trace = _of_working(order, one, words)
+    else:
+        trace = _of_past(order, one, snapshot, evidence, words)
+    return msgspec.structs.replace(trace, ticket=one.ticket, comment=one.comment)
 
 
 def _of_position(order: Order, position: Position, words: str) -> Trace:

@@ -100,11 +100,17 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             return "ORDER", order.ticket, pending_sentence(event), "", ""
         case events.HaltRaised(identifier=identifier, because=because):
             return "HALT", identifier, because, "", ""
-        case events.OrderApplied(order_id=order_id):
-            return "SETTLED", None, f"Order {order_id} took effect", "IN_DOUBT", "FILLED"
+        case events.OrderApplied(order_id=order_id, by=by):
+            details = f"Order {order_id} took effect{assumed_by(by)}"
+            return "SETTLED", None, details, "IN_DOUBT", "FILLED"
         case events.AccountBound(login=login, server=server):
             return "BOUND", None, f"The book belongs to {login}@{server}", "", f"{login}@{server}"
     raise TypeError(f"{type(event).__name__} is not a correction")
+
+
+def assumed_by(who: str) -> str:
+    """Say whose assumption it is; nothing where it is proven."""
+    return f", assumed: {who} says so" if who else ""
 
 
 PendingEvent = events.PendingAdopted | events.PendingClosed | events.PendingCorrected
@@ -192,8 +198,8 @@ def log_event(event: events.Event) -> None:
             _say(logging.WARNING, "order.corrected", None, f"[ORDER] {pending_sentence(event)}")
         case events.HaltRaised(identifier=identifier, because=because):
             _say(logging.ERROR, "halt.raised", identifier, f"[HALT] {because}")
-        case events.OrderApplied(order_id=order_id):
-            text = f"[SETTLED] Order {order_id} took effect"
+        case events.OrderApplied(order_id=order_id, by=by):
+            text = f"[SETTLED] Order {order_id} took effect{assumed_by(by)}"
             _say(logging.WARNING, "order.settled", None, text)
         case events.AccountBound(login=login, server=server):
             _say(logging.INFO, "account.bound", None, f"[BOUND] This book is of {login}@{server}")

@@ -20,10 +20,12 @@ import msgspec
 
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.model import Account, describe_at
+from trueup.core.told import Told, not_in_doubt
 from trueup.core.trust import Unknown
 from trueup.errors import TrueupError
 from trueup.observe.plan_text import plan_values, write_plan
 from trueup.runtime.clock import iso
+from trueup.runtime.doubts import order_in_doubt, shown
 from trueup.runtime.glances import Glances
 from trueup.runtime.loop import TradingLoop
 from trueup.runtime.status import BotFacts, concerns_a_person, status_of
@@ -35,8 +37,9 @@ LETS_GO = frozenset({HoldKind.MISSING, HoldKind.HALT})
 class Command(msgspec.Struct):
     """A command; `look` is the number of the look that an earlier answer said to ask for.
 
-    `id` is the hold that `who` says yes to; `yes` that somebody has seen that what is missing is
-    gone.
+    `id` is the hold that `who` says yes to, or the order that something is said of; `yes` that
+    somebody has seen that what is missing is gone. `ticket` is the order at the broker that an
+    order in doubt is, `never_executed` that it is none.
     """
 
     command: str
@@ -44,6 +47,8 @@ class Command(msgspec.Struct):
     look: int = 0
     who: str = "a person"
     yes: bool = False
+    ticket: int = 0
+    never_executed: bool = False
     login: int = 0
     server: str = ""
 
@@ -66,6 +71,9 @@ class ControlDesk:
             "status": lambda _: {"status": msgspec.to_builtins(status_of(loop, facts))},
             "plan": self._plan,
             "approve": self._approve,
+            "doubt": self._doubt,
+            "settle": self._settle,
+            "order": self._order,
             "account": self._account,
             "rebind": self._rebind,
         }
@@ -134,6 +142,39 @@ class ControlDesk:
             # A yes to what two readings no longer show is a yes to nothing.
             if reconciler.approve(hold_id, who) or reconciler.sync_count > sync_count + 1:
                 del self._yes[hold_id]
+
+    def _doubt(self, command: Command) -> dict[str, Any]:
+        order = order_in_doubt(self._loop, command.id)
+        look = self._glances.look(command.look)
+        if isinstance(look, int):
+            return {"wait": look}
+        told = None
+        if command.ticket or command.never_executed:
+            told = Told(command.who, self._loop.pm.clock.now_ns(), command.ticket)
+        return shown(self._loop, look, order, told)
+
+    def _settle(self, command: Command) -> dict[str, Any]:
+        if bool(command.ticket) is command.never_executed:
+            raise TrueupError("Say which: the ticket that it is, or that it was never executed.")
+        answer = self._doubt(command)
+        if "wait" not in answer:
+            self._loop.reconciler.settle(command.id, command.ticket, command.who)
+            answer["within_sec"] = self._loop.reconciler.sync_interval
+        return answer
+
+    def _order(self, command: Command) -> dict[str, Any]:
+        order = self._loop.pm.book.orders.get(command.id)
+        if order is None:
+            raise TrueupError(not_in_doubt(command.id, self._loop.pm.book))
+        return {
+            "id": order.order_id,
+            "status": order.status.value,
+            "ticket": order.ticket,
+            "volume": order.filled_volume,
+            "price": order.fill_price,
+            "error": order.error or "",
+            "is_told": command.id in self._loop.reconciler.told,
+        }
 
     def _account(self, command: Command) -> dict[str, Any]:
         look = self._glances.look(command.look)

@@ -15,6 +15,7 @@ from trueup.core.model import Position, Snapshot
 from trueup.core.plan import Plan, is_settled, plan
 from trueup.core.policy import Policy
 from trueup.core.settle import Settling
+from trueup.core.told import Told
 from trueup.core.trust import Trusted, Unknown
 from trueup.errors import JournalError
 from trueup.gateway.reader import Question, Reading
@@ -77,13 +78,15 @@ class _Agreed(msgspec.Struct, frozen=True):
 class Lookout:
     """Looks at the broker for one book, waiting for the answer or not.
 
-    `settling` is what the latest looks taught, `approved` who said yes to which hold.
+    `settling` is what the latest looks taught, `approved` who said yes to which hold, `told` what
+    was said of which order in doubt.
     """
 
     def __init__(self, pm: PortfolioManager, source: Source, policy: Policy) -> None:
         self.policy = policy
         self.settling = Settling(policy.settle_ms)
         self.approved: dict[str, str] = {}
+        self.told: dict[str, Told] = {}
         self._pm, self._source = pm, source
         self._question = Question(symbols=tuple(sorted(policy.symbols)))
         self._witness = Witness()
@@ -191,6 +194,7 @@ class Lookout:
             is_final=asked.is_follow_up,
             # The guide's wire has nothing to watch a terminal by.
             watched_since_ns=0 if snapshot.evidence is None else self.watched_since_ns,
+            told=self.told,
         )
         self._agreed = None
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)

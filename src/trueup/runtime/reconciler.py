@@ -14,12 +14,14 @@ from trueup.core import events
 from trueup.core.health import health, restrictions
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import change_id
+from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Snapshot
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
 from trueup.core.settle import LONGEST_MS, learn
+from trueup.core.told import Told, not_in_doubt
 from trueup.core.trust import Bound, Reason, Unknown
-from trueup.errors import BrokerUnknown, JournalError, PlanOutdated
+from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
 from trueup.runtime.audit import AuditTrail, sentence
 from trueup.runtime.clock import utc
 from trueup.runtime.lookout import Asked, Look, Lookout
@@ -231,6 +233,32 @@ class StateReconciler:
         self._timetable.at_once(self._clock.now_ns())
         return True
 
+    def settle(self, order_id: str, ticket: int = 0, who: str = "a person") -> None:
+        """Say what became of an order in doubt that no reading can tell; the next sync applies it.
+
+        `ticket` is the order at the broker that it is, or its position; 0 says that it was never
+        executed. The word counts for one believed reading, and only where the broker does not
+        know better; the audit trail calls it an assumption of `who`.
+
+        Raises:
+            Refused: the order is not in doubt, or that ticket was just named for another.
+        """
+        order = self.portfolio.book.orders.get(order_id)
+        if order is None or order.status is not OrderStatus.IN_DOUBT:
+            raise Refused(not_in_doubt(order_id, self.portfolio.book))
+        other = next((i for i, t in self._lookout.told.items() if t.ticket == ticket != 0), "")
+        if other not in ("", order_id):
+            raise Refused(f"{ticket} was just named for {other}: it cannot be {order_id} too.")
+        who, now_ns = who.strip() or "a person", self._clock.now_ns()
+        log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
+        self._lookout.told[order_id] = Told(who, now_ns, ticket)
+        self._timetable.at_once(now_ns)
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        """What was said of orders in doubt and waits for the next believed reading, by order id."""
+        return self._lookout.told
+
     def bind_to_terminal_account(self) -> SyncResult:
         """Bind the book to the account that the terminal is logged in to, by a person's will.
 
@@ -325,6 +353,8 @@ class StateReconciler:
         if self._lookout.approved:
             said, still = self._lookout.approved, {hold.id for hold in found.holds}
             self._lookout.approved = {key: who for key, who in said.items() if key in still}
+        waiting = {key: one for key, one in self.told.items() if one.at_ns > asked.at_ns}
+        self._lookout.told = {k: t for k, t in waiting.items() if k in self.portfolio.book.in_doubt}
         self._timetable.believed(asked.at_ns, self.sync_interval, found)
         self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS

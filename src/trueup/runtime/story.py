@@ -17,7 +17,7 @@ from trueup.core.quantity import format_lots, format_price
 from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.journal import Record
 from trueup.observe.audit_text import Told
-from trueup.runtime.audit import entry
+from trueup.runtime.audit import assumed_by, entry
 from trueup.runtime.clock import iso
 
 ACTIONS = (
@@ -225,9 +225,9 @@ def _told(
             return "REJECTED", None, f"{about}: {error}; nothing happened{case}"
         case events.OrderInDoubt(error=error):
             return "IN_DOUBT", None, f"{about}: {error}; may have been executed"
-        case events.OrderApplied(ticket=ticket):
+        case events.OrderApplied(ticket=ticket, by=by):
             action = "SETTLED" if before is OrderStatus.IN_DOUBT else "APPLIED"
-            return action, ticket or None, f"{about} took effect"
+            return action, ticket or None, f"{about} took effect{assumed_by(by)}"
         case events.OrderSettled(ticket=ticket, volume=volume, because=because):
             return "SETTLED", ticket, f"{about}: executed, {format_lots(volume)}L; {because}"
         case events.OrderCanceled(because=because):
