@@ -141,7 +141,7 @@ def test_one_order_of_the_broker_s_is_not_two_of_ours() -> None:
     for order in (first, second):
         world.pm.on_fill({"order_id": order.order_id, "status": "UNKNOWN"})
     world.reconciler.settle(first.order_id, 77)
-    with pytest.raises(Refused, match=f"77 was just named for {first.order_id}"):
+    with pytest.raises(Refused, match=f"What was said of {first.order_id} waits"):
         world.reconciler.settle(second.order_id, 77)
 
 

@@ -241,14 +241,15 @@ class StateReconciler:
         know better; the audit trail calls it an assumption of `who`.
 
         Raises:
-            Refused: the order is not in doubt, or that ticket was just named for another.
+            Refused: the order is not in doubt, or a ticket named for another still waits.
         """
         order = self.portfolio.book.orders.get(order_id)
         if order is None or order.status is not OrderStatus.IN_DOUBT:
             raise Refused(not_in_doubt(order_id, self.portfolio.book))
-        other = next((i for i, t in self._lookout.told.items() if t.ticket == ticket != 0), "")
-        if other not in ("", order_id):
-            raise Refused(f"{ticket} was just named for {other}: it cannot be {order_id} too.")
+        # Two words on one look could name the same order, by its ticket and by its position.
+        others = [i for i, said in self.told.items() if said.ticket and i != order_id]
+        if ticket and others:
+            raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
         who, now_ns = who.strip() or "a person", self._clock.now_ns()
         log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
         self._lookout.told[order_id] = Told(who, now_ns, ticket)
