@@ -256,6 +256,19 @@ def test_an_id_that_came_before_is_unknown_where_the_account_is_another_gateway_
     lock.release()
 
 
+def test_an_id_is_unknown_while_the_account_s_own_file_cannot_be_read(gateway: Accounts) -> None:
+    """An earlier gateway hangs in a call and still has the file, in which the order is."""
+    first = gateway.ask(**BUY)
+    gateway.records.close()
+    earlier = RequestStore(gateway.folder / gateway.files()[0], "earlier", gateway.clock.now_ns)
+    gateway.start()
+    for order_id in ("A", "new"):
+        assert gateway.ask(**{**BUY, "order_id": order_id})["status"] == "UNKNOWN"
+    earlier.close()
+    assert gateway.ask(**BUY) == {**first, "repeated": True}
+    assert gateway.executed == 1
+
+
 # Files that were named by port.
 
 

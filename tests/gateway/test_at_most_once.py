@@ -13,11 +13,14 @@ import pytest
 from tests.support.posix_limits import files_limited_to, posix_only
 from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
+from trueup.errors import OutcomeUnknown
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
 from trueup.gateway.request_evidence import GRACE_SEC
 from trueup.gateway.request_record import GatewayPoint
 from trueup.gateway.request_store import Entry, RequestStore, StoreTrouble
+from trueup.protocol.orders import decode_outcome
+from trueup.protocol.requests import Request
 from trueup.runtime.clock import ManualClock
 from trueup.sim.person import Person
 from trueup.sim.switches import Switches
@@ -733,6 +736,40 @@ def test_an_outcome_that_the_disk_did_not_take_is_known_all_the_same(
 
 def unreadable(order_id: str) -> None:
     raise StoreTrouble("requests.db: the disk failed.")
+
+
+def test_while_nobody_can_read_whether_an_order_came_before_it_is_unknown_and_never_sent(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = kept.ask(**BUY)
+    kept.start()
+    new = {**BUY, "order_id": "new"}
+    with monkeypatch.context() as disk:
+        disk.setattr(kept.store, "find", unreadable)
+        for order in (BUY, new):
+            reply = kept.ask(**order)
+            assert (reply["order_id"], reply["status"]) == (order["order_id"], "UNKNOWN")
+            assert "it cannot be read whether it came before" in reply["error"]
+            with pytest.raises(OutcomeUnknown):
+                decode_outcome(json.dumps(reply).encode(), order)
+    assert kept.ask(**BUY) == {**first, "repeated": True}
+    # By now it is known that this one did not come before, and it was not sent then.
+    again = kept.ask(**new)
+    assert (again["status"], again["repeated"]) == ("REJECTED", True)
+    kept.tend(2)
+    assert kept.status().status == "FILLED"
+    assert kept.status("new").status == "REJECTED"
+    assert kept.executions() == ["A"]
+
+
+def test_a_repetition_that_is_not_begun_is_unknown_while_the_record_cannot_be_read(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.ask(**BUY)
+    monkeypatch.setattr(kept.store, "find", unreadable)
+    request = kept.desk.read(json.dumps(BUY).encode())
+    assert isinstance(request, Request)
+    assert json.loads(kept.desk.refuse(request, "busy"))["status"] == "UNKNOWN"
 
 
 def test_a_clock_that_goes_back_does_not_keep_the_gateway_from_looking(

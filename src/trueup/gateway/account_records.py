@@ -113,6 +113,21 @@ class AccountRecords:
             self._open = (*sorted(self._open, key=lambda one: one[0] != path),)
         return False
 
+    def may_have_more(self, login: int, server: str) -> bool:
+        """Return whether an account has requests that `find` does not know of: unread ones.
+
+        Another gateway's are not counted, once this one serves an account of its own.
+        """
+        path = self._path((login, server), "db")
+        if self._file is not None or not path.exists():
+            return False
+        try:
+            with closing(_opened(path)) as connection:
+                connection.execute("SELECT order_id FROM requests LIMIT 1").fetchone()
+        except (sqlite3.Error, _NotOurs) as error:
+            return not (self._open and _is_in_use(error))
+        return False
+
     def mark(self) -> RecordMark:
         """Return which record this is and how far it reaches."""
         return self._current.mark()
@@ -280,10 +295,14 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _tell(path: Path, error: Exception) -> None:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     # What is in use is the record of another account, whose gateway has it.
-    if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if not _is_in_use(error):
         log.warning("[RECORD] %s cannot be read, and is left alone: %s", path, error)
+
+
+def _is_in_use(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def data_folder() -> Path:

@@ -172,7 +172,9 @@ class Desk:
         Args:
             is_here: whether an order of the same id waits, or is being carried out.
         """
-        came_before = request.action in ORDERS and (is_here or self._record.knows(request.order_id))
+        came_before = request.action in ORDERS and (
+            is_here or self._record.may_know(request.order_id)
+        )
         return self._write(not_begun(request, why, came_before=came_before), request)
 
     def tend(self) -> None:

@@ -5,8 +5,9 @@
 The same id with the same parameters gets the first outcome, and nothing is sent; with other
 parameters it is refused. Where the process died in between, or the answer left it open, the outcome
 is UNKNOWN until the terminal proves it (`gateway.request_evidence`). A request that cannot be
-written first is not sent. What was refused stays refused: a copy of it may come when it could be
-sent, and its sender has gone on.
+written first is not sent; while nobody can read whether it came before, its outcome is UNKNOWN too,
+for the first of its id may have been executed. What was refused stays refused: a copy of it may
+come when it could be sent, and its sender has gone on.
 
 An id is one request whatever the account: the account that the terminal is logged in to belongs to
 its parameters, so that a repetition after a change of account neither runs a second time nor is
@@ -70,7 +71,7 @@ def carry_on(point: GatewayPoint) -> None:
 class RequestRecord:
     """What a gateway knows of the requests it was given.
 
-    `status`, `mark` and `knows` may be called from any thread; everything else may ask the
+    `status`, `mark` and `may_know` may be called from any thread; everything else may ask the
     terminal, and is for the thread that does.
 
     Args:
@@ -124,10 +125,14 @@ class RequestRecord:
             known = self._find(request.order_id, account) or self._unkept.get(request.order_id)
             if known is not None:
                 return self._again(request, self._looked_up(known), account, may_see)
+        except _NeverCame as trouble:
+            return self._refused(request, None, not_recorded(request, trouble))
+        except StoreTrouble as trouble:
+            return self._unread(request, account, trouble)
+        try:
             self._write_owed()
         except StoreTrouble as trouble:
-            first = self._owed_again(request)
-            return first or self._refused(request, None, not_recorded(request, trouble))
+            return self._refused(request, None, not_recorded(request, trouble))
         if isinstance(account, str):
             return self._refused(request, None, not_sent(request, account))
         if request.login not in (0, account.login):
@@ -173,12 +178,12 @@ class RequestRecord:
         """
         return self._status(self._store.find(order_id), order_id), self._store.mark()
 
-    def knows(self, order_id: str) -> bool:
-        """Return whether a request came before, as far as the record can be read."""
+    def may_know(self, order_id: str) -> bool:
+        """Return whether a request came before, or may have: the record cannot be read."""
         try:
             known = self._store.find(order_id)
         except StoreTrouble:
-            return False
+            return True
         return known is not None and known.state != "withdrawn"
 
     def answer_doubts(self, asked: Iterable[RequestInDoubt]) -> tuple[RequestStatus, ...]:
@@ -219,12 +224,17 @@ class RequestRecord:
             return known
         try:
             is_opened = self._store.serve(account.login, account.server)
-        except StoreTrouble:
-            if known is None:
+        except StoreTrouble as trouble:
+            if known is not None:
+                # It came before, and may have been executed: nothing makes that untrue.
+                return known
+            if self._may_have_more(account):
                 raise
-            # It came before, and may have been executed: nothing makes that untrue.
-            return known
+            raise _NeverCame(str(trouble)) from trouble
         return self._store.find(order_id) if is_opened else known
+
+    def _may_have_more(self, account: AccountInfo) -> bool:
+        return self._store.may_have_more(account.login, account.server)
 
     # The first time.
 
@@ -260,16 +270,23 @@ class RequestRecord:
         self, request: Request, account: AccountInfo | None, reply: OrderReply
     ) -> OrderReply:
         """Keep that an order was refused: what comes twice may come again when it could be sent."""
-        entry = self._entry(request, account, None, "settled")
-        entry = entry._replace(reply=_encode(reply), ended_ns=entry.came_ns)
+        entry = self._refusal(request, account, reply)
         try:
             self._store.add(entry)
         except StoreTrouble as trouble:
             self._complain(trouble)
-            self._unkept[request.order_id] = entry
-            if len(self._unkept) > UNKEPT_MOST:
-                self._unkept.pop(next(iter(self._unkept)))
+            self._keep(entry)
         return reply
+
+    def _refusal(self, request: Request, account: AccountInfo | None, reply: OrderReply) -> Entry:
+        entry = self._entry(request, account, None, "settled")
+        return entry._replace(reply=_encode(reply), ended_ns=entry.came_ns)
+
+    def _keep(self, refusal: Entry) -> None:
+        """Keep a refusal in memory until it can be written."""
+        self._unkept[refusal.order_id] = refusal
+        if len(self._unkept) > UNKEPT_MOST:
+            self._unkept.pop(next(iter(self._unkept)))
 
     def _entry(
         self, request: Request, account: AccountInfo | None, made: Sending | None, state: str
@@ -296,7 +313,9 @@ class RequestRecord:
 
     def _write_owed(self) -> None:
         for order_id, entry in list(self._unkept.items()):
-            self._store.add(entry)
+            # It may be in a record that could not be read when it was refused.
+            if self._store.find(order_id) is None:
+                self._store.add(entry)
             self._unkept.pop(order_id, None)
         for order_id, reply in list(self._owed.items()):
             state = "unknown" if reply.status == "UNKNOWN" else "settled"
@@ -312,10 +331,18 @@ class RequestRecord:
             return self._store.find(known.order_id) or known
         return known
 
-    def _owed_again(self, request: Request) -> OrderReply | None:
-        """Return the outcome that the store did not take, while it cannot even be read."""
+    def _unread(
+        self, request: Request, account: AccountInfo | str, trouble: StoreTrouble
+    ) -> OrderReply:
+        """Answer an order while nobody can read whether it came before; nothing is sent."""
         first = self._owed.get(request.order_id)
-        return None if first is None else msgspec.structs.replace(first, repeated=True)
+        if first is not None:
+            return msgspec.structs.replace(first, repeated=True)
+        if isinstance(account, str) or not self._may_have_more(account):
+            # Should it prove to be the first of its id, it was refused.
+            self._keep(self._refusal(request, None, not_recorded(request, trouble)))
+        error = f"not sent now, and it cannot be read whether it came before: {trouble}"
+        return OrderReply(request.order_id, "UNKNOWN", error=error)
 
     def _again(
         self,
@@ -424,6 +451,10 @@ class RequestRecord:
         since_ns, came_ns = self._investigator.readable_since_ns, entries[-1].came_ns
         pause_ns = LOOK_BLIND_NS if since_ns is None else (now_ns - max(since_ns, came_ns)) // 10
         self._look_next_ns = now_ns + min(max(pause_ns, LOOK_EVERY_NS), LOOK_RARELY_NS)
+
+
+class _NeverCame(StoreTrouble):
+    """A request cannot be recorded, and none of its id came before."""
 
 
 def not_sent(request: Request, because: str) -> OrderReply:

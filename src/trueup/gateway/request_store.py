@@ -143,6 +143,10 @@ class RequestStore:
         """Keep the record of an account too; there is nothing to do, it is that of any."""
         return False
 
+    def may_have_more(self, login: int, server: str) -> bool:
+        """Return whether an account has requests that `find` does not know of; none has."""
+        return False
+
     def mark(self) -> RecordMark:
         """Return which record this is and how far it reaches."""
         with self._lock, self._explained():

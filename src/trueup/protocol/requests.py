@@ -250,7 +250,7 @@ def not_begun(request: Request, why: str, *, came_before: bool = False) -> NotBe
     An order of that id which came before may have been sent then.
     """
     if came_before:
-        words = f"{why}; the same id came before, and REQUEST_STATUS tells what became of it"
+        words = f"{why}; the same id came before, or may have: see REQUEST_STATUS"
         return OrderReply(request.order_id, "UNKNOWN", error=words)
     if request.action in ORDERS:
         return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
