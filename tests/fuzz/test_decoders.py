@@ -72,7 +72,9 @@ def test_raw_bytes_are_read_or_named(name: str, raw: bytes, decoders: dict[str, 
     decoders[name].feed(raw)
 
 
+# A soak has no limit of its own, and an input on which a decoder hangs is to end this.
 @pytest.mark.soak
+@pytest.mark.timeout(7_200)
 def test_a_million_inputs_are_read_or_named(
     decoders: dict[str, Decoder], record_property: Callable[[str, object], None]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.world.mutants import duplicate_fill_counted
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
 from trueup.sim.world.plan import calm, draw
@@ -60,3 +61,13 @@ def test_a_run_in_which_the_program_itself_fails_is_a_broken_promise_with_a_seed
     assert "trader.py line " in said
     # It is cut down like any other: this one fails without any fault.
     assert shortest(report).plan.strikes == ()
+
+
+def test_fills_that_are_told_again_change_nothing_and_a_book_that_counts_them_is_caught() -> None:
+    notes = Notes()
+    assert run(calm(0), watchers=[notes]).is_good
+    told = [one for one in notes.of(moments.Repeated) if isinstance(one, moments.Repeated)]
+    assert max(one.count for one in told) > 1
+    with duplicate_fill_counted():
+        broken = {violation.invariant for violation in run(calm(0)).violations}
+    assert 6 in broken

@@ -50,6 +50,11 @@ class Hearing:
             moments.Executed: self._executed,
             moments.Synced: self._synced,
             moments.Forced: lambda m: tell(facts.Forced(m.at_ns, m.bot, m.identifier)),
+            moments.Repeated: lambda m: tell(
+                facts.Repeated(
+                    m.at_ns, m.bot, f"each of its last {m.count} fills", m.before, m.after
+                )
+            ),
             moments.Struck: lambda m: tell(facts.Faulted(m.at_ns, m.fault, m.text, m.order_id)),
             moments.Traded: lambda m: tell(facts.Traded(m.at_ns, m.text)),
             moments.Healed: lambda m: tell(facts.Healed(m.at_ns)),

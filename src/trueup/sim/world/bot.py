@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from trueup.core.events import OrderKind
+from trueup.core.lifecycle import OrderStatus
 from trueup.core.policy import Policy
 from trueup.errors import JournalConflict, StrategyError, TrueupError
 from trueup.gateway.client import ExecutionGateway
@@ -25,13 +27,15 @@ from trueup.runtime.reconciler import SyncResult
 from trueup.runtime.strategy import Strategy
 from trueup.sim.world.clocks import Machine, ProcessClock
 from trueup.sim.world.disk import Disk
-from trueup.sim.world.moments import BotDied, BotRefused, BotStarted, Moment, Sent
+from trueup.sim.world.moments import BotDied, BotRefused, BotStarted, Moment, Repeated, Sent
 from trueup.sim.world.plan import FaultPlan
 from trueup.sim.world.schedule import MS, Schedule
 from trueup.sim.world.views import SyncWatch, local_book
 from trueup.sim.world.wire import Network, WorldLink
 
 SYMBOL = "EURUSD"
+# How many fills a bot is told again after each sync that is to bring agreement.
+FILLS_AGAIN = 3
 
 
 class Killed(BaseException):
@@ -318,6 +322,30 @@ class BotProcess:
             reconciler = self.reconciler
             self._run(lambda: results.append(reconciler.sync_positions()))
         return results[0] if results else None
+
+    def hear_again(self) -> None:
+        """Be told the last fills again, the newest first, as by a gateway that repeats itself."""
+        if self.pm is not None and not self._is_running:
+            self._run(self._hear_again)
+
+    def _hear_again(self) -> None:
+        assert self.pm is not None
+        before = self.pm.book.state()
+        at_market = [one for one in self.pm.book.orders.values() if one.kind is OrderKind.MARKET]
+        filled = [one for one in at_market if one.status is OrderStatus.FILLED][-FILLS_AGAIN:]
+        for order in reversed(filled):
+            self.pm.on_fill(
+                {
+                    "order_id": order.order_id,
+                    "status": "FILLED",
+                    "ticket": order.ticket,
+                    "filled_price": order.fill_price,
+                    "filled_volume": order.filled_volume,
+                }
+            )
+        after, now_ns = self.pm.book.state(), self.schedule.now_ns
+        again = Repeated(at_ns=now_ns, bot=self.name, count=len(filled), before=before, after=after)
+        self.observe(again)
 
 
 def _told(error: Exception) -> str:

@@ -173,6 +173,14 @@ class Forced(Moment, frozen=True):
     identifier: int
 
 
+class Repeated(Moment, frozen=True):
+    """A bot was told its last fills again, in another order; its book's state around that."""
+
+    count: int
+    before: bytes
+    after: bytes
+
+
 class Acted(Moment, frozen=True):
     """A bot's order came to an end of some kind: `status` is the book's word for it."""
 

@@ -271,6 +271,7 @@ class World:
     def _sync(self) -> None:
         for bot in self.bots:
             bot.sync()
+            bot.hear_again()
             self._look_into(bot)
 
     def _look_into(self, bot: BotProcess) -> None:
