@@ -8,20 +8,33 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.cli.bot_world import FACTS, BotWorld
-from tests.support.desk_world import BUY
+from tests.support.desk_world import BUY, HEDGING
 from trueup.cli import app
 from trueup.cli import bot as command
+from trueup.gateway import mt5_constants as mt5
 from trueup.runtime.bots import Bot
 
 
 class Shell:
     """A second shell beside a bot that misses a position, which comes back or never does."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, comes_back: bool = False) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        comes_back: bool = False,
+        is_reopened: bool = False,
+    ) -> None:
         self.world = BotWorld()
         broker = self.world.broker
         self.ticket = broker.person.open("EURUSD", BUY, 0.05)
         broker.sync(11)
+        if is_reopened:
+            # At the night's swap: the position has another ticket since, and its identifier.
+            reason = mt5.DEAL_REASON_ROLLOVER
+            broker.terminal.broker.reopen(HEDGING.login, self.ticket, 1.1, reason)
+            (self.ticket,) = (p.ticket for p in broker.ledger.positions.values())
+            broker.sync(11)
         if comes_back:
             # A terminal that has just started shows its positions late.
             broker.terminal.switches.synchronise_ms = 2_500
@@ -86,8 +99,11 @@ def test_a_named_person_lets_go_of_what_is_missing_and_the_journal_says_so(
     ]
 
 
-def test_what_the_broker_shows_again_is_not_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    shell = Shell(monkeypatch, comes_back=True)
+@pytest.mark.parametrize("is_reopened", [False, True])
+def test_what_the_broker_shows_again_is_not_let_go_of(
+    monkeypatch: pytest.MonkeyPatch, is_reopened: bool
+) -> None:
+    shell = Shell(monkeypatch, comes_back=True, is_reopened=is_reopened)
     result = shell.approve("--yes")
     assert result.exit_code == 1
     assert "not carried out, the broker shows it again." in result.output

@@ -224,7 +224,7 @@ def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> str:
         now = _status_of(bot)
         held = any(row.id == approved["id"] for row in now.holds)
         if not held and now.sync_count > approved["sync_count"]:
-            is_kept = any(row.ticket == approved["ticket"] for row in now.positions)
+            is_kept = any(row.identifier == approved["identifier"] for row in now.positions)
             return KEPT if is_kept and approved["kind"] in ("missing", "halt") else DONE
     return "not carried out yet, see `trueup status`"
 

@@ -46,7 +46,10 @@ class LotsRow(msgspec.Struct, frozen=True):
 
 
 class PositionRow(msgspec.Struct, frozen=True):
-    """A position of the book; `profit` is the broker's figure at the last look, None before one."""
+    """A position of the book; `profit` is the broker's figure at the last look, None before one.
+
+    `identifier` stays where the broker gives a position another ticket.
+    """
 
     ticket: int
     symbol: str
@@ -57,6 +60,7 @@ class PositionRow(msgspec.Struct, frozen=True):
     tp: float
     magic: int
     profit: float | None
+    identifier: int = 0
 
 
 class DoubtRow(msgspec.Struct, frozen=True):

@@ -127,10 +127,12 @@ class ControlDesk:
         # What only a plan showed, the bot itself has not seen yet: it gets its yes when it has.
         self._yes[hold.id] = (reconciler.sync_count, command.who)
         self._pass_on()
+        holding = self._loop.pm.book.holdings.get(hold.identifier)
         return {
             "id": hold.id,
             "kind": hold.kind.name.lower(),
-            "ticket": hold.identifier,
+            "ticket": hold.identifier if holding is None else holding.position.ticket,
+            "identifier": hold.identifier,
             "reason": hold.reason,
             "sync_count": reconciler.sync_count,
             "within_sec": self._loop.reconciler.sync_interval,

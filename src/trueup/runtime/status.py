@@ -146,4 +146,5 @@ def _position_row(holding: Holding) -> PositionRow:
         position.tp,
         position.magic,
         None if mark is None else mark.profit,
+        position.identifier,
     )
