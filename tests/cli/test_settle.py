@@ -153,6 +153,21 @@ def test_never_executed_is_refused_where_a_token_shows_that_it_was(shell: Shell)
     assert result.exit_code == 2
 
 
+def test_never_executed_is_refused_where_the_gateway_s_record_has_it_as_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DeskWorld, "keeps_record", True)
+    shell = Shell(monkeypatch)
+    shell.broker.sync(30)
+    shell.broker.terminal.switches.comment_replaced_by = ""
+    shell.broker.lose_replies(1)
+    shell.order = shell.broker.pm.submit("buy", 0.1, magic=7)
+    shell.order_id = shell.order.order_id
+    result = shell.settle("--never-executed", "--yes")
+    assert "the broker shows that it was executed, by the gateway's record, ticket" in flat(result)
+    assert (result.exit_code, shell.broker.reconciler.told) == (2, {})
+
+
 def test_never_executed_is_refused_where_a_beginning_of_the_token_shows(shell: Shell) -> None:
     shell.robot.open("EURUSD", BUY, 0.1, comment=token_of(shell.order_id)[:4])
     shell.leave_to_a_person()

@@ -15,6 +15,8 @@ from trueup.core.model import DealReason, Entry, History, HistoryOrder, Position
 from trueup.core.plan import Plan
 from trueup.core.policy import Adopt, Policy
 from trueup.core.record import RequestState, RequestStatus
+from trueup.core.told import NOTHING_SAID, Told, Words
+from trueup.runtime.audit import entry
 
 TOKEN = "tabcdefgh"
 NOW_NS = make.NOW_NS + make.SECOND_NS
@@ -215,11 +217,30 @@ def test_two_that_fit_are_listed_for_a_person() -> None:
     ).removeprefix("Order in doubt: BUY 0.10L EURUSD (A), ")
 
 
+def test_a_person_names_the_pending_order_that_it_is_and_is_named_with_it() -> None:
+    book = doubtful(kind=OrderKind.LIMIT, price=1.05)
+    working = tuple(
+        make.pending(ticket, volume=0.1, price_open=1.05, comment="") for ticket in (50, 51)
+    )
+    seen = make.proven(orders=working, history=History(120))
+    assert "fits 2 (order 50, order 51)" in waits(make.planned(book, seen))
+    told = {"A": Told("Mary", NOW_NS, 51)}
+    event = make.planned(book, seen, told=told).events[0]
+    assert event == events.OrderApplied(at_ns=NOW_NS, order_id="A", ticket=51, by="Mary")
+    assert entry(event)["details"] == "Order A took effect, assumed: Mary says so"
+
+
+def test_a_word_is_not_heard_for_what_was_executed_and_does_not_show_in_full_yet() -> None:
+    unseen = past(7, comment="", position=7), past(8, comment="", position=8)
+    plan = looked(orders=unseen, told={"A": Told("Mary", NOW_NS, 7)}, after_sec=99)
+    assert "fits 2 (order 7, order 8)" in waits(plan)
+
+
 # A wire with neither tokens nor history.
 
 
-def guided(*positions: Position, book: Book, **more: Any) -> Plan:
-    return make.planned(book, make.snapshot(*positions, **more), after_sec=1)
+def guided(*positions: Position, book: Book, told: Words = NOTHING_SAID, **more: Any) -> Plan:
+    return make.planned(book, make.snapshot(*positions, **more), after_sec=1, told=told)
 
 
 def test_on_the_guides_wire_the_only_difference_that_fits_is_it() -> None:
@@ -256,6 +277,15 @@ def test_two_differences_that_fit_are_listed_by_ticket() -> None:
     make.put_in_doubt(book, "A", Side.BUY, 0.1)
     two = make.position(7, volume=0.1), make.position(8, volume=0.1)
     assert "fits 2 (ticket 7, ticket 8)" in waits(guided(*two, book=book))
+
+
+def test_a_person_names_one_of_two_differences() -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    two = make.position(7, volume=0.1), make.position(8, volume=0.1)
+    event = guided(*two, book=book, told={"A": Told("Mary", NOW_NS, 8)}).events[0]
+    assert isinstance(event, events.OrderSettled)
+    assert (event.ticket, event.volume, event.by) == (8, 0.1, "Mary")
 
 
 def test_one_difference_for_two_orders_is_neither_ones() -> None:
