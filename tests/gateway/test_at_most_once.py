@@ -769,7 +769,8 @@ def test_a_repetition_that_is_not_begun_is_unknown_while_the_record_cannot_be_re
     monkeypatch.setattr(kept.store, "find", unreadable)
     request = kept.desk.read(json.dumps(BUY).encode())
     assert isinstance(request, Request)
-    assert json.loads(kept.desk.refuse(request, "busy"))["status"] == "UNKNOWN"
+    reply = kept.desk.refuse(request, "busy", came_before=kept.desk.came_before(request))
+    assert json.loads(reply)["status"] == "UNKNOWN"
 
 
 def test_a_clock_that_goes_back_does_not_keep_the_gateway_from_looking(

@@ -8,6 +8,7 @@ from tests.gateway.busy_gateway import SYMBOL, BusyGateway
 from tests.support.servers import until
 from trueup.gateway import front
 from trueup.gateway.front import DeskEnded
+from trueup.gateway.turned_away import TurnedAway
 
 PATIENCE_SEC = 1.0
 
@@ -52,6 +53,41 @@ def test_an_order_that_was_not_begun_is_rejected_and_never_sent() -> None:
         assert first.receive()["status"] == "FILLED"
         assert second.ask("GET_POSITIONS")["status"] == "SUCCESS"
         assert gateway.terminal.order_comments == ["first"]
+
+
+def test_a_copy_of_an_order_that_was_turned_away_is_not_carried_out_later() -> None:
+    with BusyGateway() as gateway:
+        first, second = gateway.trader_blocked_in("order_send"), gateway.client()
+        second.send_order("second")
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.clock.advance(PATIENCE_SEC + 0.01)
+        assert second.receive()["status"] == "REJECTED"
+        gateway.terminal.let_go()
+        assert first.receive()["status"] == "FILLED"
+        # The same message, held up on the way; whoever sent it was told that it is not sent.
+        for asker in (second, gateway.client()):
+            asker.send_order("second")
+            copy = asker.receive()
+            assert (copy["order_id"], copy["status"]) == ("second", "REJECTED")
+            assert copy["error"] == f"not sent: {front.TURNED_AWAY}"
+        assert second.ask("REQUEST_STATUS", order_id="second")["request"]["state"] == "never seen"
+        second.send_order("third")
+        assert second.receive()["status"] == "FILLED"
+        assert gateway.terminal.order_comments == ["first", "third"]
+
+
+def test_ids_that_were_turned_away_are_kept_in_bounds_and_apart() -> None:
+    kept = TurnedAway(ids_per_user=2, users=2)
+    for order_id in ("a", "b", "a", "c"):
+        kept.note("one", order_id)
+    assert [name for name in "abc" if kept.has("one", name)] == ["a", "c"]
+    # Nobody takes an id from another, or makes another's be forgotten by asking much.
+    for number in range(10):
+        kept.note("two", f"{number}")
+    assert not kept.has("two", "a")
+    assert kept.has("one", "a")
+    kept.note("three", "a")
+    assert not kept.has("one", "a")
 
 
 def test_what_became_of_an_order_is_told_while_the_terminal_is_busy_with_it() -> None:

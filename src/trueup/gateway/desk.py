@@ -166,15 +166,16 @@ class Desk:
             return ErrorReply("FAILED", "the request went to an account that your key is not for")
         return RequestStatusReply("SUCCESS", status, mark)
 
-    def refuse(self, request: Request, why: str, *, is_here: bool = False) -> bytes:
+    def came_before(self, request: Request) -> bool:
+        """Return whether an order's id came before, or may have, as far as the record goes."""
+        return request.action in ORDERS and self._record.may_know(request.order_id)
+
+    def refuse(self, request: Request, why: str, *, came_before: bool) -> bytes:
         """Return the reply to a request that is not begun: no order was sent.
 
         Args:
-            is_here: whether an order of the same id waits, or is being carried out.
+            came_before: whether an order of the same id came before, or may have.
         """
-        came_before = request.action in ORDERS and (
-            is_here or self._record.may_know(request.order_id)
-        )
         return self._write(not_begun(request, why, came_before=came_before), request)
 
     def tend(self) -> None:
@@ -223,7 +224,8 @@ class Desk:
         except RAISED as error:
             # The module's answer to values that it does not take: no reason to end for everybody.
             log.exception("[DESK] %s broke", request.action)
-            return self.refuse(request, f"the terminal broke: {error}")
+            came_before = self.came_before(request)
+            return self.refuse(request, f"the terminal broke: {error}", came_before=came_before)
 
     def _write(self, reply: PongReply | NotBegun, request: Request) -> bytes:
         """Write what is said in both dialects."""

@@ -6,7 +6,7 @@ everything else wait for the desk, and loses patience before the client does:
 
 * a query is answered FAILED, with what the terminal is busy with; the terminal's own answer, if it
   comes later, is thrown away;
-* an order that was not begun is answered REJECTED, and never begun;
+* an order that was not begun is answered REJECTED, and never begun, nor is a copy of it;
 * an order that was begun is answered by its outcome alone, however late.
 
 Told to stop, it begins nothing more and says so to everybody, until the call under way is over.
@@ -24,9 +24,10 @@ from trueup.gateway.desk import Desk
 from trueup.gateway.gate import Gate
 from trueup.gateway.request_store import StoreRefused
 from trueup.gateway.server import Client, Server
+from trueup.gateway.turned_away import TurnedAway
 from trueup.gateway.waiting import Task, Waiting
 from trueup.protocol.hints import capability
-from trueup.protocol.requests import Request
+from trueup.protocol.requests import ORDERS, Request
 from trueup.protocol.snapshot import CAPABILITIES
 
 log = logging.getLogger("trueup.front")
@@ -38,6 +39,7 @@ LOOK_UP_MS = 100
 DESK_ENDS_SEC = 5.0
 ENDING_MS = 20
 ENDS = "the gateway ends"
+TURNED_AWAY = "it was turned away when it came first: give another try another order_id"
 
 
 class DeskEnded(TrueupError):
@@ -79,6 +81,7 @@ class Front:
         self._pause_sec = min(watch_ms or LOOK_UP_MS, LOOK_UP_MS) / 1000
         self._waiting = waiting or Waiting()
         self._gate = gate or Gate()
+        self._turned_away = TurnedAway()
         self._is_stopped = False
         self._refused: StoreRefused | None = None
 
@@ -90,15 +93,17 @@ class Front:
             return request if refusal is None else self._desk.refuse_unread(raw, refusal)
         refusal = self._gate.refusal(client, request)
         if refusal is not None:
-            return self._refuse(request, refusal)
+            return self._refuse(client, request, refusal)
         reply = self._desk.at_once(request, partial(self._gate.access, client))
         if reply is not None:
             return reply
+        if request.action in ORDERS and self._turned_away.has(client.user, request.order_id):
+            return self._refuse(client, request, TURNED_AWAY)
         if self._is_stopped:
-            return self._refuse(request, ENDS)
+            return self._refuse(client, request, ENDS)
         task = Task(client, request, self._now_ns())
         no_place = self._waiting.put(task)
-        return None if no_place is None else self._refuse(request, no_place)
+        return None if no_place is None else self._refuse(client, request, no_place)
 
     def run(self, server: Server) -> None:
         """Serve until `stop`.
@@ -136,7 +141,7 @@ class Front:
 
     def _refuse_all(self, server: Server) -> None:
         for task in self._waiting.take_all():
-            server.reply(task.client, self._refuse(task.request, ENDS))
+            server.reply(task.client, self._refuse(task.client, task.request, ENDS))
 
     @property
     def waits_for_terminal(self) -> int:
@@ -156,12 +161,17 @@ class Front:
 
     def _lose_patience(self, server: Server) -> None:
         for task in self._waiting.take_back(self._now_ns() - self._patience_ns):
-            server.reply(task.client, self._refuse(task.request, self._why(task)))
+            server.reply(task.client, self._refuse(task.client, task.request, self._why(task)))
 
-    def _refuse(self, request: Request, why: str, *, besides: int = 0) -> bytes:
+    def _refuse(self, client: Client, request: Request, why: str, *, besides: int = 0) -> bytes:
         # One of the same id that is not recorded yet may still be sent.
-        is_here = self._waiting.has_order(request.order_id, besides=besides)
-        return self._desk.refuse(request, why, is_here=is_here)
+        is_here = request.action in ORDERS and self._waiting.has_order(
+            request.order_id, besides=besides
+        )
+        came_before = is_here or self._desk.came_before(request)
+        if request.action in ORDERS and not came_before:
+            self._turned_away.note(client.user, request.order_id)
+        return self._desk.refuse(request, why, came_before=came_before)
 
     def _why(self, task: Task) -> str:
         call, now_ns = self._desk.calls.now, self._now_ns()
@@ -196,7 +206,7 @@ class Front:
     def _do(self, task: Task, server: Server) -> None:
         if self._now_ns() - task.at_ns > self._patience_ns:
             # The front was late to take it back.
-            reply = self._refuse(task.request, self._why(task), besides=1)
+            reply = self._refuse(task.client, task.request, self._why(task), besides=1)
         else:
             reply = self._answer(task)
         if self._waiting.answered(task):
@@ -207,10 +217,10 @@ class Front:
         look = self._desk.look()
         refusal = self._gate.last_refusal(task.client, task.request, look.login)
         if refusal is not None:
-            return self._refuse(task.request, refusal, besides=1)
+            return self._refuse(task.client, task.request, refusal, besides=1)
         reply = self._desk.answer(task.request, look, self._gate.access(task.client))
         if task.is_order:
             return reply
         # A hand at the terminal may have changed the account while it was read.
         refusal = self._gate.last_refusal(task.client, task.request, self._desk.look().login)
-        return reply if refusal is None else self._refuse(task.request, refusal)
+        return reply if refusal is None else self._refuse(task.client, task.request, refusal)
