@@ -217,6 +217,9 @@ def test_clear_forgets_what_is_queued(world: World) -> None:
     world.terminal.faults.next_deal_lags(5)
     world.terminal.faults.duplicate_deals()
     assert world.terminal.faults.pending == 4
+    assert world.terminal.faults.pending_calls == 2
+    world.terminal.faults.clear_calls()
+    assert world.terminal.faults.pending == 2
     world.terminal.faults.clear()
     assert world.terminal.faults.pending == 0
 

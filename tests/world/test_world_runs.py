@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.world.mutants import duplicate_fill_counted
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
-from trueup.sim.world.plan import calm, draw
+from trueup.sim.world.plan import Fault, Strike, calm, draw
 from trueup.sim.world.run import run, shortest
 
 
@@ -71,3 +72,13 @@ def test_fills_that_are_told_again_change_nothing_and_a_book_that_counts_them_is
     with duplicate_fill_counted():
         broken = {violation.invariant for violation in run(calm(0)).violations}
     assert 6 in broken
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fault_strikes_one_order_whatever_else_waits_for_a_deal(seed: int) -> None:
+    faults = (*(Fault.LATE_DEALS for _ in range(4)), Fault.REFUSED_EXECUTED)
+    strikes = tuple(Strike(n, n, fault) for n, fault in enumerate(faults, start=1))
+    notes = Notes()
+    assert run(msgspec.structs.replace(calm(seed), strikes=strikes), watchers=[notes]).is_good
+    struck = [one for one in notes.moments if isinstance(one, moments.Struck)]
+    assert [one.fault for one in struck].count("REFUSED_EXECUTED") == 1

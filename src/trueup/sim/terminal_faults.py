@@ -150,16 +150,24 @@ class TerminalFaults:
 
     def clear(self) -> None:
         """Forget all queued faults; `on_hang` stays."""
-        self._sends.clear()
-        self._calls.clear()
+        self.clear_calls()
         self._deal_lags_ms.clear()
         self._deals_to_duplicate = 0
+
+    def clear_calls(self) -> None:
+        """Forget the faults queued for sends and other calls; those of deals stay."""
+        self._sends.clear()
+        self._calls.clear()
+
+    @property
+    def pending_calls(self) -> int:
+        """Number of queued faults of sends and other calls that have not struck yet."""
+        return len(self._sends) + sum(len(queue) for queue in self._calls.values())
 
     @property
     def pending(self) -> int:
         """Number of queued faults that have not struck yet."""
-        calls = sum(len(queue) for queue in self._calls.values())
-        return len(self._sends) + calls + len(self._deal_lags_ms) + self._deals_to_duplicate
+        return self.pending_calls + len(self._deal_lags_ms) + self._deals_to_duplicate
 
     def take_send(self) -> SendFault | None:
         """Return the fault of the send being made now."""

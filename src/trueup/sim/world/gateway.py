@@ -204,11 +204,11 @@ class GatewayProcess:
         """Say that a mishap struck, or keep it for the next request."""
         faults = self.terminal.faults
         planned = (mishap.send is not None) + len(mishap.calls)
-        if faults.pending < planned:
+        if faults.pending_calls < planned:
             self._struck(mishap.fault, order_id or "a reading", order_id)
         else:
             (self.orders if order_id else self.readings).appendleft(mishap)
-        faults.clear()
+        faults.clear_calls()
 
     def _hang(self, function: str) -> None:
         raise GatewayDied(function, lambda: self.stop(1_500))
