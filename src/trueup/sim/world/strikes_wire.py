@@ -161,11 +161,17 @@ def set_clock(world: World, chance: random.Random) -> str:
 
 
 def change_dst(world: World, chance: random.Random) -> str:
-    """Move the trade server's clock by an hour."""
-    clock = world.terminal.switches
-    forth = chance.random() < 0.5
-    clock.server_offset_minutes += 60 if forth else -60
-    return "forward" if forth else "back"
+    """Move the trade server's clock by an hour, or back to where it was.
+
+    A server has a summer time and a winter time. One that went forward an hour twice would be
+    another fault, and nobody's bot could say how old an order of its is.
+    """
+    switches, usual = world.terminal.switches, world.plan.setting.offset_minutes
+    before = switches.server_offset_minutes
+    summer_first = world.plan.chance("summer time").random() < 0.5
+    other = usual + (60 if summer_first else -60)
+    switches.server_offset_minutes = other if before == usual else usual
+    return "forward" if switches.server_offset_minutes > before else "back"
 
 
 def change_day(world: World, chance: random.Random) -> str:
