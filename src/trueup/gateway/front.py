@@ -38,6 +38,8 @@ PATIENCE_MS = 1_000
 LOOK_UP_MS = 100
 DESK_ENDS_SEC = 5.0
 ENDING_MS = 20
+# How long a client has for reading its last reply before its connection ends.
+READ_SEC = 0.25
 ENDS = "the gateway ends"
 TURNED_AWAY = "it was turned away when it came first: give another try another order_id"
 
@@ -128,16 +130,13 @@ class Front:
 
     def _end(self, desk: threading.Thread, server: Server) -> None:
         """Tell everybody that the gateway ends while the call under way gets its time."""
-        late = threading.Event()
-        timer = threading.Timer(DESK_ENDS_SEC, late.set)
-        timer.daemon = True
-        timer.start()
         self._refuse_all(server)
-        while desk.is_alive() and not late.is_set():
-            server.serve_once(ENDING_MS)
-        timer.cancel()
-        # One that came in between; `Server.close` sends the replies.
+        _serve(server, DESK_ENDS_SEC, desk.is_alive)
+        # One that came in between.
         self._refuse_all(server)
+        server.serve_once(0)
+        # A client that loses its connection drops what it has not read (libzmq, ZMQ_IMMEDIATE).
+        _serve(server, READ_SEC, lambda: server.sent_sec_ago < READ_SEC)
 
     def _refuse_all(self, server: Server) -> None:
         for task in self._waiting.take_all():
@@ -224,3 +223,14 @@ class Front:
         # A hand at the terminal may have changed the account while it was read.
         refusal = self._gate.last_refusal(task.client, task.request, self._desk.look().login)
         return reply if refusal is None else self._refuse(task.client, task.request, refusal)
+
+
+def _serve(server: Server, most_sec: float, goes_on: Callable[[], bool]) -> None:
+    """Serve for some seconds at most, and no longer than something goes on."""
+    late = threading.Event()
+    timer = threading.Timer(most_sec, late.set)
+    timer.daemon = True
+    timer.start()
+    while goes_on() and not late.is_set():
+        server.serve_once(ENDING_MS)
+    timer.cancel()
