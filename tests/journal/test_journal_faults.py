@@ -111,6 +111,21 @@ def test_file_that_cannot_be_written_is_refused_and_can_be_read(
         folder.chmod(0o755)
 
 
+@posix_only
+def test_file_behind_a_folder_that_may_not_be_entered_is_refused(
+    sqlite_place: SqlitePlace,
+) -> None:
+    folder = sqlite_place.path.parent
+    open_up(folder)
+    folder.chmod(0o600)
+    try:
+        with without_root(), pytest.raises(JournalError, match="may not enter a folder") as caught:
+            sqlite_place.open()
+        assert str(sqlite_place.path) in str(caught.value)
+    finally:
+        folder.chmod(0o755)
+
+
 def open_up(folder: Path) -> None:
     """Let other users into a folder of pytest's."""
     for place in (folder, *folder.parents):

@@ -64,7 +64,13 @@ class SqliteDatabase(Database):
         Raises:
             JournalError: there is no such file to read, or it is no journal of ours.
         """
-        self._refuse_place()
+        try:
+            self._refuse_place()
+        except PermissionError as error:
+            raise JournalError(
+                f"{self.name} cannot be looked at: this user may not enter a folder on the way to "
+                "it; give another place, or the right to enter."
+            ) from error
         if not self._read_only and self.path.with_name(f"{self.path.name}.salvaged").exists():
             from trueup.journal.salvage import finish
 
