@@ -53,7 +53,7 @@ def test_an_order_is_told_from_intent_to_end() -> None:
         ("A", "starts on a journal of 0 events"),
         ("A", "[1] INTENT O1: BUY 0.10L EURUSD, market at 1.1"),
         ("A", "sends O1"),
-        ("broker", "books deal 1000 of position 100: bought 0.10L EURUSD @ 1.1 by a program"),
+        ("broker", "books deal 1000 into position 100: bought 0.10L EURUSD @ 1.1 by a program"),
         ("broker", "opens position 100: LONG 0.10L EURUSD @ 1.1, magic 7"),
         ("broker", "executes O1 (BUY 0.10L EURUSD) as order 100"),
         ("A", "[3] FILLED O1: BUY 0.10L @ 1.1"),
@@ -61,7 +61,7 @@ def test_an_order_is_told_from_intent_to_end() -> None:
         ("A", "looks at the broker: DEGRADED, no reply within 2000 ms"),
         (
             "broker",
-            "books deal 2100 of position 100: sold 0.10L EURUSD @ 1.1 by its stop loss, "
+            "books deal 2100 out of position 100: sold 0.10L EURUSD @ 1.1 by its stop loss, "
             "which brought -5.00",
         ),
         ("broker", "closes position 100: LONG 0.10L EURUSD"),
@@ -85,6 +85,74 @@ def test_a_quiet_sync_is_told_once_until_something_happens() -> None:
     assert len(looks) == 3
 
 
+def test_what_an_entry_costs_is_no_profit() -> None:
+    history = order_history()
+    told = [
+        msgspec.structs.replace(fact, result_units=-4_000_000)
+        if isinstance(fact, facts.DealBooked)
+        else fact
+        for fact in history.facts
+    ]
+    said = [line.words for line in lines(told) if line.words.startswith("books deal")]
+    assert [words.rpartition(", ")[2] for words in said] == [
+        "commission -0.04",
+        "which brought -0.04",
+    ]
+
+
+def test_where_a_fault_kills_a_bot_is_told_once() -> None:
+    fault = Fault.KILL_BEFORE_INTENT
+    history = History().start()
+    at_ns = history.now_ns
+    killed = facts.Faulted(at_ns, fault.name, f"{fault.value}: A")
+    dies = facts.Died(at_ns, "A", "before intent")
+    assert [line.words for line in lines([killed, dies])] == [killed.what, "dies"]
+    # Another bot's end, and one at another time, have a reason of their own.
+    other = facts.Died(at_ns, "B", "between two turns")
+    later = facts.Died(at_ns + 1, "A", "in good order")
+    assert [line.words for line in lines([killed, other, later])][1:] == [
+        "dies: between two turns",
+        "dies: in good order",
+    ]
+
+
+def test_a_look_is_told_without_contradicting_itself() -> None:
+    no_disk = "Degraded: the journal takes nothing: no answer; the book is unchanged."
+    history = opened().synced(said=no_disk)
+    history.synced(said="Everything agrees (checked 0 s ago).")
+    history.synced(believed=False, status="FAILED", said="")
+    looks = [line.words for line in lines(history.facts) if "looks" in line.words]
+    assert looks[-3:] == [
+        "looks at the broker: it answers, but the journal takes nothing: no answer; "
+        "the book is unchanged.",
+        "looks at the broker: Everything agrees.",
+        "looks at the broker: FAILED, the journal did not take the result",
+    ]
+
+
+def test_the_cases_that_a_story_names_are_explained_at_its_end() -> None:
+    told, _ = told_run(5)
+    tale = list(lines(told))
+    ends = {line.who: line.words for line in tale if line.who.startswith("case ")}
+    assert ends["case K"] == "filled, and closed since: record the exit"
+    named = set(re.findall(r"case [A-L]\b", " ".join(line.words for line in tale)))
+    assert set(ends) == named
+    assert [line.who for line in tale[-len(ends) :]] == sorted(named)
+
+
+def test_a_takeover_and_a_kill_are_told_only_where_they_happened() -> None:
+    told, _ = told_run(9)
+    takeovers = [f for f in told if isinstance(f, facts.Faulted) and f.kind == "TAKEN_OVER"]
+    starts = [f for f in told if isinstance(f, facts.Started) and f.bot == "B"]
+    assert len(takeovers) == len(starts) == 1
+    told, _ = told_run(71)
+    kills = [n for n, f in enumerate(told) if getattr(f, "kind", "") == "KILL_ANYWHERE"]
+    assert kills
+    for place in kills:
+        later = (f for f in told[place:] if isinstance(f, facts.Died | facts.Started))
+        assert isinstance(next(later), facts.Died)
+
+
 def test_a_broken_promise_is_told_where_it_broke_with_its_name() -> None:
     history = order_history()
     broken = Violation(2, "O1 was executed twice", history.facts[6].at_ns)
@@ -100,7 +168,8 @@ def test_a_whole_run_is_told_within_the_width(width: int) -> None:
         assert max(map(len, text.splitlines())) <= width
         struck = [fact for fact in told if isinstance(fact, facts.Faulted)]
         assert sum(line.kind == "fault" for line in lines(told)) >= len(struck)
-        assert text.splitlines()[-1].endswith("The run is over.")
+        ends = [line.words for line in lines(told) if not line.who.startswith("case ")]
+        assert ends[-1] == "The run is over."
 
 
 class Reader(HTMLParser):

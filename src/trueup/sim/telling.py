@@ -2,11 +2,13 @@
 
 The input is the run's facts in order, as `oracle.hearing.Hearing` tells them, so that what the
 checkers judged and what a person reads is the same list. What a bot recorded is told in the words
-of its own audit trail. Syncs that changed nothing are told once, until something happens.
+of its own audit trail. Syncs that changed nothing are told once, until something happens. At the
+end stands what those cases of the recovery table mean that were named.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -16,9 +18,11 @@ import msgspec
 from trueup.core.invariants import INVARIANTS
 from trueup.core.model import DealReason
 from trueup.core.quantity import format_lots, format_price
+from trueup.core.recovery import CASES
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.rows import DEAL_REASONS
 from trueup.journal import Record, codec
+from trueup.runtime.results import SyncStatus
 from trueup.runtime.story import Teller
 from trueup.sim.oracle import facts
 from trueup.sim.oracle.facts import UNITS, Held, Working
@@ -27,13 +31,23 @@ from trueup.sim.world.moments import Violation
 
 WIDTH = 100
 _TIME_WIDTH, _WHO_WIDTH = 9, 8
+_DEGRADED = "Degraded: "
+_SECONDS = re.compile(r"\d+ s\b")
+_CASE = re.compile(r"\bcase ([A-L])\b")
+# How a deal changes its position.
+_WAYS = {
+    mt5.DEAL_ENTRY_IN: "into",
+    mt5.DEAL_ENTRY_OUT: "out of",
+    mt5.DEAL_ENTRY_INOUT: "turning round",
+    mt5.DEAL_ENTRY_OUT_BY: "by its opposite out of",
+}
 
 
 class Line(msgspec.Struct, frozen=True):
     """One sentence of the story.
 
-    `who` is the broker, the world, or a bot by name; `kind` is what a drawing makes of it: fault,
-    broker, request, bot, decision, death, verdict or turn.
+    `who` is the broker, the world, a bot by name, or a case of the recovery table; `kind` is what a
+    drawing makes of it: fault, broker, request, bot, decision, death, verdict or turn.
     """
 
     at_ns: int
@@ -64,7 +78,19 @@ def story(
 
 
 def lines(told: Iterable[facts.Fact], violations: Sequence[Violation] = ()) -> Iterator[Line]:
-    """Tell the facts one by one, and each broken promise right after what broke it."""
+    """Tell the facts one by one, each broken promise right after what broke it, and the cases."""
+    at_ns, named = 0, set[str]()
+    for line in _told(told, violations):
+        at_ns = line.at_ns
+        named.update(_CASE.findall(line.words))
+        yield line
+    for case in CASES:
+        if case.label in named:
+            words = f"{case.because}: {case.decision.value}"
+            yield Line(at_ns, f"case {case.label}", "turn", words)
+
+
+def _told(told: Iterable[facts.Fact], violations: Sequence[Violation]) -> Iterator[Line]:
     teller, left = _Telling(), list(violations)
     at_ns = 0
     for fact in told:
@@ -95,8 +121,10 @@ class _Telling:
         self._teller = Teller()
         self._order_of: dict[str, str] = {}
         self._calm: dict[str, str] = {}
+        self._killed = (0, "")
+        """When a fault said where a bot dies, and which one."""
         self._tells: dict[type[facts.Fact], Callable[[Any], _Said]] = {
-            facts.Faulted: lambda f: iter([("fault", "fault", f.what)]),
+            facts.Faulted: self._faulted,
             facts.Traded: lambda f: iter([("world", "broker", f.what)]),
             facts.Healed: lambda f: iter([("world", "turn", "All faults stop; now agree.")]),
             facts.Ended: lambda f: iter([("world", "turn", "The run is over.")]),
@@ -113,7 +141,7 @@ class _Telling:
                 [(f.bot, "death", f"starts on a journal of {f.position} events")]
             ),
             facts.Refused: lambda f: iter([(f.bot, "death", f"is not let in: {f.because}")]),
-            facts.Died: lambda f: iter([(f.bot, "death", f"dies: {f.where}")]),
+            facts.Died: self._died,
             facts.Fenced: lambda f: iter([(f.bot, "death", "is fenced out of the journal")]),
             facts.JournalLost: lambda f: iter(
                 [("world", "fault", f"the journal is cut off after event {f.position}")]
@@ -134,6 +162,15 @@ class _Telling:
                 self._calm.clear()
             yield said
 
+    def _faulted(self, fact: facts.Faulted) -> _Said:
+        if fact.kind.startswith("KILL_") and fact.kind != "KILL_ANYWHERE":
+            self._killed = (fact.at_ns, fact.what.rpartition(": ")[2])
+        yield "fault", "fault", fact.what
+
+    def _died(self, fact: facts.Died) -> _Said:
+        is_said = self._killed == (fact.at_ns, fact.bot)
+        yield fact.bot, "death", "dies" if is_said else f"dies: {fact.where}"
+
     # The broker.
 
     def _shown(self, fact: facts.PositionShown) -> _Said:
@@ -149,7 +186,7 @@ class _Telling:
             text
             for name, text in (
                 ("units", f"{_lots(before.units)}L → {_lots(held.units)}L"),
-                ("side", f"{before.side} → {held.side}"),
+                ("side", f"{_side(before)} → {_side(held)}"),
                 ("ticket", f"ticket {before.ticket} → {held.ticket}"),
                 ("sl", f"stop loss {_level(before.sl)} → {_level(held.sl)}"),
                 ("tp", f"take profit {_level(before.tp)} → {_level(held.tp)}"),
@@ -185,19 +222,26 @@ class _Telling:
         verb = "bought" if fact.buys else "sold"
         why = DEAL_REASONS.get(fact.reason, DealReason.OTHER).value
         what = f"{verb} {_lots(fact.units)}L {fact.symbol} @ {format_price(fact.price)} {why}"
-        brought = f", which brought {fact.result_units / UNITS:.2f}" if fact.result_units else ""
+        money = f"{fact.result_units / UNITS:.2f}"
+        # An entry has no profit: all that it can bring are its costs.
+        says = "commission" if fact.entry == mt5.DEAL_ENTRY_IN else "which brought"
+        brought = f", {says} {money}" if fact.result_units else ""
+        way = _WAYS.get(fact.entry, "of")
         yield (
             "broker",
             "broker",
-            f"books deal {fact.ticket} of position {fact.identifier}: {what}{brought}",
+            f"books deal {fact.ticket} {way} position {fact.identifier}: {what}{brought}",
         )
 
     def _requested(self, fact: facts.Requested) -> _Said:
         name = self._order_of.get(fact.comment, "")
         whose = f"{name} " if name else ""
         if fact.done:
-            order = f" as order {fact.order}" if fact.order else ""
-            yield "broker", "request", f"executes {whose}{_asked(fact)}{order}"
+            is_deal = fact.action in (mt5.TRADE_ACTION_DEAL, mt5.TRADE_ACTION_CLOSE_BY)
+            is_new = is_deal or fact.action == mt5.TRADE_ACTION_PENDING
+            order = f" as order {fact.order}" if fact.order and is_new else ""
+            verb = "executes" if is_deal else "accepts"
+            yield "broker", "request", f"{verb} {whose}{_asked(fact)}{order}"
         else:
             text = RETCODE_TEXTS.get(fact.retcode, "")
             yield "broker", "request", f"refuses {whose}{_asked(fact)}: {fact.retcode} {text}"
@@ -222,12 +266,25 @@ class _Telling:
         yield fact.bot, "bot", f"sends {order_id}"
 
     def _synced(self, fact: facts.Synced) -> _Said:
-        what = f"looks at the broker: {fact.status}"
-        calm = f"{fact.status} {fact.said if not fact.believed else ''}"
+        what = f"looks at the broker: {_seen(fact)}"
+        # How long something waits already is no news.
+        calm = _SECONDS.sub("", what)
         if self._calm.get(fact.bot) == calm:
             return
         self._calm[fact.bot] = calm
-        yield fact.bot, "bot", f"{what}, {fact.said}" if fact.said else what
+        yield fact.bot, "bot", what
+
+
+def _seen(fact: facts.Synced) -> str:
+    """Say what came of a sync. What is believed needs no status: its words say how things are."""
+    if fact.believed and fact.said:
+        if fact.said.startswith(_DEGRADED):
+            return f"it answers, but {fact.said.removeprefix(_DEGRADED)}"
+        return fact.said.replace(" (checked 0 s ago)", "")
+    said = fact.said
+    if not said and fact.status == SyncStatus.FAILED.value:
+        said = "the journal did not take the result"
+    return f"{fact.status}, {said}" if said else fact.status
 
 
 def _lots(units: int) -> str:
@@ -243,8 +300,12 @@ def _stops(sl: float, tp: float) -> str:
     return f", {', '.join(said)}" if said else ""
 
 
+def _side(held: Held) -> str:
+    return "LONG" if held.side == "buy" else "SHORT"
+
+
 def _position(held: Held) -> str:
-    side = "LONG" if held.side == "buy" else "SHORT"
+    side = _side(held)
     ticket = f", ticket {held.ticket}" if held.ticket != held.identifier else ""
     return f"position {held.identifier}{ticket}: {side} {_lots(held.units)}L {held.symbol}"
 
@@ -260,12 +321,21 @@ def _asked(fact: facts.Requested) -> str:
         case mt5.TRADE_ACTION_SLTP:
             return f"new stops of {fact.position}"
         case mt5.TRADE_ACTION_REMOVE:
-            return "a cancellation"
+            return (
+                f"the cancellation of pending order {fact.order}"
+                if fact.order
+                else "a cancellation"
+            )
         case mt5.TRADE_ACTION_MODIFY:
-            return "a change of a pending order"
+            return (
+                f"a change of pending order {fact.order}" if fact.order else "a change of an order"
+            )
         case mt5.TRADE_ACTION_CLOSE_BY:
-            return f"{fact.position} closed by another"
+            return f"the close of {fact.position} by its opposite"
     side = "BUY" if fact.buys else "SELL"
     lots = f" {_lots(fact.units)}L" if fact.units else ""
-    closing = f" closing {fact.position}" if fact.position else ""
+    held = ("short " if fact.buys else "long ") if fact.units else ""
+    closing = f" closing {held}{fact.position}" if fact.position else ""
+    if fact.action == mt5.TRADE_ACTION_PENDING:
+        side = f"pending {side}"
     return f"({side if fact.units else 'an order'}{lots} {fact.symbol}{closing})"

@@ -132,11 +132,15 @@ class BotProcess:
     def must_live(self) -> None:
         """Raise where it was killed."""
         if self._is_killed:
-            raise Killed(self.name)
+            raise Killed("in the middle of a turn")
+
+    def is_running(self) -> bool:
+        """Return whether a start would be none: the process is there, alive or about to die."""
+        return self.pm is not None or self._is_running
 
     def start(self, *, take_over: bool = False) -> None:
         """Start the process, unless it runs."""
-        if self.pm is None and not self._is_running:
+        if not self.is_running():
             self._run(lambda: self._start(take_over=take_over))
 
     def kill(self, down_ms: int) -> None:

@@ -205,7 +205,7 @@ class GatewayProcess:
         faults = self.terminal.faults
         planned = (mishap.send is not None) + len(mishap.calls)
         if faults.pending_calls < planned:
-            self._struck(mishap.fault, order_id or "a reading", order_id)
+            self._struck(mishap.fault, order_id, order_id)
         else:
             (self.orders if order_id else self.readings).appendleft(mishap)
         faults.clear_calls()

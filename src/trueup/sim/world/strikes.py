@@ -111,9 +111,12 @@ def _kill_at(world: World, fault: Fault, where: CrashPoint | str, chance: random
     bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: world.struck(fault, bot.name))
 
 
-def _kill_anywhere(world: World, chance: random.Random) -> str:
+def _kill_anywhere(world: World, chance: random.Random) -> None:
+    """Kill the bot now, where one lives. The cause is told before the death."""
+    if not world.bot.is_alive():
+        return
+    world.struck(Fault.KILL_ANYWHERE, world.bot.name)
     world.bot.kill(chance.choice(DOWN_MS))
-    return world.bot.name
 
 
 def _copy(world: World, chance: random.Random) -> None:
@@ -159,13 +162,15 @@ def _sync_by_hand(world: World, chance: random.Random) -> None:
 
 
 def _second_bot(world: World, chance: random.Random) -> str:
-    world.start_another(take_over=False)
-    return "and is to be refused"
+    other = world.start_another(take_over=False)
+    if other is None:
+        return ""
+    return f"{other.name} is refused" if other.was_refused else f"{other.name} is let in"
 
 
 def _take_over(world: World, chance: random.Random) -> str:
-    world.start_another(take_over=True)
-    return "and goes on"
+    other = world.start_another(take_over=True)
+    return other.name if other is not None else ""
 
 
 LIFE: dict[Fault, Deed] = {

@@ -89,7 +89,7 @@ def moves_stops(world: World, chance: random.Random) -> str:
     sl = round(bid - sign * away, 5) if away else 0.0
     tp = round(bid + sign * (away + 0.01), 5)
     _hand(world, chance).modify(one.ticket, sl=sl, tp=tp)
-    return f"ticket {one.ticket}: SL {sl}, TP {tp}"
+    return f"ticket {one.ticket}: SL {sl or 'none'}, TP {tp}"
 
 
 def closes_by(world: World, chance: random.Random) -> str:

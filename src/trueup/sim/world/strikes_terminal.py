@@ -163,7 +163,7 @@ def rewrite_comments(world: World, chance: random.Random) -> str:
     switches = world.terminal.switches
     if chance.random() < 0.5:
         switches.comment_replaced_by = chance.choice(("", "abc", "via broker"))
-        return f"to {switches.comment_replaced_by!r}"
+        return f"to {switches.comment_replaced_by or 'nothing'}"
     switches.comment_prefix = "XX-"
     return "with a prefix"
 

@@ -95,7 +95,7 @@ class Network:
             return
         hints, fault = [hint], self.hints_fault
         if fault is not None:
-            self.struck(fault, "a hint")
+            self.struck(fault, "")
             hints = [] if fault is Fault.HINTS_LOST else self._falsified(hint)
         self._said = [*self._said[-3:], hint]
         for line in self._hint_lines:

@@ -185,14 +185,20 @@ class World:
         self.bots.append(bot)
         return bot
 
-    def start_another(self, *, take_over: bool) -> None:
-        """Start a second bot on the same account, once; a later one is the same bot again."""
+    def start_another(self, *, take_over: bool) -> BotProcess | None:
+        """Start a second bot on the same account; a later one is the same bot again.
+
+        Return it, or None where it runs already and nothing happens.
+        """
         other = self.bots[1] if len(self.bots) > 1 else self._add_bot()
+        if other.is_running():
+            return None
         other.start(take_over=take_over)
         if other.was_refused:
             # The first is meant again. One that died on its first steps starts again like any bot.
             self.bots.remove(other)
             self.traders.pop()
+        return other
 
     # The run.
 
@@ -356,7 +362,7 @@ class World:
 
     def struck(self, fault: Fault, text: str, order_id: str = "") -> None:
         """Tell that a fault met something, and which order."""
-        said = f"{fault.value}: {text}"
+        said = f"{fault.value}: {text}" if text else fault.value
         self.observe(Struck(at_ns=self.now_ns, fault=fault.name, text=said, order_id=order_id))
 
     def lose_power(self) -> None:
