@@ -85,6 +85,8 @@ class Front:
         self._gate = gate or Gate()
         self._turned_away = TurnedAway()
         self._is_stopped = False
+        # How many replies went out, and when the latest did.
+        self._sent, self._sent_ns = 0, 0
         self._refused: StoreRefused | None = None
 
     def handle(self, client: Client, raw: bytes) -> bytes | None:
@@ -120,7 +122,7 @@ class Front:
         desk.start()
         try:
             while not self._is_stopped and desk.is_alive():
-                server.serve_once(self._wait_ms())
+                self._serve_once(server)
                 self._lose_patience(server)
         finally:
             stopped, self._is_stopped = self._is_stopped, True
@@ -135,8 +137,14 @@ class Front:
         # One that came in between.
         self._refuse_all(server)
         server.serve_once(0)
-        # A client that loses its connection drops what it has not read (libzmq, ZMQ_IMMEDIATE).
-        _serve(server, READ_SEC, lambda: server.sent_sec_ago < READ_SEC)
+        if server.sent != self._sent or self._now_ns() < self._sent_ns + READ_SEC * 1e9:
+            # A client that loses its connection drops what it has not read (libzmq, ZMQ_IMMEDIATE).
+            _serve(server, READ_SEC, lambda: True)
+
+    def _serve_once(self, server: Server) -> None:
+        server.serve_once(self._wait_ms())
+        if server.sent != self._sent:
+            self._sent, self._sent_ns = server.sent, self._now_ns()
 
     def _refuse_all(self, server: Server) -> None:
         for task in self._waiting.take_all():

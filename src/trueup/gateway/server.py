@@ -8,9 +8,7 @@ answer in the end, because a REQ client waits for a reply.
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -85,7 +83,8 @@ class Server:
         self._listeners: dict[zmq.Socket[bytes], Listener] = {}
         # What is sent to whom; to nobody: a hint, and to those who may see which account.
         self._late: deque[tuple[Client | int, bytes]] = deque()
-        self._sent_at = -math.inf
+        self.sent = 0
+        """How many replies were handed to their connections."""
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bell, self._ear = self._make_bell()
@@ -127,11 +126,6 @@ class Server:
     def port(self) -> int:
         """The TCP port it listens on."""
         return _port(self.endpoint)
-
-    @property
-    def sent_sec_ago(self) -> float:
-        """How long ago the latest reply went out (s); infinite before the first."""
-        return time.monotonic() - self._sent_at
 
     @property
     def hints_endpoint(self) -> str | None:
@@ -247,7 +241,7 @@ class Server:
             for frame in client.way:
                 self._socket.send(frame, MORE_AT_ONCE)
             self._socket.send(reply, AT_ONCE)
-            self._sent_at = time.monotonic()
+            self.sent += 1
         except zmq.ZMQError:
             # The client went away, or never takes its replies: there is nobody to tell.
             return
