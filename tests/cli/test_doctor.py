@@ -373,7 +373,7 @@ def test_looking_changes_nothing_and_tries_no_lock(
         bound = AccountBound(1, 5_000_001, "Simulated-Demo", "USD", MarginMode.HEDGING)
         journal.append([bound])
         before = _contents(folder)
-        monkeypatch.delattr("trueup.journal.lockfile._lock")
+        monkeypatch.delattr("trueup.filelock.lock")
         assert rows(*served, "--journal", "bot.db")["journal writable"]["mark"] == "ok"
         assert _contents(folder) == before
         journal.append([bound])

@@ -9,28 +9,11 @@ locked again by the next: removed, it could be held by two.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from trueup import filelock
 from trueup.gateway.request_store import StoreRefused, StoreTrouble, make_private
 
-if sys.platform == "win32":
-    import msvcrt
-
-    # A locked byte cannot be read by others: lock one far behind the number of the process.
-    _LOCKED_BYTE = 1 << 30
-
-    def _lock(handle: int) -> None:
-        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-_BINARY = getattr(os, "O_BINARY", 0)
 _PID_CHARS = 20
 
 
@@ -49,11 +32,11 @@ class AccountLock:
     def __init__(self, path: Path, account: str) -> None:
         try:
             make_private(path.parent)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644)
         except OSError as error:
             raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error
         try:
-            _lock(handle)
+            filelock.lock(handle)
         except OSError:
             holder = _holder(handle)
             os.close(handle)

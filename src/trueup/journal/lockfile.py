@@ -16,30 +16,12 @@ import contextlib
 import hashlib
 import os
 import re
-import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from trueup import filelock
 from trueup.journal.journal import Tip
-
-if sys.platform == "win32":
-    import msvcrt
-
-    # A locked byte cannot be read by others: lock one far behind the note.
-    _LOCKED_BYTE = 1 << 30
-
-    def _lock(handle: int) -> None:
-        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-_BINARY = getattr(os, "O_BINARY", 0)
 
 
 class FileClaim:
@@ -47,9 +29,9 @@ class FileClaim:
 
     def __init__(self, path: Path, token: int, note: Tip | None) -> None:
         self.token, self.note = token, note
-        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o644)
+        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644)
         try:
-            _lock(self._handle)
+            filelock.lock(self._handle)
         except OSError:
             self.release()
             raise
@@ -109,11 +91,11 @@ def all_lock_files(database: Path) -> list[Path]:
 def is_locked(path: Path) -> bool:
     """Return whether a living process holds a lock file."""
     try:
-        handle = os.open(path, os.O_RDWR | _BINARY)
+        handle = os.open(path, os.O_RDWR | filelock.BINARY)
     except FileNotFoundError:
         return False
     try:
-        _lock(handle)
+        filelock.lock(handle)
     except (BlockingIOError, PermissionError):
         return True
     finally:
