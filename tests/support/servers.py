@@ -5,12 +5,14 @@ Whatever waits here waits on a condition, with a deadline.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,10 +25,33 @@ Handler = Callable[[bytes], bytes | None]
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A loopback port that nobody listens on, nor on the one after it: a gateway takes both.
+
+    Each process that runs tests has some of its own, below those that systems give for port 0.
+    """
+    return next(port for port in _PORTS if _is_free(port) and _is_free(port + 1))
+
+
+def _own_ports() -> Iterator[int]:
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = _LOWEST_PORT + number % _WORKERS_MOST * _PORTS_EACH
+    # Another run on this machine most likely begins elsewhere.
+    begin = os.getpid() % (_PORTS_EACH // 2)
+    ports = range(first, first + _PORTS_EACH, 2)
+    return itertools.cycle((*ports[begin:], *ports[:begin]))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+_LOWEST_PORT, _PORTS_EACH, _WORKERS_MOST = 12_000, 1_000, 20
+_PORTS = _own_ports()
 
 
 def until(predicate: Callable[[], Any], deadline_sec: float = DEADLINE_SEC) -> Any:
