@@ -95,9 +95,11 @@ class FaultyProxy(Threaded):
         """End all faults. What is gone stays gone; what stood still moves on."""
         with self._lock:
             self._armed, self._is_shut = None, False
-            for pair in self._pairs:
+            for pair in list(self._pairs):
                 pair.is_stalled = pair.is_dripping = False
                 pair.trap = None
+                # Before anybody's end is noticed: what was sent before it arrives.
+                self._write(pair)
 
     # How it goes about it.
 
