@@ -10,6 +10,9 @@ from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
 from trueup.sim.world.plan import Fault, Strike, calm, draw
 from trueup.sim.world.run import run, shortest
+from trueup.sim.world.schedule import SECOND
+from trueup.sim.world.strikes_people import lose_fill
+from trueup.sim.world.world import World
 
 
 class Notes:
@@ -82,3 +85,19 @@ def test_a_fault_strikes_one_order_whatever_else_waits_for_a_deal(seed: int) -> 
     assert run(msgspec.structs.replace(calm(seed), strikes=strikes), watchers=[notes]).is_good
     struck = [one for one in notes.moments if isinstance(one, moments.Struck)]
     assert [one.fault for one in struck].count("REFUSED_EXECUTED") == 1
+
+
+def test_whoever_asks_the_broker_hears_of_a_fill_that_was_struck_out_since() -> None:
+    """Seed 5002956: the person who was asked whose order it was called it cancelled."""
+    world = World(calm(0))
+    world.begin()
+    struck = ""
+    while not struck:
+        world.schedule.run(world.now_ns + SECOND)
+        struck = lose_fill(world, world.plan.chance("strike"))
+    pm = world.bot.pm
+    assert pm is not None
+    (held,) = (pm.book.orders_by_ticket[ticket] for ticket in world.struck_out)
+    told = world.true_answer(held.token)
+    assert told["status"] == "FILLED"
+    assert (told["filled_price"], told["filled_volume"]) == (held.fill_price, held.filled_volume)

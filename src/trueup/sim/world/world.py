@@ -304,23 +304,23 @@ class World:
         for order in list(bot.pm.book.in_doubt.values()):
             if not any(f"({order.order_id})" in said and CALLS in said for said in asked):
                 continue
-            told = self._true_answer(order.token) | {"order_id": order.order_id}
+            told = self.true_answer(order.token) | {"order_id": order.order_id}
             with contextlib.suppress(JournalError):
                 bot.pm.on_fill(told)
 
-    def _true_answer(self, token: str) -> dict[str, Any]:
+    def true_answer(self, token: str) -> dict[str, Any]:
         """Return what the trade server did for an order."""
         ticket = self._done.get(token, 0)
         if not ticket:
             return {"status": "CANCELED", "error": "the broker never had it"}
-        deals = [deal for deal in self.ledger.deals.values() if deal.order == ticket]
-        lots = self.ledger.lots(SYMBOL, sum(deal.steps for deal in deals))
         order = self.ledger.orders.get(ticket) or self.ledger.order_history[ticket]
         if order.is_pending:
             return {"status": "PLACED", "ticket": ticket}
+        # The order and not its deals: these may have been struck out since.
+        lots = self.ledger.lots(SYMBOL, order.steps_initial - order.steps_current)
         if not lots:
             return {"status": "CANCELED", "error": "the broker cancelled it"}
-        filled = {"filled_price": deals[0].price, "filled_volume": lots}
+        filled = {"filled_price": order.price_done, "filled_volume": lots}
         return {"status": "FILLED", "ticket": ticket, **filled}
 
     def _end(self) -> None:
