@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.order_world import WrongClock
 from tests.support.posix_limits import files_limited_to, posix_only
 from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
@@ -77,6 +78,8 @@ class Gateway:
         self.login = self.account.login
         self.terminal.quote("EURUSD", 1.1, 1.1001)
         self.path, self.boots = path, 0
+        self.ahead_sec = 0
+        """By how much the clock of the gateway's machine is wrong, as of its next start."""
         self.dies_at: GatewayPoint | None = None
         self.start()
 
@@ -90,8 +93,9 @@ class Gateway:
             self.store.close()
         self.boots += 1
         boot = f"boot{self.boots}"
-        self.store: RequestStore = RequestStore(self.path, boot, self.clock.now_ns)
-        self.desk = Desk(self.terminal, boot, self.clock.now_ns, store=self.store, crash=self._pass)
+        now_ns = WrongClock(self.clock, self.ahead_sec).now_ns
+        self.store: RequestStore = RequestStore(self.path, boot, now_ns)
+        self.desk = Desk(self.terminal, boot, now_ns, store=self.store, crash=self._pass)
 
     def _pass(self, point: GatewayPoint) -> None:
         if point is self.dies_at:
@@ -110,7 +114,10 @@ class Gateway:
         self.start()
 
     def wait(self, seconds: float) -> None:
+        """Let time pass, in a market in which quotations go on."""
         self.clock.advance(seconds)
+        last = self.terminal.broker.market.quotes["EURUSD"]
+        self.terminal.quote("EURUSD", last.bid, last.ask)
         self.terminal.settle()
 
     def tend(self, seconds: float) -> None:
@@ -429,6 +436,41 @@ def test_a_terminal_that_cannot_be_believed_settles_nothing(kept: Gateway) -> No
     kept.terminal.reconnect()
     kept.tend(2 * SETTLED_SEC)
     assert kept.status().status == "REJECTED"
+
+
+def test_a_terminal_that_heard_nothing_since_settles_nothing(tmp_path: Path) -> None:
+    """Its link is dead, and it does not know yet: what it shows is of before."""
+    kept = Gateway(tmp_path / "requests.db", connected_flag_lag_ms=600_000)
+    kept.terminal.faults.next_send(TimedOut(fill_after_ms=500))
+    assert kept.ask(**BUY)["status"] == "UNKNOWN"
+    kept.terminal.disconnect()
+    kept.tend(3 * SETTLED_SEC)
+    assert kept.status().state is RequestState.UNKNOWN
+    kept.terminal.reconnect()
+    kept.tend(3 * SETTLED_SEC)
+    assert kept.status().status == "FILLED"
+
+
+@pytest.mark.parametrize(
+    ("ahead_sec", "status"), [(95, "FILLED"), (-3 * 3_600, "FILLED"), (3 * 3_600, "UNKNOWN")]
+)
+def test_a_request_that_came_while_the_clock_was_wrong_is_not_called_absent(
+    tmp_path: Path, ahead_sec: int, status: str
+) -> None:
+    """By that clock its order is older than the request, and further back than what is read.
+
+    Three hours ahead, the neighbour that shows what the broker does to comments is too far away.
+    """
+    kept = Gateway(tmp_path / "requests.db", comment_replaced_by="")
+    kept.ask(**{**BUY, "order_id": "shows what the broker does to comments"})
+    kept.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    kept.ahead_sec = ahead_sec
+    kept.start()
+    assert kept.ask(**BUY)["status"] == "UNKNOWN"
+    kept.ahead_sec = 0
+    kept.start()
+    kept.tend(max(0, ahead_sec) + 3 * SETTLED_SEC)
+    assert kept.status().status == status
 
 
 def test_on_another_account_nothing_is_settled(kept: Gateway) -> None:

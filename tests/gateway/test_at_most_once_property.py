@@ -160,6 +160,7 @@ class World:
     def do_wait(self, seconds: int) -> None:
         for _ in range(seconds):
             self.clock.advance(1)
+            self.terminal.quote("EURUSD", 1.1, 1.1001)
             self.terminal.settle()
             self.desk.tend()
 

@@ -124,8 +124,9 @@ def test_a_lost_order_without_its_token_is_ours_where_an_answered_one_lost_its_o
         answered(world, 3_600 if seen == "an hour ago" else 3 * 86_400)
     elif seen == "open now":
         world.pm.submit("buy", 0.2, magic=7)
-        world.sync(2 * 86_400)
+        world.wait(2 * 86_400)
         world.quote(1.10000)
+        world.sync()
     lost = lose(world, executed=True)
     settle(world)
     is_shown = seen == "an hour ago" or (seen == "open now" and account is HEDGING)

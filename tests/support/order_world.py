@@ -14,9 +14,10 @@ from trueup.core.policy import Policy
 from trueup.errors import JournalError
 from trueup.gateway.client import ExecutionGateway
 from trueup.journal import Journal, MemoryJournal
+from trueup.runtime.clock import ManualClock
 from trueup.runtime.execution import CrashPoint
 from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.reconciler import StateReconciler, SyncResult
 from trueup.sim.records import Deal
 from trueup.sim.records import Order as BrokerOrder
 from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
@@ -35,6 +36,21 @@ class ChoosyJournal(MemoryJournal):
         if any(isinstance(event, self.refuses) for event in history):
             raise JournalError("the disk is full")
         return super().append(history)
+
+
+class WrongClock:
+    """A clock of a machine that has the wrong time."""
+
+    def __init__(self, right: ManualClock, ahead_sec: int) -> None:
+        self._right, self._ahead_ns = right, ahead_sec * 1_000_000_000
+
+    def now_ns(self) -> int:
+        """Return the wrong time."""
+        return self._right.now_ns() + self._ahead_ns
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self._right.sleep(seconds)
 
 
 class Died(BaseException):
@@ -67,6 +83,8 @@ class OrderWorld(DeskWorld):
         self._magic_token = magic_token
         self._policy = policy
         self._dies_at: CrashPoint | None = None
+        self.bot_clock_ahead_sec = 0
+        """By how much the clock of the bot's machine is wrong, as of its next start."""
         super().__init__(account, policy=policy, specs=specs, **switches)
         self.sync()
 
@@ -76,12 +94,23 @@ class OrderWorld(DeskWorld):
         gateway = ExecutionGateway("127.0.0.1", 5555, 2000, link=lambda _: DeskLink(self._carry))
         pm = PortfolioManager(
             "EURUSD",
-            clock=self.clock,
+            clock=WrongClock(self.clock, self.bot_clock_ahead_sec),
             journal=self._where if journal is None else journal,
             magic_token=self._magic_token,
             crash=self._pass,
         )
         return pm, StateReconciler(pm, gateway, 15, policy=policy or self._policy), gateway
+
+    def sync(self, after_sec: float = 2.0) -> SyncResult:
+        """Let time pass, in a market in which quotations go on, then reconcile."""
+        self.wait(after_sec)
+        self.requote()
+        return self.reconciler.sync_positions()
+
+    def requote(self) -> None:
+        """Let the price be told again, as it is."""
+        last = self.terminal.broker.market.quotes["EURUSD"]
+        self.terminal.quote("EURUSD", last.bid, last.ask)
 
     # How the bot dies, and comes back.
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from tests.support.desk_world import NETTING, OTHER, DeskWorld
-from tests.support.order_world import OrderWorld
+from tests.support.order_world import GRACE_SEC, OrderWorld
+from trueup.core.holds import HoldKind
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
@@ -18,8 +19,9 @@ from trueup.protocol.guide import decode_positions
 from trueup.protocol.requests import decode_request
 from trueup.protocol.snapshot import decode_snapshot
 from trueup.runtime.clock import ManualClock
+from trueup.runtime.reconciler import SyncStatus
 from trueup.sim.switches import ListAnswer
-from trueup.sim.terminal_faults import AnswerLost, Partial, TimedOut
+from trueup.sim.terminal_faults import AnswerLost, DoneWithoutDeal, Partial, TimedOut
 
 DAMAGED = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"ma\xe7ic":7}'
 
@@ -212,4 +214,84 @@ def test_a_close_that_a_person_tells_after_the_sync_opens_no_position() -> None:
     assert world.pm.on_fill({**fill, "filled_price": deal.price, "filled_volume": 0.1})
     assert world.status(doubt) == "FILLED"
     assert world.tickets() == set()
+    assert world.agrees()
+
+
+HOURS = 3_600
+
+
+@pytest.mark.parametrize("ahead_sec", [95, 3 * HOURS, -3 * HOURS])
+def test_an_order_that_was_dated_by_a_wrong_clock_is_not_given_up(ahead_sec: int) -> None:
+    """Seed 5009205: the bot's clock was 95 s fast, the broker rewrote the comment, and the order
+    was looked for among what came after it had left, by that clock."""
+    world = OrderWorld(comment_replaced_by="via broker")
+    world.bot_clock_ahead_sec = ahead_sec
+    world.restart()
+    world.sync()
+    world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    lost = world.pm.submit("buy", 0.1, magic=7)
+    world.bot_clock_ahead_sec = 0
+    world.restart()
+    # Its record would know.
+    world.restart_gateway()
+    # Since when an order is in doubt is told by the clock of then.
+    for _ in range(3):
+        world.sync(max(ahead_sec, 0) + GRACE_SEC)
+    assert world.status(lost) == "IN_DOUBT"
+    assert f"fits order {max(world.tickets())}" in world.hold(HoldKind.DOUBT).reason
+
+
+@pytest.mark.parametrize("ahead_sec", [95, 3 * HOURS, -3 * HOURS])
+def test_an_order_that_was_dated_by_a_wrong_clock_and_never_came_is_given_up(
+    ahead_sec: int,
+) -> None:
+    world = OrderWorld(comment_replaced_by="via broker")
+    world.bot_clock_ahead_sec = ahead_sec
+    world.restart()
+    world.sync()
+    world.terminal.faults.next_send(AnswerLost(executed=False, pipe_breaks=False))
+    lost = world.pm.submit("buy", 0.1, magic=7)
+    world.bot_clock_ahead_sec = 0
+    world.restart()
+    world.restart_gateway()
+    for _ in range(3):
+        world.sync(max(ahead_sec, 0) + GRACE_SEC)
+    assert world.status(lost) == "CANCELED"
+
+
+def test_a_history_that_lacks_what_was_done_proves_no_absence() -> None:
+    """Seed 5015906: a terminal lost its link, did not say so, and showed half of its history."""
+    world = OrderWorld(disconnected_list=ListAnswer.PARTIAL, connected_flag_lag_ms=60_000)
+    held = [world.pm.submit("buy", 0.1) for _ in range(4)][-1]
+    world.sync()
+    world.terminal.faults.next_send(DoneWithoutDeal())
+    doubt = world.pm.close(held)
+    assert world.status(doubt) == "IN_DOUBT"
+    world.wait(GRACE_SEC)
+    world.requote()
+    world.terminal.disconnect()
+    world.sync()
+    assert world.status(doubt) == "IN_DOUBT"
+    assert "which was done: it is not whole" in world.hold(HoldKind.DOUBT).reason
+    world.terminal.reconnect()
+    world.sync()
+    assert world.status(doubt) == "FILLED"
+
+
+def test_a_terminal_that_heard_nothing_since_an_order_left_proves_no_absence() -> None:
+    """Its link can be dead for longer than an order is waited for, before it says so."""
+    world = OrderWorld(connected_flag_lag_ms=600_000)
+    world.terminal.faults.next_send(TimedOut(fill_after_ms=500))
+    lost = world.pm.submit("buy", 0.1)
+    world.terminal.disconnect()
+    world.restart_gateway()
+    world.sync()
+    for _ in range(5):
+        assert world.sync(GRACE_SEC).status is SyncStatus.SUCCESS
+        assert world.status(lost) == "IN_DOUBT"
+    assert "no price came since it was sent" in world.hold(HoldKind.DOUBT).reason
+    world.terminal.reconnect()
+    for _ in range(2):
+        world.sync(GRACE_SEC)
+    assert world.status(lost) == "FILLED"
     assert world.agrees()

@@ -13,7 +13,7 @@ from trueup.core import events
 from trueup.core.book import Book, Order
 from trueup.core.diff import Diff, Drift, Ghost, Zombie
 from trueup.core.explain import exit_of, exit_sentence, history_of
-from trueup.core.fitting import habits_of
+from trueup.core.fitting import habits_of, has_heard
 from trueup.core.model import Entry, Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
@@ -22,6 +22,9 @@ from trueup.core.told import NOTHING_SAID, Words, hear
 from trueup.core.traces import Trace, nobodys, trace_of
 
 Difference = Zombie | Ghost | Drift
+
+
+DEAF = "and no price came since it was sent, so the terminal may have lost its trade server"
 
 
 class Doubt(msgspec.Struct, frozen=True):
@@ -72,10 +75,19 @@ def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
     # that we did not watch proves nothing.
     since_ns = max(order.doubt_ns, scales.watched_since_ns)
     waited_ns = scales.asked_ns - since_ns
-    settled = waited_ns >= scales.policy.grace_period_ms * 1_000_000 or trace.is_final
+    has_waited = waited_ns >= scales.policy.grace_period_ms * 1_000_000
+    if has_waited and trace.shows is BrokerShows.NO_TRACE and not _has_heard(order, scales):
+        has_waited = False
+        trace = msgspec.structs.replace(trace, words=f"{trace.words}, {DEAF}")
+    settled = has_waited or trace.is_final
     # An answer that the gateway kept for us is an answer.
     says = JournalSays.REFUSED if trace.refusal else JournalSays.SENT
     return Doubt(order, decide(says, trace.shows, settled=settled), trace)
+
+
+def _has_heard(order: Order, scales: Weighing) -> bool:
+    evidence = scales.snapshot.evidence
+    return evidence is None or has_heard(order, evidence, scales.policy.grace_period_ms)
 
 
 def _differences(scales: Weighing) -> list[Difference]:

@@ -70,12 +70,14 @@ class OrderCreated(OrderEvent, frozen=True):
 class SendStarted(OrderEvent, frozen=True):
     """The order is about to leave this process: from here on it may reach the broker.
 
-    `record` is how far the gateway's own record of requests reached then, as far as we knew, and
-    `time_offset_sec` the trade server's clock less UTC, as it was seen last.
+    `record` is how far the gateway's own record of requests reached then, as far as we knew,
+    `time_offset_sec` the trade server's clock less UTC, as it was seen last, and `server_time_msc`
+    a time that this clock had passed by then, 0 where none is known.
     """
 
     record: RecordMark | None = None
     time_offset_sec: int | None = None
+    server_time_msc: int = 0
 
 
 class OrderApplied(OrderEvent, frozen=True):

@@ -23,6 +23,7 @@ import msgspec
 
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
+from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import (
     Evidence,
     HistoryOrder,
@@ -37,7 +38,7 @@ from trueup.core.tokens import bears, begins, is_token
 
 # What is left between two clocks when their time zones are taken off.
 CLOCKS_APART_MSC = 60_000
-# How far the trade server's clock goes forward in spring.
+# How far the trade server's clock goes forward in spring, and back in autumn.
 SUMMER_TIME_SEC = 3_600
 _NUMBER = re.compile(r"\d+")
 
@@ -82,10 +83,52 @@ def habits_of(book: Book, snapshot: Snapshot) -> Habits:
     return frozenset(found)
 
 
+def age_sec(order: Order, server_time_msc: int, now_ns: int) -> int:
+    """Return how long ago an order left: by the trade server's clock, where it told both times."""
+    if order.server_time_msc and server_time_msc:
+        return max(0, server_time_msc - order.server_time_msc) // 1000
+    return max(0, now_ns - order.entry_ns) // 1_000_000_000
+
+
 def latest_answer_ns(book: Book) -> int:
     """Return when the latest order that shows what becomes of a token was answered; 0 for never."""
     answered = (order for order in reversed(book.orders.values()) if _was_answered(order))
     return next((order.fill_ns or 0 for order in answered), 0)
+
+
+def has_heard(order: Order, evidence: Evidence, grace_ms: int) -> bool:
+    """Return whether the terminal heard from its trade server since an order left, and for so long.
+
+    The latest quotation says so. A link can be dead for longer than an order is waited for before
+    the terminal notices, and all that it shows meanwhile is of before.
+    """
+    if not order.server_time_msc or not grace_ms:
+        return True
+    set_back_ms = set_back_sec(order, evidence.time_offset_sec, 0) * 1000
+    return evidence.server_time_msc + set_back_ms - order.server_time_msc >= grace_ms
+
+
+def lacking_in(evidence: Evidence, book: Book) -> Order | None:
+    """Return an order of ours that was done in the time that a history is of, and is not in it."""
+    history = evidence.history
+    if history is None or not evidence.server_time_msc:
+        return None
+    begin_msc = evidence.server_time_msc - history.age_sec * 1000
+    shown = {one.ticket for one in _all(evidence)}
+    for order in reversed(book.orders.values()):
+        if not order.server_time_msc:
+            continue
+        if not _is_since(begin_msc, order, evidence.time_offset_sec):
+            return None
+        is_done = order.kind is OrderKind.MARKET and order.status is OrderStatus.FILLED
+        if is_done and _was_answered(order) and order.ticket not in shown:
+            return order
+    return None
+
+
+def _is_since(begin_msc: int, order: Order, offset_sec: int | None) -> bool:
+    set_back_msc = set_back_sec(order, offset_sec, SUMMER_TIME_SEC) * 1000
+    return order.server_time_msc - set_back_msc >= begin_msc
 
 
 def _was_answered(order: Order) -> bool:
@@ -152,10 +195,12 @@ def _may_be_ours(order: Order, one: Shown, evidence: Evidence, habits: Habits) -
 
 
 def _seems_older(order: Order, one: Shown, offset_sec: int | None) -> bool:
-    """Return whether it is older, unless the server's clock went forward since, unseen by us."""
-    if isinstance(one, PendingOrder) or offset_sec is None or order.time_offset_sec is not None:
+    """Return whether it is older, unless the server's clock was changed since, unseen by us."""
+    if isinstance(one, PendingOrder) or order.time_offset_sec is not None:
         return False
-    return one.time_setup_msc < _by_server_msc(order, offset_sec)
+    if order.server_time_msc:
+        return one.time_setup_msc < order.server_time_msc - CLOCKS_APART_MSC
+    return offset_sec is not None and one.time_setup_msc < _by_our_clock_msc(order, offset_sec)
 
 
 def _bearers(order: Order, evidence: Evidence) -> set[int]:
@@ -193,16 +238,34 @@ def _is_anothers(order: Order, one: Shown, book: Book) -> bool:
 def _fits_past(order: Order, past: HistoryOrder, offset_sec: int | None) -> bool:
     return (
         past.by_program
-        # Without a fresh quotation the broker's clock is not known; the window asked for has to do.
-        and (
-            offset_sec is None
-            or past.time_setup_msc >= _by_server_msc(order, _least_offset_sec(order, offset_sec))
-        )
+        and past.time_setup_msc >= _earliest_msc(order, offset_sec)
         and past.side is order.side
         and past.magic == order.wire_magic
         and same(past.volume, order.volume)
         and (not order.position or past.position == order.position)
     )
+
+
+def _earliest_msc(order: Order, offset_sec: int | None) -> int:
+    """Return the earliest time by the server's clock at which an order can have come to it.
+
+    That clock itself is the best witness, as far as we had seen it: ours may have been wrong when
+    the order left, and be right now. Without it, and without a fresh quotation by which to compare
+    the two, the window that was asked for has to do.
+    """
+    if order.server_time_msc:
+        set_back_msc = set_back_sec(order, offset_sec, SUMMER_TIME_SEC) * 1000
+        return order.server_time_msc - CLOCKS_APART_MSC - set_back_msc
+    if offset_sec is None:
+        return 0
+    return _by_our_clock_msc(order, _least_offset_sec(order, offset_sec))
+
+
+def set_back_sec(order: Order, offset_sec: int | None, unknown_sec: int) -> int:
+    """Return how far the server's clock was set back since an order left, if that is known."""
+    if offset_sec is None or order.time_offset_sec is None:
+        return unknown_sec
+    return max(0, order.time_offset_sec - offset_sec)
 
 
 def _least_offset_sec(order: Order, offset_sec: int) -> int:
@@ -214,8 +277,8 @@ def _least_offset_sec(order: Order, offset_sec: int) -> int:
     return winter_sec if then_sec is None else max(winter_sec, min(then_sec, offset_sec))
 
 
-def _by_server_msc(order: Order, offset_sec: int) -> int:
-    """Return the earliest time by the server's clock at which an order can have come to it."""
+def _by_our_clock_msc(order: Order, offset_sec: int) -> int:
+    """Return when an order left, by our clock, as the server's shows that moment."""
     return order.entry_ns // 1_000_000 - CLOCKS_APART_MSC + offset_sec * 1000
 
 

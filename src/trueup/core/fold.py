@@ -33,7 +33,7 @@ def _order_created(book: Book, event: events.OrderCreated) -> None:
 def _send_started(book: Book, event: events.SendStarted) -> None:
     order = _advance(book, event)
     order.version, order.record = book.version, event.record
-    order.time_offset_sec = event.time_offset_sec
+    order.time_offset_sec, order.server_time_msc = event.time_offset_sec, event.server_time_msc
 
 
 def _order_filled(book: Book, event: events.OrderFilled) -> None:

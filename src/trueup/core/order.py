@@ -27,9 +27,9 @@ class Order(msgspec.Struct, gc=False):
     identifier of the position the order is meant to reduce, or 0. `error` says why an order was
     rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
     when it came into doubt: a reading asked for before says nothing about it. `record` is how far
-    the gateway's record of requests reached when the order left, and `time_offset_sec` what the
-    trade server's clock was apart from UTC. The rest is what the intent said; see
-    `events.OrderCreated`.
+    the gateway's record of requests reached when the order left, `time_offset_sec` what the trade
+    server's clock was apart from UTC, and `server_time_msc` a time that it had passed, or 0. The
+    rest is what the intent said; see `events.OrderCreated`.
     """
 
     order_id: str
@@ -59,6 +59,7 @@ class Order(msgspec.Struct, gc=False):
     by_desk: bool = False
     record: RecordMark | None = None
     time_offset_sec: int | None = None
+    server_time_msc: int = 0
 
     @property
     def is_stand_in(self) -> bool:

@@ -20,7 +20,7 @@ from trueup.core.book import Book
 from trueup.core.corrections import for_drift, for_zombie, unprotected
 from trueup.core.diff import Diff, Zombie, diff
 from trueup.core.doubt import Doubt, Weighing, settling_events, waiting_sentence, weigh
-from trueup.core.fitting import latest_answer_ns
+from trueup.core.fitting import age_sec, latest_answer_ns
 from trueup.core.ghosts import for_ghost, found_again
 from trueup.core.halts import halts
 from trueup.core.holds import Hold, HoldKind
@@ -32,7 +32,7 @@ from trueup.core.record import RequestInDoubt
 from trueup.core.recording import explanations
 from trueup.core.told import NOTHING_SAID, Words
 
-A_DAY_NS = 86_400 * 1_000_000_000
+A_DAY_SEC = 86_400
 # The trade server's clock goes forward by an hour in spring; and a minute between two clocks.
 SPARE_SEC = 3_660
 NOBODY: Mapping[str, str] = MappingProxyType({})
@@ -159,12 +159,15 @@ def _history_wanted(look: Look) -> int:
     And the latest answered order, which shows what the broker does to comments, if of that day; not
     where the broker's clock is unknown, and with it what is older than the order in doubt.
     """
-    first_ns = min(order.entry_ns for order in look.book.in_doubt.values())
     evidence = look.snapshot.evidence
+    server_time_msc = evidence.server_time_msc if evidence is not None else 0
+    in_doubt = look.book.in_doubt.values()
+    oldest_sec = max(age_sec(order, server_time_msc, look.asked_ns) for order in in_doubt)
     if evidence is not None and evidence.time_offset_sec is not None:
-        answered_ns = latest_answer_ns(look.book)
-        first_ns = answered_ns if first_ns - A_DAY_NS <= answered_ns < first_ns else first_ns
-    return max(0, look.asked_ns - first_ns) // 1_000_000_000 + SPARE_SEC
+        answered_sec = (look.asked_ns - latest_answer_ns(look.book)) // 1_000_000_000
+        if oldest_sec < answered_sec <= oldest_sec + A_DAY_SEC:
+            return answered_sec + SPARE_SEC
+    return oldest_sec + SPARE_SEC
 
 
 def _bind(look: Look, outcome: Outcome) -> None:

@@ -5,9 +5,10 @@ order or a past order; then the gateway's own record of the request, which has t
 with it the ticket; then, where a broker rewrote the comment, the only order that fits by magic,
 side, volume, symbol and time, as far as `core.fitting` calls it ours.
 
-Absence counts only in a history that covers the sending, or in a record that does. A terminal
-counts only while the account may trade on it, which it allows last, after it has loaded everything
-(MT5 reference, "trading has been enabled" in a terminal's journal).
+Absence counts only in a history that covers the sending, and that has what we know was done, or in
+a record that covers it. A terminal counts only while the account may trade on it, which it allows
+last, after it has loaded everything (MT5 reference, "trading has been enabled" in a terminal's
+journal).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
 from trueup.core.explain import history_of
-from trueup.core.fitting import Habits, Shown, fitting
+from trueup.core.fitting import Habits, Shown, fitting, lacking_in
 from trueup.core.model import Deal, Evidence, HistoryOrder, PendingOrder, Position, Snapshot
 from trueup.core.quantity import from_units, same, to_units
 from trueup.core.record import RequestState, RequestStatus
@@ -70,7 +71,7 @@ def trace_of(
         return _of_cancellation(order, evidence)
     return (
         _by_token(order, snapshot, evidence)
-        or _by_record(order, snapshot, evidence)
+        or _by_record(order, snapshot, evidence, book)
         or _by_evidence(order, rivals, snapshot, book, habits)
     )
 
@@ -162,7 +163,7 @@ def _not_by_record(order: Order, evidence: Evidence) -> Trace | None:
     return None
 
 
-def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
+def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
     """Find what the gateway's record has of an order, by the ticket that the broker gave it."""
     said = _recorded(order, evidence)
     if said is None or not said.ticket or said.status == "REJECTED":
@@ -182,7 +183,7 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | 
         words = f"{said.status or 'sent'} {words}; the broker does not show it yet"
         return Trace(BrokerShows.UNSEEN, words)
     # The broker gave it that ticket, so no other order is this one, however well it fits.
-    return Trace(BrokerShows.NO_TRACE, f"the broker shows nothing of ticket {said.ticket}")
+    return _absent(f"the broker shows nothing of ticket {said.ticket}", evidence, book)
 
 
 def _by_evidence(
@@ -201,7 +202,16 @@ def _by_evidence(
         return nobodys(would_be, "order", found.is_alone)
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
-    return Trace(BrokerShows.NO_TRACE, f"nothing fits in the last {history.age_sec} s of history")
+    return _absent(f"nothing fits in the last {history.age_sec} s of history", evidence, book)
+
+
+def _absent(words: str, evidence: Evidence, book: Book) -> Trace:
+    """Return that the broker shows nothing of an order, unless it shows less than we know."""
+    lacking = lacking_in(evidence, book)
+    if lacking is None:
+        return Trace(BrokerShows.NO_TRACE, words)
+    said = f"the history lacks order {lacking.ticket}, which was done: it is not whole"
+    return Trace(BrokerShows.UNSEEN, said)
 
 
 def _of_shown(

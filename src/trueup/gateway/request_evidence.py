@@ -6,8 +6,9 @@ when the answer itself left it open. The rules are those by which a bot settles 
 fits (`core.fitting`), where what was sent without a token shows the comment that it was sent with.
 Absence counts only in a reading that may be believed, whose history covers the sending, at
 the end of a grace period that begins with the first such look after the sending, and in which this
-process could read the terminal all along: an answer that says "timed out" may itself have taken
-half a minute, and a terminal that was just started shows its past bit by bit.
+process could read the terminal all along, and the terminal hear its trade server: an answer that
+says "timed out" may itself have taken half a minute, a terminal that was just started shows its
+past bit by bit, and one whose link is dead may not know it yet.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
-from trueup.core.fitting import habit, habits_of
+from trueup.core.fitting import habit, habits_of, has_heard
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
@@ -111,7 +112,7 @@ class Investigator:
             since = msgspec.structs.replace(snapshot, evidence=_since(entry, order, evidence))
             sent = {habit(order, _comment_of(entry))} if not order.token else set()
             trace = trace_of(order, list(orders.values()), since, book, habits | sent)
-            reply = self._reply(order, trace, now_ns)
+            reply = self._reply(order, trace, evidence, now_ns)
             if reply is not None:
                 yield reply
 
@@ -129,13 +130,14 @@ class Investigator:
     def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
         """Read the terminal; None where it cannot be read, or the reading not be believed."""
         self._asked += 1
-        first_ns = min(entry.came_ns for entry in entries)
+        server_time_msc = self._seen.server_time_msc if self._seen is not None else 0
+        oldest_sec = max(_age_sec(entry, server_time_msc, now_ns) for entry in entries)
         messages = [_message_of(entry.message or b"{}") for entry in entries]
         request = SnapshotRequest(
             session=self._session,
             id=self._asked,
             symbols=tuple(sorted({str(m["symbol"]) for m in messages if "symbol" in m})),
-            history_age_sec=max(0, now_ns - first_ns) // SECOND_NS + LOOK_BACK_SEC,
+            history_age_sec=oldest_sec + LOOK_BACK_SEC,
         )
         try:
             reply = self._snapshots.make(request)
@@ -149,12 +151,15 @@ class Investigator:
             self._seen = seen_after(snapshot.evidence, self._seen, verdict)
         return None if isinstance(verdict, Unknown) else snapshot
 
-    def _reply(self, order: Order, trace: Trace, now_ns: int) -> OrderReply | None:
+    def _reply(
+        self, order: Order, trace: Trace, evidence: Evidence, now_ns: int
+    ) -> OrderReply | None:
         name = order.order_id
         if trace.shows is not BrokerShows.NO_TRACE:
             self._absent_first_ns.pop(name, None)
             return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
-        if trace.is_final or self._is_absent(name, now_ns):
+        is_absent = self._is_absent(name, now_ns) and has_heard(order, evidence, GRACE_SEC * 1000)
+        if trace.is_final or is_absent:
             return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
         return None
 
@@ -162,6 +167,17 @@ class Investigator:
         # Never from when it came: how long its sending took is not known.
         first_ns = self._absent_first_ns.setdefault(order_id, now_ns)
         return now_ns - first_ns >= GRACE_SEC * SECOND_NS
+
+
+def _age_sec(entry: Entry, server_time_msc: int, now_ns: int) -> int:
+    """Return how long ago a request came, by the trade server's clock where that told both times.
+
+    Nothing is settled as absent at the first look, before which it has not.
+    """
+    quote_msc = _quote_msc_of(entry)
+    if quote_msc and server_time_msc:
+        return max(0, server_time_msc - quote_msc) // 1000
+    return max(0, now_ns - entry.came_ns) // SECOND_NS
 
 
 def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
@@ -201,7 +217,12 @@ def _order_of(entry: Entry, snapshot: Snapshot) -> Order:
         target=message.get("order", 0),
         wire_magic=message.get("magic", 0),
         token=_token_of(entry),
+        server_time_msc=_quote_msc_of(entry),
     )
+
+
+def _quote_msc_of(entry: Entry) -> int:
+    return int(_before_of(entry.before or b"{}").get("quote_msc", 0))
 
 
 def _comment_of(entry: Entry) -> str:
@@ -218,9 +239,8 @@ def _since(entry: Entry, order: Order, evidence: Evidence) -> Evidence:
     """Leave out what was there before the order: it may look like it, and is not it."""
     if order.kind in (OrderKind.MODIFY, OrderKind.CANCEL):
         return evidence
-    before = _before_of(entry.before or b"{}")
-    began_msc = before.get("quote_msc", 0) - CLOCK_JITTER_MSC
-    known = set(before.get("orders") or ())
+    began_msc = _quote_msc_of(entry) - CLOCK_JITTER_MSC
+    known = set(_before_of(entry.before or b"{}").get("orders") or ())
     history = evidence.history
     if history is not None:
         past = (o for o in history.orders if o.time_setup_msc >= began_msc)

@@ -93,6 +93,8 @@ class OrderDesk:
         self._pm = pm
         self._magic_token = magic_token
         self._crash = crash
+        # What the trade server's clock showed, and ours then (ns).
+        self._server_clock: tuple[int, int] | None = None
         # What became of orders whose outcome is not in the journal yet, by order id.
         self._owed: dict[str, Mapping[str, Any]] = {}
 
@@ -237,6 +239,7 @@ class OrderDesk:
             order_id=order.order_id,
             record=self._record_of(),
             time_offset_sec=self._time_offset_sec(),
+            server_time_msc=self._server_time_msc(now_ns),
         )
         self._pm.commit([started])
         self._crash(CrashPoint.AFTER_SEND_STARTED)
@@ -303,6 +306,21 @@ class OrderDesk:
         """Return the trade server's clock less UTC, where the gateway told it."""
         offset_sec = getattr(self.gateway, "time_offset_sec", None)
         return offset_sec if isinstance(offset_sec, int) else None
+
+    def see_server_clock(self, server_time_msc: int) -> None:
+        """Note what the trade server's clock shows now, by a reading that was believed."""
+        self._server_clock = server_time_msc, self._pm.clock.now_ns()
+
+    def _server_time_msc(self, now_ns: int) -> int:
+        """Return a time that the trade server's clock has passed by now, 0 where none is known.
+
+        How long ago it was read is told by our own clock. That may be wrong, and is not set while
+        a process lives.
+        """
+        if self._server_clock is None:
+            return 0
+        time_msc, at_ns = self._server_clock
+        return time_msc + max(0, now_ns - at_ns) // 1_000_000
 
     def _message(self, order: Order) -> dict[str, Any]:
         message: dict[str, Any] = {

@@ -349,6 +349,8 @@ class StateReconciler:
         self.sync_count += 1
         self.last_sync_time = asked.at_ns / 1e9
         self.remote, self._foreign = snapshot, found.foreign
+        if snapshot.evidence is not None and snapshot.evidence.server_time_msc:
+            self.portfolio.desk.see_server_clock(snapshot.evidence.server_time_msc)
         self._log_holds(snapshot, found)
         self.holds, self._shown = found.holds, ()
         if self._lookout.approved:

@@ -89,7 +89,7 @@ def disconnect(world: World, shown: ListAnswer, chance: random.Random) -> str:
     if not terminal.is_connected:
         return ""
     switches.disconnected_list = shown
-    switches.connected_flag_lag_ms = chance.choice((0, 0, 1_500))
+    switches.connected_flag_lag_ms = chance.choice((0, 0, 1_500, 20_000))
     switches.disconnected_send = chance.choice(
         (DownSend.REFUSED, DownSend.EXECUTED_LATER, DownSend.TIMED_OUT, DownSend.BLOCKS)
     )
