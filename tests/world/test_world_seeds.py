@@ -58,12 +58,20 @@ def test_fresh_seeds_keep_every_promise(record_property: Callable[[str, object],
 
 
 @pytest.mark.soak
-def test_many_fresh_seeds_on_all_cores(record_property: Callable[[str, object], None]) -> None:
+def test_many_fresh_seeds_on_all_cores(
+    record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     coverage, events = Coverage(), 0
+    broken: list[str] = []
     seeds = fresh(SOAKED, record_property)
     for report in run_many(seeds, coverage=coverage, jobs=os.cpu_count() or 1):
-        assert report.is_good, told(shortest(report))
         events += report.events
+        if not report.is_good:
+            broken.append(told(shortest(report)))
+            # At once, and again at the end: hours lie between the two.
+            with capsys.disabled():
+                sys.stderr.write(f"\n{broken[-1]}\n")
+    assert not broken, "\n".join(broken)
     assert events > 10_000_000
     assert not coverage.missing()
 
