@@ -451,6 +451,21 @@ def test_a_terminal_that_heard_nothing_since_settles_nothing(tmp_path: Path) -> 
     assert kept.status().status == "FILLED"
 
 
+def test_a_change_that_a_terminal_did_not_hear_of_is_not_called_undone(tmp_path: Path) -> None:
+    kept = Gateway(tmp_path / "requests.db", connected_flag_lag_ms=600_000)
+    ticket = kept.ask(**{**BUY, "order_id": "first"})["ticket"]
+    kept.terminal.faults.next_send(TimedOut(fill_after_ms=500))
+    change = {"action": "MODIFY", "order_id": "A", "position": ticket, "sl": 1.05, "tp": 0.0}
+    assert kept.ask(**change, symbol="EURUSD")["status"] == "UNKNOWN"
+    kept.terminal.disconnect()
+    kept.tend(3 * SETTLED_SEC)
+    assert kept.terminal.ledger.positions[ticket].sl == 1.05
+    assert kept.status().state is RequestState.UNKNOWN
+    kept.terminal.reconnect()
+    kept.tend(3 * SETTLED_SEC)
+    assert kept.status().status == "DONE"
+
+
 @pytest.mark.parametrize(
     ("ahead_sec", "status"), [(95, "FILLED"), (-3 * 3_600, "FILLED"), (3 * 3_600, "UNKNOWN")]
 )

@@ -20,7 +20,7 @@ import msgspec
 
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
-from trueup.core.fitting import habit, habits_of, has_heard
+from trueup.core.fitting import habit, habits_of
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
@@ -63,6 +63,14 @@ class Sending(NamedTuple):
         return msgspec.json.encode({"quote_msc": self.quote_msc, "orders": self.orders})
 
 
+class _Absent(NamedTuple):
+    """The first look at which the terminal showed nothing of a request: by our clock, and by the
+    trade server's, as far as quotations tell it."""
+
+    at_ns: int
+    server_time_msc: int
+
+
 class Investigator:
     """Settles requests by what one terminal shows.
 
@@ -79,7 +87,7 @@ class Investigator:
         self.readable_since_ns: int | None = None
         """Since when all readings could be believed, at one account; None while they cannot."""
         self._account = ""
-        self._absent_first_ns: dict[str, int] = {}
+        self._absent_first: dict[str, _Absent] = {}
 
     def settle(
         self, entries: Sequence[Entry], neighbours: Sequence[Entry], now_ns: int
@@ -98,7 +106,7 @@ class Investigator:
         if snapshot is None or evidence is None:
             return
         names = {entry.order_id for entry in entries}
-        self._absent_first_ns = {k: v for k, v in self._absent_first_ns.items() if k in names}
+        self._absent_first = {k: v for k, v in self._absent_first.items() if k in names}
         account = evidence.account
         here = [e for e in entries if (e.login, e.server) == (account.login, account.server)]
         orders = {entry.order_id: _order_of(entry, snapshot) for entry in here}
@@ -125,7 +133,7 @@ class Investigator:
         if account != self._account:
             self._account = account
             self.readable_since_ns = now_ns if account else None
-            self._absent_first_ns.clear()
+            self._absent_first.clear()
 
     def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
         """Read the terminal; None where it cannot be read, or the reading not be believed."""
@@ -156,17 +164,19 @@ class Investigator:
     ) -> OrderReply | None:
         name = order.order_id
         if trace.shows is not BrokerShows.NO_TRACE:
-            self._absent_first_ns.pop(name, None)
+            self._absent_first.pop(name, None)
             return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
-        is_absent = self._is_absent(name, now_ns) and has_heard(order, evidence, GRACE_SEC * 1000)
-        if trace.is_final or is_absent:
+        if trace.is_final or self._is_absent(name, evidence, now_ns):
             return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
         return None
 
-    def _is_absent(self, order_id: str, now_ns: int) -> bool:
+    def _is_absent(self, order_id: str, evidence: Evidence, now_ns: int) -> bool:
         # Never from when it came: how long its sending took is not known.
-        first_ns = self._absent_first_ns.setdefault(order_id, now_ns)
-        return now_ns - first_ns >= GRACE_SEC * SECOND_NS
+        first = _Absent(now_ns, evidence.server_time_msc)
+        first = self._absent_first.setdefault(order_id, first)
+        heard_msc = evidence.server_time_msc - first.server_time_msc
+        has_heard = not first.server_time_msc or heard_msc >= GRACE_SEC * 1000
+        return has_heard and now_ns - first.at_ns >= GRACE_SEC * SECOND_NS
 
 
 def _age_sec(entry: Entry, server_time_msc: int, now_ns: int) -> int:
