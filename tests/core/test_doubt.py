@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import make
 from trueup.core import events
+from trueup.core.absence import Absence
 from trueup.core.book import Book
 from trueup.core.events import OrderKind
 from trueup.core.holds import HoldKind
@@ -142,20 +143,33 @@ def test_executed_and_not_visible_yet_is_waited_for() -> None:
 # It left no trace.
 
 
-@pytest.mark.parametrize(("after_sec", "case"), [(9.999, "F"), (10, "G")])
-def test_no_trace_is_waited_for_until_the_grace_period_has_passed(
-    after_sec: float, case: str
-) -> None:
-    plan = looked(after_sec=after_sec)
+LEFT_MSC = make.NOW_NS // 1_000_000
+AGAIN = {"A": Absence(make.NOW_NS, LEFT_MSC - 10_000, LEFT_MSC - 1)}
+"""What the looks before came to, so that one more that shows nothing settles it."""
+
+
+def test_what_shows_nowhere_is_waited_for() -> None:
+    plan = looked(after_sec=99)
     nothing = "(nothing fits in the last 120 s of history)"
-    if case == "F":
-        assert waits(plan) == f"case F: it may still be working {nothing}"
-    else:
-        (event,) = plan.events
-        assert isinstance(event, events.OrderCanceled)
-        assert event.because == f"case G: a settled reading has no trace of it {nothing}"
-        assert (event.order_id, event.at_ns) == ("A", make.NOW_NS + 10 * make.SECOND_NS)
-        assert plan.holds == ()
+    assert waits(plan) == f"case F: it may still be working {nothing}"
+    asked_ns = make.NOW_NS + 99 * make.SECOND_NS
+    assert plan.absences == (("A", Absence(asked_ns, LEFT_MSC)),)
+
+
+def test_what_has_shown_nowhere_for_long_enough_is_given_up() -> None:
+    plan = looked(after_sec=10, absences=AGAIN)
+    (event,) = plan.events
+    nothing = "(nothing fits in the last 120 s of history)"
+    assert isinstance(event, events.OrderCanceled)
+    assert event.because == f"case G: a settled reading has no trace of it {nothing}"
+    assert (event.order_id, event.at_ns) == ("A", make.NOW_NS + 10 * make.SECOND_NS)
+    assert plan.holds == ()
+
+
+def test_what_shows_or_cannot_be_seen_is_not_absent() -> None:
+    assert looked(make.position(7, volume=0.1), orders=(past(),)).absences == ()
+    unseen = make.proven(history=None)
+    assert make.planned(doubtful(), unseen, absences=AGAIN).absences == ()
 
 
 def test_what_the_history_says_was_refused_needs_no_grace_period() -> None:
@@ -168,7 +182,7 @@ def test_an_order_that_was_sent_after_the_question_is_not_judged_by_its_answer()
     book = doubtful()
     plan = looked(book=book, after_sec=99, asked_version=book.version - 1)
     assert waits(plan).endswith("(it was sent after the broker was asked)")
-    assert looked(book=book, after_sec=99).events != ()
+    assert looked(book=book, after_sec=99, absences=AGAIN).events != ()
 
 
 def test_a_refusal_that_the_gateways_record_kept_is_case_h() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support import make
 from trueup.core.book import Book
 from trueup.core.events import OrderKind
-from trueup.core.fitting import age_sec, has_heard, lacking_in
+from trueup.core.fitting import age_sec, lacking_in
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Evidence, History, HistoryOrder, Side
 from trueup.core.order import Order
@@ -39,31 +39,6 @@ def seen(after_ms: int, offset_sec: int | None = 0, history: History | None = No
         time_offset_sec=offset_sec,
         history=history,
     )
-
-
-@pytest.mark.parametrize(("after_ms", "heard"), [(9_999, False), (10_000, True)])
-def test_a_terminal_has_heard_when_a_price_is_newer_by_the_grace_period(
-    after_ms: int, heard: bool
-) -> None:
-    assert has_heard(sent(), seen(after_ms), 10_000) is heard
-
-
-def test_where_no_clock_was_seen_or_nothing_is_waited_for_nobody_has_to_hear() -> None:
-    assert has_heard(sent(server_time_msc=0), seen(-60_000), 10_000)
-    assert has_heard(sent(), seen(-60_000), 0)
-
-
-@pytest.mark.parametrize(
-    ("then_sec", "now_sec", "heard"),
-    [(2, 1, True), (1, 2, False), (1, 1, False), (None, 1, False), (2, None, False)],
-)
-def test_a_server_s_clock_that_was_set_back_since_has_heard_as_long(
-    then_sec: int | None, now_sec: int | None, heard: bool
-) -> None:
-    """Only where both hours are known: else waiting an hour is the safe mistake."""
-    then, now = (None if hour is None else hour * HOUR_SEC for hour in (then_sec, now_sec))
-    order = sent(time_offset_sec=then)
-    assert has_heard(order, seen(10_000 - HOUR_SEC * 1000, now), 10_000) is heard
 
 
 def test_an_order_s_age_is_told_by_the_server_s_clock_where_it_told_both_times() -> None:

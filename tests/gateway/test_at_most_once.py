@@ -466,6 +466,19 @@ def test_a_change_that_a_terminal_did_not_hear_of_is_not_called_undone(tmp_path:
     assert kept.status().status == "DONE"
 
 
+def test_a_close_by_a_ticket_that_a_reversal_gave_is_found(tmp_path: Path) -> None:
+    """Seed 6015865: the position ended, and nothing but its history knew it by that ticket."""
+    kept = Gateway(tmp_path / "requests.db", NETTING, comment_replaced_by="")
+    first = kept.ask(**{**BUY, "order_id": "first"})["ticket"]
+    turned = kept.ask(**{**BUY, "action": "SELL", "volume": 0.2, "order_id": "second"})["ticket"]
+    (held,) = kept.terminal.positions_get() or ()
+    assert (held.ticket, held.identifier) == (turned, first)
+    kept.kill_at(GatewayPoint.AFTER_SEND, **BUY, position=turned)
+    assert kept.terminal.positions_get() == ()
+    kept.tend(3 * SETTLED_SEC)
+    assert kept.status().status == "FILLED"
+
+
 @pytest.mark.parametrize(
     ("ahead_sec", "status"), [(95, "FILLED"), (-3 * 3_600, "FILLED"), (3 * 3_600, "UNKNOWN")]
 )

@@ -91,6 +91,20 @@ def test_append_of_something_else_when_the_answer_was_lost_says_what_to_read_fir
 
 
 @posix_only
+@pytest.mark.parametrize("loses", [Loses.THE_COMMIT, Loses.THE_ANSWER])
+def test_append_of_nothing_finds_out_what_became_of_the_last(
+    journal: StoredJournal, proxy: CommitProxy, loses: Loses
+) -> None:
+    fail_one_append(journal, proxy, loses)
+    if loses is Loses.THE_ANSWER:
+        with pytest.raises(JournalAhead):
+            journal.append([])
+    assert journal.append([]) == (3 if loses is Loses.THE_ANSWER else 1)
+    assert journal.append(orders(4)) == journal.position
+    assert journal.verify().sound
+
+
+@posix_only
 def test_checkpoint_when_the_answer_was_lost_says_what_to_read_first(
     journal: StoredJournal, proxy: CommitProxy
 ) -> None:
@@ -156,6 +170,18 @@ def test_sqlite_append_after_a_commit_that_failed(
         journal.append(wanted)
         assert list(journal.read()) == (orders(1, 2) if happens and not same else wanted)
         assert journal.verify().sound
+
+
+def test_append_of_nothing_fails_while_the_disk_does_and_leaves_nothing_in_doubt(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite_place.open() as journal:
+        journal.append(orders(1))
+        commit_fails(journal, monkeypatch, happens=True)
+        with pytest.raises(JournalError, match="disk failed"):
+            journal.append([])
+        assert journal.append(orders(2)) == 2
+        assert list(journal.read()) == orders(1, 2)
 
 
 def test_append_that_is_interrupted_writes_nothing(

@@ -372,6 +372,18 @@ BROKEN |= {
         7,
         lambda: opened().intent("O2").filled("O2", 101).look(positions=(held(sl=1.0), held(101))),
     ),
+    "an order in doubt is settled, and not knowing turns into flat": (
+        10,
+        lambda: (
+            opened()
+            .intent("O2")
+            .row("OrderInDoubt", order_id="O2", error="no reply")
+            .row("OrderCanceled", order_id="O2", because="case G")
+            .synced()
+            .synced()
+            .hand_out(flat=True)
+        ),
+    ),
     "a fill opens a position, and not knowing turns into flat": (
         10,
         lambda: opened().synced().synced().intent("O2").filled("O2", 101).hand_out(flat=True),
@@ -457,6 +469,14 @@ CLEAN: dict[str, Callable[[], History]] = {
     "an old book is not called current": lambda: opened().hand_out(current=False, max_age_ns=1),
     "flat, and the last reading is from when it was so": lambda: (
         History().start().synced().intent().execute().hand_out(flat=True)
+    ),
+    "an order in doubt may have opened what there is": lambda: (
+        opened()
+        .intent("O2")
+        .row("OrderInDoubt", order_id="O2", error="no reply")
+        .synced()
+        .synced()
+        .hand_out(flat=True)
     ),
     "an open price differs by less than half a tick": lambda: at_the_end(
         opened().tell(

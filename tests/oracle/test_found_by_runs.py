@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from tests.support.desk_world import BUY, DeskWorld
 from trueup.core.events import Event, OrderCreated
 from trueup.errors import JournalError
@@ -27,6 +29,18 @@ class UnansweredJournal(MemoryJournal):
             self.is_silent, self._is_ahead = False, True
             raise JournalError("the disk gave no answer")
         return position
+
+
+class FullDisk(MemoryJournal):
+    """A journal that takes nothing while its disk is full."""
+
+    is_full = False
+
+    def append(self, history: Sequence[Event]) -> int:
+        """Append, while there is room."""
+        if self.is_full:
+            raise JournalError("the disk is full")
+        return super().append(history)
 
 
 def test_a_correction_whose_commit_gave_no_answer_is_in_the_audit_trail_once_it_is_found() -> None:
@@ -59,3 +73,36 @@ def test_an_intent_whose_commit_gave_no_answer_is_no_correction_in_the_audit_tra
     world.sync()
     assert any(isinstance(event, OrderCreated) for event in journal.read())
     assert world.actions() == ["RECOVERY"]
+
+
+def test_what_was_left_unanswered_is_found_where_nothing_is_left_to_correct() -> None:
+    """Seed 6037032: the position had gone again, so nothing was appended, and nobody found out."""
+    journal = UnansweredJournal()
+    world = DeskWorld(journal=journal)
+    world.sync()
+    robot = world.terminal.robot(7)
+    ticket = robot.open("EURUSD", BUY, 0.1)
+    journal.is_silent = True
+    assert world.sync().status is SyncStatus.FAILED
+    robot.close(ticket)
+    assert world.sync().status is SyncStatus.FAILED
+    assert world.tickets() == {ticket}
+    assert world.sync().status is SyncStatus.SUCCESS
+    assert world.tickets() == set()
+    assert world.pm.journal_trouble == ""
+    assert world.actions() == ["RECOVERY", "CLOSED"]
+
+
+def test_a_journal_that_takes_something_again_is_noticed_without_anything_to_record() -> None:
+    journal = FullDisk()
+    world = DeskWorld(journal=journal)
+    world.sync()
+    journal.is_full = True
+    with pytest.raises(JournalError):
+        world.pm.submit("buy", 0.1)
+    for _ in range(2):
+        assert world.sync().status is SyncStatus.SUCCESS
+        assert world.pm.journal_trouble != ""
+    journal.is_full = False
+    assert world.sync().status is SyncStatus.SUCCESS
+    assert world.pm.journal_trouble == ""

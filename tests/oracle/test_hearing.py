@@ -90,6 +90,7 @@ class HeardWorld(DeskWorld):
     def look(self) -> None:
         """Sync, and say so."""
         self.wait(1.5)
+        self.requote()
         before, asked_ns = self.local(), self.clock.now_ns()
         told = len(self.reconciler.get_audit_trail())
         result = self.reconciler.sync_positions()
@@ -110,7 +111,7 @@ class HeardWorld(DeskWorld):
     def end(self) -> list[moments.Violation]:
         """End the run past the grace period, and return what the oracle says."""
         self.tell(moments.Healed)
-        for _ in range(9):
+        for _ in range(12):
             self.look()
         self.tell(moments.Ended, books={"A": self.local()}, owed=True)
         assert self.oracle is not None

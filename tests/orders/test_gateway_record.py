@@ -307,7 +307,7 @@ def test_an_order_sent_before_the_record_was_known_is_settled_as_without_one(
     assert world.order(intent).record is None
     world.sync(1)
     assert world.status(intent) == "IN_DOUBT"
-    world.sync(GRACE_SEC + 1)
+    world.wait_out()
     assert world.status(intent) == "CANCELED"
     assert "the gateway never saw it" not in str(world.order(intent).error)
 
@@ -322,7 +322,7 @@ def test_while_the_gateway_itself_does_not_know_the_broker_is_looked_at(
     intent = submit_lost(world)
     world.sync(1)
     assert world.status(intent) == "IN_DOUBT"
-    world.sync(GRACE_SEC + 1)
+    world.wait_out()
     assert world.status(intent) == "CANCELED"
 
 
@@ -335,7 +335,7 @@ def test_a_gateway_without_a_record_is_never_asked_for_one(
     intent = world.pm.submit("buy", 0.1)
     world.sync(1)
     assert world.status(intent) == "IN_DOUBT"
-    world.sync(GRACE_SEC + 1)
+    world.wait_out()
     assert world.status(intent) == "CANCELED"
     assert not world.asked_in_doubt()
     answer = world.gateway.request_status(intent.order_id)

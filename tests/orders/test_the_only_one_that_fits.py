@@ -53,7 +53,7 @@ def robot(world: OrderWorld) -> Person:
 
 def settle(world: OrderWorld) -> None:
     """Sync until long past the grace period."""
-    for _ in range(4):
+    for _ in range(5):
         world.sync(GRACE_SEC / 2 + 1)
 
 

@@ -217,6 +217,11 @@ class DeskWorld:
         """Move the market; stops and pending orders are served."""
         self.terminal.quote(symbol, bid, round(bid + spread, 5))
 
+    def requote(self) -> None:
+        """Let the price be told again, as it is."""
+        last = self.terminal.broker.market.quotes["EURUSD"]
+        self.terminal.quote("EURUSD", last.bid, last.ask)
+
     @property
     def ledger(self) -> Ledger:
         """The broker's truth."""

@@ -107,10 +107,10 @@ class OrderWorld(DeskWorld):
         self.requote()
         return self.reconciler.sync_positions()
 
-    def requote(self) -> None:
-        """Let the price be told again, as it is."""
-        last = self.terminal.broker.market.quotes["EURUSD"]
-        self.terminal.quote("EURUSD", last.bid, last.ask)
+    def wait_out(self) -> None:
+        """Sync until what shows nowhere is absent: once, after the grace period, and once more."""
+        for after_sec in (1, GRACE_SEC, 1):
+            self.sync(after_sec)
 
     # How the bot dies, and comes back.
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import msgspec
 
 from trueup.core import events
+from trueup.core.absence import NONE_ABSENT, Absence, Absences, absent_again
 from trueup.core.book import Book, Order
 from trueup.core.diff import Diff, Drift, Ghost, Zombie
 from trueup.core.explain import exit_of, exit_sentence, history_of
-from trueup.core.fitting import habits_of, has_heard
+from trueup.core.fitting import habits_of
 from trueup.core.model import Entry, Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
@@ -24,15 +25,17 @@ from trueup.core.traces import Trace, nobodys, trace_of
 Difference = Zombie | Ghost | Drift
 
 
-DEAF = "and no price came since it was sent, so the terminal may have lost its trade server"
-
-
 class Doubt(msgspec.Struct, frozen=True):
-    """What a snapshot says about one order in doubt: the case, and the trace it left."""
+    """What a snapshot says about one order in doubt: the case, and the trace it left.
+
+    `absence` is what this look and those before it make of showing nothing, None where it shows
+    something.
+    """
 
     order: Order
     case: Case
     trace: Trace
+    absence: Absence | None = None
 
 
 class Weighing(msgspec.Struct, frozen=True):
@@ -45,7 +48,7 @@ class Weighing(msgspec.Struct, frozen=True):
     asked_ns: int
     asked_version: int
     now_ns: int
-    watched_since_ns: int = 0
+    absences: Absences = NONE_ABSENT
     told: Words = NOTHING_SAID
 
 
@@ -71,23 +74,25 @@ def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
     if told is not None:
         heard = hear(told, order, trace, scales.snapshot, scales.book)
         trace = heard if isinstance(heard, Trace) else trace
-    # A terminal can send an order on when it has its trade server again, minutes later: a moment
-    # that we did not watch proves nothing.
-    since_ns = max(order.doubt_ns, scales.watched_since_ns)
-    waited_ns = scales.asked_ns - since_ns
-    has_waited = waited_ns >= scales.policy.grace_period_ms * 1_000_000
-    if has_waited and trace.shows is BrokerShows.NO_TRACE and not _has_heard(order, scales):
-        has_waited = False
-        trace = msgspec.structs.replace(trace, words=f"{trace.words}, {DEAF}")
-    settled = has_waited or trace.is_final
+    absence = _absence(order, trace, scales)
+    settled = trace.is_final or (absence.is_settled if absence else _has_waited(order, scales))
     # An answer that the gateway kept for us is an answer.
     says = JournalSays.REFUSED if trace.refusal else JournalSays.SENT
-    return Doubt(order, decide(says, trace.shows, settled=settled), trace)
+    return Doubt(order, decide(says, trace.shows, settled=settled), trace, absence)
 
 
-def _has_heard(order: Order, scales: Weighing) -> bool:
+def _absence(order: Order, trace: Trace, scales: Weighing) -> Absence | None:
     evidence = scales.snapshot.evidence
-    return evidence is None or has_heard(order, evidence, scales.policy.grace_period_ms)
+    if evidence is None or trace.shows is not BrokerShows.NO_TRACE:
+        return None
+    before, grace_ms = scales.absences.get(order.order_id), scales.policy.grace_period_ms
+    return absent_again(before, scales.asked_ns, evidence.server_time_msc, grace_ms)
+
+
+def _has_waited(order: Order, scales: Weighing) -> bool:
+    """Return whether the grace period has passed, on a wire that shows no quotation either."""
+    waited_ns = scales.asked_ns - order.doubt_ns
+    return waited_ns >= scales.policy.grace_period_ms * 1_000_000
 
 
 def _differences(scales: Weighing) -> list[Difference]:

@@ -56,6 +56,10 @@ class History(msgspec.Struct, frozen=True):
         """What the deals leave open, in units of 1e-8 lots, negative when short."""
         return sum(to_units(d.volume) * d.side.sign for d in self.deals)
 
+    def lacks(self, known: Iterable[int]) -> bool:
+        """Return whether deals that were recorded before are not all among these."""
+        return not {deal.ticket for deal in self.deals}.issuperset(known)
+
     @property
     def is_closed(self) -> bool:
         """Whether the deals prove that nothing is left open."""

@@ -96,18 +96,6 @@ def latest_answer_ns(book: Book) -> int:
     return next((order.fill_ns or 0 for order in answered), 0)
 
 
-def has_heard(order: Order, evidence: Evidence, grace_ms: int) -> bool:
-    """Return whether the terminal heard from its trade server since an order left, and for so long.
-
-    The latest quotation says so. A link can be dead for longer than an order is waited for before
-    the terminal notices, and all that it shows meanwhile is of before.
-    """
-    if not order.server_time_msc or not grace_ms:
-        return True
-    set_back_ms = set_back_sec(order, evidence.time_offset_sec, 0) * 1000
-    return evidence.server_time_msc + set_back_ms - order.server_time_msc >= grace_ms
-
-
 def lacking_in(evidence: Evidence, book: Book) -> Order | None:
     """Return an order of ours that was done in the time that a history is of, and is not in it."""
     history = evidence.history
@@ -127,7 +115,7 @@ def lacking_in(evidence: Evidence, book: Book) -> Order | None:
 
 
 def _is_since(begin_msc: int, order: Order, offset_sec: int | None) -> bool:
-    set_back_msc = set_back_sec(order, offset_sec, SUMMER_TIME_SEC) * 1000
+    set_back_msc = _set_back_sec(order, offset_sec) * 1000
     return order.server_time_msc - set_back_msc >= begin_msc
 
 
@@ -254,17 +242,17 @@ def _earliest_msc(order: Order, offset_sec: int | None) -> int:
     the two, the window that was asked for has to do.
     """
     if order.server_time_msc:
-        set_back_msc = set_back_sec(order, offset_sec, SUMMER_TIME_SEC) * 1000
+        set_back_msc = _set_back_sec(order, offset_sec) * 1000
         return order.server_time_msc - CLOCKS_APART_MSC - set_back_msc
     if offset_sec is None:
         return 0
     return _by_our_clock_msc(order, _least_offset_sec(order, offset_sec))
 
 
-def set_back_sec(order: Order, offset_sec: int | None, unknown_sec: int) -> int:
-    """Return how far the server's clock was set back since an order left, if that is known."""
+def _set_back_sec(order: Order, offset_sec: int | None) -> int:
+    """Return how far the server's clock may have been set back since an order left."""
     if offset_sec is None or order.time_offset_sec is None:
-        return unknown_sec
+        return SUMMER_TIME_SEC
     return max(0, order.time_offset_sec - offset_sec)
 
 

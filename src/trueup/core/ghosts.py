@@ -53,6 +53,9 @@ def _close_unproven(local: Position, look: Look, outcome: Outcome) -> None:
 def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -> None:
     local = holding.position
     history = look.history(local.identifier)
+    if history is not None and history.lacks(holding.deals):
+        _missing(local, history, look, outcome)
+        return
     if history is None or not history.closes_to(0.0, look.half_step_base(local.symbol)):
         into = went_into(local, history, look)
         if not into:
@@ -84,6 +87,8 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
     """Keep a position that left the list and is not proven closed; ask again."""
     if history is None:
         because = "its deals could not be read"
+    elif history.deals and history.lacks(look.book.holdings[local.identifier].deals):
+        because = "the broker does not show all of its deals that were recorded before"
     elif not history.deals or same(from_units(history.net_units), local.net_volume):
         because = "deal not visible yet"
     else:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 import msgspec
 
 from trueup.core import events
+from trueup.core.absence import NONE_ABSENT, Absence, Absences
 from trueup.core.book import Book
 from trueup.core.corrections import for_drift, for_zombie, unprotected
 from trueup.core.diff import Diff, Zombie, diff
@@ -44,7 +45,8 @@ class Plan(msgspec.Struct, frozen=True):
     `questions` are identifiers of positions, and `order_questions` tickets of pending orders, that
     a gateway with deals should be asked about before the plan is final, and the history of the
     last `history_age_sec` seconds where orders are in doubt, and `in_doubt` says which, for the
-    gateway's own record. `foreign` counts what is open and not ours.
+    gateway's own record. `absences` is what looks have shown nothing of, by order id, for the next
+    look. `foreign` counts what is open and not ours.
     """
 
     events: tuple[events.Event, ...] = ()
@@ -54,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
     order_questions: tuple[int, ...] = ()
     history_age_sec: int = 0
     in_doubt: tuple[RequestInDoubt, ...] = ()
+    absences: tuple[tuple[str, Absence], ...] = ()
 
 
 def plan(
@@ -67,7 +70,7 @@ def plan(
     settle_ms: int | None = None,
     approved: Mapping[str, str] = NOBODY,
     is_final: bool = True,
-    watched_since_ns: int = 0,
+    absences: Absences = NONE_ABSENT,
     told: Words = NOTHING_SAID,
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
@@ -82,8 +85,7 @@ def plan(
         settle_ms: the settle window (ms) learnt for this account; by default the policy's.
         approved: who said yes to a hold, by its id.
         is_final: whether the plan's questions were asked for this snapshot, as far as they go.
-        watched_since_ns: since when (ns) every reading of this process was believed; an order in
-            doubt is not given up before the grace period has passed from there too.
+        absences: what the looks before this one, each of them believed, have shown nothing of.
         told: what persons said of orders in doubt that nobody else can tell, by order id.
     """
     found = diff(book.holdings, snapshot, policy, book.pending)
@@ -101,7 +103,7 @@ def plan(
         asked_ns=asked_ns,
         asked_version=asked_version,
         now_ns=now_ns,
-        watched_since_ns=watched_since_ns,
+        absences=absences,
         told=told,
     )
     doubts = weigh(scales)
@@ -121,6 +123,7 @@ def plan(
         tuple(dict.fromkeys(outcome.order_questions)),
         _history_wanted(look) if doubts else 0,
         tuple(RequestInDoubt(doubt.order.order_id, doubt.order.record) for doubt in doubts),
+        tuple((doubt.order.order_id, doubt.absence) for doubt in doubts if doubt.absence),
     )
 
 

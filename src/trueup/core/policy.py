@@ -36,7 +36,8 @@ class Policy(msgspec.Struct, frozen=True):
     telling, so `OURS` and `ASK` need one of the two.
 
     Waiting: an order in doubt that shows no trace is given up no sooner than `grace_period_ms`
-    after it was sent, because MetaTrader 5 can fill after its own timeout (retcode 10012). A
+    after the first look that showed none (`core.absence`), because MetaTrader 5 can fill after its
+    own timeout (retcode 10012). A
     difference on a position that we touched less than `settle_ms` ago is held: the terminal shows
     a change 300 to 800 ms after it is acknowledged, on a loaded server. 0 turns either off.
 

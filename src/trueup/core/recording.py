@@ -86,7 +86,9 @@ def _recorded(
 ) -> events.DealsRecorded | None:
     """Return the deals of a position as an event, or None while they do not add up."""
     history = look.history(position.identifier)
-    if history is None or not history.closes_to(net_volume, look.half_step_base(position.symbol)):
+    if history is None or history.lacks(known):
+        return None
+    if not history.closes_to(net_volume, look.half_step_base(position.symbol)):
         return None
     news = [deal for deal in history.deals if deal.ticket not in known]
     return events.DealsRecorded(

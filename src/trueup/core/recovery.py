@@ -8,8 +8,9 @@ says one of four things about an order: it was *prepared* and never sent as far 
 *sent* and no outcome came, it was *refused*, or it was *filled*. The broker, asked, shows one of
 four things: it *cannot be seen in full*, there is *no trace* of the order, the order's position is
 *open*, or its position is *closed* already. And absence counts only when it is *settled*: the
-history that was read covers the moment of sending, the grace period has passed, and the terminal
-has heard from its trade server since, so nothing of this order can still be on its way.
+history that was read covers the moment of sending, and several looks showed nothing, over the
+grace period and by a terminal that heard from its trade server meanwhile (`core.absence`), so
+nothing of this order can still be on its way.
 
 A gateway of ours keeps a durable record of each order, written before it is sent and after, and is
 asked for it first. It may give the lost answer: the ticket by which the order is found at the

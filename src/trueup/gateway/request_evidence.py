@@ -4,11 +4,10 @@ A request is in that state when the gateway died between sending it and writing 
 when the answer itself left it open. The rules are those by which a bot settles an order in doubt
 (`core.traces`): the ticket that an answer gave, the token in the comment, then the only order that
 fits (`core.fitting`), where what was sent without a token shows the comment that it was sent with.
-Absence counts only in a reading that may be believed, whose history covers the sending, at
-the end of a grace period that begins with the first such look after the sending, and in which this
-process could read the terminal all along, and the terminal hear its trade server: an answer that
-says "timed out" may itself have taken half a minute, a terminal that was just started shows its
-past bit by bit, and one whose link is dead may not know it yet.
+Absence counts only in readings that may be believed, whose history covers the sending, in which
+this process could read the terminal all along, and as `core.absence` says: an answer that says
+"timed out" may itself have taken half a minute, a terminal that was just started shows its past bit
+by bit, and one whose link is dead may not know it yet.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from trueup.core.absence import Absence, absent_again
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
 from trueup.core.fitting import habit, habits_of
@@ -63,14 +63,6 @@ class Sending(NamedTuple):
         return msgspec.json.encode({"quote_msc": self.quote_msc, "orders": self.orders})
 
 
-class _Absent(NamedTuple):
-    """The first look at which the terminal showed nothing of a request: by our clock, and by the
-    trade server's, as far as quotations tell it."""
-
-    at_ns: int
-    server_time_msc: int
-
-
 class Investigator:
     """Settles requests by what one terminal shows.
 
@@ -87,7 +79,7 @@ class Investigator:
         self.readable_since_ns: int | None = None
         """Since when all readings could be believed, at one account; None while they cannot."""
         self._account = ""
-        self._absent_first: dict[str, _Absent] = {}
+        self._absences: dict[str, Absence] = {}
 
     def settle(
         self, entries: Sequence[Entry], neighbours: Sequence[Entry], now_ns: int
@@ -106,10 +98,10 @@ class Investigator:
         if snapshot is None or evidence is None:
             return
         names = {entry.order_id for entry in entries}
-        self._absent_first = {k: v for k, v in self._absent_first.items() if k in names}
+        self._absences = {k: v for k, v in self._absences.items() if k in names}
         account = evidence.account
         here = [e for e in entries if (e.login, e.server) == (account.login, account.server)]
-        orders = {entry.order_id: _order_of(entry, snapshot) for entry in here}
+        orders = {entry.order_id: _order_of(entry, snapshot, evidence) for entry in here}
         tickets = _tickets(evidence, snapshot, here, orders)
         evidence = msgspec.structs.replace(evidence, requests=tickets)
         book = Book()
@@ -133,7 +125,7 @@ class Investigator:
         if account != self._account:
             self._account = account
             self.readable_since_ns = now_ns if account else None
-            self._absent_first.clear()
+            self._absences.clear()
 
     def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
         """Read the terminal; None where it cannot be read, or the reading not be believed."""
@@ -164,7 +156,7 @@ class Investigator:
     ) -> OrderReply | None:
         name = order.order_id
         if trace.shows is not BrokerShows.NO_TRACE:
-            self._absent_first.pop(name, None)
+            self._absences.pop(name, None)
             return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
         if trace.is_final or self._is_absent(name, evidence, now_ns):
             return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
@@ -172,11 +164,10 @@ class Investigator:
 
     def _is_absent(self, order_id: str, evidence: Evidence, now_ns: int) -> bool:
         # Never from when it came: how long its sending took is not known.
-        first = _Absent(now_ns, evidence.server_time_msc)
-        first = self._absent_first.setdefault(order_id, first)
-        heard_msc = evidence.server_time_msc - first.server_time_msc
-        has_heard = not first.server_time_msc or heard_msc >= GRACE_SEC * 1000
-        return has_heard and now_ns - first.at_ns >= GRACE_SEC * SECOND_NS
+        before, server_time_msc = self._absences.get(order_id), evidence.server_time_msc
+        absence = absent_again(before, now_ns, server_time_msc, GRACE_SEC * 1000)
+        self._absences[order_id] = absence
+        return absence.is_settled
 
 
 def _age_sec(entry: Entry, server_time_msc: int, now_ns: int) -> int:
@@ -207,11 +198,10 @@ def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
     )
 
 
-def _order_of(entry: Entry, snapshot: Snapshot) -> Order:
+def _order_of(entry: Entry, snapshot: Snapshot, evidence: Evidence) -> Order:
     """Return a request as the order that a bot would have in doubt."""
     message = _message_of(entry.message or b"{}")
-    ticket = message.get("position", 0)
-    position = next((p.identifier for p in snapshot.positions if p.ticket == ticket), ticket)
+    position = _identifier_of(message.get("position", 0), snapshot, evidence)
     return Order(
         order_id=entry.order_id,
         symbol=message.get("symbol", ""),
@@ -229,6 +219,19 @@ def _order_of(entry: Entry, snapshot: Snapshot) -> Order:
         token=_token_of(entry),
         server_time_msc=_quote_msc_of(entry),
     )
+
+
+def _identifier_of(ticket: int, snapshot: Snapshot, evidence: Evidence) -> int:
+    """Return the identifier of the position that was to be closed by its ticket, 0 where unknown.
+
+    A ticket is that of the order that opened the position or turned it round last (MT5 reference,
+    POSITION_TICKET); a position that has ended since is in no list any more.
+    """
+    past = evidence.history.orders if evidence.history else ()
+    known = {p.ticket: p.identifier for p in snapshot.positions}
+    known = {o.ticket: o.position for o in past if o.position} | known
+    is_identifier = any(ticket == order.position for order in past)
+    return known.get(ticket, ticket if is_identifier else 0)
 
 
 def _quote_msc_of(entry: Entry) -> int:

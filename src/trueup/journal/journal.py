@@ -84,6 +84,8 @@ class Journal(Protocol):
         """Append all events in one transaction, or none, and return the position after the last.
 
         After it returned, the events survive the end of this process and of the machine's power.
+        To append nothing is a question: whether it takes anything, and whether the last append
+        happened, if it gave no answer.
 
         Raises:
             JournalConflict: another process took this stream over; nothing was written.

@@ -72,6 +72,9 @@ class StoredJournal(JournalReader):
     def append(self, history: Sequence[Event]) -> int:
         """Append all events in one transaction, or none, and return the position after the last.
 
+        To append nothing is a question: whether the journal takes anything, and whether the last
+        append happened, if it gave no answer.
+
         Raises:
             JournalConflict: another process took this stream over; nothing was written.
             JournalAhead: an append that had failed is in the journal after all; nothing was
@@ -80,8 +83,6 @@ class StoredJournal(JournalReader):
                 finds out first.
         """
         batch = [encode(event) for event in history]
-        if not batch:
-            return self._tip.position
         rows = chained(self.stream, self._tip, batch)
         _again_when_lost(lambda: self._append(rows))
         return self._tip.position
@@ -165,14 +166,15 @@ class StoredJournal(JournalReader):
 
     def _append(self, rows: Sequence[Row]) -> None:
         self._ready()
-        tip = Tip(rows[-1].position, rows[-1].hash)
+        tip = Tip(rows[-1].position, rows[-1].hash) if rows else self._tip
         if self._doubt is not None and self._settled(self._doubt, tip):
             return
         try:
             self._database.begin()
             self._advance(tip)
-            self._database.change_many(self._sql.append, [(self.stream, *row) for row in rows])
-            self._doubt = tip
+            if rows:
+                self._database.change_many(self._sql.append, [(self.stream, *row) for row in rows])
+                self._doubt = tip
             self._database.commit()
         finally:
             self._database.rollback()

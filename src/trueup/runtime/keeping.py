@@ -81,6 +81,23 @@ class KeptBook:
         if self._is_due() and not isinstance(history[-1], UNDER_WAY):
             self.checkpoint()
 
+    def find_out(self) -> None:
+        """Ask a journal that took nothing whether it takes something now.
+
+        While it does not, that stays the trouble: there is nothing to record, and reading goes on.
+
+        Raises:
+            JournalAhead: it has what had seemed to fail, and the book followed.
+        """
+        if self.journal is None or not self.trouble:
+            return
+        try:
+            self._append(self.journal, ())
+        except JournalAhead:
+            raise
+        except JournalError as error:
+            log.debug("[JOURNAL] %s", error)
+
     def _is_due(self) -> bool:
         # Saving a book costs what it holds, so a large one is saved less often.
         size = len(self.book.holdings) + len(self.book.orders)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from trueup.core.absence import NONE_ABSENT, Absences
 from trueup.core.model import Position, Snapshot
 from trueup.core.plan import Plan, is_settled, plan
 from trueup.core.policy import Policy
@@ -78,8 +79,8 @@ class _Agreed(msgspec.Struct, frozen=True):
 class Lookout:
     """Looks at the broker for one book, waiting for the answer or not.
 
-    `settling` is what the latest looks taught, `approved` who said yes to which hold, `told` what
-    was said of which order in doubt.
+    `settling` is what the latest looks taught, `absences` what they have shown nothing of since
+    when, `approved` who said yes to which hold, `told` what was said of which order in doubt.
     """
 
     def __init__(self, pm: PortfolioManager, source: Source, policy: Policy) -> None:
@@ -92,7 +93,7 @@ class Lookout:
         self._witness = Witness()
         self._under_way: Asked | None = None
         self._newest_believed = 0
-        self._watched_since_ns: int | None = None
+        self.absences: Absences = NONE_ABSENT
         self._prices_ns = 0
         self._agreed: _Agreed | None = None
         self._count = 0
@@ -101,11 +102,6 @@ class Lookout:
     def is_under_way(self) -> bool:
         """Whether a question has been asked whose answer is not there yet."""
         return self._under_way is not None
-
-    @property
-    def watched_since_ns(self) -> int:
-        """Since when (ns) every reading was believed; 0 before the first one."""
-        return self._watched_since_ns or 0
 
     def look(self) -> Look:
         """Look now, and wait for the answers."""
@@ -173,10 +169,8 @@ class Lookout:
     def _consider(self, reading: Reading, asked: Asked) -> Look:
         verdict = self._witness.judge(reading, self._pm.book.bound)
         if isinstance(verdict, Unknown):
-            self._watched_since_ns = None
+            self.absences = NONE_ABSENT
             return Look(asked, verdict)
-        if self._watched_since_ns is None:
-            self._watched_since_ns = asked.at_ns
         snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
         if snapshot.evidence is None or snapshot.evidence.floating is None:
             self._prices_ns = asked.at_ns
@@ -192,10 +186,11 @@ class Lookout:
             settle_ms=self.settling.window_ms,
             approved=self.approved,
             is_final=asked.is_follow_up,
-            # The guide's wire has nothing to watch a terminal by.
-            watched_since_ns=0 if snapshot.evidence is None else self.watched_since_ns,
+            absences=self.absences,
             told=self.told,
         )
+        if asked.question.history_age_sec:
+            self.absences = dict(found.absences)
         self._agreed = None
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)
         if is_quiet and asked.version == book.version:

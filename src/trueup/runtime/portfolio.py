@@ -338,6 +338,17 @@ class PortfolioManager:
         finally:
             self._position_is_current = False
 
+    def find_out(self) -> None:
+        """Ask a journal that took nothing whether it takes something now; without trouble, nothing.
+
+        Raises:
+            JournalAhead: it has what had seemed to fail, and the book followed.
+        """
+        try:
+            self._kept.find_out()
+        finally:
+            self._position_is_current = False
+
     def close_journal(self) -> None:
         """Save the book and let go of the journal; for the end of a process."""
         self._kept.close()

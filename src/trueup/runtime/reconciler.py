@@ -316,6 +316,8 @@ class StateReconciler:
                 raise JournalError(self.portfolio.journal_trouble)
             if look.plan.events:
                 self.portfolio.commit(look.plan.events)
+            else:
+                self.portfolio.find_out()
         except JournalError as error:
             log.error("[SYNC] The journal refused the corrections: %s", error)
             self._timetable.failed(self._clock.now_ns(), self.sync_interval)

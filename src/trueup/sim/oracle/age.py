@@ -9,6 +9,9 @@ from trueup.sim.oracle.checker import Checker, Step
 
 # The longest that what a bot did itself may still be on its way to the broker's list.
 SETTLES_NS = 10_000_000_000
+SETTLING = frozenset(
+    {"OrderFilled", "OrderSettled", "OrderRejected", "OrderCanceled", "OrderApplied"}
+)
 
 
 class HonestAge(Checker):
@@ -21,6 +24,7 @@ class HonestAge(Checker):
         """Judge what the strategy was told against the last reading that was believed."""
         self._asked_ns: dict[str, int] = {}
         self._closed_ns: dict[str, int] = {}
+        self._in_doubt: set[str] = set()
         return {
             facts.Journalled: self._journalled,
             facts.Synced: self._synced,
@@ -29,8 +33,13 @@ class HonestAge(Checker):
         }
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
-        if fact.kind == "OrderFilled" and self._closes(self.papers.row["order_id"]):
+        order_id = self.papers.row.get("order_id", "")
+        if fact.kind == "OrderFilled" and self._closes(order_id):
             self._closed_ns[fact.bot] = fact.at_ns
+        if fact.kind == "OrderInDoubt":
+            self._in_doubt.add(order_id)
+        elif fact.kind in SETTLING:
+            self._in_doubt.discard(order_id)
         yield from ()
 
     def _closes(self, order_id: str) -> bool:
@@ -61,7 +70,9 @@ class HonestAge(Checker):
             )
         # What was seen and then closed by our own order is flat by both, and a reading of the
         # moment after shows nothing better: what is there may be what is being closed.
+        # An order in doubt may have opened something: who has one, and says so, is not flat.
         is_seen = fact.flat and asked_ns >= self._closed_ns.get(fact.bot, 0) + SETTLES_NS
+        is_seen = is_seen and not self._in_doubt
         flat_ns = self.truth.last_flat_ns(fact.at_ns)
         if is_seen and flat_ns < asked_ns - self.scope.sees_late_ns:
             ago = (fact.at_ns - flat_ns) / 1e9

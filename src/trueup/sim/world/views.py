@@ -145,6 +145,5 @@ class SyncWatch(StateReconciler):
             asked_ns=pm.as_of_ns,
             now_ns=pm.clock.now_ns(),
             settle_ms=self._lookout.settling.window_ms,
-            watched_since_ns=self._lookout.watched_since_ns,
         )
         return tuple(type(event).__name__ for event in found.events)

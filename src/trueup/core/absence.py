@@ -1,0 +1,67 @@
+"""When an order that shows nowhere is absent, and not only not seen.
+
+One look proves nothing. MetaTrader 5 can fill an order after it answered that it timed out (retcode
+10012), a terminal can send it on when it has its trade server back, and its list of orders comes
+late. A terminal whose link is dead does not know so at once: what it shows meanwhile is of before,
+or less than that. So an order is absent when
+
+* a look shows nothing of it, and every look after that,
+* the grace period has passed since, by our clock and by the trade server's, which the latest
+  quotation tells,
+* and one more look, at which the terminal has heard from its trade server again, shows nothing.
+
+A look that cannot be believed begins it anew: a moment that nobody watched proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+
+class Absence(msgspec.Struct, frozen=True):
+    """Since when every look has shown nothing of an order.
+
+    `since_ns` is the time of the first of them, `since_msc` what the trade server's clock showed
+    then, and `again_msc` what it showed at the first look after the grace period, None before that.
+    """
+
+    since_ns: int
+    since_msc: int
+    again_msc: int | None = None
+    is_settled: bool = False
+
+
+Absences = Mapping[str, Absence]
+"""What looks have shown nothing of, by order id."""
+
+NONE_ABSENT: Absences = MappingProxyType({})
+
+
+def absent_again(
+    before: Absence | None, asked_ns: int, server_time_msc: int, grace_ms: int
+) -> Absence:
+    """Return what one more look that shows nothing makes of an absence.
+
+    Args:
+        before: what the looks before it came to, None for none.
+        asked_ns: the time of the look (ns).
+        server_time_msc: the trade server's clock at that look; 0 where no quotation tells it, and
+            then our own has to do.
+        grace_ms: how long an order may take to show; 0 waits for nothing.
+    """
+    if not grace_ms:
+        return Absence(asked_ns, server_time_msc, server_time_msc, is_settled=True)
+    if before is None or asked_ns < before.since_ns or server_time_msc < before.since_msc:
+        # A clock was set back: what it measured is gone.
+        return Absence(asked_ns, server_time_msc)
+    if before.again_msc is not None:
+        has_heard = server_time_msc > before.again_msc or not server_time_msc
+        return msgspec.structs.replace(before, is_settled=has_heard)
+    has_waited = asked_ns - before.since_ns >= grace_ms * 1_000_000
+    has_heard = server_time_msc - before.since_msc >= grace_ms or not server_time_msc
+    if has_waited and has_heard:
+        return msgspec.structs.replace(before, again_msc=server_time_msc)
+    return before

@@ -1,0 +1,57 @@
+"""When an order that shows nowhere is absent."""
+
+from __future__ import annotations
+
+import pytest
+
+from trueup.core.absence import Absence, absent_again
+
+SECOND_NS, GRACE_MS = 1_000_000_000, 10_000
+FIRST = Absence(100 * SECOND_NS, 100_000)
+AGAIN = Absence(100 * SECOND_NS, 100_000, 110_000)
+
+
+def looked(before: Absence | None, at_sec: float, server_sec: float) -> Absence:
+    """One more look, by our clock and by the server's."""
+    return absent_again(before, round(at_sec * SECOND_NS), round(server_sec * 1000), GRACE_MS)
+
+
+def test_the_first_look_begins_it() -> None:
+    assert looked(None, 100, 100) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("at_sec", "server_sec", "again"),
+    [(110, 110, True), (109.999, 110, False), (110, 109.999, False), (200, 100, False)],
+)
+def test_the_grace_period_passes_by_both_clocks(
+    at_sec: float, server_sec: float, again: bool
+) -> None:
+    after = looked(FIRST, at_sec, server_sec)
+    assert (after.again_msc is not None) is again
+    assert (after.since_ns, after.since_msc, after.is_settled) == (100 * SECOND_NS, 100_000, False)
+
+
+def test_one_more_look_at_which_the_terminal_has_heard_again_settles_it() -> None:
+    assert looked(AGAIN, 111, 110).is_settled is False
+    assert looked(AGAIN, 111, 110.001).is_settled is True
+
+
+@pytest.mark.parametrize(("at_sec", "server_sec"), [(99, 200), (200, 99)])
+@pytest.mark.parametrize("before", [FIRST, AGAIN])
+def test_a_clock_that_was_set_back_begins_it_anew(
+    before: Absence, at_sec: float, server_sec: float
+) -> None:
+    assert looked(before, at_sec, server_sec) == looked(None, at_sec, server_sec)
+
+
+def test_without_quotations_our_own_clock_has_to_do() -> None:
+    first = looked(None, 100, 0)
+    assert looked(first, 109, 0).again_msc is None
+    again = looked(first, 110, 0)
+    assert again.again_msc == 0
+    assert looked(again, 111, 0).is_settled
+
+
+def test_who_waits_for_nothing_has_it_at_once() -> None:
+    assert absent_again(None, 100, 0, 0).is_settled
