@@ -116,6 +116,16 @@ def test_lists_that_take_long_are_read_for_a_tenth_of_the_time_and_counts_always
     assert watched.turn(BEATS)[0].digest == watched.digest
 
 
+def test_every_change_is_hinted_at_at_once_while_the_lists_are_not_read(watched: Watched) -> None:
+    """Whoever asked after the first hint would else not ask again before the next beat."""
+    watched.cost_ms["positions_get"] = BEAT_MS
+    watched.turn()
+    for _ in range(3):
+        watched.person.open(SYMBOL, BUY, 0.1)
+        assert [hint.digest for hint in watched.turn()] == [""]
+    assert watched.turn() == []
+
+
 def test_a_terminal_that_is_slow_all_over_is_left_alone_most_of_the_time(watched: Watched) -> None:
     watched.cost_ms["terminal_info"] = 200
     before = watched.calls["terminal_info"]
