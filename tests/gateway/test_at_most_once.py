@@ -518,14 +518,19 @@ def test_the_grace_period_runs_in_the_process_that_looks(kept: Gateway) -> None:
     assert kept.status().status == "REJECTED"
 
 
+@pytest.mark.parametrize("what", ["nothing", "no history"])
 def test_after_a_terminal_that_could_not_be_read_the_grace_period_begins_anew(
-    kept: Gateway,
+    kept: Gateway, what: str
 ) -> None:
     kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
     kept.tend(GRACE_SEC - 1)
-    kept.terminal.disconnect()
+    if what == "nothing":
+        kept.terminal.disconnect()
+    else:
+        kept.terminal.faults.next_call("history_orders_get", *[Fails()] * 10)
     kept.tend(3)
     kept.terminal.reconnect()
+    kept.terminal.faults.clear()
     kept.tend(GRACE_SEC - 1)
     assert kept.status().state is RequestState.UNKNOWN
     kept.tend(SETTLED_SEC)
