@@ -16,6 +16,7 @@ from tests.support.desk_world import BUY, SELL, DeskWorld
 from trueup.core.digest import digest
 from trueup.core.model import Snapshot
 from trueup.core.trust import Reason, Unknown
+from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.row_digest import RowDigest
 from trueup.gateway.rows import pending_of, position_of
 from trueup.gateway.snapshots import Snapshots
@@ -206,6 +207,21 @@ def test_an_empty_list_that_is_unchanged_is_contradicted_by_margin(world: DeskWo
     assert result.errors == [
         "The list is empty and the account has 50.00 of margin, so something is open"
     ]
+
+
+def test_a_list_with_a_fault_is_never_believed_for_being_unchanged(world: DeskWorld) -> None:
+    """A reply that says only that nothing changed has no word of the fault."""
+    world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05)
+    rows = list(world.terminal.orders_get() or ())
+    world.terminal.orders_get = lambda: tuple(rows)  # type: ignore[method-assign,assignment,misc]
+    world.terminal.orders_total = lambda: len(rows)  # type: ignore[method-assign]
+    world.reconciler.sync_interval = INTERVAL_SEC
+    assert world.sync().errors == []
+    rows.append(rows[0])
+    results = world.turn(10)
+    assert len(results) > 2
+    why = "The list cannot be read in full: a pending order is in the list twice"
+    assert {tuple(result.errors) for result in results} == {(why,)}
 
 
 class TestABot:

@@ -202,9 +202,8 @@ class Reader:
             # Another run of the gateway, which may be able to do other things: ask it first.
             self._serves_snapshots = False
         if answer.evidence.floating is None:
-            # A list that is not what its gateway says is nothing to build on.
-            is_whole = not answer.faults and answer.digest == answer.evidence.digest
-            self._known = answer if is_whole else None
+            # A list with faults is nothing to build on: what is unchanged since tells none of them.
+            self._known = None if answer.faults else answer
             self._known_symbols = self._question.symbols
 
     def _is_invitation(self, answer: Reading) -> bool:
