@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.desk_world import OTHER, DeskWorld
+from tests.support.desk_world import BUY, OTHER, DeskWorld
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.desk import Desk
 from trueup.gateway.one_account import OneAccount
 from trueup.sim import structs
-from trueup.sim.switches import DealTicketMeans, DownSend, ListAnswer, OptionOff
-from trueup.sim.symbols import EURUSD, SymbolSetup
+from trueup.sim.broker import Broker
+from trueup.sim.switches import DealTicketMeans, DownSend, ListAnswer, OptionOff, Switches
+from trueup.sim.symbols import EURUSD, AccountSetup, SymbolSetup
+from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import (
     Answered,
     AnswerLost,
@@ -290,25 +292,70 @@ def test_a_requote_is_the_bots_to_answer() -> None:
     assert alone.lots() == 0.0
 
 
-@pytest.mark.parametrize("means", DealTicketMeans)
-def test_a_price_that_comes_with_the_deal_is_that_of_the_same_deal(means: DealTicketMeans) -> None:
-    """An early answer names its deal and no price; a deal's number can be another order's."""
-    alone = DeskAlone(deal_ticket_means=means)
-    alone.world.person.open("EURUSD", 0, 0.1)
-    alone.world.quote(1.2)
-    terminal = alone.world.terminal
-    send = terminal.order_send
+class EarlyAnswers:
+    """A desk whose terminal answers with the number of a deal and no price, for our order.
 
-    def early(request: dict[str, Any]) -> Any:
-        result: Any = send(request)
+    Somebody's was there before. Orders and deals are numbered apart, so that the number of our
+    deal can be that of his order, or the number of our order that of his deal.
+    """
+
+    def __init__(self, means: DealTicketMeans, first_order: int, first_deal: int) -> None:
+        self.broker = Broker(
+            accounts=(AccountSetup(),),
+            symbols=(EURUSD,),
+            now_msc=lambda: 1_700_000_000_000,
+            switches=Switches(deal_ticket_means=means),
+            first_order=first_order,
+            first_deal=first_deal,
+        )
+        self.terminal = SimulatedTerminal(broker=self.broker)
+        assert self.terminal.initialize()
+        self.terminal.quote("EURUSD", 1.1, 1.1001)
+        self.terminal.person.open("EURUSD", BUY, 0.1)
+        self.terminal.quote("EURUSD", 1.2, 1.2001)
+        self._send = self.terminal.order_send
+        self.terminal.order_send = self._early  # type: ignore[method-assign, assignment]
+        self._desk = Desk(self.terminal, "boot", lambda: 1_700_000_000_000_000_000)
+
+    def _early(self, request: dict[str, Any]) -> structs.OrderSendResult:
+        result = self._send(request)
         assert result is not None
         fields = {**result._asdict(), "volume": 0.0, "price": 0.0}
         return structs.OrderSendResult(list(fields.values()))
 
-    terminal.order_send = early  # type: ignore[method-assign, assignment]
-    reply = alone.order()
+    def order(self) -> dict[str, Any]:
+        raw = b'{"action":"BUY","order_id":"A","symbol":"EURUSD","volume":0.2}'
+        reply: dict[str, Any] = json.loads(self._desk.handle(raw))
+        his, ours = self.terminal.ledger.order_history
+        assert reply["ticket"] == ours
+        *_, of_his, of_ours = self.terminal.ledger.deals
+        assert his == of_ours or ours == of_his
+        return reply
+
+
+NUMBERS = pytest.mark.parametrize(
+    ("means", "first_order", "first_deal"),
+    [(DealTicketMeans.DEAL, 2, 2), (DealTicketMeans.ORDER, 3, 1)],
+)
+
+
+@NUMBERS
+def test_a_price_that_comes_with_the_deal_is_that_of_the_same_deal(
+    means: DealTicketMeans, first_order: int, first_deal: int
+) -> None:
+    reply = EarlyAnswers(means, first_order, first_deal).order()
     assert (reply["status"], reply["filled_price"]) == ("FILLED", pytest.approx(1.2001))
     assert reply["filled_volume"] == pytest.approx(LOTS)
+
+
+@NUMBERS
+def test_until_its_own_deal_is_there_an_order_without_a_price_is_unknown(
+    means: DealTicketMeans, first_order: int, first_deal: int
+) -> None:
+    early = EarlyAnswers(means, first_order, first_deal)
+    early.terminal.faults.next_deal_lags(60_000)
+    reply = early.order()
+    assert (reply["status"], reply["filled_price"]) == ("UNKNOWN", None)
 
 
 # -- reading -----------------------------------------------------------------------------------

@@ -169,8 +169,6 @@ class Orders:
         By `ticket` history may mean the deal's own or its order's (documentation and public code
         differ), so what comes back has to be the deal that was meant.
         """
-        if not result.deal:
-            return None
         for number in (result.deal, result.order):
             for deal in self._terminal.history_deals_get(ticket=number) or ():
                 if deal.ticket == result.deal:
