@@ -142,6 +142,17 @@ def test_window_is_learnt_from_a_broker_that_is_slower_than_the_default(
     assert news == {"EXPLAINED"}
 
 
+def test_window_is_learnt_from_the_last_look_that_still_showed_what_was_before() -> None:
+    """A bot that looks seldom would else hold every difference for as long as it does not look."""
+    world = DeskWorld(position_lag_ms=1_500)
+    world.sync()
+    world.trade(1)
+    assert world.sync(1.2).holds
+    assert not world.sync(6).holds
+    learnt = world.reconciler.get_status()["settle_window_ms"]
+    assert learnt == pytest.approx(1.5 * 1_200, abs=2)
+
+
 def test_window_of_a_quick_broker_stays_at_its_default() -> None:
     world = fast()
     for signal in (1, -1, 1, -1):

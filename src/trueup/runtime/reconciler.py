@@ -369,7 +369,7 @@ class StateReconciler:
         """Measure how long the broker showed what was before, where that has just ended."""
         if not self.holds:
             return
-        seen_ns, asked_ns = round((self.last_sync_time or 0) * 1e9), look.asked.at_ns
+        seen_ns = round((self.last_sync_time or 0) * 1e9)
         healing = (events.PositionFound, events.DealsRecorded)
         still = {hold.identifier for hold in look.plan.holds}
         still |= {change_id(e)[1] for e in look.plan.events if not isinstance(e, healing)}
@@ -379,7 +379,6 @@ class StateReconciler:
             if (
                 hold.kind in (HoldKind.SETTLING, HoldKind.MISSING)
                 and hold.identifier not in still
-                and seen_ns < asked_ns
                 and 0 < lag_ms <= LONGEST_MS
             ):
                 self._lookout.settling = learn(self._lookout.settling, lag_ms)
