@@ -260,6 +260,21 @@ def test_a_difference_that_changed_needs_a_new_yes() -> None:
     assert world.book()[ticket][3] == 0.2
 
 
+def test_a_yes_is_for_the_difference_that_was_there_and_not_for_the_same_one_later() -> None:
+    world = DeskWorld(policy=policy(protection=Action.ASK))
+    ticket = world.person.open("EURUSD", BUY, 0.3, sl=1.05)
+    world.sync()
+    world.person.modify(ticket, sl=1.01)
+    (hold,) = world.sync().holds
+    assert world.reconciler.approve(hold.id)
+    # Before the yes counts, somebody puts it right.
+    world.person.modify(ticket, sl=1.05)
+    assert world.sync().holds == ()
+    world.person.modify(ticket, sl=1.01)
+    assert world.sync().holds == (hold,)
+    assert world.book()[ticket][5] == 1.05
+
+
 def test_money_of_a_difference_that_waits_waits_with_it() -> None:
     world = DeskWorld(policy=policy(drift=Action.ASK))
     ticket = world.person.open("EURUSD", BUY, 0.3)
