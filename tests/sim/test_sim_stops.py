@@ -158,6 +158,29 @@ def test_stop_out_in_money() -> None:
     assert world.positions() == ()
 
 
+@pytest.mark.parametrize(
+    ("bid", "loss", "stop_out"),
+    [
+        # 0.6671 each, rounded to 0.67: less is left than the totals come to.
+        (149.912, 6.70, 9_993.31),
+        # 0.6537 each, rounded to 0.65: more is left.
+        (149.914, 6.50, 9_993.48),
+    ],
+)
+def test_stop_out_goes_by_the_results_as_they_are_shown(
+    bid: float, loss: float, stop_out: float
+) -> None:
+    world = World(
+        AccountSetup(stop_out_mode=mt5.ACCOUNT_STOPOUT_MODE_MONEY, stop_out=stop_out),
+    )
+    for _ in range(10):
+        world.buy(0.01, "USDJPY")
+    world.terminal.quote("USDJPY", bid, bid + 0.012)
+    left = world.terminal.ledger.figures().equity
+    assert left == pytest.approx(10_000 - loss)
+    assert len(world.positions()) == (10 if left >= stop_out else 0)
+
+
 def test_stop_out_waits_for_an_open_market() -> None:
     world = World(AccountSetup(balance=1_500.0))
     world.buy(1.0)
