@@ -150,6 +150,18 @@ def test_person_places_changes_and_cancels(world: World) -> None:
     assert working(world) == ()
 
 
+def test_a_working_order_is_listed_as_it_is_now(world: World) -> None:
+    placed = world.pending(BUY_LIMIT, 1.05, 0.35)
+    assert working(world)[0].price_current == 1.1001
+    world.terminal.quote("EURUSD", 1.2, 1.2001)
+    assert working(world)[0].price_current == 1.2001
+    assert working(world)[0].volume_current == 35 * 0.01 != 0.35
+    world.terminal.switches.volume_dust = False
+    assert working(world)[0].volume_current == 0.35
+    world.terminal.person.change(placed.order, price=1.04)
+    assert working(world)[0].price_open == 1.04
+
+
 def test_specified_expiration_is_in_server_seconds(world: World) -> None:
     placed = world.pending(BUY_LIMIT, 1.09, type_time=2, expiration=SERVER_NOW + 60)
     assert working(world)[0].time_expiration == SERVER_NOW + 60
