@@ -122,6 +122,18 @@ def test_close_that_waits_finds_its_position_gone(world: World) -> None:
     assert world.positions() == ()
 
 
+def test_close_that_waits_finds_less_than_it_was_to_close(world: World) -> None:
+    opened, opposite = world.buy(0.3), world.sell(0.2)
+    world.terminal.faults.next_send(PlacedLater(1_000))
+    closing = world.sell(0.2, position=opened.order)
+    world.terminal.person.close_by(opened.order, opposite.order)
+    world.clock.advance(1_000)
+    assert world.position().volume == pytest.approx(0.1)
+    past = world.terminal.history_orders_get(ticket=closing.order)
+    assert past is not None
+    assert past[0].state == mt5.ORDER_STATE_REJECTED
+
+
 @pytest.mark.parametrize("retcode", [10004, 10006, 10007, 10011, 10020, 10024, 10028, 10041, 10099])
 @pytest.mark.parametrize("executed", [True, False])
 def test_any_answer_whatever_happened(world: World, retcode: int, executed: bool) -> None:
