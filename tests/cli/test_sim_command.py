@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.world.mutants import outcome_before_send
+from tests.world.mutants import outcome_before_send, timeout_as_rejected
 from trueup.cli import app
 from trueup.errors import StrategyError, TrueupError
 from trueup.sim.world.plan import draw
@@ -127,6 +127,39 @@ def test_there_is_nothing_to_shrink_in_a_run_that_kept_its_promises() -> None:
     done = sim("--seed", "1", "--shrink")
     assert done.exit_code == 0
     assert done.output.splitlines()[-1] == "Nothing to shrink."
+
+
+def test_what_is_shown_of_a_shrunk_run_is_the_shortest_that_is_broken(folder: Path) -> None:
+    with timeout_as_rejected():
+        done = sim("--seed", "1", "--shrink", "--trace", "--html", "x.html")
+        verdict, *lines = done.output.splitlines()
+        again = lines[-1].removeprefix("  again: ")
+        shortest = CliRunner().invoke(app, [*again.split()[1:], "--trace"])
+    assert verdict == f"Seed 1: {verdict.split(': ')[1]}: broken."
+    assert "--only" in again
+    # After the list of the faults, the same to the letter as the command that repeats it.
+    assert done.output.endswith(shortest.output)
+    faults = int(re.findall(r"(\d+) faults?,", shortest.output)[-1])
+    assert lines[0] == "The fewest faults that break it:"
+    assert len(lines) == 1 + faults + len(shortest.output.splitlines())
+    assert f"<title>{again}</title>" in (folder / "x.html").read_text(encoding="utf-8")
+    assert done.exit_code == 1
+
+
+def test_a_run_that_kept_its_promises_is_shown_as_it_is_where_it_was_to_be_shrunk(
+    folder: Path,
+) -> None:
+    done = sim("--seed", "1", "--shrink", "--trace", "--html", "x.html")
+    assert done.output == sim("--seed", "1", "--trace").output + "Nothing to shrink.\n"
+    assert "<title>trueup sim --seed 1</title>" in (folder / "x.html").read_text(encoding="utf-8")
+    assert done.exit_code == 0
+
+
+def test_of_many_seeds_each_broken_run_is_shrunk_to_a_command() -> None:
+    with outcome_before_send():
+        done = sim("--seeds", "0..2", "--shrink")
+    commands = re.findall(r"(?m)^  again: trueup sim (.*)$", done.output)
+    assert commands == ["--seed 0", "--seed 1", "--seed 0 --only none", "--seed 1 --only none"]
 
 
 def test_many_processes_give_what_one_gives_in_the_same_order() -> None:

@@ -23,6 +23,7 @@ SAYS = {
     "trueup sim --strategy my_bot:Breakout --seeds 0..20": r"20 runs, 0 of them broke a promise",
     "trueup sim --strategy my_bot:Breakout --seed 7 --trace": r"The run is over\.",
     "trueup sim --strategy my_bot:Breakout --seed 7 --html run.html": r"every promise was kept",
+    "trueup sim --strategy my_bot:Breakout --seed 7 --shrink --html run.html": r"Nothing to shrink",
     "trueup drill --rounds 2 --seed 7": r"Books agree after 2 of 2 kills",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -30,6 +30,17 @@ SEEDS, SEEDS_TO_MEET_ALL = "0..100", "0..300"
 NO_ORDERS = "No order was sent: the strategy gave no signal on which the bot could trade."
 
 
+class _Shown(NamedTuple):
+    """What is shown of one run besides its verdict."""
+
+    trace: bool
+    html: Path | None
+
+    @property
+    def needs_facts(self) -> bool:
+        return self.trace or self.html is not None
+
+
 def sim(
     seed: Annotated[
         int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Live through this seed.")
@@ -45,7 +56,12 @@ def sim(
         str, typer.Option(metavar="N,N", help="Of the seed's faults, let only these strike.")
     ] = "",
     shrink: Annotated[
-        bool, typer.Option("--shrink", help="Find the fewest faults that still break the promise.")
+        bool,
+        typer.Option(
+            "--shrink",
+            help="Find the fewest faults that still break the promise; --trace and --html show "
+            "that run.",
+        ),
     ] = False,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Print what the runs met, and what they never did.")
@@ -82,15 +98,15 @@ def sim(
     if strategy:
         # What cannot be imported is said before anything runs.
         strategy_maker(strategy)
-    counted = Coverage()
+    counted, shown = Coverage(), _Shown(trace, html)
     if seed is None:
         chosen = range_of("--seeds", seeds or (SEEDS_TO_MEET_ALL if coverage else SEEDS))
         broken = _many(chosen, strategy, counted, jobs or _cores())
     else:
-        broken = _one(_plan(seed, only), strategy, counted, trace=trace, html=html)
+        broken = _one(_plan(seed, only), strategy, counted, shown, shrink=shrink)
     if shrink:
         for report in broken:
-            typer.echo(_shrunk(report, strategy))
+            _shrink(report, strategy, shown)
         if not broken:
             typer.echo("Nothing to shrink.")
     if coverage:
@@ -121,32 +137,55 @@ def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Rep
 
 
 def _one(
-    plan: FaultPlan, strategy: str, counted: Coverage, *, trace: bool, html: Path | None
+    plan: FaultPlan, strategy: str, counted: Coverage, shown: _Shown, *, shrink: bool
 ) -> list[Report]:
-    """Live through one plan, tell and draw it, and return it if it broke a promise."""
+    """Live through one plan, show it, and return it if it broke a promise.
+
+    One that will be shrunk is not shown: its shortest run tells the same in fewer lines.
+    """
     told: list[Fact] = []
     try:
         report = run(
             plan,
             strategy=strategy,
             watchers=[counted],
-            tell=told.append if trace or html else None,
+            tell=told.append if shown.needs_facts else None,
         )
     except StrategyError:
-        if trace:
+        if shown.trace:
             typer.echo(story(told))
         raise
     except KeyboardInterrupt as stop:
         typer.echo(f"{_where(stop, strategy)}seed {plan.seed} was not lived through to its end.")
         raise typer.Exit(STOPPED) from None
-    if trace:
-        typer.echo(story(told, report.violations))
-    if html is not None:
-        _draw(html, told, report, strategy)
+    if shrink and shown.needs_facts and not report.is_good:
+        typer.echo(_verdict(report))
+        return [report]
+    _show(told, report, strategy, shown)
     typer.echo(_said(report, strategy))
     if strategy and not report.orders:
         typer.echo(NO_ORDERS)
     return [] if report.is_good else [report]
+
+
+def _show(told: Sequence[Fact], report: Report, strategy: str, shown: _Shown) -> None:
+    if shown.trace:
+        typer.echo(story(told, report.violations))
+    if shown.html is not None:
+        _draw(shown.html, told, report, strategy)
+
+
+def _shrink(report: Report, strategy: str, shown: _Shown) -> None:
+    """Find the shortest run that still breaks the promise, show it, and say what came of it."""
+    short = shortest(report, strategy=strategy)
+    typer.echo("The fewest faults that break it:")
+    for one in short.plan.strikes:
+        typer.echo(f"  {one.at_ms / 1000:.3f} s  {one.fault.value} (number {one.number})")
+    if shown.needs_facts:
+        told: list[Fact] = []
+        run(short.plan, strategy=strategy, tell=told.append)
+        _show(told, short, strategy, shown)
+    typer.echo(_said(short, strategy))
 
 
 def _where(stop: KeyboardInterrupt, strategy: str) -> str:
@@ -177,20 +216,25 @@ def _cores() -> int:
 
 
 def _said(report: Report, strategy: str) -> str:
-    plan = report.plan
-    what = (
-        f"Seed {plan.seed}: {report.seconds:.0f} s, {report.events} events, "
-        f"{_count(len(plan.strikes), 'fault')}, {_count(report.orders, 'order')}"
-    )
     if report.is_good:
-        return f"{what}: every promise was kept."
+        return _verdict(report)
     first = [
         f"  at {(one.at_ns - BEGIN_NS) / 1e9:.3f} s, promise {one.invariant}: {one.sentence}"
         for one in report.violations[:SHOWN]
     ]
     more = len(report.violations) - len(first)
     rest = [f"  and {more} more"] if more else []
-    return "\n".join([f"{what}: broken.", *first, *rest, f"  again: {_again(plan, strategy)}"])
+    again = f"  again: {_again(report.plan, strategy)}"
+    return "\n".join([_verdict(report), *first, *rest, again])
+
+
+def _verdict(report: Report) -> str:
+    plan = report.plan
+    what = (
+        f"Seed {plan.seed}: {report.seconds:.0f} s, {report.events} events, "
+        f"{_count(len(plan.strikes), 'fault')}, {_count(report.orders, 'order')}"
+    )
+    return f"{what}: every promise was kept." if report.is_good else f"{what}: broken."
 
 
 def _count(number: int, what: str) -> str:
@@ -199,12 +243,3 @@ def _count(number: int, what: str) -> str:
 
 def _again(plan: FaultPlan, strategy: str) -> str:
     return command(plan, draw(plan.seed), strategy)
-
-
-def _shrunk(report: Report, strategy: str) -> str:
-    short = shortest(report, strategy=strategy)
-    faults = [
-        f"  {one.at_ms / 1000:.3f} s  {one.fault.value} (number {one.number})"
-        for one in short.plan.strikes
-    ]
-    return "\n".join(["The fewest faults that break it:", *faults, _said(short, strategy)])
