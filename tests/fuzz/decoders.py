@@ -143,7 +143,6 @@ class Snapshots:
     """The reply to SNAPSHOT, and what a sync makes of it."""
 
     def __init__(self, folder: Path) -> None:
-        self._said: list[bytes] = []
         self.world = DeskWorld()
         self.world.sync()
         robot = self.world.terminal.robot(7)
@@ -174,6 +173,7 @@ class Snapshots:
         self.world.mangle(lambda _: raw)
         result = self.world.sync(0)
         self.world.heal_wire()
+        self.world.requests.clear()
         if result.status.value in ("DEGRADED", "FAILED"):
             assert self.world.state() == before
         assert self.world.rows() == truth
