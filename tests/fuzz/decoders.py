@@ -1,41 +1,30 @@
 """Everything that reads bytes from outside, with messages it knows and what it may answer.
 
+Those of the wire are here, those of a disk in `files`, and in `neighbours` those of other programs
+on this machine and of gateways that nobody knows yet.
+
 `feed` gives one input to a decoder. It returns quietly, having got an answer or one of the errors
 that the decoder's docstring names; anything else that is raised is a find.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from tests.fuzz import files, neighbours
 from tests.support.desk_world import BUY, DeskWorld
 from tests.support.make import as_bytes, reply, row
-from trueup.core import events
 from trueup.core.book import Book
 from trueup.core.lifecycle import OrderStatus
-from trueup.core.model import Position, Side, Snapshot
+from trueup.core.model import Snapshot
 from trueup.core.trust import Unknown
-from trueup.errors import (
-    JournalCorrupt,
-    JournalError,
-    KeysError,
-    OutcomeUnknown,
-    RemoteProtocolError,
-    SettingsError,
-)
-from trueup.gateway.access import Access, parse_allowed
-from trueup.gateway.keys import KEY_CHARS
+from trueup.errors import OutcomeUnknown, RemoteProtocolError
 from trueup.gateway.reader import Question
-from trueup.journal import chain, codec
-from trueup.journal.journal import GENESIS
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.hints import Ear, Hint, encode_hint
 from trueup.protocol.orders import decode_outcome
@@ -45,14 +34,8 @@ from trueup.protocol.snapshot import decode_snapshot
 from trueup.protocol.ticks import Tick, decode_tick
 from trueup.runtime.clock import ManualClock
 from trueup.runtime.portfolio import PortfolioManager
-from trueup.settings import Settings, load_settings
-from trueup.sim.feed.bars import Bar, FeedError
-from trueup.sim.feed.files import open_table
-from trueup.sim.market import Quote
-from trueup.sim.person_desk import PersonDesk
 
 AT = 1_700_000_000_000_000_000
-POSITION = Position(7, "EURUSD", Side.BUY, 0.1, 1.1, identifier=7)
 
 
 class Decoder(Protocol):
@@ -259,144 +242,6 @@ class Hints:
         assert isinstance(self._ear.hear([raw], "0" * 32, AT), str)
 
 
-class Rows:
-    """The journal's rows: each kind of event, and the chain that proves them."""
-
-    def __init__(self, folder: Path) -> None:
-        history: list[events.Event] = [
-            events.OrderCreated(AT, "O", "EURUSD", Side.BUY, 0.1, 1.1, token="t", key="k"),
-            events.OrderFilled(AT, "O", 7, "EURUSD", Side.BUY, 0.1, 1.1),
-            events.PositionAdopted(AT, POSITION),
-            events.PositionClosed(AT, POSITION, "by its stop loss", realised_units=5),
-            events.PositionCorrected(AT, POSITION, POSITION, ("volume",)),
-            events.DealsRecorded(AT, POSITION, (1, 2), 5, "opened"),
-        ]
-        self._rows = chain.chained("EURUSD", GENESIS, [codec.encode(event) for event in history])
-        self.messages = [row.payload for row in self._rows]
-        self._kinds = [row.kind for row in self._rows] + ["NoSuchKind"]
-
-    def feed(self, raw: bytes) -> None:
-        """It is an event that can be written again, or it is named as none; no proof holds."""
-        for kind in self._kinds:
-            try:
-                event = codec.decode(1, kind, raw)
-            except (JournalCorrupt, JournalError) as error:
-                assert "position 1" in str(error)
-                continue
-            with contextlib.suppress(JournalError):
-                assert codec.decode(1, kind, codec.encode(event).payload) == event
-        first = self._rows[0]
-        if raw != first.payload:
-            prover = chain.Prover("EURUSD")
-            try:
-                prover.take(first._replace(payload=raw))
-            except chain.BrokenChain:
-                return
-            raise AssertionError("an altered row proves itself")
-
-
-class SavedBooks:
-    """A checkpoint's bytes."""
-
-    def __init__(self, folder: Path) -> None:
-        world = DeskWorld()
-        world.sync()
-        world.pm.submit("buy", 0.1)
-        world.pm.submit("buy", 0.1, limit=1.05)
-        self.messages = [Book().state(), world.state()]
-
-    def feed(self, raw: bytes) -> None:
-        """It is a book, or it is named as none."""
-        with contextlib.suppress(JournalCorrupt):
-            assert isinstance(Book.restore(raw), Book)
-
-
-class Commands:
-    """What a person at the simulated terminal may say."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = DeskWorld()
-        self._desk = PersonDesk(self.world.terminal, "EURUSD", dict, lambda: None)
-        self.messages = [
-            b'{"command":"list"}',
-            b'{"command":"open","side":"buy","volume":0.1}',
-            b'{"command":"modify","ticket":1,"sl":1.0,"tp":1.3}',
-            b'{"command":"partial","ticket":1,"volume":0.01}',
-            b'{"command":"close_all"}',
-        ]
-
-    def feed(self, raw: bytes) -> None:
-        """It is carried out, or refused with its reason."""
-        answer = json.loads(self._desk.handle(raw))
-        assert answer["ok"] or answer["error"]
-
-
-class SettingsFiles:
-    """`.env` and `trueup.toml`, in a folder of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.messages = [
-            b"GTW_HOST=127.0.0.1\nGTW_PORT=5555\nGTW_TIMEOUT_MS=2000\n",
-            b"SYNC_INTERVAL_SEC=15 # seconds\nexport GTW_HOST='a b'\n",
-            b'gtw_host = "10.0.0.1"\ngtw_port = 5556\nsync_interval_sec = 5.5\n',
-        ]
-
-    def feed(self, raw: bytes) -> None:
-        """They are settings, or the one that is wrong is named."""
-        here = Path.cwd()
-        os.chdir(self._folder)
-        try:
-            for name in (".env", "trueup.toml"):
-                Path(name).write_bytes(raw)
-                with contextlib.suppress(SettingsError):
-                    assert isinstance(load_settings(), Settings)
-                Path(name).unlink()
-        finally:
-            os.chdir(here)
-
-
-class AllowedKeys:
-    """The file of keys that may come in."""
-
-    def __init__(self, folder: Path) -> None:
-        key = b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
-        assert len(key) == KEY_CHARS
-        self.messages = [b"# who\nbot1 trade 5012345 " + key + b"\nscreen read * " + key[::-1]]
-
-    def feed(self, raw: bytes) -> None:
-        """They are keys, or the line that is wrong is named."""
-        with contextlib.suppress(KeysError):
-            found = parse_allowed(raw.decode("utf-8", "replace"), "allowed")
-            assert all(isinstance(access, Access) for access in found.values())
-
-
-class Feeds:
-    """MetaTrader 5's exports of bars and ticks, plain bars, and their archives."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        heading = b"<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\r\n"
-        bars = heading + b"2024.01.31\t23:00:00\t1.1\t1.2\t1.0\t1.15\t5\t0\t7\r\n"
-        ticks = b"<DATE>\t<TIME>\t<BID>\t<ASK>\n2024.01.31\t23:59:59.123\t1.1\t1.2\n"
-        ticks += b"2024.01.31\t23:59:59.500\t\t1.3\n"
-        plain = b"time,open,high,low,close\n2024-01-31T00:00,1,2,0.5,1.5\n"
-        wide = bars.decode().encode("utf-16")
-        self.messages = [bars, ticks, plain, wide, gzip.compress(bars, mtime=0)]
-
-    def feed(self, raw: bytes) -> None:
-        """They are prices in order, or the line that is wrong is named."""
-        path = self._folder / ("prices.csv.gz" if raw[:2] == b"\x1f\x8b" else "prices.csv")
-        path.write_bytes(raw)
-        try:
-            table = open_table(path)
-            quoted: Iterable[Quote | Bar] = table.ticks() if table.has_ticks else table.bars()
-            times = [one.time_msc for one in quoted]
-            assert times == sorted(times)
-        except FeedError as error:
-            assert str(path) in str(error)
-
-
 DECODERS: dict[str, Callable[[Path], Decoder]] = {
     "requests": Requests,
     "positions": Positions,
@@ -405,10 +250,21 @@ DECODERS: dict[str, Callable[[Path], Decoder]] = {
     "ticks": Ticks,
     "statuses": Statuses,
     "hints": Hints,
-    "journal rows": Rows,
-    "saved books": SavedBooks,
-    "commands": Commands,
-    "settings": SettingsFiles,
-    "allowed keys": AllowedKeys,
-    "price files": Feeds,
+    "strangers' replies": neighbours.Replies,
+    "greetings": neighbours.Greetings,
+    "journal rows": files.Rows,
+    "saved books": files.SavedBooks,
+    "lock notes": files.LockNotes,
+    "record of requests": files.Records,
+    "worker calls": neighbours.WorkerCalls,
+    "worker answers": neighbours.WorkerAnswers,
+    "commands": neighbours.Commands,
+    "bot commands": neighbours.BotCommands,
+    "bot answers": neighbours.BotAnswers,
+    "state files": files.StateFiles,
+    "settings": files.SettingsFiles,
+    "allowed keys": files.AllowedKeys,
+    "key files": files.KeyFiles,
+    "price files": files.Feeds,
+    "moments": neighbours.Moments,
 }

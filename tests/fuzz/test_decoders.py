@@ -19,10 +19,18 @@ from tests.fuzz.mutation import EDITS, Edit, edited
 from tests.fuzz.soaking import path_of, soak
 
 INPUTS_IN_A_SOAK = 1_000_000
-# Each writes files, so a second has hundreds of them and not ten thousands.
+# Each writes files, or has much to do with an input: hundreds in a second, and not ten thousands.
 SLOW = {
     "settings": 20_000,
     "price files": 60_000,
+    "state files": 20_000,
+    "lock notes": 20_000,
+    "allowed keys": 20_000,
+    "key files": 20_000,
+    "record of requests": 20_000,
+    "strangers' replies": 20_000,
+    "greetings": 20_000,
+    "bot answers": 20_000,
     "snapshots": 80_000,
     "requests": 100_000,
     "commands": 60_000,

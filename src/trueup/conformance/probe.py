@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from trueup.errors import NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
+from trueup.protocol.text import read_json
 
 SHOWN_CHARS = 400
 
@@ -76,7 +76,7 @@ class Probe:
 
 def _object(raw: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(raw)
+        found = read_json(raw)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -246,7 +246,7 @@ def hints_come(exam: Examination) -> Verdict:
         return broken(f"{len(heard)} hints came within {HINTS_WAIT_MS} ms on port {port}")
     try:
         first, second = (msgspec.json.decode(raw, type=Hint) for raw in heard[:2])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return broken(f"what came is no hint: {error}")
     if (second.boot, second.hint) != (first.boot, first.hint + 1):
         return broken(f"hint {first.hint} of {first.boot} was followed by {second.hint}")

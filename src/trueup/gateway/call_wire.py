@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.terminal import Terminal
 
@@ -34,6 +35,11 @@ _FAILED: dict[str, Any] = {
 }
 RAISED: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, SystemError)
 """What the module raises instead of returning: arguments of a wrong number, or beyond 64 bits."""
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
+    # Rows without a name, of fields that are none, or of another number of values.
+    *(TypeError, ValueError),
+)
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -86,10 +92,17 @@ def _plain(value: Any) -> Any:
 
 
 def perform(terminal: Terminal, raw: bytes) -> bytes:
-    """Make a call at the terminal, and write what came of it."""
-    call = _calls.decode(raw)
+    """Make a call at the terminal, and write what came of it.
+
+    Raises:
+        RemoteProtocolError: the bytes are no call; nothing was called.
+    """
+    try:
+        call = _calls.decode(raw)
+    except UNREADABLE as error:
+        raise RemoteProtocolError(f"the call cannot be read: {error}") from None
     if call.function not in FUNCTIONS:
-        raise ValueError(f"{call.function!r} is no function of the terminal")
+        raise RemoteProtocolError(f"{call.function!r} is no function of the terminal")
     try:
         value = getattr(terminal, call.function)(*call.args, **call.kwargs)
     except RAISED as error:
@@ -103,17 +116,34 @@ def decode_answer(raw: bytes) -> tuple[Any, Error]:
 
     Raises:
         TypeError, ValueError, OverflowError, SystemError: what the call raised.
+        RemoteProtocolError: the bytes are no answer; nobody knows what the call did.
     """
-    answer = _answers.decode(raw)
-    if answer.shape == "raised":
-        raise next(kind for kind in RAISED if kind.__name__ == answer.name)(answer.content)
+    try:
+        answer = _answers.decode(raw)
+        raised = _raised(answer) if answer.shape == "raised" else None
+        value = _value(answer)
+    except UNREADABLE as error:
+        raise RemoteProtocolError(f"the answer cannot be read: {error}") from None
+    if raised is not None:
+        raise raised
+    return value, answer.error
+
+
+def _raised(answer: _Answer) -> Exception:
+    kinds = [kind for kind in RAISED if kind.__name__ == answer.name]
+    if not kinds or not isinstance(answer.content, str):
+        raise ValueError(f"{answer.name!r:.40} is nothing that the module raises")
+    return kinds[0](answer.content)
+
+
+def _value(answer: _Answer) -> Any:
+    content = answer.content
     if answer.shape == "rows":
         make = _row_type(answer.name, answer.fields)
-        return tuple(map(make._make, answer.content)), answer.error
+        return tuple(map(make._make, content))
     if answer.shape == "row":
-        return _row(answer.name, answer.fields, answer.content), answer.error
-    content = answer.content
-    return tuple(content) if isinstance(content, list) else content, answer.error
+        return _row(answer.name, answer.fields, content)
+    return tuple(content) if isinstance(content, list) else content
 
 
 def _shaped(value: Any, error: Error) -> _Answer:

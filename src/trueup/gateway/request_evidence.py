@@ -28,6 +28,7 @@ from trueup.core.tokens import token_of
 from trueup.core.traces import Trace, trace_of
 from trueup.core.trust import CLOCK_JITTER_MSC, Seen, Unknown, judge, seen_after
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.request_rows import SentMessage, before_in, message_in, reply_in
 from trueup.gateway.request_store import Entry
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.protocol.requests import OrderReply
@@ -40,10 +41,6 @@ SECOND_NS = 1_000_000_000
 LOOK_BACK_SEC = 3600
 BUYS = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_BUY_STOP})
 STOPS = frozenset({mt5.ORDER_TYPE_BUY_STOP, mt5.ORDER_TYPE_SELL_STOP})
-
-_reply_of = msgspec.json.Decoder(OrderReply).decode
-_before_of = msgspec.json.Decoder(dict[str, Any]).decode
-_message_of = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Sending(NamedTuple):
@@ -110,7 +107,7 @@ class Investigator:
         for entry in here:
             order = orders[entry.order_id]
             since = msgspec.structs.replace(snapshot, evidence=_since(entry, order, evidence))
-            sent = {habit(order, _comment_of(entry))} if not order.token else set()
+            sent = {habit(order, message_in(entry).comment)} if not order.token else set()
             trace = trace_of(order, list(orders.values()), since, book, habits | sent)
             reply = self._reply(order, trace, evidence, now_ns)
             if reply is not None:
@@ -132,11 +129,11 @@ class Investigator:
         self._asked += 1
         server_time_msc = self._seen.server_time_msc if self._seen is not None else 0
         oldest_sec = max(_age_sec(entry, server_time_msc, now_ns) for entry in entries)
-        messages = [_message_of(entry.message or b"{}") for entry in entries]
+        symbols = {message_in(entry).symbol for entry in entries}
         request = SnapshotRequest(
             session=self._session,
             id=self._asked,
-            symbols=tuple(sorted({str(m["symbol"]) for m in messages if "symbol" in m})),
+            symbols=tuple(sorted(symbols - {""})),
             history_age_sec=oldest_sec + LOOK_BACK_SEC,
         )
         try:
@@ -175,7 +172,7 @@ def _age_sec(entry: Entry, server_time_msc: int, now_ns: int) -> int:
 
     Nothing is settled as absent at the first look, before which it has not.
     """
-    quote_msc = _quote_msc_of(entry)
+    quote_msc = before_in(entry).quote_msc
     if quote_msc and server_time_msc:
         return max(0, server_time_msc - quote_msc) // 1000
     return max(0, now_ns - entry.came_ns) // SECOND_NS
@@ -200,24 +197,24 @@ def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
 
 def _order_of(entry: Entry, snapshot: Snapshot, evidence: Evidence) -> Order:
     """Return a request as the order that a bot would have in doubt."""
-    message = _message_of(entry.message or b"{}")
-    position = _identifier_of(message.get("position", 0), snapshot, evidence)
+    message = message_in(entry)
+    position = _identifier_of(message.position, snapshot, evidence)
     return Order(
         order_id=entry.order_id,
-        symbol=message.get("symbol", ""),
-        action="BUY" if message.get("type") in BUYS else "SELL",
-        volume=message.get("volume", 0.0),
-        entry_price=message.get("price", 0.0),
+        symbol=message.symbol,
+        action="BUY" if message.type in BUYS else "SELL",
+        volume=message.volume,
+        entry_price=message.price,
         entry_ns=entry.came_ns,
         position=position,
-        magic=message.get("magic", 0),
+        magic=message.magic,
         kind=_kind_of(message),
-        sl=message.get("sl", 0.0),
-        tp=message.get("tp", 0.0),
-        target=message.get("order", 0),
-        wire_magic=message.get("magic", 0),
+        sl=message.sl,
+        tp=message.tp,
+        target=message.order,
+        wire_magic=message.magic,
         token=_token_of(entry),
-        server_time_msc=_quote_msc_of(entry),
+        server_time_msc=before_in(entry).quote_msc,
     )
 
 
@@ -234,26 +231,19 @@ def _identifier_of(ticket: int, snapshot: Snapshot, evidence: Evidence) -> int:
     return known.get(ticket, ticket if is_identifier else 0)
 
 
-def _quote_msc_of(entry: Entry) -> int:
-    return int(_before_of(entry.before or b"{}").get("quote_msc", 0))
-
-
-def _comment_of(entry: Entry) -> str:
-    return str(_message_of(entry.message or b"{}").get("comment", ""))
-
-
 def _token_of(entry: Entry) -> str:
     """Return the token that a request bears; any other comment may be on other orders too."""
     token = token_of(entry.order_id)
-    return token if _comment_of(entry) == token else ""
+    return token if message_in(entry).comment == token else ""
 
 
 def _since(entry: Entry, order: Order, evidence: Evidence) -> Evidence:
     """Leave out what was there before the order: it may look like it, and is not it."""
     if order.kind in (OrderKind.MODIFY, OrderKind.CANCEL):
         return evidence
-    began_msc = _quote_msc_of(entry) - CLOCK_JITTER_MSC
-    known = set(_before_of(entry.before or b"{}").get("orders") or ())
+    before = before_in(entry)
+    began_msc = before.quote_msc - CLOCK_JITTER_MSC
+    known = set(before.orders or ())
     history = evidence.history
     if history is not None:
         past = (o for o in history.orders if o.time_setup_msc >= began_msc)
@@ -263,14 +253,14 @@ def _since(entry: Entry, order: Order, evidence: Evidence) -> Evidence:
     return msgspec.structs.replace(evidence, history=history, orders=working)
 
 
-def _kind_of(message: dict[str, Any]) -> OrderKind:
-    match message.get("action"):
+def _kind_of(message: SentMessage) -> OrderKind:
+    match message.action:
         case mt5.TRADE_ACTION_SLTP:
             return OrderKind.MODIFY
         case mt5.TRADE_ACTION_REMOVE:
             return OrderKind.CANCEL
         case mt5.TRADE_ACTION_PENDING:
-            return OrderKind.STOP if message.get("type") in STOPS else OrderKind.LIMIT
+            return OrderKind.STOP if message.type in STOPS else OrderKind.LIMIT
     return OrderKind.MARKET
 
 
@@ -292,7 +282,8 @@ def _tickets(
 
 
 def _ticket_of(entry: Entry) -> int:
-    return (_reply_of(entry.reply).ticket or 0) if entry.reply else 0
+    reply = reply_in(entry)
+    return 0 if reply is None else reply.ticket or 0
 
 
 def _owners(neighbours: Sequence[Entry], without: set[str]) -> dict[int, Order]:
@@ -310,6 +301,6 @@ def _owners(neighbours: Sequence[Entry], without: set[str]) -> dict[int, Order]:
                 entry.came_ns,
                 ticket=ticket,
                 # Whatever it was sent with shows what becomes of comments.
-                token=_comment_of(entry),
+                token=message_in(entry).comment,
             )
     return owners

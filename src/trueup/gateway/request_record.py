@@ -27,6 +27,7 @@ import msgspec
 from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.request_evidence import LOOK_BACK_SEC, SECOND_NS, Investigator, Sending
+from trueup.gateway.request_rows import check, parameters_in, reply_in
 from trueup.gateway.request_store import (
     ELSEWHERE,
     UNOPENED,
@@ -51,8 +52,6 @@ UNKEPT_MOST = 10_000
 Message = dict[str, Any]
 
 _encode = msgspec.json.encode
-_reply_of = msgspec.json.Decoder(OrderReply).decode
-_parameters_in = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class GatewayPoint(enum.Enum):
@@ -101,8 +100,9 @@ class RequestRecord:
         # Refusals that the store did not take.
         self._unkept: dict[str, Entry] = {}
         self._looked_ns = self._look_next_ns = self._drop_ns = 0
-        # What was said last about the store, so that it is said once.
+        # What was said last about the store, and which rows were called damaged, to say it once.
         self._trouble = ""
+        self._damaged: set[str] = set()
 
     def once(
         self,
@@ -370,7 +370,7 @@ class RequestRecord:
         if name in self._in_flight:
             error = "it came before, and is being carried out"
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
-        first = self._owed.get(name) or (_reply_of(known.reply) if known.reply else None)
+        first = self._owed.get(name) or reply_in(known)
         if first is None:
             error = "the gateway ended while it was sent, and its outcome is not known yet"
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
@@ -394,10 +394,14 @@ class RequestRecord:
             return RequestStatus(order_id, RequestState.WITHDRAWN)
         state = RequestState.SETTLED if known.state == "settled" else RequestState.UNKNOWN
         reply = self._owed.get(order_id)
-        if reply is None and known.reply is not None:
-            reply = _reply_of(known.reply)
-        elif reply is not None and reply.status != "UNKNOWN":
+        if reply is not None and reply.status != "UNKNOWN":
             state = RequestState.SETTLED
+        elif reply is None:
+            try:
+                reply = reply_in(known)
+            except StoreTrouble as trouble:
+                self._complain_of(known, trouble)
+                state = RequestState.UNKNOWN
         if reply is None:
             if order_id in self._in_flight:
                 state = RequestState.PREPARED
@@ -437,20 +441,39 @@ class RequestRecord:
             log.error("[RECORD] %s", trouble)
 
     def _settle(self, now_ns: int) -> None:
-        entries = [e for e in self._store.unsettled() if e.order_id not in self._in_flight]
+        unsettled = self._readable(self._store.unsettled())
+        entries = [entry for entry in unsettled if entry.order_id not in self._in_flight]
         if not entries:
             return
         # Earlier ones show what this broker does to comments.
-        neighbours = self._store.since(entries[0].came_ns - LOOK_BACK_SEC * SECOND_NS)
+        since_ns = entries[0].came_ns - LOOK_BACK_SEC * SECOND_NS
+        neighbours = self._readable(self._store.since(since_ns))
         for reply in self._investigator.settle(entries, neighbours, now_ns):
             self._store.end(reply.order_id, "settled", _encode(reply))
             words = reply.error or f"ticket {reply.ticket}"
             log.warning("[RECORD] Order %s: %s, %s", reply.order_id, reply.status, words)
         # Days of history every second are too much for a terminal; what it does not show within
         # a minute, it does not show soon.
-        since_ns, came_ns = self._investigator.readable_since_ns, entries[-1].came_ns
-        pause_ns = LOOK_BLIND_NS if since_ns is None else (now_ns - max(since_ns, came_ns)) // 10
+        read_ns, came_ns = self._investigator.readable_since_ns, entries[-1].came_ns
+        pause_ns = LOOK_BLIND_NS if read_ns is None else (now_ns - max(read_ns, came_ns)) // 10
         self._look_next_ns = now_ns + min(max(pause_ns, LOOK_EVERY_NS), LOOK_RARELY_NS)
+
+    def _readable(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Leave out what is damaged: what became of the others can be found out without it."""
+        readable = []
+        for entry in entries:
+            try:
+                check(entry)
+            except StoreTrouble as trouble:
+                self._complain_of(entry, trouble)
+            else:
+                readable.append(entry)
+        return readable
+
+    def _complain_of(self, entry: Entry, trouble: StoreTrouble) -> None:
+        if entry.order_id not in self._damaged:
+            self._damaged.add(entry.order_id)
+            log.error("[RECORD] %s; what became of it is not known", trouble)
 
 
 class _NeverCame(StoreTrouble):
@@ -469,7 +492,7 @@ def not_recorded(request: Request, trouble: StoreTrouble) -> OrderReply:
 
 def _difference(request: Request, known: Entry) -> str:
     """Say in what a request differs from the first one of its id, or return an empty string."""
-    first, now = _parameters_in(known.parameters), parameters_of(request)
+    first, now = parameters_in(known), parameters_of(request)
     for name in sorted(first.keys() | now.keys()):
         if first.get(name) != now.get(name):
             was, is_now = first.get(name, "none"), now.get(name, "none")

@@ -12,6 +12,8 @@ the worker ended in a call   -10002  IPC recv failed             not known
 there is no worker now       -10004  No IPC connection           nothing, it was not called
 it could not be initialised  -10003  IPC initialize failed       nothing, it was not called
 ===========================  ======  ==========================  ==============================
+
+A worker whose answer cannot be read is killed, and counts as one that ended in the call.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import SUCCESS, Call, Error, decode_answer, encode_call, failed
 from trueup.gateway.called import CalledTerminal
@@ -145,13 +148,12 @@ class WorkerTerminal(CalledTerminal):
         if function in _STARTS:
             deadline_ms = self._timing.start_deadline_ms
         try:
-            answer = worker.exchange(raw, deadline_ms)
-        except (Hung, Died) as error:
+            value, last_error = decode_answer(worker.exchange(raw, deadline_ms))
+        except (Hung, Died, RemoteProtocolError) as error:
             hung, why = isinstance(error, Hung), f"{function}: {error}"
             self._keeper.lose(worker, why)
             code = mt5.RES_E_INTERNAL_FAIL_TIMEOUT if hung else mt5.RES_E_INTERNAL_FAIL_RECEIVE
             return failed(function), _error(code, why)
-        value, last_error = decode_answer(answer)
         self._note(worker, call, value, last_error)
         return value, last_error
 

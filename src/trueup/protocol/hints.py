@@ -18,6 +18,8 @@ import msgspec
 CAPABILITY = "HINTS"
 # So many times the promised interval may pass before silence is one.
 PATIENCE = 3
+# A number of thousands of digits is more than Python reads.
+PORT_DIGITS = 5
 
 
 class Hint(msgspec.Struct):
@@ -52,7 +54,8 @@ def hints_port(capabilities: Iterable[str]) -> int:
     """Return the port that the capabilities name, 0 for none."""
     for said in capabilities:
         name, _, port = said.partition(" ")
-        if name == CAPABILITY and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
+        is_number = port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS
+        if name == CAPABILITY and is_number and 0 < int(port) < 65_536:
             return int(port)
     return 0
 

@@ -107,12 +107,12 @@ def ask_process(
     """Give a process a person's command and return its answer; `whom` is what errors call it.
 
     Raises:
-        NotSent: nobody listens; the command did nothing.
+        NotSent: nobody listens, or the command cannot be written; it did nothing.
         OutcomeUnknown: it was sent and no usable answer came.
     """
     link = ZmqLink(endpoint)
     try:
-        link.send(msgspec.json.encode(command), timeout_ms)
+        link.send(_written(command), timeout_ms)
         reply = link.receive(timeout_ms)
     finally:
         link.close()
@@ -122,6 +122,14 @@ def ask_process(
         return msgspec.json.decode(reply, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OutcomeUnknown(f"{whom} gave an answer that cannot be read: {error}.") from error
+
+
+def _written(command: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(command)
+    except UnicodeEncodeError as error:
+        # An argument that was no text, as a shell passes it on.
+        raise NotSent(f"The command cannot be written: {error}.") from error
 
 
 def answers(endpoint: str, pid: int, timeout_ms: int) -> bool:

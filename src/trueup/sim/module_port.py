@@ -14,6 +14,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any, TypeAlias
 
+from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import (
     SUCCESS,
@@ -101,6 +102,8 @@ class ModulePort:
                 line.send_bytes(answer)
         except (EOFError, OSError, Hung):
             log.info("[TERMINAL] A gateway's worker is gone")
+        except RemoteProtocolError as error:
+            log.warning("[TERMINAL] Somebody who is no gateway's worker was hung up on: %s", error)
         finally:
             line.close()
 
@@ -159,12 +162,11 @@ class AttachedTerminal(CalledTerminal):
         self._error = SUCCESS
         try:
             self._line.send_bytes(call)
-            answer = self._line.recv_bytes()
-        except (EOFError, OSError):
+            value, self._error = decode_answer(self._line.recv_bytes())
+        except (EOFError, OSError, RemoteProtocolError):
             self._hang_up()
             self._error = _error(mt5.RES_E_INTERNAL_FAIL_RECEIVE)
             return failed(function)
-        value, self._error = decode_answer(answer)
         return value
 
     def _hang_up(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from trueup.protocol.snapshot import (
     decode_snapshot,
     encode_snapshot_request,
 )
+from trueup.protocol.text import read_json
 from trueup.runtime.clock import Clock
 from trueup.runtime.doctor.line import Target
 
@@ -213,7 +213,7 @@ class GatewayVisit:
 
     def _ask_fields(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            found = json.loads(self._ask(msgspec.json.encode(request)) or b"")
+            found = read_json(self._ask(msgspec.json.encode(request)) or b"")
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
