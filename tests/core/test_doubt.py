@@ -74,6 +74,21 @@ def test_case_d_settles_it_with_what_was_done_and_at_which_price() -> None:
     assert plan.holds == ()
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_of_orders_that_bear_its_token_the_first_is_it_in_whatever_order_they_are_told(
+    *, is_reversed: bool
+) -> None:
+    orders = [past(7), past(9, position=7)]
+    deals = (
+        make.deal(1, 7, Side.BUY, 0.1, price=1.06),
+        make.deal(2, 7, Side.BUY, 0.1, order=9, price=1.07),
+    )
+    told = tuple(reversed(orders)) if is_reversed else tuple(orders)
+    plan = looked(make.position(7, volume=0.1), orders=told, deals=deals)
+    (settled,) = (one for one in plan.events if isinstance(one, events.OrderSettled))
+    assert (settled.ticket, settled.price) == (7, 1.06)
+
+
 OPENED = make.deal(1, 7, Side.BUY, 0.1, magic=3, time_msc=5_500_500, price=1.05)
 CLOSED = make.deal(
     2,

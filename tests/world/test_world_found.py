@@ -5,6 +5,8 @@ Each test makes the shortest version of the story by hand, and fails without its
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -193,6 +195,28 @@ def test_a_fill_in_part_that_closed_what_the_book_did_not_know_leaves_no_positio
     trail = world.reconciler.get_audit_trail()
     (said,) = [entry["details"] for entry in trail if entry["action"] == "CLOSED"]
     assert f"its fill went into position {by_hand}" in said
+
+
+def test_an_order_in_doubt_is_not_the_rollover_of_its_position() -> None:
+    """Seed 1114: a rollover's order bears the token too, and was taken for it where told first."""
+    world = OrderWorld(reopening_changes_ticket=True)
+    world.sync()
+    world.lose_replies(1)
+    doubt = world.pm.submit("buy", 0.1)
+    (ticket,) = world.ledger.positions
+    rollover = mt5.DEAL_REASON_ROLLOVER
+    world.terminal.broker.reopen(world.terminal.home_login, ticket, 1.2, rollover)
+    # Without a record of its own, as a gateway of another make has none.
+    world.restart_gateway()
+
+    def reverse(reply: dict[str, Any]) -> None:
+        reply["history"]["orders"].reverse()
+
+    world.sync()
+    world.tamper(lambda _: None, reverse)
+    world.sync(20)
+    assert world.status(doubt) == "FILLED"
+    assert (doubt.ticket, doubt.fill_price) == (ticket, 1.1001)
 
 
 def test_a_close_that_a_person_tells_after_the_sync_opens_no_position() -> None:

@@ -118,9 +118,12 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
     if not order.token:
         return None
     in_magic = order.wire_magic != order.magic
-    for past in evidence.history.orders if evidence.history else ():
-        if bears(past.comment, past.magic, order.token, in_magic=in_magic):
-            return _of_past(order, past, snapshot, evidence, "by its token")
+    orders = evidence.history.orders if evidence.history else ()
+    ours = [o for o in orders if bears(o.comment, o.magic, order.token, in_magic=in_magic)]
+    if ours:
+        # A rollover closes and opens a position by orders of its own, which bear the token too.
+        first = min(ours, key=lambda past: past.ticket)
+        return _of_past(order, first, snapshot, evidence, "by its token")
     for position in snapshot.positions:
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
             return _of_position(order, position, "by its token")
