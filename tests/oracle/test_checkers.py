@@ -201,6 +201,14 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
         6,
         lambda: opened().tell(facts.Repeated, bot="A", what="a fill", before=b"one", after=b"two"),
     ),
+    "a reading told in another order comes to another plan": (
+        6,
+        lambda: opened().tell(facts.Retold, bot="A", first=("close 1",), second=("close 2",)),
+    ),
+    "a reading told in another order comes to more after it was applied": (
+        6,
+        lambda: opened().tell(facts.Retold, bot="A", first=("x",), second=("x",), changes=1),
+    ),
     "a field changes without an event": (7, lambda: opened().look(positions=(held(sl=1.0),))),
     "a close says no reason": (7, lambda: opened().stopped().closed(because="")),
     "a close has another result than the broker's": (
@@ -404,6 +412,9 @@ CLEAN: dict[str, Callable[[], History]] = {
         .closed()
         .tell(facts.Audited, bot="A", entries=(), version=3)
         .audited(("CLOSED", 100, "by its stop loss"))
+    ),
+    "a reading told in another order comes to the same": lambda: opened().tell(
+        facts.Retold, bot="A", first=("x",), second=("x",)
     ),
     "somebody else trades": lambda: at_the_end(stranger(opened())),
     "another account trades": lambda: at_the_end(

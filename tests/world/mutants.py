@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,10 +20,11 @@ import msgspec
 from trueup.core import ghosts, lifecycle
 from trueup.core.diff import Diff, Ghost
 from trueup.core.events import OrderFilled
+from trueup.core.explain import History
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.look import Look as CoreLook
 from trueup.core.look import Outcome
-from trueup.core.model import Position, Snapshot
+from trueup.core.model import Deal, Position, Snapshot
 from trueup.core.record import RecordMark
 from trueup.core.trust import Trusted, Unknown
 from trueup.errors import JournalConflict
@@ -225,6 +226,26 @@ def duplicate_fill_counted() -> Patch:
     return mock.patch.dict(ways, {OrderFilled: OrderStatus.FILLED})
 
 
+def deals_counted_twice() -> Patch:
+    """A deal that is told twice is counted twice."""
+
+    def mutated(identifier: int, deals: Iterable[Deal]) -> History:
+        own = [deal for deal in deals if deal.position == identifier]
+        return History(tuple(sorted(own, key=lambda deal: (deal.time_msc, deal.ticket))))
+
+    return mock.patch("trueup.core.look.history_of", mutated)
+
+
+def deals_as_told() -> Patch:
+    """Deals are taken in the order in which they are told."""
+
+    def mutated(identifier: int, deals: Iterable[Deal]) -> History:
+        own = {deal.ticket: deal for deal in deals if deal.position == identifier}
+        return History(tuple(own.values()))
+
+    return mock.patch("trueup.core.look.history_of", mutated)
+
+
 def late_reply_by_order() -> Patch:
     """A reply is taken for the answer to the request before it, whatever it says it answers."""
 
@@ -262,6 +283,8 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     digest_without_empty,
     sequence_gap_ignored,
     duplicate_fill_counted,
+    deals_counted_twice,
+    deals_as_told,
     late_reply_by_order,
 )
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
 import msgspec
 import pytest
 
-from tests.world.mutants import duplicate_fill_counted
+from tests.support import make
+from tests.world.mutants import deals_as_told, duplicate_fill_counted
+from trueup.core.model import Side
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
 from trueup.sim.world.plan import Fault, Strike, calm, draw
+from trueup.sim.world.retelling import retold
 from trueup.sim.world.run import run, shortest
 from trueup.sim.world.schedule import SECOND
 from trueup.sim.world.strikes_people import lose_fill
-from trueup.sim.world.world import World
+from trueup.sim.world.world import SYNCS_AFTER_SEC, World
 
 
 class Notes:
@@ -75,6 +81,30 @@ def test_fills_that_are_told_again_change_nothing_and_a_book_that_counts_them_is
     with duplicate_fill_counted():
         broken = {violation.invariant for violation in run(calm(0)).violations}
     assert 6 in broken
+
+
+def test_readings_told_in_another_way_come_to_the_same_and_an_order_of_deals_is_caught() -> None:
+    notes = Notes()
+    assert run(draw(0), watchers=[notes]).is_good
+    told = [one for one in notes.moments if isinstance(one, moments.Retold)]
+    assert 4 < len(told) <= len(SYNCS_AFTER_SEC)
+    assert any(one.first for one in told)
+    assert all(one.first == one.second and not one.again for one in told)
+    with deals_as_told():
+        broken = {violation.invariant for violation in run(draw(0)).violations}
+    assert broken == {6}
+
+
+def test_a_reading_told_in_another_way_has_the_same_rows_and_what_is_past_twice() -> None:
+    rows = tuple(make.position(number) for number in range(1, 9))
+    deals = tuple(make.deal(number, 1, Side.BUY, 0.1) for number in range(1, 9))
+    seen = make.proven(*rows, deals=deals)
+    again = retold(seen, Random(7))
+    assert tuple(again.positions) != rows
+    assert sorted(again.positions, key=lambda row: row.ticket) == list(rows)
+    assert again.evidence is not None
+    assert Counter(deal.ticket for deal in again.evidence.deals) == dict.fromkeys(range(1, 9), 2)
+    assert msgspec.structs.replace(again.evidence, deals=deals) == seen.evidence
 
 
 @pytest.mark.parametrize("seed", range(4))

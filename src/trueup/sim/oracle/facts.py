@@ -304,6 +304,19 @@ class Repeated(Fact, frozen=True):
     after: bytes
 
 
+class Retold(Fact, frozen=True):
+    """A bot planned on one reading twice, the second time on the same told in another way.
+
+    `first` and `second` are what the two plans do, in an order of their own. To so many `changes`
+    the second telling comes once more after the first plan was carried out.
+    """
+
+    bot: str
+    first: tuple[str, ...] = ()
+    second: tuple[str, ...] = ()
+    changes: int = 0
+
+
 AnyFact = (
     Faulted
     | Traded
@@ -330,4 +343,5 @@ AnyFact = (
     | HandedOut
     | Replanned
     | Repeated
+    | Retold
 )

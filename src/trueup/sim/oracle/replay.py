@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 from trueup.sim.oracle import facts
 from trueup.sim.oracle.checker import Checker, Step
+
+# Of two plans, where they differ.
+PLAN_CHARS = 60
 
 
 class Replay(Checker):
@@ -93,7 +97,11 @@ class Idempotence(Checker):
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge second plans and second tellings."""
-        return {facts.Replanned: self._replanned, facts.Repeated: self._repeated}
+        return {
+            facts.Replanned: self._replanned,
+            facts.Repeated: self._repeated,
+            facts.Retold: self._retold,
+        }
 
     def _replanned(self, fact: facts.Replanned) -> Iterator[str]:
         if fact.changes:
@@ -102,3 +110,19 @@ class Idempotence(Checker):
     def _repeated(self, fact: facts.Repeated) -> Iterator[str]:
         if fact.before != fact.after:
             yield f"{fact.bot}'s book changed when {fact.what} was told again"
+
+    def _retold(self, fact: facts.Retold) -> Iterator[str]:
+        told = f"{fact.bot}, told a reading in another way,"
+        if fact.first != fact.second:
+            yield f"{told} plans {_apart(fact.first, fact.second)}"
+        if fact.changes:
+            yield f"{told} has {fact.changes} changes to make after it was applied"
+
+
+def _apart(first: tuple[str, ...], second: tuple[str, ...]) -> str:
+    """Show two plans from shortly before where they differ."""
+    one, other = "; ".join(first), "; ".join(second)
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    begin = max(0, len(list(alike)) - PLAN_CHARS // 2)
+    end = begin + PLAN_CHARS
+    return f"{other[begin:end] or 'nothing'} and not {one[begin:end] or 'nothing'}"

@@ -7,6 +7,7 @@ out; what the next process knows is what the disk has.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from typing import Protocol
@@ -106,6 +107,8 @@ class BotProcess:
         self.doom: Doom | None = None
         self.meanwhile: Callable[[], None] | None = None
         """What somebody does when a look of it is under way next."""
+        self.retells: random.Random | None = None
+        """By what the readings of its syncs by hand are told in another way too."""
         self.rests = False
         """It takes no turns of its own any more, and syncs when it is told to."""
         self.is_retired = False

@@ -181,6 +181,18 @@ class Repeated(Moment, frozen=True):
     after: bytes
 
 
+class Retold(Moment, frozen=True):
+    """A bot planned on a reading as it came, and on the same told in another way (`retelling`).
+
+    `first` and `second` are what the two plans do. `again` are the kinds of the events that the
+    second telling comes to once more, after the first plan was carried out.
+    """
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    again: tuple[str, ...]
+
+
 class Acted(Moment, frozen=True):
     """A bot's order came to an end of some kind: `status` is the book's word for it."""
 

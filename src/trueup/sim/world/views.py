@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from typing import Protocol
 
-from trueup.core.plan import plan
+from trueup.core.model import Snapshot
+from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
+from trueup.core.trust import Trusted
 from trueup.gateway.client import ExecutionGateway
 from trueup.runtime.lookout import Look
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
-from trueup.sim.world.moments import Local, LocalBook, Moment, Synced
+from trueup.sim.world.moments import Local, LocalBook, Moment, Retold, Synced
+from trueup.sim.world.retelling import retold, steps
 from trueup.sim.world.schedule import Schedule
 
 BELIEVED = frozenset({SyncStatus.SUCCESS, SyncStatus.PARTIAL})
@@ -50,6 +54,8 @@ class Teller(Protocol):
 
     name: str
     schedule: Schedule
+    retells: random.Random | None
+    """By what the reading of a sync is told in another way too; None where it is not."""
 
     def observe(self, moment: Moment) -> None:
         """Take note of a moment."""
@@ -71,6 +77,7 @@ class SyncWatch(StateReconciler):
         self._bot = bot
         self._told = 0
         self._asked_version = 0
+        self._is_by_hand = False
 
     @property
     def is_looking(self) -> bool:
@@ -85,6 +92,7 @@ class SyncWatch(StateReconciler):
     def sync_positions(self) -> SyncResult:
         """Compare book and broker now."""
         self._asked_version = self.portfolio.book.version
+        self._is_by_hand = True
         return super().sync_positions()
 
     def sync_continuous(self) -> SyncResult | None:
@@ -95,9 +103,42 @@ class SyncWatch(StateReconciler):
 
     def _finish(self, look: Look) -> SyncResult:
         before = local_book(self.portfolio)
+        reading = self._retold(look)
+        second = None if reading is None else steps(self._planned(look, reading))
         result = super()._finish(look)
         self._tell(result, before)
+        if second is not None and result.status in BELIEVED:
+            now_ns, bot = self._bot.schedule.now_ns, self._bot.name
+            again = self._again(before, reading)
+            self._bot.observe(
+                Retold(at_ns=now_ns, bot=bot, first=steps(look.plan), second=second, again=again)
+            )
         return result
+
+    def _retold(self, look: Look) -> Snapshot | None:
+        """Return the reading of a look told in another way, where it is to be told so."""
+        chance = self._bot.retells if self._is_by_hand else None
+        self._is_by_hand = False
+        if chance is None or not isinstance(look.verdict, Trusted):
+            return None
+        return retold(look.verdict.snapshot, chance)
+
+    def _planned(self, look: Look, snapshot: Snapshot) -> Plan:
+        """Return what a look would have come to, had it been told a reading in another way."""
+        asked, lookout, pm = look.asked, self._lookout, self.portfolio
+        return plan(
+            pm.book,
+            snapshot,
+            self.policy,
+            asked_version=asked.version,
+            asked_ns=asked.at_ns,
+            now_ns=pm.clock.now_ns(),
+            settle_ms=lookout.settling.window_ms,
+            approved=lookout.approved,
+            is_final=asked.is_follow_up,
+            absences=lookout.absences,
+            told=lookout.told,
+        )
 
     def _tell(self, result: SyncResult, before: LocalBook) -> None:
         pm, schedule = self.portfolio, self._bot.schedule
@@ -119,7 +160,7 @@ class SyncWatch(StateReconciler):
                 asked_ns=asked_ns,
                 before=before,
                 after=local_book(pm),
-                again=self._again(before) if believed else (),
+                again=self._again(before, self.remote) if believed else (),
                 audit=tuple(fresh),
                 holds=tuple(hold.reason for hold in self.holds),
                 reason=unknown.reason.value if unknown is not None and is_unknown else "",
@@ -127,10 +168,10 @@ class SyncWatch(StateReconciler):
             )
         )
 
-    def _again(self, before: LocalBook) -> tuple[str, ...]:
+    def _again(self, before: LocalBook, remote: Snapshot | None) -> tuple[str, ...]:
         """Return what a second plan on the same reading would change."""
         pm = self.portfolio
-        if self.remote is None or pm.as_of_ns is None:
+        if remote is None or pm.as_of_ns is None:
             return ()
         if before.version != self._asked_version:
             # Something happened after the question, and is newer than this reading.
@@ -139,7 +180,7 @@ class SyncWatch(StateReconciler):
         has_settled = set(before.in_doubt) != set(pm.book.in_doubt)
         found = plan(
             pm.book,
-            self.remote,
+            remote,
             self.policy,
             asked_version=before.version if has_settled else pm.book.version,
             asked_ns=pm.as_of_ns,

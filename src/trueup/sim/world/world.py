@@ -112,6 +112,7 @@ class World:
         self.disk = Disk(self._journalled, self.struck)
         self._make_strategy = make_strategy
         self._market = plan.chance("market")
+        self._retells = plan.chance("retells")
         self._market_is_open = True
         self._is_over = False
         self.set_back_sec = 0
@@ -236,6 +237,7 @@ class World:
         self._heal_terminal()
         self.gateway.heal()
         for bot in self.bots:
+            bot.retells = self._retells
             bot.doom = bot.meanwhile = None
             bot.sleep_until(0)
         self.observe(Healed(at_ns=self.now_ns))
