@@ -63,8 +63,9 @@ SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
 # After healing, what was on its way has come; and the words by which a hold calls a person.
 NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
-# How long an order may still be on its way when the faults stop, and a grace period beyond.
-SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 23, 26)
+# How long an order may still be on its way when the faults stop, or a bot be down, and beyond that
+# what it takes to call an order absent.
+SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 26, 32, 35)
 
 
 class World:
