@@ -31,6 +31,9 @@ DEADLINE_MS = 4_000
 class Field:
     """A folder with a terminal program in it, and a gateway that serves it."""
 
+    speed = 0.001
+    """How fast the market goes: so slowly that no price changes in a test."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "gateway.log"
@@ -39,7 +42,7 @@ class Field:
 
     def start_terminal(self) -> None:
         """Start a terminal program, which knows nothing of one before it."""
-        options = TerminalOptions(feed="random", speed=0.001, idle_exit_min=0)
+        options = TerminalOptions(feed="random", speed=self.speed, idle_exit_min=0)
         self.terminal = made = TerminalProcess(options)
         self._thread = threading.Thread(target=made.run)
         self._thread.start()

@@ -54,7 +54,9 @@ _LOWEST_PORT, _PORTS_EACH, _WORKERS_MOST = 12_000, 1_000, 20
 _PORTS = _own_ports()
 
 
-def until(predicate: Callable[[], Any], deadline_sec: float = DEADLINE_SEC) -> Any:
+def until(
+    predicate: Callable[[], Any], deadline_sec: float = DEADLINE_SEC, *, pause_sec: float = 0.001
+) -> Any:
     """Call until it gives something true, and return that; fail at the deadline."""
     pause, end = threading.Event(), time.monotonic() + deadline_sec
     while True:
@@ -62,7 +64,7 @@ def until(predicate: Callable[[], Any], deadline_sec: float = DEADLINE_SEC) -> A
         if value:
             return value
         assert time.monotonic() < end, "nothing happened before the deadline"
-        pause.wait(0.001)
+        pause.wait(pause_sec)
 
 
 def request_kind(message: bytes) -> str:
