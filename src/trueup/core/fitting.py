@@ -168,8 +168,10 @@ def why_unfit(order: Order, ticket: int, snapshot: Snapshot, book: Book) -> str:
 
 
 def _all(evidence: Evidence) -> Iterator[Shown]:
-    yield from evidence.history.orders if evidence.history else ()
-    yield from evidence.orders
+    """Yield every order that is shown, each once however often it is."""
+    done = {one.ticket: one for one in (evidence.history.orders if evidence.history else ())}
+    yield from done.values()
+    yield from {one.ticket: one for one in evidence.orders if one.ticket not in done}.values()
 
 
 def _may_be_ours(order: Order, one: Shown, evidence: Evidence, habits: Habits) -> bool:
