@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -84,6 +85,16 @@ def test_a_port_that_is_taken_is_named() -> None:
     with pytest.raises(SettingsError, match=f"--port='{port}' is not valid.*tcp://127.0.0.1"):
         Service(started(), options, SystemClock().now_ns)
     first.close()
+
+
+def test_a_port_of_hints_that_is_taken_is_named_by_its_own_option() -> None:
+    """Nobody gave it, so it is hard to guess that it is the one after --port."""
+    port = free_port()
+    with socket.create_server((LOCAL, port + 1)):
+        said = f"--hints-port='{port + 1}' is not valid.*the one after --port.*tcp://127.0.0.1"
+        with pytest.raises(SettingsError, match=said):
+            Service(started(), ServiceOptions(port=port), SystemClock().now_ns)
+    Service(started(), ServiceOptions(port=port), SystemClock().now_ns).close()
 
 
 @pytest.mark.parametrize(

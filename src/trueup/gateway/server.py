@@ -67,7 +67,7 @@ class Server:
         door: who may connect; anybody, in plain text, where none is given.
 
     Raises:
-        OSError: the endpoint cannot be bound, with the endpoint in the message.
+        OSError: an endpoint cannot be bound; `filename` is which, `strerror` says why.
     """
 
     def __init__(
@@ -118,7 +118,8 @@ class Server:
             listener = Listener(socket, endpoint, self._door.connections_max)
         except zmq.ZMQError as error:
             self.close()
-            raise OSError(f"cannot listen on {endpoint}: {error.strerror}") from error
+            why = f"cannot listen on {endpoint}: {error.strerror}"
+            raise OSError(error.errno, why, endpoint) from error
         self._listeners[listener.ear] = listener
         return listener
 

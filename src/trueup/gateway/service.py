@@ -135,5 +135,15 @@ def _listen(options: ServiceOptions, front: Front, door: Door) -> Server:
     try:
         return Server(options.endpoint, front.handle, hints=options.hints_endpoint, door=door)
     except OSError as error:
-        valid = f"give an address of this machine and a port that is free, or 0 ({error})"
-        raise SettingsError("--port", str(options.port), valid) from error
+        raise _cannot_listen(options, error) from error
+
+
+def _cannot_listen(options: ServiceOptions, error: OSError) -> SettingsError:
+    if options.port and error.filename == options.hints_endpoint:
+        _, _, port = error.filename.rpartition(":")
+        valid = (
+            f"give a port that is free; by default it is the one after --port ({error.strerror})"
+        )
+        return SettingsError("--hints-port", port, valid)
+    valid = f"give an address of this machine and a port that is free, or 0 ({error.strerror})"
+    return SettingsError("--port", str(options.port), valid)

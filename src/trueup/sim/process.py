@@ -227,7 +227,7 @@ def _listen(port: int, handle: Any) -> Server:
     try:
         return Server(f"{LOOPBACK}:{port}", anybody(handle), hints=f"{LOOPBACK}:0")
     except OSError as error:
-        valid = f"give a port that is free, or 0 for any free one ({error})"
+        valid = f"give a port that is free, or 0 for any free one ({error.strerror})"
         raise SettingsError("--port", str(port), valid) from error
 
 
