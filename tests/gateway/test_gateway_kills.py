@@ -63,7 +63,9 @@ class KillField(Field):
         self._gateway = subprocess.Popen(
             [
                 *(sys.executable, "-P", str(SCRIPT), point, str(GRACE_SEC)),
-                *("--simulated", "--port", str(port), "--log", str(self.log), *options),
+                # Whoever waits here asks more often than one client may.
+                *("--simulated", "--port", str(port), "--rate", "0"),
+                *("--log", str(self.log), *options),
             ],
             cwd=self.folder,
             env={
@@ -73,7 +75,6 @@ class KillField(Field):
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
         )
         self.wait_for_worker()
 
