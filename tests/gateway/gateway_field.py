@@ -78,8 +78,12 @@ class Field:
         return [int(pid) for pid in self.said(r"Initialised: account \d+ .* process (\d+)")]
 
     def wait_for_worker(self, count: int = 1) -> int:
-        until(lambda: len(self.workers()) >= count, START_SEC)
+        until(lambda: len(self.workers()) >= count or self._has_ended(), START_SEC)
+        assert not self._has_ended(), "the gateway ended; it has said why"
         return self.workers()[-1]
+
+    def _has_ended(self) -> bool:
+        return self._gateway is not None and self._gateway.poll() is not None
 
     def bot(self) -> ExecutionGateway:
         return ExecutionGateway(LOCAL, self.port, LONG_MS)
