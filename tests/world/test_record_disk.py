@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trueup.gateway import request_store
 from trueup.gateway.request_store import Entry, StoreTrouble
 from trueup.runtime.clock import ManualClock
 from trueup.sim.world.record_disk import DiskStore, RecordDisk
@@ -59,6 +60,25 @@ def test_what_was_not_synced_is_lost_but_for_what_was_written_back() -> None:
     assert [after.find(name) is not None for name in "ABC"] == [True, False, False]
     assert after.mark().id == before.id
     assert after.mark().last == 1
+
+
+@pytest.mark.timeout(10)
+def test_a_transaction_that_was_not_synced_is_lost_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_store, "KEPT_LEAST", 1)
+    machine = Machine()
+    store = machine.start()
+    for name in "ABC":
+        machine.write(store, name)
+        store.end(name, "settled", b"{}")
+    machine.clock.advance(400 * 86_400)
+    store._open().execute("PRAGMA synchronous=OFF")
+    assert store.drop_old() == 2
+    assert store.find("A") is None
+    assert machine.disk.lose_power() == 2
+    after = machine.start()
+    assert [after.find(name) is not None for name in "ABC"] == [True, True, True]
 
 
 def test_a_process_that_ends_loses_nothing_whatever_was_synced() -> None:

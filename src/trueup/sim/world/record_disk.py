@@ -60,10 +60,14 @@ class RecordDisk:
         if is_synced:
             self._tail.clear()
             return
-        before = self._empty()
-        connection.backup(before)
         self._tail = self._unwritten()
-        self._tail.append((self._now_ns(), before))
+        self._tail.append((self._now_ns(), connection.begun_with or self.copy(connection)))
+
+    def copy(self, connection: RecordConnection) -> RecordConnection:
+        """Return what is on the disk, as a disk of its own."""
+        copied = self._empty()
+        connection.backup(copied)
+        return copied
 
     def _unwritten(self) -> deque[tuple[int, RecordConnection]]:
         written_ns = self._now_ns() - WRITTEN_BACK_NS
@@ -81,12 +85,19 @@ class RecordConnection(sqlite3.Connection):
     """A connection that tells its disk of each write, and whether it is synced."""
 
     disk: RecordDisk
+    begun_with: RecordConnection | None = None
+    """The disk before the transaction under way. Inside of one, no copy can be taken: SQLite would
+    wait for its end, for ever."""
     _is_synced = False
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """Run a statement; what is said about syncing is for the simulated disk."""
         if sql.startswith(_WRITES):
             self.disk.write(self, is_synced=self._is_synced)
+        elif sql.startswith("BEGIN"):
+            self.begun_with = None if self._is_synced else self.disk.copy(self)
+        elif sql.startswith(("COMMIT", "ROLLBACK")):
+            self.begun_with = None
         elif sql.startswith(_SYNCHRONOUS):
             self._is_synced = sql.endswith(("FULL", "EXTRA"))
         return super().execute(sql, parameters)
