@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 
 import msgspec
@@ -18,6 +20,7 @@ from trueup.sim.world.retelling import retold
 from trueup.sim.world.run import run, shortest
 from trueup.sim.world.schedule import SECOND
 from trueup.sim.world.strikes_people import lose_fill
+from trueup.sim.world.wire import FASTEST_NS, SPAN_NS
 from trueup.sim.world.world import SYNCS_AFTER_SEC, World
 
 
@@ -71,6 +74,57 @@ def test_a_run_in_which_the_program_itself_fails_is_a_broken_promise_with_a_seed
     assert "trader.py line " in said
     # It is cut down like any other: this one fails without any fault.
     assert shortest(report).plan.strikes == ()
+
+
+def is_overtaken(fault: Fault) -> tuple[bool, bool]:
+    """Return whether a request, and whether a reply, of a run comes after a later one."""
+    strikes = tuple(Strike(n, n * 1_000, fault) for n in range(1, 16))
+    world = World(msgspec.structs.replace(calm(0), strikes=strikes))
+    network = world.network
+    request, serve = network.request, network.serve
+    sent_ns: dict[int, int] = {}
+    served_ns: dict[bytes, int] = {}
+    requests: list[int] = []
+    replies: list[int] = []
+
+    def noted(message: bytes, reply_to: Callable[[bytes], None]) -> None:
+        sent_ns[id(message)] = world.now_ns
+
+        def reply(text: bytes) -> None:
+            replies.append(served_ns[text])
+            reply_to(text)
+
+        request(message, reply)
+
+    def noted_service(message: bytes) -> bytes | None:
+        requests.append(sent_ns[id(message)])
+        reply = serve(message)
+        if reply is not None:
+            served_ns[reply] = world.now_ns
+        return reply
+
+    network.request, network.serve = noted, noted_service  # type: ignore[method-assign]
+    world.run()
+    # Within the time that a message takes at most, two may change places without any fault.
+    way_ns = FASTEST_NS + SPAN_NS
+    return tuple(  # type: ignore[return-value]
+        any(after < before - way_ns for before, after in pairwise(times))
+        for times in (requests, replies)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "of_requests", "of_replies"),
+    [
+        (Fault.HAND_OPENS, False, False),
+        (Fault.REQUESTS_REORDERED, True, False),
+        (Fault.REPLIES_REORDERED, False, True),
+    ],
+)
+def test_what_is_overtaken_comes_after_a_later_one(
+    fault: Fault, of_requests: bool, of_replies: bool
+) -> None:
+    assert is_overtaken(fault) == (of_requests, of_replies)
 
 
 def test_fills_that_are_told_again_change_nothing_and_a_book_that_counts_them_is_caught() -> None:

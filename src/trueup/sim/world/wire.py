@@ -19,6 +19,8 @@ from trueup.sim.world.schedule import MS, Schedule
 
 FASTEST_NS, SPAN_NS = 150_000, 750_000
 BUSY_MS = 20
+# How long something waits to be overtaken, where nothing comes by.
+HELD_MS = 3_000
 
 
 class Sender(Protocol):
@@ -65,14 +67,15 @@ class Network:
         self.hints_fault: Fault | None = None
         self._hint_lines: list[WorldHintLine] = []
         self._said: list[bytes] = []
-        self._overtaken: list[Callable[[], None]] = []
+        self._held: list[Callable[[], None]] = []
 
     def heal(self) -> None:
         """Let everything arrive from now on."""
         self.armed.clear()
         self.hints_fault = None
         self.cut_until_ns = 0
-        self._overtake()
+        held, self._held = self._held, []
+        self._let_go(held)
 
     @property
     def is_cut(self) -> bool:
@@ -119,8 +122,7 @@ class Network:
         late_ns = fault.late_ms * MS if fault and kind is Fault.REQUEST_LATE else 0
         arrive = lambda: self._arrive(message, reply_to)  # noqa: E731 - it is bound to this message
         if kind is Fault.REQUESTS_REORDERED:
-            self._overtaken.append(arrive)
-            self.schedule.after(3_000, self._overtake)
+            self._hold(arrive)
             return
         self._carry(arrive, late_ns)
         if fault is not None and kind is Fault.REQUEST_DUPLICATED:
@@ -139,10 +141,12 @@ class Network:
         if self.is_busy:
             self.schedule.after(BUSY_MS, lambda: self._arrive(message, reply_to))
             return
+        # Held before this message came: a reply to it that is held now waits for the next one.
+        overtaken, self._held = self._held, []
         reply = self.serve(message)
         if reply is not None:
             self._reply(message, reply, reply_to)
-        self._overtake()
+        self._let_go(overtaken)
 
     def _reply(self, message: bytes, reply: bytes, reply_to: Callable[[bytes], None]) -> None:
         fault = self._meets(message, REPLY_FAULTS)
@@ -156,8 +160,7 @@ class Network:
         late_ns = fault.late_ms * MS if fault and kind is Fault.REPLY_LATE else 0
         arrive = lambda: reply_to(reply)  # noqa: E731 - it is bound to this reply
         if kind is Fault.REPLIES_REORDERED:
-            self._overtaken.append(arrive)
-            self.schedule.after(3_000, self._overtake)
+            self._hold(arrive)
             return
         self._carry(arrive, late_ns)
         if fault is not None and kind is Fault.REPLY_DUPLICATED:
@@ -173,11 +176,21 @@ class Network:
             wait_ns += self.cut_until_ns - now_ns
         self.schedule.at(now_ns + wait_ns, arrive)
 
-    def _overtake(self) -> None:
-        """Let what was overtaken arrive."""
-        overtaken, self._overtaken = self._overtaken, []
-        for arrive in overtaken:
-            self._carry(arrive, 0)
+    def _hold(self, arrive: Callable[[], None]) -> None:
+        """Keep something until another message was served, or for so long."""
+        self._held.append(arrive)
+
+        def give_up() -> None:
+            if arrive in self._held:
+                self._held.remove(arrive)
+                self._let_go([arrive])
+
+        self.schedule.after(HELD_MS, give_up)
+
+    def _let_go(self, held: list[Callable[[], None]]) -> None:
+        """Let what was held arrive, after all that was carried until now."""
+        for arrive in held:
+            self._carry(arrive, SPAN_NS)
 
     def _meets(self, message: bytes, kinds: frozenset[Fault]) -> Armed | None:
         if not self.armed:
