@@ -15,6 +15,7 @@ from tests.world.mutants import deals_as_told, duplicate_fill_counted
 from trueup.core.model import Side
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
+from trueup.sim.world import run as run_module
 from trueup.sim.world.plan import Fault, Strike, calm, draw
 from trueup.sim.world.retelling import retold
 from trueup.sim.world.run import run, shortest
@@ -74,6 +75,22 @@ def test_a_run_in_which_the_program_itself_fails_is_a_broken_promise_with_a_seed
     assert "trader.py line " in said
     # It is cut down like any other: this one fails without any fault.
     assert shortest(report).plan.strikes == ()
+
+
+def test_a_run_that_hangs_without_an_event_is_a_broken_promise_with_a_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spin(*_: object, **__: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr(run_module, "RUN_S_MOST", 0.3)
+    monkeypatch.setattr(PortfolioManager, "submit", spin)
+    report = run(draw(1))
+    assert [one.invariant for one in report.violations] == [1]
+    said = report.violations[0].sentence
+    assert "nothing came to an end within 0.3 real seconds (" in said
+    assert "test_world_runs.py line " in said
 
 
 def is_overtaken(fault: Fault) -> tuple[bool, bool]:

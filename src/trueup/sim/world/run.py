@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import itertools
 import logging
@@ -38,6 +39,12 @@ SEEDS_AT_ONCE = 5
 PROCESSES_MOST = 61
 # How many of the last calls are named where the program fails.
 CALLS_NAMED = 4
+# A run takes a twentieth of a second. One that takes so long waits or spins where no event comes.
+RUN_S_MOST = 60.0
+
+
+class Overdue(BaseException):
+    """A run does not end. No `Exception`, so that nothing in the product catches it."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -110,7 +117,11 @@ def run(
             world.watchers.append(Hearing(world.ledger, tell))
         violations: list[Violation] = []
         try:
-            world.run()
+            # A strategy may be slow, or wait for a debugger: that is its author's affair.
+            with contextlib.nullcontext() if strategy else _ends_within(RUN_S_MOST):
+                world.run()
+        except Overdue as error:
+            violations.append(Violation(1, _failure(error), world.now_ns))
         except Endless as error:
             violations.append(Violation(1, str(error), world.now_ns))
         except StrategyError as error:
@@ -128,9 +139,12 @@ def run(
     )
 
 
-def _failure(error: Exception) -> str:
+def _failure(error: BaseException) -> str:
     """Say what broke a run off: a run that does not end never comes to agree."""
-    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    if isinstance(error, Overdue):
+        said = f"nothing came to an end within {RUN_S_MOST:g} real seconds"
+    else:
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
     calls = traceback.extract_tb(error.__traceback__)[-CALLS_NAMED:]
     places = ", ".join(f"{PurePath(call.filename).name} line {call.lineno}" for call in calls)
     return f"the program failed, and the run broke off: {said} ({places})"
@@ -229,6 +243,21 @@ def shortest(report: Report, *, strategy: str = "") -> Report:
 
     shrink(report.plan, fails)
     return last
+
+
+@contextlib.contextmanager
+def _ends_within(seconds: float) -> Iterator[None]:
+    """Raise `Overdue` in a block that takes longer, at the next step of Python in it."""
+    thread, raises = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(Overdue)
+    watch = threading.Timer(
+        seconds, ctypes.pythonapi.PyThreadState_SetAsyncExc, args=(thread, raises)
+    )
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 @contextlib.contextmanager
