@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import make
 from tests.world.mutants import deals_as_told, duplicate_fill_counted
+from trueup.core import trust
 from trueup.core.model import Side
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
@@ -186,6 +187,20 @@ def test_a_fault_strikes_one_order_whatever_else_waits_for_a_deal(seed: int) -> 
     assert run(msgspec.structs.replace(calm(seed), strikes=strikes), watchers=[notes]).is_good
     struck = [one for one in notes.moments if isinstance(one, moments.Struck)]
     assert [one.fault for one in struck].count("REFUSED_EXECUTED") == 1
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_bot_that_believes_another_account_is_caught(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = calm(seed)
+    setting = msgspec.structs.replace(plan.setting, pins_account=False, sync_interval_ms=1_000)
+    strikes = tuple(Strike(n, 3_000 * n, Fault.OTHER_ACCOUNT) for n in range(1, 6))
+    plan = msgspec.structs.replace(plan, setting=setting, strikes=strikes)
+    assert run(plan).is_good
+    rules = tuple(rule for rule in trust.RULES if rule is not trust._wrong_account)
+    monkeypatch.setattr(trust, "RULES", rules)
+    assert not run(plan).is_good
 
 
 def test_whoever_asks_the_broker_hears_of_a_fill_that_was_struck_out_since() -> None:

@@ -135,6 +135,7 @@ class World:
             now_msc=lambda: self.schedule.now_ns // MS,
             switches=Switches(server_offset_minutes=setting.offset_minutes),
         )
+        _trade_elsewhere(broker)
         return SimulatedTerminal(broker=broker, rng=self.plan.chance("terminal"))
 
     def _policy(self) -> Policy:
@@ -415,6 +416,17 @@ class Somebody(Person):
             return super().request(**fields)
         finally:
             broker.is_quiet = False
+
+
+def _trade_elsewhere(broker: TellingBroker) -> None:
+    """Give the other account positions that the bots would take for theirs, and a past.
+
+    An account with nothing on it could mislead nobody.
+    """
+    robot = Somebody(broker, OTHER_LOGIN, mt5.ORDER_REASON_EXPERT, MAGIC)
+    for side, lots in ((mt5.ORDER_TYPE_BUY, 0.03), (mt5.ORDER_TYPE_SELL, 0.02)):
+        robot.open(SYMBOL, side, lots)
+        robot.close(robot.open(SYMBOL, side, lots))
 
 
 def _symbols(setting: Setting) -> Sequence[SymbolSetup]:
