@@ -21,6 +21,7 @@ from trueup.sim.world.plan import Fault, Strike, calm, draw
 from trueup.sim.world.retelling import retold
 from trueup.sim.world.run import run, shortest
 from trueup.sim.world.schedule import SECOND
+from trueup.sim.world.strikes import strike
 from trueup.sim.world.strikes_people import lose_fill
 from trueup.sim.world.wire import FASTEST_NS, SPAN_NS
 from trueup.sim.world.world import SYNCS_AFTER_SEC, World
@@ -201,6 +202,46 @@ def test_a_bot_that_believes_another_account_is_caught(
     rules = tuple(rule for rule in trust.RULES if rule is not trust._wrong_account)
     monkeypatch.setattr(trust, "RULES", rules)
     assert not run(plan).is_good
+
+
+HABITS = (
+    Fault.COMMENT_REWRITTEN,
+    Fault.COMMENT_CUT,
+    Fault.LATE_POSITIONS,
+    Fault.LATE_DEALS,
+    Fault.LATE_ORDERS,
+)
+
+
+@pytest.mark.parametrize("fault", [*HABITS, Fault.LIST_EMPTY, Fault.LIST_HALF])
+def test_a_fault_counts_when_it_changed_something(fault: Fault) -> None:
+    world, notes = World(calm(0)), Notes()
+    world.watchers.append(notes)
+    world.begin()
+    (trader,) = world.traders
+    trader.is_quiet = True
+    for number in range(20):
+        strike(world, Strike(number, 0, fault))
+        world.schedule.run(world.now_ns + SECOND)
+    # There was no order, no position and no row.
+    assert not notes.of(moments.Struck)
+    trader.is_quiet = False
+    world.schedule.run(world.now_ns + 60 * SECOND)
+    told = [one.fault for one in notes.of(moments.Struck) if isinstance(one, moments.Struck)]
+    assert told
+    assert set(told) == {fault.name}
+    if fault in HABITS:
+        assert len(told) == 1
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_the_end_of_a_day_counts_where_something_is_open(is_open: bool) -> None:
+    world, notes = World(calm(0)), Notes()
+    if is_open:
+        strike(world, Strike(1, 0, Fault.HAND_OPENS))
+    world.watchers.append(notes)
+    strike(world, Strike(2, 0, Fault.DAY_CHANGED))
+    assert len(notes.of(moments.Struck)) == is_open
 
 
 def test_whoever_asks_the_broker_hears_of_a_fill_that_was_struck_out_since() -> None:

@@ -99,6 +99,8 @@ class TerminalProgram:
         self.error = SUCCESS
         self.fault: CallFault | None = None
         self.last_answers: dict[str, tuple[Any, ...]] = {}
+        self.altered = 0
+        """How many answers of a list a queued fault has changed."""
         self._account_row: tuple[tuple[object, ...], AccountInfo] | None = None
 
     def _new_view(self, login: int) -> View:

@@ -110,7 +110,9 @@ class SimulatedTerminal(TerminalProgram):
         fault = self.fault
         listed = _as_known(self.view.answer(), tuple(found))
         if fault is not None:
-            listed = self._faulty(function, fault, listed)
+            shown = self._faulty(function, fault, listed)
+            self.altered += shown != listed
+            listed = shown
         self.last_answers[function] = listed
         return listed
 

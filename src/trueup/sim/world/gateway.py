@@ -51,11 +51,15 @@ class NotReady(Exception):
 
 
 class Mishap(msgspec.Struct, frozen=True):
-    """A fault that waits for the next order, or for the next reading of a list."""
+    """A fault that waits for the next order, or for the next reading of a list.
+
+    One that `alters` waits for a reading that it makes another one.
+    """
 
     fault: Fault
     send: SendFault | None = None
     calls: tuple[tuple[str, CallFault], ...] = ()
+    alters: bool = False
 
 
 class GatewayProcess:
@@ -166,13 +170,15 @@ class GatewayProcess:
         if is_order:
             self._arrived(message, self.boot)
         mishap = self._next(self.orders if is_order else self.readings, message)
+        altered = self.terminal.altered
         try:
             reply = self._answer(self._desk, message)
         except GatewayDied as died:
             died.death()
             reply = None
         if mishap is not None:
-            self._settle(mishap, order_in(message) if is_order else "")
+            has_altered = self.terminal.altered > altered
+            self._settle(mishap, order_in(message) if is_order else "", has_altered=has_altered)
         self._mend_pipe()
         if is_order and reply is not None:
             self._replied(reply, self.boot)
@@ -200,12 +206,16 @@ class GatewayProcess:
             faults.next_call(function, fault)
         return mishap
 
-    def _settle(self, mishap: Mishap, order_id: str) -> None:
+    def _settle(self, mishap: Mishap, order_id: str, *, has_altered: bool) -> None:
         """Say that a mishap struck, or keep it for the next request."""
         faults = self.terminal.faults
         planned = (mishap.send is not None) + len(mishap.calls)
         if faults.pending_calls < planned:
-            self._struck(mishap.fault, order_id, order_id)
+            if has_altered or not mishap.alters:
+                self._struck(mishap.fault, order_id, order_id)
+            else:
+                # Behind the others: a list that has no rows may never have any.
+                self.readings.append(mishap)
         else:
             (self.orders if order_id else self.readings).appendleft(mishap)
         faults.clear_calls()

@@ -73,7 +73,7 @@ def on_list(world: World, fault: Fault, chance: random.Random) -> None:
     function = chance.choice(LISTS)
     times = chance.choice((1, 4))
     calls = tuple((function, READS[fault]()) for _ in range(times))
-    world.gateway.readings.append(Mishap(fault, calls=calls))
+    world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
 
 
 def on_call(world: World, fault: Fault, chance: random.Random) -> None:
@@ -134,42 +134,44 @@ def own_account(world: World) -> None:
         terminal.switch_account(terminal.home_login)
 
 
-def late_positions(world: World, chance: random.Random) -> str:
+def late_positions(world: World, chance: random.Random) -> None:
     """Let positions show late from now on."""
     lag_ms = chance.choice((200, 700, 3_000))
     world.terminal.switches.position_lag_ms = lag_ms
-    return f"by {lag_ms} ms"
+    world.awaited[Fault.LATE_POSITIONS] = f"by {lag_ms} ms"
 
 
-def late_deals(world: World, chance: random.Random) -> str:
+def late_deals(world: World, chance: random.Random) -> None:
     """Let deals show late from now on, and out of order."""
     switches = world.terminal.switches
     switches.deal_lag_ms = chance.choice((200, 700, 3_000))
     switches.deal_order = chance.choice(list(DealOrder))
     world.terminal.faults.duplicate_deals(chance.choice((0, 1)))
-    return f"by {switches.deal_lag_ms} ms"
+    world.awaited[Fault.LATE_DEALS] = f"by {switches.deal_lag_ms} ms"
 
 
-def late_orders(world: World, chance: random.Random) -> str:
+def late_orders(world: World, chance: random.Random) -> None:
     """Let orders and their history show late from now on."""
     switches = world.terminal.switches
     switches.order_lag_ms = chance.choice((0, 300, 2_000))
     switches.order_history_lag_ms = chance.choice((200, 2_000))
-    return f"by {switches.order_history_lag_ms} ms"
+    world.awaited[Fault.LATE_ORDERS] = f"by {switches.order_history_lag_ms} ms"
 
 
-def rewrite_comments(world: World, chance: random.Random) -> str:
+def rewrite_comments(world: World, chance: random.Random) -> None:
     """Let the broker put other comments on requests from now on."""
     switches = world.terminal.switches
     if chance.random() < 0.5:
         switches.comment_replaced_by = chance.choice(("", "abc", "via broker"))
-        return f"to {switches.comment_replaced_by or 'nothing'}"
-    switches.comment_prefix = "XX-"
-    return "with a prefix"
+        how = f"to {switches.comment_replaced_by or 'nothing'}"
+    else:
+        switches.comment_prefix = "XX-"
+        how = "with a prefix"
+    world.awaited[Fault.COMMENT_REWRITTEN] = how
 
 
-def cut_comments(world: World, chance: random.Random) -> str:
+def cut_comments(world: World, chance: random.Random) -> None:
     """Let the broker cut comments from now on."""
     length = chance.choice((4, 6, 8, 16))
     world.terminal.switches.comment_characters_max = length
-    return f"to {length} characters"
+    world.awaited[Fault.COMMENT_CUT] = f"to {length} characters"

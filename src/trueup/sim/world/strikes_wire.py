@@ -175,9 +175,11 @@ def change_dst(world: World, chance: random.Random) -> str:
 
 
 def change_day(world: World, chance: random.Random) -> str:
-    """End the trade server's day."""
+    """End the trade server's day, which changes what is open."""
+    ledger = world.ledger
+    before = (dict(ledger.positions), dict(ledger.orders))
     world.terminal.broker.change_day()
-    return "with its swaps"
+    return "with its swaps" if before != (ledger.positions, ledger.orders) else ""
 
 
 def suspend(world: World, chance: random.Random) -> str:

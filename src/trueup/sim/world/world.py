@@ -22,7 +22,7 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.runtime.strategy import MovingAverageCross, Strategy
 from trueup.sim.ledger import Ledger
 from trueup.sim.person import Person
-from trueup.sim.records import Outcome
+from trueup.sim.records import Channel, Outcome
 from trueup.sim.structs import TradeRequest
 from trueup.sim.switches import ListAnswer, Switches
 from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
@@ -91,10 +91,16 @@ class World:
         self.watchers: list[Watcher] = []
         self.struck_out: set[int] = set()
         """Positions that the broker struck out, so that nothing will ever prove their end."""
+        self.awaited: dict[Fault, str] = {}
+        """Habits of the broker that have met nothing yet, and the rest of the sentence about each.
+
+        They are told when they first change something.
+        """
         # The order that each token came to at the broker.
         self._done: dict[str, int] = {}
         self.bid = EURUSD.bid
         self.terminal = self._terminal()
+        self.ledger.listeners.append(self._changed)
         assert self.terminal.initialize()
         self.gateway = GatewayProcess(
             self.schedule,
@@ -369,6 +375,39 @@ class World:
         said = f"{fault.value}: {text}" if text else fault.value
         self.observe(Struck(at_ns=self.now_ns, fault=fault.name, text=said, order_id=order_id))
 
+    def _met(self, fault: Fault) -> None:
+        """Tell of a habit of the broker that changed something, unless it was told."""
+        text = self.awaited.pop(fault, None)
+        if text is not None and self._market_is_open:
+            self.struck(fault, text)
+
+    def _changed(self, channel: Channel, key: int, record: object) -> None:
+        """See whether a change at the broker shows late."""
+        terminal = self.terminal
+        is_shown = terminal.current_login == terminal.home_login and terminal.view.is_synchronised
+        if not self.awaited or not is_shown:
+            return
+        switches = terminal.switches
+        if channel is Channel.POSITION and switches.position_lag_ms:
+            self._met(Fault.LATE_POSITIONS)
+        elif channel is Channel.DEAL and switches.deal_lag_ms:
+            self._met(Fault.LATE_DEALS)
+        elif (channel is Channel.ORDER and switches.order_lag_ms) or (
+            channel is Channel.ORDER_HISTORY and switches.order_history_lag_ms
+        ):
+            self._met(Fault.LATE_ORDERS)
+
+    def _commented(self, asked: str, order: int) -> None:
+        """See whether the broker kept the comment of an order."""
+        kept = self.ledger.orders.get(order) or self.ledger.order_history.get(order)
+        if kept is None or kept.comment == asked:
+            return
+        switches = self.terminal.switches
+        if switches.comment_prefix or switches.comment_replaced_by is not None:
+            self._met(Fault.COMMENT_REWRITTEN)
+        if len(kept.comment) == switches.comment_characters_max:
+            self._met(Fault.COMMENT_CUT)
+
     def lose_power(self) -> None:
         """Let the bots' machine forget what was never synced."""
         self.disk.lose_power()
@@ -388,6 +427,7 @@ class World:
     def _executed(self, login: int, request: TradeRequest, outcome: Outcome) -> None:
         if login == self.ledger.setup.login and outcome.order:
             self._done.setdefault(request.comment, outcome.order)
+            self._commented(request.comment, outcome.order)
         self.observe(
             Executed(
                 at_ns=self.now_ns,
