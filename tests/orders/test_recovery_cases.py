@@ -165,6 +165,21 @@ def test_case_i_halts_when_the_broker_has_what_it_refused(magic_token: bool) -> 
     assert world.pm.submit("buy", 0.1).status is OrderStatus.FILLED
 
 
+def test_a_refused_close_is_not_seen_in_the_magic_number_of_its_position() -> None:
+    """It carries the number of the order that opened; whoever reduces it then is no case I."""
+    world = OrderWorld(magic_token=True)
+    world.pm.submit("buy", 0.2)
+    world.sync()
+    (ticket,) = world.rows()
+    world.terminal.faults.next_send(Answered(mt5.TRADE_RETCODE_REJECT, executed=False))
+    assert world.pm.close(ticket, 0.1).status is OrderStatus.REJECTED
+    world.person.close(ticket, 0.05)
+    world.sync()
+    assert world.agrees()
+    assert world.reconciler.holds == ()
+    assert world.pm.submit("buy", 0.1).status is OrderStatus.FILLED
+
+
 def test_case_i_is_seen_on_a_netting_account_that_holds_something_already() -> None:
     world = OrderWorld(NETTING)
     world.pm.submit("buy", 0.2)

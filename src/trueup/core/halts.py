@@ -17,7 +17,7 @@ from trueup.core.look import Look, Outcome
 from trueup.core.model import Position
 from trueup.core.order import Order
 from trueup.core.recovery import BrokerShows, JournalSays, decide
-from trueup.core.tokens import SHORTEST_CUT, TOKEN_CHARS, tokens_in
+from trueup.core.tokens import SHORTEST_CUT, TOKEN_CHARS, is_in_magic, tokens_in
 
 NOT_AT_THE_BROKER = frozenset({OrderStatus.PENDING, OrderStatus.REJECTED, OrderStatus.CANCELED})
 MADE_BY_AN_ORDER = frozenset({"volume", "side", "ticket"})
@@ -57,7 +57,8 @@ def _marks(book: Book) -> dict[str | int, Order]:
             continue
         for cut in range(SHORTEST_CUT, TOKEN_CHARS + 1):
             marks[order.token[:cut]] = order
-        if order.wire_magic != order.magic:
+        # An order that closes carries the number of the position, which another order brought.
+        if is_in_magic(order.wire_magic, order.token):
             marks[order.wire_magic] = order
     return marks
 

@@ -53,9 +53,14 @@ def _low_half(token: str) -> int:
     return int.from_bytes(hashlib.blake2b(token.encode(), digest_size=4).digest(), "big")
 
 
+def is_in_magic(magic: int, token: str) -> bool:
+    """Return whether a magic number carries a token in its low half."""
+    return magic % MAGIC_HALF == _low_half(token)
+
+
 def bears(comment: str, magic: int, token: str, *, in_magic: bool) -> bool:
     """Return whether a comment or a magic number carries a token, whole or cut at its end."""
-    if in_magic and magic % MAGIC_HALF == _low_half(token):
+    if in_magic and is_in_magic(magic, token):
         return True
     if token in comment:
         return True
