@@ -177,6 +177,8 @@ MIXES: tuple[tuple[Fault, ...], ...] = (
     (Fault.SEND_HANGS, Fault.TIMEOUT_EXECUTED, Fault.HAND_CLOSES),
     (Fault.GATEWAY_POWER_LOST, Fault.REQUEST_DUPLICATED),
     (Fault.GATEWAY_POWER_LOST, Fault.COMMENT_REWRITTEN, Fault.COMMENT_CUT),
+    (Fault.NONE_EXECUTED, Fault.COMMENT_REWRITTEN, Fault.CLOCK_JUMPS),
+    (Fault.TIMEOUT_EXECUTED, Fault.DISCONNECTED_OLD),
 )
 """Kinds that bring about together what each alone hardly does."""
 FOCUSES: tuple[tuple[Fault, ...], ...] = (*((fault,) for fault in Fault), *MIXES)

@@ -96,7 +96,7 @@ def disconnect(world: World, shown: ListAnswer, chance: random.Random) -> str:
     switches.account_figures = chance.choice(list(FiguresFrom))
     switches.resync_ms = chance.choice((0, 1_500))
     terminal.disconnect()
-    seconds = chance.choice((1, 4, 10))
+    seconds = chance.choice((1, 4, 10, 25))
     world.schedule.after(seconds * 1000, terminal.reconnect)
     return f"for {seconds} s"
 
