@@ -76,7 +76,9 @@ def fill_from(book: Book, state: bytes) -> None:
         book.orders_by_ticket = {ticket: book.orders[name] for ticket, name in kept.by_ticket}
     except KeyError as name:
         raise JournalCorrupt(f"the saved book has no order {name}, and its ticket") from None
-    book.in_doubt = {o.order_id: o for o in kept.orders if o.status is OrderStatus.IN_DOUBT}
+    # In the order in which they came into doubt, as by a replay: plans go through them in it.
+    in_doubt = (order for order in kept.orders if order.status is OrderStatus.IN_DOUBT)
+    book.in_doubt = {o.order_id: o for o in sorted(in_doubt, key=lambda order: order.version)}
     book.by_key = {order.key: order for order in kept.orders if order.key}
     book.finished = dict.fromkeys(kept.finished)
     book.pending = {pending.order.ticket: pending for pending in kept.pending}
