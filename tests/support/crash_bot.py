@@ -39,7 +39,6 @@ from trueup.errors import Refused
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.link import Link
 from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime import keeping
 from trueup.runtime.execution import CrashPoint
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler
@@ -94,7 +93,6 @@ class Bot:
         self._armed: CrashPoint | None = None
         self._passes_left = 0
         self._patient = job.get("patient", 1)
-        keeping.EVENTS_PER_CHECKPOINT = EVENTS_PER_CHECKPOINT
         timeout_ms = job.get("timeout_ms", TIMEOUT_MS)
         policy = msgspec.structs.replace(
             POLICY, grace_period_ms=job.get("grace_ms", POLICY.grace_period_ms)
@@ -102,7 +100,12 @@ class Bot:
         gateway = ExecutionGateway(
             job.get("host", "127.0.0.1"), job["port"], timeout_ms, link=self._link
         )
-        self.pm = PortfolioManager("EURUSD", journal=job["journal"], crash=self._pass)
+        self.pm = PortfolioManager(
+            "EURUSD",
+            journal=job["journal"],
+            crash=self._pass,
+            events_per_checkpoint=EVENTS_PER_CHECKPOINT,
+        )
         self.reconciler = StateReconciler(self.pm, gateway, 0.05, policy=policy)
         self.say({"ready": self.pm.book.version})
         for number, step in enumerate(job["steps"]):

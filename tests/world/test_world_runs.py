@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
 from tests.support import make
 from tests.world.mutants import deals_as_told, duplicate_fill_counted
-from trueup.core import trust
+from trueup.core import saved_book, trust
+from trueup.core.book import Book
 from trueup.core.model import Side
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.sim.world import moments
@@ -258,3 +260,24 @@ def test_whoever_asks_the_broker_hears_of_a_fill_that_was_struck_out_since() -> 
     told = world.true_answer(held.token)
     assert told["status"] == "FILLED"
     assert (told["filled_price"], told["filled_volume"]) == (held.fill_price, held.filled_volume)
+
+
+def test_a_bot_that_was_killed_starts_from_what_it_saved_on_the_way_and_is_held_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kills = tuple(Strike(n, 5_000 * n, Fault.KILL_ANYWHERE) for n in range(1, 4))
+    plans = [msgspec.structs.replace(calm(seed), strikes=kills) for seed in range(8)]
+    restored = Mock(wraps=Book.restore)
+    monkeypatch.setattr("trueup.runtime.keeping.Book.restore", restored)
+    assert all(run(plan).is_good for plan in plans)
+    # About a third of the bots save nothing on the way.
+    assert restored.call_count > len(plans)
+    fill_from = saved_book.fill_from
+
+    def forgetting(book: Book, state: bytes) -> None:
+        fill_from(book, state)
+        book.unexplained.clear()
+
+    monkeypatch.setattr("trueup.core.book.fill_from", forgetting)
+    broken = {violation.invariant for plan in plans for violation in run(plan).violations}
+    assert 5 in broken

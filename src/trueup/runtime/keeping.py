@@ -38,6 +38,7 @@ class KeptBook:
         stream: the name under which a journal file keeps this book.
         clock: where the time comes from.
         crash: called at every crash point.
+        events_per_checkpoint: how many events, at least, lie between two checkpoints.
 
     Raises:
         JournalConflict: another process writes this stream.
@@ -51,6 +52,7 @@ class KeptBook:
         stream: str,
         clock: Clock,
         crash: Callable[[CrashPoint], None] = carry_on,
+        events_per_checkpoint: int = EVENTS_PER_CHECKPOINT,
     ) -> None:
         if isinstance(journal, str | Path):
             journal = open_journal(journal, stream, now_ns=clock.now_ns)
@@ -61,6 +63,7 @@ class KeptBook:
         self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
         """Told of events that an append had seemed to fail with, and that are in the journal."""
         self._crash = crash
+        self._events_per_checkpoint = events_per_checkpoint
         self._saved_at = 0
         if journal is not None:
             self._load(journal)
@@ -101,7 +104,7 @@ class KeptBook:
     def _is_due(self) -> bool:
         # Saving a book costs what it holds, so a large one is saved less often.
         size = len(self.book.holdings) + len(self.book.orders)
-        return self.book.version - self._saved_at >= max(EVENTS_PER_CHECKPOINT, size)
+        return self.book.version - self._saved_at >= max(self._events_per_checkpoint, size)
 
     def checkpoint(self) -> None:
         """Save the whole book; a failure is said and does no harm."""

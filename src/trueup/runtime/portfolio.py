@@ -26,7 +26,7 @@ from trueup.runtime.clock import Clock, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import create_fill_response, fill_event, log_created, log_fill, repeats
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
-from trueup.runtime.keeping import KeptBook
+from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
 from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
 from trueup.runtime.views import Position, direction, order_row, view
 from trueup.runtime.wishes import Wish, check_price, check_volume
@@ -51,6 +51,8 @@ class PortfolioManager:
         magic_token: whether the low 32 bits of the magic number carry an order's token, which
             no broker rewrites; a strategy's own magic number then has 32 bits.
         crash: called at every crash point, for tests that die there.
+        events_per_checkpoint: after how many events the whole book is saved, so that a restart
+            replays no more than those; later where the book is larger than that.
 
     Raises:
         ValueError: `symbol` is empty.
@@ -70,12 +72,13 @@ class PortfolioManager:
         run: str | None = None,
         magic_token: bool = False,
         crash: Callable[[CrashPoint], None] = carry_on,
+        events_per_checkpoint: int = EVENTS_PER_CHECKPOINT,
     ) -> None:
         if not symbol or not symbol.strip():
             raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
         self.symbol = symbol
         self.clock = clock or SystemClock()
-        self._kept = KeptBook(journal, stream or symbol, self.clock, crash)
+        self._kept = KeptBook(journal, stream or symbol, self.clock, crash, events_per_checkpoint)
         self._kept.on_found = self._audit
         self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
         self._counter = 0

@@ -37,6 +37,9 @@ from trueup.sim.world.wire import Network, WorldLink
 SYMBOL = "EURUSD"
 # How many fills a bot is told again after each sync that is to bring agreement.
 FILLS_AGAIN = 3
+# After how many events a bot saves its book: so early that most starts begin from what was saved,
+# or, as in production, never within a run.
+EVENTS_PER_CHECKPOINT = (3, 10, 10_000)
 
 
 class Killed(BaseException):
@@ -116,6 +119,9 @@ class BotProcess:
         self.was_refused = False
         """At its latest start another one wrote the journal."""
         self._network, self._trader, self._make_strategy = network, trader, make_strategy
+        self._events_per_checkpoint = plan.chance(f"checkpoints {name}").choice(
+            EVENTS_PER_CHECKPOINT
+        )
         self._starts = 0
         self._is_running = False
         self._is_killed = False
@@ -246,6 +252,7 @@ class BotProcess:
             run=run,
             magic_token=setting.magic_token,
             crash=self.pass_point,
+            events_per_checkpoint=self._events_per_checkpoint,
         )
         self._put_together(self.pm, run, journal.token)
         assert self.reconciler is not None
