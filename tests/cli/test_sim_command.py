@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import re
 import signal
 import subprocess
@@ -12,12 +13,15 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from tests.world.mutants import outcome_before_send, timeout_as_rejected
 from trueup.cli import app
 from trueup.errors import StrategyError, TrueupError
+from trueup.sim.world.coverage import CHANCY, WANTED, Coverage
+from trueup.sim.world.moments import Moment, Sent
 from trueup.sim.world.plan import draw
 from trueup.sim.world.run import Report, run, run_many
 
@@ -29,12 +33,23 @@ class Waits:
     def on_tick(self, tick):
         print("waiting", file=sys.stderr, flush=True); threading.Event().wait()
 """
+CHANCE = """import random
+class Chance:
+    def on_tick(self, tick):
+        return random.choice((1, -1, 0))
+"""
 HUGE = "9" * 60
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for name, text in (("buys", BUYS), ("fails", FAILS), ("dies", DIES), ("waits", WAITS)):
+    for name, text in (
+        ("buys", BUYS),
+        ("fails", FAILS),
+        ("dies", DIES),
+        ("waits", WAITS),
+        ("chance", CHANCE),
+    ):
         (tmp_path / f"sim_{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
@@ -173,6 +188,47 @@ def test_a_strategy_trades_in_most_runs_and_one_that_does_not_is_told_so(folder:
     done = sim("--strategy", "sim_idle:Buys", "--seeds", "0..3")
     assert done.exit_code == 0
     assert done.output.splitlines()[-1].startswith("No order was sent")
+
+
+def test_a_strategy_that_uses_random_is_replayed_and_leaves_random_as_it_was() -> None:
+    digests = set()
+    for number in range(2):
+        random.seed(number)
+        before = random.getstate()
+        digests.add(run(draw(3), strategy="sim_chance:Chance").digest)
+        assert random.getstate() == before
+    assert len(digests) == 1
+    # Another seed has other chances.
+    assert run(draw(4), strategy="sim_chance:Chance").digest not in digests
+
+
+def test_a_strategy_trades_more_than_the_least_there_is() -> None:
+    sent = []
+
+    class Notes:
+        def observe(self, moment: Moment) -> None:
+            if isinstance(moment, Sent):
+                sent.append(msgspec.json.decode(moment.message)["volume"])
+
+    run(draw(3), strategy="sim_buys:Buys", watchers=[Notes()])
+    assert set(sent) == {0.03}
+
+
+def test_less_is_asked_of_the_coverage_of_a_strategy(monkeypatch: pytest.MonkeyPatch) -> None:
+    hard = {(kind, name) for kind, names in CHANCY.items() for name in names}
+
+    def meet(_: range, *, coverage: Coverage, **__: object) -> list[Report]:
+        for kind, names in WANTED.items():
+            coverage.met[kind].update(name for name in names if (kind, name) not in hard)
+        return []
+
+    monkeypatch.setattr("trueup.cli.sim.run_many", meet)
+    assert sim("--coverage").exit_code == 1
+    done = sim("--coverage", "--strategy", "sim_buys:Buys")
+    assert done.exit_code == 0
+    assert "Not asked of a strategy, " in done.output
+    hard.add(("fault", "REPLY_LOST"))
+    assert sim("--coverage", "--strategy", "sim_buys:Buys").exit_code == 1
 
 
 def test_the_command_that_repeats_a_run_names_the_strategy(tmp_path: Path) -> None:

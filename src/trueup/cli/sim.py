@@ -15,7 +15,7 @@ from trueup.runtime.strategy_loading import own_place, strategy_maker
 from trueup.sim.drawing import page
 from trueup.sim.oracle.facts import Fact
 from trueup.sim.telling import story
-from trueup.sim.world.coverage import Coverage, table
+from trueup.sim.world.coverage import CHANCY, Coverage, table
 from trueup.sim.world.plan import FaultPlan, draw
 from trueup.sim.world.run import Report, run, run_many, shortest
 from trueup.sim.world.schedule import BEGIN_NS
@@ -27,6 +27,9 @@ STOPPED = 130
 SHOWN = 5
 # Where no seeds are given: three in the focus of each kind of fault meet everything there is.
 SEEDS, SEEDS_TO_MEET_ALL = "0..100", "0..300"
+LESS_IS_ASKED = "Not asked of a strategy, which sets no stops and places no pending orders: " + (
+    ", ".join(name for names in CHANCY.values() for name in names) + "."
+)
 NO_ORDERS = "No order was sent: the strategy gave no signal on which the bot could trade."
 
 
@@ -111,7 +114,9 @@ def sim(
             typer.echo("Nothing to shrink.")
     if coverage:
         typer.echo(table(counted))
-    if broken or (coverage and counted.missing()):
+        if strategy:
+            typer.echo(LESS_IS_ASKED)
+    if broken or (coverage and counted.missing(by_signals=bool(strategy))):
         raise typer.Exit(BROKEN)
 
 

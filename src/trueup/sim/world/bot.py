@@ -282,6 +282,7 @@ class BotProcess:
             self.reconciler,
             self._make_strategy() if setting.trades_by_signal else Quiet(),
             GatewayPrices(gateway, SYMBOL),
+            volume=setting.lots,
             pace_sec=setting.pace_ms / 1000,
         )
         now_ns = self.schedule.now_ns

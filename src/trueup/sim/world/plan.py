@@ -21,6 +21,8 @@ SAFETY_MS_LEAST, SAFETY_MS_MOST = 20_000, 60_000
 FOCUS, FOCUS_ON_MIX = 0.4, 0.7
 # A strategy that looks back over many prices has to see more of them than the world's own trader.
 STRATEGY_TIMES, STRATEGY_QUOTE_EVERY_MS = 3, 200
+# More than the least there is, so that a position can be filled and closed in part.
+STRATEGY_LOTS = 0.03
 
 
 class Fault(enum.Enum):
@@ -132,8 +134,8 @@ class Setting(msgspec.Struct, frozen=True):
 
     `owns_magic` says that the bots own the positions with their magic number, else all in their
     symbol; `hints` that the gateway hints at changes, `pins_account` that it serves one account
-    and no other, `fills_in_part` that the broker may fill a part of an order. Times are
-    milliseconds.
+    and no other, `fills_in_part` that the broker may fill a part of an order, `lots` how much is
+    traded by a signal. Times are milliseconds.
     """
 
     netting: bool = False
@@ -150,6 +152,7 @@ class Setting(msgspec.Struct, frozen=True):
     pins_account: bool = True
     fills_in_part: bool = False
     quote_every_ms: int = 700
+    lots: float = 0.01
 
 
 class FaultPlan(msgspec.Struct, frozen=True):
@@ -262,6 +265,7 @@ def trading(plan: FaultPlan) -> FaultPlan:
         trades_by_signal=True,
         owns_magic=False,
         quote_every_ms=STRATEGY_QUOTE_EVERY_MS,
+        lots=STRATEGY_LOTS,
     )
     strikes = tuple(
         msgspec.structs.replace(one, at_ms=one.at_ms * STRATEGY_TIMES) for one in plan.strikes

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import logging
 import multiprocessing
+import random
 import signal
 import threading
 import traceback
@@ -118,7 +119,7 @@ def run(
         violations: list[Violation] = []
         try:
             # A strategy may be slow, or wait for a debugger: that is its author's affair.
-            with contextlib.nullcontext() if strategy else _ends_within(RUN_S_MOST):
+            with _seeded(plan) if strategy else _ends_within(RUN_S_MOST):
                 world.run()
         except Overdue as error:
             violations.append(Violation(1, _failure(error), world.now_ns))
@@ -258,6 +259,17 @@ def _ends_within(seconds: float) -> Iterator[None]:
         yield
     finally:
         watch.cancel()
+
+
+@contextlib.contextmanager
+def _seeded(plan: FaultPlan) -> Iterator[None]:
+    """Have the module `random` draw the same in each run of a plan, for a strategy that uses it."""
+    before = random.getstate()
+    random.seed(f"{plan.seed} strategy")
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 @contextlib.contextmanager
