@@ -32,9 +32,9 @@ def test_the_grace_period_passes_by_both_clocks(
     assert (after.since_ns, after.since_msc, after.is_settled) == (100 * SECOND_NS, 100_000, False)
 
 
-def test_one_more_look_at_which_the_terminal_has_heard_again_settles_it() -> None:
-    assert looked(AGAIN, 111, 110).is_settled is False
-    assert looked(AGAIN, 111, 110.001).is_settled is True
+def test_one_more_look_half_a_grace_period_of_prices_later_settles_it() -> None:
+    assert looked(AGAIN, 200, 114.999).is_settled is False
+    assert looked(AGAIN, 200, 115).is_settled is True
 
 
 @pytest.mark.parametrize(("at_sec", "server_sec"), [(99, 200), (200, 99)])

@@ -159,7 +159,7 @@ def test_executed_and_not_visible_yet_is_waited_for() -> None:
 
 
 LEFT_MSC = make.NOW_NS // 1_000_000
-AGAIN = {"A": Absence(make.NOW_NS, LEFT_MSC - 10_000, LEFT_MSC - 1)}
+AGAIN = {"A": Absence(make.NOW_NS, LEFT_MSC - 15_000, LEFT_MSC - 5_000)}
 """What the looks before came to, so that one more that shows nothing settles it."""
 
 

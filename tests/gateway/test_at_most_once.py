@@ -48,7 +48,7 @@ HEDGING = AccountSetup()
 NETTING = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 OTHER = AccountSetup(login=5_000_002)
 IOC_ONLY = dataclasses.replace(EURUSD, filling_mode=mt5.SYMBOL_FILLING_IOC)
-SETTLED_SEC = GRACE_SEC + 3
+SETTLED_SEC = GRACE_SEC + 10
 
 
 class Killed(BaseException):

@@ -109,7 +109,7 @@ class OrderWorld(DeskWorld):
 
     def wait_out(self) -> None:
         """Sync until what shows nowhere is absent: once, after the grace period, and once more."""
-        for after_sec in (1, GRACE_SEC, 1):
+        for after_sec in (1, GRACE_SEC, GRACE_SEC / 2):
             self.sync(after_sec)
 
     # How the bot dies, and comes back.

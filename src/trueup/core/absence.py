@@ -8,7 +8,8 @@ or less than that. So an order is absent when
 * a look shows nothing of it, and every look after that,
 * the grace period has passed since, by our clock and by the trade server's, which the latest
   quotation tells,
-* and one more look, at which the terminal has heard from its trade server again, shows nothing.
+* and one more look, half of it later by the trade server's clock, shows nothing either: what a
+  terminal missed while its link was dead comes a while after the first price that it has again.
 
 A look that cannot be believed begins it anew: a moment that nobody watched proves nothing.
 """
@@ -58,7 +59,7 @@ def absent_again(
         # A clock was set back: what it measured is gone.
         return Absence(asked_ns, server_time_msc)
     if before.again_msc is not None:
-        has_heard = server_time_msc > before.again_msc or not server_time_msc
+        has_heard = 2 * (server_time_msc - before.again_msc) >= grace_ms or not server_time_msc
         return msgspec.structs.replace(before, is_settled=has_heard)
     has_waited = asked_ns - before.since_ns >= grace_ms * 1_000_000
     has_heard = server_time_msc - before.since_msc >= grace_ms or not server_time_msc

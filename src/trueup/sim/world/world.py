@@ -65,7 +65,7 @@ LOWEST, HIGHEST = 1.05, 1.15
 NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
 # How long an order may still be on its way when the faults stop, or a bot be down, and beyond that
 # what it takes to call an order absent.
-SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 26, 32, 35)
+SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 26, 32, 38)
 
 
 class World:
