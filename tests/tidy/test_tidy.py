@@ -30,7 +30,8 @@ RULES = {
     "chance comes from a seed": (
         r"\brandom\.(?!Random\b)\w+\(|\bRandom\(\)|\b(secrets|SystemRandom|urandom)\b[.(]",
         "",
-        NAMES_OF_RUNS,
+        # What a user's own strategy draws follows from the seed of its run, too.
+        (*NAMES_OF_RUNS, "sim/world/run.py"),
     ),
     "chance lives in the simulator": (r"^(import|from) random\b", "", CHANCE),
     "ids in the core follow from the evidence": (r"\buuid\b|\buuid[14]\b", "core/", ()),
