@@ -13,13 +13,15 @@ from typer.testing import CliRunner
 
 from tests.oracle.histories import LOGIN, History, held, opened
 from trueup.cli import app
+from trueup.core.trust import Reason
 from trueup.sim.drawing import DARK, LIGHT, MOST_CHARACTERS, page
 from trueup.sim.oracle import facts
 from trueup.sim.scenes import BOOK, Scenes
 from trueup.sim.telling import lines, story
 from trueup.sim.world.moments import Violation
-from trueup.sim.world.plan import Fault, draw
+from trueup.sim.world.plan import Fault, Strike, draw
 from trueup.sim.world.run import run
+from trueup.sim.world.schedule import BEGIN_NS
 
 EVIL = "</title><script>alert('&\"')</script> é 中"
 
@@ -41,7 +43,7 @@ def order_history() -> History:
         .execute()
         .filled()
         .tell(facts.Faulted, kind="PARTITION", what="the network is cut")
-        .synced(believed=False, said="no reply within 2000 ms")
+        .synced(believed=False, said="No reply within 2000 ms")
         .stopped(result_units=-500_000_000)
         .tell(facts.Died, bot="A", where="between two turns")
     )
@@ -58,7 +60,7 @@ def test_an_order_is_told_from_intent_to_end() -> None:
         ("broker", "executes O1 (BUY 0.10L EURUSD) as order 100"),
         ("A", "[3] FILLED O1: BUY 0.10L @ 1.1"),
         ("fault", "the network is cut"),
-        ("A", "looks at the broker: DEGRADED, no reply within 2000 ms"),
+        ("A", "looks at the broker: DEGRADED. No reply within 2000 ms"),
         (
             "broker",
             "books deal 2100 out of position 100: sold 0.10L EURUSD @ 1.1 by its stop loss, "
@@ -126,8 +128,30 @@ def test_a_look_is_told_without_contradicting_itself() -> None:
         "looks at the broker: it answers, but the journal takes nothing: no answer; "
         "the book is unchanged.",
         "looks at the broker: Everything agrees.",
-        "looks at the broker: FAILED, the journal did not take the result",
+        "looks at the broker: FAILED. The journal did not take the result",
     ]
+
+
+def test_a_story_begins_with_the_run_and_its_setting() -> None:
+    told, _ = told_run(5)
+    first = next(lines(told))
+    assert first.at_ns == BEGIN_NS
+    assert story(told).startswith("    0.000  world    The account is a ")
+    setting = draw(5).setting
+    assert ("netting" if setting.netting else "hedging") in first.words
+    assert ("with magic 7" if setting.owns_magic else "in their symbol") in first.words
+    assert f"a sync comes every {setting.sync_interval_ms / 1000:g} s" in first.words
+    assert f"{setting.offset_minutes:+d} minutes from UTC" in first.words
+
+
+def test_why_a_look_was_not_believed_is_told_in_the_sentence_about_it() -> None:
+    setting = msgspec.structs.replace(draw(0).setting, pins_account=False, sync_interval_ms=1_000)
+    strikes = (Strike(1, 5_000, Fault.OTHER_ACCOUNT),)
+    told: list[facts.Fact] = []
+    run(msgspec.structs.replace(draw(0), setting=setting, strikes=strikes), tell=told.append)
+    looks = " ".join(line.words for line in lines(told) if "looks" in line.words)
+    assert "FAILED. The terminal is logged in to 5000002@" in looks
+    assert not [reason for reason in Reason if re.search(rf"[,.] {reason.value}\b", looks)]
 
 
 def test_the_cases_that_a_story_names_are_explained_at_its_end() -> None:

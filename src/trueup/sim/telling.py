@@ -124,6 +124,7 @@ class _Telling:
         self._killed = (0, "")
         """When a fault said where a bot dies, and which one."""
         self._tells: dict[type[facts.Fact], Callable[[Any], _Said]] = {
+            facts.Began: lambda f: iter([("world", "turn", f.setting)]),
             facts.Faulted: self._faulted,
             facts.Traded: lambda f: iter([("world", "broker", f.what)]),
             facts.Healed: lambda f: iter([("world", "turn", "All faults stop; now agree.")]),
@@ -283,8 +284,8 @@ def _seen(fact: facts.Synced) -> str:
         return fact.said.replace(" (checked 0 s ago)", "")
     said = fact.said
     if not said and fact.status == SyncStatus.FAILED.value:
-        said = "the journal did not take the result"
-    return f"{fact.status}, {said}" if said else fact.status
+        said = "The journal did not take the result"
+    return f"{fact.status}. {said}" if said else fact.status
 
 
 def _lots(units: int) -> str:

@@ -72,6 +72,12 @@ class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, 
 # The world's.
 
 
+class Began(Fact, frozen=True):
+    """The run begins; `setting` says in what world."""
+
+    setting: str
+
+
 class Faulted(Fact, frozen=True):
     """A fault of some kind struck; `what` says it to a person, `order_id` the order that it met."""
 
@@ -318,7 +324,8 @@ class Retold(Fact, frozen=True):
 
 
 AnyFact = (
-    Faulted
+    Began
+    | Faulted
     | Traded
     | Healed
     | Ended

@@ -41,6 +41,7 @@ class Hearing:
         self._books = _Listener(ledger)
         self._writers: dict[int, str] = {}
         self._hears: dict[type[moments.Moment], Callable[[Any], None]] = {
+            moments.Began: lambda m: tell(facts.Began(m.at_ns, m.text)),
             moments.BotStarted: self._started,
             moments.BotRefused: lambda m: tell(facts.Refused(m.at_ns, m.bot, m.because)),
             moments.BotDied: self._died,
@@ -135,7 +136,7 @@ class Hearing:
                 changed=moment.before.state != book.state,
                 version=moment.before.version,
                 state=moment.before.state,
-                said=moment.health if moment.believed else moment.reason,
+                said=moment.health if moment.believed else moment.why,
             )
         )
         entries = tuple((e["action"], e["ticket"] or 0, e["details"]) for e in moment.audit)

@@ -68,6 +68,12 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bot: str = ""
 
 
+class Began(Moment, frozen=True):
+    """The run begins, in this setting; all times of a run are told from here."""
+
+    text: str
+
+
 class BotStarted(Moment, frozen=True):
     """A bot opened its journal, as its writer number `token`, and goes on from there."""
 
@@ -151,7 +157,8 @@ class Synced(Moment, frozen=True):
     `status` is the guide's, `believed` whether a reading was acted on, `asked_ns` the world's time
     at which that reading was asked for. `before` and `after` are the book around it, `again` the
     kinds of the events that a second plan on the same reading comes to, `audit` the entries that
-    the sync added. `reason` is why it was not believed, `health` its own sentence.
+    the sync added. `reason` is why it was not believed and `why` the sentence about that,
+    `health` its own sentence.
     """
 
     status: str
@@ -164,6 +171,7 @@ class Synced(Moment, frozen=True):
     holds: tuple[str, ...]
     reason: str
     health: str
+    why: str = ""
 
 
 class Forced(Moment, frozen=True):

@@ -154,6 +154,20 @@ class Setting(msgspec.Struct, frozen=True):
     quote_every_ms: int = 700
     lots: float = 0.01
 
+    def sentence(self, magic: int) -> str:
+        """Say what a person needs to know of it to read a run's story; the bots' is `magic`."""
+        account = "netting" if self.netting else "hedging"
+        whose = f"with magic {magic}" if self.owns_magic else "in their symbol"
+        parts = (
+            f"The account is a {account} one, and the bots own the positions {whose}",
+            f"a sync comes every {self.sync_interval_ms / 1000:g} s and at hints"
+            if self.hints
+            else f"a sync comes every {self.sync_interval_ms / 1000:g} s",
+            f"a reply is waited for {self.timeout_ms / 1000:g} s",
+            f"the trade server is {self.offset_minutes:+d} minutes from UTC",
+        )
+        return f"{'; '.join(parts)}."
+
 
 class FaultPlan(msgspec.Struct, frozen=True):
     """Everything that a run is made of: the seed, the setting, and the strikes, oldest first."""

@@ -165,6 +165,7 @@ class SyncWatch(StateReconciler):
                 holds=tuple(hold.reason for hold in self.holds),
                 reason=unknown.reason.value if unknown is not None and is_unknown else "",
                 health=self.health,
+                why=unknown.sentence if unknown is not None and is_unknown else "",
             )
         )
 

@@ -33,6 +33,7 @@ from trueup.sim.world.disk import Disk
 from trueup.sim.world.gateway import GatewayProcess
 from trueup.sim.world.moments import (
     Arrived,
+    Began,
     Ended,
     Executed,
     Forced,
@@ -226,6 +227,7 @@ class World:
 
     def begin(self) -> None:
         """Let the market move and the bot start; `schedule.run` lets time pass."""
+        self.observe(Began(at_ns=self.now_ns, text=self.plan.setting.sentence(MAGIC)))
         self.schedule.after(0, self._quote)
         self.schedule.after(10, self.bot.start)
 
