@@ -138,6 +138,15 @@ def test_coverage_takes_the_seeds_that_meet_everything_unless_it_is_told(
     assert asked == [seeds]
 
 
+def test_a_run_says_how_many_faults_were_planned_and_how_often_they_struck() -> None:
+    done = sim("--seed", "1", "--trace")
+    planned = len(draw(1).strikes)
+    struck = len(re.findall(r"(?m)^ +[0-9.]+  fault ", done.output))
+    assert f", {planned} faults planned, which struck {struck} times, " in done.output
+    none = sim("--seed", "1", "--only", "none").output
+    assert ", 0 faults planned, which struck 0 times, " in none
+
+
 def test_there_is_nothing_to_shrink_in_a_run_that_kept_its_promises() -> None:
     done = sim("--seed", "1", "--shrink")
     assert done.exit_code == 0
@@ -154,7 +163,7 @@ def test_what_is_shown_of_a_shrunk_run_is_the_shortest_that_is_broken(folder: Pa
     assert "--only" in again
     # After the list of the faults, the same to the letter as the command that repeats it.
     assert done.output.endswith(shortest.output)
-    faults = int(re.findall(r"(\d+) faults?,", shortest.output)[-1])
+    faults = int(re.findall(r"(\d+) faults? planned,", shortest.output)[-1])
     assert lines[0] == "The fewest faults that break it:"
     assert len(lines) == 1 + faults + len(shortest.output.splitlines())
     assert f"<title>{again}</title>" in (folder / "x.html").read_text(encoding="utf-8")

@@ -237,7 +237,8 @@ def _verdict(report: Report) -> str:
     plan = report.plan
     what = (
         f"Seed {plan.seed}: {report.seconds:.0f} s, {report.events} events, "
-        f"{_count(len(plan.strikes), 'fault')}, {_count(report.orders, 'order')}"
+        f"{_count(len(plan.strikes), 'fault')} planned, which struck "
+        f"{_count(report.struck, 'time')}, {_count(report.orders, 'order')}"
     )
     return f"{what}: every promise was kept." if report.is_good else f"{what}: broken."
 

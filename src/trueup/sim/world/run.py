@@ -27,7 +27,7 @@ from trueup.sim.folding import BookFold
 from trueup.sim.oracle import Oracle
 from trueup.sim.oracle.hearing import Hearing, Tell
 from trueup.sim.world.coverage import Coverage
-from trueup.sim.world.moments import Moment, Sent, Violation, Watcher
+from trueup.sim.world.moments import Moment, Sent, Struck, Violation, Watcher
 from trueup.sim.world.plan import FaultPlan, draw, trading
 from trueup.sim.world.schedule import BEGIN_NS, Endless
 from trueup.sim.world.shrink import shrink
@@ -52,7 +52,8 @@ class Report(msgspec.Struct, frozen=True):
     """What came of a run.
 
     `digest` is a function of every moment of the run: the same plan gives the same digest.
-    `seconds` is how long the run lasted in its own time, `orders` what the bots sent.
+    `seconds` is how long the run lasted in its own time, `orders` what the bots sent, `struck` how
+    often a fault of the plan met something.
     """
 
     plan: FaultPlan
@@ -60,6 +61,7 @@ class Report(msgspec.Struct, frozen=True):
     events: int
     seconds: float
     orders: int
+    struck: int
     digest: str
 
     @property
@@ -69,17 +71,19 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Fingerprint:
-    """A watcher that boils a whole run down to one number, and counts the orders on the way."""
+    """A watcher that boils a run down to one number, and counts orders and strikes on the way."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=8)
-        self.orders = 0
+        self.orders = self.struck = 0
 
     def observe(self, moment: Moment) -> None:
         """Take note of a moment."""
         self._hash.update(_encode(moment))
         if type(moment) is Sent:
             self.orders += 1
+        elif type(moment) is Struck:
+            self.struck += 1
 
     @property
     def digest(self) -> str:
@@ -136,6 +140,7 @@ def run(
         world.schedule.count,
         (world.now_ns - BEGIN_NS) / 1e9,
         fingerprint.orders,
+        fingerprint.struck,
         fingerprint.digest,
     )
 
