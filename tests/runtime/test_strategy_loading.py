@@ -138,7 +138,7 @@ def test_a_name_that_leads_to_no_strategy_is_one_sentence(name: str, said: str) 
         ("WithoutTick", "failed: TypeError: ", "def on_tick(self):"),
         ("Quits", "failed: SystemExit: enough", "raise SystemExit"),
         ("Wants", "cannot be made without arguments: TypeError: ", "def __init__(self, fast)"),
-        ("OpensAFile", "cannot be made without arguments: FileNotFoundError: ", "open("),
+        ("OpensAFile", "failed as it was made: FileNotFoundError: ", "open("),
     ],
 )
 def test_what_goes_wrong_in_a_strategy_names_its_own_line(name: str, said: str, line: str) -> None:

@@ -24,6 +24,7 @@ log = logging.getLogger("trueup.strategy")
 
 OPTION: Final = "--strategy"
 VALID: Final = "give module:Class, importable from this folder, such as my_strategies:Breakout"
+MADE_ALONE: Final = "cannot be made without arguments"
 SIGNALS: Final = (1, -1, 0)
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IMPORTING = Path(importlib.__file__).resolve().parent
@@ -37,9 +38,9 @@ class OwnStrategy:
         try:
             self._strategy: Strategy = factory()
         except (Exception, SystemExit) as error:
+            what = "failed as it was made" if _was_entered(error) else MADE_ALONE
             raise StrategyError(
-                f"The strategy {name} cannot be made without arguments: "
-                f"{_said(error, factory, '__init__')}."
+                f"The strategy {name} {what}: {_said(error, factory, '__init__')}."
             ) from error
 
     def on_tick(self, tick: Tick) -> int:
@@ -131,6 +132,11 @@ def _said(error: BaseException, factory: Any = None, method: str = "") -> str:
         where = _begins(factory, method)
     text = str(error).rstrip(".")
     return f"{kind}: {text}{where}" if text else f"{kind}{where}"
+
+
+def _was_entered(error: BaseException) -> bool:
+    """Return whether a call came to a line of somebody's code before it failed."""
+    return any(_is_own(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _begins(factory: Any, method: str) -> str:
