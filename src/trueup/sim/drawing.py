@@ -217,7 +217,7 @@ def _drawing(scenes: Scenes, written: Sequence[Line]) -> str:
 
 def _fault(line: Line) -> str:
     """Return the kind of a fault, which is what its sentence begins with."""
-    return line.words.partition(": ")[0]
+    return line.words.partition(": ")[0].partition(" (number ")[0]
 
 
 def _grid(canvas: _Canvas, scenes: Scenes, written: Sequence[Line], bottom: float) -> Iterator[str]:

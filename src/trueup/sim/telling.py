@@ -166,7 +166,8 @@ class _Telling:
     def _faulted(self, fact: facts.Faulted) -> _Said:
         if fact.kind.startswith("KILL_") and fact.kind != "KILL_ANYWHERE":
             self._killed = (fact.at_ns, fact.what.rpartition(": ")[2])
-        yield "fault", "fault", fact.what
+        numbers = " or ".join(map(str, fact.numbers))
+        yield "fault", "fault", f"{fact.what} (number {numbers})" if numbers else fact.what
 
     def _died(self, fact: facts.Died) -> _Said:
         is_said = self._killed == (fact.at_ns, fact.bot)

@@ -79,11 +79,15 @@ class Began(Fact, frozen=True):
 
 
 class Faulted(Fact, frozen=True):
-    """A fault of some kind struck; `what` says it to a person, `order_id` the order that it met."""
+    """A fault of some kind struck; `what` says it to a person, `order_id` the order that it met.
+
+    `numbers` are those of the strikes of the plan that it may be.
+    """
 
     kind: str
     what: str
     order_id: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 class Traded(Fact, frozen=True):

@@ -59,7 +59,9 @@ class Hearing:
             moments.Retold: lambda m: tell(
                 facts.Retold(m.at_ns, m.bot, m.first, m.second, len(m.again))
             ),
-            moments.Struck: lambda m: tell(facts.Faulted(m.at_ns, m.fault, m.text, m.order_id)),
+            moments.Struck: lambda m: tell(
+                facts.Faulted(m.at_ns, m.fault, m.text, m.order_id, m.numbers)
+            ),
             moments.Traded: lambda m: tell(facts.Traded(m.at_ns, m.text)),
             moments.Healed: lambda m: tell(facts.Healed(m.at_ns)),
             moments.Ended: self._ended,

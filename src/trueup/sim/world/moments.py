@@ -212,12 +212,14 @@ class Acted(Moment, frozen=True):
 class Struck(Moment, frozen=True):
     """A fault of the plan struck; `fault` is its kind, `text` says it to a person.
 
-    `order_id` is the order that it met, where it met one.
+    `order_id` is the order that it met, where it met one. `numbers` are those of the strikes that
+    it may be: of several of a kind that wait for their moment, nobody keeps which is which.
     """
 
     fault: str
     text: str
     order_id: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 class Traded(Moment, frozen=True):

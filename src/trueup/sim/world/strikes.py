@@ -84,7 +84,7 @@ def strike(world: World, strike: Strike) -> None:
     except Refusal:
         return
     if text:
-        world.struck(fault, text)
+        world.struck(fault, text, number=strike.number)
 
 
 def _deed(fault: Fault) -> Deed:

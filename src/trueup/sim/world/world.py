@@ -372,10 +372,24 @@ class World:
         for watcher in self.watchers:
             watcher.observe(moment)
 
-    def struck(self, fault: Fault, text: str, order_id: str = "") -> None:
-        """Tell that a fault met something, and which order."""
+    def struck(self, fault: Fault, text: str, order_id: str = "", *, number: int = 0) -> None:
+        """Tell that a fault met something, and which order; and its number, where that is known."""
         said = f"{fault.value}: {text}" if text else fault.value
-        self.observe(Struck(at_ns=self.now_ns, fault=fault.name, text=said, order_id=order_id))
+        self.observe(
+            Struck(
+                at_ns=self.now_ns,
+                fault=fault.name,
+                text=said,
+                order_id=order_id,
+                numbers=(number,) if number else self._begun(fault),
+            )
+        )
+
+    def _begun(self, fault: Fault) -> tuple[int, ...]:
+        """Return the numbers of all strikes of a kind up to now."""
+        passed_ms = (self.now_ns - BEGIN_NS) / MS
+        strikes = self.plan.strikes
+        return tuple(s.number for s in strikes if s.fault is fault and s.at_ms <= passed_ms)
 
     def _met(self, fault: Fault) -> None:
         """Tell of a habit of the broker that changed something, unless it was told."""
