@@ -79,18 +79,11 @@ def sim(*arguments: str) -> Result:
         (["--jobs", "-1"], "--jobs='-1' is not valid: give a number of processes, as 4, or 0"),
         (["--jobs", "all"], "--jobs='all' is not valid"),
         (["--seed", "1", "--seeds", "0..3"], "give one of --seed and --seeds"),
-        (["--trace"], "give one seed with --trace, --html and --only, as --seed 7"),
+        (["--trace"], "Give one seed with --trace, as --seed 7."),
+        (["--seeds", "0..3", "--trace"], "Give one seed with --trace, as --seed 7."),
         (
-            ["--seeds", "0..3", "--trace"],
-            "give one seed with --trace, --html and --only, as --seed 7",
-        ),
-        (
-            ["--seeds", "0..3", "--html", "x.html"],
-            "give one seed with --trace, --html and --only, as --seed 7",
-        ),
-        (
-            ["--seeds", "0..3", "--only", "1"],
-            "give one seed with --trace, --html and --only, as --seed 7",
+            ["--seeds", "0..3", "--html", "x.html", "--only", "1"],
+            "Give one seed with --html and --only, as --seed 7.",
         ),
         (["--seed", "1", "--only", "99"], "--only='99' is not valid: give numbers of faults"),
         (["--seed", "1", "--only", "x"], "--only='x' is not valid"),

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from trueup.cli.numbers import jobs_of, numbers_of, range_of, seed_of
-from trueup.errors import SettingsError, StrategyError
+from trueup.errors import SettingsError, StrategyError, TrueupError
 from trueup.runtime.strategy_loading import own_place, strategy_maker
 from trueup.sim.drawing import page
 from trueup.sim.oracle.facts import Fact
@@ -93,11 +93,9 @@ def sim(
     """
     if seed is not None and seeds:
         raise SettingsError("--seeds", seeds, "give one of --seed and --seeds")
-    if seed is None and (trace or html or only):
-        option = "--seeds" if seeds else "--seed"
-        raise SettingsError(
-            option, seeds, "give one seed with --trace, --html and --only, as --seed 7"
-        )
+    given = {"--trace": trace, "--html": html, "--only": only}
+    if seed is None and (of_one := [name for name, value in given.items() if value]):
+        raise TrueupError(f"Give one seed with {' and '.join(of_one)}, as --seed 7.")
     if strategy:
         # What cannot be imported is said before anything runs.
         strategy_maker(strategy)
