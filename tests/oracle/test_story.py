@@ -333,6 +333,15 @@ def test_every_kind_of_fault_has_a_row_with_a_name_that_fits() -> None:
         assert any(text.startswith(short) and len(text) <= MOST_CHARACTERS for text in drawn)
 
 
+def test_a_fault_has_one_row_whatever_its_number_is() -> None:
+    history = opened()
+    for number in (3, 4):
+        history.tell(facts.Faulted, kind="DISK_SLOW", what="the disk is slow", numbers=(number,))
+    drawn = read(page(history.facts, [], "numbers")).texts
+    assert drawn.count("the disk is slow") == 1
+    assert "the disk is slow (number 4)" in drawn
+
+
 @pytest.mark.parametrize("scheme", [LIGHT, DARK])
 def test_texts_and_marks_can_be_told_from_the_page(scheme: dict[str, str]) -> None:
     for name in ("text", "faint", "fault", "bad", "decision"):
