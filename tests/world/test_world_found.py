@@ -219,6 +219,25 @@ def test_an_order_in_doubt_is_not_the_rollover_of_its_position() -> None:
     assert (doubt.ticket, doubt.fill_price) == (ticket, 1.1001)
 
 
+def test_an_order_that_is_told_twice_fits_once() -> None:
+    """Seed 2364: a close without its token was the only one that fits; told twice, it was nobody's."""
+    world = OrderWorld(comment_replaced_by="")
+    held = world.pm.submit("buy", 0.1)
+    world.sync()
+    world.lose_replies(1)
+    doubt = world.pm.close(held.ticket)
+    # Without a record of its own, as a gateway of another make has none.
+    world.restart_gateway()
+
+    def tell_twice(reply: dict[str, Any]) -> None:
+        reply["history"]["orders"] *= 2
+
+    world.sync()
+    world.tamper(lambda _: None, tell_twice)
+    world.sync(20)
+    assert world.status(doubt) == "FILLED"
+
+
 def test_a_close_that_a_person_tells_after_the_sync_opens_no_position() -> None:
     """Seed 2000825: the position was closed and proven so, and then somebody told the fill."""
     world = OrderWorld()
