@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.world.mutants import MUTANTS, PAGE, Patch, first_seed
+from tests.world.mutants import MUTANTS, PAGE, Patch, bug_of, first_seed
 from trueup.sim.world.plan import draw
 from trueup.sim.world.run import run
 
 
 def on_the_page(mutant: Callable[[], Patch]) -> int:
     """Return the seed that the page names for a bug."""
-    bug = (mutant.__doc__ or "").rstrip(".")
+    bug = bug_of(mutant)
     (line,) = [
         line
         for line in PAGE.read_text(encoding="utf-8").splitlines()
