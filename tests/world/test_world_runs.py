@@ -17,6 +17,8 @@ from trueup.core import saved_book, trust
 from trueup.core.book import Book
 from trueup.core.model import Side
 from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.reconciler import StateReconciler, SyncResult
+from trueup.runtime.timetable import Timetable
 from trueup.sim.world import moments
 from trueup.sim.world import run as run_module
 from trueup.sim.world.plan import Fault, Strike, calm, draw
@@ -162,7 +164,7 @@ def test_readings_told_in_another_way_come_to_the_same_and_an_order_of_deals_is_
     notes = Notes()
     assert run(draw(0), watchers=[notes]).is_good
     told = [one for one in notes.moments if isinstance(one, moments.Retold)]
-    assert 4 < len(told) <= len(SYNCS_AFTER_SEC)
+    assert 4 < len(told) <= len(SYNCS_AFTER_SEC) + 1
     assert any(one.first for one in told)
     assert all(one.first == one.second and not one.again for one in told)
     with deals_as_told():
@@ -281,3 +283,52 @@ def test_a_bot_that_was_killed_starts_from_what_it_saved_on_the_way_and_is_held_
     monkeypatch.setattr("trueup.core.book.fill_from", forgetting)
     broken = {violation.invariant for plan in plans for violation in run(plan).violations}
     assert 5 in broken
+
+
+def never_again(self: StateReconciler) -> SyncResult | None:
+    """Sync by itself until a first reading was believed, and no more."""
+    return None if self.sync_count > 1 else sync_continuous(self)
+
+
+def failed_for_good(self: Timetable, now_ns: int, interval_sec: float, **_: bool) -> None:
+    """Wait for ever once a look came to nothing."""
+    self.due_ns = now_ns + 10**6 * SECOND
+
+
+sync_continuous = StateReconciler.sync_continuous
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "broken"),
+    [
+        (StateReconciler, "sync_continuous", never_again),
+        (Timetable, "failed", failed_for_good),
+    ],
+)
+def test_a_bot_that_stops_looking_by_itself_is_caught_though_it_syncs_when_it_is_told_to(
+    kind: type, name: str, broken: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies_lost = tuple(Strike(n, 4_000 * n, Fault.REPLY_LOST) for n in range(1, 5))
+    plan = msgspec.structs.replace(calm(1), strikes=replies_lost)
+    assert run(plan).is_good
+    monkeypatch.setattr(kind, name, broken)
+    (violation,) = run(plan).violations
+    assert violation.invariant == 1
+    assert violation.sentence == (
+        "A did not look at the broker by itself within 150 s after the faults had ended"
+    )
+
+
+def test_a_bot_goes_on_by_itself_after_a_sync_by_hand_that_took_longer_than_its_turn() -> None:
+    """Its turns, which fell due meanwhile, were left out for ever."""
+    world = World(calm(0))
+    world.begin()
+    world.schedule.run(world.now_ns + 5 * SECOND)
+    bot = world.bot
+    assert bot.reconciler is not None
+    world.network.cut_until_ns = world.now_ns + 3 * SECOND
+    bot.sync()
+    before = bot.reconciler.sync_count
+    world.network.heal()
+    world.schedule.run(world.now_ns + 90 * SECOND)
+    assert bot.reconciler.sync_count > before

@@ -136,8 +136,6 @@ def fitting(
     taken = set[int]().union(*(_bearers(other, evidence) for other in rivals))
     found = [one for one in _all(evidence) if one.ticket not in taken]
     found = [one for one in found if _fits(order, one, book, evidence)]
-    # An order that is told twice is one.
-    found = list({one.ticket: one for one in reversed(found)}.values())[::-1]
     # Only one of two orders that look alike can be this one, and nobody can say which.
     alike = [o for o in unnamed if any(_fits(o, one, book, evidence) for one in found)]
     is_alone = len(found) == 1 == len(alike)

@@ -112,6 +112,8 @@ class BotProcess:
         """What somebody does when a look of it is under way next."""
         self.retells: random.Random | None = None
         """By what the readings of its syncs by hand are told in another way too."""
+        self.owes_own_sync = False
+        """It has not believed a reading that it asked for by itself since this was set."""
         self.rests = False
         """It takes no turns of its own any more, and syncs when it is told to."""
         self.is_retired = False
@@ -258,7 +260,7 @@ class BotProcess:
         assert self.reconciler is not None
         assert self.loop is not None
         self.loop.last_result = self.reconciler.startup_recovery()
-        self.schedule.after(setting.pace_ms, self._turn)
+        self._plan_turn(self.schedule.now_ns + setting.pace_ms * MS)
 
     def _put_together(self, pm: PortfolioManager, run: str, token: int) -> None:
         setting = self.plan.setting
@@ -289,17 +291,25 @@ class BotProcess:
         started = BotStarted(at_ns=now_ns, bot=self.name, token=token, book=local_book(pm))
         self.observe(started)
 
-    def _turn(self) -> None:
-        if self.pm is None or self._is_running or self.rests:
+    def _plan_turn(self, at_ns: int) -> None:
+        start = self._starts
+        self.schedule.at(at_ns, lambda: self._turn(start))
+
+    def _turn(self, start: int) -> None:
+        """Take a turn of the process of this start, and plan the next one."""
+        if self.pm is None or start != self._starts or self.rests:
             return
         if self.schedule.now_ns < self._asleep_until_ns:
-            self.schedule.at(self._asleep_until_ns, self._turn)
+            self._plan_turn(self._asleep_until_ns)
             return
-        began_ns = self.schedule.now_ns
+        began_ns, pace_ms = self.schedule.now_ns, self.plan.setting.pace_ms
+        if self._is_running:
+            # It waits for the answer to somebody else's question.
+            self._plan_turn(began_ns + pace_ms * MS)
+            return
         self._run(self._take_turn)
         if self.pm is not None:
-            pace_ms = self.plan.setting.pace_ms
-            self.schedule.at(began_ns + pace_ms * MS, self._turn)
+            self._plan_turn(began_ns + pace_ms * MS)
             if self.meanwhile is not None and self.reconciler and self.reconciler.is_looking:
                 self.schedule.after(pace_ms / 2, self._meddle)
 

@@ -17,6 +17,10 @@ class Endless(TrueupError):
     """A run came to more events than it may have; something in it never ends."""
 
 
+class OutOfTouch(TrueupError):
+    """A bot that lives and that nothing hinders does not look at the broker by itself."""
+
+
 class Schedule:
     """The events to come, by time, those of one moment in the order in which they were planned.
 

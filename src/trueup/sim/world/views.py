@@ -56,6 +56,8 @@ class Teller(Protocol):
     schedule: Schedule
     retells: random.Random | None
     """By what the reading of a sync is told in another way too; None where it is not."""
+    owes_own_sync: bool
+    """Whether it has to sync by itself; the next such sync that is believed clears it."""
 
     def observe(self, moment: Moment) -> None:
         """Take note of a moment."""
@@ -77,7 +79,7 @@ class SyncWatch(StateReconciler):
         self._bot = bot
         self._told = 0
         self._asked_version = 0
-        self._is_by_hand = False
+        self._is_by_hand = self._is_first = False
 
     @property
     def is_looking(self) -> bool:
@@ -87,6 +89,7 @@ class SyncWatch(StateReconciler):
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has."""
         self._asked_version = self.portfolio.book.version
+        self._is_first = True
         return super().startup_recovery()
 
     def sync_positions(self) -> SyncResult:
@@ -103,10 +106,13 @@ class SyncWatch(StateReconciler):
 
     def _finish(self, look: Look) -> SyncResult:
         before = local_book(self.portfolio)
+        is_own = not (self._is_by_hand or self._is_first)
         reading = self._retold(look)
         second = None if reading is None else steps(self._planned(look, reading))
         result = super()._finish(look)
         self._tell(result, before)
+        if is_own and result.status in BELIEVED:
+            self._bot.owes_own_sync = False
         if second is not None and result.status in BELIEVED:
             now_ns, bot = self._bot.schedule.now_ns, self._bot.name
             again = self._again(before, reading)
@@ -117,8 +123,9 @@ class SyncWatch(StateReconciler):
 
     def _retold(self, look: Look) -> Snapshot | None:
         """Return the reading of a look told in another way, where it is to be told so."""
-        chance = self._bot.retells if self._is_by_hand else None
-        self._is_by_hand = False
+        is_wanted = self._is_by_hand or self._bot.owes_own_sync
+        self._is_by_hand = self._is_first = False
+        chance = self._bot.retells if is_wanted else None
         if chance is None or not isinstance(look.verdict, Trusted):
             return None
         return retold(look.verdict.snapshot, chance)

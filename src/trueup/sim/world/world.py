@@ -4,8 +4,9 @@
 
 All of it is the product's own code. What is simulated stands behind its seams: the clock, the link,
 the terminal, and the databases under the journal and under the gateway's record. First everything
-goes wrong that the plan says (safety); then the faults stop, the market stands still, and the books
-owe agreement within a number of syncs (liveness).
+goes wrong that the plan says (safety); then the faults stop, the market stands still, the bots have
+to look at the broker by themselves, and the books owe agreement within a number of syncs
+(liveness).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from trueup.sim.world.moments import (
     Watcher,
 )
 from trueup.sim.world.plan import Fault, FaultPlan, Setting
-from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, Schedule
+from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule
 from trueup.sim.world.strikes import strike
 from trueup.sim.world.strikes_terminal import own_account
 from trueup.sim.world.trader import Wanderer
@@ -64,6 +65,9 @@ SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
 # After healing, what was on its way has come; and the words by which a hold calls a person.
 NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
+# After failures a bot waits for up to a minute; its first look then may not be believed, as where
+# the trade server's clock went back, and be the reason to wait once more.
+OWN_SYNC_WITHIN_SEC = 150
 # How long an order may still be on its way when the faults stop, or a bot be down, and beyond that
 # what it takes to call an order absent.
 SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 26, 32, 38)
@@ -217,6 +221,7 @@ class World:
 
         Raises:
             Endless: it came to too many events.
+            OutOfTouch: a bot does not sync by itself.
         """
         self.begin()
         for one in self.plan.strikes:
@@ -234,6 +239,7 @@ class World:
     def finish(self) -> None:
         """End all faults, let the books come to agree, and end the run."""
         self._heal()
+        self._look_by_themselves()
         self._come_to_agree()
         self._end()
 
@@ -261,6 +267,22 @@ class World:
         terminal.reconnect()
         terminal.running = True
         own_account(self)
+
+    def _look_by_themselves(self) -> None:
+        """Let each bot's own loop find the broker again, before anybody asks for a sync."""
+        for bot in self.bots:
+            bot.owes_own_sync = True
+        until_ns = self.now_ns + OWN_SYNC_WITHIN_SEC * SECOND
+        self.schedule.run(until_ns, lambda: not self._owing())
+        for bot in self._owing():
+            raise OutOfTouch(
+                f"{bot.name} did not look at the broker by itself within {OWN_SYNC_WITHIN_SEC} s "
+                "after the faults had ended"
+            )
+
+    def _owing(self) -> list[BotProcess]:
+        """Return the bots that have not synced by themselves yet; one fenced out need not."""
+        return [bot for bot in self.bots if bot.owes_own_sync and bot is self.disk.holder]
 
     def _come_to_agree(self) -> None:
         healed_ns = self.now_ns
