@@ -115,6 +115,21 @@ def test_a_rollover_says_as_what_it_goes_on() -> None:
     assert event.because.endswith("server time; the broker opened it again as 9")
 
 
+@pytest.mark.parametrize(
+    "reason", [DealReason.ROLLOVER, DealReason.SPLIT, DealReason.VARIATION_MARGIN]
+)
+def test_what_was_closed_to_be_opened_again_is_missing_until_that_shows(reason: DealReason) -> None:
+    rolled = msgspec.structs.replace(CLOSED, reason=reason)
+    other = make.position(9, volume=0.2, side=Side.SELL, time_msc=CLOSED.time_msc)
+    seen = make.proven(other, deals=(OPENED, rolled), explained=frozenset({7}))
+    hold = missing(make.planned(make.bound_book(P, other), seen, after_sec=20))
+    why = "the broker closed it to open it again, and does not show that yet"
+    assert (hold.kind, hold.why) == (HoldKind.MISSING, why)
+    (event,) = gone(OPENED, rolled, approved={ID: "Mary"}, is_final=True).events
+    assert isinstance(event, events.PositionClosed)
+    assert event.by == "Mary"
+
+
 def own_book(account: Any = make.ACCOUNT) -> Book:
     """A book whose position an order of ours opened, its entry recorded."""
     book = Book().replay([make.bound(account), make.created("A", Side.BUY, 0.2)])

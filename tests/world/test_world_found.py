@@ -356,3 +356,19 @@ def test_a_position_is_not_closed_by_deals_that_lack_some_that_were_recorded() -
     world.terminal.reconnect()
     world.sync()
     assert world.agrees()
+
+
+def test_a_position_is_not_closed_by_a_rollover_whose_other_half_does_not_show() -> None:
+    """Seed 276563363: as before, and none of its deals had been recorded."""
+    world = OrderWorld(disconnected_list=ListAnswer.PARTIAL, connected_flag_lag_ms=60_000)
+    world.pm.submit("sell", 0.1)
+    (held,) = world.tickets()
+    for _ in range(2):
+        world.terminal.broker.reopen(HEDGING.login, held, 1.1, mt5.DEAL_REASON_ROLLOVER)
+    world.terminal.disconnect()
+    world.sync()
+    assert world.tickets() != set()
+    assert "closed it to open it again" in world.hold(HoldKind.MISSING).why
+    world.terminal.reconnect()
+    world.sync()
+    assert world.agrees()

@@ -126,6 +126,7 @@ def _told_by_comment(comment: str) -> DealReason | None:
     return None
 
 
+REOPENS = (DealReason.ROLLOVER, DealReason.SPLIT, DealReason.VARIATION_MARGIN)
 COMMENT_PREFIXES = {
     "[sl": DealReason.STOP_LOSS,
     "[tp": DealReason.TAKE_PROFIT,
@@ -162,14 +163,27 @@ def reopened_as(local: Position, deals: Sequence[Deal], zombies: Iterable[Positi
     A rollover, a split or variation margin can close a position and open it again under another
     identifier: same symbol, side and volume, within the same second.
     """
-    service = (DealReason.ROLLOVER, DealReason.SPLIT, DealReason.VARIATION_MARGIN)
-    if not deals or deals[-1].reason not in service:
-        return 0
-    fitting = [
+    fitting = _reopened(local, deals, zombies)
+    return fitting[0] if len(fitting) == 1 else 0
+
+
+def waits_for_reopening(
+    local: Position, deals: Sequence[Deal], zombies: Iterable[Position]
+) -> bool:
+    """Return whether the last deal closed a position only to open it again, and that is not shown.
+
+    A terminal that loses its link can show the one and not the other.
+    """
+    return bool(deals) and deals[-1].reason in REOPENS and not _reopened(local, deals, zombies)
+
+
+def _reopened(local: Position, deals: Sequence[Deal], zombies: Iterable[Position]) -> list[int]:
+    if not deals or deals[-1].reason not in REOPENS:
+        return []
+    return [
         z.identifier
         for z in zombies
         if (z.symbol, z.side) == (local.symbol, local.side)
         and same(z.volume, local.volume)
         and abs(z.time_msc - deals[-1].time_msc) <= 1000
     ]
-    return fitting[0] if len(fitting) == 1 else 0

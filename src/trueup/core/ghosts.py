@@ -9,7 +9,7 @@ from __future__ import annotations
 from trueup.core import events
 from trueup.core.book import Holding
 from trueup.core.diff import Diff, Ghost
-from trueup.core.explain import History, exit_of, exit_sentence, reopened_as
+from trueup.core.explain import History, exit_of, exit_sentence, reopened_as, waits_for_reopening
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
 from trueup.core.look import Look, Outcome, newer, settling
@@ -65,6 +65,9 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
         merged = events.PositionClosed(at_ns=look.now_ns, position=local, because=because)
         outcome.propose("ghost", local, look.policy.ghost, look, merged)
         return
+    if waits_for_reopening(local, history.deals, (z.remote for z in found.zombies)):
+        _missing(local, history, look, outcome)
+        return
     news = [deal for deal in history.deals if deal.ticket not in holding.deals]
     ended = exit_of(news) or exit_of(history.deals)
     because = exit_sentence(ended) if ended else "closed; its deals do not say how"
@@ -91,6 +94,8 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
         because = "the broker does not show all of its deals that were recorded before"
     elif not history.deals or same(from_units(history.net_units), local.net_volume):
         because = "deal not visible yet"
+    elif not history.net_units:
+        because = "the broker closed it to open it again, and does not show that yet"
     else:
         left = format_lots(from_units(abs(history.net_units)))
         because = f"its deals leave {left} lots open"
