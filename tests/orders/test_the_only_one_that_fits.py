@@ -138,24 +138,6 @@ def test_a_lost_order_without_its_token_is_ours_where_an_answered_one_lost_its_o
     assert world.agrees()
 
 
-def test_the_only_one_that_fits_is_alone_though_it_is_told_twice() -> None:
-    """Seed 8014390: two rows of one order are one order."""
-
-    def twice(snapshot: dict[str, Any]) -> None:
-        history = snapshot.get("history")
-        if history:
-            history["orders"] *= 2
-            history["deals"] *= 2
-
-    world = OrderWorld(comment_replaced_by="")
-    answered(world)
-    lost = lose(world, executed=True)
-    world.tamper(*[twice] * 20)
-    settle(world)
-    assert world.status(lost) == "FILLED"
-    assert world.agrees()
-
-
 def test_numbers_in_what_a_broker_writes_may_differ() -> None:
     world = OrderWorld(comment_replaced_by="by server 7, 12:00")
     answered(world)

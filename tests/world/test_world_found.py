@@ -220,7 +220,7 @@ def test_an_order_in_doubt_is_not_the_rollover_of_its_position() -> None:
 
 
 def test_an_order_that_is_told_twice_fits_once() -> None:
-    """Seed 2364: a close without its token was the only one that fits; told twice, it was nobody's."""
+    """Seed 2364: a close without its token was the only one that fits; told twice, nobody's."""
     world = OrderWorld(comment_replaced_by="")
     held = world.pm.submit("buy", 0.1)
     world.sync()

@@ -98,8 +98,9 @@ class StoredJournal(JournalReader):
 
     def close(self) -> None:
         """Let go of the stream; closing twice does no harm."""
-        super().close()
+        # Said to a server, and not left to it to notice that the session has ended.
         self._release()
+        super().close()
 
     def become_writer(self, holder: str, *, take_over: bool, now_ns: int) -> None:
         """Claim the stream, and mend what a crash left: all in one transaction.
