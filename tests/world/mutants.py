@@ -272,6 +272,17 @@ def late_reply_by_order() -> Patch:
     return both
 
 
+def identifier_sent() -> Patch:
+    """An order names the identifier of its position, and not the ticket that it has now."""
+    message = OrderDesk._message
+
+    def mutated(self: OrderDesk, order: Any) -> dict[str, Any]:
+        sent = message(self, order)
+        return {**sent, "position": order.position} if "position" in sent else sent
+
+    return mock.patch.object(OrderDesk, "_message", mutated)
+
+
 MUTANTS: tuple[Callable[[], Patch], ...] = (
     timeout_as_rejected,
     empty_list_while_disconnected,
@@ -289,6 +300,7 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     deals_counted_twice,
     deals_as_told,
     late_reply_by_order,
+    identifier_sent,
 )
 
 

@@ -16,6 +16,7 @@ from tests.world.mutants import deals_as_told, duplicate_fill_counted
 from trueup.core import saved_book, trust
 from trueup.core.book import Book
 from trueup.core.model import Side
+from trueup.errors import Refused
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncResult
 from trueup.runtime.timetable import Timetable
@@ -164,7 +165,8 @@ def test_readings_told_in_another_way_come_to_the_same_and_an_order_of_deals_is_
     notes = Notes()
     assert run(draw(0), watchers=[notes]).is_good
     told = [one for one in notes.moments if isinstance(one, moments.Retold)]
-    assert 4 < len(told) <= len(SYNCS_AFTER_SEC) + 1
+    # One that the bot made by itself, and one after it traded.
+    assert 4 < len(told) <= len(SYNCS_AFTER_SEC) + 2
     assert any(one.first for one in told)
     assert all(one.first == one.second and not one.again for one in told)
     with deals_as_told():
@@ -332,3 +334,24 @@ def test_a_bot_goes_on_by_itself_after_a_sync_by_hand_that_took_longer_than_its_
     world.network.heal()
     world.schedule.run(world.now_ns + 90 * SECOND)
     assert bot.reconciler.sync_count > before
+
+
+def test_a_bot_closes_all_it_has_at_the_end_and_opens_one_position() -> None:
+    notes = Notes()
+    assert run(calm(0), watchers=[notes]).is_good
+    (ended,) = [one for one in notes.moments if isinstance(one, moments.Ended)]
+    (position,) = ended.books["A"].positions
+    assert (position.side, position.volume) == ("buy", 0.01)
+
+
+def test_a_bot_that_cannot_trade_at_the_end_and_does_not_say_why_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Refused("No close: not today.")
+
+    monkeypatch.setattr(PortfolioManager, "close", refuse)
+    (violation,) = run(calm(0)).violations
+    assert violation.invariant == 1
+    assert "A cannot close 1" in violation.sentence
+    assert violation.sentence.endswith(": No close: not today.")

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
 
 from trueup.core.events import OrderKind
 from trueup.core.lifecycle import OrderStatus
+from trueup.core.order import Order
 from trueup.core.policy import Policy
-from trueup.errors import JournalConflict, StrategyError, TrueupError
+from trueup.errors import JournalConflict, NotSent, Refused, StrategyError, TrueupError
 from trueup.gateway.client import ExecutionGateway
 from trueup.protocol.ticks import Tick
 from trueup.runtime.execution import CrashPoint
@@ -347,6 +348,37 @@ class BotProcess:
             reconciler = self.reconciler
             self._run(lambda: results.append(reconciler.sync_positions()))
         return results[0] if results else None
+
+    def trade(self) -> list[str]:
+        """Close all that the book has, and open one position; return what did not work, and why.
+
+        What is held back for a reason is left alone.
+        """
+        said: list[str] = []
+        if self.pm is not None and not self._is_running:
+            self._run(lambda: said.extend(self._trade()))
+        return said
+
+    def _trade(self) -> Iterator[str]:
+        pm, reconciler = self.pm, self.reconciler
+        assert pm is not None
+        assert reconciler is not None
+        if reconciler.holds or pm.book.in_doubt or pm.restrictions:
+            return
+        magic = next(iter(self.policy.magics or ()), 0)
+        wishes: list[tuple[str, Callable[[], Order]]] = [
+            (f"close {ticket}", lambda ticket=ticket: pm.close(ticket))  # type: ignore[misc]
+            for ticket in [held.position.ticket for held in pm.book.holdings.values()]
+        ]
+        wishes.append(("open a position", lambda: pm.submit("buy", 0.01, magic=magic)))
+        for wish, ask in wishes:
+            try:
+                order = ask()
+            except (Refused, NotSent, ValueError) as error:
+                yield f"{self.name} cannot {wish}: {_told(error)}"
+            else:
+                if order.status is not OrderStatus.FILLED:
+                    yield f"{self.name} cannot {wish}: {order.status.value}, {order.error}"
 
     def hear_again(self) -> None:
         """Be told the last fills again, the newest first, as by a gateway that repeats itself."""

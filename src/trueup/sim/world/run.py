@@ -29,7 +29,7 @@ from trueup.sim.oracle.hearing import Hearing, Tell
 from trueup.sim.world.coverage import Coverage
 from trueup.sim.world.moments import Moment, Sent, Struck, Violation, Watcher
 from trueup.sim.world.plan import FaultPlan, draw, trading
-from trueup.sim.world.schedule import BEGIN_NS, Endless, OutOfTouch
+from trueup.sim.world.schedule import BEGIN_NS, Endless, OutOfTouch, Stuck
 from trueup.sim.world.shrink import shrink
 from trueup.sim.world.world import World
 
@@ -127,7 +127,7 @@ def run(
                 world.run()
         except Overdue as error:
             violations.append(Violation(1, _failure(error), world.now_ns))
-        except (Endless, OutOfTouch) as error:
+        except (Endless, OutOfTouch, Stuck) as error:
             violations.append(Violation(1, str(error), world.now_ns))
         except StrategyError as error:
             at = f"Seed {plan.seed}, at {(world.now_ns - BEGIN_NS) / 1e9:.3f} s"

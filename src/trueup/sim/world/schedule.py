@@ -21,6 +21,10 @@ class OutOfTouch(TrueupError):
     """A bot that lives and that nothing hinders does not look at the broker by itself."""
 
 
+class Stuck(TrueupError):
+    """A bot whose book agrees with the broker cannot trade."""
+
+
 class Schedule:
     """The events to come, by time, those of one moment in the order in which they were planned.
 

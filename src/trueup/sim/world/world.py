@@ -6,7 +6,7 @@ All of it is the product's own code. What is simulated stands behind its seams: 
 the terminal, and the databases under the journal and under the gateway's record. First everything
 goes wrong that the plan says (safety); then the faults stop, the market stands still, the bots have
 to look at the broker by themselves, and the books owe agreement within a number of syncs
-(liveness).
+(liveness), and what agrees can be traded.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from trueup.sim.world.moments import (
     Watcher,
 )
 from trueup.sim.world.plan import Fault, FaultPlan, Setting
-from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule
+from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
 from trueup.sim.world.strikes import strike
 from trueup.sim.world.strikes_terminal import own_account
 from trueup.sim.world.trader import Wanderer
@@ -68,6 +68,7 @@ NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
 # After failures a bot waits for up to a minute; its first look then may not be believed, as where
 # the trade server's clock went back, and be the reason to wait once more.
 OWN_SYNC_WITHIN_SEC = 150
+TRADES_SHOW_SEC = 12
 # How long an order may still be on its way when the faults stop, or a bot be down, and beyond that
 # what it takes to call an order absent.
 SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 26, 32, 38)
@@ -222,6 +223,7 @@ class World:
         Raises:
             Endless: it came to too many events.
             OutOfTouch: a bot does not sync by itself.
+            Stuck: a bot cannot trade, and nothing is in its way.
         """
         self.begin()
         for one in self.plan.strikes:
@@ -241,6 +243,7 @@ class World:
         self._heal()
         self._look_by_themselves()
         self._come_to_agree()
+        self._trade_again()
         self._end()
 
     def _heal(self) -> None:
@@ -294,6 +297,18 @@ class World:
                     self._say_whose(bot)
         if self.set_back_sec:
             self._wait_for_the_clock()
+
+    def _trade_again(self) -> None:
+        """Let each bot end what it holds and begin anew: what agrees can be traded."""
+        if self.plan.setting.trades_by_signal:
+            # What a strategy does in a run is all that is to be seen of its bot.
+            return
+        for bot in self.bots:
+            if bot is self.disk.holder:
+                for said in bot.trade():
+                    raise Stuck(f"after all that was needed to agree, {said}")
+        self.schedule.run(self.now_ns + TRADES_SHOW_SEC * SECOND)
+        self._sync()
 
     def _wait_for_the_clock(self) -> None:
         """Let the time pass again by which a bot's clock was set back, and look once more.
