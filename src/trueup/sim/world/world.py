@@ -241,10 +241,15 @@ class World:
     def finish(self) -> None:
         """End all faults, let the books come to agree, and end the run."""
         self._heal()
-        self._look_by_themselves()
+        idle = self._look_by_themselves()
         self._come_to_agree()
-        self._trade_again()
+        stuck = self._trade_again()
         self._end()
+        # The books are judged first: they may say what is behind it.
+        for said in idle:
+            raise OutOfTouch(said)
+        for said in stuck:
+            raise Stuck(f"after all that was needed to agree, {said}")
 
     def _heal(self) -> None:
         """End all faults, and let nobody do anything any more."""
@@ -271,17 +276,20 @@ class World:
         terminal.running = True
         own_account(self)
 
-    def _look_by_themselves(self) -> None:
-        """Let each bot's own loop find the broker again, before anybody asks for a sync."""
+    def _look_by_themselves(self) -> list[str]:
+        """Let each bot's own loop find the broker again, before anybody asks for a sync.
+
+        Return what to say of those that do not.
+        """
         for bot in self.bots:
             bot.owes_own_sync = True
         until_ns = self.now_ns + OWN_SYNC_WITHIN_SEC * SECOND
         self.schedule.run(until_ns, lambda: not self._owing())
-        for bot in self._owing():
-            raise OutOfTouch(
-                f"{bot.name} did not look at the broker by itself within {OWN_SYNC_WITHIN_SEC} s "
-                "after the faults had ended"
-            )
+        return [
+            f"{bot.name} did not look at the broker by itself within {OWN_SYNC_WITHIN_SEC} s "
+            "after the faults had ended"
+            for bot in self._owing()
+        ]
 
     def _owing(self) -> list[BotProcess]:
         """Return the bots that have not synced by themselves yet; one fenced out need not."""
@@ -298,17 +306,18 @@ class World:
         if self.set_back_sec:
             self._wait_for_the_clock()
 
-    def _trade_again(self) -> None:
-        """Let each bot end what it holds and begin anew: what agrees can be traded."""
+    def _trade_again(self) -> list[str]:
+        """Let each bot end what it holds and begin anew: what agrees can be traded.
+
+        Return what to say of those that cannot.
+        """
         if self.plan.setting.trades_by_signal:
             # What a strategy does in a run is all that is to be seen of its bot.
-            return
-        for bot in self.bots:
-            if bot is self.disk.holder:
-                for said in bot.trade():
-                    raise Stuck(f"after all that was needed to agree, {said}")
+            return []
+        said = [one for bot in self.bots if bot is self.disk.holder for one in bot.trade()]
         self.schedule.run(self.now_ns + TRADES_SHOW_SEC * SECOND)
         self._sync()
+        return said
 
     def _wait_for_the_clock(self) -> None:
         """Let the time pass again by which a bot's clock was set back, and look once more.
