@@ -77,6 +77,7 @@ class History:
     def intent(self, order_id: str = "O1", **fields: Any) -> History:
         """Journal an intent and that it may have left."""
         wish = {"symbol": "EURUSD", "side": "buy", "volume": 0.1, "token": TOKEN, "by_desk": True}
+        wish["wire_magic"] = OURS
         self.row("OrderCreated", order_id=order_id, price=1.1, **{**wish, **fields})
         return self.row("SendStarted", order_id=order_id)
 

@@ -277,7 +277,7 @@ def added_to() -> History:
         opened()
         .tell(facts.PositionShown, login=LOGIN, position=held(units=3 * LOT))
         .intent("O2", side="sell", token="tbbbbbbbb", position=100)
-        .requested(101, "tbbbbbbbb", position=100)
+        .requested(101, "tbbbbbbbb", position=100, buys=False)
         .deal(901, 101, closes=100)
         .row(
             "OrderFilled",
@@ -380,6 +380,30 @@ BROKEN |= {
         7,
         lambda: opened().intent("O2").filled("O2", 101).look(positions=(held(sl=1.0), held(101))),
     ),
+    "twice of what was meant is executed": (
+        2,
+        lambda: History().start().intent().execute(units=2 * LOT),
+    ),
+    "the other side of what was meant is executed": (
+        2,
+        lambda: History().start().intent().execute(buys=False),
+    ),
+    "another symbol than was meant is executed": (
+        2,
+        lambda: History().start().intent().execute(symbol="GBPUSD"),
+    ),
+    "an order is executed without its magic number": (
+        2,
+        lambda: History().start().intent().execute(magic=0),
+    ),
+    "an order is executed without its stop loss": (
+        2,
+        lambda: History().start().intent(sl=1.0, tp=1.2).execute(tp=1.2),
+    ),
+    "an order is executed with its stops exchanged": (
+        2,
+        lambda: History().start().intent(sl=1.0, tp=1.2).execute(sl=1.2, tp=1.0),
+    ),
     "an order in doubt is settled, and not knowing turns into flat": (
         10,
         lambda: (
@@ -480,6 +504,9 @@ CLEAN: dict[str, Callable[[], History]] = {
     "an old book is not called current": lambda: opened().hand_out(current=False, max_age_ns=1),
     "flat, and the last reading is from when it was so": lambda: (
         History().start().synced().intent().execute().hand_out(flat=True)
+    ),
+    "what was meant is executed, stops and all": lambda: (
+        History().start().intent(sl=1.0, tp=1.2).execute(sl=1.0, tp=1.2)
     ),
     "an order in doubt may have opened what there is": lambda: (
         opened()

@@ -184,6 +184,8 @@ class Requested(Fact, frozen=True):
     order: int = 0
     position: int = 0
     target: int = 0
+    sl: float = 0.0
+    tp: float = 0.0
 
 
 # The bot's.

@@ -123,6 +123,8 @@ class Hearing:
                 retcode=moment.retcode,
                 order=moment.order,
                 position=moment.position,
+                sl=moment.sl,
+                tp=moment.tp,
             )
         )
 

@@ -31,6 +31,7 @@ def order_in(message: bytes) -> dict[str, Any]:
 class AtMostOnce(Checker):
     """Counts executions by the token that a request carried when it arrived.
 
+    What is executed is what was meant: side, volume, symbol, magic number and stops of the intent.
     What the journal says of an order is compared with what became of it: a rejection that was an
     execution is how an order comes to be sent twice. Of an order about which the server itself lied
     no journal can know that it was executed; that it was executed once is judged all the same.
@@ -92,6 +93,7 @@ class AtMostOnce(Checker):
         if order_id in self._denied:
             said = self._denied[order_id]
             yield f"{order_id} was recorded as {said} and then executed as order {fact.order}"
+        yield from _otherwise(fact, intent)
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         order_id = self.papers.row.get("order_id", "")
@@ -144,6 +146,22 @@ class AtMostOnce(Checker):
             yield f"{order_id} is recorded as {row['ticket']}, which is another order of ours"
         elif done is not None and row["ticket"] != done.order:
             yield f"{order_id} is order {done.order}, and it is recorded as {row['ticket']}"
+
+
+def _otherwise(done: facts.Requested, intent: Mapping[str, Any]) -> Iterator[str]:
+    """Yield in what an execution differs from what was meant."""
+    meant = {
+        "symbol": intent["symbol"],
+        "buys": intent["side"] == "buy",
+        "units": round(intent["volume"] * facts.UNITS),
+        "magic": intent.get("wire_magic", 0),
+        "sl": intent.get("sl", 0.0),
+        "tp": intent.get("tp", 0.0),
+    }
+    for name, wanted in meant.items():
+        found = getattr(done, name)
+        if found != wanted:
+            yield f"{intent['order_id']} was executed with {name} {found}, and {wanted} was meant"
 
 
 class NoLostIntent(Checker):

@@ -149,6 +149,8 @@ class Executed(Moment, frozen=True):
     deal: int
     retcode: int
     login: int
+    sl: float = 0.0
+    tp: float = 0.0
 
 
 class Synced(Moment, frozen=True):

@@ -502,6 +502,8 @@ class World:
                 deal=outcome.deal,
                 retcode=outcome.retcode,
                 login=login,
+                sl=request.sl,
+                tp=request.tp,
             )
         )
 
