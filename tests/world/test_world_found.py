@@ -13,6 +13,7 @@ import pytest
 from tests.support.desk_world import HEDGING, NETTING, OTHER, DeskWorld
 from tests.support.order_world import GRACE_SEC, OrderWorld
 from trueup.core.holds import HoldKind
+from trueup.core.order import Order
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
@@ -263,42 +264,40 @@ def test_a_close_that_a_person_tells_after_the_sync_opens_no_position() -> None:
 HOURS = 3_600
 
 
-@pytest.mark.parametrize("ahead_sec", [95, 3 * HOURS, -3 * HOURS])
-def test_an_order_that_was_dated_by_a_wrong_clock_is_not_given_up(ahead_sec: int) -> None:
-    """Seed 5009205: the bot's clock was 95 s fast, the broker rewrote the comment, and the order
-    was looked for among what came after it had left, by that clock."""
+WRONG_CLOCKS = pytest.mark.parametrize("ahead_sec", [95, 3 * HOURS, -3 * HOURS])
+
+
+def sent_by_a_wrong_clock(ahead_sec: int, *, executed: bool) -> tuple[OrderWorld, Order]:
+    """Lose the answer to an order, set the bot's clock right, and look for as long as it takes."""
     world = OrderWorld(comment_replaced_by="via broker")
     world.bot_clock_ahead_sec = ahead_sec
     world.restart()
     world.sync()
-    world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    world.terminal.faults.next_send(AnswerLost(executed=executed, pipe_breaks=False))
     lost = world.pm.submit("buy", 0.1, magic=7)
     world.bot_clock_ahead_sec = 0
     world.restart()
     # Its record would know.
     world.restart_gateway()
-    # Since when an order is in doubt is told by the clock of then.
     for _ in range(3):
         world.sync(max(ahead_sec, 0) + GRACE_SEC)
+    return world, lost
+
+
+@WRONG_CLOCKS
+def test_an_order_that_was_dated_by_a_wrong_clock_is_not_given_up(ahead_sec: int) -> None:
+    """Seed 5009205: the bot's clock was 95 s fast, the broker rewrote the comment, and the order
+    was looked for among what came after it had left, by that clock."""
+    world, lost = sent_by_a_wrong_clock(ahead_sec, executed=True)
     assert world.status(lost) == "IN_DOUBT"
     assert f"fits order {max(world.tickets())}" in world.hold(HoldKind.DOUBT).reason
 
 
-@pytest.mark.parametrize("ahead_sec", [95, 3 * HOURS, -3 * HOURS])
+@WRONG_CLOCKS
 def test_an_order_that_was_dated_by_a_wrong_clock_and_never_came_is_given_up(
     ahead_sec: int,
 ) -> None:
-    world = OrderWorld(comment_replaced_by="via broker")
-    world.bot_clock_ahead_sec = ahead_sec
-    world.restart()
-    world.sync()
-    world.terminal.faults.next_send(AnswerLost(executed=False, pipe_breaks=False))
-    lost = world.pm.submit("buy", 0.1, magic=7)
-    world.bot_clock_ahead_sec = 0
-    world.restart()
-    world.restart_gateway()
-    for _ in range(3):
-        world.sync(max(ahead_sec, 0) + GRACE_SEC)
+    world, lost = sent_by_a_wrong_clock(ahead_sec, executed=False)
     assert world.status(lost) == "CANCELED"
 
 

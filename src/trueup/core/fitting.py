@@ -85,9 +85,22 @@ def habits_of(book: Book, snapshot: Snapshot) -> Habits:
 
 def age_sec(order: Order, server_time_msc: int, now_ns: int) -> int:
     """Return how long ago an order left: by the trade server's clock, where it told both times."""
-    if order.server_time_msc and server_time_msc:
-        return max(0, server_time_msc - order.server_time_msc) // 1000
-    return max(0, now_ns - order.entry_ns) // 1_000_000_000
+    return elapsed_sec(order.server_time_msc, order.entry_ns, server_time_msc, now_ns)
+
+
+def elapsed_sec(left_msc: int, left_ns: int, server_time_msc: int, now_ns: int) -> int:
+    """Return how long ago something left, by the better of two clocks.
+
+    Args:
+        left_msc: a time that the trade server's clock had passed when it left, 0 where none is
+            known; that is the better clock.
+        left_ns: when it left by ours (ns).
+        server_time_msc: what the trade server's clock shows now, 0 where it is not known.
+        now_ns: our time now (ns).
+    """
+    if left_msc and server_time_msc:
+        return max(0, server_time_msc - left_msc) // 1000
+    return max(0, now_ns - left_ns) // 1_000_000_000
 
 
 def latest_answer_ns(book: Book) -> int:

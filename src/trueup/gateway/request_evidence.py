@@ -20,7 +20,7 @@ import msgspec
 from trueup.core.absence import Absence, absent_again
 from trueup.core.book import Book, Order
 from trueup.core.events import OrderKind
-from trueup.core.fitting import habit, habits_of
+from trueup.core.fitting import elapsed_sec, habit, habits_of
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
@@ -127,8 +127,12 @@ class Investigator:
     def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
         """Read the terminal; None where it cannot be read, or the reading not be believed."""
         self._asked += 1
+        # Unknown before the first look, at which nothing is settled as absent.
         server_time_msc = self._seen.server_time_msc if self._seen is not None else 0
-        oldest_sec = max(_age_sec(entry, server_time_msc, now_ns) for entry in entries)
+        oldest_sec = max(
+            elapsed_sec(before_in(entry).quote_msc, entry.came_ns, server_time_msc, now_ns)
+            for entry in entries
+        )
         symbols = {message_in(entry).symbol for entry in entries}
         request = SnapshotRequest(
             session=self._session,
@@ -165,17 +169,6 @@ class Investigator:
         absence = absent_again(before, now_ns, server_time_msc, GRACE_SEC * 1000)
         self._absences[order_id] = absence
         return absence.is_settled
-
-
-def _age_sec(entry: Entry, server_time_msc: int, now_ns: int) -> int:
-    """Return how long ago a request came, by the trade server's clock where that told both times.
-
-    Nothing is settled as absent at the first look, before which it has not.
-    """
-    quote_msc = before_in(entry).quote_msc
-    if quote_msc and server_time_msc:
-        return max(0, server_time_msc - quote_msc) // 1000
-    return max(0, now_ns - entry.came_ns) // SECOND_NS
 
 
 def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
