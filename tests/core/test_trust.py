@@ -14,6 +14,7 @@ from trueup.core.model import (
     MarginMode,
     PendingOrder,
     Position,
+    RowFault,
     Side,
     Snapshot,
     TerminalState,
@@ -71,7 +72,7 @@ def snapshot(*positions: Position, faults: tuple[str, ...] = (), **evidence: Any
         "count_before": counts,
         "count_after": counts,
     }
-    return Snapshot(positions, faults, Evidence(**(whole | evidence)))
+    return Snapshot(positions, tuple(map(RowFault, faults)), Evidence(**(whole | evidence)))
 
 
 def objection(seen_snapshot: Snapshot, seen: Seen | None = SEEN) -> tuple[Reason, str, str]:

@@ -49,7 +49,7 @@ class Decoder(Protocol):
 
 def _can_be_said(reading: Snapshot | Unknown) -> None:
     """What is told of a reading goes into logs and journals, which take UTF-8."""
-    said = [reading.sentence] if isinstance(reading, Unknown) else reading.faults
+    said = [reading.sentence] if isinstance(reading, Unknown) else map(str, reading.faults)
     assert all(text.encode() for text in said)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support import make
 from trueup.core.model import Position, Side, Snapshot
 from trueup.core.trust import Unknown
-from trueup.protocol.guide import RowFault, decode_positions, read_positions, read_row
+from trueup.protocol.guide import UnreadableRow, decode_positions, read_positions, read_row
 
 HUGE = 10**400
 
@@ -43,6 +43,11 @@ def snapshot_of(reading: Snapshot | Unknown) -> Snapshot:
     assert isinstance(reading, Snapshot)
     believed(reading)
     return reading
+
+
+def reading_of(*rows: object) -> Snapshot | Unknown:
+    """The reading of a reply with these rows."""
+    return read_positions(make.reply(*rows))
 
 
 def test_the_guides_reply_is_read_in_full() -> None:
@@ -181,13 +186,37 @@ def test_a_bad_row_is_named_and_its_neighbours_stay(what: str) -> None:
         seen = snapshot_of(reading)
         assert [p.ticket for p in seen.positions] == [1, 3]
         [fault] = seen.faults
-        assert "Row 2" in fault
-        assert word in fault
+        assert "Row 2" in str(fault)
+        assert word in str(fault)
+
+
+def test_what_can_be_read_of_a_bad_row_is_in_its_fault() -> None:
+    [fault] = snapshot_of(reading_of(make.row(volume=0.0))).faults
+    assert (fault.symbol, fault.ticket, fault.fields) == ("EURUSD", make.TICKET, ("volume",))
+    [fault] = snapshot_of(reading_of(make.row(ticket=None, symbol="", type="?"))).faults
+    assert (fault.symbol, fault.ticket) == ("", 0)
+    assert fault.fields == ("ticket", "symbol", "type")
+    [fault] = snapshot_of(reading_of("nonsense")).faults
+    assert (fault.symbol, fault.ticket) == ("", 0)
+
+
+def test_the_id_of_a_bad_row_is_the_same_whatever_its_prices_are_meanwhile() -> None:
+    first, later, other = (
+        snapshot_of(reading_of(make.row(volume=volume, profit=profit, price_current=1.05)))
+        .faults[0]
+        .id
+        for volume, profit in ((0.0, 1.0), (0.0, 7.5), (-1.0, 1.0))
+    )
+    assert first == later != other
+    assert first.startswith("row-")
+    twice = snapshot_of(reading_of(make.row(profit=1.0), make.row(profit=2.0))).faults
+    again = snapshot_of(reading_of(make.row(profit=3.0), make.row(profit=4.0))).faults
+    assert [fault.id for fault in twice] == [fault.id for fault in again] != [""]
 
 
 @pytest.mark.parametrize("what", BAD_ROWS)
 def test_a_bad_row_alone_is_a_fault_and_nothing_else(what: str) -> None:
-    with pytest.raises(RowFault):
+    with pytest.raises(UnreadableRow):
         read_row(BAD_ROWS[what][0])
 
 
@@ -204,7 +233,7 @@ def test_a_ticket_that_comes_twice_is_believed_in_neither_row() -> None:
     for reading in (read_positions(value), decode_positions(make.as_bytes(value))):
         seen = snapshot_of(reading)
         assert [p.ticket for p in seen.positions] == [2]
-        assert any("1" in fault and "2 times" in fault for fault in seen.faults)
+        assert any("1" in str(fault) and "2 times" in str(fault) for fault in seen.faults)
 
 
 def test_a_ticket_that_comes_twice_under_two_identifiers_is_believed_in_neither_row() -> None:
@@ -351,7 +380,7 @@ def test_any_json_raises_nothing_and_yields_only_what_can_be_believed(value: obj
 def test_any_value_is_a_believable_position_or_a_fault(value: object) -> None:
     try:
         found = read_row(value)
-    except RowFault as fault:
+    except UnreadableRow as fault:
         assert str(fault)
     else:
         believed(Snapshot([found]))

@@ -27,6 +27,7 @@ from trueup.core.model import (
     OrderType,
     PendingOrder,
     Position,
+    RowFault,
     Side,
     Snapshot,
     TerminalState,
@@ -110,7 +111,7 @@ def position(ticket: int = TICKET, **changes: Any) -> Position:
 
 
 def snapshot(*positions: Position, faults: Sequence[str] = ()) -> Snapshot:
-    return Snapshot(positions, tuple(faults))
+    return Snapshot(positions, tuple(map(RowFault, faults)))
 
 
 def book_of(*positions: Position) -> Book:

@@ -57,7 +57,7 @@ def rows(exam: Examination) -> Verdict:
     if not isinstance(reading, Snapshot):
         return unseen("there was no list")
     if reading.faults:
-        return broken(reading.faults[0])
+        return broken(str(reading.faults[0]))
     count = len(reading.positions)
     if not count:
         return unseen("the account has no position to look at")

@@ -38,7 +38,7 @@ def snapshot_is_read(exam: Examination) -> Verdict:
         if isinstance(one.reading, Unknown) and one not in failed and not _has_wrong_id(one):
             return broken(one.reading.sentence, one.exchange)
         if isinstance(one.reading, Snapshot) and one.reading.faults:
-            return broken(one.reading.faults[0], one.exchange)
+            return broken(str(one.reading.faults[0]), one.exchange)
     if len(failed) == len(exam.taken):
         return unseen(f"the terminal cannot be read now: {failed[0].exchange.error}")
     return holds(f"{len(exam.taken)} snapshots were read")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from trueup.core import events
 from trueup.core.model import PendingOrder, Position
@@ -21,6 +22,24 @@ def step_id(kind: str, row: Position | PendingOrder) -> str:
     text = f"{kind} {key} {row.ticket} {row.symbol} {row.magic} {kind_of} "
     text += " ".join(str(to_units(figure)) for figure in figures)
     return f"{kind}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+
+
+# What moves by itself from one reading to the next, in the spellings of the guide's family.
+MOVING = frozenset({"profit", "swap", "price_current", "current_price", "commission"})
+
+
+def row_id(row: object) -> str:
+    """Return the short id of a raw row that cannot be believed, such as row-1f3a9c02.
+
+    The same row has the same id in every reading, whatever its prices and profit are meanwhile; an
+    approval applies to exactly this row.
+    """
+    if isinstance(row, Mapping):
+        kept = sorted((str(k), repr(v)) for k, v in row.items() if str(k) not in MOVING)
+        text = repr(kept)
+    else:
+        text = repr(row)
+    return f"row-{hashlib.blake2b(text.encode(errors='replace'), digest_size=4).hexdigest()}"
 
 
 def change_id(event: events.Event) -> tuple[str, int]:

@@ -288,16 +288,39 @@ class Evidence(msgspec.Struct, frozen=True):
     requests: tuple[RequestStatus, ...] = ()
 
 
+class RowFault(msgspec.Struct, frozen=True):
+    """A row of a reading that was left out because it cannot be believed.
+
+    Args:
+        what: the sentence for a person: which row, what is unreadable in it, what would be right.
+        symbol: the row's symbol, empty where that cannot be read.
+        ticket: the row's ticket, 0 where that cannot be read.
+        fields: the names of the fields that cannot be read, as the wire spells them.
+        id: what a person approves; see `core.ids.row_id`. Empty where nothing can be approved.
+    """
+
+    what: str
+    symbol: str = ""
+    ticket: int = 0
+    fields: tuple[str, ...] = ()
+    id: str = ""
+
+    def __str__(self) -> str:
+        """Return the sentence for a person."""
+        return self.what
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """One complete reading of the broker.
 
-    `faults` names the rows of the reading that cannot be believed; with any fault the reading is
-    partial and proves nothing absent. `evidence` is None on the guide's wire. `digest` is what the
-    receiver made of positions and pending orders, empty where nobody has made it yet.
+    `faults` are the rows that were left out of the reading; with any fault the reading is partial
+    and proves nothing absent. What is unreadable in a row that is kept is no fault. `evidence` is
+    None on the guide's wire. `digest` is what the receiver made of positions and pending orders,
+    empty where nobody has made it yet.
     """
 
     positions: tuple[Position, ...] | list[Position]
-    faults: tuple[str, ...] = ()
+    faults: tuple[RowFault, ...] = ()
     evidence: Evidence | None = None
     capabilities: tuple[str, ...] = ()
     digest: str = ""

@@ -10,14 +10,16 @@ for "SUCCESS", `open_price` for `price_open`, `current_price` for `price_current
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from trueup.core.model import Position, Side, Snapshot
+from trueup.core.ids import row_id
+from trueup.core.model import Position, RowFault, Side, Snapshot
 from trueup.core.quantity import HIGHEST_PRICE, is_number, is_volume
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
@@ -39,7 +41,7 @@ TOO_LARGE = 2**64
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
-class RowFault(RemoteProtocolError):
+class UnreadableRow(RemoteProtocolError):
     """A row of a position list cannot be believed."""
 
 
@@ -119,18 +121,44 @@ def read_positions(reply: object) -> Snapshot | Unknown:
 
 def _read_rows(rows: Sequence[object]) -> Snapshot:
     positions: list[Position] = []
-    faults: list[str] = []
+    faults: list[RowFault] = []
     for number, row in enumerate(rows, start=1):
         try:
             positions.append(read_row(row))
-        except RowFault as fault:
-            faults.append(f"Row {number}: {fault}")
+        except UnreadableRow as error:
+            faults.append(row_fault(row, f"Row {number}: {error}"))
     identifiers = Counter(position.identifier for position in positions)
     tickets = Counter(position.ticket for position in positions)
     once = [p for p in positions if identifiers[p.identifier] == tickets[p.ticket] == 1]
     twice = sorted({p.ticket for p in positions} - {p.ticket for p in once})
-    faults += [f"Ticket {ticket} is in the list {_times(ticket, positions)}" for ticket in twice]
+    faults += [_listed_twice(ticket, positions) for ticket in twice]
     return Snapshot(once, tuple(faults))
+
+
+def row_fault(row: object, what: str) -> RowFault:
+    """Return a row that cannot be believed as a fault; `what` is the sentence for a person."""
+    read = {}
+    if isinstance(row, Mapping):
+        fields = {OTHER_SPELLINGS.get(str(name), str(name)): value for name, value in row.items()}
+        for name, reader in _IDENTIFYING.items():
+            with contextlib.suppress(UnreadableRow):
+                read[name] = reader(fields)
+    unreadable = tuple(name for name in _IDENTIFYING if name not in read)
+    symbol, ticket = str(read.get("symbol", "")), int(read.get("ticket", 0))
+    return RowFault(what, symbol, ticket, unreadable, row_id(row))
+
+
+def _listed_twice(ticket: int, positions: Sequence[Position]) -> RowFault:
+    rows = [position for position in positions if position.ticket == ticket]
+    symbols = {position.symbol for position in rows}
+    # What moves by itself is no part of an approval.
+    raw = [(p.identifier, p.symbol, p.side.value, p.volume, p.price_open) for p in rows]
+    return RowFault(
+        f"Ticket {ticket} is in the list {_times(ticket, positions)}",
+        symbols.pop() if len(symbols) == 1 else "",
+        ticket,
+        id=row_id([ticket, *sorted(raw)]),
+    )
 
 
 def _times(ticket: int, positions: Sequence[Position]) -> str:
@@ -142,10 +170,10 @@ def read_row(row: object) -> Position:
     """Read one row of a position list.
 
     Raises:
-        RowFault: naming the field, what it is, and what it should be.
+        UnreadableRow: naming the field, what it is, and what it should be.
     """
     if not isinstance(row, Mapping):
-        raise RowFault(f"{row!r:.60} is not a position")
+        raise UnreadableRow(f"{row!r:.60} is not a position")
     fields = {OTHER_SPELLINGS.get(str(name), str(name)): value for name, value in row.items()}
     ticket = _whole(fields, "ticket")
     try:
@@ -167,8 +195,8 @@ def read_row(row: object) -> Position:
             reason=_whole(fields, "reason", default=0, least=0),
             comment=str(fields.get("comment") or ""),
         )
-    except RowFault as fault:
-        raise RowFault(f"ticket {ticket}: {fault}") from None
+    except UnreadableRow as fault:
+        raise UnreadableRow(f"ticket {ticket}: {fault}") from None
 
 
 def _whole(
@@ -183,7 +211,7 @@ def _whole(
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < TOO_LARGE:
-        raise RowFault(f"{name} is {value!r:.40}, not a whole number of at least {least}")
+        raise UnreadableRow(f"{name} is {value!r:.40}, not a whole number of at least {least}")
     return value
 
 
@@ -194,36 +222,46 @@ def _number(fields: Mapping[str, Any], name: str, *, default: float | None = Non
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)
     if not is_number(value):
-        raise RowFault(f"{name} is {value!r:.40}, not a number")
+        raise UnreadableRow(f"{name} is {value!r:.40}, not a number")
     return float(value)
 
 
 def _volume(fields: Mapping[str, Any]) -> float:
     volume = _number(fields, "volume")
     if not is_volume(volume):
-        raise RowFault(f"volume is {volume!r:.40}, not a number of lots above 0")
+        raise UnreadableRow(f"volume is {volume!r:.40}, not a number of lots above 0")
     return volume
 
 
 def _price(fields: Mapping[str, Any], name: str, *, default: float | None = None) -> float:
     price = _number(fields, name, default=default)
     if abs(price) >= HIGHEST_PRICE:
-        raise RowFault(f"{name} is {price!r:.40}, beyond every market")
+        raise UnreadableRow(f"{name} is {price!r:.40}, beyond every market")
     return price
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
-        raise RowFault(f"{name} is {value!r:.40}, not a name")
+        raise UnreadableRow(f"{name} is {value!r:.40}, not a name")
     return value
 
 
 def _side(value: object) -> Side:
     side = BUY_SPELLINGS.get(str(value).lower()) if not isinstance(value, bool) else None
     if side is None:
-        raise RowFault(f"type is {value!r:.40}, neither 'buy' nor 'sell'")
+        raise UnreadableRow(f"type is {value!r:.40}, neither 'buy' nor 'sell'")
     return side
+
+
+# What says which position a row is, and of how much.
+_IDENTIFYING: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "ticket": lambda fields: _whole(fields, "ticket"),
+    "symbol": lambda fields: _text(fields, "symbol"),
+    "type": lambda fields: _side(fields.get("type")),
+    "volume": _volume,
+    "price_open": lambda fields: _price(fields, "price_open"),
+}
 
 
 def _unreadable(what: str) -> Unknown:

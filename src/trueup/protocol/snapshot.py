@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from trueup.core.digest import digest
+from trueup.core.ids import row_id
 from trueup.core.model import (
     Account,
     Deal,
@@ -23,6 +24,7 @@ from trueup.core.model import (
     PastOrder,
     PendingOrder,
     Position,
+    RowFault,
     Snapshot,
     SymbolSpec,
     TerminalState,
@@ -215,19 +217,25 @@ def _evidence(reply: SnapshotReply) -> Evidence:
     )
 
 
-def _faults(reply: SnapshotReply) -> Iterable[str]:
+def _faults(reply: SnapshotReply) -> Iterable[RowFault]:
     """Name what no terminal can have: the digest proves transport, not sense."""
     for position in reply.positions:
         if position.ticket <= 0 or position.identifier <= 0 or not position.symbol:
-            yield f"ticket {position.ticket}: no ticket, no identifier or no symbol"
+            what = f"ticket {position.ticket}: no ticket, no identifier or no symbol"
+            yield _fault(position, what)
         elif not 0.0 < position.volume < math.inf:
-            yield f"ticket {position.ticket}: volume is {position.volume}"
+            yield _fault(position, f"ticket {position.ticket}: volume is {position.volume}")
     if len({p.identifier for p in reply.positions}) != len(reply.positions):
-        yield "an identifier is in the list twice"
+        yield RowFault("an identifier is in the list twice")
     if len({order.ticket for order in reply.orders}) != len(reply.orders):
-        yield "a pending order is in the list twice"
+        yield RowFault("a pending order is in the list twice")
     if not _is_finite(reply.account):
-        yield "the account's figures are not numbers"
+        yield RowFault("the account's figures are not numbers")
+
+
+def _fault(position: Position, what: str) -> RowFault:
+    row = msgspec.to_builtins(position)
+    return RowFault(what, position.symbol, position.ticket, id=row_id(row))
 
 
 def _is_finite(account: Account) -> bool:

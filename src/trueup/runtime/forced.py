@@ -15,7 +15,7 @@ import msgspec
 from trueup.core import events
 from trueup.core.book import Book
 from trueup.core.model import Position, describe, describe_at
-from trueup.protocol.guide import RowFault, read_row
+from trueup.protocol.guide import UnreadableRow, read_row
 
 FORCED = "closed in the book by force_close_position()"
 ForcedEvent = events.PositionAdopted | events.PositionClosed | events.PositionCorrected
@@ -79,8 +79,8 @@ def log_forced(event: ForcedEvent) -> None:
 def _believable(row: Mapping[str, Any], symbol: str) -> Position | None:
     try:
         position = read_row(row)
-    except RowFault as fault:
-        log.error("[RECONCILE] Refused: %s", fault)
+    except UnreadableRow as error:
+        log.error("[RECONCILE] Refused: %s", error)
         return None
     if position.symbol != symbol:
         log.error("[RECONCILE] Refused: %s is not %s", position.symbol, symbol)

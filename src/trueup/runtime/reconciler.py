@@ -135,7 +135,7 @@ class StateReconciler:
         look = self._lookout.look()
         if isinstance(look.verdict, Unknown):
             return look.verdict.sentence
-        said = [*look.verdict.snapshot.faults, *map(sentence, look.plan.events)]
+        said = [*map(str, look.verdict.snapshot.faults), *map(sentence, look.plan.events)]
         return "; ".join(filter(None, [*said, *(h.reason for h in look.plan.holds)])) or None
 
     def get_audit_trail(self) -> list[dict[str, Any]]:
@@ -363,7 +363,7 @@ class StateReconciler:
         self._timetable.believed(asked.at_ns, self.sync_interval, found)
         self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS
-        return self._result(status, asked, list(snapshot.faults)).count(found)
+        return self._result(status, asked, list(map(str, snapshot.faults))).count(found)
 
     def _learn(self, look: Look) -> None:
         """Measure how long the broker showed what was before, where that has just ended."""
