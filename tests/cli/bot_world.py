@@ -14,7 +14,7 @@ from trueup.runtime.control import ControlDesk
 from trueup.runtime.loop import TradingLoop
 from trueup.runtime.prices import GatewayPrices
 from trueup.runtime.status import BotFacts
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
 
 FACTS = BotFacts(pid=4711, started="2026-01-05T14:00:00+00:00", gateway="at tcp://127.0.0.1:5555")
 
@@ -36,9 +36,10 @@ class BotWorld:
         *,
         policy: Policy | None = None,
         others: tuple[AccountSetup, ...] = (),
+        specs: tuple[SymbolSetup, ...] = DEFAULT_SYMBOLS,
         journal: Journal | None = None,
     ) -> None:
-        self.broker = DeskWorld(account, policy=policy, others=others, journal=journal)
+        self.broker = DeskWorld(account, policy=policy, others=others, specs=specs, journal=journal)
         world = self.broker
         self.loop = TradingLoop(
             world.pm,

@@ -36,6 +36,7 @@ def test_the_first_proven_reading_binds_the_book_before_anything_enters_it() -> 
             server="Demo",
             currency="USD",
             margin_mode=make.ACCOUNT.margin_mode,
+            currency_digits=2,
         ),
         events.PositionAdopted(at_ns=NOW_NS, position=P),
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from trueup.core.quantity import (
     add_lots,
     format_lots,
+    format_money,
     format_price,
     is_number,
     is_volume,
@@ -116,3 +117,39 @@ def test_finite_ints_and_floats_are_numbers(value: float) -> None:
 def test_a_whole_number_beyond_every_float_is_no_number_and_no_error() -> None:
     """JSON may carry it, so the question is asked of it."""
     assert not is_number(10**400)
+
+
+@pytest.mark.parametrize(
+    ("amount", "digits", "text"),
+    [
+        (2079.0, 0, "2079"),
+        (-0.4, 0, "0"),
+        (4.255, 3, "4.255"),
+        (0.0001155, 8, "0.00011550"),
+        (-12.7, 2, "-12.70"),
+        (-0.001, 2, "0.00"),
+        (0.0001155, None, "0.0001155"),
+        (1234.0, None, "1234.00"),
+    ],
+)
+def test_money_has_the_decimals_of_its_account(
+    amount: float, digits: int | None, text: str
+) -> None:
+    assert format_money(amount, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "digits", "text"),
+    [(1.5, 2, "+1.50"), (-1.5, 2, "-1.50"), (-0.001, 2, "+0.00"), (0.5, None, "+0.50")],
+)
+def test_a_gain_has_its_sign_where_one_is_wanted(
+    amount: float, digits: int | None, text: str
+) -> None:
+    assert format_money(amount, digits, with_sign=True) == text
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 8))
+def test_money_of_an_account_is_told_without_loss(units: int, digits: int) -> None:
+    amount = units / 10**digits
+    assert round(float(format_money(amount, digits)) * 10**digits) == units
+    assert round(float(format_money(amount)) * 10**8) == round(amount * 10**8)

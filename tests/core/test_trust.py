@@ -174,6 +174,12 @@ OBJECTIONS = {
         "The list is empty and the account has 33.50 of margin, so something is open",
         FIGURES,
     ),
+    "margin in bitcoin and nothing open": (
+        snapshot(account=account(margin=0.0003355, currency_digits=8)),
+        Reason.ACCOUNT_CONTRADICTS,
+        "The list is empty and the account has 0.00033550 of margin, so something is open",
+        FIGURES,
+    ),
     "a result and nothing open": (
         snapshot(account=account(equity=88.0)),
         Reason.ACCOUNT_CONTRADICTS,

@@ -155,6 +155,7 @@ def bound(account: Account = ACCOUNT) -> AccountBound:
         server=account.server,
         currency=account.currency,
         margin_mode=account.margin_mode,
+        currency_digits=account.currency_digits,
     )
 
 

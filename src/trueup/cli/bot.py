@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from trueup.cli.terminal import NOT_RUNNING, terminal_lines
+from trueup.core.quantity import format_money
 from trueup.errors import NotSent, OutcomeUnknown, TrueupError
 from trueup.observe.status_text import WIDTH, BotStatus, said, write_status
 from trueup.runtime.bots import Bot, ask_bot, find_bots
@@ -265,9 +266,10 @@ def _what(approved: dict[str, Any]) -> str:
 
 
 def _confirm(seen: dict[str, Any]) -> None:
+    balance = format_money(seen["balance"], seen.get("currency_digits"))
     typer.echo(
         f"The book belongs to {seen['bound'] or 'no account yet'}; the terminal is logged in to "
-        f"{seen['terminal']}, balance {seen['balance']:.2f} {seen['currency']}."
+        f"{seen['terminal']}, balance {balance} {seen['currency']}."
     )
     if seen["leaves"]:
         typer.echo("What leaves the book, and stays at its broker as it is:")

@@ -87,13 +87,13 @@ def _rows(loop: TradingLoop) -> list[Row]:
     seen = loop.reconciler.remote
     remote = {one.identifier: one for one in seen.positions} if seen is not None else {}
     return [
-        _row(local.get(key), remote.get(key))
+        _row(local.get(key), remote.get(key), loop.pm.currency_digits)
         for key in {**local, **remote}
         if key in local or remote[key].symbol == loop.pm.symbol
     ]
 
 
-def _row(holding: Holding | None, remote: Position | None) -> Row:
+def _row(holding: Holding | None, remote: Position | None, digits: int | None) -> Row:
     local = None if holding is None else holding.position
     shown = remote or local
     return Row(
@@ -101,6 +101,7 @@ def _row(holding: Holding | None, remote: Position | None) -> Row:
         local=_side(local),
         remote=_side(remote),
         profit=None if remote is None else remote.profit,
+        currency_digits=digits,
         is_newer=remote is None and holding is not None and holding.mark is None,
     )
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import trueup
-from trueup.core.quantity import format_lots
+from trueup.core.quantity import format_lots, format_money
 from trueup.errors import TrueupError
 from trueup.gateway.watcher import WATCH_MS
 from trueup.observe.log import set_up_logging
@@ -137,8 +137,9 @@ def show_positions(listed: dict[str, Any]) -> None:
 
 def position_lines(listed: dict[str, Any]) -> list[str]:
     """Return the terminal's answer to `list` as lines."""
-    money = f"{listed['equity']:.2f} {listed['currency']}"
-    lines = [f"Equity     {money}, balance {listed['balance']:.2f}"]
+    digits = listed.get("currency_digits")
+    equity, balance = (format_money(listed[name], digits) for name in ("equity", "balance"))
+    lines = [f"Equity     {equity} {listed['currency']}, balance {balance}"]
     if not listed["positions"]:
         return [*lines, "Positions  none"]
     lines.append(
@@ -149,7 +150,8 @@ def position_lines(listed: dict[str, Any]) -> list[str]:
         lines.append(
             f"{row['ticket']:>10}  {row['symbol']:<7}  {row['side']:<5}  "
             f"{format_lots(row['volume']):>5}  {row['price_open']:>8.5f}  "
-            f"{row['price_current']:>8.5f}  {levels[0]:<7}  {levels[1]:<7}  {row['profit']:>8.2f}"
+            f"{row['price_current']:>8.5f}  {levels[0]:<7}  {levels[1]:<7}  "
+            f"{format_money(row['profit'], digits):>8}"
         )
     return lines
 

@@ -195,6 +195,7 @@ def _entry_and_exit(trace: Trace, scales: Weighing, because: str) -> list[events
     if ended is None or not entries:
         return []
     first = entries[0]
+    told = exit_sentence(ended, digits=evidence.account.currency_digits)
     position = Position(
         ticket=first.order,
         identifier=trace.position,
@@ -209,7 +210,7 @@ def _entry_and_exit(trace: Trace, scales: Weighing, because: str) -> list[events
     closed = events.PositionClosed(
         at_ns=scales.now_ns,
         position=position,
-        because=f"{because}; {exit_sentence(ended)}",
+        because=f"{because}; {told}",
         ended=ended,
         realised_units=history.realised_units,
     )

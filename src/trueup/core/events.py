@@ -250,12 +250,16 @@ class HaltRaised(Event, frozen=True):
 
 
 class AccountBound(Event, frozen=True):
-    """The book belongs to this account from here on."""
+    """The book belongs to this account from here on.
+
+    `currency_digits` are the decimals of its money, None in journals that did not note them.
+    """
 
     login: int
     server: str
     currency: str
     margin_mode: MarginMode
+    currency_digits: int | None = None
 
 
 AnyEvent = (

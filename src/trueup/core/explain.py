@@ -19,6 +19,7 @@ from trueup.core.model import Deal, DealReason, Entry, Position
 from trueup.core.quantity import (
     FINEST_STEP,
     format_lots,
+    format_money,
     format_price,
     from_units,
     same,
@@ -138,23 +139,30 @@ def _sum(deals: Sequence[Deal], name: str) -> float:
     return from_units(sum(to_units(getattr(deal, name)) for deal in deals))
 
 
-def exit_sentence(ended: Exit, verb: str = "closed") -> str:
-    """Say how a position ended: closed by its stop loss: 0.10 lots at 1.0543, ..."""
+def exit_sentence(ended: Exit, verb: str = "closed", *, digits: int | None = None) -> str:
+    """Say how a position ended: closed by its stop loss: 0.10 lots at 1.0543, ...
+
+    `digits` are the decimals of the account's money, None where they are not known.
+    """
     when = dt.datetime.fromtimestamp(ended.time_msc / 1000, dt.UTC)
-    costs = f"swap {ended.swap:.2f}, commission {ended.commission + ended.fee:.2f}"
+    profit, swap = format_money(ended.profit, digits), format_money(ended.swap, digits)
+    costs = f"swap {swap}, commission {format_money(ended.commission + ended.fee, digits)}"
     return (
         f"{verb} {ended.reason}: {format_lots(ended.volume)} lots at {format_price(ended.price)}, "
-        f"profit {ended.profit:.2f}, {costs}, {when:%Y-%m-%d %H:%M:%S} server time"
+        f"profit {profit}, {costs}, {when:%Y-%m-%d %H:%M:%S} server time"
     )
 
 
-def entry_sentence(deals: Sequence[Deal], verb: str) -> str:
-    """Say how a position began or grew: opened: 0.10 lots at 1.0543, commission -0.35."""
+def entry_sentence(deals: Sequence[Deal], verb: str, *, digits: int | None = None) -> str:
+    """Say how a position began or grew: opened: 0.10 lots at 1.0543, commission -0.35.
+
+    `digits` are the decimals of the account's money, None where they are not known.
+    """
     volume = sum(to_units(deal.volume) for deal in deals)
     price = sum(deal.price * to_units(deal.volume) for deal in deals) / volume
     costs = _sum(deals, "commission") + _sum(deals, "fee")
     lots = f"{format_lots(from_units(volume))} lots at {format_price(price)}"
-    return f"{verb}: {lots}, commission {costs:.2f}"
+    return f"{verb}: {lots}, commission {format_money(costs, digits)}"
 
 
 def reopened_as(local: Position, deals: Sequence[Deal], zombies: Iterable[Position]) -> int:

@@ -70,7 +70,9 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
         return
     news = [deal for deal in history.deals if deal.ticket not in holding.deals]
     ended = exit_of(news) or exit_of(history.deals)
-    because = exit_sentence(ended) if ended else "closed; its deals do not say how"
+    because = "closed; its deals do not say how"
+    if ended:
+        because = exit_sentence(ended, digits=look.money_digits)
     if look.own_order(local.ticket) is not None:
         because += label(BrokerShows.CLOSED)
     again = reopened_as(local, history.deals, (z.remote for z in found.zombies))

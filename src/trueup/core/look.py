@@ -84,6 +84,12 @@ class Look(msgspec.Struct, frozen=True):
         order = self.book.orders_by_ticket.get(ticket)
         return None if order is None or order.is_stand_in else order
 
+    @property
+    def money_digits(self) -> int | None:
+        """The decimals of the account's money, None where the reading does not say."""
+        evidence = self.snapshot.evidence
+        return None if evidence is None else evidence.account.currency_digits
+
     def half_step_base(self, symbol: str) -> float:
         """Return the volume step (lots) to compare a symbol's volumes with."""
         specs = self.snapshot.evidence.specs if self.snapshot.evidence else ()

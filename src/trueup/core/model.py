@@ -26,6 +26,8 @@ Ticket = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Lots = Annotated[float, msgspec.Meta(ge=FINEST_STEP, lt=MOST_LOTS)]
+# MetaTrader has 8 decimals at most (MQL5 reference, ACCOUNT_CURRENCY_DIGITS).
+MoneyDigits = Annotated[int, msgspec.Meta(ge=0, le=16)]
 Price = Annotated[float, msgspec.Meta(gt=-HIGHEST_PRICE, lt=HIGHEST_PRICE)]
 
 
@@ -227,7 +229,7 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     credit: float = 0.0
     margin: float = 0.0
     profit: float = 0.0
-    currency_digits: int = 2
+    currency_digits: MoneyDigits = 2
     trade_allowed: bool = True
 
     @property

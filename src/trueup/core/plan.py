@@ -186,6 +186,7 @@ def _bind(look: Look, outcome: Outcome) -> None:
             server=account.server,
             currency=account.currency,
             margin_mode=account.margin_mode,
+            currency_digits=account.currency_digits,
         )
     )
 

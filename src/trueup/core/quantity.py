@@ -68,6 +68,19 @@ def format_lots(volume: float) -> str:
     )
 
 
+def format_money(amount: float, digits: int | None = None, *, with_sign: bool = False) -> str:
+    """Write money with the decimals of its account: 8 for bitcoin, 0 for yen, never "-0.00".
+
+    `digits` is ACCOUNT_CURRENCY_DIGITS (MQL5 reference, "Account Properties"). None says that the
+    account's decimals are not known: the amount then has two decimals, or as many as it needs.
+    `with_sign` writes a plus before a gain.
+    """
+    if digits is None:
+        return format_lots(amount) if not with_sign or amount < 0 else f"+{format_lots(amount)}"
+    rounded = round(amount, digits) or 0.0
+    return f"{rounded:+.{digits}f}" if with_sign else f"{rounded:.{digits}f}"
+
+
 def format_price(price: float) -> str:
     """Write a price without float dust and without padding (1.0543)."""
     text = f"{from_units(to_units(price)):.8f}".rstrip("0")

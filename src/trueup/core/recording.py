@@ -120,12 +120,13 @@ def _because(news: Sequence[Deal], position: Position, *, is_open: bool, look: L
         return "its deals were recorded before"
     ended = exit_of(news)
     if ended is None:
-        said = entry_sentence(news, "opened" if position.ticket in _orders(news) else "added")
+        verb = "opened" if position.ticket in _orders(news) else "added"
+        said = entry_sentence(news, verb, digits=look.money_digits)
         is_ours = any(map(look.own_order, _orders(news)))
         return said + label(BrokerShows.OPEN) if is_ours else said
     if is_open:
-        return exit_sentence(ended, "closed in part")
-    said = exit_sentence(ended)
+        return exit_sentence(ended, "closed in part", digits=look.money_digits)
+    said = exit_sentence(ended, digits=look.money_digits)
     return said + label(BrokerShows.CLOSED) if look.own_order(position.ticket) else said
 
 

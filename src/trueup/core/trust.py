@@ -22,6 +22,7 @@ import msgspec
 
 from trueup.core.digest import digest
 from trueup.core.model import Account, Evidence, Snapshot
+from trueup.core.quantity import format_money
 
 # The server's clock is read off quotations, which arrive out of step by fractions of a second.
 CLOCK_JITTER_MSC = 1_000
@@ -283,9 +284,9 @@ def sign_of_positions(account: Account, *, has_orders: bool) -> str | None:
     floating = account.equity - account.balance - account.credit
     # Pending orders reserve margin at some exchanges; a floating result only positions have.
     if account.margin > _cent(account) and not has_orders:
-        return f"{account.margin:.2f} of margin"
+        return f"{_money(account.margin, account)} of margin"
     if abs(floating) > _cent(account):
-        return f"a floating result of {floating:.2f}"
+        return f"a floating result of {_money(floating, account)}"
     return None
 
 
@@ -304,10 +305,14 @@ def _contradicts_sum(
         return None
     return Unknown(
         Reason.ACCOUNT_CONTRADICTS,
-        f"The positions' results add up to {floating:.2f}, and the account says "
-        f"{account.profit:.2f}",
+        f"The positions' results add up to {_money(floating, account)}, and the account says "
+        f"{_money(account.profit, account)}",
         "a list that the account's own figures do not contradict",
     )
+
+
+def _money(amount: float, account: Account) -> str:
+    return format_money(amount, account.currency_digits)
 
 
 def _cent(account: Account) -> float:

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trueup.core.quantity import format_lots
+from trueup.core.quantity import format_lots, format_money
 
 AUDIT_LINES = 5
 # Lines that are there whatever the books hold: head, health, titles, notes, audit, foot.
@@ -47,7 +47,8 @@ class Side(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One ticket in our book and at the broker, None where a side does not have it.
 
-    `profit` is the broker's figure, in the account's currency. `is_newer` says that our side was
+    `profit` is the broker's figure, in the account's currency, which has `currency_digits`
+    decimals, None where they are not known. `is_newer` says that our side was
     opened after the broker was last seen, so that nothing is missing there.
     """
 
@@ -55,6 +56,7 @@ class Row(msgspec.Struct, frozen=True):
     local: Side | None
     remote: Side | None
     profit: float | None = None
+    currency_digits: int | None = None
     is_newer: bool = False
 
 
@@ -164,7 +166,9 @@ def _books(picture: Picture, shown: int) -> list[Text]:
 
 def _row(row: Row) -> Text:
     local, remote = _cells(row.local), _cells(row.remote, "unseen" if row.is_newer else "absent")
-    profit = "" if row.profit is None else f"{row.profit:+.2f}"
+    profit = ""
+    if row.profit is not None:
+        profit = format_money(row.profit, row.currency_digits, with_sign=True)
     style = "" if row.local == row.remote or row.is_newer else Level.WAIT.value
     return _line((_LINE.format(row.ticket, *local, *remote, profit), style))
 

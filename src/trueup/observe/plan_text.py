@@ -11,7 +11,7 @@ from trueup.core import events
 from trueup.core.holds import Hold
 from trueup.core.model import describe_at, describe_order
 from trueup.core.plan import Plan
-from trueup.core.quantity import format_lots, format_price, from_units
+from trueup.core.quantity import format_lots, format_money, format_price, from_units
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -26,16 +26,19 @@ class Block(msgspec.Struct, frozen=True):
     id: str = ""
 
 
-def blocks(plan: Plan) -> Iterator[Block]:
-    """Yield a block for each change and each hold of a plan, in the plan's order."""
+def blocks(plan: Plan, digits: int | None = None) -> Iterator[Block]:
+    """Yield a block for each change and each hold of a plan, in the plan's order.
+
+    `digits` are the decimals of the account's money, None where they are not known.
+    """
     for event in plan.events:
-        block = _block(event)
+        block = _block(event, digits)
         if block is not None:
             yield block
     yield from map(_held, plan.holds)
 
 
-def _block(event: events.Event) -> Block | None:
+def _block(event: events.Event, digits: int | None) -> Block | None:
     match event:
         case events.PositionAdopted(position=p):
             what, proof = f"adopt {describe_at(p)}", "in the broker's list, not in the book"
@@ -43,7 +46,8 @@ def _block(event: events.Event) -> Block | None:
                 "+", p.ticket, p.symbol, what, proof, f"the book holds it, magic {p.magic}"
             )
         case events.PositionClosed(position=p, because=because, realised_units=units):
-            result = "no result is known" if event.unproven else f"result {from_units(units):.2f}"
+            result = f"result {format_money(from_units(units), digits)}"
+            result = "no result is known" if event.unproven else result
             what = f"close {describe_at(p)}"
             return Block("-", p.ticket, p.symbol, what, because, f"the book lets it go, {result}")
         case events.PositionMissing(position=p, because=because):
@@ -59,7 +63,7 @@ def _block(event: events.Event) -> Block | None:
                 "~", p.ticket, p.symbol, what, changes, "the book takes the broker's values"
             )
         case events.DealsRecorded(position=p, because=because, realised_units=units):
-            then = f"result so far {from_units(units):.2f}"
+            then = f"result so far {format_money(from_units(units), digits)}"
             return Block("$", p.ticket, p.symbol, f"explain {describe_at(p)}", because, then)
         case events.PendingAdopted(order=o):
             what, proof = (
@@ -92,9 +96,9 @@ def _held(hold: Hold) -> Block:
     )
 
 
-def write_plan(plan: Plan) -> str:
-    """Write a plan as text, or one line when it is empty."""
-    steps = list(blocks(plan))
+def write_plan(plan: Plan, digits: int | None = None) -> str:
+    """Write a plan as text, or one line when it is empty; `digits` as for `blocks`."""
+    steps = list(blocks(plan, digits))
     foreign = f" {plan.foreign} foreign, not touched." if plan.foreign else ""
     if not steps:
         return f"Nothing to do: book and broker agree.{foreign}"
@@ -109,9 +113,9 @@ def write_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def plan_values(plan: Plan) -> dict[str, Any]:
-    """Return a plan as plain values, for JSON."""
+def plan_values(plan: Plan, digits: int | None = None) -> dict[str, Any]:
+    """Return a plan as plain values, for JSON; `digits` as for `blocks`."""
     return {
         "foreign": plan.foreign,
-        "steps": [msgspec.to_builtins(step) for step in blocks(plan)],
+        "steps": [msgspec.to_builtins(step) for step in blocks(plan, digits)],
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from trueup.core.quantity import format_lots, format_price
+from trueup.core.quantity import format_lots, format_money, format_price
 from trueup.observe.audit_text import Told, audit_lines
 from trueup.observe.status_text import DoubtRow, said, time_of
 
@@ -63,13 +63,14 @@ class Scene(msgspec.Struct, frozen=True):
     missing: list[str]
     halts: list[str]
     decisions: list[Told]
+    currency_digits: int | None = None
 
 
 def write_scene(scene: Scene, width: int = 80) -> str:
     """Write both books and the last decisions as text."""
     if scene.last_event is None:
         return f"At {time_of(scene.at)} the journal has nothing yet in stream {scene.stream}."
-    money = f"{scene.realised:.2f} {scene.currency}".strip()
+    money = f"{format_money(scene.realised, scene.currency_digits)} {scene.currency}".strip()
     account = f"{scene.account} ({scene.margin_mode})" if scene.account else "not bound yet"
     lines = [
         *said("Known at", time_of(scene.at)),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from trueup.core.quantity import format_lots, format_price
+from trueup.core.quantity import format_lots, format_money, format_price
 
 WIDTH = 80
 _LABEL = 11
@@ -89,7 +89,8 @@ class BotStatus(msgspec.Struct, frozen=True):
     """Everything that `trueup status` says of a bot.
 
     Times are ISO 8601 in UTC. `checked` is when the broker was last seen and believed, None before
-    the first time, `age_sec` the seconds since. `needs` says what a person should do; with an empty
+    the first time, `age_sec` the seconds since. `currency_digits` are the decimals of the account's
+    money, None where they are not known. `needs` says what a person should do; with an empty
     list nobody is needed. `journal` is a name for people, `journal_file` the path of a SQLite file.
     """
 
@@ -115,6 +116,7 @@ class BotStatus(msgspec.Struct, frozen=True):
     foreign: int = 0
     realised: float = 0.0
     currency: str = ""
+    currency_digits: int | None = None
     journal: str = ""
     journal_file: str = ""
     stream: str = ""
@@ -124,7 +126,7 @@ class BotStatus(msgspec.Struct, frozen=True):
 def write_status(bot: BotStatus) -> str:
     """Write the state of a bot as text of 80 columns."""
     age = "the broker was not seen yet" if bot.age_sec is None else f"as of {_clock(bot.checked)}"
-    money = f"{bot.realised:.2f} {bot.currency}".strip()
+    money = f"{format_money(bot.realised, bot.currency_digits)} {bot.currency}".strip()
     kept = f"{bot.journal}, stream {bot.stream}" if bot.journal else "none: it ends with the bot"
     lines = [
         *said("Bot", f"process {bot.pid}, trades {bot.symbol} {bot.gateway}"),
@@ -138,7 +140,7 @@ def write_status(bot: BotStatus) -> str:
         *_held(bot),
         *_in_doubt(bot.in_doubt),
         *_overdue(bot.overdue),
-        *_positions(bot.positions),
+        *_positions(bot),
         *_lots(bot.strategies),
     ]
     if bot.foreign:
@@ -195,7 +197,8 @@ def _overdue(rows: Sequence[OverdueRow]) -> Iterable[str]:
         yield from said("Waits for", what)
 
 
-def _positions(rows: Sequence[PositionRow]) -> Iterable[str]:
+def _positions(bot: BotStatus) -> Iterable[str]:
+    rows = bot.positions
     if not rows:
         yield from said("Book", "flat")
         return
@@ -205,7 +208,9 @@ def _positions(rows: Sequence[PositionRow]) -> Iterable[str]:
             for name, level in (("SL", row.sl), ("TP", row.tp))
             if level
         )
-        profit = "" if row.profit is None else f", profit {row.profit:+.2f}"
+        profit = ""
+        if row.profit is not None:
+            profit = f", profit {format_money(row.profit, bot.currency_digits, with_sign=True)}"
         what = f"{row.side} {format_lots(row.lots)}L @ {format_price(row.price_open)}"
         yield from said(label, f"{row.ticket} {row.symbol} {what}{levels}{profit}")
 

@@ -104,13 +104,14 @@ class ControlDesk:
         if isinstance(look.verdict, Unknown):
             unknown = {"reason": look.verdict.sentence, "until": look.verdict.until}
             return {"unknown": unknown, "at": iso(look.asked.at_ns)}
+        digits = self._loop.pm.currency_digits
         return {
             "at": iso(look.asked.at_ns),
-            "text": write_plan(look.plan),
+            "text": write_plan(look.plan, digits),
             "changes": len(look.plan.events),
             "waiting": [h.id for h in self._glances.holds if h.kind is HoldKind.ASK],
             "needs_person": any(map(concerns_a_person, look.plan.holds)),
-            "plan": plan_values(look.plan),
+            "plan": plan_values(look.plan, digits),
         }
 
     def _approve(self, command: Command) -> dict[str, Any]:
@@ -191,6 +192,7 @@ class ControlDesk:
             "server": account.server,
             "balance": account.balance,
             "currency": account.currency,
+            "currency_digits": account.currency_digits,
             "leaves": [
                 *(f"{h.position.ticket} {describe_at(h.position)}" for h in book.holdings.values()),
                 *(f"pending order {ticket}" for ticket in book.pending),

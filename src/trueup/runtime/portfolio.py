@@ -86,6 +86,7 @@ class PortfolioManager:
         self._position_is_current = False
         self.as_of_ns: int | None = None
         self._marked: Sequence[BrokerPosition] | None = None
+        self._currency_digits: int | None = None
         self.restrictions: tuple[Restriction, ...] = ()
         self.on_forced: Callable[[Sequence[events.Event]], None] | None = None
         self._run = run or secrets.token_hex(4)
@@ -139,6 +140,14 @@ class PortfolioManager:
     def realised(self) -> float:
         """The realised result of all deals recorded, in the account's currency."""
         return self.book.realised
+
+    @property
+    def currency_digits(self) -> int | None:
+        """The decimals of the account's money, as it was read last; None where nobody told."""
+        account = self.book.account
+        if self._currency_digits is None and account is not None:
+            return account.currency_digits
+        return self._currency_digits
 
     def get_local_positions(self) -> dict[int, Position]:
         """Return each open ticket's own position, by ticket."""
@@ -368,6 +377,8 @@ class PortfolioManager:
         `as_of_ns` is when the snapshot was asked for.
         """
         self.as_of_ns = as_of_ns
+        if snapshot.evidence is not None:
+            self._currency_digits = snapshot.evidence.account.currency_digits
         if snapshot.positions is self._marked:
             # The very list of the last time: only the account's figures are newer.
             return

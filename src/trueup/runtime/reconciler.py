@@ -291,6 +291,7 @@ class StateReconciler:
             server=account.server,
             currency=account.currency,
             margin_mode=account.margin_mode,
+            currency_digits=account.currency_digits,
         )
         self.portfolio.commit([*left, bound])
         self._audit.record([*left, bound])

@@ -105,6 +105,7 @@ def replay(records: Iterable[Record], stream: str, at_ns: int, last: int) -> Sce
         margin_mode=account.margin_mode.value if account else "",
         realised=book.realised,
         currency=account.currency if account else "",
+        currency_digits=account.currency_digits if account else None,
         rows=_rows(book, remote),
         pending=[f"{ticket} {describe_order(p.order)}" for ticket, p in book.pending.items()],
         in_doubt=[

@@ -72,6 +72,7 @@ def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
         foreign=reconciler.get_status()["foreign"],
         realised=book.realised,
         currency=book.account.currency if book.account else "",
+        currency_digits=pm.currency_digits,
         journal_trouble=pm.journal_trouble,
     )
 

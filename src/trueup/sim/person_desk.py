@@ -101,6 +101,7 @@ class PersonDesk:
             "balance": figures.balance,
             "equity": figures.equity,
             "currency": self._terminal.ledger.setup.currency,
+            "currency_digits": self._terminal.ledger.setup.currency_digits,
         }
 
     def _row(self, position: Position) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import msgspec
 
 from trueup.core.invariants import INVARIANTS
 from trueup.core.model import DealReason
-from trueup.core.quantity import format_lots, format_price
+from trueup.core.quantity import format_lots, format_money, format_price
 from trueup.core.recovery import CASES
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.rows import DEAL_REASONS
@@ -224,7 +224,7 @@ class _Telling:
         verb = "bought" if fact.buys else "sold"
         why = DEAL_REASONS.get(fact.reason, DealReason.OTHER).value
         what = f"{verb} {_lots(fact.units)}L {fact.symbol} @ {format_price(fact.price)} {why}"
-        money = f"{fact.result_units / UNITS:.2f}"
+        money = format_money(fact.result_units / UNITS)
         # An entry has no profit: all that it can bring are its costs.
         says = "commission" if fact.entry == mt5.DEAL_ENTRY_IN else "which brought"
         brought = f", {says} {money}" if fact.result_units else ""

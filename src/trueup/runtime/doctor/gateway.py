@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from trueup.core.model import Snapshot, TerminalState
+from trueup.core.quantity import format_money
 from trueup.core.trust import Bound, Unknown, judge
 from trueup.errors import NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
@@ -186,7 +187,8 @@ class GatewayVisit:
         evidence = self._reading.evidence
         account, offset_sec = evidence.account, evidence.time_offset_sec
         clock = "" if offset_sec is None else f", its clock is UTC{_offset(offset_sec)}"
-        money = f"balance {account.balance:.2f} {account.currency}{clock}"
+        balance = format_money(account.balance, account.currency_digits)
+        money = f"balance {balance} {account.currency}{clock}"
         figures = {"login": account.login, "server": account.server, "offset_sec": offset_sec}
         if self._bound is None:
             return ok("account", f"{account.name}, {money}; no book is bound yet", **figures)
