@@ -40,18 +40,18 @@ def test_a_history_has_each_deal_of_the_position_once_and_in_time() -> None:
 def test_no_deals_at_all_prove_nothing() -> None:
     empty = history_of(7, [])
     assert not empty.is_closed
-    assert not empty.closes_to(0.0, 0.01)
+    assert not empty.closes_to(0.0)
 
 
 @pytest.mark.parametrize(
-    ("left", "step", "proves"),
-    [(0.1, 0.01, True), (0.104, 0.01, True), (0.106, 0.01, False), (-0.1, 0.01, False)],
+    ("left", "proves"),
+    [(0.1, True), (0.3 - 0.2, True), (0.104, False), (0.10000001, False), (-0.1, False)],
 )
-def test_deals_close_to_what_is_open_within_half_a_step(
-    left: float, step: float, proves: bool
+def test_deals_close_to_what_is_open_to_the_last_hundred_millionth(
+    left: float, proves: bool
 ) -> None:
     history = history_of(7, [make.deal(1, 7, Side.BUY, 0.3), sold(2, 0.2, 1.06)])
-    assert history.closes_to(left, step) is proves
+    assert history.closes_to(left) is proves
 
 
 def test_the_result_of_a_deal_is_all_its_money() -> None:

@@ -68,11 +68,12 @@ def test_deals_that_do_not_add_up_to_the_list_are_not_recorded_yet() -> None:
     assert (plan.events, plan.questions) == ((), (7,))
 
 
-def test_deals_add_up_within_half_of_the_symbols_own_step() -> None:
+def test_deals_add_up_exactly_however_coarse_the_step_of_an_order_is() -> None:
     coarse = SymbolSpec("EURUSD", volume_step=0.1, tick_size=0.1, digits=1)
     almost = make.deal(1, 7, Side.BUY, 0.24)
-    assert looked(own_book(), P, deals=(almost,)).questions == (7,)
-    assert recorded(looked(own_book(), P, deals=(almost,), specs=(coarse,))).deals == (1,)
+    assert looked(own_book(), P, deals=(almost,), specs=(coarse,)).questions == (7,)
+    dusty = make.deal(1, 7, Side.BUY, 0.1 + 0.1 + 1e-12)
+    assert recorded(looked(own_book(), P, deals=(dusty,), specs=(coarse,))).deals == (1,)
 
 
 def test_nothing_is_asked_about_a_position_that_differs_or_is_gone() -> None:

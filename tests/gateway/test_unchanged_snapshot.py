@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.desk_world import BUY, SELL, DeskWorld
+from tests.support.rewritten import changed
 from trueup.core.digest import digest
 from trueup.core.model import Snapshot
 from trueup.core.trust import Reason, Unknown
@@ -335,6 +336,40 @@ def test_hashing_only_what_changed_gives_the_digest_of_all(data: st.DataObject) 
         assert orders is not None
         whole = digest(map(position_of, positions), map(pending_of, orders))
         assert made.of(positions, orders) == whole
+
+
+def another(value: Any) -> Any:
+    """Another value of the same type that a terminal can have."""
+    match value:
+        case bool():
+            return not value
+        case str():
+            return f"{value}x"
+        case float():
+            return value + 1.0
+    return value + 1 if value != 2 else 3
+
+
+@pytest.mark.parametrize("is_position", [True, False])
+def test_every_column_that_changes_the_digest_is_looked_at(is_position: bool) -> None:
+    """A column that is hashed and not compared would leave a changed row with its old hash."""
+    world = DeskWorld()
+    world.person.open("EURUSD", BUY, 0.2)
+    world.person.place("EURUSD", 2, 0.1, 1.01)
+    positions, orders = world.terminal.positions_get(), world.terminal.orders_get()
+    assert positions
+    assert orders
+    row = positions[0] if is_position else orders[0]
+    seen = set()
+    for name, value in row._asdict().items():
+        one = changed(row, **{name: another(value)})
+        rows: Any = ((one,), orders) if is_position else (positions, (one,))
+        whole = digest(map(position_of, rows[0]), map(pending_of, rows[1]))
+        made = RowDigest()
+        before = made.of(positions, orders)
+        assert made.of(*rows) == whole, name
+        seen |= {name} if whole != before else set()
+    assert {"ticket", "symbol", "price_open", "sl", "tp", "magic", "type"} <= seen
 
 
 def test_rows_that_are_the_same_are_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,12 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
             opened().tell(facts.PositionShown, login=LOGIN, position=held(sl=1.0))
         ).look(),
     ),
+    "an open price stays a tenth of a tick off after healing": (
+        1,
+        lambda: at_the_end(
+            opened().tell(facts.PositionShown, login=LOGIN, position=held(price_open=1.100001))
+        ).look(),
+    ),
     "a pending order stays unknown after healing": (
         1,
         lambda: at_the_end(opened().tell(facts.OrderShown, login=LOGIN, order=working())),
@@ -516,9 +522,9 @@ CLEAN: dict[str, Callable[[], History]] = {
         .synced()
         .hand_out(flat=True)
     ),
-    "an open price differs by less than half a tick": lambda: at_the_end(
+    "an open price is averaged, and the broker has rounded it": lambda: at_the_end(
         opened().tell(
-            facts.PositionShown, login=LOGIN, position=held(price_open=1.1 + SCOPE.half_tick / 2)
+            facts.PositionShown, login=LOGIN, position=held(price_open=1.1 + SCOPE.price_grain / 2)
         )
     ).look(),
 }

@@ -301,15 +301,11 @@ def figures(result: SyncResult) -> tuple[str, int, int, int]:
 
 
 def agree(local: dict[int, tuple[Any, ...]], remote: dict[int, tuple[Any, ...]]) -> bool:
-    """Whether two sets of rows are the same, open prices to half a tick.
-
-    On a netting account somebody can add and reduce between two looks, and move the open price by
-    less than any price can show.
-    """
-    half_tick = EURUSD.tick_size / 2
+    """Whether two sets of rows are the same, open prices to the unit that brokers round them to."""
+    unit = 10.0 ** -(EURUSD.digits + 3)
     return local.keys() == remote.keys() and all(
         row[:4] == remote[key][:4]
         and row[5:] == remote[key][5:]
-        and abs(row[4] - remote[key][4]) < half_tick
+        and abs(row[4] - remote[key][4]) < unit
         for key, row in local.items()
     )

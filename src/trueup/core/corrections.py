@@ -96,7 +96,7 @@ def _is_late(
     if history is None:
         outcome.questions.append(row.identifier)
         return look.is_recent(touched_ns)
-    if history.closes_to(net_volume, look.half_step_base(row.symbol)):
+    if history.closes_to(net_volume):
         return True
     ours = {
         order.ticket

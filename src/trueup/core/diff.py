@@ -2,8 +2,11 @@
 
 This module only says what differs. Whether anything is done about it is `plan`'s business.
 
-Volumes are compared to half the symbol's volume step and prices to half its tick, where the broker
-told them. Stops and magic numbers are compared only on a reading that carries them for certain.
+Every field that goes into `core.digest` is compared, what one has at 1e-8: the symbol's step and
+tick are for what one orders. Two roundings are no difference, because brokers make them of what we
+ordered or averaged ourselves: of a stop to the symbol's digits, and of an open price to three
+digits more at each of our fills (MT5 reference, "price_open arithmetic"). Stops and magic numbers
+are compared only on a reading that carries them for certain.
 """
 
 from __future__ import annotations
@@ -13,13 +16,18 @@ from collections.abc import Mapping
 import msgspec
 
 from trueup.core.book import Holding, Pending
-from trueup.core.model import PendingOrder, Position, Snapshot, SymbolSpec
+from trueup.core.model import OrderType, PendingOrder, Position, Snapshot, SymbolSpec
 from trueup.core.policy import Policy
 from trueup.core.quantity import FINEST_STEP, same, to_units
 
-IDENTITY = ("side", "ticket")
+IDENTITY = ("symbol", "side", "ticket")
 PROTECTION = ("sl", "tp")
-PENDING_PRICES = ("price_open", "price_stoplimit", "sl", "tp")
+PENDING_IDENTITY = ("symbol", "type")
+PENDING_FIGURES = ("volume", "price_open", "price_stoplimit", "sl", "tp")
+# What brokers add to a symbol's digits where they round an averaged open price.
+AVERAGE_DIGITS = 3
+# Beyond these a symbol's digits are an error of whoever sent them.
+MOST_DIGITS = 12
 
 
 class Zombie(msgspec.Struct, frozen=True, gc=False):
@@ -78,20 +86,48 @@ class Diff(msgspec.Struct, frozen=True):
 
 
 def differing(
-    local: Position, remote: Position, *, with_evidence: bool, spec: SymbolSpec | None = None
+    local: Position,
+    remote: Position,
+    *,
+    with_evidence: bool,
+    spec: SymbolSpec | None = None,
+    averaged: int = 0,
 ) -> tuple[str, ...]:
-    """Return the names of the fields in which two readings of one position differ."""
-    step, tick = (spec.volume_step, spec.tick_size) if spec else (FINEST_STEP, FINEST_STEP)
+    """Return the names of the fields in which two readings of one position differ.
+
+    `averaged` is over how many fills of ours the local open price was averaged; see `Holding`.
+    """
+    digits = spec.digits if spec and 0 <= spec.digits <= MOST_DIGITS else None
     fields = [name for name in IDENTITY if getattr(local, name) != getattr(remote, name)]
-    if not same(local.volume, remote.volume, step):
+    if not same(local.volume, remote.volume):
         fields.append("volume")
-    if not same(local.price_open, remote.price_open, tick):
+    if not _same_average(local.price_open, remote.price_open, digits, averaged):
         fields.append("price_open")
     if with_evidence:
-        fields += [n for n in PROTECTION if not same(getattr(local, n), getattr(remote, n), tick)]
+        fields += [
+            name
+            for name in PROTECTION
+            if not _same_level(getattr(local, name), getattr(remote, name), digits)
+        ]
         if local.magic != remote.magic:
             fields.append("magic")
     return tuple(fields)
+
+
+def _same_average(local: float, remote: float, digits: int | None, averaged: int) -> bool:
+    """Return whether two open prices are the same, or the broker's is ours as brokers round it."""
+    if same(local, remote):
+        return True
+    if digits is None or not averaged:
+        return False
+    # Rounded at every fill, by half a unit at most, and the next one goes on from there.
+    unit = 10.0 ** -(digits + AVERAGE_DIGITS)
+    return abs(local - remote) <= averaged * unit / 2 + FINEST_STEP / 2
+
+
+def _same_level(local: float, remote: float, digits: int | None) -> bool:
+    """Return whether two stops are the same, or the broker's is ours as brokers round it."""
+    return same(local, remote) or (digits is not None and same(round(local, digits), remote))
 
 
 def diff(
@@ -126,13 +162,16 @@ def diff(
             or local.price_open != remote.price_open
             or local.side is not remote.side
             or local.ticket != remote.ticket
+            or local.symbol != remote.symbol
             or (
                 proven
                 and (local.sl != remote.sl or local.tp != remote.tp or local.magic != remote.magic)
             )
         ):
             spec = specs.get(remote.symbol)
-            fields = differing(local, remote, with_evidence=proven, spec=spec)
+            fields = differing(
+                local, remote, with_evidence=proven, spec=spec, averaged=holding.averaged
+            )
             if fields:
                 drifts.append(Drift(local, remote, fields))
     ghosts = () if matched == len(holdings) else _ghosts(holdings, snapshot)
@@ -151,7 +190,13 @@ def _with_pending(
     orders = snapshot.evidence.orders if snapshot.evidence else ()
     if not orders and not pending:
         return found
-    remote = {order.ticket: order for order in orders}
+    # A market order that the broker still works on, a stop's own for instance, stands in the list
+    # for a moment and is no pending order.
+    remote = {
+        order.ticket: order
+        for order in orders
+        if order.type is not OrderType.OTHER or order.ticket in pending
+    }
     unknown = [order for ticket, order in remote.items() if ticket not in pending]
     ours = tuple(order for order in unknown if not policy.is_foreign(order))
     drifts = (
@@ -169,10 +214,10 @@ def _with_pending(
 
 
 def _pending_differing(local: PendingOrder, remote: PendingOrder) -> tuple[str, ...]:
-    fields = [] if local.type is remote.type else ["type"]
+    fields = [name for name in PENDING_IDENTITY if getattr(local, name) != getattr(remote, name)]
     fields += [
-        name
-        for name in ("volume", *PENDING_PRICES)
-        if not same(getattr(local, name), getattr(remote, name))
+        name for name in PENDING_FIGURES if not same(getattr(local, name), getattr(remote, name))
     ]
+    if local.magic != remote.magic:
+        fields.append("magic")
     return tuple(fields)

@@ -1,7 +1,7 @@
 """Why a position left the list, or shrank: read off the deals of its identifier.
 
-A position is proven closed when the volume that came in equals the volume that went out, to half a
-step (MQL5 reference, "Deal Properties": DEAL_POSITION_ID ties every deal to its position). The
+A position is proven closed when the volume that came in equals the volume that went out, at 1e-8
+lots (MQL5 reference, "Deal Properties": DEAL_POSITION_ID ties every deal to its position). The
 magic number is never asked: a hand that closes leaves magic 0, and it is our position all the same.
 
 The realised result is the sum of profit, swap, commission and fee over all its deals, kept in whole
@@ -17,7 +17,6 @@ import msgspec
 
 from trueup.core.model import Deal, DealReason, Entry, Position
 from trueup.core.quantity import (
-    FINEST_STEP,
     format_lots,
     format_money,
     format_price,
@@ -64,11 +63,11 @@ class History(msgspec.Struct, frozen=True):
     @property
     def is_closed(self) -> bool:
         """Whether the deals prove that nothing is left open."""
-        return self.closes_to(0.0, FINEST_STEP)
+        return self.closes_to(0.0)
 
-    def closes_to(self, net_volume: float, step: float) -> bool:
-        """Return whether the deals begin with an entry and leave `net_volume` lots open."""
-        return bool(self.deals) and same(from_units(self.net_units), net_volume, step)
+    def closes_to(self, net_volume: float) -> bool:
+        """Return whether there are deals, and they leave `net_volume` lots open, at 1e-8."""
+        return bool(self.deals) and self.net_units == to_units(net_volume)
 
     @property
     def realised_units(self) -> int:

@@ -95,7 +95,7 @@ def _reverse(book: Book, holding: Holding, event: events.OrderFilled, order: Ord
         volume=add_lots(event.volume, -holding.position.volume),
         price_open=event.price,
     )
-    holding.version, holding.touched_ns = book.version, event.at_ns
+    holding.version, holding.touched_ns, holding.averaged = book.version, event.at_ns, 1
     await_deals(book, holding.position)
     link(holding, order)
 
@@ -108,6 +108,7 @@ def _grow(
     price = (local.price_open * local.volume + event.price * volume) / total
     holding.position = msgspec.structs.replace(local, volume=total, price_open=price)
     holding.version, holding.touched_ns = book.version, event.at_ns
+    holding.averaged += 1
     await_deals(book, holding.position)
     link(holding, order)
 
@@ -126,7 +127,7 @@ def _open(book: Book, event: events.OrderFilled, order: Order, volume: float) ->
         tp=order.tp,
     )
     book.holdings[event.ticket] = Holding(
-        position, book.version, [order.order_id], touched_ns=event.at_ns
+        position, book.version, [order.order_id], touched_ns=event.at_ns, averaged=1
     )
     await_deals(book, position)
 
@@ -154,6 +155,14 @@ def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
         book.claims[str(share.order)] = Claim(symbol, share.magic, share.units)
     else:
         book.claims[order.order_id] = Claim(symbol, order.magic, share.units)
+
+
+def rename(book: Book, before: str, now: str) -> None:
+    """Carry what strategies brought to a symbol over to the symbol's new name."""
+    book.claims = {
+        key: msgspec.structs.replace(one, symbol=now) if one.symbol == before else one
+        for key, one in book.claims.items()
+    }
 
 
 def await_deals(book: Book, position: Position) -> None:

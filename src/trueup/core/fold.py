@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trueup.core import events
-from trueup.core.filling import await_deals, claim, claim_by_deals, finish, link, remove, take_fill
+from trueup.core.filling import (
+    await_deals,
+    claim,
+    claim_by_deals,
+    finish,
+    link,
+    remove,
+    rename,
+    take_fill,
+)
 from trueup.core.holding import Holding, Pending, Tombstone
 from trueup.core.lifecycle import OrderStatus, advance
 from trueup.core.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
@@ -151,6 +160,10 @@ def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
     holding = book.holdings[event.remote.identifier]
     if MADE_BY_DEALS & set(event.fields):
         await_deals(book, event.remote)
+    if "symbol" in event.fields:
+        rename(book, holding.position.symbol, event.remote.symbol)
+    if event.remote.price_open != holding.position.price_open:
+        holding.averaged = 0
     holding.position = holding.mark = event.remote
     holding.version = book.version
 

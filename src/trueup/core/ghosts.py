@@ -56,7 +56,7 @@ def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -
     if history is not None and history.lacks(holding.deals):
         _missing(local, history, look, outcome)
         return
-    if history is None or not history.closes_to(0.0, look.half_step_base(local.symbol)):
+    if history is None or not history.closes_to(0.0):
         into = went_into(local, history, look)
         if not into:
             _missing(local, history, look, outcome)

@@ -13,7 +13,8 @@ class Holding(msgspec.Struct, gc=False):
     `version` is the book's version at the newest local fact about it: a snapshot asked for before
     that version may not judge it. `touched_ns` is when we last did something to it ourselves, 0 for
     never: the broker may show that a moment later. `realised_units` and `deals` are what its deals
-    brought so far. `mark` is the broker's latest quotation of it.
+    brought so far. `mark` is the broker's latest quotation of it. `averaged` is over how many fills
+    of ours its open price was averaged here since the broker told one.
     """
 
     position: Position
@@ -23,6 +24,7 @@ class Holding(msgspec.Struct, gc=False):
     realised_units: int = 0
     deals: tuple[int, ...] = ()
     mark: Position | None = None
+    averaged: int = 0
 
 
 class Pending(msgspec.Struct, gc=False):

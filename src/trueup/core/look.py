@@ -26,7 +26,7 @@ from trueup.core.model import (
 )
 from trueup.core.order import Order
 from trueup.core.policy import Action, Policy
-from trueup.core.quantity import FINEST_STEP, format_price
+from trueup.core.quantity import format_price
 from trueup.core.settle import LONGEST_MS
 
 NEXT_READING = "the next reading"
@@ -89,11 +89,6 @@ class Look(msgspec.Struct, frozen=True):
         """The decimals of the account's money, None where the reading does not say."""
         evidence = self.snapshot.evidence
         return None if evidence is None else evidence.account.currency_digits
-
-    def half_step_base(self, symbol: str) -> float:
-        """Return the volume step (lots) to compare a symbol's volumes with."""
-        specs = self.snapshot.evidence.specs if self.snapshot.evidence else ()
-        return next((s.volume_step for s in specs if s.symbol == symbol), FINEST_STEP)
 
 
 class Outcome:

@@ -1,9 +1,9 @@
 """Lots and prices: parse, compare, add, format.
 
 A float is a poor carrier of lots: 0.1 + 0.2 is not 0.3. MetaTrader 5 quotes volumes with at most
-eight decimals (MQL5 reference, SYMBOL_VOLUME_STEP) and rounds an averaged open price to the
-symbol's digits + 3, so both are added and compared as whole units of 1e-8, and to half of the
-symbol's own step where that step is known.
+eight decimals (MQL5 reference, SYMBOL_VOLUME_STEP), so both are added and compared as whole units
+of 1e-8. A symbol's step and tick are for what is ordered: what is held can be off the step, after a
+split, a bonus issue or a change of the step itself.
 """
 
 from __future__ import annotations
@@ -33,13 +33,9 @@ def add_lots(first: float, second: float) -> float:
     return from_units(to_units(first) + to_units(second))
 
 
-def same(first: float, second: float, step: float = FINEST_STEP) -> bool:
-    """Return whether two lots or two prices are the same multiple of `step`.
-
-    The tolerance is half a step, MetaTrader's own granularity; without a known step it is half of
-    the finest one the platform has.
-    """
-    return first == second or abs(first - second) < step / 2
+def same(first: float, second: float) -> bool:
+    """Return whether two lots or two prices are the same multiple of 1e-8."""
+    return first == second or abs(first - second) < FINEST_STEP / 2
 
 
 def is_number(value: object) -> TypeGuard[float]:

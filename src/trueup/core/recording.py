@@ -88,7 +88,7 @@ def _recorded(
     history = look.history(position.identifier)
     if history is None or history.lacks(known):
         return None
-    if not history.closes_to(net_volume, look.half_step_base(position.symbol)):
+    if not history.closes_to(net_volume):
         return None
     news = [deal for deal in history.deals if deal.ticket not in known]
     return events.DealsRecorded(

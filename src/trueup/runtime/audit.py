@@ -123,9 +123,24 @@ def pending_sentence(event: PendingEvent) -> str:
             return f"Pending order {order.ticket} recovered: {describe_order(order)}"
         case events.PendingClosed(order=order, because=because):
             return f"Pending order {order.ticket}, {describe_order(order)}, ended: {because}"
-        case events.PendingCorrected(local=local, remote=remote):
-            change = f"{describe_order(local)} → {describe_order(remote)}"
-            return f"Pending order {remote.ticket} differed: {change}"
+        case events.PendingCorrected(remote=remote):
+            return f"Pending order {remote.ticket} differed: {pending_drift_sentence(event)}"
+
+
+def pending_drift_sentence(drift: events.PendingCorrected) -> str:
+    """Say in what a pending order differed; what it is comes first, where that is the same."""
+    local, remote = drift.local, drift.remote
+    before, after = describe_order(local), describe_order(remote)
+    said = {
+        "symbol": f"symbol {local.symbol} → {remote.symbol}",
+        "price_stoplimit": f"limit price {_level(local.price_stoplimit)} → "
+        f"{_level(remote.price_stoplimit)}",
+        "sl": f"stop loss {_level(local.sl)} → {_level(remote.sl)}",
+        "tp": f"take profit {_level(local.tp)} → {_level(remote.tp)}",
+        "magic": f"magic {local.magic} → {remote.magic}",
+    }
+    first = after if before == after else f"{before} → {after}"
+    return ", ".join([first, *(text for name, text in said.items() if name in drift.fields)])
 
 
 def drift_sentence(drift: events.PositionCorrected) -> str:
@@ -134,6 +149,7 @@ def drift_sentence(drift: events.PositionCorrected) -> str:
     said = {
         "volume": f"volume {format_lots(local.volume)}L → {format_lots(remote.volume)}L",
         "price_open": f"price {format_price(local.price_open)} → {format_price(remote.price_open)}",
+        "symbol": f"symbol {local.symbol} → {remote.symbol}",
         "side": f"side {local.side.word} → {remote.side.word}",
         "ticket": f"ticket {local.ticket} → {remote.ticket}",
         "magic": f"magic {local.magic} → {remote.magic}",

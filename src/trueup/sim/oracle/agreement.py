@@ -67,6 +67,7 @@ class Agreement(Checker):
 
     def _differences(self, book: facts.BookSeen) -> Iterator[str]:
         after = f"after all that was needed to agree, {book.bot}"
+        grain = self.scope.price_grain
         local = {held.identifier: held for held in book.positions}
         remote = {held.identifier: held for held in self.truth.in_scope()}
         for key in sorted(local.keys() | remote.keys()):
@@ -75,7 +76,7 @@ class Agreement(Checker):
                 yield f"{after} does not have position {key}, which is open at the broker"
             elif theirs is None:
                 yield f"{after} still has position {key}, which is closed at the broker"
-            elif not _same(mine, theirs, self.scope.half_tick):
+            elif not _same(mine, theirs, grain):
                 yield f"{after} has position {key} as {mine}, and the broker as {theirs}"
         foreign = self.scope.is_foreign
         working = {
@@ -86,7 +87,7 @@ class Agreement(Checker):
         known = {order.ticket: order for order in book.orders}
         for ticket in sorted(known.keys() | working.keys()):
             mine_, theirs_ = known.get(ticket), working.get(ticket)
-            if mine_ is None or theirs_ is None or not _same(mine_, theirs_, self.scope.half_tick):
+            if mine_ is None or theirs_ is None or not _same(mine_, theirs_, grain):
                 yield f"{after} has pending order {ticket} as {mine_}, and the broker as {theirs_}"
         if book.in_doubt:
             yield f"{after} still has orders in doubt: {', '.join(book.in_doubt)}"
@@ -94,16 +95,12 @@ class Agreement(Checker):
             yield f"{after} still misses positions: {', '.join(map(str, book.missing))}"
 
 
-def _same(mine: Any, theirs: Any, half_tick: float) -> bool:
-    """Whether two rows agree, prices to half a tick.
-
-    On a netting account somebody can add and reduce between two looks, and move the open price by
-    less than any price can show.
-    """
+def _same(mine: Any, theirs: Any, price_grain: float) -> bool:
+    """Return whether two rows agree, prices to the unit that brokers round averages to."""
     for name in mine.__struct_fields__:
         first, second = getattr(mine, name), getattr(theirs, name)
         if isinstance(first, float):
-            if abs(first - second) >= half_tick:
+            if abs(first - second) > price_grain:
                 return False
         elif first != second:
             return False

@@ -16,7 +16,8 @@ class Scope(msgspec.Struct, frozen=True):
     """Whose account it is and what the bot may act on.
 
     `magics` empty: everything in `symbols` is in scope. `sees_late_ns` is how long the terminal of
-    this world may show what was before. `half_tick` is half of the coarsest tick of the symbols.
+    this world may show what was before. `price_grain` is
+    the unit to which brokers round an averaged open price: the symbols' digits and three more.
     `netting`: the account has one position a symbol, and whatever trades there changes it.
     """
 
@@ -24,7 +25,7 @@ class Scope(msgspec.Struct, frozen=True):
     symbols: frozenset[str]
     magics: frozenset[int] = frozenset()
     sees_late_ns: int = 0
-    half_tick: float = 0.000005
+    price_grain: float = 1e-8
     netting: bool = False
 
     def is_foreign(self, symbol: str, magic: int) -> bool:
