@@ -28,7 +28,9 @@ on this machine only.
 | --- | --- |
 | 0 | all is well |
 | 1 | something needs a person: the broker is not believed, something waits, a journal is damaged |
-| 2 | it could not be done or asked: wrong usage, nothing runs here, no such journal |
+| 2 | it could not be done or asked: wrong usage, nothing runs here, no such journal, a full disk |
+| 130 | Ctrl-C stopped it; `paper`, `terminal` and `gateway` end in order with 0 |
+| 141 | nobody reads its output any more, as behind `head` |
 
 With 2, one sentence on stderr says what was wrong.
 

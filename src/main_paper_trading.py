@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from trueup.cli.paper import main
+import sys
+
+from trueup.__main__ import main as run
 from trueup.gateway.client import ExecutionGateway
 
 __all__ = ["ExecutionGateway", "main"]
+
+
+def main() -> None:
+    """Run `trueup paper` with this process's arguments."""
+    run(["paper", *sys.argv[1:]])
+
 
 if __name__ == "__main__":
     main()

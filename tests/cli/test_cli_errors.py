@@ -227,7 +227,7 @@ def test_the_state_file_s_folder_that_cannot_be_made_is_one_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "file").write_text("", encoding="utf-8")
-    monkeypatch.setenv("TRUEUP_HOME", str(folder / "file"))
+    monkeypatch.setenv("TRUEUP_HOME", str(folder / "file" / "home"))
     monkeypatch.setenv("GTW_HOST", "127.0.0.1")
     done = run("paper", "--no-journal", "--duration", "0")
     assert done.exit_code == 2

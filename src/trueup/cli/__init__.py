@@ -1,6 +1,6 @@
 """The command line: every command of `trueup`; docs/reference/cli.md has them all.
 
-What goes wrong is one sentence on stderr and exit code 2.
+What goes wrong is one sentence on stderr and exit code 2; see `cli.group` and `cli.process`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -9,24 +13,52 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from trueup.errors import TrueupError
+from trueup.observe.log import is_closed
 
 WRONG = 2
+# As a shell has it for a process that Ctrl-C ended, and for one whose output was closed.
+STOPPED, CLOSED = 130, 141
 
 
 class SentenceGroup(TyperGroup):
-    """Commands whose errors are one sentence on stderr and exit code 2, without a traceback."""
+    """Commands whose errors are one sentence on stderr and an exit code, without a traceback.
+
+    No option takes a number that is none: `nan` and `inf` are refused for all commands here.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for parameter in _parameters(self):
+            parameter.callback = _finite(parameter.callback)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the arguments of a command."""
+        with _sentences():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
-        try:
+        with _sentences():
             return super().invoke(ctx)
-        except TrueupError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(WRONG) from None
-        except typer.BadParameter as error:
-            if isinstance(error.__cause__, ValidationError):
-                error.message = sentence_of(error.__cause__)
-            raise
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Make of every error one sentence and an exit code."""
+    try:
+        yield
+    except TrueupError as error:
+        _end(str(error), WRONG)
+    except KeyboardInterrupt:
+        _end("Stopped.", STOPPED)
+    except OSError as error:
+        if is_closed(error):
+            raise typer.Exit(CLOSED) from None
+        _end(sentence_of_system(error), WRONG)
+    except typer.BadParameter as error:
+        if isinstance(error.__cause__, ValidationError):
+            error.message = sentence_of(error.__cause__)
+        raise
 
 
 def sentence_of(error: ValidationError) -> str:
@@ -36,3 +68,42 @@ def sentence_of(error: ValidationError) -> str:
         return str(first["ctx"]["error"])
     said = first["msg"].partition(",")[0].removeprefix("Input should be ")
     return f"{first['input']!r} is not valid: it should be {said}."
+
+
+def sentence_of_system(error: Exception) -> str:
+    """Return what the system refused, in one sentence."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return f"The system refused: {error}."
+    what = error.strerror[:1].lower() + error.strerror[1:]
+    if error.filename is not None:
+        return f"{error.filename} cannot be used: {what}."
+    if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
+        return f"The output cannot be written: {what}."
+    return f"The system refused: {what}."
+
+
+def _end(sentence: str, code: int) -> None:
+    # Where nobody can read it the exit code says the same.
+    with contextlib.suppress(OSError):
+        typer.echo(sentence, err=True)
+    raise typer.Exit(code) from None
+
+
+def _parameters(command: Any) -> Iterator[Any]:
+    """Yield the parameters of a command and of all commands below it."""
+    yield from command.params
+    for below in getattr(command, "commands", {}).values():
+        yield from _parameters(below)
+
+
+def _finite(callback: Any) -> Any:
+    """Return a parameter's callback that refuses numbers that are none, before the other one."""
+
+    def check(ctx: Any, parameter: Any, value: Any) -> Any:
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(one, float) and not math.isfinite(one):
+                said = f"{one!r} is not valid: it should be a finite number."
+                raise typer.BadParameter(said, ctx=ctx, param=parameter)
+        return value if callback is None else callback(ctx, parameter, value)
+
+    return check

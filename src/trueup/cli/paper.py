@@ -135,13 +135,6 @@ def paper(
     _say_what_stays(place, kept)
 
 
-def main() -> None:
-    """Run `trueup paper` with this process's arguments."""
-    from trueup.cli import app  # the app imports this module
-
-    app(["paper", *sys.argv[1:]], prog_name="trueup")
-
-
 def _journal_place(journal: str | None, *, no_journal: bool) -> str | Path | None:
     """Return where to keep the book, refusing what cannot be a journal before anything starts."""
     if no_journal:

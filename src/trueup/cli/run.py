@@ -20,6 +20,7 @@ from trueup.gateway.client import ExecutionGateway
 from trueup.journal import open_journal
 from trueup.journal.location import database_at
 from trueup.observe.live import LiveView
+from trueup.observe.log import when_console_closes
 from trueup.runtime.bots import Control
 from trueup.runtime.clock import SystemClock, utc
 from trueup.runtime.loop import TradingLoop
@@ -83,6 +84,7 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
         prices = GatewayPrices(gateway, pm.symbol, local_prices)
         loop = TradingLoop(pm, reconciler, trader, prices, volume=run.volume)
         stop_on_signals(loop.stop)
+        when_console_closes(loop.stop)
         control = stack.enter_context(_controlled(loop, run))
         draw = stack.enter_context(_view(loop, run.place, prices)) if live else None
 

@@ -8,6 +8,8 @@ The message is the guide's line to the letter, behind the time (UTC) and the lev
 from __future__ import annotations
 
 import codecs
+import contextlib
+import errno
 import logging
 import os
 import sys
@@ -46,11 +48,45 @@ class _Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
+class _Console(logging.StreamHandler[TextIO]):
+    """Log lines on a console; a line that cannot be written is lost, and the first one told.
+
+    `on_closed` is called once where nobody reads the console any more.
+    """
+
+    on_closed: Callable[[], None] | None = None
+    _is_told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on without the line."""
+        error = sys.exception()
+        if self.on_closed is not None and isinstance(error, OSError) and is_closed(error):
+            on_closed, self.on_closed = self.on_closed, None
+            on_closed()
+        elif not self._is_told:
+            _say_on_stderr(f"A line of the log cannot be written to the console: {error}.")
+        self._is_told = True
+
+
 class _LogFile(RotatingFileHandler):
     """A log file that goes on where it cannot be renamed: on Windows, while somebody reads it.
 
-    The standard handler would lose each line from then on, and an older file with each.
+    The standard handler would lose each line from then on, and an older file with each. While the
+    file cannot be written, as on a full disk, lines are lost; that is told once on stderr.
     """
+
+    _is_lost = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        was_lost, self._is_lost = self._is_lost, False
+        super().emit(record)
+        if self._is_lost and not was_lost:
+            _say_on_stderr(f"Lines of the log {self.baseFilename} are lost: {self._because}.")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Note that a line was lost."""
+        self._is_lost, self._because = True, sys.exception()
 
     def doRollover(self) -> None:
         """Begin a new file, or go on in this one and try again at the next line."""
@@ -83,7 +119,7 @@ def set_up_logging(*, console: bool, file: Path | None = None) -> None:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)] if console else []
+    handlers: list[logging.Handler] = [_Console(sys.stdout)] if console else []
     if file is not None:
         handlers.append(_file_handler(file))
     for handler in handlers or [logging.NullHandler()]:
@@ -91,6 +127,23 @@ def set_up_logging(*, console: bool, file: Path | None = None) -> None:
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def when_console_closes(call: Callable[[], None]) -> None:
+    """Have something called once nobody reads the log on the console any more, as behind `| head`.
+
+    Where the log goes to a file as well, nothing is: it can be read there.
+    """
+    handlers = logging.getLogger("trueup").handlers
+    for handler in handlers:
+        if isinstance(handler, _Console) and len(handlers) == 1:
+            handler.on_closed = call
+
+
+def is_closed(error: OSError) -> bool:
+    """Return whether an error says that nobody reads an output any more, as behind `| head`."""
+    # Windows has another word for the same thing.
+    return error.errno == errno.EPIPE or (sys.platform == "win32" and error.errno == errno.EINVAL)
 
 
 def _file_handler(file: Path) -> logging.Handler:
@@ -101,6 +154,12 @@ def _file_handler(file: Path) -> logging.Handler:
         because = (error.strerror or str(error)).lower()
         valid = f"give the path of a file that can be written ({because})"
         raise SettingsError("--log", str(file), valid) from error
+
+
+def _say_on_stderr(sentence: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
 
 
 def make_streams_safe(*streams: TextIO | None) -> None:

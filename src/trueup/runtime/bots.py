@@ -31,13 +31,14 @@ class Control:
 
     Raises:
         OSError: no loopback port can be had, or the state folder cannot be written.
+        SettingsError: the state folder is no folder.
     """
 
     def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
+        _forget_dead()
         self._desk = ControlDesk(loop, gateway, facts)
         self._server = Server(ANY_PORT, anybody(self._desk.handle))
         self.bot = Bot(facts.pid, self._server.endpoint, loop.pm.symbol, facts.started)
-        _forget_dead()
         self._file = _file(facts.pid)
         try:
             self._file.write(self.bot)

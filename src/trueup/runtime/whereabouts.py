@@ -9,8 +9,10 @@ and takes silence for absence.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from trueup.errors import NotSent, OutcomeUnknown
+from trueup.errors import NotSent, OutcomeUnknown, SettingsError
 from trueup.gateway.zmq_link import ZmqLink
 
 
@@ -32,13 +34,24 @@ class Located(Protocol):
 
 State = TypeVar("State", bound=Located)
 
+HOME_VARIABLE = "TRUEUP_HOME"
 # A state file is read in well under a millisecond; a virus scanner takes longer.
 REPLACE_PAUSES_SEC = (0.01, 0.04, 0.2, 0.5)
 
 
 def state_folder() -> Path:
-    """Return the folder for what trueup keeps between two commands; it need not exist."""
-    return Path(os.environ.get("TRUEUP_HOME") or ".trueup")
+    """Return the folder for what trueup keeps between two commands; it need not exist.
+
+    Raises:
+        SettingsError: something else than a folder has its name.
+    """
+    folder = Path(os.environ.get(HOME_VARIABLE) or ".trueup")
+    # Asked once: another process may make it at this very moment.
+    with contextlib.suppress(OSError):
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            valid = "it is no folder; give one that is there, or that can be made"
+            raise SettingsError(HOME_VARIABLE, str(folder), valid)
+    return folder
 
 
 class StateFile(Generic[State]):
@@ -125,6 +138,10 @@ def ask_process(
 
 
 def _written(command: Mapping[str, Any]) -> bytes:
+    for name, value in command.items():
+        # JSON has no such number; it would come as one that was left out.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise NotSent(f"The command cannot be written: {name} is {value}.")
     try:
         return msgspec.json.encode(command)
     except UnicodeEncodeError as error:

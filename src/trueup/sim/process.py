@@ -120,8 +120,16 @@ class TerminalProcess:
         )
 
     def run(self) -> None:
-        """Serve until `stop`, or until nobody has asked anything for the idle time."""
-        write_state(self.whereabouts)
+        """Serve until `stop`, or until nobody has asked anything for the idle time.
+
+        Raises:
+            OSError: the state folder cannot be written.
+        """
+        try:
+            write_state(self.whereabouts)
+        except OSError:
+            self._let_go()
+            raise
         log.info(
             "[TERMINAL] Simulated terminal: %s account, %s, gateway at %s",
             self._options.account,
@@ -159,6 +167,9 @@ class TerminalProcess:
         """Stop listening, and take back the state file."""
         left = len(self.terminal.ledger.positions)
         log.info("[TERMINAL] Ends, with %d open position%s", left, "s" * (left != 1))
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._bots.close()
         self._people.close()
         self._module_port.close()

@@ -1,0 +1,94 @@
+"""The end of a command's process: its exit code, and no traceback on the way there.
+
+What a command has to say of its errors is `cli.group`; here is what can go wrong around it: an
+output that is closed or full, Ctrl-C while the process ends, and mistakes of the program itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from trueup.cli import app
+from trueup.cli.group import CLOSED, STOPPED, WRONG, sentence_of_system
+from trueup.observe.log import is_closed
+
+REPORT_FILE = "trueup-error.txt"
+
+
+def run(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> NoReturn:
+    """Run a command, and end the process with its exit code.
+
+    Args:
+        arguments: the command's; None for those of this process.
+        takes_interrupts: whether Ctrl-C shall stop the command; False leaves it as it is.
+    """
+    code = _flushed(_run_app(arguments, takes_interrupts=takes_interrupts))
+    # Nothing is left to be stopped: from here on Ctrl-C ends it without a word.
+    if takes_interrupts:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
+
+
+def _run_app(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> int:
+    try:
+        if takes_interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        app(None if arguments is None else list(arguments), prog_name="trueup")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else WRONG
+    except KeyboardInterrupt:
+        return STOPPED
+    except Exception:  # noqa: BLE001 - the last resort: a mistake of ours is one sentence, too
+        _say(_mistake(traceback.format_exc()))
+        return WRONG
+    return 0
+
+
+def _mistake(report: str) -> str:
+    """Return a sentence about a mistake of this program, with the place of its details."""
+    what = report.strip().splitlines()[-1]
+    path = Path(tempfile.gettempdir()) / REPORT_FILE
+    try:
+        path.write_text(report, encoding="utf-8")
+    except OSError:
+        return f"A mistake in trueup itself ended the command: {what}"
+    return f"A mistake in trueup itself ended the command: {what} (the details are in {path})"
+
+
+def _flushed(code: int) -> int:
+    """Write out what is buffered; return the exit code, which says so where that fails."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError) as error:
+            _give_up(stream)
+            if isinstance(error, OSError) and is_closed(error):
+                code = CLOSED
+            elif code != WRONG:
+                # With this exit code the sentence about the full disk may be out already.
+                _say(sentence_of_system(error))
+                code = WRONG
+    return code
+
+
+def _give_up(stream: TextIO) -> None:
+    """Have what a stream could not write go nowhere, or Python tries again and complains."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
