@@ -9,17 +9,21 @@ import getpass
 import json
 import sys
 import textwrap
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from trueup.cli.journal_place import JournalOption, default_journal, short_path
 from trueup.cli.terminal import NOT_RUNNING, terminal_lines
 from trueup.core.quantity import format_money
 from trueup.errors import NotSent, OutcomeUnknown, TrueupError
+from trueup.observe.journal_status_text import JournalStatus, write_journal_status
 from trueup.observe.status_text import WIDTH, BotStatus, said, write_status
-from trueup.runtime.bots import Bot, ask_bot, find_bots
+from trueup.runtime.bots import Bot, ask_bot, find_bots, last_bot
 from trueup.runtime.clock import Clock, SystemClock
+from trueup.runtime.last_known import last_known
 from trueup.sim.whereabouts import ask, find_terminal
 
 NEEDS_A_PERSON = 1
@@ -38,31 +42,63 @@ BotOption = Annotated[
 ]
 
 
-def status(as_json: JsonOption = False) -> None:
+def status(
+    as_json: JsonOption = False,
+    journal: JournalOption = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(help="Which book of the journal; by default that of the bot that ran last."),
+    ] = None,
+) -> None:
     """Show what runs in this folder: the bots, how they agree with the broker, the terminal.
+
+    Where no bot runs, or one is silent, the journal says what its book holds, which orders are in
+    doubt and what was held. What waited for a yes is not in it: the next bot asks again.
 
     Exit code 0: all is well. 1: something needs a person. 2: no bot runs here, or it is silent.
     """
     bots = find_bots()
     terminal = find_terminal()
-    if not bots and terminal is None:
+    try:
+        for bot in bots:
+            _make_sure(bot)
+        found, silent = [_status_of(bot) for bot in bots], None
+    except TrueupError as error:
+        found, silent = [], error
+    left = _left_behind(journal, stream) if journal or stream or not found else None
+    if not bots and terminal is None and left is None:
         raise TrueupError(f"No bot runs in this folder. {NOT_RUNNING}")
-    for bot in bots:
-        _make_sure(bot)
-    found = [_status_of(bot) for bot in bots]
     if as_json:
         facts = None
         if terminal is not None:
             facts = {**ask(terminal, {"command": "hello"}), **ask(terminal, {"command": "list"})}
-        print_json({"bots": msgspec.to_builtins(found), "terminal": facts})
+        rows = {"bots": msgspec.to_builtins(found), "terminal": facts}
+        print_json(rows if left is None else {**rows, "journal": msgspec.to_builtins(left)})
     else:
-        blocks = [write_status(one) for one in found] or ["\n".join(said("Bot", NO_BOT))]
+        blocks = [write_status(one) for one in found]
+        if not bots:
+            blocks.append("\n".join(said("Bot", NO_BOT)))
+        if left is not None:
+            blocks.append(write_journal_status(left))
         if terminal is not None:
             blocks.append("\n".join(terminal_lines(terminal)))
         typer.echo("\n\n".join(blocks))
+    if silent is not None:
+        raise silent
     if not found:
         raise typer.Exit(2)
     exit_needing_a_person(any(one.needs for one in found))
+
+
+def _left_behind(journal: str | None, stream: str | None) -> JournalStatus | None:
+    """Return what the journal of a bot that does not answer has, or None where there is none."""
+    last = last_bot()
+    place: str | Path = journal or default_journal()
+    if journal is None and last is not None and last.journal_file:
+        place, stream = short_path(Path(last.journal_file)), stream or last.stream
+    if journal is None and not Path(place).exists():
+        return None
+    return last_known(place, stream)
 
 
 def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:

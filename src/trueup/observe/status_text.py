@@ -138,9 +138,9 @@ def write_status(bot: BotStatus) -> str:
         *said("Policy", bot.policy),
         *said("Journal", kept),
         *_held(bot),
-        *_in_doubt(bot.in_doubt),
+        *doubt_lines(bot.in_doubt),
         *_overdue(bot.overdue),
-        *_positions(bot),
+        *position_lines(bot.positions, bot.currency_digits),
         *_lots(bot.strategies),
     ]
     if bot.foreign:
@@ -182,7 +182,8 @@ def _held(bot: BotStatus) -> Iterable[str]:
             yield from said("", f"until {row.until}")
 
 
-def _in_doubt(rows: Sequence[DoubtRow]) -> Iterable[str]:
+def doubt_lines(rows: Sequence[DoubtRow]) -> Iterable[str]:
+    """Yield the orders in doubt as lines."""
     for row in rows:
         what = f"{row.action} {format_lots(row.lots)}L {row.symbol}"
         yield from said(
@@ -197,8 +198,8 @@ def _overdue(rows: Sequence[OverdueRow]) -> Iterable[str]:
         yield from said("Waits for", what)
 
 
-def _positions(bot: BotStatus) -> Iterable[str]:
-    rows = bot.positions
+def position_lines(rows: Sequence[PositionRow], currency_digits: int | None) -> Iterable[str]:
+    """Yield a book's positions as lines; one line says that it is flat."""
     if not rows:
         yield from said("Book", "flat")
         return
@@ -210,7 +211,7 @@ def _positions(bot: BotStatus) -> Iterable[str]:
         )
         profit = ""
         if row.profit is not None:
-            profit = f", profit {format_money(row.profit, bot.currency_digits, with_sign=True)}"
+            profit = f", profit {format_money(row.profit, currency_digits, with_sign=True)}"
         what = f"{row.side} {format_lots(row.lots)}L @ {format_price(row.price_open)}"
         yield from said(label, f"{row.ticket} {row.symbol} {what}{levels}{profit}")
 

@@ -18,12 +18,18 @@ ASK_TIMEOUT_MS = 5_000
 
 
 class Bot(msgspec.Struct, frozen=True):
-    """What the state file of a bot says."""
+    """What the state file of a bot says.
+
+    `journal_file` is the path of its SQLite journal, empty for none or for a server's, and `stream`
+    its book there: they are read when the bot is dead.
+    """
 
     pid: int
     control: str
     symbol: str
     started: str
+    journal_file: str = ""
+    stream: str = ""
 
 
 class Control:
@@ -38,7 +44,14 @@ class Control:
         _forget_dead()
         self._desk = ControlDesk(loop, gateway, facts)
         self._server = Server(ANY_PORT, anybody(self._desk.handle))
-        self.bot = Bot(facts.pid, self._server.endpoint, loop.pm.symbol, facts.started)
+        self.bot = Bot(
+            facts.pid,
+            self._server.endpoint,
+            loop.pm.symbol,
+            facts.started,
+            facts.journal_file,
+            facts.stream,
+        )
         self._file = _file(facts.pid)
         try:
             self._file.write(self.bot)
@@ -66,6 +79,11 @@ def find_bots() -> list[Bot]:
         (bot for bot in _noted() if listens(bot.control, ASK_TIMEOUT_MS)),
         key=lambda bot: (bot.started, bot.pid),
     )
+
+
+def last_bot() -> Bot | None:
+    """Return the bot that was started last in this folder and did not end in order, or None."""
+    return max(_noted(), key=lambda bot: (bot.started, bot.pid), default=None)
 
 
 def ask_bot(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
         ],
         holds=[held_row(hold, now_ns) for hold in reconciler.holds],
         strategies=[LotsRow(r.symbol, r.magic, r.net_volume) for r in strategy_rows(book)],
-        positions=[_position_row(holding) for holding in book.holdings.values()],
+        positions=[position_row(holding) for holding in book.holdings.values()],
         in_doubt=[
             DoubtRow(o.order_id, o.action, o.volume, o.symbol, o.error or "", iso(o.doubt_ns))
             for o in book.in_doubt.values()
@@ -135,7 +135,8 @@ def _unseen(loop: TradingLoop) -> str:
     return f"while {result.errors[0]}" if result.errors else "while the broker is not believed"
 
 
-def _position_row(holding: Holding) -> PositionRow:
+def position_row(holding: Holding) -> PositionRow:
+    """Return a position of a book as plain values."""
     position, mark = holding.position, holding.mark
     return PositionRow(
         position.ticket,

@@ -1,0 +1,65 @@
+"""What the journal of a bot that does not run has of its book, for a person."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trueup.core.quantity import format_money
+from trueup.observe.status_text import (
+    DoubtRow,
+    HeldRow,
+    PositionRow,
+    doubt_lines,
+    position_lines,
+    said,
+    time_of,
+)
+
+
+class JournalStatus(msgspec.Struct, frozen=True):
+    """The book as its last process left it.
+
+    `last_event` is when the last event was recorded, ISO 8601 in UTC, None for an empty journal;
+    `holder` the process that wrote the journal last. `holds` are the differences that were held
+    and are in the journal: positions that are missing without proof, and halts. `in_doubt` are the
+    orders that have no proven outcome, with those that were under way when the process ended.
+    `waits` names the positions whose deals are still to come; `others` the journal's other streams.
+    """
+
+    journal: str
+    stream: str
+    holder: str
+    last_event: str | None
+    account: str | None = None
+    realised: float = 0.0
+    currency: str = ""
+    currency_digits: int | None = None
+    holds: list[HeldRow] = []
+    in_doubt: list[DoubtRow] = []
+    positions: list[PositionRow] = []
+    pending: list[str] = []
+    waits: list[int] = []
+    others: list[str] = []
+
+
+def write_journal_status(book: JournalStatus) -> str:
+    """Write what a journal has of a book as text of 80 columns."""
+    when = "is empty" if book.last_event is None else f"ends at {time_of(book.last_event)}"
+    money = f"{format_money(book.realised, book.currency_digits)} {book.currency}".strip()
+    lines = [
+        *said("Journal", f"{book.journal}, stream {book.stream}, {when}."),
+        *said("", f"Written last by {book.holder}."),
+        *said("", "The broker may have changed since: the next bot's first sync tells."),
+        *said("Account", f"{book.account or 'not bound yet'}, realised {money}"),
+    ]
+    for held in book.holds:
+        lines += [*said("Held", f"{held.symbol}: {held.reason}"), *said("", f"until {held.until}")]
+    lines += doubt_lines(book.in_doubt)
+    for identifier in book.waits:
+        lines += said("Waits for", f"the deals of ticket {identifier}")
+    for order in book.pending:
+        lines += said("Pending", order)
+    lines += position_lines(book.positions, book.currency_digits)
+    if book.others:
+        lines += said("Others", f"the journal has more books: --stream {', '.join(book.others)}")
+    return "\n".join(lines)
