@@ -7,6 +7,16 @@ settled by looking at the broker.
 from __future__ import annotations
 
 
+def quoted(text: str) -> str:
+    """Return a text between quotes as `repr` writes it, but with a path of Windows as it is."""
+    return repr(text).replace("\\\\", "\\")
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says of an error, without the number and the path around it."""
+    return error.strerror or str(error)
+
+
 class TrueupError(Exception):
     """Something in trueup went wrong."""
 
@@ -87,7 +97,7 @@ class SettingsError(TrueupError):
     """
 
     def __init__(self, variable: str, value: str, valid: str) -> None:
-        super().__init__(f"{variable}={value!r} is not valid: {valid}.")
+        super().__init__(f"{variable}={quoted(value)} is not valid: {valid}.")
         self.variable, self.value, self.valid = variable, value, valid
 
 

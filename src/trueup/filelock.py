@@ -6,6 +6,7 @@ has it.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -17,15 +18,23 @@ if sys.platform == "win32":
 
     # A locked byte cannot be read by others: lock one far behind what is written.
     _LOCKED_BYTE = 1 << 30
+    # What says that another process has the lock: the first on Windows, none at all under Wine.
+    _LOCKED = (errno.EACCES, errno.EDEADLK, 0)
 
     def lock(handle: int) -> None:
         """Lock an open file.
 
         Raises:
-            OSError: another has it.
+            BlockingIOError: another process has it.
+            OSError: the file cannot be locked.
         """
         os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in _LOCKED:
+                raise
+            raise BlockingIOError(errno.EAGAIN, "another process has it locked") from error
 else:
     import fcntl
 
@@ -33,6 +42,7 @@ else:
         """Lock an open file.
 
         Raises:
-            OSError: another has it.
+            BlockingIOError: another process has it.
+            OSError: the file cannot be locked.
         """
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

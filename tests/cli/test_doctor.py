@@ -485,7 +485,9 @@ def test_a_sick_world_is_told_in_80_columns_with_an_arrow_to_the_remedy() -> Non
     assert lines[-1] == "Sick: port open."
 
 
-def test_rows_are_plain_letters_in_every_console() -> None:
+def test_rows_are_plain_letters_in_every_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On Windows what is no console is UTF-8, but for who has chosen.
+    monkeypatch.setenv("PYTHONIOENCODING", "chosen")
     row = DoctorRow("account", Mark.SICK, "the account is Büro–Konto", "ask Zoë")
     for encoding in ("cp437", "cp1252", "ascii", "utf-8"):
         raw = io.BytesIO()

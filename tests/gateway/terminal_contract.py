@@ -422,13 +422,16 @@ class TerminalContract:
         assert terminal.shutdown() is True
         calls: list[Callable[[], Any]] = [
             *(terminal.positions_get, terminal.positions_total, terminal.orders_get),
-            *(terminal.account_info, terminal.terminal_info, terminal.symbols_get),
+            *(terminal.account_info, terminal.terminal_info),
             lambda: terminal.history_deals_get(1, 2_000_000_000),
             lambda: terminal.order_send({"action": mt5.TRADE_ACTION_REMOVE}),
         ]
         for call in calls:
             assert call() is None
             assert terminal.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_CONNECT
+        # It looks for the terminal's build first, and there is none.
+        assert terminal.symbols_get() is None
+        assert terminal.last_error()[0] == mt5.RES_E_INVALID_VERSION
         assert terminal.version() in (None, (0, 0, ""))
         assert terminal.initialize() is True
         assert terminal.last_error() == SUCCESS

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tests.support import worker_terminals
+from tests.support.processes import KILL, is_running
 from tests.support.servers import until
-from tests.support.worker_terminals import EXIT_CODE, KILL, is_running
+from tests.support.worker_terminals import EXIT_CODE
 from trueup.core.retcodes import Effect, classify_last_error
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import SUCCESS
@@ -227,6 +228,28 @@ def test_an_initialize_that_raises_is_tried_again_too(tmp_path: Path) -> None:
         until(lambda: terminal.trouble == "initialize broke: a defect in the arguments")
         (tmp_path / "raise").unlink()
         until(lambda: terminal.pid)
+
+
+def test_an_initialize_that_takes_long_says_what_is_done_and_how_long_it_may_take(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "slow").touch()
+    slow = Watched(tmp_path, start_deadline_ms=LONG_MS)
+    takes = "takes seconds where it runs, minutes where it has to start, and at most 60 s"
+    with caplog.at_level(logging.INFO, "trueup"), slow.terminal as terminal:
+        terminal.keep_initialized()
+        until(slow.initializations)
+        (said,) = caplog.messages
+        assert re.fullmatch(rf"\[TERMINAL\] Initialising in process \d+, which {takes}", said)
+        assert terminal.positions_get() is None
+        assert terminal.last_error() == (
+            mt5.RES_E_INTERNAL_FAIL_CONNECT,
+            f"No IPC connection, it is being initialised, which {takes}; before: it was not "
+            "initialised",
+        )
+        (tmp_path / "slow").unlink()
+        until(lambda: terminal.pid)
+        assert terminal.positions_get() == ()
 
 
 def test_a_machine_that_starts_no_process_is_asked_again(

@@ -106,7 +106,9 @@ def test_an_unchanged_picture_is_not_drawn_again() -> None:
     assert "\x1b[?25h" in out.getvalue()[: out.getvalue().index("trueup")]
 
 
-def test_a_stream_of_code_page_1252_takes_an_arrow() -> None:
+def test_a_stream_of_code_page_1252_takes_an_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On Windows what is no console is UTF-8, but for who has chosen.
+    monkeypatch.setenv("PYTHONIOENCODING", "chosen")
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="cp1252")
     make_streams_safe(stream)

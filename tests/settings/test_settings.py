@@ -38,6 +38,7 @@ def run_python(code: str, folder: Path, **variables: str) -> subprocess.Complete
         env=kept | {"PYTHONPATH": str(ROOT)} | variables,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=60,
     )
 
@@ -186,7 +187,7 @@ def test_value_when_garbage_is_read_or_refused_by_name(name: str, text: str) -> 
 
 
 def test_config_when_imported_has_the_values_of_the_environment(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("GTW_HOST=10.1.2.3\nSYNC_INTERVAL_SEC=99\n")
+    (tmp_path / ".env").write_text("GTW_HOST=10.1.2.3\nSYNC_INTERVAL_SEC=99\n", encoding="utf-8")
     done = run_python(SHOW_CONFIG, tmp_path, SYNC_INTERVAL_SEC="30")
     assert done.stdout == "(30, '10.1.2.3', 5555, 2000)\n", done.stderr
 
@@ -209,3 +210,11 @@ def test_package_when_imported_under_src_is_refused(tmp_path: Path) -> None:
 def test_settings_page_when_fields_change_is_written_again() -> None:
     for path, page in generate_docs.PAGES.items():
         assert (ROOT / path).read_text(encoding="utf-8") == page(), "run `make docs`"
+
+
+def test_a_path_of_windows_in_a_message_is_the_path_itself() -> None:
+    path = "C:\\new\\Konto 'eins'\\ж.db"
+    said = str(SettingsError("--store", path, "give another"))
+    assert said == f'--store="{path}" is not valid: give another.'
+    # What is no letter does not reach the console.
+    assert str(SettingsError("--store", "a\nb", "give another")).startswith("--store='a\\nb' is")

@@ -229,10 +229,15 @@ def test_request_integer_out_of_range_may_reach_the_server() -> None:
 
 def test_a_request_is_one_dict_or_keywords_not_both(world: World) -> None:
     assert world.terminal.order_send(**REQUEST) is not None
-    for args, kwargs in [((REQUEST,), {"magic": 1}), ((), {}), ((REQUEST, REQUEST), {})]:
+    refused: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+        ((REQUEST,), {"magic": 1}, "Unnamed arguments not allowed"),
+        ((), {}, "Invalid number of arguments"),
+        ((REQUEST, REQUEST), {}, "Invalid number of arguments"),
+        ((None,), {}, "Invalid arguments"),
+    ]
+    for args, kwargs, text in refused:
         assert world.terminal.order_send(*args, **kwargs) is None
-        assert world.terminal.last_error() == (-2, "Invalid arguments")
-    assert world.terminal.order_send([1]) is None
+        assert world.terminal.last_error() == (-2, text)
 
 
 def test_float_subclass_passes_and_unknown_keys_are_ignored(world: World) -> None:

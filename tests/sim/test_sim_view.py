@@ -10,6 +10,7 @@ import random
 import pytest
 
 from tests.sim.sim_world import FOREVER, START_MSC, Clock, World
+from tests.support.module_facts import NO_CONNECTION, differences
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.broker import Broker
 from trueup.sim.structs import AccountInfo, TerminalInfo
@@ -35,24 +36,14 @@ def account(world: World) -> AccountInfo:
 # -- the pipe ----------------------------------------------------------------------------------
 
 
-def test_before_initialize_every_call_reports_10004() -> None:
+def test_before_initialize_and_after_shutdown_it_answers_as_the_module_does() -> None:
     terminal = SimulatedTerminal(now_msc=Clock())
-    failed = (-10004, "No IPC connection")
-    for call in (
-        terminal.positions_get,
-        terminal.orders_total,
-        terminal.account_info,
-        terminal.terminal_info,
-        terminal.symbols_get,
-        lambda: terminal.order_send(action=1),
-        lambda: terminal.history_deals_get(1, 2),
-    ):
-        assert call() is None
-        assert terminal.last_error() == failed
-    assert terminal.login(5_000_001) is False
-    assert terminal.symbol_select("EURUSD") is False
-    assert terminal.version() == (0, 0, "")
-    assert terminal.last_error() == failed
+    assert differences(terminal) == []
+    assert terminal.order_send(action=1) is None
+    assert terminal.last_error() == NO_CONNECTION
+    assert terminal.initialize()
+    assert terminal.shutdown()
+    assert differences(terminal) == []
 
 
 def test_after_shutdown_too_and_shutdown_is_always_true() -> None:

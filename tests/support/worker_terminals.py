@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,18 +21,6 @@ HERE = __name__
 NOW_MSC = 1_700_000_000_000
 EXIT_CODE = 41
 A_WHILE_SEC = 0.3
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-"""What ends a process without asking it, where the system has such a signal."""
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody waited for does not."""
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        os.kill(pid, 0)
-        return not stat.exists() or stat.read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 class SteppingClock:
@@ -68,7 +55,8 @@ class Misbehaving(CalledTerminal):
     Args:
         notes: a folder; every `initialize` leaves a file with its arguments in it, and files put
             there change what happens next: `refuse` refuses the login, `raise` lets it raise,
-            `mute` breaks the pipe. An `order_send` that hangs leaves the file `sending` first.
+            `slow` lets it wait until the file is gone, `mute` breaks the pipe. An `order_send`
+            that hangs leaves the file `sending` first.
     """
 
     def __init__(self, notes: str) -> None:
@@ -93,6 +81,8 @@ class Misbehaving(CalledTerminal):
         note = self._notes / f"initialize-{number}"
         note.with_name("being-written").write_text(json.dumps([args, kwargs]), "utf-8")
         note.with_name("being-written").replace(note)
+        while (self._notes / "slow").exists():
+            threading.Event().wait(0.01)
         if (self._notes / "raise").exists():
             raise TypeError("a defect in the arguments")
         if (self._notes / "refuse").exists():

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from trueup.cli.crashes import end_without_a_dialog
 from trueup.cli.gateway_install import install
 from trueup.cli.terminal import WatchOption, start_terminal, stop_on_signals
 from trueup.errors import SettingsError
@@ -160,6 +161,7 @@ def gateway(
         "server": server,
         "password": _password(password_file, login),
     }
+    end_without_a_dialog()
     served = _simulated() if simulated else _real()
     set_up_logging(console=log_file is None, file=log_file)
     timing = Timing(deadline_ms=deadline_ms)

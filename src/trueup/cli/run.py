@@ -15,7 +15,7 @@ from trueup.cli.screen import picture
 from trueup.cli.terminal import stop_on_signals
 from trueup.core.model import describe
 from trueup.core.policy import Policy
-from trueup.errors import TrueupError
+from trueup.errors import TrueupError, reason
 from trueup.gateway.client import ExecutionGateway
 from trueup.journal import open_journal
 from trueup.journal.location import database_at
@@ -154,7 +154,9 @@ def _controlled(loop: TradingLoop, run: Run) -> Iterator[Control]:
         try:
             control = Control(loop, second, facts)
         except OSError as error:
-            raise TrueupError(f"A second shell could not reach this bot: {error}.") from error
+            raise TrueupError(
+                f"A second shell could not reach this bot: {reason(error)}."
+            ) from error
         try:
             yield control
         finally:

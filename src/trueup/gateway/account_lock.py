@@ -26,7 +26,7 @@ class AccountLock:
 
     Raises:
         StoreRefused: another process has it.
-        StoreTrouble: the file cannot be made.
+        StoreTrouble: the file cannot be made or locked.
     """
 
     def __init__(self, path: Path, account: str) -> None:
@@ -37,13 +37,16 @@ class AccountLock:
             raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error
         try:
             filelock.lock(handle)
-        except OSError:
+        except BlockingIOError:
             holder = _holder(handle)
             os.close(handle)
             raise StoreRefused(
                 f"Account {account} is served by another gateway on this machine, {holder}: end "
                 "that one, or log this terminal in to another account."
             ) from None
+        except OSError as error:
+            os.close(handle)
+            raise StoreTrouble(f"{path} cannot be locked ({error.strerror}).") from error
         self._handle: int | None = handle
         os.lseek(handle, 0, os.SEEK_SET)
         os.write(handle, f"{os.getpid():<{_PID_CHARS}}".encode())

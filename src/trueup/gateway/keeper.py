@@ -70,7 +70,17 @@ class Keeper:
     @property
     def trouble(self) -> str:
         """Why there is no worker, where there is none."""
-        return self._trouble
+        if self._coming is None:
+            return self._trouble
+        return f"it is being initialised, which takes {self._patience}; before: {self._trouble}"
+
+    @property
+    def _patience(self) -> str:
+        """How long an attempt may take, in words."""
+        return (
+            "seconds where it runs, minutes where it has to start, and at most "
+            f"{self._timing.start_deadline_ms / 1000:g} s"
+        )
 
     @property
     def wanted(self) -> tuple[Call, ...]:
@@ -219,6 +229,9 @@ class Keeper:
             TrueupError: the worker hung or died.
         """
         worker.wait_ready(self._timing.start_deadline_ms)
+        log.info(
+            "[TERMINAL] Initialising in process %d, which takes %s", worker.pid, self._patience
+        )
         for call in wanted:
             answer = worker.exchange(encode_call(call), self._timing.start_deadline_ms)
             try:

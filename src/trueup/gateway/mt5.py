@@ -77,7 +77,10 @@ class OfficialTerminal(CalledTerminal):
 
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
         self._error = None
-        return getattr(self._module, function)(*args, **kwargs)
+        called = getattr(self._module, function)
+        # The module counts an empty dict of keywords as keywords, and then takes no request
+        # ("Unnamed arguments not allowed", seen with 5.0.6231).
+        return called(*args, **kwargs) if kwargs else called(*args)
 
     def last_error(self) -> tuple[int, str]:
         """Code and text of the call before."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trueup.core.record import RecordMark
-from trueup.errors import TrueupError
+from trueup.errors import TrueupError, reason
 
 log = logging.getLogger("trueup.record")
 
@@ -318,7 +318,9 @@ class RequestStore:
         except sqlite3.Error as error:
             raise self._explain(error) from error
         except OSError as error:
-            raise StoreTrouble(f"{self.name}: its folder cannot be made ({error}).") from error
+            raise StoreTrouble(
+                f"{self.name}: its folder cannot be made ({reason(error)})."
+            ) from error
 
     def _explain(self, error: sqlite3.Error) -> StoreTrouble:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from trueup.errors import TrueupError
+from trueup.errors import TrueupError, reason
 from trueup.gateway.call_wire import perform
 from trueup.gateway.terminal import Terminal
 
@@ -50,7 +50,7 @@ class Worker:
         try:
             self._process.start()
         except OSError as error:
-            raise Died(f"no worker process can be started: {error}") from error
+            raise Died(f"no worker process can be started: {reason(error)}") from error
         # Only the worker may hold its end: it is then closed when the worker ends, however it does.
         theirs.close()
 

@@ -96,7 +96,7 @@ def is_locked(path: Path) -> bool:
         return False
     try:
         filelock.lock(handle)
-    except (BlockingIOError, PermissionError):
+    except BlockingIOError:
         return True
     finally:
         os.close(handle)

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from trueup.errors import JournalConflict, JournalCorrupt, JournalError
+from trueup.errors import JournalConflict, JournalCorrupt, JournalError, reason
 from trueup.journal.chain import BrokenChain, checkpoint_digest
 from trueup.journal.database import FileDamaged
 from trueup.journal.journal import GENESIS, Tip
@@ -44,7 +44,7 @@ def salvage(path: Path, *, at_any_loss: bool = False) -> str:
                 _build(path, at_any_loss)
             kept = _swap(path)
     except OSError as error:
-        raise JournalError(f"{path} is damaged and cannot be mended: {error}.") from error
+        raise JournalError(f"{path} is damaged and cannot be mended: {reason(error)}.") from error
     return (
         f"{path} was damaged; what could be read is in its place, and the damaged file is {kept}."
     )

@@ -15,7 +15,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from trueup.errors import JournalError
+from trueup.errors import JournalError, reason
 from trueup.journal.database import Claim, Database, FileDamaged
 from trueup.journal.journal import Tip
 from trueup.journal.lockfile import claim_file, lock_files, noted
@@ -111,7 +111,7 @@ class SqliteDatabase(Database):
         try:
             return claim_file(self.path, stream, token, take_over=take_over)
         except OSError as error:
-            raise JournalError(f"{self.name} cannot be locked: {error}.") from error
+            raise JournalError(f"{self.name} cannot be locked: {reason(error)}.") from error
 
     def note(self, stream: str) -> Tip | None:
         """Return the furthest tip that a lock file of the stream notes, or None."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import io
 import logging
 import os
 import sys
@@ -163,12 +164,17 @@ def _say_on_stderr(sentence: str) -> None:
 
 
 def make_streams_safe(*streams: TextIO | None) -> None:
-    """Let a stream write any text, in plainer characters where its encoding lacks one."""
+    """Let a stream write any text, in plainer characters where its encoding lacks one.
+
+    On Windows, Python writes to a pipe or a file in the code page of the system, which lacks most
+    names of folders: there it is UTF-8, unless PYTHONIOENCODING says something else.
+    """
     codecs.register_error(_PLAIN_HANDLER, _in_plain_characters)
     for stream in streams:
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors=_PLAIN_HANDLER)
+        if isinstance(stream, io.TextIOWrapper):
+            is_chosen = stream.isatty() or "PYTHONIOENCODING" in os.environ
+            encoding = None if is_chosen or sys.platform != "win32" else "utf-8"
+            stream.reconfigure(encoding=encoding, errors=_PLAIN_HANDLER)
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:

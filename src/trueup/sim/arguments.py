@@ -243,11 +243,13 @@ def parse_request(
     Missing fields are 0 or empty, unknown ones ignored. Floats must be floats: a volume of ``1``
     is refused, ``1.0`` is not.
     """
-    if len(args) > 1 or (args and kwargs) or not (args or kwargs):
-        raise BadArgument("Invalid arguments")
+    if args and kwargs:
+        raise BadArgument("Unnamed arguments not allowed")
+    if not kwargs and len(args) != 1:
+        raise BadArgument("Invalid number of arguments")
     fields: object = args[0] if args else kwargs
     if not isinstance(fields, dict):
-        raise BadArgument("Invalid 1st unnamed argument")
+        raise BadArgument("Invalid arguments")
     overflow = False
     values: list[Any] = []
     for name in TradeRequest.__match_args__:

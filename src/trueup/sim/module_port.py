@@ -28,6 +28,7 @@ from trueup.gateway.call_wire import (
 from trueup.gateway.called import CalledTerminal
 from trueup.gateway.one_account import OneAccount
 from trueup.gateway.terminal import Terminal
+from trueup.sim.program import without_connection
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import Hung
 from trueup.sim.whereabouts import read_state
@@ -157,7 +158,7 @@ class AttachedTerminal(CalledTerminal):
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
         call = encode_call(Call(function, args, kwargs))
         if self._line is None:
-            self._error = _error(mt5.RES_E_INTERNAL_FAIL_CONNECT)
+            self._error = _error(without_connection(function))
             return failed(function)
         self._error = SUCCESS
         try:

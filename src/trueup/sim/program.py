@@ -29,7 +29,7 @@ SUCCESS = (mt5.RES_S_OK, mt5.LAST_ERROR_TEXTS[mt5.RES_S_OK])
 class Pipe(enum.Enum):
     """The connection between the Python module and the terminal."""
 
-    CLOSED = "no handle: every call reports -10004"
+    CLOSED = "no handle: calls report -10004, those for lists of symbols -5"
     OPEN = "works"
     BREAKS_ON_SEND = "the next call reports -10001, later ones -10004"
     BREAKS_ON_RECEIVE = "the next call reports -10002, later ones -10004"
@@ -165,7 +165,9 @@ class TerminalProgram:
         if broken is not Pipe.OPEN:
             if broken in (Pipe.BREAKS_ON_SEND, Pipe.BREAKS_ON_RECEIVE):
                 self.pipe = Pipe.CLOSED
-            raise CallFailed(_PIPE_ERRORS[broken])
+            raise CallFailed(
+                without_connection(function) if broken is Pipe.CLOSED else _PIPE_ERRORS[broken]
+            )
         self.broker.settle()
         self.view.refresh()
         self.fault = self.faults.take_call(function)
@@ -270,8 +272,16 @@ class TerminalProgram:
         return held or any(order.symbol == symbol for order in self.view.orders.values())
 
 
+def without_connection(function: str) -> int:
+    """Return the error of a call while no pipe is open, as seen with module 5.0.6231.
+
+    The lists of symbols compare the terminal's build first, and then there is none.
+    """
+    asks_the_build = function in ("symbols_total", "symbols_get")
+    return mt5.RES_E_INVALID_VERSION if asks_the_build else mt5.RES_E_INTERNAL_FAIL_CONNECT
+
+
 _PIPE_ERRORS = {
-    Pipe.CLOSED: mt5.RES_E_INTERNAL_FAIL_CONNECT,
     Pipe.BREAKS_ON_SEND: mt5.RES_E_INTERNAL_FAIL_SEND,
     Pipe.BREAKS_ON_RECEIVE: mt5.RES_E_INTERNAL_FAIL_RECEIVE,
     Pipe.JAMMED: mt5.RES_E_INTERNAL_FAIL_SEND,
