@@ -32,6 +32,7 @@ def run_python(code: str, folder: Path, path: str) -> subprocess.CompletedProces
         env={"PYTHONPATH": path, "PATH": ""},
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=60,
     )
 
@@ -106,6 +107,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
         env={"PYTHONPATH": f"{folder / 'src'}:{folder}", "PATH": "", "COLUMNS": "200"},
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=100,
     )
 

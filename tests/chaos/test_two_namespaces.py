@@ -19,7 +19,9 @@ OURS, THEIRS = "10.77.0.1", "10.77.0.2"
 
 
 def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=20)
+    subprocess.run(
+        ["ip", *arguments], check=True, capture_output=True, text=True, encoding="utf-8", timeout=20
+    )
 
 
 @contextmanager
@@ -66,6 +68,7 @@ def test_a_cable_that_is_pulled_in_the_middle_of_an_order_costs_no_order_and_rep
         env=environment(tmp_path / "home"),
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=110,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

@@ -287,6 +287,7 @@ def test_an_interrupt_ends_every_process_at_once(arguments: list[str], says: str
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
         start_new_session=True,
     ) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The bot dies by SIGKILL at every named moment, and comes back: nothing twice, nothing lost.
+"""The bot is killed at every named moment, and comes back: nothing twice, nothing lost.
 
 What dies is a process of its own, on a SQLite journal, against a terminal in another process; who
 judges it is the terminal's own ledger.
@@ -6,8 +6,6 @@ judges it is the terminal's own ledger.
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,9 +21,8 @@ from tests.support.crash_world import (
     ledger_agrees,
     replay_is_live,
 )
+from tests.support.processes import KILLED_ITSELF
 from trueup.runtime.execution import CrashPoint
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork")
 
 Steps = list[Step]
 
@@ -41,7 +38,7 @@ BECOMES = {
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks | None]:
     with forking(tmp_path_factory.mktemp("forks")) as made:
         yield made
 
@@ -86,7 +83,7 @@ def arm(point: CrashPoint) -> Step:
 
 def dies(terminal: Terminal, steps: Steps, forks: Forks | None) -> None:
     bot = BotProcess(terminal, steps, forks)
-    assert bot.end() == -signal.SIGKILL, bot.last_words()
+    assert bot.end() == KILLED_ITSELF, bot.last_words()
 
 
 def comes_back(terminal: Terminal, forks: Forks | None, *steps: Step) -> dict[str, Any]:
@@ -107,7 +104,7 @@ def status_of(key: str, report: dict[str, Any]) -> str:
 @pytest.mark.parametrize("kind", ["market", "limit", "close", "modify"])
 @pytest.mark.parametrize("point", BECOMES, ids=lambda point: point.value)
 def test_bot_when_killed_at_a_point_of_an_order_neither_repeats_nor_loses_it(
-    point: CrashPoint, kind: str, hedging: Terminal, forks: Forks
+    point: CrashPoint, kind: str, hedging: Terminal, forks: Forks | None
 ) -> None:
     name = f"{point.value}, {kind}"
     dies(hedging, [*opened(name), arm(point), wish(kind, name)], forks)
@@ -140,7 +137,7 @@ def in_a_process_of_its_own(point: CrashPoint, terminal: Terminal) -> None:
     if terminal.account == "hedging":
         terminal.person("close", ticket=terminal.positions()[0][0])
     bot.tell()
-    assert bot.end() == -signal.SIGKILL, bot.last_words()
+    assert bot.end() == KILLED_ITSELF, bot.last_words()
     report = comes_back(terminal, None)
     if point in BECOMES:
         assert status_of(f"{name} x", report) == BECOMES[point]
@@ -164,7 +161,7 @@ def test_bot_on_a_netting_account_when_killed_at_a_point_comes_back(
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_bot_when_killed_again_while_it_recovers_comes_back(
-    times: int, netting: Terminal, forks: Forks
+    times: int, netting: Terminal, forks: Forks | None
 ) -> None:
     """The restart itself journals what the last process left, and then a plan: each may fail."""
     name = f"{times} times"
@@ -180,7 +177,7 @@ def test_bot_when_killed_again_while_it_recovers_comes_back(
 
 
 def test_bot_when_killed_in_the_middle_of_a_checkpoint_has_the_one_before(
-    hedging: Terminal, forks: Forks
+    hedging: Terminal, forks: Forks | None
 ) -> None:
     many: Steps = [
         {"do": "submit", "key": f"many {n}", "side": "buy", "volume": 0.01} for n in range(12)

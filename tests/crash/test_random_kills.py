@@ -1,4 +1,4 @@
-"""The bot dies by SIGKILL at random instants, the gateway dies, both die; the ledger is the judge.
+"""The bot is killed at random instants, the gateway dies, both die; the ledger is the judge.
 
 The instants come from a seed; what the processes are doing at that instant does not, so a failure
 is had again by more kills, not by the same one: `pytest -m soak`.
@@ -6,12 +6,8 @@ is had again by more kills, not by the same one: `pytest -m soak`.
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +22,14 @@ from tests.support.crash_world import (
     ledger_agrees,
     replay_is_live,
 )
+from tests.support.processes import KILLED, stopped
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork")
-
-CLOSED = -signal.SIGKILL
 # More than a bot gets done between two kills, so that there is always something under way.
 WISHES_A_ROUND = 35
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks | None]:
     with forking(tmp_path_factory.mktemp("forks")) as made:
         yield made
 
@@ -77,7 +71,7 @@ def meddle(terminal: Terminal, chance: random.Random) -> None:
             terminal.person("modify", ticket=ticket, tp=0)
 
 
-def kill_many(terminal: Terminal, forks: Forks, rounds: int, seed: int) -> None:
+def kill_many(terminal: Terminal, forks: Forks | None, rounds: int, seed: int) -> None:
     chance = random.Random(seed)
     wishes = job(chance, terminal.account, rounds * WISHES_A_ROUND)
     settle: Step = {"do": "settle"}
@@ -94,7 +88,7 @@ def kill_many(terminal: Terminal, forks: Forks, rounds: int, seed: int) -> None:
             bot.tell()
             bot.listen_for(chance.uniform(0.0, 0.12))
         status = bot.kill()
-        assert status == CLOSED, bot.last_words()
+        assert status == KILLED, bot.last_words()
         meddle(terminal, chance)
     bot = BotProcess(terminal, [settle, *wishes, settle, {"do": "report"}], forks)
     report = bot.hear("report")
@@ -108,7 +102,7 @@ def kill_many(terminal: Terminal, forks: Forks, rounds: int, seed: int) -> None:
 
 @pytest.mark.parametrize("account", ["hedging", "netting"])
 def test_bot_when_killed_at_random_instants_neither_repeats_nor_loses_an_order(
-    account: str, tmp_path: Path, forks: Forks
+    account: str, tmp_path: Path, forks: Forks | None
 ) -> None:
     with Terminal(tmp_path, account) as terminal:
         kill_many(terminal, forks, 12, seed=20260105)
@@ -118,7 +112,7 @@ def test_bot_when_killed_at_random_instants_neither_repeats_nor_loses_an_order(
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("account", ["hedging", "netting"])
 def test_bot_when_killed_hundreds_of_times_neither_repeats_nor_loses_an_order(
-    account: str, seed: int, tmp_path: Path, forks: Forks
+    account: str, seed: int, tmp_path: Path, forks: Forks | None
 ) -> None:
     with Terminal(tmp_path, account) as terminal:
         kill_many(terminal, forks, 100, seed)
@@ -138,24 +132,14 @@ SYNC: Step = {"do": "sync"}
 WAIT: Step = {"do": "wait"}
 
 
-@contextmanager
-def frozen(terminal: Terminal) -> Iterator[None]:
-    """Stop the terminal where it stands; what is sent to it meanwhile waits in its socket."""
-    os.kill(terminal.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(terminal.process.pid, signal.SIGCONT)
-
-
 def test_gateway_when_frozen_in_the_middle_of_an_order_does_it_once(
-    tmp_path: Path, forks: Forks
+    tmp_path: Path, forks: Forks | None
 ) -> None:
     steps = [*OPENED, WAIT, ANOTHER, REPORT, WAIT, {"do": "settle"}, ANOTHER, REPORT]
     with Terminal(tmp_path) as terminal:
         bot = BotProcess(terminal, steps, forks, timeout_ms=400, grace_ms=3_000)
         assert bot.hear("waiting")
-        with frozen(terminal):
+        with stopped(terminal.process.pid):
             bot.tell()
             report = bot.hear("report")
             assert report["orders"]["third"][0] == "IN_DOUBT"
@@ -168,16 +152,16 @@ def test_gateway_when_frozen_in_the_middle_of_an_order_does_it_once(
 
 
 def test_bot_when_killed_while_the_gateway_is_frozen_does_it_at_most_once(
-    tmp_path: Path, forks: Forks
+    tmp_path: Path, forks: Forks | None
 ) -> None:
     with Terminal(tmp_path) as terminal:
         bot = BotProcess(terminal, [*OPENED, WAIT, ANOTHER], forks)
         assert bot.hear("waiting")
-        with frozen(terminal):
+        with stopped(terminal.process.pid):
             bot.tell()
             # It waits for an answer that does not come.
             bot.listen_for(0.2)
-            assert bot.kill() == CLOSED
+            assert bot.kill() == KILLED
         again = [{"do": "settle"}, ANOTHER, {"do": "settle"}, REPORT]
         bot = BotProcess(terminal, again, forks, grace_ms=2_000)
         report = bot.hear("report")
@@ -196,7 +180,7 @@ def held_open(report: dict[str, Any], positions: list[Any]) -> None:
 
 @pytest.mark.parametrize("with_bot", [False, True], ids=["gateway", "gateway and bot"])
 def test_a_gateway_that_dies_and_comes_back_empty_closes_nothing_without_proof(
-    with_bot: bool, tmp_path: Path, forks: Forks
+    with_bot: bool, tmp_path: Path, forks: Forks | None
 ) -> None:
     """The simulated broker dies with its gateway, so what comes back is an account without a past.
 
@@ -212,7 +196,7 @@ def test_a_gateway_that_dies_and_comes_back_empty_closes_nothing_without_proof(
         positions = terminal.positions()
         terminal.kill()
         if with_bot:
-            assert bot.kill() == CLOSED
+            assert bot.kill() == KILLED
             bot = BotProcess(terminal, [*away, *back], forks, **impatient)
         else:
             bot.tell()
@@ -231,4 +215,4 @@ def test_a_gateway_that_dies_and_comes_back_empty_closes_nothing_without_proof(
         assert bot.hear("waiting")
         replay_is_live(tmp_path, report)
         assert terminal.positions() == []
-        assert bot.kill() == CLOSED
+        assert bot.kill() == KILLED

@@ -41,7 +41,7 @@ def soak(decoder: str, seed: int, count: int) -> None:
         AssertionError: an input was neither read nor named, or took too long, or memory grew.
     """
     arguments = [sys.executable, "-m", __name__, decoder, str(seed), str(count)]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     assert not done.returncode, f"{' '.join(arguments)}\n{done.stderr}"
 
 

@@ -49,7 +49,7 @@ class Keyring:
     def allow(self, *lines: str) -> None:
         """Write the lines; {name} in them is the public key of that name."""
         text = "\n".join(line.format_map(_Publics(self)) for line in lines) + "\n"
-        self.allow_file.write_text(text)
+        self.allow_file.write_text(text, encoding="utf-8")
         self.allow_file.chmod(0o644)
 
     def public(self, name: str) -> str:
@@ -171,6 +171,7 @@ class LockedProcess:
             env={"PYTHONPATH": f"{ROOT / 'src'}", "PATH": ""},
             stdout=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())

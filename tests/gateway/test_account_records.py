@@ -213,6 +213,7 @@ def test_an_account_that_another_process_serves_is_refused_naming_it(tmp_path: P
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     ) as other:
         assert other.stdout is not None
         pid = other.stdout.readline().strip()
@@ -309,7 +310,9 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "requests-1.db") as connection:
         connection.execute("CREATE TABLE x (y)")
     connection.close()
-    (tmp_path / "requests-2.db").write_text("no database at all, and longer than its header")
+    (tmp_path / "requests-2.db").write_text(
+        "no database at all, and longer than its header", encoding="utf-8"
+    )
     held = RequestStore(tmp_path / "requests-3.db", "other", lambda: NOW_NS)
     held.add(entry("A"))
     before = {path: path.read_bytes() for path in tmp_path.glob("requests-[12].db")}

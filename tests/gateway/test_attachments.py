@@ -17,8 +17,8 @@ import pytest
 from tests.gateway.busy_gateway import DEADLINE_MS
 from tests.support import worker_terminals
 from tests.support.desk_world import BUY, HEDGING, OTHER, DeskWorld
+from tests.support.processes import KILL
 from tests.support.servers import until
-from tests.support.worker_terminals import KILL
 from trueup.gateway.desk import Desk
 from trueup.gateway.keeper import Timing
 from trueup.gateway.snapshots import CannotRead, Snapshots

@@ -119,7 +119,11 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trueup", 'a "b" $HOME %h \\x', "it's"]
     unit.write_text(systemd_unit(command, str(tmp_path), ["WINEPREFIX=/a b"]), "utf-8")
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60
+        ["systemd-analyze", "verify", str(unit)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
     )
     about_ours = [line for line in done.stderr.splitlines() if "gateway.service" in line]
     assert about_ours == []

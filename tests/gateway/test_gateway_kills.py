@@ -1,4 +1,4 @@
-"""A gateway process that dies by SIGKILL, and its broker that does not: no order runs twice.
+"""A gateway process that is killed, and its broker that does not: no order runs twice.
 
 The bot here, the gateway, its worker, and the terminal program (in a thread here): what the broker
 did is read off its own ledger.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -22,13 +21,13 @@ import pytest
 import zmq
 
 from tests.gateway.gateway_field import LOCAL, LONG_MS, ROOT, Field
+from tests.support.marks import needs_interrupt
+from tests.support.processes import KILLED, KILLED_ITSELF
 from tests.support.servers import free_port, until
 from trueup.core.record import RequestState, RequestStatus
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.request_record import GatewayPoint
 from trueup.sim.terminal_faults import Hang
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 
 SCRIPT = ROOT / "tests" / "support" / "killed_gateway.py"
 GRACE_SEC = 2
@@ -87,7 +86,7 @@ class KillField(Field):
     def kill(self) -> None:
         assert self._gateway is not None
         self._gateway.kill()
-        assert self.wait_for_end() == -signal.SIGKILL
+        assert self.wait_for_end() == KILLED
 
     def executions(self) -> Counter[str]:
         """The broker's own count of orders by their comments, which are the ids."""
@@ -138,7 +137,7 @@ def test_a_gateway_that_dies_at_any_point_of_an_order_never_sends_it_twice(
     field.start(point.value)
     with ExecutionGateway(LOCAL, field.port, 3_000) as bot:
         assert bot.send_order(order())["status"] == "UNKNOWN"
-    assert field.wait_for_end() == -signal.SIGKILL
+    assert field.wait_for_end() == KILLED_ITSELF
     sent = point in (GatewayPoint.AFTER_SEND, GatewayPoint.AFTER_OUTCOME)
     assert field.executions() == Counter({"A": 1} if sent else {})
     field.start()
@@ -226,6 +225,7 @@ def refused(field: KillField, *options: str) -> str:
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1"},
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )
@@ -264,7 +264,7 @@ def test_an_id_that_was_used_at_another_port_is_not_carried_out_again(field: Kil
     field.by_default(GatewayPoint.AFTER_SEND.value, port=free_port())
     with ExecutionGateway(LOCAL, field.port, 3_000) as bot:
         assert bot.send_order(order())["status"] == "UNKNOWN"
-    assert field.wait_for_end() == -signal.SIGKILL
+    assert field.wait_for_end() == KILLED_ITSELF
     field.by_default(LIVES, "--login", "5000001", port=free_port())
     with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
         until(lambda: isinstance(bot.request_status("A"), RequestStatus))
@@ -274,6 +274,7 @@ def test_an_id_that_was_used_at_another_port_is_not_carried_out_again(field: Kil
     assert field.executions() == Counter({"A": 1})
 
 
+@needs_interrupt
 def test_without_store_the_record_is_beside_the_simulated_terminal_s_state(
     field: KillField,
 ) -> None:

@@ -104,7 +104,7 @@ class Edited:
         self.reads = 0
 
     def edit(self, text: str, *, later_ns: int = 60_000_000_000) -> None:
-        self.path.write_text(text)
+        self.path.write_text(text, encoding="utf-8")
         self.path.chmod(0o644)
         self.now_ns += later_ns
         os.utime(self.path, ns=(self.now_ns, self.now_ns))
@@ -394,7 +394,7 @@ def test_off_this_machine_it_is_locked_with_the_keys_at_home(
     with pytest.raises(SettingsError) as caught:
         admission("0.0.0.0", Terms(), NOW)
     assert f"write into it `bot7  trade  *  {own}`; or say --plain" in str(caught.value)
-    (home / "allow").write_text(f"bot1 trade * {BOT}\n")
+    (home / "allow").write_text(f"bot1 trade * {BOT}\n", encoding="utf-8")
     (home / "allow").chmod(0o644)
     lock = admission("0.0.0.0", Terms(), NOW).door.lock
     assert lock is not None
@@ -406,7 +406,7 @@ def test_off_this_machine_it_is_locked_with_the_keys_at_home(
 
 def test_loopback_is_locked_too_where_keys_are_given(home: Path) -> None:
     gateway = new_keys(home, "own")
-    (home / "who").write_text(f"bot1 trade * {BOT}\n")
+    (home / "who").write_text(f"bot1 trade * {BOT}\n", encoding="utf-8")
     (home / "who").chmod(0o644)
     terms = Terms(key_file=gateway.secret_file, allow_file=home / "who")
     assert admission("127.0.0.1", terms, NOW).door.lock is not None

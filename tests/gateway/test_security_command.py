@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests.gateway.gateway_field import LOCAL, LONG_MS, ROOT, Field
 from tests.gateway.locked_gateway import Keyring, order
+from tests.support.marks import needs_interrupt
 from tests.support.servers import until
 from trueup.cli import app
 from trueup.gateway.client import ExecutionGateway
@@ -58,12 +59,13 @@ def keys(tmp_path: Path) -> Keyring:
         done = CliRunner().invoke(app, ["keys", "new", name, "--dir", str(folder)])
         assert done.exit_code == 0
         lines += [line for line in done.stdout.splitlines() if line.startswith("    bot1 ")]
-    (folder / "allow").write_text("\n".join(lines))
+    (folder / "allow").write_text("\n".join(lines), encoding="utf-8")
     made = Keyring(folder)
     made.allow_file.chmod(0o644)
     return made
 
 
+@needs_interrupt
 def test_a_gateway_with_keys_serves_who_is_allowed_and_tells_no_secret(
     field: Field, keys: Keyring
 ) -> None:
@@ -109,6 +111,7 @@ def _another_process(field: Field, keys: Keyring, name: str) -> list[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **settings},
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=60,
         check=True,
     )

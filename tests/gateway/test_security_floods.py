@@ -19,6 +19,8 @@ from tests.support.servers import Threaded, until
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.keys import LinkKeys
 
+pytestmark = pytest.mark.flood
+
 CONNECTS = 10_000
 BATCH = 200
 ROOM = 100

@@ -61,10 +61,12 @@ def test_the_secret_file_is_private_from_the_start_whatever_the_umask(
 
 @pytest.mark.parametrize("there", ["bot1.key", "bot1.key_secret"])
 def test_nothing_is_overwritten_and_no_half_pair_is_left(tmp_path: Path, there: str) -> None:
-    (tmp_path / there).write_text("mine")
+    (tmp_path / there).write_text("mine", encoding="utf-8")
     with pytest.raises(KeysError, match=f"{there} exists and was left as it is"):
         new_keys(tmp_path, "bot1")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(there, "mine")]
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [
+        (there, "mine")
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "x" * 65, "ü", "a.b", "a\n"])
@@ -75,7 +77,7 @@ def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None
 
 
 def test_a_folder_that_takes_nothing_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(KeysError, match=r"file takes no keys: it is a file\.$"):
         new_keys(tmp_path / "file", "bot1")
 
@@ -99,17 +101,19 @@ def test_a_secret_file_that_others_may_touch_is_refused_at_every_read(
 def test_files_that_hold_no_pair_are_named_and_never_quoted(tmp_path: Path) -> None:
     files = new_keys(tmp_path, "bot1")
     secret = read_key_pair(files.secret_file).secret
-    text = files.secret_file.read_text()
+    text = files.secret_file.read_text(encoding="utf-8")
     cases = {
         text.replace(files.public, new_keys(tmp_path, "bot2").public): "not of one pair",
         text.replace(secret, secret[:-1]): "is damaged: its secret key is not 40",
         text.replace(secret, "%" * 40): "is damaged: its secret key is not 40",
-        files.public_file.read_text(): "holds no secret key: give the .key_secret file",
+        files.public_file.read_text(
+            encoding="utf-8"
+        ): "holds no secret key: give the .key_secret file",
         "\0\xff": "holds no secret key",
         "": "holds no secret key",
     }
     for content, said in cases.items():
-        files.secret_file.write_text(content)
+        files.secret_file.write_text(content, encoding="utf-8")
         with pytest.raises(KeysError) as caught:
             read_key_pair(files.secret_file)
         assert said in str(caught.value)

@@ -45,7 +45,7 @@ def test_the_settings_on_the_page_are_read_as_they_stand(
     for name in ("GTW_HOST", "GTW_SERVER_KEY", "GTW_KEY_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text(block("GTW_SERVER_KEY="))
+    (tmp_path / ".env").write_text(block("GTW_SERVER_KEY="), encoding="utf-8")
     settings = load_settings()
     shown = set(KEY_IN_TEXT.findall(PAGE))
     assert shown == {settings.gtw_server_key}

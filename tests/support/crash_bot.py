@@ -4,8 +4,8 @@
 jobs, and forks a bot for each, so that what dies is a process of its own without the time that
 imports take. JOB is a file.
 
-A job has `port`, `journal`, `steps`, and may have `host`, `timeout_ms` and `grace_ms`. A step has
-`do`:
+A job has `port`, `journal`, `steps`, and may have `host`, `timeout_ms`, `grace_ms` and
+`settle_sec`. A step has `do`:
 
 * `submit`, `close`, `modify`, `cancel`: the order desk's, under a `key`; `of` is the key of the
   order whose position or pending order is meant. What is refused meanwhile is settled first.
@@ -21,7 +21,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import socket
 import sys
 import time
@@ -32,6 +31,7 @@ from typing import Any, TextIO
 import msgspec
 import zmq
 
+from tests.support.processes import KILL
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.order import Order
 from trueup.core.policy import Policy
@@ -52,7 +52,7 @@ EVENTS_PER_CHECKPOINT = 25
 
 def die() -> None:
     """End without any of the manners of an end."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), KILL)
     time.sleep(60)
 
 
@@ -93,6 +93,7 @@ class Bot:
         self._armed: CrashPoint | None = None
         self._passes_left = 0
         self._patient = job.get("patient", 1)
+        self._settle_sec = job.get("settle_sec", SETTLE_SEC)
         timeout_ms = job.get("timeout_ms", TIMEOUT_MS)
         policy = msgspec.structs.replace(
             POLICY, grace_period_ms=job.get("grace_ms", POLICY.grace_period_ms)
@@ -149,7 +150,7 @@ class Bot:
 
     def do_settle(self, step: dict[str, Any]) -> None:
         """Sync until nothing is held and nothing in doubt; say how many syncs that took."""
-        deadline, syncs = time.monotonic() + SETTLE_SEC, 0
+        deadline, syncs = time.monotonic() + self._settle_sec, 0
         while time.monotonic() < deadline:
             result = self.reconciler.sync_positions()
             syncs += 1

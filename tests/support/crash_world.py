@@ -10,28 +10,30 @@ import contextlib
 import hashlib
 import json
 import os
-import select
-import signal
+import queue
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import zmq
 
+from tests.support.processes import KILL
 from tests.support.servers import until
 from trueup.core.book import Book
 from trueup.journal import open_reader
 
 ROOT = Path(__file__).resolve().parents[2]
 BOT = ROOT / "tests" / "support" / "crash_bot.py"
-DEADLINE_SEC = 40.0
+# Under Wine, processes start slowly where others are busy.
+DEADLINE_SEC = 40.0 if sys.platform != "win32" else 180.0
 EVERYTHING_SEC = 20 * 365 * 86_400
 
 Step = dict[str, Any]
@@ -51,8 +53,15 @@ def environment(home: Path) -> dict[str, str]:
 class Terminal:
     """A gateway with its simulated terminal, as a process; what it says is the truth."""
 
-    def __init__(self, folder: Path, account: str = "hedging", port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        account: str = "hedging",
+        port: int = 0,
+        python: Sequence[str] = (sys.executable,),
+    ) -> None:
         self.folder, self.account, self.port = folder, account, port
+        self.python = tuple(python)
         self.bot_prefix: tuple[str, ...] = ()
         """What starts a bot elsewhere, such as in another network namespace."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -66,7 +75,7 @@ class Terminal:
         arguments += ["--balance", "10000000", "--idle-exit", "3", "--port", str(self.port)]
         with (self.folder / "terminal.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trueup", "terminal", *arguments],
+                [*self.python, "-m", "trueup", "terminal", *arguments],
                 cwd=self.folder,
                 env=environment(home),
                 stdin=subprocess.DEVNULL,
@@ -76,7 +85,9 @@ class Terminal:
         state = home / "terminal.json"
 
         def whereabouts() -> Any:
-            assert self.process.poll() is None, (self.folder / "terminal.log").read_text()
+            assert self.process.poll() is None, (self.folder / "terminal.log").read_text(
+                encoding="utf-8"
+            )
             with contextlib.suppress(OSError, ValueError):
                 facts = json.loads(state.read_bytes())
                 return facts if facts["pid"] == self.process.pid else None
@@ -87,7 +98,7 @@ class Terminal:
         self._person = facts["person"]
 
     def kill(self) -> None:
-        """SIGKILL: positions, orders and history of this simulated broker go with it."""
+        """Kill it: positions, orders and history of this simulated broker go with it."""
         self.process.kill()
         self.process.wait(DEADLINE_SEC)
 
@@ -180,6 +191,16 @@ class BotProcess:
             self.pid = forks.fork(self, path, their_in, their_out)
         os.close(their_in)
         os.close(their_out)
+        # A thread, since Windows waits for a pipe in no other way.
+        self._pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        piece = b"."
+        while piece:
+            piece = os.read(self._from, 65_536)
+            self._pieces.put(piece)
 
     def tell(self) -> None:
         """Let it go on from a `wait`."""
@@ -203,26 +224,29 @@ class BotProcess:
 
     def _listen(self, seconds: float) -> bool:
         """Take in a piece of what it says; False at its end, or when the time has passed."""
-        ready, _, _ = select.select([self._from], [], [], max(0.0, seconds))
-        piece = os.read(self._from, 65_536) if ready else b""
+        try:
+            piece = self._pieces.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return False
         *lines, self._rest = (self._rest + piece).split(b"\n")
         self.said += [json.loads(line) for line in lines]
         return bool(piece)
 
     def kill(self) -> int:
-        """SIGKILL it, if it lives, and return how it ended."""
+        """Kill it, if it lives, and return how it ended."""
         if self._forks is None:
             self._process.kill()
         else:
             # Its parent has not reaped it, or told us so, so the number is still its own.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, KILL)
         return self.end()
 
     def end(self) -> int:
         """Wait for its end, and return its exit status: minus the signal, if it was killed."""
         forks = self._forks
         status = self._process.wait(DEADLINE_SEC) if forks is None else forks.status()
+        self._reader.join(DEADLINE_SEC)
         while self._listen(0.0):
             pass
         os.close(self._to)
@@ -231,7 +255,11 @@ class BotProcess:
 
     def last_words(self) -> str:
         """What it said last, for a message."""
-        log = self._errors.read_text(errors="replace") if self._errors.exists() else ""
+        log = (
+            self._errors.read_text(errors="replace", encoding="utf-8")
+            if self._errors.exists()
+            else ""
+        )
         return f"{self.said[-3:]} {log[-2000:]}"
 
 
@@ -279,8 +307,11 @@ class Forks:
 
 
 @contextlib.contextmanager
-def forking(folder: Path) -> Iterator[Forks]:
-    """A process to fork bots from, which ends with the block."""
+def forking(folder: Path) -> Iterator[Forks | None]:
+    """A process to fork bots from, which ends with the block; None where no process forks."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "home").mkdir(exist_ok=True)
     forks = Forks(folder)

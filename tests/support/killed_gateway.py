@@ -1,4 +1,4 @@
-"""`trueup gateway` as it is, but for the moment at which it dies by SIGKILL.
+"""`trueup gateway` as it is, but for the moment at which it is killed.
 
 `killed_gateway.py POINT GRACE_SEC OPTIONS...`: POINT is a `GatewayPoint`, or `-` to live.
 """
@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from functools import partial
 
+from tests.support.processes import KILL
 from trueup.cli import app
 from trueup.gateway import request_evidence, service
 from trueup.gateway.desk import Desk
@@ -20,7 +20,7 @@ from trueup.gateway.request_record import GatewayPoint
 def die_at(wanted: str, point: GatewayPoint) -> None:
     """End without any of the manners of an end."""
     if point.value == wanted:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
         time.sleep(60)
 
 

@@ -54,6 +54,7 @@ def test_a_command_of_the_page_says_what_the_page_promises(command: str, folder:
         env=environment(folder / "home"),
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=110,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

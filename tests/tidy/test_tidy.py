@@ -51,7 +51,7 @@ MARKERS = ("TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK", "breakpoint" + "(
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:])/(?:work|root|home|Users|private)/\w")
 TEXT_FOLDERS = (".ci", "src", "tests", "scripts", "benchmarks", "docs")
 # Made by whoever runs the checkout, not by the project.
-NOT_OURS = {".env", "trueup.toml", ".coverage"}
+NOT_OURS = {".env", "trueup.toml", ".coverage", ".git"}
 TEXT_SUFFIXES = {"", ".cfg", ".ini", ".lock", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 
 

@@ -87,6 +87,7 @@ def test_fresh_seeds_are_told_where_processes_share_the_tests(tmp_path: Path) ->
         cwd=ROOT,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=110,
     )
     assert re.findall(r"(?m)^fresh: .*$", done.stdout) == [f"fresh: {told}"], done

@@ -1,0 +1,89 @@
+"""A gateway as a process of its own, before a simulated broker that lives on when it is killed.
+
+Broker, gateway, its worker and a bot are four processes, as in the field; `crash_world.Terminal` is
+the broker.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from tests.support.crash_world import DEADLINE_SEC, ROOT, Terminal, environment
+from tests.support.processes import KILL
+from tests.support.servers import free_port, until
+
+SCRIPT = ROOT / "tests" / "support" / "killed_gateway.py"
+# What a gateway waits before it calls an order absent; the broker here has all at once.
+GRACE_SEC = 2
+
+
+class Gateway:
+    """A gateway that is killed and started again, on one port and with one record.
+
+    Args:
+        terminal: the broker that it serves.
+        python: what runs it.
+        variables: what its environment has besides.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        python: Sequence[str] = (sys.executable,),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = free_port()
+        self._terminal, self._python, self._variables = terminal, python, dict(variables or {})
+        self.log = terminal.folder / "gateway.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it serves."""
+        before = len(self.workers())
+        options = ["--simulated", "--port", str(self.port), "--rate", "0", "--deadline-ms", "5000"]
+        options += ["--log", self.log.name, "--store", "requests.db"]
+        self._process = subprocess.Popen(
+            [*self._python, "-P", str(SCRIPT), "-", str(GRACE_SEC), *options],
+            cwd=self._terminal.folder,
+            env={**environment(self._terminal.folder / "home"), **self._variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        until(lambda: len(self.workers()) > before or not self.is_running, DEADLINE_SEC)
+        assert self.is_running, self.log.read_text("utf-8")[-2000:]
+
+    def workers(self) -> list[int]:
+        """Every worker that was initialised, the latest last."""
+        text = self.log.read_text("utf-8") if self.log.exists() else ""
+        return [int(pid) for pid in re.findall(r"Initialised: account .* process (\d+)", text)]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """Kill it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(DEADLINE_SEC)
+
+    def kill_worker(self) -> None:
+        """Kill the process that calls the terminal."""
+        try:
+            os.kill(self.workers()[-1], KILL)
+        except OSError:
+            # It was killed before, and the next one is not there yet.
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.kill()
