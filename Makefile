@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test check bench soak mutation format docs lock clean mutants
+.PHONY: help setup paper test windows windows-all check bench soak mutation format docs lock clean mutants
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +19,7 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.14 python3.13 python3.12 p
 	test -n "$$python" || { echo "trueup needs Python 3.11 or newer: make setup PYTHON=/path/to/it" >&2; exit 1; }
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: $(VENV)/.project ## Make .venv from requirements.lock, with hashes checked
 
@@ -53,6 +53,12 @@ paper: setup ## Trade on paper against the simulated terminal: make paper ARGS="
 test: setup ## Run the tests: make test ARGS="-k ghost"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+windows: setup ## Run the Windows side's tests under Wine (on Debian; the first time as root)
+	scripts/windows/test $(ARGS)
+
+windows-all: setup ## All tests under Wine, also those that take long
+	scripts/windows/test --all $(ARGS)
+
 check: setup ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -85,5 +91,5 @@ lock: ## Resolve the newest versions into requirements.lock (needs uv)
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean: ## Remove .venv and everything that tools leave behind
-	rm -rf $(VENV) build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .wine build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
