@@ -138,6 +138,22 @@ def test_an_unchanged_reply_has_the_same_positions_and_new_evidence(world: DeskW
     assert reading.evidence.floating == pytest.approx(account.profit)
 
 
+def test_an_account_of_an_older_or_a_newer_release_is_read_as_far_as_it_is_known(
+    world: DeskWorld,
+) -> None:
+    """What is added to the row comes last: both ends may be of another release."""
+    asking = Asking(world)
+    known = asking.full()
+    reply = json.loads(asking.raw())
+    full = reply["account"]
+    for row, fifo_close in ((full[:11], False), ([*full[:11], True], True), ([*full, 1], False)):
+        raw = json.dumps({**reply, "account": row}).encode()
+        reading = decode_snapshot(raw, asking.count, known)
+        assert isinstance(reading, Snapshot)
+        assert reading.evidence is not None
+        assert reading.evidence.account.fifo_close is fifo_close
+
+
 def test_unchanged_since_a_reading_we_do_not_have_is_no_reading(world: DeskWorld) -> None:
     asking = Asking(world)
     known = asking.full()

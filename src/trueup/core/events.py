@@ -253,6 +253,8 @@ class AccountBound(Event, frozen=True):
     """The book belongs to this account from here on.
 
     `currency_digits` are the decimals of its money, None in journals that did not note them.
+    `fifo_close` says that the oldest position of a symbol has to be closed first (MQL5 reference,
+    ACCOUNT_FIFO_CLOSE). `changed` names what the broker changed under the same login.
     """
 
     login: int
@@ -260,6 +262,8 @@ class AccountBound(Event, frozen=True):
     currency: str
     margin_mode: MarginMode
     currency_digits: int | None = None
+    fifo_close: bool = False
+    changed: tuple[str, ...] = ()
 
 
 AnyEvent = (

@@ -157,6 +157,23 @@ def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
         book.claims[order.order_id] = Claim(symbol, order.magic, share.units)
 
 
+def claim_anew(book: Book) -> None:
+    """Count whose the positions are after the account's margin mode changed.
+
+    On a hedging account each position says it by itself; on a netting account claims do.
+    """
+    book.claims = {}
+    if not book.shares_positions:
+        return
+    for holding in book.holdings.values():
+        position, magic = holding.position, book.strategy_of(holding)
+        order = book.orders_by_ticket.get(position.ticket)
+        is_ours = order is not None and not order.is_stand_in
+        key = order.order_id if order is not None and is_ours else str(position.ticket)
+        if magic or is_ours:
+            book.claims[key] = Claim(position.symbol, magic, to_units(position.net_volume))
+
+
 def rename(book: Book, before: str, now: str) -> None:
     """Carry what strategies brought to a symbol over to the symbol's new name."""
     book.claims = {

@@ -14,6 +14,7 @@ from trueup.core import events
 from trueup.core.filling import (
     await_deals,
     claim,
+    claim_anew,
     claim_by_deals,
     finish,
     link,
@@ -205,7 +206,10 @@ def _account_bound(book: Book, event: events.AccountBound) -> None:
         book.unexplained.clear()
         book.claims.clear()
         book.realised_closed_units = 0
+    was_bound, was_shared = book.account is not None, book.shares_positions
     book.account = event
+    if was_bound and was_shared != book.shares_positions:
+        claim_anew(book)
 
 
 def _advance(book: Book, event: events.OrderEvent) -> Order:

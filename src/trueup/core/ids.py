@@ -68,7 +68,8 @@ def change_id(event: events.Event) -> tuple[str, int]:
         ):
             return step_id(kind, order), order.ticket
         case events.AccountBound(login=login, server=server):
-            return f"{kind} {login}@{server}", 0
+            facts = f"{event.margin_mode.value} {event.fifo_close} {event.currency_digits}"
+            return f"{kind} {login}@{server} {event.currency} {facts}", 0
         case events.HaltRaised(identifier=identifier):
             return f"{kind}-{identifier}", identifier
         case events.OrderEvent(order_id=order_id):

@@ -218,6 +218,7 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     """The account's identity and figures; `profit` is the floating result, swap included.
 
     `trade_allowed` is false for a read-only login, and while a terminal has not synchronised yet.
+    `fifo_close` is true where the oldest position of a symbol has to be closed first.
     """
 
     login: int
@@ -231,6 +232,7 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     profit: float = 0.0
     currency_digits: MoneyDigits = 2
     trade_allowed: bool = True
+    fifo_close: bool = False
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from trueup.core import events
 from trueup.core.absence import NONE_ABSENT, Absence, Absences
+from trueup.core.binding import bound_to, changed_facts
 from trueup.core.book import Book
 from trueup.core.corrections import for_drift, for_zombie, unprotected
 from trueup.core.diff import Diff, Zombie, diff
@@ -131,8 +132,14 @@ def _nothing_to_do(found: Diff, look: Look) -> bool:
     return (
         found == Diff(foreign=found.foreign)
         and is_settled(look.book, look.policy)
-        and (look.book.account is not None or look.snapshot.evidence is None)
+        and knows_account(look.book, look.snapshot)
     )
+
+
+def knows_account(book: Book, snapshot: Snapshot) -> bool:
+    """Return whether the book is bound, and the account's conditions are those that it knows."""
+    evidence, known = snapshot.evidence, book.account
+    return evidence is None or (known is not None and not changed_facts(known, evidence.account))
 
 
 def is_settled(book: Book, policy: Policy) -> bool:
@@ -174,21 +181,16 @@ def _history_wanted(look: Look) -> int:
 
 
 def _bind(look: Look, outcome: Outcome) -> None:
-    """Bind a book to its account at first contact."""
-    evidence = look.snapshot.evidence
-    if evidence is None or look.book.account is not None:
+    """Bind a book to its account at first contact, and note what changed of that since."""
+    evidence, known = look.snapshot.evidence, look.book.account
+    if evidence is None:
         return
-    account = evidence.account
-    outcome.events.append(
-        events.AccountBound(
-            at_ns=look.now_ns,
-            login=account.login,
-            server=account.server,
-            currency=account.currency,
-            margin_mode=account.margin_mode,
-            currency_digits=account.currency_digits,
-        )
-    )
+    if known is None:
+        outcome.events.append(bound_to(evidence.account, look.now_ns))
+        return
+    changed = changed_facts(known, evidence.account)
+    if changed:
+        outcome.events.append(bound_to(evidence.account, look.now_ns, changed))
 
 
 def _with_ours(found: Diff, look: Look, settling: set[int]) -> Diff:

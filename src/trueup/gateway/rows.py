@@ -178,6 +178,7 @@ def account_of(row: AccountInfo) -> Account:
         profit=row.profit,
         currency_digits=row.currency_digits,
         trade_allowed=row.trade_allowed,
+        fifo_close=row.fifo_close,
     )
 
 

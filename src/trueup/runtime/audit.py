@@ -104,8 +104,23 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             details = f"Order {order_id} took effect{assumed_by(by)}"
             return "SETTLED", None, details, "IN_DOUBT", "FILLED"
         case events.AccountBound(login=login, server=server):
-            return "BOUND", None, f"The book belongs to {login}@{server}", "", f"{login}@{server}"
+            return "BOUND", None, account_sentence(event), "", f"{login}@{server}"
     raise TypeError(f"{type(event).__name__} is not a correction")
+
+
+def account_sentence(event: events.AccountBound) -> str:
+    """Say whose book it is, or what the broker changed about the account."""
+    name = f"{event.login}@{event.server}"
+    if not event.changed:
+        return f"The book belongs to {name}"
+    oldest = "the oldest position of a symbol has to be closed first"
+    said = {
+        "currency": f"its money is {event.currency}",
+        "currency_digits": f"its money has {event.currency_digits} decimals",
+        "margin_mode": f"it keeps positions by {event.margin_mode.value}",
+        "fifo_close": oldest if event.fifo_close else "positions may be closed in any order",
+    }
+    return f"The broker changed account {name}: now {', '.join(said[n] for n in event.changed)}"
 
 
 def assumed_by(who: str) -> str:
@@ -176,6 +191,8 @@ def sentence(event: events.Event) -> str:
             return f"Order in doubt that can be settled: {order_id}"
         case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
             return pending_sentence(event)
+        case events.AccountBound(changed=changed) if changed:
+            return account_sentence(event)
     return ""
 
 
@@ -217,8 +234,12 @@ def log_event(event: events.Event) -> None:
         case events.OrderApplied(order_id=order_id, by=by):
             text = f"[SETTLED] Order {order_id} took effect{assumed_by(by)}"
             _say(logging.WARNING, "order.settled", None, text)
-        case events.AccountBound(login=login, server=server):
-            _say(logging.INFO, "account.bound", None, f"[BOUND] This book is of {login}@{server}")
+        case events.AccountBound(changed=()):
+            text = f"[BOUND] This book is of {event.login}@{event.server}"
+            _say(logging.INFO, "account.bound", None, text)
+        case events.AccountBound():
+            text = f"[ACCOUNT] {account_sentence(event)}"
+            _say(logging.WARNING, "account.changed", None, text)
         case events.PositionCorrected():
             _log_drift(event)
         case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):

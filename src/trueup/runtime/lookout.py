@@ -13,7 +13,7 @@ import msgspec
 
 from trueup.core.absence import NONE_ABSENT, Absences
 from trueup.core.model import Position, Snapshot
-from trueup.core.plan import Plan, is_settled, plan
+from trueup.core.plan import Plan, is_settled, knows_account, plan
 from trueup.core.policy import Policy
 from trueup.core.settle import Settling
 from trueup.core.told import Told
@@ -199,5 +199,7 @@ class Lookout:
 
     def _still_agrees(self, agreed: _Agreed, snapshot: Snapshot, asked: Asked) -> bool:
         """Return whether neither the book nor the broker's list changed since they agreed."""
-        is_same_book = asked.version == self._pm.book.version == agreed.version
-        return is_same_book and snapshot.positions is agreed.positions
+        book = self._pm.book
+        is_same_book = asked.version == book.version == agreed.version
+        is_same_list = snapshot.positions is agreed.positions
+        return is_same_book and is_same_list and knows_account(book, snapshot)

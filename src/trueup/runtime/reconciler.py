@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trueup.core import events
+from trueup.core.binding import bound_to
 from trueup.core.health import health, restrictions
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import change_id
@@ -285,14 +286,7 @@ class StateReconciler:
             events.OrderCanceled(at_ns=now_ns, order_id=order_id, because=because)
             for order_id in book.in_doubt
         ]
-        bound = events.AccountBound(
-            at_ns=now_ns,
-            login=account.login,
-            server=account.server,
-            currency=account.currency,
-            margin_mode=account.margin_mode,
-            currency_digits=account.currency_digits,
-        )
+        bound = bound_to(account, now_ns)
         self.portfolio.commit([*left, bound])
         self._audit.record([*left, bound])
         self._lookout.forget()
