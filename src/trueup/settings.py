@@ -90,9 +90,8 @@ class Settings(BaseSettings):
         default="172.19.141.255",
         description=(
             "Host name or IP address of the machine that runs the gateway beside the terminal. "
-            "The default is the gateway of the quick start. `trueup paper` takes a host or port "
-            "that you give as the wish to trade there; with neither it starts its own simulated "
-            "terminal."
+            "The default is the gateway of the quick start. `trueup paper` trades at its own "
+            "simulated terminal whatever this says; `trueup paper --gateway` trades elsewhere."
         ),
         json_schema_extra={
             "valid": "give a host name or an IP address, without tcp:// and without a port"

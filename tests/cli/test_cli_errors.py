@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, OTHER
 from trueup.cli import app, bot
-from trueup.cli.policy import AdoptChoice, Difference, make_policy
+from trueup.cli.policy import PAPER_MAGIC, AdoptChoice, Difference, make_policy
 from trueup.core import events
 from trueup.core.model import MarginMode
 from trueup.core.policy import Action, Adopt
@@ -220,7 +220,7 @@ def test_policy_options_come_to_a_policy() -> None:
     plain = make_policy("EURUSD", None, "", AdoptChoice.ALL, None, None, expects_stop_loss=False)
     assert not plain.names_owners
     asking = make_policy("EURUSD", None, "", AdoptChoice.ASK, None, None, expects_stop_loss=False)
-    assert asking.comment_prefix == "ORD_"
+    assert (asking.magics, asking.comment_prefix) == (frozenset({PAPER_MAGIC}), "")
 
 
 def test_the_state_file_s_folder_that_cannot_be_made_is_one_sentence(
@@ -228,8 +228,7 @@ def test_the_state_file_s_folder_that_cannot_be_made_is_one_sentence(
 ) -> None:
     (folder / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("TRUEUP_HOME", str(folder / "file" / "home"))
-    monkeypatch.setenv("GTW_HOST", "127.0.0.1")
-    done = run("paper", "--no-journal", "--duration", "0")
+    done = run("paper", "--no-journal", "--duration", "0", "--gateway", "tcp://127.0.0.1:1")
     assert done.exit_code == 2
     assert done.stderr.startswith("A second shell could not reach this bot: ")
 

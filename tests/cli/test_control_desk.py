@@ -13,7 +13,7 @@ from trueup.runtime.clock import iso
 from trueup.runtime.results import SyncStatus
 
 EURUSD = frozenset({"EURUSD"})
-ASKING = Policy(symbols=EURUSD, adopt=Adopt.ASK, comment_prefix="ORD_")
+ASKING = Policy(symbols=EURUSD, adopt=Adopt.ASK, magics=frozenset({7}))
 
 
 def test_a_bot_that_agrees_needs_nobody() -> None:

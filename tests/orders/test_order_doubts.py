@@ -590,12 +590,15 @@ def test_with_the_token_in_the_magic_number_a_policy_still_knows_its_own() -> No
 def test_a_position_without_our_policy_s_magic_that_is_our_order_is_ours() -> None:
     """The order in doubt is found by its token; its position is adopted with it."""
     ours = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({7}), adopt=Adopt.OURS)
-    world = OrderWorld(policy=ours)
+    world = OrderWorld()
     world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
     intent = world.pm.submit("buy", 0.1, magic=9)
+    # The next process has another idea of whose a position is.
+    world.start_bot(policy=ours)
     world.sync()
-    assert world.status(intent) == "FILLED"
-    assert world.tickets() == {intent.ticket}
+    found = world.pm.orders[intent.order_id]
+    assert found.status is OrderStatus.FILLED
+    assert world.tickets() == {found.ticket}
     assert OrderType.BUY_LIMIT.value == "buy_limit"
 
 

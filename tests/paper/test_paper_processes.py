@@ -237,9 +237,7 @@ def test_with_a_gateway_given_it_trades_there_and_starts_nothing(shell: Shell) -
     arguments = ("paper", "--strategy", "once:BuyOnce", "--duration", "0.6", "--no-journal")
     done = shell.run(*arguments, "--gateway", endpoint)
     assert "[FILL] CONFIRMED" in done.stdout, done
-    shell.environment["GTW_HOST"] = "127.0.0.1"
-    shell.environment["GTW_PORT"] = endpoint.rpartition(":")[2]
-    done = shell.run(*arguments)
+    done = shell.run(*arguments, "--gateway", endpoint)
     assert "[RECOVERY] Zombie position recovered" in done.stdout, done
     assert list((shell.folder / "here").iterdir()) == []
 
@@ -310,3 +308,42 @@ def test_the_guide_s_module_runs_the_same_command(shell: Shell) -> None:
         check=False,
     )
     assert "[STARTUP] Starting recovery process" in done.stdout, done
+
+
+# Whose positions they are, and where it trades.
+
+
+@pytest.mark.parametrize("adopt", ["ours", "ask"])
+def test_a_killed_bot_without_a_journal_knows_its_own_position_by_its_magic_number(
+    shell: Shell, adopt: str
+) -> None:
+    """It would call its own position foreign, and open another one beside it."""
+    options = ("--no-journal", "--adopt", adopt)
+    first = start_paper(shell, "first.log", *options)
+    ticket = first.ticket()
+    first.child.kill()
+    first.child.wait()
+    by_hand = shell.run("trade", "open", "sell", "0.05").stdout.split()[2].rstrip(",")
+
+    second = start_paper(shell, "second.log", *options)
+    second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.02L")
+    (status,) = msgspec.json.decode(shell.run("status", "--json").stdout)["bots"]
+    assert [row["ticket"] for row in status["positions"]] == [ticket]
+    assert by_hand not in second.text() or adopt == "ask"
+    # It is long by what it knows, so that it buys no second time.
+    second.wait_for("[RISK] BLOCKED: BUY while LONG 0.02L")
+    listed = shell.run("trade", "list").stdout
+    assert listed.count("LONG") == 1
+
+
+def test_the_environment_alone_leads_no_bot_out_of_the_simulated_terminal(shell: Shell) -> None:
+    """A GTW_HOST that is left over from another day must not be traded at."""
+    with GuideGateway(lambda _: listing()) as gateway:
+        shell.environment["GTW_HOST"] = "127.0.0.1"
+        shell.environment["GTW_PORT"] = str(gateway.port)
+        done = shell.run("paper", "--strategy", "once:BuyOnce", "--duration", "1")
+        assert gateway.requests == []
+    assert "Started a simulated terminal" in done.stdout
+    assert "[FILL] CONFIRMED" in done.stdout
+    url = f"tcp://127.0.0.1:{gateway.port}"
+    assert f"GTW_HOST and GTW_PORT are not used: --gateway {url} trades there." in done.stdout

@@ -11,7 +11,11 @@ from trueup.core.attribution import StrategyRow, strategy_rows
 from trueup.core.book import Book
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Action, Adopt, Policy
+from trueup.errors import Refused
 from trueup.gateway import mt5_constants as mt5
+from trueup.journal import MemoryJournal
+from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.reconciler import StateReconciler
 from trueup.sim.terminal_faults import AnswerLost
 
 OURS = 7
@@ -38,7 +42,11 @@ WHOSE = {
     "all in scope": (policy(), {"ours", "other robot", "by hand", "by comment"}, 1),
     "symbols": (policy(symbols=MINE | {"GBPUSD"}), None, 0),
     "magic": (policy(magics=frozenset({OURS}), adopt=Adopt.OURS), {"ours"}, 4),
-    "comment": (policy(comment_prefix="mine", adopt=Adopt.OURS), {"by comment"}, 4),
+    "comment": (
+        policy(magics=frozenset({8}), comment_prefix="mine", adopt=Adopt.OURS),
+        {"by comment"},
+        4,
+    ),
     "magic or comment": (
         policy(magics=frozenset({OURS, 8}), comment_prefix="mine-", adopt=Adopt.OURS),
         {"ours", "by comment"},
@@ -126,6 +134,113 @@ def test_magic_of_64_bits_is_kept_to_the_last() -> None:
     world.start_bot(policy=policy(magics=frozenset({magic}), adopt=Adopt.OURS))
     assert figures(world.sync()) == ("SUCCESS", 1, 0, 0)
     assert [row[7] for row in world.book().values()] == [magic]
+
+
+# The book's own orders.
+
+
+def refused(wanted: Policy, **book: Any) -> str:
+    world = DeskWorld()
+    pm = PortfolioManager("EURUSD", clock=world.clock, **book)
+    with pytest.raises(ValueError, match=r"\Apolicy=") as error:
+        StateReconciler(pm, world.gateway, 15, policy=wanted)
+    assert (pm.desk.gateway, pm.desk.policy) == (None, None)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("adopt", [Adopt.OURS, Adopt.ASK])
+def test_a_policy_that_does_not_know_the_book_s_own_orders_is_refused_at_once(adopt: Adopt) -> None:
+    would = "be foreign" if adopt is Adopt.OURS else "wait for a yes"
+    by_magic = policy(magics=frozenset({7}), adopt=adopt)
+    assert refused(by_magic) == (
+        f"policy={adopt} is not valid for this book: ours is magic 7, so an order of this book "
+        f"with magic 0 would {would}. Give the book a magic number of its own, and name that in "
+        "the policy, as PortfolioManager('EURUSD', magic=7) and Policy(magics={7})."
+    )
+    assert "magic 8" in refused(by_magic, magic=8)
+    # The order desk's comment is a token, whatever the shape of an order's id.
+    by_comment = policy(comment_prefix="ORD_", adopt=adopt)
+    assert "comments that begin with 'ORD_'" in refused(by_comment, magic=7)
+    # With the token in its low half, a number of 0 in the high half says nothing.
+    zero = policy(magics=frozenset({0}), adopt=adopt)
+    assert "with magic 0" in refused(zero, magic_token=True)
+
+
+def test_a_policy_for_other_symbols_than_the_book_s_is_refused_whatever_it_adopts() -> None:
+    for adopt in Adopt:
+        wanted = policy(symbols=frozenset({"GBPUSD"}), magics=frozenset({7}), adopt=adopt)
+        assert "its symbols are GBPUSD, and an order of this book would be in EURUSD" in refused(
+            wanted, magic=7
+        )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "book"),
+    [
+        (policy(), {}),
+        (policy(magics=frozenset({7})), {"magic": 8}),
+        (policy(magics=frozenset({0}), adopt=Adopt.OURS), {}),
+        (policy(magics=frozenset({7, 8}), adopt=Adopt.OURS), {"magic": 8}),
+        (policy(magics=frozenset({7}), adopt=Adopt.ASK), {"magic": 7, "magic_token": True}),
+        (policy(comment_prefix="t", adopt=Adopt.OURS), {}),
+    ],
+)
+def test_a_policy_that_knows_them_is_taken(wanted: Policy, book: dict[str, Any]) -> None:
+    world = DeskWorld()
+    pm = PortfolioManager("EURUSD", clock=world.clock, **book)
+    reconciler = StateReconciler(pm, world.gateway, 15, policy=wanted)
+    reconciler.sync_positions()
+    intent = pm.submit("buy", 0.1)
+    pm = PortfolioManager("EURUSD", clock=world.clock, **book)
+    # A process that remembers nothing knows it again.
+    StateReconciler(pm, world.another_bot()[2], 15, policy=wanted).sync_positions()
+    assert set(pm.get_local_positions()) == {intent.ticket}
+
+
+def test_the_book_s_magic_number_goes_with_every_order_of_it() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS}), adopt=Adopt.OURS))
+    world.sync()
+    market = world.pm.submit("buy", 0.1)
+    pending = world.pm.submit("buy", 0.1, limit=1.05)
+    assert (market.magic, market.wire_magic, pending.wire_magic) == (OURS, OURS, OURS)
+    assert [row[7] for row in world.rows().values()] == [OURS]
+    created = world.pm.create_order(-1, 1.1, 0.1)
+    assert created is not None
+    assert (created.magic, created.wire_magic) == (OURS, OURS)
+
+
+def test_an_order_may_have_a_number_of_its_own_if_the_policy_knows_it() -> None:
+    world = DeskWorld(policy=policy(magics=frozenset({OURS, 8}), adopt=Adopt.OURS))
+    world.sync()
+    assert world.pm.submit("buy", 0.1, magic=8).magic == 8
+    orders, requests = len(world.pm.orders), len(world.requests)
+    with pytest.raises(ValueError, match="magic=9 is not valid: by the book's policy ours is"):
+        world.pm.submit("buy", 0.1, magic=9, key="k")
+    assert (len(world.pm.orders), len(world.requests)) == (orders, requests)
+    # Nothing was recorded, so the key is free.
+    assert world.pm.submit("buy", 0.1, magic=8, key="k").magic == 8
+
+
+def test_a_key_of_before_the_book_had_a_magic_number_names_the_same_order_still() -> None:
+    world = DeskWorld(journal=(journal := MemoryJournal()))
+    world.sync()
+    first = world.pm.submit("buy", 0.1, key="k")
+    pm = PortfolioManager("EURUSD", clock=world.clock, journal=journal, magic=OURS)
+    StateReconciler(pm, world.gateway, 15).sync_positions()
+    assert pm.submit("buy", 0.1, key="k").order_id == first.order_id
+    with pytest.raises(Refused, match="with magic=0, and comes again with magic=7"):
+        pm.submit("buy", 0.1, key="k", magic=OURS)
+
+
+@pytest.mark.parametrize("magic", [-1, 2**64, 1.5, "7", True, None])
+def test_what_is_no_magic_number_is_refused(magic: Any) -> None:
+    with pytest.raises(ValueError, match=r"magic=.* is not valid: give a whole number from 0"):
+        PortfolioManager("EURUSD", magic=magic)
+
+
+def test_a_magic_number_that_leaves_no_room_for_the_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="give a number below"):
+        PortfolioManager("EURUSD", magic=2**32, magic_token=True)
 
 
 # Adoption that needs a yes.

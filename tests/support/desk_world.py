@@ -168,7 +168,7 @@ class DeskWorld:
     ) -> tuple[PortfolioManager, StateReconciler, ExecutionGateway]:
         """Start a further bot on the same account."""
         gateway = ExecutionGateway("127.0.0.1", 5555, 2000, link=lambda _: DeskLink(self._carry))
-        pm = PortfolioManager("EURUSD", clock=self.clock, journal=journal)
+        pm = PortfolioManager("EURUSD", clock=self.clock, journal=journal, magic=magic_of(policy))
         return pm, StateReconciler(pm, gateway, 15, policy=policy), gateway
 
     def sync(self, after_sec: float = 2.0) -> SyncResult:
@@ -293,6 +293,11 @@ class DeskWorld:
     def restrictions(self) -> tuple[Restriction, ...]:
         """What restricts new orders now."""
         return self.pm.restrictions
+
+
+def magic_of(policy: Policy | None) -> int:
+    """The magic number of a book that has this policy: one by which its orders are its own."""
+    return min(policy.magics) if policy is not None and policy.magics else 0
 
 
 def figures(result: SyncResult) -> tuple[str, int, int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.desk_world import HEDGING, DeskLink, DeskWorld
+from tests.support.desk_world import HEDGING, DeskLink, DeskWorld, magic_of
 from trueup.core.events import Event
 from trueup.core.order import Order
 from trueup.core.policy import Policy
@@ -96,6 +96,7 @@ class OrderWorld(DeskWorld):
             "EURUSD",
             clock=WrongClock(self.clock, self.bot_clock_ahead_sec),
             journal=self._where if journal is None else journal,
+            magic=magic_of(policy or self._policy),
             magic_token=self._magic_token,
             crash=self._pass,
         )

@@ -14,9 +14,10 @@ from typing import Annotated
 
 import typer
 
-from trueup.cli.endpoint import endpoint_of
+from trueup.cli.endpoint import Endpoint, endpoint_of
 from trueup.cli.journal_place import JournalOption, default_journal
 from trueup.cli.policy import (
+    PAPER_MAGIC,
     AdoptChoice,
     AdoptOption,
     AlertOption,
@@ -54,8 +55,8 @@ def paper(
         str | None,
         typer.Option(
             metavar="tcp://HOST:PORT",
-            help="Trade at this gateway. By default GTW_HOST and GTW_PORT, where one is set; else "
-            "the simulated terminal of this folder, which is started if it does not run.",
+            help="Trade at this gateway. Without it, the simulated terminal of this folder is "
+            "traded at, and started if it does not run, whatever GTW_HOST and GTW_PORT say.",
         ),
     ] = None,
     symbol: Annotated[str, typer.Option(help="The symbol to trade.")] = "EURUSD",
@@ -87,7 +88,7 @@ def paper(
     ] = False,
     magic: MagicOption = None,
     comment_prefix: CommentOption = "",
-    adopt: AdoptOption = AdoptChoice.ALL,
+    adopt: AdoptOption = None,
     ask: AskOption = None,
     alert: AlertOption = None,
     expects_stop_loss: StopLossOption = False,
@@ -108,9 +109,9 @@ def paper(
 ) -> None:
     """Trade on paper, keeping the book in agreement with the broker.
 
-    With no gateway configured, a simulated terminal is found or started as a process of its own.
-    It stays when this command ends, and so do the positions, as they would at a real one.
-    --account, --feed, --seed and --speed are for a terminal that is started here.
+    Without --gateway, a simulated terminal is found or started as a process of its own. It stays
+    when this command ends, and so do the positions, as they would at a real one. --account,
+    --feed, --seed and --speed are for a terminal that is started here.
 
     While it runs, a second shell in this folder asks it: `trueup status`, `trueup plan`,
     `trueup approve`.
@@ -121,7 +122,13 @@ def paper(
         log = state_folder() / LOG_FILE
     set_up_logging(console=not live, file=log)
     policy = make_policy(
-        symbol, magic, comment_prefix, adopt, ask, alert, expects_stop_loss=expects_stop_loss
+        symbol,
+        magic,
+        comment_prefix,
+        adopt or (AdoptChoice.ALL if gateway is None else AdoptChoice.OURS),
+        ask,
+        alert,
+        expects_stop_loss=expects_stop_loss,
     )
     kept = _journal_place(journal, no_journal=no_journal)
     trader = MovingAverageCross() if strategy is None else load_strategy(strategy)
@@ -130,7 +137,8 @@ def paper(
     )
     place = _place(gateway, settings, options)
     stream = stream or _stream(symbol, place)
-    run = Run(place, settings, options, policy, volume, kept, stream, take_over)
+    own_magic = magic[0] if magic else PAPER_MAGIC
+    run = Run(place, settings, options, policy, own_magic, volume, kept, stream, take_over)
     trade(run, trader, duration, live=live)
     _say_what_stays(place, kept)
 
@@ -157,7 +165,8 @@ def _place(gateway: str | None, settings: Settings, options: TerminalOptions) ->
     if gateway is not None:
         return Place(*endpoint_of(gateway, "--gateway"))
     if settings.gateway_is_configured:
-        return Place(settings.gtw_host, settings.gtw_port)
+        url = Endpoint(settings.gtw_host, settings.gtw_port).url
+        typer.echo(f"GTW_HOST and GTW_PORT are not used: --gateway {url} trades there.")
     running = find_terminal()
     if running is None:
         play(options.feed, options.seed, options.speed, PortfolioManager().clock)

@@ -10,8 +10,8 @@ import typer
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import SettingsError
 
-# What the orders of a strategy carry as their comment, unless it gives them another.
-OWN_COMMENTS = "ORD_"
+# What the orders of `trueup paper` carry, unless it is given another.
+PAPER_MAGIC = 878_787
 
 
 class AdoptChoice(StrEnum):
@@ -36,22 +36,28 @@ ADOPT = {AdoptChoice.OURS: Adopt.OURS, AdoptChoice.ALL: Adopt.ALL, AdoptChoice.A
 
 MagicOption = Annotated[
     list[int] | None,
-    typer.Option("--magic", min=0, help="Positions with this magic number are ours; repeat it."),
+    typer.Option(
+        "--magic",
+        min=0,
+        max=2**64 - 1,
+        help="Positions with this magic number are ours; repeat it. Our own orders carry the "
+        f"first one, {PAPER_MAGIC} unless given.",
+    ),
 ]
 CommentOption = Annotated[
     str,
     typer.Option(
         "--comment-prefix",
-        help="Positions whose comment begins so are ours. With --adopt ours or ask and no --magic, "
-        f"by default {OWN_COMMENTS}, as paper's own orders have it.",
+        help="Positions whose comment begins so are ours, too.",
     ),
 ]
 AdoptOption = Annotated[
-    AdoptChoice,
+    AdoptChoice | None,
     typer.Option(
         "--adopt",
         help="Which positions in the symbol enter the book when it does not know them. all: every "
-        "one. ours: ours, and others stay foreign. ask: ours, and others wait for a yes.",
+        "one. ours: ours, and others stay foreign. ask: ours, and others wait for a yes. By "
+        "default all at the simulated terminal, and ours anywhere else.",
     ),
 ]
 AskOption = Annotated[
@@ -86,17 +92,15 @@ def make_policy(
     both = sorted(set(ask or ()) & set(alert or ()))
     if both:
         raise SettingsError("--alert", both[0].value, "it is given to --ask as well: give one")
-    names_nobody = not magics and not comment_prefix
+    tells_owners = magics or adopt is not AdoptChoice.ALL
     actions: dict[str, Any] = {
         **{one.value: Action.ASK for one in ask or ()},
         **{one.value: Action.ALERT for one in alert or ()},
     }
     return Policy(
         symbols=frozenset({symbol}),
-        magics=frozenset(magics or ()),
-        comment_prefix=(
-            OWN_COMMENTS if names_nobody and adopt is not AdoptChoice.ALL else comment_prefix
-        ),
+        magics=frozenset(magics or (PAPER_MAGIC,)) if tells_owners else frozenset(),
+        comment_prefix=comment_prefix,
         adopt=ADOPT[adopt],
         expects_stop_loss=expects_stop_loss,
         **actions,

@@ -52,12 +52,16 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run of a strategy; `journal` is a file, a URL, or None for no journal."""
+    """One run of a strategy; `journal` is a file, a URL, or None for no journal.
+
+    `magic` is what its orders carry, `volume` the lots of an entry.
+    """
 
     place: Place
     settings: Settings
     options: TerminalOptions
     policy: Policy
+    magic: int
     volume: float
     journal: str | Path | None
     stream: str
@@ -108,7 +112,7 @@ def _connection(run: Run) -> ExecutionGateway:
 def _book(run: Run) -> Iterator[PortfolioManager]:
     """Open the book, with what its journal has of it."""
     if run.journal is None:
-        yield PortfolioManager(symbol=run.options.symbol)
+        yield PortfolioManager(symbol=run.options.symbol, stream=run.stream, magic=run.magic)
         return
     clock = SystemClock()
     if isinstance(run.journal, Path):
@@ -120,7 +124,9 @@ def _book(run: Run) -> Iterator[PortfolioManager]:
         take_over=run.take_over,
         now_ns=clock.now_ns,
     )
-    pm = PortfolioManager(symbol=run.options.symbol, journal=kept, clock=clock)
+    pm = PortfolioManager(
+        symbol=run.options.symbol, journal=kept, stream=run.stream, magic=run.magic, clock=clock
+    )
     try:
         held = ", ".join(
             f"ticket {h.position.ticket}, {describe(h.position)}" for h in pm.book.holdings.values()

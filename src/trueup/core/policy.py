@@ -7,7 +7,7 @@ import enum
 import msgspec
 
 from trueup.core.model import PendingOrder, Position
-from trueup.core.tokens import strategy_half
+from trueup.core.tokens import FIRST_CHAR, MAGIC_HALF, strategy_half
 
 
 class Adopt(enum.Enum):
@@ -33,7 +33,8 @@ class Policy(msgspec.Struct, frozen=True):
     that begins with `comment_prefix`; without either, all. What is outside is foreign: counted and
     shown, never adopted, changed or closed. `adopt` says what happens to what is open in our
     symbols and not ours by magic or comment: without a magic number or a comment there is no
-    telling, so `OURS` and `ASK` need one of the two.
+    telling, so `OURS` and `ASK` need one of the two. What the order desk sends has the book's magic
+    number and a token for its comment, so a comment alone does not tell the book's own orders.
 
     Waiting: an order in doubt that shows no trace is given up no sooner than `grace_period_ms`
     after the first look that showed none (`core.absence`), because MetaTrader 5 can fill after its
@@ -83,10 +84,40 @@ class Policy(msgspec.Struct, frozen=True):
         if not self.names_owners:
             return True
         by_comment = bool(self.comment_prefix) and row.comment.startswith(self.comment_prefix)
-        return by_comment or row.magic in self.magics or strategy_half(row.magic) in self.magics
+        return by_comment or self._has_magic(row.magic)
 
     def is_foreign(self, row: Position | PendingOrder) -> bool:
         """Return whether a position or a pending order is none of our business."""
         if row.symbol not in self.symbols:
             return True
         return self.adopt is Adopt.OURS and not self.owns(row)
+
+    @property
+    def owners(self) -> str:
+        """By what a position is ours, for a sentence: magic 7, or comments that begin with 'x'."""
+        known = [f"magic {magic}" for magic in sorted(self.magics)]
+        if self.comment_prefix:
+            known.append(f"comments that begin with {self.comment_prefix!r}")
+        return " or ".join(known)
+
+    def why_not_ours(self, symbol: str, magic: int, *, magic_token: bool) -> str:
+        """Say why an order that our desk sends would not be taken for ours; empty where it would.
+
+        Args:
+            symbol: the order's symbol.
+            magic: the strategy's magic number that it carries.
+            magic_token: whether the low half of the number on the wire is the order's token.
+        """
+        if symbol not in self.symbols:
+            known = ", ".join(sorted(self.symbols))
+            return f"its symbols are {known}, and an order of this book would be in {symbol}"
+        # The comment is a token, and only its first character is every token's.
+        by_comment = self.comment_prefix == FIRST_CHAR
+        on_the_wire = magic * MAGIC_HALF + 1 if magic_token else magic
+        if self.adopt is Adopt.ALL or by_comment or self._has_magic(on_the_wire):
+            return ""
+        would = "be foreign" if self.adopt is Adopt.OURS else "wait for a yes"
+        return f"ours is {self.owners}, so an order of this book with magic {magic} would {would}"
+
+    def _has_magic(self, magic: int) -> bool:
+        return magic in self.magics or strategy_half(magic) in self.magics

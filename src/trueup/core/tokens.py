@@ -13,6 +13,7 @@ import hashlib
 import re
 
 TOKEN_CHARS = 9
+FIRST_CHAR = "t"
 # A comment that was cut to fewer characters than these proves nothing.
 SHORTEST_CUT = 6
 # The first letter is every token's; with three more, one in 32,768 begins so by chance.
@@ -25,7 +26,7 @@ _TOKEN = re.compile(r"(?=(t[a-z2-7]{8}))")
 def token_of(order_id: str) -> str:
     """Return the token of an order: nine characters that other orders do not have."""
     hashed = hashlib.blake2b(order_id.encode(), digest_size=5).digest()
-    return "t" + base64.b32encode(hashed).decode().lower()
+    return FIRST_CHAR + base64.b32encode(hashed).decode().lower()
 
 
 def magic_with_token(magic: int, token: str) -> int:

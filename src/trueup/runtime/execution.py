@@ -19,6 +19,7 @@ from trueup.core.events import OrderKind
 from trueup.core.holding import Holding
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Side
+from trueup.core.policy import Policy
 from trueup.core.quantity import add_lots, format_lots
 from trueup.core.record import RecordMark
 from trueup.core.tokens import magic_with_token, token_of
@@ -90,8 +91,10 @@ class OrderDesk:
         crash: Callable[[CrashPoint], None] = carry_on,
     ) -> None:
         self.gateway: OrderTaker | None = None
+        self.policy: Policy | None = None
+        """Whose positions are ours, as the book's reconciler has it; None without one."""
         self._pm = pm
-        self._magic_token = magic_token
+        self.magic_token = magic_token
         self._crash = crash
         # What the trade server's clock showed, and ours then (ns).
         self._server_clock: tuple[int, int] | None = None
@@ -107,17 +110,24 @@ class OrderDesk:
             )
         limit, stop = wish.get("limit", 0.0), wish.get("stop", 0.0)
         sl, tp, price = wish.get("sl", 0.0), wish.get("tp", 0.0), wish.get("price", 0.0)
-        magic, key, why = wish.get("magic", 0), wish.get("key", ""), wish.get("why", "")
+        magic, key, why = (
+            wish.get("magic", self._pm.magic),
+            wish.get("key", ""),
+            wish.get("why", ""),
+        )
         wanted = side_of(side)
         check_volume(volume)
         check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
         check_magic(magic)
+        self._refuse_foreign(magic)
         check_texts(key=key, why=why)
         if limit and stop:
             raise ValueError("limit and stop cannot both be given: give one.")
         kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
         return self._place(
             key,
+            # A book may have got its magic number since the key was used first.
+            implied=frozenset() if "magic" in wish else frozenset({"magic"}),
             symbol=self._pm.symbol,
             side=wanted,
             volume=float(volume),
@@ -218,8 +228,9 @@ class OrderDesk:
 
     # The four steps.
 
-    def _place(self, key: str, **wish: Any) -> Intent:
-        known = self._repeated(key, **{**PLAIN, **wish})
+    def _place(self, key: str, *, implied: frozenset[str] = frozenset(), **wish: Any) -> Intent:
+        said = {name: value for name, value in wish.items() if name not in implied}
+        known = self._repeated(key, **{**PLAIN, **said})
         if known is not None:
             return known
         if self.gateway is None:
@@ -284,7 +295,7 @@ class OrderDesk:
         token = token_of(order_id)
         magic = wish.get("magic", 0)
         wire_magic = wish.get("wire_magic", magic)
-        if self._magic_token and "wire_magic" not in wish:
+        if self.magic_token and "wire_magic" not in wish:
             wire_magic = magic_with_token(magic, token)
         created = events.OrderCreated(
             at_ns=self._pm.clock.now_ns(),
@@ -360,6 +371,14 @@ class OrderDesk:
         reason = self._pm.entries_refused()
         if reason:
             raise Refused(f"No entry: {reason}")
+
+    def _refuse_foreign(self, magic: int) -> None:
+        """Refuse an entry that our own policy would not take for ours once it is open."""
+        if self.policy is None:
+            return
+        why = self.policy.why_not_ours(self._pm.symbol, magic, magic_token=self.magic_token)
+        if why:
+            raise ValueError(f"magic={magic} is not valid: by the book's policy {why}.")
 
     def _refuse_second_close(self, identifier: int) -> None:
         for order in self._pm.book.in_doubt.values():

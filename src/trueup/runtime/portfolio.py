@@ -21,6 +21,7 @@ from trueup.core.lifecycle import OrderStatus, may_advance
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot
 from trueup.core.quantity import format_lots
+from trueup.core.tokens import magic_with_token
 from trueup.journal import Journal
 from trueup.runtime.clock import Clock, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
@@ -29,7 +30,7 @@ from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, update
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
 from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
 from trueup.runtime.views import Position, direction, order_row, view
-from trueup.runtime.wishes import Wish, check_price, check_volume
+from trueup.runtime.wishes import Wish, check_magic, check_price, check_volume
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
 
@@ -45,8 +46,10 @@ class PortfolioManager:
         symbol: the symbol, as the broker spells it.
         journal: where its events are kept: a SQLite file ("bot.db"), a postgresql:// URL, or an
             open journal; without one they end with the process.
-        stream: the name of this book in the journal; by default the symbol.
+        stream: the name of this book, in the journal and at the gateway; by default the symbol.
         clock: where the time comes from.
+        magic: the magic number of this book: its orders carry it, and by it the broker and other
+            programs know whose they are; 0 to 2**64 - 1, with `magic_token` below 2**32.
         run: a part of every order id that no other run has; drawn at random by default.
         magic_token: whether the low 32 bits of the magic number carry an order's token, which
             no broker rewrites; a strategy's own magic number then has 32 bits.
@@ -55,7 +58,7 @@ class PortfolioManager:
             replays no more than those; later where the book is larger than that.
 
     Raises:
-        ValueError: `symbol` is empty.
+        ValueError: `symbol` is empty, or `magic` is none.
         JournalConflict: another process writes this book; the message says which, since when.
         JournalError: the journal cannot be opened.
 
@@ -69,6 +72,7 @@ class PortfolioManager:
         journal: Journal | str | Path | None = None,
         stream: str | None = None,
         clock: Clock | None = None,
+        magic: int = 0,
         run: str | None = None,
         magic_token: bool = False,
         crash: Callable[[CrashPoint], None] = carry_on,
@@ -76,7 +80,10 @@ class PortfolioManager:
     ) -> None:
         if not symbol or not symbol.strip():
             raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
-        self.symbol = symbol
+        check_magic(magic)
+        if magic_token:
+            magic_with_token(magic, "")
+        self.symbol, self.magic, self.stream = symbol, magic, stream or symbol
         self.clock = clock or SystemClock()
         self._kept = KeptBook(journal, stream or symbol, self.clock, crash, events_per_checkpoint)
         self._kept.on_found = self._audit
@@ -238,6 +245,7 @@ class PortfolioManager:
                     volume=volume,
                     price=price,
                     position=position,
+                    magic=self.magic,
                     token=order_id,
                 )
             ]

@@ -56,7 +56,8 @@ class StateReconciler:
             position in the book's symbol, and all is corrected.
 
     Raises:
-        ValueError: the interval is not a number above 0.
+        ValueError: the interval is not a number above 0, or the policy would not take the book's
+            own orders for ours.
     """
 
     def __init__(
@@ -73,14 +74,16 @@ class StateReconciler:
             raise ValueError(
                 f"sync_interval_sec={sync_interval_sec!r} is not valid: give seconds above 0."
             )
+        self.policy = policy or Policy(symbols=frozenset({pm.symbol}))
+        _refuse_to_disown(self.policy, pm)
         self.portfolio = pm
         self.gateway = gateway
+        pm.desk.policy = self.policy
         if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
             pm.desk.gateway = gateway
         self.sync_interval = sync_interval_sec
         self.sync_count = 0
         self.last_sync_time: float | None = None
-        self.policy = policy or Policy(symbols=frozenset({pm.symbol}))
         self.holds: tuple[Hold, ...] = ()
         self.remote: Snapshot | None = None
         self._clock = pm.clock
@@ -403,6 +406,17 @@ class StateReconciler:
             errors=errors,
             timestamp=utc(now_ns),
             sync_time_ms=(now_ns - asked.at_ns) / 1e6,
+        )
+
+
+def _refuse_to_disown(policy: Policy, pm: PortfolioManager) -> None:
+    """Refuse a policy by which the book's own orders would not be ours."""
+    why = policy.why_not_ours(pm.symbol, pm.magic, magic_token=pm.desk.magic_token)
+    if why:
+        raise ValueError(
+            f"policy={policy.adopt} is not valid for this book: {why}. Give the book a magic "
+            "number of its own, and name that in the policy, as "
+            f"PortfolioManager({pm.symbol!r}, magic=7) and Policy(magics={{7}})."
         )
 
 

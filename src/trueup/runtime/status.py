@@ -112,10 +112,7 @@ def held_row(hold: Hold, now_ns: int) -> HeldRow:
 def policy_words(policy: Policy) -> str:
     """Say in one line what a reconciler may act on."""
     symbols = ", ".join(sorted(policy.symbols))
-    owners = [f"magic {magic}" for magic in sorted(policy.magics)]
-    if policy.comment_prefix:
-        owners.append(f"comments that begin with {policy.comment_prefix!r}")
-    whose = f"; ours by {' or '.join(owners)}" if owners else ""
+    whose = f"; ours by {policy.owners}" if policy.owners else ""
     special = [
         f"{name}: {getattr(policy, name).value}"
         for name in CLASSES

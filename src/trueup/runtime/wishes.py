@@ -19,10 +19,10 @@ class Wish(TypedDict, total=False):
     """What may be said of an order beside its side and volume.
 
     `limit` or `stop` is the price of a pending order; without either it is a market order. `sl`
-    and `tp` are prices, 0 for none. `magic` is the strategy's number. `key` is the caller's own
-    name for the wish: the same key with the same wish returns the first intent and sends nothing,
-    also after a restart. `why` is free text, kept with the order. `price` is the market as the
-    caller saw it, for gateways that want one.
+    and `tp` are prices, 0 for none. `magic` is the strategy's number, by default the book's. `key`
+    is the caller's own name for the wish: the same key with the same wish returns the first intent
+    and sends nothing, also after a restart. `why` is free text, kept with the order. `price` is the
+    market as the caller saw it, for gateways that want one.
     """
 
     limit: float

@@ -50,6 +50,9 @@ class Killed(BaseException):
 class Trader(Protocol):
     """What a bot's owner wants of it; it outlives the process."""
 
+    magic: int
+    """The magic number of the bot's book."""
+
     def act(self, bot: BotProcess, loop: TradingLoop) -> None:
         """Ask for something, or for nothing."""
 
@@ -252,6 +255,7 @@ class BotProcess:
             SYMBOL,
             journal=journal,
             clock=clock,
+            magic=self._trader.magic,
             run=run,
             magic_token=setting.magic_token,
             crash=self.pass_point,

@@ -230,7 +230,7 @@ def _setting(chance: random.Random) -> Setting:
     by_signal = chance.random() < 0.2
     return Setting(
         netting=netting,
-        # The trading loop's own orders carry no magic number.
+        # A strategy's run is drawn as it always was.
         owns_magic=not netting and not by_signal and chance.random() < 0.7,
         magic_token=chance.random() < 0.3,
         trades_by_signal=by_signal,

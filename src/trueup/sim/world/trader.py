@@ -25,12 +25,15 @@ MOST_POSITIONS = 12
 
 
 class Wanderer:
-    """Opens, closes, modifies, places and cancels at random, and asks again after a crash."""
+    """Opens, closes, modifies, places and cancels at random, and asks again after a crash.
+
+    `magic` is that of its bot's book, which its orders carry.
+    """
 
     def __init__(self, plan: FaultPlan, name: str, magic: int) -> None:
         self._chance: random.Random = plan.chance(f"trader {name}")
         self._every_ms = plan.setting.wish_every_ms
-        self._name, self._magic = name, magic
+        self._name, self.magic = name, magic
         self._next_ns = 0
         self._count = 0
         self._last: tuple[str, str, str, float, dict[str, float]] | None = None
@@ -82,7 +85,7 @@ class Wanderer:
         wish = self._chance.choice(WISHES)
         if again and self._last is not None:
             _, key, side, lots, extra = self._last
-            return pm.submit(side, lots, magic=self._magic, key=key, **extra)  # type: ignore[arg-type]
+            return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
         held = [one.position for one in pm.book.holdings.values()]
         if wish == "open" and len(held) < MOST_POSITIONS:
             return self._open(pm, key, bid)
@@ -112,7 +115,7 @@ class Wanderer:
             sign = 1 if side == "buy" else -1
             extra = {"sl": round(bid - sign * 0.003, 5), "tp": round(bid + sign * 0.003, 5)}
         self._last = ("open", key, side, lots, extra)
-        return pm.submit(side, lots, magic=self._magic, key=key, **extra)  # type: ignore[arg-type]
+        return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
 
     def _place(self, pm: PortfolioManager, key: str, bid: float) -> Order:
         side = self._chance.choice(("buy", "sell"))
@@ -121,4 +124,4 @@ class Wanderer:
         extra = {"limit": limit}
         lots = self._chance.randint(1, 5) / 100
         self._last = ("place", key, side, lots, extra)
-        return pm.submit(side, lots, magic=self._magic, key=key, **extra)  # type: ignore[arg-type]
+        return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
