@@ -116,6 +116,25 @@ def test_a_fill_that_no_answer_told_of_is_explained_in_the_log(
     assert said.startswith(f"[EXPLAINED] Ticket {world.order(order).ticket}: opened: 0.20 lots")
 
 
+def test_each_answer_to_an_order_is_told_in_words_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = OrderWorld()
+    held = world.pm.submit("buy", 0.2)
+    waiting = world.pm.submit("buy", 0.1, limit=1.05)
+    world.sync()
+    changed = world.pm.modify(held.ticket, 1.04, 1.2)
+    ended = world.pm.cancel(waiting.ticket)
+    said = [line for line in caplog.messages if line.startswith("[FILL]")]
+    assert said[1:] == [
+        f"[FILL] PLACED {waiting.order_id}, ticket {waiting.ticket}: BUY 0.10L @ 1.05",
+        f"[FILL] DONE {changed.order_id}: SL 1.04, TP 1.2 for position {held.ticket}",
+        f"[FILL] DONE {ended.order_id}: cancel pending order {waiting.ticket}",
+    ]
+    assert not [line for line in caplog.messages if "None" in line]
+
+
 def test_the_intent_and_the_send_are_in_the_journal_before_the_broker_hears_of_it() -> None:
     journal = MemoryJournal()
     world = OrderWorld(journal=journal)

@@ -588,8 +588,8 @@ def test_quotations_are_taken_by_a_sync() -> None:
 # What it takes.
 
 
-@pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf])
-def test_an_interval_that_is_none_is_refused(bad: float) -> None:
+@pytest.mark.parametrize("bad", [-1, -0.001, math.nan, math.inf, True, "15", "soon"])
+def test_an_interval_that_is_none_is_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="sync_interval_sec="):
         StateReconciler(make.portfolio(), make.gateway_saying(None), sync_interval_sec=bad)
 

@@ -138,3 +138,18 @@ def test_failures_double_the_interval_up_to_a_minute() -> None:
         assert not table.takes_hints(now_ns)
         assert table.takes_hints(now_ns + SECOND)
     assert gaps == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_an_interval_of_nothing_is_due_at_once_and_backs_off_all_the_same() -> None:
+    table, gaps = Timetable(0), []
+    (gap,) = looks(QUIET, 1, table, 0.0)
+    assert gap == 0
+    for _ in range(12):
+        now_ns = table.due_ns
+        table.failed(now_ns, 0.0)
+        gaps.append((table.due_ns - now_ns) / SECOND)
+    assert gaps[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert gaps[-1] == 60
+    now_ns = table.due_ns
+    table.failed(now_ns, 0.0, is_soon=True)
+    assert table.due_ns > now_ns

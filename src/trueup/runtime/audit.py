@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trueup.core import events
@@ -25,10 +26,12 @@ log = logging.getLogger("trueup.reconciler")
 
 
 class AuditTrail:
-    """The last 1,000 corrections, oldest first."""
+    """The last 1,000 corrections, oldest first; may be read from another thread."""
 
     def __init__(self) -> None:
         self._entries: deque[dict[str, Any]] = deque(maxlen=AUDIT_ENTRIES_KEPT)
+        # A deque that grows while another thread walks it raises in that thread.
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -43,11 +46,21 @@ class AuditTrail:
     def keep(self, history: Sequence[events.Event]) -> None:
         """Keep an entry of each correction without logging it."""
         corrections = [event for event in history if not _is_own_step(event)]
-        self._entries.extend(entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:])
+        added = [entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:]]
+        with self._lock:
+            self._entries.extend(added)
+
+    def replace(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Keep these entries instead of those that are here."""
+        given = [dict(item) for item in entries]
+        with self._lock:
+            self._entries.clear()
+            self._entries.extend(given)
 
     def entries(self) -> list[dict[str, Any]]:
         """Return copies of the entries, oldest first."""
-        return [dict(item) for item in self._entries]
+        with self._lock:
+            return [dict(item) for item in self._entries]
 
 
 def _is_own_step(event: events.Event) -> bool:

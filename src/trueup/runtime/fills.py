@@ -119,8 +119,18 @@ def log_fill(order: Order, event: events.OrderEvent) -> None:
             format_price(event.price),
             format_lots(event.volume),
         )
+    elif isinstance(event, events.OrderApplied):
+        log.info("[FILL] %s %s: %s", *_applied(order), _wanted(order))
     else:
-        log.warning("[FILL] %s: %s - %s", order.status.value, order.order_id, order.error)
+        why = order.error or "no reason given"
+        log.warning("[FILL] %s: %s - %s", order.status.value, order.order_id, why)
+
+
+def _applied(order: Order) -> tuple[str, str]:
+    """Return the gateway's word for an order that works now or changed something, and its name."""
+    if order.kind in (OrderKind.LIMIT, OrderKind.STOP):
+        return "PLACED", f"{order.order_id}, ticket {order.ticket}"
+    return "DONE", order.order_id
 
 
 def log_created(order: Order) -> None:

@@ -84,6 +84,7 @@ class PortfolioManager:
         if magic_token:
             magic_with_token(magic, "")
         self.symbol, self.magic, self.stream = symbol, magic, stream or symbol
+        self.logger = log
         self.clock = clock or SystemClock()
         self._kept = KeptBook(journal, stream or symbol, self.clock, crash, events_per_checkpoint)
         self._kept.on_found = self._audit
@@ -119,6 +120,11 @@ class PortfolioManager:
     def orders(self) -> Mapping[str, Order]:
         """All orders by order id, in the order they were made."""
         return MappingProxyType(self.book.orders)
+
+    @property
+    def order_counter(self) -> int:
+        """How many order ids this process has given out."""
+        return self._counter
 
     @property
     def position(self) -> Position | None:

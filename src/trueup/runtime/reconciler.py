@@ -19,6 +19,7 @@ from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Snapshot
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
+from trueup.core.quantity import is_number
 from trueup.core.settle import LONGEST_MS, learn
 from trueup.core.told import Told, not_in_doubt
 from trueup.core.trust import Bound, Reason, Unknown
@@ -48,21 +49,22 @@ class StateReconciler:
     """Keeps a `PortfolioManager` in agreement with the broker behind a gateway.
 
     Args:
-        pm: the book to keep.
+        portfolio_manager: the book to keep.
         gateway: an `ExecutionGateway`, or any object with `get_positions()`.
         sync_interval_sec: seconds between the syncs of `sync_continuous`; by default the setting
-            SYNC_INTERVAL_SEC.
+            SYNC_INTERVAL_SEC. 0 makes a sync due at every call: still one question at a time, and
+            after a failure the wait doubles all the same, from 0.1 s on.
         policy: whose positions these are, and what is done about a difference; by default every
             position in the book's symbol, and all is corrected.
 
     Raises:
-        ValueError: the interval is not a number above 0, or the policy would not take the book's
-            own orders for ours.
+        ValueError: the interval is not a number of seconds, 0 or above; or the policy would not
+            take the book's own orders for ours.
     """
 
     def __init__(
         self,
-        pm: PortfolioManager,
+        portfolio_manager: PortfolioManager,
         gateway: Any,
         sync_interval_sec: float | None = None,
         *,
@@ -70,19 +72,21 @@ class StateReconciler:
     ) -> None:
         if sync_interval_sec is None:
             sync_interval_sec = load_settings().sync_interval_sec
-        if not 0 < sync_interval_sec < float("inf"):
+        if not is_number(sync_interval_sec) or sync_interval_sec < 0:
             raise ValueError(
-                f"sync_interval_sec={sync_interval_sec!r} is not valid: give seconds above 0."
+                f"sync_interval_sec={sync_interval_sec!r} is not valid: give a number of seconds, "
+                "0 or above."
             )
+        pm = self.portfolio = portfolio_manager
         self.policy = policy or Policy(symbols=frozenset({pm.symbol}))
         _refuse_to_disown(self.policy, pm)
-        self.portfolio = pm
         self.gateway = gateway
         pm.desk.policy = self.policy
         if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
             pm.desk.gateway = gateway
         self.sync_interval = sync_interval_sec
         self.sync_count = 0
+        self.logger = log
         self.last_sync_time: float | None = None
         self.holds: tuple[Hold, ...] = ()
         self.remote: Snapshot | None = None
@@ -147,9 +151,18 @@ class StateReconciler:
 
         Each has `timestamp` (UTC), `action`, `ticket`, `details`, `before` and `after`. Actions are
         the guide's RECOVERY, CLOSED and DRIFT_FIX, and MISSING, FOUND, EXPLAINED, SETTLED, ORDER
-        and BOUND.
+        and BOUND. May be called from another thread.
         """
         return self._audit.entries()
+
+    @property
+    def audit_trail(self) -> list[dict[str, Any]]:
+        """What `get_audit_trail` returns; a list that is set replaces the entries, `[]` clears."""
+        return self._audit.entries()
+
+    @audit_trail.setter
+    def audit_trail(self, entries: list[dict[str, Any]]) -> None:
+        self._audit.replace(entries)
 
     def get_status(self) -> dict[str, Any]:
         """Return the state of reconciliation as plain values; times are seconds of UTC since 1970.

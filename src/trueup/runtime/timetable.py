@@ -17,6 +17,8 @@ from trueup.core.settle import LONGEST_MS
 BACKOFF_LIMIT_SEC = 60.0
 # What is missing, or was read only once since a restart, is looked at again soon.
 SOON_SEC = 1.0
+# An interval of 0 is due at every call; a gateway in trouble is not asked at every call.
+BACKOFF_LEAST_SEC = 0.1
 SECOND_NS = 1_000_000_000
 LATE_NS = LONGEST_MS * 1_000_000
 
@@ -48,10 +50,11 @@ class Timetable:
         """Note a look that came to nothing; each one after another doubles the wait."""
         self._hints_from_ns = now_ns + round(SOON_SEC * SECOND_NS)
         self._failures += 1
-        wait_sec = interval_sec * 2 ** min(self._failures - 1, 10)
-        wait_sec = max(interval_sec, min(wait_sec, BACKOFF_LIMIT_SEC))
+        first_sec = max(interval_sec, BACKOFF_LEAST_SEC)
+        wait_sec = first_sec * 2 ** min(self._failures - 1, 10)
+        wait_sec = max(first_sec, min(wait_sec, BACKOFF_LIMIT_SEC))
         if is_soon:
-            wait_sec = min(SOON_SEC, interval_sec)
+            wait_sec = min(SOON_SEC, first_sec)
         self.due_ns = now_ns + round(wait_sec * SECOND_NS)
 
     def believed(self, asked_ns: int, interval_sec: float, found: Plan) -> None:
