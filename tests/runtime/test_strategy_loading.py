@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,12 @@ import pytest
 
 from trueup.errors import SettingsError, StrategyError
 from trueup.protocol.ticks import Tick
-from trueup.runtime.strategy_loading import load_strategy, own_place, strategy_maker
+from trueup.runtime.strategy_loading import (
+    GUIDES_MODULES,
+    load_strategy,
+    own_place,
+    strategy_maker,
+)
 
 TICK = Tick("EURUSD", 1.0, 1.0)
 OWN = """
@@ -162,3 +168,39 @@ def test_an_interrupt_is_left_alone_and_can_be_placed() -> None:
 def test_an_error_of_a_strategy_travels_between_processes() -> None:
     error = StrategyError("The strategy failed.")
     assert str(pickle.loads(pickle.dumps(error))) == "The strategy failed."
+
+
+# The guide's modules, which only a checkout has.
+
+
+@pytest.mark.parametrize("module", list(GUIDES_MODULES))
+def test_a_strategy_that_imports_the_guides_modules_is_told_what_to_import(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"written_for_{module.replace('.', '_')}"
+    Path(f"{name}.py").write_text(f"import {module}\n", encoding="utf-8")
+    for known in [one for one in sys.modules if one == "src" or one.startswith("src.")]:
+        monkeypatch.delitem(sys.modules, known)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if not (Path(one) / "src").is_dir()])
+    with pytest.raises(SettingsError) as refused:
+        load_strategy(f"{name}:Strategy")
+    assert "No module named 'src'" in str(refused.value)
+    assert f"{GUIDES_MODULES[module]} for {module}" in str(refused.value)
+
+
+def test_a_module_of_somebodys_own_package_src_is_none_of_the_guides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("wants_its_own.py").write_text("import src.signals\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load_strategy("wants_its_own:Strategy")
+    assert "checkout" not in str(refused.value)
+
+
+def test_what_is_to_be_imported_instead_has_the_guides_classes() -> None:
+    for theirs, ours in GUIDES_MODULES.items():
+        guides, named = importlib.import_module(theirs), importlib.import_module(ours)
+        classes = set(getattr(guides, "__all__", ())) - {"main"}
+        assert all(getattr(named, one) is getattr(guides, one) for one in classes)

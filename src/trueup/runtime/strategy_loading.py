@@ -26,6 +26,13 @@ OPTION: Final = "--strategy"
 VALID: Final = "give module:Class, importable from this folder, such as my_strategies:Breakout"
 MADE_ALONE: Final = "cannot be made without arguments"
 SIGNALS: Final = (1, -1, 0)
+# The guide's modules stand beside the package in a checkout; an installed trueup has none of them.
+GUIDES_MODULES: Final = {
+    "src.strategy.reconciler": "trueup.runtime.reconciler",
+    "src.strategy.portfolio": "trueup.runtime.portfolio",
+    "src.main_paper_trading": "trueup.gateway.client",
+    "src.config": "trueup.settings",
+}
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IMPORTING = Path(importlib.__file__).resolve().parent
 
@@ -113,8 +120,20 @@ def _imported(name: str, module: str) -> Any:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             valid = f"there is no module {error.name} here ({Path.cwd()}); {VALID}"
         else:
-            valid = f"mend the module, which cannot be imported: {_said(error)}"
+            mend = f"mend the module, which cannot be imported: {_said(error)}"
+            valid = f"{mend}{_instead(error)}"
         raise SettingsError(OPTION, name, valid) from error
+
+
+def _instead(error: BaseException) -> str:
+    """Say what to import for a module of the guide that is not there; empty for any other."""
+    name = getattr(error, "name", None)
+    if not isinstance(error, ModuleNotFoundError) or not name:
+        return ""
+    if not any(f"{module}.".startswith(f"{name}.") for module in GUIDES_MODULES):
+        return ""
+    pairs = ", ".join(f"{ours} for {theirs}" for theirs, ours in GUIDES_MODULES.items())
+    return f". Only a checkout of trueup has a package src; import {pairs}"
 
 
 def _said(error: BaseException, factory: Any = None, method: str = "") -> str:
