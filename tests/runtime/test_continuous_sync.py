@@ -66,7 +66,9 @@ class Scripted:
 class Desk:
     """A book, a reconciler and the link between the gateway and nothing."""
 
-    def __init__(self, pm: PortfolioManager | None = None) -> None:
+    def __init__(
+        self, pm: PortfolioManager | None = None, interval_sec: float = INTERVAL_SEC
+    ) -> None:
         self.pm = pm or make.portfolio()
         self.clock = make.clock_of(self.pm)
         links: list[Scripted] = []
@@ -76,11 +78,13 @@ class Desk:
             return links[-1]
 
         gateway = ExecutionGateway("127.0.0.1", 1, TIMEOUT_MS, link=link)
-        self.reconciler = StateReconciler(self.pm, gateway, sync_interval_sec=INTERVAL_SEC)
+        self.reconciler = StateReconciler(self.pm, gateway, sync_interval_sec=interval_sec)
         self.questions = links[0]
 
     def answer(self, *rows: object) -> None:
-        self.questions.replies.append(make.as_bytes(make.reply(*rows)))
+        # Somebody else's position, so that no list is empty: an empty one is asked for again.
+        others = make.row(999, symbol="XAUUSD")
+        self.questions.replies.append(make.as_bytes(make.reply(*rows, others)))
 
     def call(self) -> SyncResult | None:
         return self.reconciler.sync_continuous()
@@ -248,6 +252,39 @@ def test_a_journal_that_refuses_does_not_make_it_hammer_the_gateway() -> None:
     results = [reconciler.sync_continuous() for _ in range(5)]
     assert [r.status for r in results if r is not None] == [SyncStatus.FAILED]
     assert reconciler.gateway.get_positions.call_count == 1
+
+
+# An interval of 0: due at every call.
+
+
+def test_an_interval_of_nothing_asks_again_at_every_call_and_one_question_at_a_time() -> None:
+    desk = Desk(interval_sec=0)
+    for number in range(1, 6):
+        assert desk.call() is None
+        assert desk.asked() == number
+        for _ in range(10):
+            assert desk.call() is None
+        assert (desk.asked(), desk.questions.under_way) == (number, 1)
+        desk.answer()
+        assert desk.call() is not None
+
+
+def test_an_interval_of_nothing_syncs_an_inline_gateway_at_every_call() -> None:
+    gateway = make.gateway_saying(make.reply(make.row()))
+    reconciler = StateReconciler(make.portfolio(), gateway, sync_interval_sec=0)
+    assert all(reconciler.sync_continuous() is not None for _ in range(5))
+    assert gateway.get_positions.call_count == 5
+
+
+def test_an_interval_of_nothing_does_not_hammer_a_gateway_that_fails() -> None:
+    gateway = make.gateway_saying(None)
+    reconciler = StateReconciler(make.portfolio(), gateway, sync_interval_sec=0)
+    clock = make.clock_of(reconciler.portfolio)
+    for _ in range(6_000):
+        reconciler.sync_continuous()
+        clock.advance(0.01)
+    # One minute: after 0.1, 0.2, 0.4, ... seconds.
+    assert gateway.get_positions.call_count == 10
 
 
 # Readings that are older than what the book knows.

@@ -24,12 +24,13 @@ from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
 from trueup.gateway.hearing import Hearing
 from trueup.gateway.keys import LinkKeys, link_keys
 from trueup.gateway.link import HintLine, Link
+from trueup.gateway.listing import Form
 from trueup.gateway.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.protocol import guide, orders
 from trueup.protocol.request_status import decode_status, encode_status_request
-from trueup.protocol.text import read_json
+from trueup.protocol.text import read_json, reason_of
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 from trueup.settings import load_settings
 
@@ -81,6 +82,7 @@ class ExecutionGateway:
             link, hints = partial(ZmqLink, keys=keys), hints or partial(ZmqHints, keys=keys)
         self.host, self.port, self.timeout_ms = host, port, timeout_ms
         self.url = f"tcp://{host}:{port}"
+        self.logger = log
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
         self._hearing = Hearing(host, hints)
         self._queries = link(self.url)
@@ -102,10 +104,35 @@ class ExecutionGateway:
         """Return the gateway's reply to GET_POSITIONS as plain values.
 
         `status` is SUCCESS with the list in `positions`, or FAILED with the reason in `error`. An
-        empty list with FAILED means that nobody could look, not that there is nothing.
+        empty list with FAILED means that nobody could look, not that there is nothing. An empty
+        list for all symbols is asked for again without a symbol; see `gateway.listing`.
         """
+        forms = self._reader.forms
+        if forms.form is Form.BARE:
+            return self._listed(guide.GET_ALL_POSITIONS)
+        if forms.form is Form.BY_SYMBOL:
+            return self._listed(*map(guide.encode_positions_request, forms.symbols))
+        reply = self._listed(guide.GET_POSITIONS)
+        if forms.has_shown_a_row or reply.get("positions") != [] or "capabilities" in reply:
+            return reply
+        # Gateways that take `*` for a symbol's name show nothing for it.
+        without_symbol = self._listed(guide.GET_ALL_POSITIONS)
+        return without_symbol if without_symbol.get("positions") else reply
+
+    def _listed(self, *questions: bytes) -> dict[str, Any]:
+        """Return the reply to a question for positions, or to several of them as one."""
+        reply: dict[str, Any] = {}
+        rows: list[Any] = []
+        for question in questions:
+            reply = self._asked(question)
+            if not isinstance(reply.get("positions"), list) or reply.get("status") == "FAILED":
+                return reply
+            rows += (row for row in reply["positions"] if row not in rows)
+        return {**reply, "positions": rows}
+
+    def _asked(self, question: bytes) -> dict[str, Any]:
         try:
-            reply = read_json(self._exchange(self._queries, guide.GET_POSITIONS))
+            reply = read_json(self._exchange(self._queries, question))
         except (NotSent, OutcomeUnknown) as error:
             return {"status": "FAILED", "positions": [], "error": str(error)}
         except (ValueError, RecursionError) as error:
@@ -155,12 +182,12 @@ class ExecutionGateway:
 
     def _why_no_record(self) -> Unknown | None:
         """Ask in the guide's words whether a record is kept; the terminal may be busy."""
-        reply = self.get_positions()
+        reply = self._asked(guide.GET_POSITIONS)
         claimed = reply.get("capabilities")
         if isinstance(claimed, list) and "REQUEST_STATUS" in claimed:
             return None
         if reply.get("status") == "FAILED":
-            return _offline(str(reply.get("error")))
+            return _offline(reason_of(reply))
         words = f"{self.url} keeps no record of requests"
         return Unknown(Reason.NO_EVIDENCE, words, "a gateway that keeps one")
 
@@ -243,6 +270,11 @@ class ExecutionGateway:
     def give_up(self) -> Reading:
         """Leave the question under way, so that its answer is never taken for another's."""
         return self._reader.give_up()
+
+    @property
+    def messages_sent(self) -> int:
+        """How many messages `read` and `ask` have sent: one question may take several."""
+        return self._reader.messages_sent
 
     def hint(self, now_ns: int) -> str:
         """Return the reason to ask now that the gateway's hints give, empty for none; never waits.

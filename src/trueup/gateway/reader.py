@@ -1,11 +1,13 @@
 """Ask a gateway what the broker has, waiting for the answer or not.
 
 The first question is always the guide's GET_POSITIONS, to the letter. A gateway of ours says in its
-reply that it serves SNAPSHOT, and is asked for that from then on; any other gateway is never sent a
-request that it may not know.
+reply that it serves SNAPSHOT, and is asked for that from then on. Any other gateway is asked for
+its positions alone; `gateway.listing` says in which forms.
 """
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import msgspec
 
@@ -14,18 +16,27 @@ from trueup.core.record import RecordMark, RequestInDoubt
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotAllowed, NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
+from trueup.gateway.listing import NOTHING_OWN, Forms, Own, Steps, ask_for_list
 from trueup.protocol import guide
 from trueup.protocol.hints import hints_port
-from trueup.protocol.snapshot import SnapshotRequest, decode_snapshot, encode_snapshot_request
+from trueup.protocol.snapshot import (
+    HISTORY_LONGEST_SEC,
+    NAMED_AT_ONCE,
+    SnapshotRequest,
+    decode_snapshot,
+    encode_snapshot_request,
+)
 
 Reading = Snapshot | Unknown
+Named = TypeVar("Named")
 
 
 class Question(msgspec.Struct, frozen=True):
     """What to ask for beside the positions; see `SnapshotRequest`.
 
     With `prices` false the positions' current prices and profits may be those of the last answer
-    that had any: a gateway that finds nothing else changed then says just that.
+    that had any: a gateway that finds nothing else changed then says just that. `own` are the
+    symbols of the book, for a gateway of the guide.
     """
 
     symbols: tuple[str, ...] = ()
@@ -34,9 +45,28 @@ class Question(msgspec.Struct, frozen=True):
     history_age_sec: int = 0
     in_doubt: tuple[RequestInDoubt, ...] = ()
     prices: bool = True
+    own: Own = NOTHING_OWN
 
 
 PLAIN = Question()
+
+
+class _Course:
+    """A question under way, and the steps that it takes on the guide's wire."""
+
+    def __init__(self, question: Question, forms: Forms) -> None:
+        self.question = question
+        self._steps: Steps = ask_for_list(forms, question.own)
+        self.message = next(self._steps)
+
+    def take(self, answer: Reading) -> Reading | None:
+        """Return the reading that an answer completes, or None where `message` is to be sent."""
+        try:
+            self.message = self._steps.send(answer)
+        except StopIteration as end:
+            reading: Reading = end.value
+            return reading
+        return None
 
 
 class Reader:
@@ -49,7 +79,8 @@ class Reader:
 
     `keeps_record` says whether the gateway is known to keep a record of requests, and `record` how
     far that reached at the latest snapshot, or None. `time_offset_sec` is what the trade server's
-    clock was apart from UTC when a fresh quotation told it last, None before.
+    clock was apart from UTC when a fresh quotation told it last, None before. `messages_sent`
+    counts: a question may take several, each with a timeout of its own.
     """
 
     def __init__(self, link: Link, name: str, timeout_ms: int, session: str) -> None:
@@ -61,7 +92,10 @@ class Reader:
         self.time_offset_sec: int | None = None
         self._serves_snapshots = self.keeps_record = False
         self._id = 0
-        self._question = PLAIN
+        self.forms = Forms()
+        """How a gateway of the guide understands a question for its positions."""
+        self.messages_sent = 0
+        self._course = _Course(PLAIN, self.forms)
         self._wanted_id: int | None = None
         self._has_left = False
         self._answer: Reading | None = None
@@ -83,24 +117,34 @@ class Reader:
         """
         if self._has_left:
             answer, self._has_left = self._wait(), False
-            # An invitation is no reading: `poll` then asks again, for a snapshot.
-            self._answer = None if self._is_invitation(answer) else answer
-        kept, self._question = self._question, question
+            # Where this is no reading yet, `poll` goes on with the question.
+            self._answer = self._taken(answer)
+        kept, self._course = self._course, _Course(question, self.forms)
+        reading = self._exchange()
+        while reading is None:
+            reading = self._exchange()
+        self._course = kept
+        return reading
+
+    def _exchange(self) -> Reading | None:
+        """Send one message and wait for its answer; None where the reading needs another one."""
         try:
             self._link.send(self._message(), self._timeout_ms)
-            answer = self._wait()
-            if self._is_invitation(answer):
-                self._link.send(self._message(), self._timeout_ms)
-                answer = self._wait()
         except NotSent as error:
-            answer = self._offline(str(error))
-        self._question = kept
-        return answer
+            return self._offline(str(error))
+        self.messages_sent += 1
+        return self._taken(self._wait())
+
+    def _taken(self, answer: Reading) -> Reading | None:
+        """Return the reading that an answer completes, or None where there is more to ask."""
+        if self._wanted_id is not None:
+            return answer
+        return None if self._is_invitation(answer) else self._course.take(answer)
 
     def ask(self, question: Question = PLAIN) -> None:
         """Begin to ask; never waits."""
         self.give_up()
-        self._question = question
+        self._course = _Course(question, self.forms)
         self._try_to_send()
 
     def poll(self) -> Reading | None:
@@ -119,46 +163,61 @@ class Reader:
         if reply is None:
             return None
         self._has_left = False
-        answer = self._decode(reply)
-        if self._is_invitation(answer):
+        reading = self._taken(self._decode(reply))
+        if reading is None:
             self._try_to_send()
-            return None
-        return answer
+        return reading
 
     def give_up(self) -> Unknown:
         """Leave the question under way, so that its answer is never taken for another's."""
         what = "gave no reply" if self._has_left else "took no connection"
+        offline = self._offline(
+            self._obstacle or f"{self._name} {what} within {self._timeout_ms} ms"
+        )
         if self._has_left:
-            self._link.reset()
-        what = self._obstacle or f"{self._name} {what} within {self._timeout_ms} ms"
+            self._leave()
+            self._taken(offline)
         self._has_left, self._answer, self._obstacle = False, None, ""
-        return self._offline(what)
+        return offline
+
+    def _leave(self) -> None:
+        """Leave the connection; behind the next one may be another gateway."""
+        self._link.reset()
+        self.forms.forget_rows()
 
     def close(self) -> None:
         """Let go of the connection; the next question opens it again."""
         self._has_left, self._answer = False, None
+        self.forms = Forms()
         self._link.close()
 
     def _message(self) -> bytes:
         self._wanted_id = None
         if not self._serves_snapshots:
-            return guide.GET_POSITIONS
+            return self._course.message
         self._id += 1
         self._wanted_id = self._id
-        question = self._question
+        question = self._course.question
         known = self._known if self._known_symbols == question.symbols else None
         return encode_snapshot_request(
             SnapshotRequest(
                 session=self._session,
                 id=self._id,
-                symbols=question.symbols,
-                explain=question.explain,
-                explain_orders=question.explain_orders,
-                history_age_sec=question.history_age_sec,
-                in_doubt=question.in_doubt if self.keeps_record else (),
+                symbols=self._some(question.symbols),
+                explain=self._some(question.explain),
+                explain_orders=self._some(question.explain_orders),
+                history_age_sec=min(question.history_age_sec, HISTORY_LONGEST_SEC),
+                in_doubt=self._some(question.in_doubt) if self.keeps_record else (),
                 digest="" if known is None or question.prices else known.digest,
             )
         )
+
+    def _some(self, named: tuple[Named, ...]) -> tuple[Named, ...]:
+        """Return as many as one question may name: others each time, until all had their turn."""
+        if len(named) <= NAMED_AT_ONCE:
+            return named
+        begin = self._id * NAMED_AT_ONCE % len(named)
+        return (*named[begin:], *named[:begin])[:NAMED_AT_ONCE]
 
     def _try_to_send(self) -> None:
         try:
@@ -168,6 +227,7 @@ class Reader:
             return
         except NotSent:
             return
+        self.messages_sent += 1
         self._has_left, self._obstacle = True, ""
 
     def _wait(self) -> Reading:
@@ -176,7 +236,7 @@ class Reader:
         except OutcomeUnknown as error:
             return self._offline(str(error))
         if reply is None:
-            self._link.reset()
+            self._leave()
             return self._offline(f"{self._name} gave no reply within {self._timeout_ms} ms")
         return self._decode(reply)
 
@@ -204,7 +264,7 @@ class Reader:
         if answer.evidence.floating is None:
             # A list with faults is nothing to build on: what is unchanged since tells none of them.
             self._known = None if answer.faults else answer
-            self._known_symbols = self._question.symbols
+            self._known_symbols = self._course.question.symbols
 
     def _is_invitation(self, answer: Reading) -> bool:
         """Return whether a guide's reply says that more can be asked for, and note it."""

@@ -26,6 +26,7 @@ from trueup.errors import RemoteProtocolError
 from trueup.protocol.text import check_text, read_json
 
 GET_POSITIONS = b'{"action":"GET_POSITIONS","symbol":"*"}'
+GET_ALL_POSITIONS = b'{"action":"GET_POSITIONS"}'
 GOOD_STATUS = frozenset({"SUCCESS", "OK"})
 BUY_SPELLINGS = {"buy": Side.BUY, "sell": Side.SELL, "0": Side.BUY, "1": Side.SELL}
 OTHER_SPELLINGS = {
@@ -54,6 +55,11 @@ class _Reply(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(_Reply)
 _set_identifier = msgspec.structs.force_setattr
+
+
+def encode_positions_request(symbol: str) -> bytes:
+    """Return the bytes of a question for the positions in one symbol."""
+    return msgspec.json.encode({"action": "GET_POSITIONS", "symbol": symbol})
 
 
 def decode_positions(raw: bytes) -> Snapshot | Unknown:

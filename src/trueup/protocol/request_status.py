@@ -6,7 +6,7 @@ import msgspec
 
 from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
-from trueup.protocol.text import read_json
+from trueup.protocol.text import read_json, reason_of
 
 _UNTIL = "a gateway that answers REQUEST_STATUS"
 
@@ -45,7 +45,7 @@ def _why_not(raw: bytes) -> Unknown:
     except (ValueError, RecursionError):
         reply = None
     if isinstance(reply, dict) and reply.get("status") == "FAILED":
-        words = f"The gateway's record cannot be read: {reply.get('error')}"
+        words = f"The gateway's record cannot be read: {reason_of(reply)}"
         return Unknown(Reason.UNREADABLE, words, _UNTIL)
     words = f"The gateway does not tell what became of an order: {raw[:120]!r}"
     return Unknown(Reason.NO_EVIDENCE, words, _UNTIL)

@@ -13,6 +13,8 @@ from trueup.errors import RemoteProtocolError
 from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.snapshot import (
     CAPABILITIES,
+    HISTORY_LONGEST_SEC,
+    NAMED_AT_ONCE,
     HelloReply,
     SnapshotReply,
     SnapshotRequest,
@@ -24,11 +26,8 @@ ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
     *("REQUEST_STATUS", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
 )
-# One reply explains at most this many positions and orders; the client asks again for the rest.
-EXPLAINED_AT_ONCE = 500
 # What the official module takes; beyond it, it breaks (Python integration).
 TICKETS = range(2**64)
-HISTORY_LONGEST_SEC = 31 * 86_400
 TRADES = frozenset({"BUY", "SELL"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
 DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
@@ -180,22 +179,24 @@ def decode_request(raw: bytes) -> Request:
     elif request.action in DIALECT_ORDERS:
         _check_numbers(request)
     elif request.action == "SNAPSHOT":
-        _check_tickets(request)
+        _check_snapshot(request)
+    elif request.action == "TICK":
+        _check_symbol(request, "TICK")
     elif request.action == "REQUEST_STATUS":
         _check_id(request)
     return request
 
 
 def snapshot_request(request: Request) -> SnapshotRequest:
-    """Return a request for a snapshot as such, cut to what one reply carries."""
+    """Return a request for a snapshot as such."""
     return SnapshotRequest(
         session=request.session,
         id=request.id,
-        symbols=request.symbols[:EXPLAINED_AT_ONCE],
-        explain=request.explain[:EXPLAINED_AT_ONCE],
-        explain_orders=request.explain_orders[:EXPLAINED_AT_ONCE],
-        history_age_sec=max(0, min(request.history_age_sec, HISTORY_LONGEST_SEC)),
-        in_doubt=tuple(one for one in request.in_doubt[:EXPLAINED_AT_ONCE] if _is_id(one.order_id)),
+        symbols=request.symbols,
+        explain=request.explain,
+        explain_orders=request.explain_orders,
+        history_age_sec=request.history_age_sec,
+        in_doubt=request.in_doubt,
         digest=request.digest,
     )
 
@@ -211,22 +212,43 @@ def _check_order(request: Request) -> None:
         raise RemoteProtocolError(f"type={request.type!r} is not known: give market, limit or stop")
     _check_id(request)
     _check_numbers(request)
+    if request.action in TRADES:
+        _check_symbol(request, request.action)
 
 
-def _is_id(name: str) -> bool:
-    return 0 < len(name) <= ORDER_ID_LONGEST
+def _check_symbol(request: Request, what: str) -> None:
+    if request.symbol in ("", "*"):
+        raise RemoteProtocolError(f"{what} needs a symbol: give its name, as the broker spells it")
 
 
 def _check_id(request: Request) -> None:
     if not request.order_id:
         raise RemoteProtocolError("an order needs an order_id")
-    if len(request.order_id) > ORDER_ID_LONGEST:
+    _check_length(request.order_id, "order_id")
+
+
+def _check_length(order_id: str, name: str) -> None:
+    if len(order_id) > ORDER_ID_LONGEST:
         raise RemoteProtocolError(
-            f"order_id has {len(request.order_id)} characters: give at most {ORDER_ID_LONGEST}"
+            f"{name} has {len(order_id)} characters: give at most {ORDER_ID_LONGEST}"
         )
 
 
-def _check_tickets(request: Request) -> None:
+def _check_snapshot(request: Request) -> None:
+    """Refuse what one reply does not carry: a part of the answer would be taken for the whole."""
+    for name in ("symbols", "explain", "explain_orders", "in_doubt"):
+        count = len(getattr(request, name))
+        if count > NAMED_AT_ONCE:
+            raise RemoteProtocolError(f"{name} has {count} entries: give at most {NAMED_AT_ONCE}")
+    if not 0 <= request.history_age_sec <= HISTORY_LONGEST_SEC:
+        raise RemoteProtocolError(
+            f"history_age_sec={request.history_age_sec} is not valid: give 0 to "
+            f"{HISTORY_LONGEST_SEC} ({HISTORY_LONGEST_SEC // 86_400} days)"
+        )
+    for doubt in request.in_doubt:
+        if not doubt.order_id:
+            raise RemoteProtocolError("in_doubt has an order without an id")
+        _check_length(doubt.order_id, "an id in in_doubt")
     for name in ("explain", "explain_orders"):
         for ticket in getattr(request, name):
             if ticket not in TICKETS:

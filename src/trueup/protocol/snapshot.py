@@ -31,9 +31,15 @@ from trueup.core.model import (
 )
 from trueup.core.record import RecordMark, RequestInDoubt, RequestStatus
 from trueup.core.trust import Reason, Unknown
-from trueup.protocol.text import check_text, read_json
+from trueup.protocol.text import check_text, read_json, reason_of
 
 VERSION = 1
+# What a message that names no version is of; this stays 1 when VERSION does not.
+UNNAMED_VERSION = 1
+# One question names at most this many positions, orders and symbols; the client asks for the rest
+# in later ones.
+NAMED_AT_ONCE = 500
+HISTORY_LONGEST_SEC = 31 * 86_400
 CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS")
 
 
@@ -87,7 +93,7 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
     specs: tuple[SymbolSpec, ...] = ()
     record: RecordMark | None = None
     requests: tuple[RequestStatus, ...] = ()
-    version: int = VERSION
+    version: int = UNNAMED_VERSION
 
 
 class AccountRow(Account, array_like=True, frozen=True, gc=False):
@@ -117,7 +123,7 @@ class UnchangedReply(msgspec.Struct, tag_field="status", tag="UNCHANGED", omit_d
     floating: float
     server_time_msc: int
     time_offset_sec: int | None = None
-    version: int = VERSION
+    version: int = UNNAMED_VERSION
 
 
 class HelloReply(msgspec.Struct):
@@ -159,6 +165,8 @@ def decode_snapshot(
         reply = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _why_not(raw, str(error))
+    if reply.version != VERSION:
+        return other_version(reply.version)
     if reply.id != wanted_id:
         return _unreadable(f"the reply answers question {reply.id}, not {wanted_id}")
     if isinstance(reply, UnchangedReply):
@@ -248,13 +256,23 @@ def _why_not(raw: bytes, error: str) -> Unknown:
         reply: Any = read_json(raw)
     except (ValueError, RecursionError):
         return _unreadable(f"the reply is not JSON: {raw[:60]!r}")
+    if isinstance(reply, dict) and reply.get("version", UNNAMED_VERSION) != VERSION:
+        return other_version(reply["version"])
     if not isinstance(reply, dict) or reply.get("status") in ("SUCCESS", "UNCHANGED"):
         return _unreadable(f"the snapshot does not have its shape: {error}")
     if reply.get("status") == "ERROR":
         sentence = f"The gateway does not know SNAPSHOT any more: {reply.get('error')}"
         return Unknown(Reason.NO_EVIDENCE, sentence, "a gateway that serves SNAPSHOT")
+    return Unknown(Reason.UNREADABLE, f"The terminal could not be read: {reason_of(reply)}", UNTIL)
+
+
+def other_version(theirs: object) -> Unknown:
+    """Say that a gateway speaks another version of the protocol, so nothing it says is believed."""
     return Unknown(
-        Reason.UNREADABLE, f"The terminal could not be read: {reply.get('error')}", UNTIL
+        Reason.UNREADABLE,
+        f"The gateway speaks version {theirs!r:.20} of the protocol, and this program version "
+        f"{VERSION}: what it says is not believed",
+        "the same trueup on both machines",
     )
 
 

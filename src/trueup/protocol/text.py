@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -37,6 +38,17 @@ def read_json(raw: bytes) -> Any:
         pass
     value = json.loads(raw)
     return value if raw.isascii() and b"\\u" not in raw else _writable(value)
+
+
+def error_of(reply: Mapping[str, Any]) -> str:
+    """Return what a reply says went wrong; empty where the gateway gives no reason."""
+    said = reply.get("error") or reply.get("error_msg") or reply.get("message")
+    return str(said) if said else ""
+
+
+def reason_of(reply: Mapping[str, Any]) -> str:
+    """Return what a reply says went wrong, or that it does not say."""
+    return error_of(reply) or "the gateway gave no reason"
 
 
 def _writable(value: Any) -> Any:

@@ -6,7 +6,7 @@ import msgspec
 
 from trueup.core.quantity import is_number
 from trueup.core.trust import Reason, Unknown
-from trueup.protocol.text import read_json
+from trueup.protocol.text import error_of, read_json, reason_of
 
 _UNTIL = "a gateway that answers TICK"
 
@@ -52,9 +52,9 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
     is_refused = status == "FAILED" and reply.get("symbol") == symbol
     if 0 < bid <= ask and isinstance(time_msc, int) and not is_refused:
         return Tick(symbol, bid, ask, time_msc)
-    error = reply.get("error") or reply.get("message")
     if is_refused:
-        return Unknown(Reason.OFFLINE, f"No price of {symbol}: {error}", _UNTIL)
+        return Unknown(Reason.OFFLINE, f"No price of {symbol}: {reason_of(reply)}", _UNTIL)
+    error = error_of(reply)
     return _not_known(f"status {status!r}" + (f" ({error})" if error else ""))
 
 

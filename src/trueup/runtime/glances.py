@@ -23,6 +23,11 @@ class _Heard:
         self._source = source
         self.ask, self.give_up, self.hint = source.ask, source.give_up, source.hint
 
+    @property
+    def messages_sent(self) -> int:
+        """How many messages have left."""
+        return self._source.messages_sent
+
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer."""
         self.last = self._source.read(question)

@@ -19,6 +19,7 @@ from trueup.core.settle import Settling
 from trueup.core.told import Told
 from trueup.core.trust import Trusted, Unknown
 from trueup.errors import JournalError
+from trueup.gateway.listing import Own
 from trueup.gateway.reader import Question, Reading
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.sources import Source
@@ -90,6 +91,8 @@ class Lookout:
         self.told: dict[str, Told] = {}
         self._pm, self._source = pm, source
         self._question = Question(symbols=tuple(sorted(policy.symbols)))
+        # How many messages the question under way has taken, and when (ns) the last of them left.
+        self._sent = self._sent_ns = 0
         self._witness = Witness()
         self._under_way: Asked | None = None
         self._newest_believed = 0
@@ -129,7 +132,10 @@ class Lookout:
             return None
         reading = self._source.poll()
         if reading is None:
-            if self._pm.clock.now_ns() - asked.at_ns < self._source.timeout_ns:
+            now_ns = self._pm.clock.now_ns()
+            if self._sent != self._source.messages_sent:
+                self._sent, self._sent_ns = self._source.messages_sent, now_ns
+            if now_ns - self._sent_ns < self._source.timeout_ns:
                 return None
             reading = self._source.give_up()
         self._under_way = None
@@ -156,15 +162,28 @@ class Lookout:
                 self._pm.desk.record_owed()
         self._witness.asked()
         self._count += 1
+        own = self._own()
+        if question.own != own:
+            question = msgspec.structs.replace(question, own=own)
         return Asked(self._pm.clock.now_ns(), self._pm.book.version, question, self._count)
 
+    def _own(self) -> Own:
+        """Return what a gateway of the guide is asked for where its list seems to be empty."""
+        book = self._pm.book
+        if book.bound is not None:
+            # Only what proves itself is believed.
+            return Own(tuple(sorted(self.policy.symbols)))
+        held = tuple(sorted({holding.position.symbol for holding in book.holdings.values()}))
+        return Own(tuple(sorted(self.policy.symbols)), held)
+
     def _ask(self, question: Question) -> None:
-        self._under_way = self._asked_now(question)
-        self._source.ask(question)
+        asked = self._under_way = self._asked_now(question)
+        self._source.ask(asked.question)
+        self._sent, self._sent_ns = self._source.messages_sent, asked.at_ns
 
     def _look_once(self, question: Question) -> Look:
         asked = self._asked_now(question)
-        return self._consider(self._source.read(question), asked)
+        return self._consider(self._source.read(asked.question), asked)
 
     def _consider(self, reading: Reading, asked: Asked) -> Look:
         verdict = self._witness.judge(reading, self._pm.book.bound)

@@ -16,6 +16,10 @@ class Source(Protocol):
     waits: bool
     timeout_ns: int
 
+    @property
+    def messages_sent(self) -> int:
+        """How many messages have left: each of one question has `timeout_ns` to be answered."""
+
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer."""
 
@@ -42,6 +46,12 @@ class GatewaySource:
         self.read, self.ask = gateway.read, gateway.ask
         self.poll, self.give_up = gateway.poll, gateway.give_up
         self.hint = gateway.hint
+        self._gateway = gateway
+
+    @property
+    def messages_sent(self) -> int:
+        """How many messages have left."""
+        return self._gateway.messages_sent
 
 
 class CallSource:
@@ -49,6 +59,7 @@ class CallSource:
 
     waits = True
     timeout_ns = 0
+    messages_sent = 0
 
     def __init__(self, gateway: Any) -> None:
         self._gateway = gateway

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,13 +44,20 @@ class GatewayVisit:
         link: a connection to it.
         bound: the account that the book belongs to, or None where no journal says.
         session: this visit's name, which no other client has.
+        symbols: those that the bots of this folder trade.
     """
 
     def __init__(
-        self, target: Target, link: Link, clock: Clock, bound: Bound | None, session: str
+        self,
+        target: Target,
+        link: Link,
+        clock: Clock,
+        bound: Bound | None,
+        session: str,
+        symbols: Sequence[str] = (),
     ) -> None:
         self._target, self._link, self._clock = target, link, clock
-        self._bound, self._session = bound, session
+        self._bound, self._session, self._symbols = bound, session, symbols
         self._capabilities: tuple[str, ...] = ()
         # What the gateway says of our key; one that is older says nothing.
         self._hello: dict[str, Any] = {}
@@ -94,7 +101,7 @@ class GatewayVisit:
         if not self._capabilities:
             return warn(
                 "protocol",
-                "the guide's wire only: its readings carry no proof",
+                f"the guide's wire only: its readings carry no proof{self._hidden()}",
                 "serve the terminal with `trueup gateway`",
             )
         self._hello = hello = self._ask_fields({"action": "HELLO"})
@@ -104,6 +111,37 @@ class GatewayVisit:
             remedy = f"install the same trueup on both machines; this one speaks {VERSION}"
             return sick("protocol", said, remedy, ours=VERSION, theirs=version)
         return ok("protocol", said, ours=VERSION, theirs=version)
+
+    def _hidden(self) -> str:
+        """Say what a gateway of the guide does not show for the symbol `*`; empty for nothing."""
+        said = ""
+        for _ in range(2):
+            # What opened between two questions is in the list the next time.
+            said = self._hidden_now()
+            if not said:
+                return ""
+        return said
+
+    def _hidden_now(self) -> str:
+        star = self._tickets(guide.GET_POSITIONS)
+        forms = {"without a symbol": guide.GET_ALL_POSITIONS} | {
+            f"for {symbol}": guide.encode_positions_request(symbol) for symbol in self._symbols
+        }
+        for how, question in forms.items():
+            hidden = self._tickets(question) - star
+            if hidden:
+                return (
+                    f"; asked {how} it shows ticket {min(hidden)}, and for the symbol * it does "
+                    "not: a bot asks in the form that shows more"
+                )
+        return ""
+
+    def _tickets(self, question: bytes) -> set[int]:
+        raw = self._ask(question)
+        reading = guide.read_positions(None) if raw is None else guide.decode_positions(raw)
+        if isinstance(reading, Unknown):
+            return set()
+        return {position.ticket for position in reading.positions}
 
     def _latency(self) -> DoctorRow:
         ping = {"action": "PING"} if self._capabilities else None
