@@ -23,11 +23,12 @@ from trueup.cli import app
 from trueup.core.events import AccountBound
 from trueup.core.model import MarginMode
 from trueup.gateway.keys import KeyFiles, new_keys
+from trueup.gateway.zmq_link import ZmqLink
 from trueup.journal import open_journal
 from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
 from trueup.observe.log import make_streams_safe
 from trueup.observe.status_text import BotStatus, OverdueRow
-from trueup.runtime.clock import ManualClock
+from trueup.runtime.clock import ManualClock, SystemClock
 from trueup.runtime.doctor.book import JournalLook, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
 from trueup.runtime.doctor.line import Target
@@ -113,6 +114,33 @@ def test_a_gateway_of_the_guide_is_asked_nothing_that_it_may_not_know() -> None:
     assert [name for name, row in found.items() if row["mark"] == "FAIL"] == []
     assert found["account"]["mark"] == "-"
     assert found["latency"]["mark"] == "ok"
+
+
+def test_a_gateway_of_the_guide_that_hides_positions_is_told() -> None:
+    """To it `*` is the name of a symbol, and nobody's position is in that."""
+    with GuideGateway() as gateway:
+        good = gateway.as_the_guide_says
+        good(b'{"action":"BUY","order_id":"A","symbol":"EURUSD","volume":0.1}')
+
+        def filters(message: bytes) -> bytes:
+            reply = json.loads(good(message))
+            wanted = json.loads(message).get("symbol")
+            if wanted is not None:
+                reply["positions"] = [p for p in reply["positions"] if p["symbol"] == wanted]
+            return json.dumps(reply).encode()
+
+        gateway.answer = filters
+        row = rows(*at(gateway.port))["protocol"]
+        assert row["mark"] == "warn"
+        assert "asked without a symbol it shows ticket 101, and for the symbol *" in row["found"]
+        # Where it takes no question without a symbol, the bots' own symbols tell.
+        gateway.answer = lambda m: filters(m) if b'"symbol"' in m else b'{"status":"ERROR"}'
+        link = ZmqLink(f"tcp://127.0.0.1:{gateway.port}")
+        target = Target("127.0.0.1", gateway.port, 5_000, "a test")
+        visit = GatewayVisit(target, link, SystemClock(), None, "s", ["EURUSD"])
+        found = {one.check: one for one in visit.look()}
+        link.close()
+    assert "asked for EURUSD it shows ticket 101" in found["protocol"].found
 
 
 @given(

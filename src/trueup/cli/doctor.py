@@ -103,12 +103,14 @@ def _rows(
     bots, silent = _bots()
     look = _journal(journal, stream, bots)
     journal_row = look.look()
-    yield from _at_the_gateway(target, look)
+    yield from _at_the_gateway(target, look, sorted({bot.symbol for bot in bots}))
     yield journal_row
     yield from bot_rows(bots, silent, settings.sync_interval_sec)
 
 
-def _at_the_gateway(target: Target, journal: JournalLook) -> Iterator[DoctorRow]:
+def _at_the_gateway(
+    target: Target, journal: JournalLook, symbols: list[str]
+) -> Iterator[DoctorRow]:
     clock = SystemClock()
     line = Line(target, clock)
     yield from line.look()
@@ -117,7 +119,8 @@ def _at_the_gateway(target: Target, journal: JournalLook) -> Iterator[DoctorRow]
         return
     session = f"doctor-{os.getpid():x}-{clock.now_ns():x}"
     try:
-        yield from GatewayVisit(target, line.link, clock, journal.bound, session).look()
+        visit = GatewayVisit(target, line.link, clock, journal.bound, session, symbols)
+        yield from visit.look()
     finally:
         line.link.close()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from trueup.conformance.examination import FIRST_ID, Examination
 from trueup.conformance.findings import Outcome, Verdict, broken, holds, unseen
+from trueup.conformance.probe import Exchange
 from trueup.core.model import Position, Snapshot
 from trueup.core.quantity import add_lots, format_lots, to_units
 from trueup.core.trust import Unknown
@@ -68,13 +69,44 @@ class Orders:
         ticket, price = outcome["ticket"], outcome["filled_price"]
         return holds(f"{outcome['status']}, ticket {ticket}, {price}")
 
+    def needs_no_signature(self) -> Verdict:
+        """No order is refused for want of a signature.
+
+        Where BUY is not known, OPEN of the other dialect is tried, in a symbol that nobody has: a
+        gateway that verifies a signature does so first.
+        """
+        if self._order:
+            return holds("the order was taken without one")
+        refusal = next((one for one in reversed(self._exam.probe.said) if _is_order(one)), None)
+        if refusal is None:
+            return unseen("no order was sent")
+        if not _names_signature(refusal):
+            refusal = self._exam.probe.ask(
+                {
+                    "action": "OPEN",
+                    "uuid": self._exam.new_name(),
+                    "symbol": NO_SUCH_SYMBOL,
+                    "type": "BUY",
+                    "volume": self._volume,
+                    "comment": COMMENT,
+                }
+            )
+        if not _names_signature(refusal):
+            return unseen("no order was taken, and none was refused for want of a signature")
+        return broken(
+            f"it wants a risk_signature with each order ({refusal.error}): trueup sends none, so "
+            "it can look here and not trade",
+            refusal,
+        )
+
     def order_is_executed(self) -> Verdict:
         """What is FILLED is in the list."""
         if self._outcome.get("status") != "FILLED":
             return unseen(NOT_OPENED)
         if self._settles_at(self._volume):
             return holds(f"{self._lots(self._volume)} is in the list")
-        return broken(f"FILLED, and the list shows {self._lots(self._exposure())}")
+        wrong = self._wrong_side("BUY", -self._volume)
+        return broken(f"FILLED, and the list shows {self._lots(self._exposure())}{wrong}")
 
     def repeat_is_not_executed(self) -> Verdict:
         """The same order under the same id is not executed again, and has the same outcome."""
@@ -153,7 +185,8 @@ class Orders:
             return unseen(f"the close got {first['status']}: {first['error']}")
         after = add_lots(before, -self._volume)
         if not self._settles_at(after):
-            return broken(f"closed, and the list shows {self._lots(self._exposure())}")
+            wrong = self._wrong_side("SELL", add_lots(before, self._volume))
+            return broken(f"closed, and the list shows {self._lots(self._exposure())}{wrong}")
         self._outcome = first
         return self._once(order, after)
 
@@ -291,7 +324,22 @@ class Orders:
     def _wait(self, comes_true: Callable[[], bool]) -> bool:
         return self._exam.wait(comes_true, self._exam.options.settle_ms)
 
+    def _wrong_side(self, action: str, opposite: float) -> str:
+        """Say that an order did the opposite, where the list shows that; else nothing."""
+        if self._shows() != to_units(opposite):
+            return ""
+        return f": {action} did the opposite; it may read the side in `type`, and not in `action`"
+
     def _lots(self, volume: float | None) -> str:
         if volume is None:
             return "a list that cannot be read"
         return f"{format_lots(volume)}L {self._symbol}"
+
+
+def _is_order(exchange: Exchange) -> bool:
+    return b'"order_id"' in exchange.sent and b'"BUY"' in exchange.sent
+
+
+def _names_signature(exchange: Exchange) -> bool:
+    said = f"{exchange.error} {(exchange.fields or {}).get('error_code', '')}"
+    return "signature" in said.lower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from trueup.conformance.examination import Examination
+from trueup.conformance.family import TYPE, other_name_read
 from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.core.model import Snapshot
 from trueup.core.trust import Reason
@@ -28,9 +29,12 @@ def speaks_zeromq(exam: Examination) -> Verdict:
 
 def answers(exam: Examination) -> Verdict:
     """GET_POSITIONS gets a reply."""
-    if exam.first.raw is None:
-        return broken(exam.first.why, exam.first)
-    return holds("a reply came", exam.first)
+    if exam.first.raw is not None:
+        return holds("a reply came", exam.first)
+    other = other_name_read(exam, (TYPE,))
+    if other is not None:
+        return broken(f"{exam.first.why}; it reads `{TYPE}` and not `action`", other[1])
+    return broken(exam.first.why, exam.first)
 
 
 def answers_json(exam: Examination) -> Verdict:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from trueup.conformance import keys, readings, snapshots
+from trueup.conformance import family, keys, readings, snapshots
 from trueup.conformance.examination import Examination
 from trueup.conformance.findings import (
     MEANINGS,
@@ -78,6 +78,14 @@ CHECKS = (
     ),
     Check("uuid", G, "A uuid comes back as it went, or not at all.", readings.uuid_comes_back),
     Check("tick", G, "TICK has bid and ask above 0, or status FAILED.", readings.ticks),
+    Check("action", G, "The kind of a request is in `action`.", family.reads_action),
+    Check(
+        "forms",
+        G,
+        "GET_POSITIONS with the symbol `*`, or without one, shows all positions; with a symbol's "
+        "name, those in it.",
+        family.star_shows_all,
+    ),
     Check("snapshot", A, "A SNAPSHOT has every field that it must.", snapshots.snapshot_is_read),
     Check("id", A, "A SNAPSHOT carries the id of its question.", snapshots.snapshot_echoes_id),
     Check(
@@ -99,6 +107,12 @@ CHECKS = (
         A,
         "UNCHANGED is said only while the digest that was sent is that of the lists.",
         snapshots.unchanged_is_true,
+    ),
+    Check(
+        "version",
+        A,
+        "HELLO and every SNAPSHOT say the version of this protocol.",
+        snapshots.version_is_ours,
     ),
     Check("same-list", A, "GET_POSITIONS shows the same positions.", snapshots.lists_agree),
     Check(
@@ -132,6 +146,11 @@ ORDER_CHECKS = (
         "The reply to an order names its order_id, and FILLED, PLACED, DONE, REJECTED or UNKNOWN.",
         Orders.order_names_itself,
     ),
+    OrderCheck(
+        "signature",
+        "An order needs no field that this protocol does not name.",
+        Orders.needs_no_signature,
+    ),
     OrderCheck("executed", "What is FILLED was executed.", Orders.order_is_executed),
     OrderCheck(
         "repeat",
@@ -156,7 +175,7 @@ ORDER_CHECKS = (
     ),
 )
 # So many of them open the position that the others are about.
-OPENING = 2
+OPENING = 3
 
 
 def examine(exam: Examination, endpoint: str) -> Report:

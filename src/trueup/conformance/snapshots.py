@@ -19,6 +19,7 @@ from trueup.core.model import Entry, Evidence, Snapshot
 from trueup.core.quantity import format_lots, from_units, to_units
 from trueup.core.trust import CLOCK_JITTER_MSC, Unknown, judge
 from trueup.protocol.hints import Hint, hints_port
+from trueup.protocol.snapshot import UNNAMED_VERSION, VERSION
 
 MOST_TORN = 1 / 4
 # A connection must stand first, and then two hints are due within a second each (ours).
@@ -27,6 +28,21 @@ LOOKS = 4
 EXPLAINED = 5
 NOBODYS_DIGEST = "0" * 32
 NO_SNAPSHOT = "no snapshot could be read"
+
+
+def version_is_ours(exam: Examination) -> Verdict:
+    """HELLO tells the version, and no snapshot tells another."""
+    hello = exam.probe.ask({"action": "HELLO"})
+    if hello.fields is None or hello.status != "SUCCESS":
+        said = hello.error or hello.why or hello.status or "no JSON object"
+        return broken(f"HELLO, which tells the version, got {said}", hello)
+    for exchange in (hello, *(one.exchange for one in exam.taken)):
+        said = (exchange.fields or {}).get("version", UNNAMED_VERSION)
+        if exchange is hello and "version" not in hello.fields:
+            return broken("HELLO does not tell the version", hello)
+        if said != VERSION:
+            return broken(f"it speaks version {said!r:.20}, and this page is {VERSION}", exchange)
+    return holds(f"version {VERSION}", hello)
 
 
 def snapshot_is_read(exam: Examination) -> Verdict:
