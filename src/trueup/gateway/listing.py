@@ -24,7 +24,7 @@ from collections.abc import Generator
 
 import msgspec
 
-from trueup.core.model import Position, Snapshot
+from trueup.core.model import Position, RowFault, Snapshot
 from trueup.core.trust import Reason, Unknown
 from trueup.protocol.guide import GET_ALL_POSITIONS, GET_POSITIONS, encode_positions_request
 
@@ -140,7 +140,7 @@ def _ask_otherwise(empty: Snapshot, forms: Forms, own: Own) -> Steps:
 def _by_symbol(forms: Forms, own: Own) -> Steps:
     """Ask for each symbol, and once more where an empty list would close a position."""
     positions: dict[int, Position] = {}
-    faults: list[str] = []
+    faults: list[RowFault] = []
     refusal: Unknown | None = None
     forms.symbols = tuple(dict.fromkeys((*own.symbols, *own.held)))
     for symbol in forms.symbols:
@@ -152,7 +152,8 @@ def _by_symbol(forms: Forms, own: Own) -> Steps:
             if answer.reason is Reason.OFFLINE:
                 return answer
             refusal = answer
-            faults.append(f"Symbol {symbol}: {answer.sentence.partition(': ')[2]}")
+            what = f"The list for {symbol} is missing: {answer.sentence.partition(': ')[2]}"
+            faults.append(RowFault(what, symbol))
             continue
         # A gateway that does not look at the symbol shows all positions each time.
         positions |= {position.identifier: position for position in answer.positions}
