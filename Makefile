@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test windows windows-all check bench soak mutation format docs lock clean mutants
+.PHONY: help setup paper test windows windows-all check bench soak mutation wheel format docs lock clean mutants
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -77,6 +77,9 @@ mutation: setup ## Change one rule of the core at a time, and see that a test fa
 
 mutants: setup ## Find bugs that are seeded on purpose, and write the table of them
 	$(BIN)/python -m tests.world.mutants
+
+wheel: setup ## Build what pip installs, into dist/; nothing is fetched
+	$(BIN)/python -m hatchling build --target wheel
 
 format: setup ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .

@@ -7,3 +7,5 @@ export WINEPREFIX=$WINDOWS_HOME/prefix WINEARCH=win64 WINEDEBUG=-all
 # No .NET, no browser, and no debugger whose dialog would hold a process that aborts.
 export WINEDLLOVERRIDES=mscoree,mshtml,winedbg.exe=
 unset DISPLAY
+# The tests start hundreds of processes, each of which would compile the whole package anew.
+unset PYTHONDONTWRITEBYTECODE

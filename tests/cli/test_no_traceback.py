@@ -106,7 +106,7 @@ def test_a_state_folder_that_is_a_file_is_said_by_every_command(
     assert done == (
         2,
         "",
-        f"TRUEUP_HOME={str(home)!r} is not valid: it is no folder; give one that is there, or that "
+        f"TRUEUP_HOME='{home}' is not valid: it is no folder; give one that is there, or that "
         "can be made.\n",
     )
 

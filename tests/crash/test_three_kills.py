@@ -31,13 +31,21 @@ class Killed:
         gateway: before it.
         kills: how many there shall be.
         seed: of the moments.
+        victims: who is killed besides the bot.
     """
 
-    def __init__(self, terminal: Terminal, gateway: Gateway, kills: int, seed: int) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        gateway: Gateway,
+        kills: int,
+        seed: int,
+        victims: tuple[str, ...] = ("gateway", "worker"),
+    ) -> None:
         self.terminal, self.gateway = terminal, gateway
         self.chance, self.fate = random.Random(seed), random.Random(seed)
         self.count = {"bot": 0, "gateway": 0, "worker": 0}
-        self._kills = kills
+        self._kills, self._victims = kills, victims
         self.wishes = job(self.chance, terminal.account, kills * WISHES_A_ROUND)
 
     def bot(self, steps: list[Step]) -> BotProcess:
@@ -65,7 +73,7 @@ class Killed:
         self.judge(bot.hear("report"))
         assert bot.hear("waiting")
         bot.tell()
-        for victim in self.fate.choices(["gateway", "worker"], k=self.fate.randint(0, 2)):
+        for victim in self.fate.choices(self._victims, k=self.fate.randint(0, 2)):
             bot.listen_for(self.chance.uniform(0.0, 0.3))
             self.count[victim] += 1
             if victim == "worker":

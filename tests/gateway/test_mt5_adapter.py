@@ -307,7 +307,7 @@ def test_on_windows_a_missing_module_is_told_with_how_to_install_it(
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Windows")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ModuleMissing, match=r"pip install trueup\[mt5\]"):
+    with pytest.raises(ModuleMissing, match="pip install MetaTrader5"):
         require_module()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scripts import generate_docs
-from trueup.errors import SettingsError
+from trueup.errors import SettingsError, quoted
 from trueup.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,7 +143,7 @@ def test_value_when_bad_is_one_sentence(
     monkeypatch.setenv(name, text)
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert str(caught.value) == f"{name}={text!r} is not valid: {valid}."
+    assert str(caught.value) == f"{name}={quoted(text)} is not valid: {valid}."
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from tests.support.crash_world import DEADLINE_SEC, ROOT, Terminal, environment
@@ -26,19 +24,12 @@ class Gateway:
     """A gateway that is killed and started again, on one port and with one record.
 
     Args:
-        terminal: the broker that it serves.
-        python: what runs it.
-        variables: what its environment has besides.
+        terminal: the broker that it serves, and the Python that both are run with.
     """
 
-    def __init__(
-        self,
-        terminal: Terminal,
-        python: Sequence[str] = (sys.executable,),
-        variables: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, terminal: Terminal) -> None:
         self.port = free_port()
-        self._terminal, self._python, self._variables = terminal, python, dict(variables or {})
+        self._terminal = terminal
         self.log = terminal.folder / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -49,11 +40,12 @@ class Gateway:
         options = ["--simulated", "--port", str(self.port), "--rate", "0", "--deadline-ms", "5000"]
         options += ["--log", self.log.name, "--store", "requests.db"]
         self._process = subprocess.Popen(
-            [*self._python, "-P", str(SCRIPT), "-", str(GRACE_SEC), *options],
+            [*self._terminal.python, "-P", str(SCRIPT), "-", str(GRACE_SEC), *options],
             cwd=self._terminal.folder,
-            env={**environment(self._terminal.folder / "home"), **self._variables},
+            env={**environment(self._terminal.folder / "home"), **self._terminal.variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if self._terminal.variables else None,
         )
         until(lambda: len(self.workers()) > before or not self.is_running, DEADLINE_SEC)
         assert self.is_running, self.log.read_text("utf-8")[-2000:]

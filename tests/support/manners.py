@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
 
 from tests.support.desk_world import BUY, SELL, DeskWorld
 from tests.support.servers import TURN_MS, Threaded
@@ -93,26 +93,32 @@ class CurveGateway(Threaded):
         self.public, self._secret = zmq.curve_keypair()
         self._handle, self.allowed = handle, allowed
 
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Say whether a client may come in, as ZeroMQ's authenticator asks it."""
-        return self.allowed is None or key.decode() in self.allowed
-
     def _run(self) -> None:
-        with zmq.Context() as context:
-            door = ThreadAuthenticator(context)
-            door.start()
-            door.configure_curve_callback("*", credentials_provider=self)
+        with zmq.Context() as context, context.socket(zmq.REP) as door:
+            # ZeroMQ asks here who may come in (ZMTP authentication protocol, RFC 27).
+            door.bind("inproc://zeromq.zap.01")
             with context.socket(zmq.ROUTER) as router:
                 router.setsockopt(zmq.LINGER, 0)
                 router.curve_server = True
                 router.curve_secretkey, router.curve_publickey = self._secret, self.public
                 self.port = router.bind_to_random_port("tcp://127.0.0.1")
+                poller = zmq.Poller()
+                poller.register(router, zmq.POLLIN)
+                poller.register(door, zmq.POLLIN)
                 self._ready.set()
                 while not self._stop.is_set():
-                    if router.poll(TURN_MS):
-                        *way, message = router.recv_multipart()
-                        router.send_multipart([*way, self._handle(message)])
-            door.stop()
+                    for ready, _ in poller.poll(TURN_MS):
+                        if ready is door:
+                            self._admit(door)
+                        else:
+                            *way, message = router.recv_multipart()
+                            router.send_multipart([*way, self._handle(message)])
+
+    def _admit(self, door: zmq.Socket[bytes]) -> None:
+        version, number, *_, key = door.recv_multipart()
+        may_enter = self.allowed is None or z85.encode(key).decode() in self.allowed
+        status = b"200" if may_enter else b"400"
+        door.send_multipart([version, number, status, b"", b"", b""])
 
 
 def forgetful(desk: Desk) -> Callable[[bytes], bytes]:

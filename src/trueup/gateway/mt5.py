@@ -43,7 +43,7 @@ def require_module() -> None:
         )
     if importlib.util.find_spec("MetaTrader5") is None:
         raise ModuleMissing(
-            "The MetaTrader5 module is not installed in this Python: `pip install trueup[mt5]`."
+            "The MetaTrader5 module is not installed in this Python: `pip install MetaTrader5`."
         )
 
 
@@ -59,7 +59,7 @@ def official_terminal() -> Terminal:
     except ImportError as error:
         raise ModuleMissing(
             f"The MetaTrader5 module does not load ({error}): install it again with "
-            "`pip install --force-reinstall trueup[mt5]`."
+            "`pip install --force-reinstall MetaTrader5`."
         ) from error
     return OneAccount(OfficialTerminal(module))
 

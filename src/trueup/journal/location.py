@@ -33,6 +33,6 @@ def _postgres(url: str) -> Database:
         from trueup.journal.postgres import PostgresDatabase
     except ImportError as error:
         raise JournalError(
-            "A journal in PostgreSQL needs its driver: pip install 'trueup[postgres]'."
+            "A journal in PostgreSQL needs its driver: pip install 'psycopg[binary]'."
         ) from error
     return PostgresDatabase(url)
