@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.clocks import Clocks
 from trueup.gateway.desk import Desk
 from trueup.gateway.server import Server, anybody
 from trueup.runtime.clock import ManualClock, SystemClock
@@ -85,7 +86,9 @@ class SimulatedGateway:
         if self._thread is not None:
             return
         self._boots += 1
-        desk = Desk(self._terminal, f"test{self._boots}", self._clock.now_ns)
+        clock = self._clock
+        clocks = Clocks(clock.now_ns, clock.age_ns, clock.waiting_ns)
+        desk = Desk(self._terminal, f"test{self._boots}", clock.now_ns, clocks=clocks)
         server = Server(f"tcp://{HOST}:{self.port}", anybody(self._alone(desk)))
         self.port = server.port
         self._stopped.clear()

@@ -53,5 +53,17 @@ def test_without_quotations_our_own_clock_has_to_do() -> None:
     assert looked(again, 111, 0).is_settled
 
 
+def test_a_time_that_is_not_told_is_no_time() -> None:
+    """A symbol that is taken off the market has no quotation, and its time is 0."""
+    untold = looked(None, 100, 0)
+    # The first quotation is no proof that as long has passed as since 1970.
+    assert looked(untold, 110, 110) == looked(None, 110, 110)
+    assert looked(looked(untold, 110, 0), 200, 200) == looked(None, 200, 200)
+    # And when quotations are gone, nothing is proven until they are back.
+    assert looked(FIRST, 200, 0) == FIRST
+    assert looked(AGAIN, 200, 0) == AGAIN
+    assert looked(looked(FIRST, 200, 0), 200, 115).again_msc == 115_000
+
+
 def test_who_waits_for_nothing_has_it_at_once() -> None:
     assert absent_again(None, 100, 0, 0).is_settled

@@ -14,6 +14,7 @@ from trueup.core.fitting import age_sec, lacking_in
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Evidence, History, HistoryOrder, Side
 from trueup.core.order import Order
+from trueup.core.waited import by_dates
 
 LEFT_MSC = 1_700_000_000_000
 HOUR_SEC = 3_600
@@ -43,11 +44,11 @@ def seen(after_ms: int, offset_sec: int | None = 0, history: History | None = No
 
 def test_an_order_s_age_is_told_by_the_server_s_clock_where_it_told_both_times() -> None:
     order, later_ns = sent(), make.NOW_NS + 7 * make.SECOND_NS
-    assert age_sec(order, LEFT_MSC + 95_999, later_ns) == 95
-    assert age_sec(order, LEFT_MSC - 5_000, later_ns) == 0
-    assert age_sec(order, 0, later_ns) == 7
-    assert age_sec(sent(server_time_msc=0), LEFT_MSC, later_ns) == 7
-    assert age_sec(order, 0, make.NOW_NS - 1) == 0
+    assert age_sec(order, LEFT_MSC + 95_999, by_dates(later_ns)) == 95
+    assert age_sec(order, LEFT_MSC - 5_000, by_dates(later_ns)) == 0
+    assert age_sec(order, 0, by_dates(later_ns)) == 7
+    assert age_sec(sent(server_time_msc=0), LEFT_MSC, by_dates(later_ns)) == 7
+    assert age_sec(order, 0, by_dates(make.NOW_NS - 1)) == 0
 
 
 def done(**more: Any) -> Order:

@@ -250,6 +250,19 @@ def test_quotations_may_be_out_of_step_by_the_jitter_and_not_by_more() -> None:
     assert objection(beyond)[0] is Reason.CLOCK_JUMP
 
 
+def test_a_server_time_of_0_is_no_time_and_is_remembered_as_none() -> None:
+    """Nobody is told that a clock went back by 56 years because a symbol was delisted."""
+    untold = snapshot(server_time_msc=0)
+    assert judge(untold, BOUND, SEEN) == Trusted(untold)
+    assert untold.evidence is not None
+    after = seen_after(untold.evidence, SEEN, Trusted(untold))
+    assert after.server_time_msc == SEEN.server_time_msc
+    # What is told next is held against what was told last.
+    back = snapshot(sequence=12, server_time_msc=1_000_000 - 61_000)
+    assert objection(back, after)[0] is Reason.CLOCK_JUMP
+    assert seen_after(untold.evidence, None, Trusted(untold)).server_time_msc == 0
+
+
 def test_after_a_restart_two_readings_in_a_row_must_agree() -> None:
     unconfirmed = msgspec.structs.replace(SEEN, confirmed=False)
     assert objection(snapshot(), unconfirmed) == (

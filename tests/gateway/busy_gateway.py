@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import zmq
 
+from trueup.gateway.clocks import Clocks
 from trueup.gateway.desk import Desk
 from trueup.gateway.front import Front
 from trueup.gateway.server import Server
@@ -82,10 +83,11 @@ class BusyGateway:
         program.quote(SYMBOL, 1.1, 1.1001)
         self.program = program
         self.terminal: Any = BlockingTerminal(program)
-        desk = Desk(self.terminal, "boot", self.clock.now_ns)
+        clocks = Clocks(self.clock.now_ns, self.clock.age_ns, self.clock.waiting_ns)
+        desk = Desk(self.terminal, "boot", self.clock.now_ns, clocks=clocks)
         self.front = Front(
             desk,
-            self.clock.now_ns,
+            self.clock.age_ns,
             patience_ms=patience_ms,
             watch_ms=watch_ms,
             waiting=waiting,

@@ -55,6 +55,29 @@ def test_an_order_that_was_not_begun_is_rejected_and_never_sent() -> None:
         assert gateway.terminal.order_comments == ["first"]
 
 
+def test_an_order_that_lay_there_while_the_machine_slept_is_rejected_and_never_sent() -> None:
+    with BusyGateway() as gateway:
+        first, second = gateway.trader_blocked_in("order_send"), gateway.client()
+        second.send_order("second")
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.clock.suspend(3600)
+        assert second.receive()["status"] == "REJECTED"
+        gateway.terminal.let_go()
+        assert first.receive()["status"] == "FILLED"
+        assert gateway.terminal.order_comments == ["first"]
+
+
+def test_a_wall_clock_that_is_set_back_makes_nobody_wait_longer() -> None:
+    with BusyGateway() as gateway:
+        gateway.trader_blocked_in("order_send")
+        other = gateway.client()
+        other.send("GET_POSITIONS")
+        until(lambda: gateway.front.waits_for_terminal)
+        gateway.clock.set_date(-7200)
+        gateway.clock.advance(PATIENCE_SEC + 0.01)
+        assert "has been busy for 1.0 s" in other.receive()["error"]
+
+
 def test_a_copy_of_an_order_that_was_turned_away_is_not_carried_out_later() -> None:
     with BusyGateway() as gateway:
         first, second = gateway.trader_blocked_in("order_send"), gateway.client()

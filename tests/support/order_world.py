@@ -39,7 +39,7 @@ class ChoosyJournal(MemoryJournal):
 
 
 class WrongClock:
-    """A clock of a machine that has the wrong time."""
+    """The clocks of a machine whose wall clock has the wrong time."""
 
     def __init__(self, right: ManualClock, ahead_sec: int) -> None:
         self._right, self._ahead_ns = right, ahead_sec * 1_000_000_000
@@ -47,6 +47,14 @@ class WrongClock:
     def now_ns(self) -> int:
         """Return the wrong time."""
         return self._right.now_ns() + self._ahead_ns
+
+    def age_ns(self) -> int:
+        """Return what nobody sets."""
+        return self._right.age_ns()
+
+    def waiting_ns(self) -> int:
+        """Return what nobody sets."""
+        return self._right.waiting_ns()
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""

@@ -38,6 +38,7 @@ from trueup.journal.journal import Tip
 from trueup.journal.sqlite import SqliteDatabase
 from trueup.journal.store import StoredJournal
 from trueup.protocol import orders
+from trueup.runtime.clock import moment
 from trueup.runtime.execution import OrderDesk
 from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.reconciler import StateReconciler
@@ -136,8 +137,8 @@ def hint_as_truth() -> Patch:
     is_hinted = StateReconciler._is_hinted
 
     def mutated(self: StateReconciler, now_ns: int) -> bool:
-        if is_hinted(self, now_ns) and self.portfolio.as_of_ns is not None:
-            self.portfolio.as_of_ns = now_ns
+        if is_hinted(self, now_ns) and self.portfolio.seen is not None:
+            self.portfolio.seen = moment(self.portfolio.clock)
         return False
 
     return mock.patch.object(StateReconciler, "_is_hinted", mutated)

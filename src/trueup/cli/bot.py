@@ -286,8 +286,8 @@ def user_name() -> str:
 
 def until(clock: Clock, seconds: float) -> Any:
     """Yield again and again, a moment apart, until the seconds have passed."""
-    deadline_ns = clock.now_ns() + round(seconds * 1e9)
-    while clock.now_ns() < deadline_ns:
+    deadline_ns = clock.waiting_ns() + round(seconds * 1e9)
+    while clock.waiting_ns() < deadline_ns:
         yield
         clock.sleep(_LOOK_AGAIN_SEC)
 

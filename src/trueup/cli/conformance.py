@@ -98,7 +98,7 @@ def conformance(
         lambda port: ZmqHints(f"tcp://{where.host}:{port}", keys=keys),
         Options(timeout_ms, symbol, trade, real_money, volume),
         f"conformance-{os.getpid():x}-{clock.now_ns():x}",
-        clock.now_ns,
+        clock.waiting_ns,
         clock.sleep,
     )
     try:

@@ -17,6 +17,7 @@ from trueup.cli.terminal import WatchOption, start_terminal, stop_on_signals
 from trueup.errors import SettingsError
 from trueup.gateway.account_records import data_folder
 from trueup.gateway.admission import Terms
+from trueup.gateway.clocks import Clocks
 from trueup.gateway.keeper import Timing
 from trueup.gateway.mt5 import FACTORY, require_module
 from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
@@ -178,7 +179,14 @@ def gateway(
         login=login,
     )
     with WorkerTerminal(served.factory, timing=timing) as terminal:
-        service = Service(terminal, options, SystemClock().now_ns, lambda: terminal.attachments)
+        clock = SystemClock()
+        service = Service(
+            terminal,
+            options,
+            clock.now_ns,
+            lambda: terminal.attachments,
+            clocks=Clocks(clock.now_ns, clock.age_ns, clock.waiting_ns),
+        )
         stop_on_signals(service.stop)
         log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)
         if login is None:

@@ -20,9 +20,9 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
     """Return what there is to see of a loop now."""
     now = loop.pm.clock.now_ns() / 1e9
     status = loop.reconciler.get_status()
-    level, health = _health(loop, now)
+    level, health = _health(loop)
     due_sec = max(0, round(status["next_sync_due"] - now))
-    seen = loop.reconciler.last_sync_time
+    age_ns = loop.pm.age_ns
     foreign = f"{status['foreign']} not ours. " if status["foreign"] else ""
     return Picture(
         where=where,
@@ -32,7 +32,7 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
         level=level,
         health=health,
         rows=_rows(loop),
-        age_sec=None if seen is None else float(int(now - seen)),
+        age_sec=None if age_ns is None else float(age_ns // 1_000_000_000),
         doubts=[
             f"{order.action} {format_lots(order.volume)}L {order.order_id}: {order.error}"
             for order in loop.pm.book.in_doubt.values()
@@ -53,7 +53,7 @@ def _waiting(loop: TradingLoop) -> str:
     return f"{len(ids)} wait for a yes: `trueup plan`. " if ids else ""
 
 
-def _health(loop: TradingLoop, now: float) -> tuple[Level, str]:
+def _health(loop: TradingLoop) -> tuple[Level, str]:
     reconciler, result = loop.reconciler, loop.last_result
     said = reconciler.health
     if loop.pm.journal_trouble:
@@ -64,7 +64,7 @@ def _health(loop: TradingLoop, now: float) -> tuple[Level, str]:
         return Level.TROUBLE, f"{result.errors[0]}. {said}"
     if result.status is not SyncStatus.SUCCESS:
         return Level.TROUBLE, said
-    age_sec = now - (reconciler.last_sync_time or now)
+    age_sec = (loop.pm.age_ns or 0) / 1e9
     is_late = age_sec > reconciler.sync_interval * LATE + loop.pace_sec
     held = any(hold.kind is not HoldKind.SETTLING for hold in reconciler.holds)
     waits = is_late or held or bool(loop.pm.book.in_doubt)

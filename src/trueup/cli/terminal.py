@@ -187,8 +187,8 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
             **_detached(),
         )
     clock = SystemClock()
-    deadline_ns = clock.now_ns() + round(_START_SEC * 1e9)
-    while clock.now_ns() < deadline_ns:
+    deadline_ns = clock.waiting_ns() + round(_START_SEC * 1e9)
+    while clock.waiting_ns() < deadline_ns:
         running = find_terminal()
         if running is not None:
             return running
@@ -212,9 +212,9 @@ def _stop() -> None:
     running = running_terminal()
     left = ask(running, {"command": "stop"})["positions"]
     clock = SystemClock()
-    deadline_ns = clock.now_ns() + round(_STOP_SEC * 1e9)
+    deadline_ns = clock.waiting_ns() + round(_STOP_SEC * 1e9)
     while read_state() == running:
-        if clock.now_ns() > deadline_ns:
+        if clock.waiting_ns() > deadline_ns:
             raise TrueupError(f"The terminal, process {running.pid}, was told to stop and has not.")
         clock.sleep(_LOOK_AGAIN_SEC)
     gone = f"; its {left} open position{'s' * (left != 1)} went with it" if left else ""

@@ -56,7 +56,7 @@ class Examination:
         strangers: make one each as a client that may not: without a key, with one nobody knows.
         hear: makes a line to the hints that the gateway publishes on a port.
         name: what orders and sessions are called; no other examination's.
-        now_ns: nanoseconds of UTC since 1970; `sleep` waits for seconds.
+        now_ns: nanoseconds that never go back; `sleep` waits for seconds.
     """
 
     def __init__(

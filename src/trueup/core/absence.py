@@ -6,8 +6,8 @@ late. A terminal whose link is dead does not know so at once: what it shows mean
 or less than that. So an order is absent when
 
 * a look shows nothing of it, and every look after that,
-* the grace period has passed since, by our clock and by the trade server's, which the latest
-  quotation tells,
+* the grace period has passed since, by our clock for waiting and by the trade server's clock, which
+  the latest quotation tells,
 * and one more look, half of it later by the trade server's clock, shows nothing either: what a
   terminal missed while its link was dead comes a while after the first price that it has again.
 
@@ -26,7 +26,8 @@ class Absence(msgspec.Struct, frozen=True):
     """Since when every look has shown nothing of an order.
 
     `since_ns` is the time of the first of them, `since_msc` what the trade server's clock showed
-    then, and `again_msc` what it showed at the first look after the grace period, None before that.
+    then, 0 where nothing told it, and `again_msc` what it showed at the first look after the grace
+    period, None before that.
     """
 
     since_ns: int
@@ -48,15 +49,20 @@ def absent_again(
 
     Args:
         before: what the looks before it came to, None for none.
-        asked_ns: the time of the look (ns).
-        server_time_msc: the trade server's clock at that look; 0 where no quotation tells it, and
-            then our own has to do.
+        asked_ns: the time of the look, by the clock for waiting (ns).
+        server_time_msc: the trade server's clock at that look, 0 where no quotation tells it. While
+            none has ever told it, our own has to do.
         grace_ms: how long an order may take to show; 0 waits for nothing.
     """
     if not grace_ms:
         return Absence(asked_ns, server_time_msc, server_time_msc, is_settled=True)
-    if before is None or asked_ns < before.since_ns or server_time_msc < before.since_msc:
-        # A clock was set back: what it measured is gone.
+    if before is None or asked_ns < before.since_ns:
+        return Absence(asked_ns, server_time_msc)
+    if before.since_msc and not server_time_msc:
+        # The quotations are gone for now: no time passes by a clock that is not told.
+        return before
+    if server_time_msc < before.since_msc or bool(server_time_msc) is not bool(before.since_msc):
+        # That clock was set back, or is told only now: what was measured is gone.
         return Absence(asked_ns, server_time_msc)
     if before.again_msc is not None:
         has_heard = 2 * (server_time_msc - before.again_msc) >= grace_ms or not server_time_msc

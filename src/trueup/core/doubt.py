@@ -21,6 +21,7 @@ from trueup.core.quantity import format_lots, to_units
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
 from trueup.core.told import NOTHING_SAID, Words, hear
 from trueup.core.traces import Trace, nobodys, trace_of
+from trueup.core.waited import Waited
 
 Difference = Zombie | Ghost | Drift
 
@@ -45,7 +46,7 @@ class Weighing(msgspec.Struct, frozen=True):
     diff: Diff
     snapshot: Snapshot
     policy: Policy
-    asked_ns: int
+    waited: Waited
     asked_version: int
     now_ns: int
     absences: Absences = NONE_ABSENT
@@ -86,12 +87,12 @@ def _absence(order: Order, trace: Trace, scales: Weighing) -> Absence | None:
     if evidence is None or trace.shows is not BrokerShows.NO_TRACE:
         return None
     before, grace_ms = scales.absences.get(order.order_id), scales.policy.grace_period_ms
-    return absent_again(before, scales.asked_ns, evidence.server_time_msc, grace_ms)
+    return absent_again(before, scales.waited.waiting_ns, evidence.server_time_msc, grace_ms)
 
 
 def _has_waited(order: Order, scales: Weighing) -> bool:
     """Return whether the grace period has passed, on a wire that shows no quotation either."""
-    waited_ns = scales.asked_ns - order.doubt_ns
+    waited_ns = scales.waited.waited_ns(order.doubt_ns)
     return waited_ns >= scales.policy.grace_period_ms * 1_000_000
 
 

@@ -35,6 +35,7 @@ from trueup.core.model import (
 from trueup.core.order import PENDING_TYPES
 from trueup.core.quantity import add_lots, format_lots, same
 from trueup.core.tokens import bears, begins, is_token
+from trueup.core.waited import Waited
 
 # What is left between two clocks when their time zones are taken off.
 CLOCKS_APART_MSC = 60_000
@@ -83,24 +84,24 @@ def habits_of(book: Book, snapshot: Snapshot) -> Habits:
     return frozenset(found)
 
 
-def age_sec(order: Order, server_time_msc: int, now_ns: int) -> int:
+def age_sec(order: Order, server_time_msc: int, waited: Waited) -> int:
     """Return how long ago an order left: by the trade server's clock, where it told both times."""
-    return elapsed_sec(order.server_time_msc, order.entry_ns, server_time_msc, now_ns)
+    age_ns = waited.age_of_ns(order.entry_ns)
+    return elapsed_sec(order.server_time_msc, server_time_msc, age_ns)
 
 
-def elapsed_sec(left_msc: int, left_ns: int, server_time_msc: int, now_ns: int) -> int:
+def elapsed_sec(left_msc: int, server_time_msc: int, age_ns: int) -> int:
     """Return how long ago something left, by the better of two clocks.
 
     Args:
         left_msc: a time that the trade server's clock had passed when it left, 0 where none is
             known; that is the better clock.
-        left_ns: when it left by ours (ns).
         server_time_msc: what the trade server's clock shows now, 0 where it is not known.
-        now_ns: our time now (ns).
+        age_ns: how long ago it left by ours (ns).
     """
     if left_msc and server_time_msc:
         return max(0, server_time_msc - left_msc) // 1000
-    return max(0, now_ns - left_ns) // 1_000_000_000
+    return max(0, age_ns) // 1_000_000_000
 
 
 def latest_answer_ns(book: Book) -> int:

@@ -109,8 +109,11 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
     outcome.questions.append(local.identifier)
     if look.book.nets and not (history and history.deals):
         outcome.order_questions.append(local.ticket)
-    since_ns = look.book.missing.get(local.identifier)
-    if since_ns is None:
+    missing_ns = look.book.missing.get(local.identifier)
+    if missing_ns is not None:
+        # Counted back from now: somebody may have set the wall clock since.
+        since_ns = look.asked_ns - look.waited.age_of_ns(missing_ns)
+    else:
         since_ns = look.now_ns
         outcome.events.append(
             events.PositionMissing(at_ns=look.now_ns, position=local, because=because)
@@ -149,9 +152,8 @@ def _without_a_trace(identifier: int, history: History | None, look: Look) -> Ca
     order = look.book.orders.get(look.book.holdings[identifier].order_ids[0])
     if history is None or history.deals or order is None or order.is_stand_in:
         return None
-    waited_ns = look.asked_ns - (order.fill_ns or 0)
-    # A fill of later than now was recorded before the clock was set back.
-    settled = not 0 <= waited_ns < look.policy.grace_period_ms * 1_000_000
+    waited_ns = look.waited.waited_ns(order.fill_ns or 0)
+    settled = waited_ns >= look.policy.grace_period_ms * 1_000_000
     return decide(JournalSays.FILLED, BrokerShows.NO_TRACE, settled=settled)
 
 

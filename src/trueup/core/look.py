@@ -28,6 +28,7 @@ from trueup.core.order import Order
 from trueup.core.policy import Action, Policy
 from trueup.core.quantity import format_price
 from trueup.core.settle import LONGEST_MS
+from trueup.core.waited import Waited
 
 NEXT_READING = "the next reading"
 
@@ -36,7 +37,8 @@ class Look(msgspec.Struct, frozen=True):
     """One look at the broker: everything a decision may depend on.
 
     `approved` says who said yes to a hold, by its id. `is_final` is false where deals, and the ends
-    of orders, can still be asked for before anything is done.
+    of orders, can still be asked for before anything is done. `waited` says how long before the
+    question things were: `asked_ns` and `now_ns` are dates, and dates are not for that.
     """
 
     book: Book
@@ -48,6 +50,7 @@ class Look(msgspec.Struct, frozen=True):
     settle_ns: int
     approved: Mapping[str, str]
     is_final: bool
+    waited: Waited
 
     def is_settling(self, touched_ns: int) -> bool:
         """Return whether we touched it so shortly before the question that it may not show yet."""
@@ -59,8 +62,7 @@ class Look(msgspec.Struct, frozen=True):
         return bool(self.settle_ns) and self._is_within(touched_ns, LONGEST_MS * 1_000_000)
 
     def _is_within(self, touched_ns: int, window_ns: int) -> bool:
-        # What was touched later than now was touched before the clock was set back.
-        return 0 <= self.asked_ns - touched_ns < window_ns
+        return 0 <= self.waited.waited_ns(touched_ns) < window_ns
 
     def history(self, identifier: int) -> History | None:
         """Return the deals of a position, or None when they were not asked for or not readable."""
@@ -162,7 +164,7 @@ def settling(row: Position, what: str, touched_ns: int, look: Look) -> Hold:
         f"a reading {look.settle_ns // 1_000_000} ms after we touched it",
         row.identifier,
         HoldKind.SETTLING,
-        until_ns=touched_ns + look.settle_ns,
+        until_ns=look.asked_ns + look.settle_ns - look.waited.waited_ns(touched_ns),
     )
 
 

@@ -33,6 +33,7 @@ from trueup.core.policy import Policy
 from trueup.core.record import RequestInDoubt
 from trueup.core.recording import explanations
 from trueup.core.told import NOTHING_SAID, Words
+from trueup.core.waited import Waited, by_dates
 
 A_DAY_SEC = 86_400
 # The trade server's clock goes forward by an hour in spring; and a minute between two clocks.
@@ -73,6 +74,7 @@ def plan(
     is_final: bool = True,
     absences: Absences = NONE_ABSENT,
     told: Words = NOTHING_SAID,
+    waited: Waited | None = None,
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
 
@@ -81,18 +83,29 @@ def plan(
         snapshot: a reading that may be believed.
         policy: whose positions these are.
         asked_version: the book's version when the snapshot was asked for.
-        asked_ns: the time (ns) when it was asked for.
-        now_ns: the time (ns) of the plan's events.
+        asked_ns: the date (ns) when it was asked for.
+        now_ns: the date (ns) of the plan's events.
         settle_ms: the settle window (ms) learnt for this account; by default the policy's.
         approved: who said yes to a hold, by its id.
         is_final: whether the plan's questions were asked for this snapshot, as far as they go.
         absences: what the looks before this one, each of them believed, have shown nothing of.
         told: what persons said of orders in doubt that nobody else can tell, by order id.
+        waited: how long before the question things were; by default as their dates say it.
     """
+    waited = waited or by_dates(asked_ns)
     found = diff(book.holdings, snapshot, policy, book.pending)
     settle_ns = (policy.settle_ms if settle_ms is None else settle_ms) * 1_000_000
     look = Look(
-        book, snapshot, policy, asked_version, asked_ns, now_ns, settle_ns, approved, is_final
+        book,
+        snapshot,
+        policy,
+        asked_version,
+        asked_ns,
+        now_ns,
+        settle_ns,
+        approved,
+        is_final,
+        waited,
     )
     if _nothing_to_do(found, look):
         return Plan(foreign=found.foreign)
@@ -101,7 +114,7 @@ def plan(
         found,
         snapshot,
         policy,
-        asked_ns=asked_ns,
+        waited=waited,
         asked_version=asked_version,
         now_ns=now_ns,
         absences=absences,
@@ -172,9 +185,9 @@ def _history_wanted(look: Look) -> int:
     evidence = look.snapshot.evidence
     server_time_msc = evidence.server_time_msc if evidence is not None else 0
     in_doubt = look.book.in_doubt.values()
-    oldest_sec = max(age_sec(order, server_time_msc, look.asked_ns) for order in in_doubt)
+    oldest_sec = max(age_sec(order, server_time_msc, look.waited) for order in in_doubt)
     if evidence is not None and evidence.time_offset_sec is not None:
-        answered_sec = (look.asked_ns - latest_answer_ns(look.book)) // 1_000_000_000
+        answered_sec = look.waited.age_of_ns(latest_answer_ns(look.book)) // 1_000_000_000
         if oldest_sec < answered_sec <= oldest_sec + A_DAY_SEC:
             return answered_sec + SPARE_SEC
     return oldest_sec + SPARE_SEC

@@ -77,6 +77,7 @@ class Bound(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct, frozen=True):
     """What the latest reading of a gateway said of itself, believed or not.
 
+    `server_time_msc` is the latest time that the trade server's clock told, 0 before it told any.
     `asked` counts the questions sent since: replies that were lost on the way use up numbers too.
     After a restart, a lost trade server, another account or a terminal that could not be read,
     `confirmed` is false until two readings in a row agree; `digest` is empty where the latest
@@ -122,7 +123,7 @@ def seen_after(evidence: Evidence, before: Seen | None, verdict: Trusted | Unkno
     return Seen(
         evidence.epoch,
         evidence.sequence,
-        evidence.server_time_msc,
+        evidence.server_time_msc or (before.server_time_msc if before is not None else 0),
         evidence.digest if is_a_look else "",
         confirmed,
     )
@@ -229,7 +230,10 @@ def _sequence_gap(
 def _clock_jump(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    if seen is None or evidence.server_time_msc >= seen.server_time_msc - CLOCK_JITTER_MSC:
+    # 0 is no time: no quotation told one, as for a symbol that was taken off the market.
+    if seen is None or not evidence.server_time_msc:
+        return None
+    if evidence.server_time_msc >= seen.server_time_msc - CLOCK_JITTER_MSC:
         return None
     back_sec = (seen.server_time_msc - evidence.server_time_msc) / 1000
     return Unknown(

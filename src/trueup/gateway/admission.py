@@ -53,8 +53,13 @@ class Admission(NamedTuple):
     gate: Gate
 
 
-def admission(host: str, terms: Terms, now_ns: Callable[[], int]) -> Admission:
+def admission(
+    host: str, terms: Terms, now_ns: Callable[[], int], age_ns: Callable[[], int] | None = None
+) -> Admission:
     """Return the door and the gate of a gateway that listens at `host`.
+
+    `now_ns` is the date, by which files are dated, and `age_ns` the clock by which clients are
+    counted, by default the same.
 
     Raises:
         SettingsError: plain text off this machine, keys beside plain text, or one file of two.
@@ -64,7 +69,7 @@ def admission(host: str, terms: Terms, now_ns: Callable[[], int]) -> Admission:
     rates = None
     if terms.rate_per_sec:
         burst = max(1, round(terms.rate_per_sec * _BURST_SEC))
-        rates = Rates(Rate(terms.rate_per_sec, burst), now_ns)
+        rates = Rates(Rate(terms.rate_per_sec, burst), age_ns or now_ns)
     door = Door(lock, connections_max=connections_max())
     return Admission(door, Gate(None if lock is None else lock.allowed, rates))
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from trueup.gateway.terminal import Terminal
 
 Call = tuple[str, int]
-"""A call under way: its function, and when it began (ns)."""
+"""A call under way: its function, and when it began, by the clock for ages (ns)."""
 
 
 class Calls:

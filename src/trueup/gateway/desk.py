@@ -19,6 +19,7 @@ from trueup.gateway.account_look import AccountLook
 from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.call_wire import RAISED
 from trueup.gateway.calls import Calls
+from trueup.gateway.clocks import Clocks, one_clock
 from trueup.gateway.dialect import (
     NOT_CONNECTED,
     read_account,
@@ -77,6 +78,7 @@ class Desk:
             terminal whose positions live no longer than this process.
         crash: called at every `GatewayPoint`.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
+        clocks: the machine's clocks; by default `now_ns` is all of them.
     """
 
     def __init__(
@@ -86,14 +88,16 @@ class Desk:
         now_ns: Callable[[], int],
         pace: float = 1.0,
         *,
+        clocks: Clocks | None = None,
         store: RequestStore | AccountRecords | None = None,
         crash: Callable[[GatewayPoint], None] = carry_on,
         attachments: Callable[[], int] = lambda: 1,
     ) -> None:
-        self.calls = Calls(terminal, now_ns)
+        clocks = clocks or one_clock(now_ns)
+        self.calls = Calls(terminal, clocks.age_ns)
         self._terminal = self.calls.terminal
         self._boot = boot
-        self._now_ns = now_ns
+        self._now_ns, self._age_ns = now_ns, clocks.age_ns
         self._snapshots = Snapshots(self._terminal, boot, now_ns, pace, attachments)
         self.capabilities: tuple[str, ...] = CAPABILITIES
         """What it says that clients may ask for."""
@@ -103,8 +107,10 @@ class Desk:
             boot,
             now_ns,
             crash,
+            clocks=clocks,
         )
-        self._met_ns = -MEET_EVERY_NS
+        # By the clock for ages: when the terminal was last asked for its account, None for never.
+        self._met_ns: int | None = None
         self._orders = Orders(self._terminal, self._record)
 
     def close(self) -> None:
@@ -118,7 +124,7 @@ class Desk:
 
     def watcher(self, watch_ms: int) -> Watcher:
         """Return what watches its terminal, for whoever publishes the hints."""
-        return Watcher(self._terminal, self._snapshots, self._boot, self._now_ns, watch_ms)
+        return Watcher(self._terminal, self._snapshots, self._boot, self._age_ns, watch_ms)
 
     # What `gateway.front` calls from its own thread; from the desk's, `answer`, `tend` and `look`.
 
@@ -185,8 +191,11 @@ class Desk:
             StoreRefused: the terminal's account is another gateway's, or its record cannot be used.
         """
         self._record.tend()
-        if self._record.serves_nobody and not 0 <= self._now_ns() - self._met_ns < MEET_EVERY_NS:
-            self._met_ns = self._now_ns()
+        if not self._record.serves_nobody:
+            return
+        age_ns = self._age_ns()
+        if self._met_ns is None or age_ns - self._met_ns >= MEET_EVERY_NS:
+            self._met_ns = age_ns
             account = self._terminal.account_info()
             if account is not None:
                 self._record.serve(account.login, account.server)

@@ -53,7 +53,8 @@ class Front:
 
     Args:
         desk: answers from the terminal; after `run` began nobody else may use it.
-        now_ns: nanoseconds of UTC since 1970.
+        now_ns: nanoseconds that go on while the machine sleeps, so that an order that lay there
+            meanwhile is refused and not begun; the desk's clock for ages.
         patience_ms: how long a request may wait for the terminal.
         watch_ms: from one look of the watcher to the next, 0 to watch nothing; its hints go out
             where the server publishes any.
@@ -62,7 +63,7 @@ class Front:
 
     Use it so:
 
-        front = Front(desk, clock.now_ns)
+        front = Front(desk, clock.age_ns)
         with Server(endpoint, front.handle) as server:
             front.run(server)
     """

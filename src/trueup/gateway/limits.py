@@ -27,7 +27,7 @@ class Rates:
 
     Args:
         rate: what each client may.
-        now_ns: nanoseconds.
+        now_ns: nanoseconds, by the clock for ages.
 
     Not safe to share between threads.
     """

@@ -74,12 +74,17 @@ class Investigator:
         self._asked = 0
         self._seen: Seen | None = None
         self.readable_since_ns: int | None = None
-        """Since when all readings could be believed, at one account; None while they cannot."""
+        """Since when, by the clock for waiting, all readings could be believed, at one account;
+        None while they cannot."""
         self._account = ""
         self._absences: dict[str, Absence] = {}
 
     def settle(
-        self, entries: Sequence[Entry], neighbours: Sequence[Entry], now_ns: int
+        self,
+        entries: Sequence[Entry],
+        neighbours: Sequence[Entry],
+        now_ns: int,
+        waiting_ns: int | None = None,
     ) -> Iterator[OrderReply]:
         """Yield the replies that the terminal proves.
 
@@ -88,10 +93,12 @@ class Investigator:
             neighbours: all requests of that time; an order of one of them is nobody else's, and
                 shows what this broker does to comments.
             now_ns: nanoseconds of UTC since 1970.
+            waiting_ns: the clock for waiting; by default the same.
         """
+        waiting_ns = now_ns if waiting_ns is None else waiting_ns
         snapshot = self._look(entries, now_ns)
         evidence = None if snapshot is None else snapshot.evidence
-        self._note(evidence, now_ns)
+        self._note(evidence, waiting_ns)
         if snapshot is None or evidence is None:
             return
         names = {entry.order_id for entry in entries}
@@ -109,11 +116,11 @@ class Investigator:
             since = msgspec.structs.replace(snapshot, evidence=_since(entry, order, evidence))
             sent = {habit(order, message_in(entry).comment)} if not order.token else set()
             trace = trace_of(order, list(orders.values()), since, book, habits | sent)
-            reply = self._reply(order, trace, evidence, now_ns)
+            reply = self._reply(order, trace, evidence, waiting_ns)
             if reply is not None:
                 yield reply
 
-    def _note(self, evidence: Evidence | None, now_ns: int) -> None:
+    def _note(self, evidence: Evidence | None, waiting_ns: int) -> None:
         """Note since when the terminal can be read, all along and at one account.
 
         What comes back, as a terminal or as an account, may not have its past at once.
@@ -121,7 +128,7 @@ class Investigator:
         account = "" if evidence is None else evidence.account.name
         if account != self._account:
             self._account = account
-            self.readable_since_ns = now_ns if account else None
+            self.readable_since_ns = waiting_ns if account else None
             self._absences.clear()
 
     def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
@@ -130,7 +137,7 @@ class Investigator:
         # Unknown before the first look, at which nothing is settled as absent.
         server_time_msc = self._seen.server_time_msc if self._seen is not None else 0
         oldest_sec = max(
-            elapsed_sec(before_in(entry).quote_msc, entry.came_ns, server_time_msc, now_ns)
+            elapsed_sec(before_in(entry).quote_msc, server_time_msc, now_ns - entry.came_ns)
             for entry in entries
         )
         symbols = {message_in(entry).symbol for entry in entries}
@@ -153,20 +160,20 @@ class Investigator:
         return None if isinstance(verdict, Unknown) else snapshot
 
     def _reply(
-        self, order: Order, trace: Trace, evidence: Evidence, now_ns: int
+        self, order: Order, trace: Trace, evidence: Evidence, waiting_ns: int
     ) -> OrderReply | None:
         name = order.order_id
         if trace.shows is not BrokerShows.NO_TRACE:
             self._absences.pop(name, None)
             return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
-        if trace.is_final or self._is_absent(name, evidence, now_ns):
+        if trace.is_final or self._is_absent(name, evidence, waiting_ns):
             return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
         return None
 
-    def _is_absent(self, order_id: str, evidence: Evidence, now_ns: int) -> bool:
+    def _is_absent(self, order_id: str, evidence: Evidence, waiting_ns: int) -> bool:
         # Never from when it came: how long its sending took is not known.
         before, server_time_msc = self._absences.get(order_id), evidence.server_time_msc
-        absence = absent_again(before, now_ns, server_time_msc, GRACE_SEC * 1000)
+        absence = absent_again(before, waiting_ns, server_time_msc, GRACE_SEC * 1000)
         self._absences[order_id] = absence
         return absence.is_settled
 

@@ -26,6 +26,7 @@ import msgspec
 
 from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.gateway.account_records import AccountRecords
+from trueup.gateway.clocks import Clocks, one_clock
 from trueup.gateway.request_evidence import LOOK_BACK_SEC, SECOND_NS, Investigator, Sending
 from trueup.gateway.request_rows import check, parameters_in, reply_in
 from trueup.gateway.request_store import (
@@ -79,6 +80,7 @@ class RequestRecord:
         boot: this run of the gateway.
         now_ns: nanoseconds of UTC since 1970.
         crash: called at every `GatewayPoint`.
+        clocks: the machine's clocks; by default `now_ns` is all of them.
     """
 
     def __init__(
@@ -88,18 +90,23 @@ class RequestRecord:
         boot: str,
         now_ns: Callable[[], int],
         crash: Callable[[GatewayPoint], None] = carry_on,
+        *,
+        clocks: Clocks | None = None,
     ) -> None:
         self._store = store
         self._investigator = investigator
         self._boot = boot
-        self._now_ns = now_ns
+        self._now_ns, self._clocks = now_ns, clocks or one_clock(now_ns)
         self._crash = crash
         self._in_flight: set[str] = set()
         # Outcomes that the store did not take.
         self._owed: dict[str, OrderReply] = {}
         # Refusals that the store did not take.
         self._unkept: dict[str, Entry] = {}
-        self._looked_ns = self._look_next_ns = self._drop_ns = 0
+        # By the clock for ages: when the terminal was looked at, None for never, and when it is
+        # looked at again and old rows let go of.
+        self._looked_ns: int | None = None
+        self._look_next_ns = self._drop_ns = self._clocks.age_ns()
         # What was said last about the store, and which rows were called damaged, to say it once.
         self._trouble = ""
         self._damaged: set[str] = set()
@@ -205,8 +212,7 @@ class RequestRecord:
 
     def tend(self) -> None:
         """Settle what the terminal can prove, and let go of what is old; call it often."""
-        # A clock that went back does not keep it from looking.
-        if not self._looked_ns <= self._now_ns() < self._look_next_ns:
+        if self._clocks.age_ns() >= self._look_next_ns:
             self._look()
 
     def close(self) -> None:
@@ -421,15 +427,15 @@ class RequestRecord:
 
     def _look(self) -> None:
         """Settle what the terminal proves now, and let go of what is old."""
-        now_ns = self._now_ns()
-        if 0 <= now_ns - self._looked_ns < LOOK_EVERY_NS:
+        age_ns = self._clocks.age_ns()
+        if self._looked_ns is not None and age_ns - self._looked_ns < LOOK_EVERY_NS:
             return
-        self._looked_ns, self._look_next_ns = now_ns, now_ns + LOOK_EVERY_NS
+        self._looked_ns, self._look_next_ns = age_ns, age_ns + LOOK_EVERY_NS
         try:
             self._write_owed()
-            self._settle(now_ns)
-            if now_ns >= self._drop_ns:
-                self._drop_ns = now_ns + DROP_EVERY_NS
+            self._settle(age_ns)
+            if age_ns >= self._drop_ns:
+                self._drop_ns = age_ns + DROP_EVERY_NS
                 self._store.drop_old()
             self._trouble = ""
         except StoreTrouble as trouble:
@@ -440,7 +446,7 @@ class RequestRecord:
             self._trouble = str(trouble)
             log.error("[RECORD] %s", trouble)
 
-    def _settle(self, now_ns: int) -> None:
+    def _settle(self, age_ns: int) -> None:
         unsettled = self._readable(self._store.unsettled())
         entries = [entry for entry in unsettled if entry.order_id not in self._in_flight]
         if not entries:
@@ -448,15 +454,18 @@ class RequestRecord:
         # Earlier ones show what this broker does to comments.
         since_ns = entries[0].came_ns - LOOK_BACK_SEC * SECOND_NS
         neighbours = self._readable(self._store.since(since_ns))
-        for reply in self._investigator.settle(entries, neighbours, now_ns):
+        now_ns, waiting_ns = self._now_ns(), self._clocks.waiting_ns()
+        for reply in self._investigator.settle(entries, neighbours, now_ns, waiting_ns):
             self._store.end(reply.order_id, "settled", _encode(reply))
             words = reply.error or f"ticket {reply.ticket}"
             log.warning("[RECORD] Order %s: %s, %s", reply.order_id, reply.status, words)
         # Days of history every second are too much for a terminal; what it does not show within
         # a minute, it does not show soon.
-        read_ns, came_ns = self._investigator.readable_since_ns, entries[-1].came_ns
-        pause_ns = LOOK_BLIND_NS if read_ns is None else (now_ns - max(read_ns, came_ns)) // 10
-        self._look_next_ns = now_ns + min(max(pause_ns, LOOK_EVERY_NS), LOOK_RARELY_NS)
+        read_ns = self._investigator.readable_since_ns
+        pause_ns = LOOK_BLIND_NS
+        if read_ns is not None:
+            pause_ns = min(waiting_ns - read_ns, now_ns - entries[-1].came_ns) // 10
+        self._look_next_ns = age_ns + min(max(pause_ns, LOOK_EVERY_NS), LOOK_RARELY_NS)
 
     def _readable(self, entries: Iterable[Entry]) -> list[Entry]:
         """Leave out what is damaged: what became of the others can be found out without it."""

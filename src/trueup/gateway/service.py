@@ -15,6 +15,7 @@ import msgspec
 from trueup.errors import SettingsError
 from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.admission import Terms, admission
+from trueup.gateway.clocks import Clocks, one_clock
 from trueup.gateway.desk import Desk
 from trueup.gateway.door import Door
 from trueup.gateway.front import Front
@@ -71,6 +72,7 @@ class Service:
         options: where and how.
         now_ns: nanoseconds of UTC since 1970.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
+        clocks: the machine's clocks; by default `now_ns` is all of them.
 
     Raises:
         SettingsError: the address or the port cannot be listened on, or not on these terms.
@@ -84,15 +86,24 @@ class Service:
         options: ServiceOptions,
         now_ns: Callable[[], int],
         attachments: Callable[[], int] = lambda: 1,
+        *,
+        clocks: Clocks | None = None,
     ) -> None:
+        clocks = clocks or one_clock(now_ns)
         # A client tells a restart of the gateway by this name.
         self.boot = f"{os.getpid()}-{now_ns():x}"
-        door, gate = admission(options.host, options.terms, now_ns)
+        door, gate = admission(options.host, options.terms, now_ns, clocks.age_ns)
         store = _open_records(options, self.boot, now_ns)
         self._desk = desk = Desk(
-            terminal, self.boot, now_ns, options.pace, store=store, attachments=attachments
+            terminal,
+            self.boot,
+            now_ns,
+            options.pace,
+            clocks=clocks,
+            store=store,
+            attachments=attachments,
         )
-        self._front = Front(desk, now_ns, watch_ms=options.watch_ms, gate=gate)
+        self._front = Front(desk, clocks.age_ns, watch_ms=options.watch_ms, gate=gate)
         try:
             self._server = _listen(options, self._front, door)
         except SettingsError:

@@ -31,7 +31,7 @@ class Watcher:
         terminal: what is watched.
         snapshots: makes its digest, and may have made a newer one for a client meanwhile.
         boot: this gateway's own name, new at every start.
-        now_ns: nanoseconds of UTC since 1970.
+        now_ns: nanoseconds that go on while the machine sleeps.
         watch_ms: from one look to the next.
     """
 

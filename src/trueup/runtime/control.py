@@ -103,10 +103,10 @@ class ControlDesk:
             return {"wait": look}
         if isinstance(look.verdict, Unknown):
             unknown = {"reason": look.verdict.sentence, "until": look.verdict.until}
-            return {"unknown": unknown, "at": iso(look.asked.at_ns)}
+            return {"unknown": unknown, "at": iso(look.asked.at.date_ns)}
         digits = self._loop.pm.currency_digits
         return {
-            "at": iso(look.asked.at_ns),
+            "at": iso(look.asked.at.date_ns),
             "text": write_plan(look.plan, digits),
             "changes": len(look.plan.events),
             "waiting": [h.id for h in self._glances.holds if h.kind is HoldKind.ASK],

@@ -53,12 +53,12 @@ def shown(loop: TradingLoop, look: Look, order: Order, told: Told | None) -> dic
         heard = hear(told or Told("", 0), order, trace, snapshot, book)
         if isinstance(heard, str):
             raise Refused(heard)
-    now_ns = loop.pm.clock.now_ns()
+    age_ns = loop.pm.times.age_of_ns(order.entry_ns)
     return {
         "id": order.order_id,
         "order": f"{order.action} {format_lots(order.volume)}L {order.symbol}",
         "sent": iso(order.entry_ns),
-        "age": age_of(order.entry_ns, now_ns),
+        "age": age_of(0, age_ns),
         "magic": order.magic,
         "error": order.error or "",
         "why": f"it {trace.words}",
@@ -73,7 +73,7 @@ def _weighed(loop: TradingLoop, look: Look, snapshot: Snapshot, order: Order) ->
         diff(book.holdings, snapshot, policy, book.pending),
         snapshot,
         policy,
-        asked_ns=look.asked.at_ns,
+        waited=loop.pm.times.at(look.asked.at),
         asked_version=look.asked.version,
         now_ns=loop.pm.clock.now_ns(),
     )

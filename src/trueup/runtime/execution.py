@@ -96,7 +96,7 @@ class OrderDesk:
         self._pm = pm
         self.magic_token = magic_token
         self._crash = crash
-        # What the trade server's clock showed, and ours then (ns).
+        # What the trade server's clock showed, and ours for waiting then (ns).
         self._server_clock: tuple[int, int] | None = None
         # What became of orders whose outcome is not in the journal yet, by order id.
         self._owed: dict[str, Mapping[str, Any]] = {}
@@ -244,13 +244,12 @@ class OrderDesk:
         # says what became of the order.
         self._owed[order.order_id] = UNSENT
         self._crash(CrashPoint.AFTER_INTENT)
-        now_ns = self._pm.clock.now_ns()
         started = events.SendStarted(
-            at_ns=now_ns,
+            at_ns=self._pm.clock.now_ns(),
             order_id=order.order_id,
             record=self._record_of(),
             time_offset_sec=self._time_offset_sec(),
-            server_time_msc=self._server_time_msc(now_ns),
+            server_time_msc=self._server_time_msc(),
         )
         self._pm.commit([started])
         self._crash(CrashPoint.AFTER_SEND_STARTED)
@@ -320,18 +319,18 @@ class OrderDesk:
 
     def see_server_clock(self, server_time_msc: int) -> None:
         """Note what the trade server's clock shows now, by a reading that was believed."""
-        self._server_clock = server_time_msc, self._pm.clock.now_ns()
+        self._server_clock = server_time_msc, self._pm.clock.waiting_ns()
 
-    def _server_time_msc(self, now_ns: int) -> int:
+    def _server_time_msc(self) -> int:
         """Return a time that the trade server's clock has passed by now, 0 where none is known.
 
-        How long ago it was read is told by our own clock. That may be wrong, and is not set while
-        a process lives.
+        How long ago it was read is told by the clock for waiting, which nobody sets. It leaves out
+        the time asleep, and so never says more than has passed.
         """
         if self._server_clock is None:
             return 0
         time_msc, at_ns = self._server_clock
-        return time_msc + max(0, now_ns - at_ns) // 1_000_000
+        return time_msc + (self._pm.clock.waiting_ns() - at_ns) // 1_000_000
 
     def _message(self, order: Order) -> dict[str, Any]:
         message: dict[str, Any] = {

@@ -16,6 +16,7 @@ from trueup.errors import JournalConflict, JournalCorrupt, JournalError
 from trueup.journal import Journal, JournalAhead, open_journal
 from trueup.runtime.clock import Clock
 from trueup.runtime.execution import CrashPoint, after_restart, carry_on
+from trueup.runtime.times import Times
 
 log = logging.getLogger("trueup.journal")
 
@@ -62,6 +63,7 @@ class KeptBook:
         self.is_fenced_out = False
         self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
         """Told of events that an append had seemed to fail with, and that are in the journal."""
+        self.times = Times(clock)
         self._crash = crash
         self._events_per_checkpoint = events_per_checkpoint
         self._saved_at = 0
@@ -77,6 +79,8 @@ class KeptBook:
         """
         if not history:
             return
+        for at_ns in dict.fromkeys(event.at_ns for event in history):
+            self.times.note(at_ns)
         if self.journal is not None:
             self._append(self.journal, history)
         for event in history:

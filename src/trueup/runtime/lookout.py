@@ -7,6 +7,7 @@ brings a whole new snapshot with them, so that a plan never mixes two moments.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 
 import msgspec
@@ -17,22 +18,28 @@ from trueup.core.plan import Plan, is_settled, knows_account, plan
 from trueup.core.policy import Policy
 from trueup.core.settle import Settling
 from trueup.core.told import Told
-from trueup.core.trust import Trusted, Unknown
+from trueup.core.trust import Reason, Trusted, Unknown
 from trueup.errors import JournalError
 from trueup.gateway.listing import Own
 from trueup.gateway.reader import Question, Reading
+from trueup.runtime.clock import Moment, moment
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.sources import Source
 from trueup.runtime.witness import Witness
 
+log = logging.getLogger("trueup.reconciler")
+
 # How old prices and profits may get while nothing else changes: the default interval of syncs.
 PRICES_AGE_SEC = 15
+# Two clocks are read one after the other; a machine that slept was away for longer than that.
+SLEPT_NS = 1_000_000_000
+SLEPT = "This machine slept, or stood still, while the broker was asked"
 
 
 class Asked(msgspec.Struct, frozen=True):
     """What the broker was asked, when, at which version of the book, and as which question."""
 
-    at_ns: int
+    at: Moment
     version: int
     question: Question
     number: int
@@ -97,7 +104,10 @@ class Lookout:
         self._under_way: Asked | None = None
         self._newest_believed = 0
         self.absences: Absences = NONE_ABSENT
-        self._prices_ns = 0
+        # The clock for ages when prices were asked for last, None before.
+        self._prices_ns: int | None = None
+        # How many questions had been asked when something was said of an order in doubt.
+        self._told_at: dict[str, int] = {}
         self._agreed: _Agreed | None = None
         self._count = 0
 
@@ -118,24 +128,30 @@ class Lookout:
 
     def begin(self) -> None:
         """Begin to look; never waits."""
-        age_ns = self._pm.clock.now_ns() - self._prices_ns
-        wants_prices = age_ns >= PRICES_AGE_SEC * 1_000_000_000
+        due_ns = (self._prices_ns or 0) + PRICES_AGE_SEC * 1_000_000_000
+        wants_prices = self._prices_ns is None or self._pm.clock.age_ns() >= due_ns
         self._ask(msgspec.structs.replace(self._question, prices=wants_prices))
 
     def poll(self) -> Look | None:
         """Return the look under way if it is complete; never waits.
 
-        A look that was overtaken by a newer one, which was believed meanwhile, is dropped.
+        A look that was overtaken by a newer one, which was believed meanwhile, is dropped. Where
+        the machine slept meanwhile, the question is asked again: what comes may be of before.
         """
         asked = self._under_way
         if asked is None:
             return None
+        if self._has_slept_since(asked):
+            log.info("[SYNC] %s; asking again", SLEPT)
+            self._source.give_up()
+            self.begin()
+            return None
         reading = self._source.poll()
         if reading is None:
-            now_ns = self._pm.clock.now_ns()
             if self._sent != self._source.messages_sent:
-                self._sent, self._sent_ns = self._source.messages_sent, now_ns
-            if now_ns - self._sent_ns < self._source.timeout_ns:
+                self._sent = self._source.messages_sent
+                self._sent_ns = self._pm.clock.waiting_ns()
+            if self._pm.clock.waiting_ns() - self._sent_ns < self._source.timeout_ns:
                 return None
             reading = self._source.give_up()
         self._under_way = None
@@ -151,6 +167,17 @@ class Lookout:
         """Note that a look was acted on: what was asked for before it is overtaken."""
         self._newest_believed = look.asked.number
 
+    def tell(self, order_id: str, told: Told) -> None:
+        """Note what a person says of an order in doubt; it counts for one more believed reading."""
+        self.told[order_id], self._told_at[order_id] = told, self._count
+
+    def forget_told(self, asked: Asked) -> None:
+        """Forget what was said before a reading was asked for that was believed."""
+        in_doubt, said_at = self._pm.book.in_doubt, self._told_at
+        kept = [key for key in self.told if key in in_doubt and said_at[key] >= asked.number]
+        self.told = {key: self.told[key] for key in kept}
+        self._told_at = {key: said_at[key] for key in kept}
+
     def forget(self) -> None:
         """Forget what earlier readings of this gateway said."""
         self._witness = Witness()
@@ -165,7 +192,11 @@ class Lookout:
         own = self._own()
         if question.own != own:
             question = msgspec.structs.replace(question, own=own)
-        return Asked(self._pm.clock.now_ns(), self._pm.book.version, question, self._count)
+        return Asked(moment(self._pm.clock), self._pm.book.version, question, self._count)
+
+    def _has_slept_since(self, asked: Asked) -> bool:
+        """Return whether the machine slept, or was paused, since a question was asked."""
+        return asked.at.slept_ns(moment(self._pm.clock)) > SLEPT_NS
 
     def _own(self) -> Own:
         """Return what a gateway of the guide is asked for where its list seems to be empty."""
@@ -179,11 +210,19 @@ class Lookout:
     def _ask(self, question: Question) -> None:
         asked = self._under_way = self._asked_now(question)
         self._source.ask(asked.question)
-        self._sent, self._sent_ns = self._source.messages_sent, asked.at_ns
+        self._sent, self._sent_ns = self._source.messages_sent, asked.at.waiting_ns
 
     def _look_once(self, question: Question) -> Look:
         asked = self._asked_now(question)
-        return self._consider(self._source.read(asked.question), asked)
+        reading = self._source.read(asked.question)
+        if self._has_slept_since(asked):
+            # A second time is a machine that does little else: what came is then not believed.
+            log.info("[SYNC] %s; asking again", SLEPT)
+            asked = self._asked_now(question)
+            reading = self._source.read(asked.question)
+            if self._has_slept_since(asked):
+                reading = Unknown(Reason.OFFLINE, SLEPT, "a question that it is awake for")
+        return self._consider(reading, asked)
 
     def _consider(self, reading: Reading, asked: Asked) -> Look:
         verdict = self._witness.judge(reading, self._pm.book.bound)
@@ -192,7 +231,7 @@ class Lookout:
             return Look(asked, verdict)
         snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
         if snapshot.evidence is None or snapshot.evidence.floating is None:
-            self._prices_ns = asked.at_ns
+            self._prices_ns = asked.at.age_ns
         if agreed is not None and self._still_agrees(agreed, snapshot, asked):
             return Look(asked, verdict, Plan(foreign=agreed.foreign))
         found = plan(
@@ -200,13 +239,14 @@ class Lookout:
             snapshot,
             self.policy,
             asked_version=asked.version,
-            asked_ns=asked.at_ns,
+            asked_ns=asked.at.date_ns,
             now_ns=self._pm.clock.now_ns(),
             settle_ms=self.settling.window_ms,
             approved=self.approved,
             is_final=asked.is_follow_up,
             absences=self.absences,
             told=self.told,
+            waited=self._pm.times.at(asked.at),
         )
         if asked.question.history_age_sec:
             self.absences = dict(found.absences)

@@ -70,27 +70,27 @@ class TradingLoop:
     ) -> None:
         """Recover, then take turns until `stop`, or until `duration_sec` have passed."""
         clock = self.pm.clock
-        began_ns = clock.now_ns()
+        began_ns = clock.waiting_ns()
         self.last_result = self.reconciler.startup_recovery()
         while not self._stopped:
-            turn_ns = clock.now_ns()
+            turn_ns = clock.waiting_ns()
             if duration_sec is not None and turn_ns - began_ns >= duration_sec * 1e9:
                 return
             self.turn()
             if after_turn is not None:
                 after_turn()
-            left_sec = self.pace_sec - (clock.now_ns() - turn_ns) / 1e9
+            left_sec = self.pace_sec - (clock.waiting_ns() - turn_ns) / 1e9
             self._rest(left_sec)
 
     def _rest(self, seconds: float) -> None:
         """Let time pass, listening to the broker's side all along."""
         clock = self.pm.clock
-        end_ns = clock.now_ns() + round(seconds * 1e9)
+        end_ns = clock.waiting_ns() + round(seconds * 1e9)
         left_sec = seconds
         while left_sec > 0 and not self._stopped:
             clock.sleep(min(left_sec, NAP_SEC))
             self._sync()
-            left_sec = (end_ns - clock.now_ns()) / 1e9
+            left_sec = (end_ns - clock.waiting_ns()) / 1e9
 
     def stop(self) -> None:
         """End `run` after the turn under way; may be called from a signal handler."""

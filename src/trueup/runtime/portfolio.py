@@ -23,12 +23,13 @@ from trueup.core.model import Side, Snapshot
 from trueup.core.quantity import format_lots
 from trueup.core.tokens import magic_with_token
 from trueup.journal import Journal
-from trueup.runtime.clock import Clock, SystemClock, utc
+from trueup.runtime.clock import Clock, Moment, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import create_fill_response, fill_event, log_created, log_fill, repeats
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
 from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
+from trueup.runtime.times import Times
 from trueup.runtime.views import Position, direction, order_row, view
 from trueup.runtime.wishes import Wish, check_magic, check_price, check_volume
 
@@ -92,7 +93,8 @@ class PortfolioManager:
         self._counter = 0
         self._position: Position | None = None
         self._position_is_current = False
-        self.as_of_ns: int | None = None
+        self.seen: Moment | None = None
+        """When the broker was last seen and believed: the moment of the question."""
         self._marked: Sequence[BrokerPosition] | None = None
         self._currency_digits: int | None = None
         self.restrictions: tuple[Restriction, ...] = ()
@@ -138,16 +140,40 @@ class PortfolioManager:
     @property
     def as_of(self) -> dt.datetime | None:
         """When the broker was last seen and believed, UTC; None before the first time."""
-        return None if self.as_of_ns is None else utc(self.as_of_ns)
+        return None if self.seen is None else utc(self.seen.date_ns)
+
+    @property
+    def as_of_ns(self) -> int | None:
+        """The same as nanoseconds of UTC since 1970."""
+        return None if self.seen is None else self.seen.date_ns
+
+    @property
+    def age_ns(self) -> int | None:
+        """How long ago the broker was last seen and believed; None before the first time.
+
+        Told by a clock that nobody sets, and that goes on while the machine sleeps.
+        """
+        return None if self.seen is None else self.clock.age_ns() - self.seen.age_ns
+
+    @property
+    def counted_ns(self) -> int:
+        """The date, counted on from the last reading that was believed (ns).
+
+        Ages are told by this date, and not by the wall clock: somebody may have set that since.
+        """
+        return self.clock.now_ns() if self.seen is None else self.seen.date_ns + (self.age_ns or 0)
+
+    @property
+    def times(self) -> Times:
+        """What was written when, by the clocks that nobody sets."""
+        return self._kept.times
 
     def is_current(self, max_age_sec: float) -> bool:
         """Return whether the broker was seen and believed within the last `max_age_sec` seconds.
 
         What is older is not handed out as current; it does not turn into flat either.
         """
-        if self.as_of_ns is None:
-            return False
-        return self.clock.now_ns() - self.as_of_ns <= max_age_sec * 1e9
+        return self.age_ns is not None and self.age_ns <= max_age_sec * 1e9
 
     @property
     def realised(self) -> float:
@@ -385,12 +411,12 @@ class PortfolioManager:
         self._counter += 1
         return order_id
 
-    def mark(self, snapshot: Snapshot, as_of_ns: int) -> None:
+    def mark(self, snapshot: Snapshot, asked: Moment) -> None:
         """Take the broker's quotations (current price, profit, swap) of what we hold.
 
-        `as_of_ns` is when the snapshot was asked for.
+        `asked` is when the snapshot was asked for.
         """
-        self.as_of_ns = as_of_ns
+        self.seen = asked
         if snapshot.evidence is not None:
             self._currency_digits = snapshot.evidence.account.currency_digits
         if snapshot.positions is self._marked:

@@ -25,7 +25,7 @@ from trueup.core.told import Told, not_in_doubt
 from trueup.core.trust import Bound, Reason, Unknown
 from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
 from trueup.runtime.audit import AuditTrail, sentence
-from trueup.runtime.clock import utc
+from trueup.runtime.clock import Moment, utc
 from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
@@ -97,8 +97,10 @@ class StateReconciler:
         pm.on_forced = self._audit.keep
         self._unknown: Unknown | None = None
         self._shown: tuple[Hold, ...] = ()
+        # When the reading was asked for that the holds are of.
+        self._held_at: Moment | None = None
         self._foreign = 0
-        self._timetable = Timetable(self._clock.now_ns())
+        self._timetable = Timetable(self._clock.age_ns())
 
     # The guide's six methods.
 
@@ -129,8 +131,8 @@ class StateReconciler:
         """
         if self._lookout.is_under_way:
             return self._finish_look_under_way()
-        now_ns = self._clock.now_ns()
-        if now_ns < self.due_ns and not self._is_hinted(now_ns):
+        age_ns = self._clock.age_ns()
+        if age_ns < self._timetable.due_ns and not self._is_hinted(age_ns):
             return None
         if self._source.waits:
             return self.sync_positions()
@@ -179,19 +181,24 @@ class StateReconciler:
             "health": self.health,
             "account": book.bound.name if book.bound else None,
             "foreign": self._foreign,
-            "holds": [hold.reason_at(self._clock.now_ns()) for hold in self.holds],
+            "holds": [hold.reason_at(self.portfolio.counted_ns) for hold in self.holds],
             "settle_window_ms": self._lookout.settling.window_ms,
         }
 
     @property
     def due_ns(self) -> int:
-        """When `sync_continuous` looks next, if nothing hints at a change before (ns)."""
-        return self._timetable.due_ns
+        """The date when `sync_continuous` looks next, if nothing hints at a change before (ns)."""
+        return self._date_of(self._timetable.due_ns)
 
     @property
     def overdue(self) -> Mapping[int, int]:
-        """Since when (ns) deals are awaited that are later than brokers are, by identifier."""
-        return self._timetable.overdue(self._clock.now_ns())
+        """Since which date (ns) deals are awaited that are later than brokers are."""
+        late = self._timetable.overdue(self._clock.age_ns())
+        return {key: self._date_of(since_ns) for key, since_ns in late.items()}
+
+    def _date_of(self, age_ns: int) -> int:
+        """Return the date of a moment by the clock for ages, past or to come."""
+        return self._clock.now_ns() + age_ns - self._clock.age_ns()
 
     # Plan first, then apply.
 
@@ -202,8 +209,9 @@ class StateReconciler:
         if trouble:
             # What was seen since then is not in the book, so nothing can be said to agree.
             return f"Degraded: the journal takes nothing: {trouble}; the book is unchanged."
-        now_ns = self._clock.now_ns()
-        return health(self._unknown, self.holds, self.portfolio.as_of_ns, now_ns)
+        seen = self.portfolio.seen
+        seen_ns = None if seen is None else seen.date_ns
+        return health(self._unknown, self.holds, seen_ns, self.portfolio.counted_ns)
 
     def plan(self) -> Plan:
         """Return what a sync would do now, without doing it.
@@ -247,7 +255,7 @@ class StateReconciler:
         who = who.strip() or "a person"
         log.info("[APPROVED] %s: %s says yes", hold_id, who)
         self._lookout.approved[hold_id] = who
-        self._timetable.at_once(self._clock.now_ns())
+        self._timetable.at_once(self._clock.age_ns())
         return True
 
     def settle(self, order_id: str, ticket: int = 0, who: str = "a person") -> None:
@@ -267,10 +275,10 @@ class StateReconciler:
         others = [i for i, said in self.told.items() if said.ticket and i != order_id]
         if ticket and others:
             raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
-        who, now_ns = who.strip() or "a person", self._clock.now_ns()
+        who = who.strip() or "a person"
         log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
-        self._lookout.told[order_id] = Told(who, now_ns, ticket)
-        self._timetable.at_once(now_ns)
+        self._lookout.tell(order_id, Told(who, self._clock.now_ns(), ticket))
+        self._timetable.at_once(self._clock.age_ns())
 
     @property
     def told(self) -> Mapping[str, Told]:
@@ -331,10 +339,10 @@ class StateReconciler:
                 self.portfolio.find_out()
         except JournalError as error:
             log.error("[SYNC] The journal refused the corrections: %s", error)
-            self._timetable.failed(self._clock.now_ns(), self.sync_interval)
+            self._timetable.failed(self._clock.age_ns(), self.sync_interval)
             return self._result(SyncStatus.FAILED, look.asked, [str(error)])
         snapshot = look.verdict.snapshot
-        self.portfolio.mark(snapshot, look.asked.at_ns)
+        self.portfolio.mark(snapshot, look.asked.at)
         self._audit.record(look.plan.events)
         self._learn(look)
         self._lookout.believed(look)
@@ -344,15 +352,15 @@ class StateReconciler:
         self._unknown = unknown
         log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
         is_soon = unknown.reason in (Reason.EPOCH_CHANGED, Reason.RECONNECTED)
-        self._timetable.failed(self._clock.now_ns(), self.sync_interval, is_soon=is_soon)
+        self._timetable.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
         self._restrict()
         is_wrong = unknown.reason is Reason.WRONG_ACCOUNT
         status = SyncStatus.FAILED if is_wrong else SyncStatus.DEGRADED
         return self._result(status, asked, [unknown.sentence])
 
-    def _is_hinted(self, now_ns: int) -> bool:
-        reason = self._source.hint(now_ns)
-        if not reason or not self._timetable.takes_hints(now_ns):
+    def _is_hinted(self, age_ns: int) -> bool:
+        reason = self._source.hint(age_ns)
+        if not reason or not self._timetable.takes_hints(age_ns):
             return False
         log.info("[SYNC] Hint from the gateway: %s", reason)
         return True
@@ -360,18 +368,19 @@ class StateReconciler:
     def _believed(self, snapshot: Snapshot, found: Plan, asked: Asked) -> SyncResult:
         self._unknown = None
         self.sync_count += 1
-        self.last_sync_time = asked.at_ns / 1e9
+        self.last_sync_time = asked.at.date_ns / 1e9
         self.remote, self._foreign = snapshot, found.foreign
         if snapshot.evidence is not None and snapshot.evidence.server_time_msc:
             self.portfolio.desk.see_server_clock(snapshot.evidence.server_time_msc)
         self._log_holds(snapshot, found)
-        self.holds, self._shown = found.holds, ()
+        self.holds, self._shown, self._held_at = found.holds, (), asked.at
         if self._lookout.approved:
             said, still = self._lookout.approved, {hold.id for hold in found.holds}
             self._lookout.approved = {key: who for key, who in said.items() if key in still}
-        waiting = {key: one for key, one in self.told.items() if one.at_ns > asked.at_ns}
-        self._lookout.told = {k: t for k, t in waiting.items() if k in self.portfolio.book.in_doubt}
-        self._timetable.believed(asked.at_ns, self.sync_interval, found)
+        self._lookout.forget_told(asked)
+        self._timetable.believed(
+            asked.at.age_ns, self.sync_interval, found, date_ns=asked.at.date_ns
+        )
         self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS
         return self._result(status, asked, list(map(str, snapshot.faults))).count(found)
@@ -380,13 +389,13 @@ class StateReconciler:
         """Measure how long the broker showed what was before, where that has just ended."""
         if not self.holds:
             return
-        seen_ns = round((self.last_sync_time or 0) * 1e9)
+        seen = self.portfolio.times.at(self._held_at) if self._held_at is not None else None
         healing = (events.PositionFound, events.DealsRecorded)
         still = {hold.identifier for hold in look.plan.holds}
         still |= {change_id(e)[1] for e in look.plan.events if not isinstance(e, healing)}
         for hold in self.holds:
             touched_ns = self.portfolio.book.touched_ns(hold.identifier)
-            lag_ms = (seen_ns - touched_ns) // 1_000_000
+            lag_ms = 0 if seen is None else seen.waited_ns(touched_ns) // 1_000_000
             if (
                 hold.kind in (HoldKind.SETTLING, HoldKind.MISSING)
                 and hold.identifier not in still
@@ -413,12 +422,12 @@ class StateReconciler:
                 log.log(level, "[HOLD] %s: %s (until %s)", hold.symbol, hold.reason, hold.until)
 
     def _result(self, status: SyncStatus, asked: Asked, errors: list[str]) -> SyncResult:
-        now_ns = self._clock.now_ns()
+        took_ns = self._clock.waiting_ns() - asked.at.waiting_ns
         return SyncResult(
             status=status,
             errors=errors,
-            timestamp=utc(now_ns),
-            sync_time_ms=(now_ns - asked.at_ns) / 1e6,
+            timestamp=utc(self._clock.now_ns()),
+            sync_time_ms=took_ns / 1e6,
         )
 
 

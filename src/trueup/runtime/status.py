@@ -42,23 +42,23 @@ class BotFacts(msgspec.Struct, frozen=True):
 def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
     """Return the state of a bot now."""
     pm, reconciler = loop.pm, loop.reconciler
-    book, now_ns = pm.book, pm.clock.now_ns()
+    book, seen, age_ns = pm.book, pm.seen, pm.age_ns
     return BotStatus(
         **msgspec.structs.asdict(facts),
         symbol=pm.symbol,
-        now=iso(now_ns),
+        now=iso(pm.clock.now_ns()),
         health=reconciler.health,
         policy=policy_words(reconciler.policy),
         needs=list(needs(loop)),
         entries_refused=pm.entries_refused() or _unseen(loop),
         account=book.bound.name if book.bound else None,
-        checked=None if pm.as_of_ns is None else iso(pm.as_of_ns),
-        age_sec=None if pm.as_of_ns is None else round((now_ns - pm.as_of_ns) / 1e9, 1),
+        checked=None if seen is None else iso(seen.date_ns),
+        age_sec=None if age_ns is None else round(age_ns / 1e9, 1),
         sync_count=reconciler.sync_count,
         restrictions=[
             RefusedRow(r.symbol, r.reason, iso(r.since_ns), r.until) for r in pm.restrictions
         ],
-        holds=[held_row(hold, now_ns) for hold in reconciler.holds],
+        holds=[held_row(hold, pm.counted_ns) for hold in reconciler.holds],
         strategies=[LotsRow(r.symbol, r.magic, r.net_volume) for r in strategy_rows(book)],
         positions=[position_row(holding) for holding in book.holdings.values()],
         in_doubt=[
@@ -95,7 +95,7 @@ def needs(loop: TradingLoop) -> Iterator[str]:
         yield f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {ids}"
     for hold in holds:
         if hold.kind is not HoldKind.ASK and concerns_a_person(hold):
-            yield f"{hold.reason_at(pm.clock.now_ns())} (until {hold.until})"
+            yield f"{hold.reason_at(pm.counted_ns)} (until {hold.until})"
 
 
 def concerns_a_person(hold: Hold) -> bool:

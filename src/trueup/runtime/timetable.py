@@ -28,7 +28,8 @@ log = logging.getLogger("trueup.reconciler")
 class Timetable:
     """When to look next: `due_ns`, and since when (ns) what is awaited, by identifier or ticket.
 
-    Every time is nanoseconds of the caller's clock, every interval seconds.
+    Every time is nanoseconds of the caller's clock for ages, which goes on while the machine
+    sleeps: what comes due meanwhile is due at once. Every interval is seconds.
     """
 
     def __init__(self, now_ns: int) -> None:
@@ -57,8 +58,13 @@ class Timetable:
             wait_sec = min(SOON_SEC, first_sec)
         self.due_ns = now_ns + round(wait_sec * SECOND_NS)
 
-    def believed(self, asked_ns: int, interval_sec: float, found: Plan) -> None:
-        """Note a look that was believed, asked for at `asked_ns`, and what it came to."""
+    def believed(
+        self, asked_ns: int, interval_sec: float, found: Plan, *, date_ns: int | None = None
+    ) -> None:
+        """Note a look that was believed, asked for at `asked_ns`, and what it came to.
+
+        `date_ns` is the date then, by which holds say when they end; by default the same.
+        """
         wanted = _awaited(found)
         if self._failures or found.events or not wanted <= self.awaited.keys():
             self._news_ns = asked_ns
@@ -66,7 +72,8 @@ class Timetable:
         self.awaited = {key: self.awaited.get(key, asked_ns) for key in wanted}
         self._tell_late(asked_ns)
         ends = [asked_ns + round(interval_sec * SECOND_NS)]
-        ends += [hold.until_ns for hold in found.holds if hold.until_ns]
+        apart_ns = 0 if date_ns is None else date_ns - asked_ns
+        ends += [hold.until_ns - apart_ns for hold in found.holds if hold.until_ns]
         if wanted:
             ends.append(asked_ns + self._patience_ns(asked_ns))
         self.due_ns = min(ends)

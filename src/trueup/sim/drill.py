@@ -146,10 +146,10 @@ class Drill:
                 killed_at = bot.hear("at")
                 bot.kill()
                 done = self._meddle(terminal)
-                began_ns = self._clock.now_ns()
+                began_ns = self._clock.waiting_ns()
                 bot = stack.enter_context(self._bot(terminal, number, rounds))
                 found = bot.hear("agreed")
-                seconds = (self._clock.now_ns() - began_ns) / 1e9
+                seconds = (self._clock.waiting_ns() - began_ns) / 1e9
                 agrees = _agree(found.pop("positions"), terminal)
                 yield Round(number, killed_at, done, seconds, agrees=agrees, **found)
 
@@ -226,8 +226,8 @@ def _terminal(folder: Path, clock: SystemClock) -> Iterator[Whereabouts]:
 def _wait_for_terminal(
     process: subprocess.Popen[bytes], folder: Path, clock: SystemClock
 ) -> Whereabouts:
-    deadline_ns = clock.now_ns() + round(START_SEC * 1e9)
-    while clock.now_ns() < deadline_ns and process.poll() is None:
+    deadline_ns = clock.waiting_ns() + round(START_SEC * 1e9)
+    while clock.waiting_ns() < deadline_ns and process.poll() is None:
         with suppress(OSError, msgspec.DecodeError):
             return msgspec.json.decode((folder / "terminal.json").read_bytes(), type=Whereabouts)
         clock.sleep(LOOK_AGAIN_SEC)

@@ -76,9 +76,9 @@ class DrillBot:
 
     def _recover(self) -> int:
         """Sync until nothing is held and nothing in doubt; return how many syncs that took."""
-        deadline_ns = self._clock.now_ns() + round(AGREEMENT_SEC * 1e9)
+        deadline_ns = self._clock.waiting_ns() + round(AGREEMENT_SEC * 1e9)
         result, syncs = self._reconciler.startup_recovery(), 1
-        while self._clock.now_ns() < deadline_ns:
+        while self._clock.waiting_ns() < deadline_ns:
             waits = self._reconciler.holds or self._pm.book.in_doubt or self._pm.book.unexplained
             if result.status.value == "SUCCESS" and not waits:
                 break

@@ -34,12 +34,12 @@ class Playback:
         if first is None:
             raise FeedError("the feed", 1, "there is no price in it", "give a file with prices")
         self.last = first
-        self._base_msc, self._base_ns = first.time_msc, clock.now_ns()
+        self._base_msc, self._base_ns = first.time_msc, clock.age_ns()
         self._coming: Quote | None = first
 
     def now_msc(self) -> int:
         """Return the market's time in milliseconds since 1970; never runs backwards."""
-        played_ms = (self._clock.now_ns() - self._base_ns) / 1e6 * self._speed
+        played_ms = (self._clock.age_ns() - self._base_ns) / 1e6 * self._speed
         now_msc = self._base_msc + int(played_ms)
         if self._coming is not None:
             now_msc = min(now_msc, self._coming.time_msc)
@@ -49,7 +49,7 @@ class Playback:
         """Return the quotes whose time has come since the last call, oldest first."""
         found: list[Quote] = []
         while self._coming is not None and len(found) < QUOTES_PER_CALL:
-            played_ms = (self._clock.now_ns() - self._base_ns) / 1e6 * self._speed
+            played_ms = (self._clock.age_ns() - self._base_ns) / 1e6 * self._speed
             if self._coming.time_msc > self._base_msc + played_ms:
                 break
             self.last = self._coming
@@ -66,7 +66,7 @@ class Playback:
         if coming is None:
             log.info("[FEED] The feed has ended; the last price stays")
         elif coming.time_msc - self.last.time_msc > GAP_MSC:
-            self._base_ns = self._clock.now_ns() + round(GAP_PLAYED_AS_SEC * 1e9)
+            self._base_ns = self._clock.age_ns() + round(GAP_PLAYED_AS_SEC * 1e9)
             self._base_msc = coming.time_msc
         return coming
 

@@ -20,6 +20,7 @@ import msgspec
 
 from trueup.errors import SettingsError
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.clocks import Clocks
 from trueup.gateway.desk import Desk
 from trueup.gateway.server import Server, anybody
 from trueup.gateway.watcher import WATCH_MS
@@ -99,7 +100,10 @@ class TerminalProcess:
         people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
         # Its record of requests is in memory: it lives as long as the broker that it is about.
-        self._desk = bots = Desk(self.terminal, boot, self._clock.now_ns, pace=options.speed)
+        clocks = Clocks(self._clock.now_ns, self._clock.age_ns, self._clock.waiting_ns)
+        self._desk = bots = Desk(
+            self.terminal, boot, self._clock.now_ns, pace=options.speed, clocks=clocks
+        )
         self._bots = _listen(options.port, self._alone(bots.handle))
         self._watcher = bots.watcher(options.watch_ms) if options.watch_ms else None
         if self._watcher is not None:
@@ -108,7 +112,7 @@ class TerminalProcess:
         self._module_port = ModulePort(self.module, self._lock, self._note_busy)
         self.is_stopped = False
         self._stop_at_ns: int | None = None
-        self._busy_ns = self._clock.now_ns()
+        self._busy_ns = self._clock.waiting_ns()
         self.whereabouts = Whereabouts(
             pid=os.getpid(),
             gateway=self._bots.endpoint,
@@ -153,7 +157,7 @@ class TerminalProcess:
         self._watch()
         with self._lock:
             self._desk.tend()
-        now_ns = self._clock.now_ns()
+        now_ns = self._clock.waiting_ns()
         if served:
             self._note_busy()
         if self._stop_at_ns is not None and now_ns >= self._stop_at_ns:
@@ -178,7 +182,7 @@ class TerminalProcess:
 
     def _stop_soon(self) -> None:
         """Stop when the answer to the command that said so has had time to leave."""
-        self._stop_at_ns = self._clock.now_ns() + FAREWELL_MS * 1_000_000
+        self._stop_at_ns = self._clock.waiting_ns() + FAREWELL_MS * 1_000_000
 
     def _alone(self, handle: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
         def alone(raw: bytes) -> bytes:
@@ -196,7 +200,7 @@ class TerminalProcess:
             self._bots.publish(hint)
 
     def _note_busy(self) -> None:
-        self._busy_ns = self._clock.now_ns()
+        self._busy_ns = self._clock.waiting_ns()
 
     def _step_market(self) -> None:
         with self._lock:

@@ -71,7 +71,7 @@ class Line:
         return ok("resolvable", ", ".join(addresses), addresses=addresses)
 
     def _open(self) -> DoctorRow:
-        target, begin_ns = self._target, self._clock.now_ns()
+        target, begin_ns = self._target, self._clock.waiting_ns()
         try:
             self._greeting = greet(target.host, target.port, target.timeout_ms)
         except NotSent as error:
@@ -80,7 +80,7 @@ class Line:
                 "for a simulated one), or let the firewall pass this port"
             )
             return sick("port open", str(error), remedy)
-        took_ms = (self._clock.now_ns() - begin_ns) / 1e6
+        took_ms = (self._clock.waiting_ns() - begin_ns) / 1e6
         if not self._greeting.is_zeromq:
             return sick(
                 "port open",

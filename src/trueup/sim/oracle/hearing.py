@@ -147,11 +147,10 @@ class Hearing:
         self._tell(facts.Audited(at_ns, bot, entries, book.version))
         self._tell(facts.Replanned(at_ns, bot, len(moment.again)))
         self._tell(_seen(at_ns, bot, book))
-        if book.as_of_ns is not None:
+        if book.age_ns is not None:
             # Whoever asks for this age or more is told that the book is current.
-            claimed_ns = book.now_ns - book.as_of_ns
             flat = not book.positions
-            self._tell(facts.HandedOut(at_ns, bot, flat, current=True, max_age_ns=claimed_ns))
+            self._tell(facts.HandedOut(at_ns, bot, flat, current=True, max_age_ns=book.age_ns))
 
     def _ended(self, moment: moments.Ended) -> None:
         for bot, book in moment.books.items():

@@ -169,6 +169,7 @@ class BotProcess:
     def sleep_until(self, until_ns: int) -> None:
         """Let the whole machine sleep: no turn before that time."""
         self._asleep_until_ns = until_ns
+        self.machine.sleep_until(until_ns)
 
     def _run(self, step: Callable[[], None]) -> None:
         """Run a step of the process, to its end or to the process's."""

@@ -1,4 +1,4 @@
-"""The clocks of simulated machines: the world's time, and how far each machine is from it."""
+"""The clocks of simulated machines: the world's time, how far each is from it, and its sleep."""
 
 from __future__ import annotations
 
@@ -13,21 +13,41 @@ class Machine:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.skew_ns = 0
+        # How long it has slept, up to the end of its latest sleep, and when that ends.
+        self._slept_ns = self._asleep_until_ns = 0
+
+    def sleep_until(self, until_ns: int) -> None:
+        """Let it sleep from now on until a time of the world."""
+        begin_ns = max(self.schedule.now_ns, self._asleep_until_ns)
+        self._slept_ns += max(0, until_ns - begin_ns)
+        self._asleep_until_ns = max(until_ns, self._asleep_until_ns)
+
+    @property
+    def slept_ns(self) -> int:
+        """How long it has slept so far."""
+        return self._slept_ns - max(0, self._asleep_until_ns - self.schedule.now_ns)
 
 
 class ProcessClock:
-    """A process's clock: the machine's wall clock read once, then carried on, as `SystemClock` is.
+    """The clocks of a machine as a process reads them; see `runtime.clock`.
 
     `wait` lets the world go on until a time.
     """
 
     def __init__(self, machine: Machine, wait: Callable[[int], None]) -> None:
-        self._schedule, self._wait = machine.schedule, wait
-        self.skew_ns = machine.skew_ns
+        self._machine, self._schedule, self._wait = machine, machine.schedule, wait
 
     def now_ns(self) -> int:
-        """Return nanoseconds of UTC since 1970, as this process believes."""
-        return self._schedule.now_ns + self.skew_ns
+        """Return nanoseconds of UTC since 1970, as this machine believes."""
+        return self._schedule.now_ns + self._machine.skew_ns
+
+    def age_ns(self) -> int:
+        """Return the world's own time, which no machine can set, and which no sleep stops."""
+        return self._schedule.now_ns
+
+    def waiting_ns(self) -> int:
+        """Return nanoseconds that stand while the machine sleeps."""
+        return self._schedule.now_ns - self._machine.slept_ns
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""

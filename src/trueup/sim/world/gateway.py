@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from trueup.gateway.clocks import Clocks
 from trueup.gateway.desk import Desk
 from trueup.gateway.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
 from trueup.gateway.request_record import GatewayPoint
@@ -117,6 +118,7 @@ class GatewayProcess:
             self._served,
             self.boot,
             clock.now_ns,
+            clocks=Clocks(clock.now_ns, clock.age_ns, clock.waiting_ns),
             store=store,
             crash=self._pass_point,
             attachments=lambda: self._attachments,

@@ -46,8 +46,8 @@ class Local(msgspec.Struct, frozen=True):
 class LocalBook(msgspec.Struct, frozen=True):
     """A live book: what it holds, and the bytes of its fold.
 
-    `pending` are tickets, `missing` identifiers, `in_doubt` order ids. `as_of_ns` is when the bot's
-    own clock says that the broker was last seen and believed, `now_ns` what that clock says now.
+    `pending` are tickets, `missing` identifiers, `in_doubt` order ids. `age_ns` is how
+    long ago the broker was last seen and believed, as the bot says, None before the first time.
     """
 
     positions: tuple[Local, ...]
@@ -57,8 +57,7 @@ class LocalBook(msgspec.Struct, frozen=True):
     realised: float
     version: int
     state: bytes
-    as_of_ns: int | None
-    now_ns: int
+    age_ns: int | None
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, tag=True):

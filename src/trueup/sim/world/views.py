@@ -44,8 +44,7 @@ def local_book(pm: PortfolioManager) -> LocalBook:
         realised=book.realised,
         version=book.version,
         state=book.state(),
-        as_of_ns=pm.as_of_ns,
-        now_ns=pm.clock.now_ns(),
+        age_ns=pm.age_ns,
     )
 
 
@@ -138,22 +137,23 @@ class SyncWatch(StateReconciler):
             snapshot,
             self.policy,
             asked_version=asked.version,
-            asked_ns=asked.at_ns,
+            asked_ns=asked.at.date_ns,
             now_ns=pm.clock.now_ns(),
             settle_ms=lookout.settling.window_ms,
             approved=lookout.approved,
             is_final=asked.is_follow_up,
             absences=lookout.absences,
             told=lookout.told,
+            waited=pm.times.at(asked.at),
         )
 
     def _tell(self, result: SyncResult, before: LocalBook) -> None:
         pm, schedule = self.portfolio, self._bot.schedule
         believed = result.status in BELIEVED
-        skew_ns = pm.clock.now_ns() - schedule.now_ns
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
-        if believed and pm.as_of_ns is not None:
-            asked_ns = pm.as_of_ns - skew_ns
+        if believed and pm.seen is not None:
+            # Its clock for ages is the world's own time.
+            asked_ns = pm.seen.age_ns
         trail = self.get_audit_trail()
         fresh, self._told = trail[self._told :], len(trail)
         unknown = self._unknown
@@ -179,7 +179,7 @@ class SyncWatch(StateReconciler):
     def _again(self, before: LocalBook, remote: Snapshot | None) -> tuple[str, ...]:
         """Return what a second plan on the same reading would change."""
         pm = self.portfolio
-        if remote is None or pm.as_of_ns is None:
+        if remote is None or pm.seen is None:
             return ()
         if before.version != self._asked_version:
             # Something happened after the question, and is newer than this reading.
@@ -191,8 +191,9 @@ class SyncWatch(StateReconciler):
             remote,
             self.policy,
             asked_version=before.version if has_settled else pm.book.version,
-            asked_ns=pm.as_of_ns,
+            asked_ns=pm.seen.date_ns,
             now_ns=pm.clock.now_ns(),
             settle_ms=self._lookout.settling.window_ms,
+            waited=pm.times.at(pm.seen),
         )
         return tuple(type(event).__name__ for event in found.events)

@@ -1,0 +1,63 @@
+"""How long this machine has been up: with the time it slept, and without.
+
+Python's own `time.monotonic` counts the time asleep on some systems and on others not, so each
+system's own clocks are asked. Both never go back, and nobody sets them.
+
+=========  ==============================================  =====================================
+system     with the time asleep                            without
+=========  ==============================================  =====================================
+Linux      CLOCK_BOOTTIME (clock_gettime(2))               CLOCK_MONOTONIC
+macOS      CLOCK_MONOTONIC (clock_gettime(3))              mach_absolute_time (time.monotonic)
+Windows    QueryInterruptTimePrecise, or GetTickCount64    QueryUnbiasedInterruptTimePrecise
+others     the same as without                             time.monotonic
+=========  ==============================================  =====================================
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+if sys.platform == "win32":
+    import ctypes
+
+    def _interrupt_time(precise: str) -> Callable[[], int] | None:
+        """Return one of the precise clocks of Windows 10 and later (ns), None where there is none.
+
+        Both count hundreds of nanoseconds.
+        """
+        try:
+            query = getattr(ctypes.WinDLL("kernelbase"), precise)
+        except (OSError, AttributeError):
+            return None
+        query.restype = None
+
+        def now_ns() -> int:
+            ticks = ctypes.c_ulonglong()
+            query(ctypes.byref(ticks))
+            return ticks.value * 100
+
+        return now_ns
+
+    def _ticks_ns() -> int:
+        query = ctypes.WinDLL("kernel32").GetTickCount64
+        query.restype = ctypes.c_ulonglong
+        return int(query()) * 1_000_000
+
+    uptime_ns = _interrupt_time("QueryInterruptTimePrecise") or _ticks_ns
+    awake_ns = _interrupt_time("QueryUnbiasedInterruptTimePrecise") or time.monotonic_ns
+
+else:
+    if sys.platform == "darwin":
+        _UPTIME = time.CLOCK_MONOTONIC
+    else:
+        _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+    def uptime_ns() -> int:
+        """Return how long this machine has been up, the time asleep included (ns)."""
+        return time.clock_gettime_ns(_UPTIME)
+
+    def awake_ns() -> int:
+        """Return how long this machine has been up, the time asleep left out (ns)."""
+        return time.monotonic_ns()
