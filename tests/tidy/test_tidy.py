@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "trueup"
 
 # Where a rule does not hold, as path prefixes under src/trueup. Each rule: what it is, what it
 # looks like, where it is looked for, and who is excepted.
-CLOCK = ("runtime/clock.py",)
+CLOCK = ("runtime/clock.py", "runtime/machine_time.py")
 CHANCE = ("sim/",)
 # A run needs a name that no other run has; both take one from outside for a simulation.
 NAMES_OF_RUNS = ("gateway/client.py", "runtime/portfolio.py")
@@ -23,7 +23,7 @@ CATCH_ALL = (
 )
 RULES = {
     "the clock is read in one place": (
-        r"\btime\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|sleep)\("
+        r"\btime\.(time|monotonic|perf_counter|clock_gettime)(_ns)?\(|\btime\.sleep\("
         r"|\b(datetime|date)\.(now|today|utcnow)\(|^\s*from time import",
         "",
         CLOCK,
