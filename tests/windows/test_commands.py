@@ -17,7 +17,10 @@ from tests.support.servers import until
 from trueup.cli import app
 from trueup.cli.crashes import SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX
 
-pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="needs Windows: `make windows`")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "win32", reason="needs Windows: `make windows`"),
+    pytest.mark.timeout(900),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "Счёт один, копия"

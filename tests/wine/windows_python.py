@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import subprocess
 from pathlib import Path
 
@@ -37,14 +36,15 @@ def variables() -> tuple[tuple[str, str], ...]:
     return tuple({**wine, "PYTHONPATH": f"{dos(ROOT / 'src')};{dos(ROOT)}"}.items())
 
 
-def processes_of(folder: Path) -> list[int]:
-    """The processes that were started with a state folder in this one."""
-    found = []
+def processes_of(folder: Path) -> dict[int, str]:
+    """The Windows processes whose state folder this is: number for Linux, and command line."""
+    found = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (place / "environ").read_bytes()
+            environment = (place / "environ").read_bytes().split(b"\0")
+            words = (place / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if f"TRUEUP_HOME={folder}".encode() in environment and int(place.name) != os.getpid():
-            found.append(int(place.name))
+        if f"TRUEUP_HOME={folder}".encode() in environment and words[0].endswith(b"python.exe"):
+            found[int(place.name)] = b" ".join(words).decode("utf-8", "replace")
     return found
