@@ -129,7 +129,7 @@ def test_the_clock_goes_in_coarse_steps() -> None:
             pass
         steps.append(now - begin)
     assert time.get_clock_info("monotonic").resolution == pytest.approx(1 / 64)
-    assert sorted(steps)[10] > 0.008
+    assert min(steps) > 0.008
 
 
 def test_text_that_is_read_without_saying_how_is_of_the_code_page() -> None:

@@ -20,7 +20,16 @@ class Difference(NamedTuple):
     tests: tuple[str, ...] = ()
 
 
-DIFFERENCES: tuple[Difference, ...] = ()
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "its clock goes in steps of about 1 ms, where that of Windows goes in 15.6 ms",
+        ("tests/windows/test_semantics.py::test_the_clock_goes_in_coarse_steps",),
+    ),
+    Difference(
+        "a process does not inherit the error mode of the one that starts it (SetErrorMode)",
+        ("tests/windows/test_commands.py::test_a_child_of_such_a_process",),
+    ),
+)
 
 
 def is_wine() -> bool:
