@@ -140,7 +140,8 @@ def test_an_examination_without_trade_sends_no_order() -> None:
     with ZmqServer(opened().desk.handle) as server:
         examined(server.port)
         actions = {json.loads(message).get("action") for message in server.seen}
-    assert actions == {"GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "CONFORMANCE_PROBE", None}
+    reading = {"GET_POSITIONS", "HELLO", "SNAPSHOT", "HISTORY", "TICK"}
+    assert actions == {*reading, "CONFORMANCE_PROBE", None}
 
 
 def test_a_gateway_of_the_guide_is_guide_compatible_and_claims_nothing_more() -> None:

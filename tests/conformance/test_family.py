@@ -242,7 +242,7 @@ def of_version(change: Callable[[bytes, Fields], object]) -> Report:
 
 
 def test_another_version_in_hello_alone_is_told() -> None:
-    report = of_version(lambda _, fields: "server" in fields and fields.update(version=2))
+    report = of_version(lambda _, fields: "capabilities" in fields and fields.update(version=2))
     assert wrong(report) == ["version"]
     assert finding(report, "version").because == "it speaks version 2, and this page is 1"
     assert standing(report, Grade.ATOMIC) is Standing.NO
@@ -268,3 +268,63 @@ def test_a_gateway_that_serves_snapshots_and_no_hello_is_told() -> None:
     assert wrong(report) == ["version"]
     because = finding(report, "version").because
     assert because == "HELLO, which tells the version, got action='HELLO' is not known"
+
+
+# All deals, page by page.
+
+
+def of_pages(change: Callable[[Fields, Fields], object]) -> Report:
+    """Examine our desk, with every page of its history changed on its way out."""
+    desk = opened(5).desk
+
+    def handle(message: bytes) -> bytes:
+        request, fields = json.loads(message), json.loads(desk.handle(message))
+        if request.get("action") == "HISTORY":
+            change(request, fields)
+        return json.dumps(fields).encode()
+
+    with ZmqServer(handle) as server:
+        return examined(server.port)
+
+
+def test_the_pages_of_our_own_history_are_whole() -> None:
+    report = of_pages(lambda *_: None)
+    assert not wrong(report)
+    assert finding(report, "history").because == "5 deals on 1 pages"
+
+
+def _goes_round(request: Fields, fields: Fields) -> None:
+    fields["next"] = "1:1"
+
+
+def _loses_the_first(request: Fields, fields: Fields) -> None:
+    fields["deals"] = fields.get("deals", [])[1:]
+
+
+def _newest_first(request: Fields, fields: Fields) -> None:
+    fields["deals"] = fields.get("deals", [])[::-1]
+
+
+def _twice(request: Fields, fields: Fields) -> None:
+    fields["deals"] = fields.get("deals", []) * 2
+
+
+def _other_id(request: Fields, fields: Fields) -> None:
+    fields["id"] = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_goes_round, "came twice"),
+        (_loses_the_first, "and no page of HISTORY has it"),
+        (_newest_first, "is not newer"),
+        (_twice, "is not newer"),
+        (_other_id, "the reply answers question 0"),
+    ],
+)
+def test_pages_that_are_not_whole_are_told(change: Any, words: str) -> None:
+    report = of_pages(change)
+    assert wrong(report) == ["history"]
+    assert words in finding(report, "history").because
+    assert standing(report, Grade.ATOMIC) is Standing.NO

@@ -22,7 +22,7 @@ from trueup.core import model, record
 from trueup.core.digest import digest
 from trueup.gateway.service import Service, ServiceOptions
 from trueup.gateway.zmq_hints import ZmqHints
-from trueup.protocol import hints, requests, snapshot
+from trueup.protocol import hints, history, requests, snapshot
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "wire-protocol.md").read_text(
     encoding="utf-8"
@@ -50,6 +50,8 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
     snapshot.HelloReply: ("## HELLO and PING", 0),
     requests.TickReply: ("## TICK", 1),
     requests.OrderReply: ("## Orders", 1),
+    history.HistoryRequest: ("## HISTORY, page by page", 0),
+    history.HistoryReply: ("## HISTORY, page by page", 1),
     hints.Hint: ("## Hints", 0),
     record.RequestStatus: ("#### Request status", 0),
     record.RecordMark: ("#### Record", 0),

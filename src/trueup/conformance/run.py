@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from trueup.conformance import family, keys, readings, snapshots
+from trueup.conformance import family, history, keys, readings, snapshots
 from trueup.conformance.examination import Examination
 from trueup.conformance.findings import (
     MEANINGS,
@@ -120,6 +120,12 @@ CHECKS = (
         A,
         "The deals of an open position that is explained add up to its volume.",
         snapshots.deals_agree,
+    ),
+    Check(
+        "history",
+        A,
+        "HISTORY has every deal of a span once, oldest first, page by page.",
+        history.pages_are_whole,
     ),
     Check(
         "sequence",

@@ -22,6 +22,7 @@ from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
 from trueup.gateway.hearing import Hearing
+from trueup.gateway.history_reader import HistoryReader
 from trueup.gateway.keys import LinkKeys, link_keys
 from trueup.gateway.link import HintLine, Link
 from trueup.gateway.listing import Form
@@ -29,6 +30,8 @@ from trueup.gateway.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.protocol import guide, orders
+from trueup.protocol.history import CAPABILITY as HISTORY
+from trueup.protocol.history import PastDeals, Span
 from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.text import read_json, reason_of
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
@@ -88,6 +91,7 @@ class ExecutionGateway:
         self._queries = link(self.url)
         self._orders = link(self.url)
         self._prices = link(self.url)
+        self._history = HistoryReader(link(self.url), self.url, timeout_ms)
         self._tick_symbol: str | None = None
         self._tick_waited_ms = 0
 
@@ -180,6 +184,48 @@ class ExecutionGateway:
             return _offline(str(error))
         return decode_status(reply, order_id)
 
+    def read_history(self, span: Span, symbols: tuple[str, ...] = ()) -> PastDeals | Unknown:
+        """Return all deals of positions in a span of the trade server's clock; waits for each page.
+
+        Unknown where they cannot be read: OFFLINE or UNREADABLE; or NO_EVIDENCE for a gateway that
+        does not serve HISTORY, as those of the guide, which is never sent this question.
+
+        Args:
+            span: from when to when.
+            symbols: whose deals are wanted; all without any.
+        """
+        why_not = None if self.serves_history else self._why_no_history()
+        return self._history.read(span, symbols) if why_not is None else why_not
+
+    def ask_history(self, span: Span, symbols: tuple[str, ...] = ()) -> None:
+        """Begin to ask a gateway that `serves_history` for all deals of a span; never waits."""
+        self._history.ask(span, symbols)
+
+    def poll_history(self, now_ns: int) -> PastDeals | Unknown | None:
+        """Go on with `ask_history`, and return the deals when all are there; never waits.
+
+        Args:
+            now_ns: the time by the caller's clock.
+        """
+        return self._history.poll(now_ns)
+
+    @property
+    def serves_history(self) -> bool:
+        """Whether the gateway said that it serves its deals page by page."""
+        return HISTORY in self._reader.capabilities
+
+    def _why_no_history(self) -> Unknown | None:
+        claimed = self._asked(guide.GET_POSITIONS)
+        capabilities = claimed.get("capabilities")
+        if isinstance(capabilities, list) and HISTORY in capabilities:
+            return None
+        if claimed.get("status") == "FAILED":
+            return _offline(reason_of(claimed))
+        words = f"{self.url} has no deals to compare with: it does not serve {HISTORY}"
+        return Unknown(
+            Reason.NO_EVIDENCE, words, "a gateway that serves its deals, `trueup gateway`"
+        )
+
     def _why_no_record(self) -> Unknown | None:
         """Ask in the guide's words whether a record is kept; the terminal may be busy."""
         reply = self._asked(guide.GET_POSITIONS)
@@ -239,6 +285,7 @@ class ExecutionGateway:
         self._queries.close()
         self._orders.close()
         self._prices.close()
+        self._history.close()
 
     def __enter__(self) -> ExecutionGateway:
         return self

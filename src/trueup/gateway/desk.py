@@ -25,6 +25,7 @@ from trueup.gateway.dialect import (
     read_account,
     read_holdings,
 )
+from trueup.gateway.history import HistoryPages
 from trueup.gateway.orders import Orders
 from trueup.gateway.request_evidence import Investigator
 from trueup.gateway.request_record import GatewayPoint, RequestRecord, carry_on
@@ -55,6 +56,7 @@ from trueup.protocol.requests import (
     TickReply,
     decode_request,
     encode_reply,
+    history_request,
     not_begun,
     snapshot_request,
 )
@@ -99,6 +101,7 @@ class Desk:
         self._boot = boot
         self._now_ns, self._age_ns = now_ns, clocks.age_ns
         self._snapshots = Snapshots(self._terminal, boot, now_ns, pace, attachments)
+        self._pages = HistoryPages(self._terminal, now_ns)
         self.capabilities: tuple[str, ...] = CAPABILITIES
         """What it says that clients may ask for."""
         self._record = RequestRecord(
@@ -272,6 +275,8 @@ class Desk:
     def _answer(self, request: Request, access: Access) -> Reply:
         if request.action == "SNAPSHOT":
             return self._snapshot(request, access)
+        if request.action == "HISTORY":
+            return self._history(request)
         if request.action == "TICK":
             return self._tick(request.symbol)
         return self._positions(request.symbol)
@@ -291,6 +296,12 @@ class Desk:
             reply.requests = known
             reply.record = self._record.mark(account.login, account.server)
         return reply
+
+    def _history(self, request: Request) -> Reply:
+        try:
+            return self._pages.make(history_request(request))
+        except CannotRead as error:
+            return ErrorReply("FAILED", str(error))
 
     def _positions(self, symbol: str) -> PositionsReply:
         terminal = self._terminal

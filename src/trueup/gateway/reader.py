@@ -99,6 +99,8 @@ class Reader:
         self._wanted_id: int | None = None
         self._has_left = False
         self._answer: Reading | None = None
+        self.capabilities: tuple[str, ...] = ()
+        """What the gateway said that it serves, where it serves SNAPSHOT."""
         self.hints_port = 0
         """Where the gateway says that its hints are, 0 for nowhere."""
         # Why the question under way finds no connection, where the gateway said so.
@@ -271,6 +273,7 @@ class Reader:
         if not isinstance(answer, Snapshot) or "SNAPSHOT" not in answer.capabilities:
             return False
         self._serves_snapshots = True
+        self.capabilities = answer.capabilities
         self.hints_port = hints_port(answer.capabilities)
         self.keeps_record = "REQUEST_STATUS" in answer.capabilities
         return True

@@ -10,6 +10,7 @@ import msgspec
 from trueup.core.model import Position
 from trueup.core.record import RequestInDoubt
 from trueup.errors import RemoteProtocolError
+from trueup.protocol.history import CURSOR, HistoryReply, HistoryRequest
 from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.snapshot import (
     CAPABILITIES,
@@ -24,7 +25,7 @@ from trueup.protocol.text import check_text
 
 ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
-    *("REQUEST_STATUS", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
+    *("HISTORY", "REQUEST_STATUS", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
 )
 # What the official module takes; beyond it, it breaks (Python integration).
 TICKETS = range(2**64)
@@ -33,13 +34,18 @@ CHANGES = frozenset({"MODIFY", "CANCEL"})
 DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
 ORDER_ID_LONGEST = 128
 # What says nothing about what an order does at the broker.
-NOT_PARAMETERS = frozenset({"order_id", "uuid", "session", "id", "ticket", "timestamp"})
+NOT_PARAMETERS = frozenset(
+    {
+        *("order_id", "uuid", "session", "id", "ticket", "timestamp"),
+        *("since_msc", "until_msc", "after"),
+    }
+)
 # Everything that may change something at the broker.
 ORDERS = TRADES | CHANGES | DIALECT_ORDERS
 # Everything that changes nothing there. What is in neither is refused to those who may only read.
 QUERIES = frozenset(
     {
-        *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "REQUEST_STATUS"),
+        *("GET_POSITIONS", "HELLO", "SNAPSHOT", "HISTORY", "TICK", "PING", "REQUEST_STATUS"),
         *("GET_ACCOUNT", "SYNC_ALL"),
     }
 )
@@ -52,8 +58,8 @@ class Request(msgspec.Struct):
     0.0 for none), `position` (the ticket it closes), `magic`, `comment` and `login` (the
     account it is for, 0 for any). BUY and SELL with `type` limit or stop place a pending order at
     `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the pending `order`.
-    `ticket` and `timestamp` are of the other dialect (see
-    `protocol.dialect`).
+    `since_msc`, `until_msc` and `after` are HISTORY's. `ticket` and `timestamp` are of the other
+    dialect (see `protocol.dialect`).
     """
 
     action: str
@@ -77,6 +83,9 @@ class Request(msgspec.Struct):
     login: int = 0
     type: str = "market"
     digest: str = ""
+    since_msc: int = 0
+    until_msc: int = 0
+    after: str = ""
     ticket: int = 0
     timestamp: object = None
     uuid: object = msgspec.UNSET
@@ -142,6 +151,7 @@ Reply = (
     HelloReply
     | SnapshotReply
     | UnchangedReply
+    | HistoryReply
     | PositionsReply
     | OrderReply
     | RequestStatusReply
@@ -180,6 +190,8 @@ def decode_request(raw: bytes) -> Request:
         _check_numbers(request)
     elif request.action == "SNAPSHOT":
         _check_snapshot(request)
+    elif request.action == "HISTORY":
+        _check_span(request)
     elif request.action == "TICK":
         _check_symbol(request, "TICK")
     elif request.action == "REQUEST_STATUS":
@@ -198,6 +210,13 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         history_age_sec=request.history_age_sec,
         in_doubt=request.in_doubt,
         digest=request.digest,
+    )
+
+
+def history_request(request: Request) -> HistoryRequest:
+    """Return a request for a page of the history as such."""
+    return HistoryRequest(
+        request.id, request.since_msc, request.until_msc, request.symbols, request.after
     )
 
 
@@ -237,9 +256,7 @@ def _check_length(order_id: str, name: str) -> None:
 def _check_snapshot(request: Request) -> None:
     """Refuse what one reply does not carry: a part of the answer would be taken for the whole."""
     for name in ("symbols", "explain", "explain_orders", "in_doubt"):
-        count = len(getattr(request, name))
-        if count > NAMED_AT_ONCE:
-            raise RemoteProtocolError(f"{name} has {count} entries: give at most {NAMED_AT_ONCE}")
+        _check_count(request, name)
     if not 0 <= request.history_age_sec <= HISTORY_LONGEST_SEC:
         raise RemoteProtocolError(
             f"history_age_sec={request.history_age_sec} is not valid: give 0 to "
@@ -255,6 +272,26 @@ def _check_snapshot(request: Request) -> None:
                 raise RemoteProtocolError(
                     f"{name} has {ticket}, which is not a whole number from 0 to 2**64 - 1"
                 )
+
+
+def _check_count(request: Request, name: str) -> None:
+    count = len(getattr(request, name))
+    if count > NAMED_AT_ONCE:
+        raise RemoteProtocolError(f"{name} has {count} entries: give at most {NAMED_AT_ONCE}")
+
+
+def _check_span(request: Request) -> None:
+    _check_count(request, "symbols")
+    for name in ("since_msc", "until_msc"):
+        if getattr(request, name) not in TICKETS:
+            raise RemoteProtocolError(
+                f"{name}={getattr(request, name)} is not valid: give milliseconds of the trade "
+                "server's clock since 1970"
+            )
+    if request.after and not CURSOR.fullmatch(request.after):
+        raise RemoteProtocolError(
+            f"after={request.after!r:.60} is not valid: give `next` of the page before, as it came"
+        )
 
 
 def _check_numbers(request: Request) -> None:

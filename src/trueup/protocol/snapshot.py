@@ -40,7 +40,7 @@ UNNAMED_VERSION = 1
 # in later ones.
 NAMED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
-CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS")
+CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY")
 
 
 class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_defaults=True):
