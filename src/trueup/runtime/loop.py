@@ -25,6 +25,7 @@ from trueup.runtime.execution import Intent
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.prices import Prices
 from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
+from trueup.runtime.risk import oldest_first
 from trueup.runtime.strategy import Strategy
 
 log = logging.getLogger("trueup.loop")
@@ -147,7 +148,8 @@ class TradingLoop:
 
     def _positions_against(self, side: Side) -> list[Position]:
         """What an order of this side closes, oldest first."""
-        positions = [holding.position for holding in self.pm.book.holdings_in(self.pm.symbol)]
+        holdings = oldest_first(self.pm.book, self.pm.symbol)
+        positions = [holding.position for holding in holdings]
         return [position for position in positions if position.side is not side]
 
     def _may_open(self, side: Side) -> bool:

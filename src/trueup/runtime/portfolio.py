@@ -28,7 +28,7 @@ from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import create_fill_response, fill_event, log_created, log_fill, repeats
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
-from trueup.runtime.risk import entries_refused, position_to_reduce, why_not
+from trueup.runtime.risk import entries_refused, target_of, why_not
 from trueup.runtime.times import Times
 from trueup.runtime.views import Position, direction, order_row, view
 from trueup.runtime.wishes import Wish, check_magic, check_price, check_volume
@@ -250,7 +250,9 @@ class PortfolioManager:
         """Make an order of `volume` lots, or return None when risk refuses it.
 
         An order against the position names the ticket it closes, so that a hedging account does
-        not open the opposite position instead.
+        not open the opposite position instead. Where no single ticket has `volume` lots, the order
+        closes the oldest one, with that one's volume: ask again for the rest. So its `volume` is
+        what to send.
 
         Raises:
             ValueError: the price or the volume cannot be one.
@@ -260,12 +262,20 @@ class PortfolioManager:
         if not self.check_risk(signal):
             return None
         side = SIDES[signal]
-        position = position_to_reduce(self.book, side, volume, self.symbol)
+        position, lots = target_of(self.book, side, volume, self.symbol)
         reason = self.entries_refused()
         if reason and not position:
             # It would close what is known and open the rest, and that rest is an entry.
             log.warning("[RISK] BLOCKED: %s %sL %s", side.action, format_lots(volume), reason)
             return None
+        if lots != volume:
+            log.info(
+                "[ORDER] %s %sL closes ticket %d first, its %sL; ask again for the rest",
+                side.action,
+                format_lots(volume),
+                self.book.holdings[position].position.ticket,
+                format_lots(lots),
+            )
         order_id = self.next_order_id()
         self.commit(
             [
@@ -274,7 +284,7 @@ class PortfolioManager:
                     order_id=order_id,
                     symbol=self.symbol,
                     side=side,
-                    volume=volume,
+                    volume=lots,
                     price=price,
                     position=position,
                     magic=self.magic,

@@ -6,9 +6,11 @@ known is never refused, except by an order in doubt on the same side, which may 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from trueup.core.book import Book, Order
+from trueup.core.book import Book, Holding, Order
 from trueup.core.events import OrderKind
 from trueup.core.health import Restriction
 from trueup.core.model import Side
@@ -42,13 +44,45 @@ def entries_refused(book: Book, restrictions: Sequence[Restriction], symbol: str
     return _restricted(restrictions, symbol)
 
 
-def position_to_reduce(book: Book, side: Side, volume: float, symbol: str) -> int:
-    """Return the identifier of the oldest opposite position that `volume` fits in, or 0."""
-    for holding in book.holdings_in(symbol):
-        position = holding.position
-        if position.side is not side and add_lots(position.volume, -volume) >= 0:
-            return position.identifier
-    return 0
+class Target(NamedTuple):
+    """What one order is for: the identifier of the position it closes, 0 for an entry, and lots."""
+
+    position: int
+    volume: float
+
+
+def target_of(book: Book, side: Side, volume: float, symbol: str) -> Target:
+    """Return what one order of this side is to be, so that it never opens the opposite by mistake.
+
+    Against several positions, or against one that has less on a hedging account, one order cannot
+    be for all of `volume`: it closes the oldest position, or as much of that as `volume` is, and
+    the next order the next. Where a younger position has enough for all of it that one is closed,
+    unless the account wants the oldest closed first (MQL5 reference, ACCOUNT_FIFO_CLOSE).
+    """
+    against = [h.position for h in oldest_first(book, symbol) if h.position.side is not side]
+    if not against:
+        return Target(0, volume)
+    is_fifo = book.account is not None and book.account.fifo_close
+    for position in against[:1] if is_fifo else against:
+        if add_lots(position.volume, -volume) >= 0:
+            return Target(position.identifier, volume)
+    oldest = against[0]
+    if len(against) == 1 and book.nets:
+        # One order closes it and opens the rest the other way: a reversal.
+        return Target(0, volume)
+    return Target(oldest.identifier, oldest.volume)
+
+
+def oldest_first(book: Book, symbol: str) -> list[Holding]:
+    """Return the holdings of a symbol in the order in which the broker opened them."""
+    return sorted(book.holdings_in(symbol), key=_opened)
+
+
+def _opened(holding: Holding) -> tuple[float, int]:
+    told = (holding.mark, holding.position)
+    times = [one.time_msc or one.time * 1000 for one in told if one is not None]
+    # The broker has not told yet when the newest was opened.
+    return next(filter(None, times), math.inf), holding.position.identifier
 
 
 def _trades_in_doubt(book: Book) -> list[Order]:
