@@ -32,6 +32,10 @@ class NotAllowed(NotSent):
     """Gateway and client do not take each other's keys; nothing left this process."""
 
 
+class HostUnknown(NotSent):
+    """No host has the gateway's name; nothing left this process."""
+
+
 class Refused(TrueupError):
     """The broker answered no; nothing happened.
 

@@ -1,15 +1,18 @@
 """Settings: from the environment, then `.env`, then `trueup.toml`, then the defaults.
 
-The environment wins, so that one run can be changed without editing a file. `.env` is shared with
-other programs, so names in it that are not ours are nobody's mistake; `trueup.toml` is ours alone,
-so a name in it that we do not know is a typing error and is said to be one.
+The environment wins, so that one run can be changed without editing a file. A variable that is
+empty counts as not set. `.env` is shared with other programs, so names in it that are not ours are
+nobody's mistake, unless one looks like a setting that is not given anywhere; `trueup.toml` is ours
+alone, so a name in it that we do not know is a typing error and is said to be one.
 """
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import tomllib
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -35,6 +39,12 @@ TOML_FILE: Final = "trueup.toml"
 _NUMBER: Final = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _VALUE_SHOWN_CHARS: Final = 80
+# How much a name has to be like one of ours to be taken for a typing error (difflib's ratio): one
+# letter more or less, two that changed places, an ending that was left out.
+LIKENESS: Final = 0.84
+# `.env` is written for the programs of one folder; the environment is everybody's.
+OWN_NAME: Final = re.compile("gtw_|trueup_")
+ANY_NAME: Final = re.compile("")
 
 
 def _parsed(value: object) -> object:
@@ -59,6 +69,9 @@ def _number(value: object, handler: ValidatorFunctionWrapHandler) -> object:
 
 def _host(value: str) -> str:
     host = value.strip()
+    if host.startswith("[") and host.endswith("]"):
+        # An IPv6 address as an endpoint has it.
+        return str(ipaddress.IPv6Address(host[1:-1]))
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -71,7 +84,12 @@ class Settings(BaseSettings):
     """Everything that can be set from outside the code. Frozen."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_file=ENV_FILE, env_file_encoding="utf-8-sig"
+        frozen=True,
+        extra="ignore",
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",
+        # What passes variables on, as compose does, passes those on that nobody set.
+        env_ignore_empty=True,
     )
 
     sync_interval_sec: Annotated[
@@ -152,7 +170,34 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         toml_settings = InitSettingsSource(settings_cls, init_kwargs=_read_toml(Path(TOML_FILE)))
-        return init_settings, env_settings, dotenv_settings, toml_settings
+        sources = env_settings, dotenv_settings, toml_settings
+        given = {name for source in sources for name in _names(source)}
+        _refuse_typing_errors(_names(env_settings), given, "the environment", OWN_NAME)
+        _refuse_typing_errors(_names(dotenv_settings), given, ENV_FILE, ANY_NAME)
+        return init_settings, *sources
+
+
+def _names(source: PydanticBaseSettingsSource) -> Mapping[str, Any]:
+    """Return the names that a source has, of ours and of others, in lower case."""
+    if isinstance(source, EnvSettingsSource):
+        return source.env_vars
+    return source.init_kwargs if isinstance(source, InitSettingsSource) else {}
+
+
+def _refuse_typing_errors(
+    names: Mapping[str, Any], given: Container[str], place: str, pattern: re.Pattern[str]
+) -> None:
+    """Refuse a name that is no setting of ours and looks like one that is given nowhere."""
+    missing = [field for field in Settings.model_fields if field not in given]
+    for name, value in names.items():
+        if name in Settings.model_fields or not pattern.match(name):
+            continue
+        for meant in difflib.get_close_matches(name, missing, 1, LIKENESS):
+            valid = (
+                f"{place} has it, and no setting has this name: did you mean {meant.upper()}? "
+                "Where it is another program's, set that as well"
+            )
+            raise SettingsError(name.upper(), _shown(value), valid)
 
 
 def load_settings() -> Settings:

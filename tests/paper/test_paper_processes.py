@@ -264,7 +264,7 @@ def test_a_gateway_of_the_guide_s_kind_is_traded_with_by_local_prices(shell: She
     assert "[FILL] CONFIRMED" in done.stdout
     orders = [one for one in gateway.requests if one["action"] == "BUY"]
     assert [(one["symbol"], one["volume"]) for one in orders] == [("EURUSD", 0.01)]
-    assert f"What is open at 127.0.0.1:{gateway.port} stays open." in done.stdout
+    assert f"What is open at tcp://127.0.0.1:{gateway.port} stays open." in done.stdout
 
 
 def test_without_a_terminal_the_command_says_how_to_start_one(shell: Shell) -> None:

@@ -103,6 +103,8 @@ def test_gateway_when_only_the_timeout_is_given_is_not_configured(
         ("GTW_PORT", "65535", 65535),
         ("GTW_HOST", "localhost", "localhost"),
         ("GTW_HOST", "::1", "::1"),
+        ("GTW_HOST", "[::1]", "::1"),
+        ("GTW_HOST", "[2001:DB8::7]", "2001:db8::7"),
         ("GTW_HOST", "vps_7.example.com", "vps_7.example.com"),
         ("GTW_SERVER_KEY", " keys/gateway.key ", "keys/gateway.key"),
         ("GTW_KEY_FILE", "keys/bot1.key_secret", "keys/bot1.key_secret"),
@@ -119,7 +121,7 @@ def test_value_when_good_is_kept_as_it_was_meant(
     ("name", "text", "valid"),
     [
         ("GTW_PORT", "abc", "give a whole number from 1 to 65535"),
-        ("GTW_PORT", "", "give a whole number from 1 to 65535"),
+        ("GTW_PORT", " ", "give a whole number from 1 to 65535"),
         ("GTW_PORT", "0", "give a whole number from 1 to 65535"),
         ("GTW_PORT", "65536", "give a whole number from 1 to 65535"),
         ("GTW_PORT", "5555.5", "give a whole number from 1 to 65535"),
@@ -134,7 +136,16 @@ def test_value_when_good_is_kept_as_it_was_meant(
             "tcp://10.0.0.1:5555",
             "give a host name or an IP address, without tcp:// and without a port",
         ),
-        ("GTW_HOST", "", "give a host name or an IP address, without tcp:// and without a port"),
+        (
+            "GTW_HOST",
+            "[::1",
+            "give a host name or an IP address, without tcp:// and without a port",
+        ),
+        (
+            "GTW_HOST",
+            "[10.0.0.1]",
+            "give a host name or an IP address, without tcp:// and without a port",
+        ),
     ],
 )
 def test_value_when_bad_is_one_sentence(
@@ -183,7 +194,75 @@ def test_value_when_garbage_is_read_or_refused_by_name(name: str, text: str) -> 
             assert error.variable == name
             assert "\n" not in str(error)
         else:
+            if not text:
+                assert value == Settings.model_fields[name.lower()].default
+                return
+            if name == "GTW_HOST":
+                text = text.strip().removeprefix("[").removesuffix("]").lower()
+                assert str(value).lower() == text or ":" in text
+                return
             assert str(value) == text.strip() or float(value) == float(text)
+
+
+def test_a_variable_that_is_empty_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose passes every variable on that its file names, whether somebody set it or not."""
+    for name in NAMES:
+        monkeypatch.setenv(name, "")
+    Path(".env").write_text("GTW_PORT=\nGTW_TIMEOUT_MS=7\n", encoding="utf-8")
+    settings = load_settings()
+    assert (settings.gtw_host, settings.gtw_port) == ("172.19.141.255", 5555)
+    assert settings.gtw_timeout_ms == 7
+    assert not settings.gateway_is_configured
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("GTW_PROT=5556", "GTW_PORT"),
+        ("SYNC_INTERVAL=5", "SYNC_INTERVAL_SEC"),
+        ("export gtw_timeout=500", "GTW_TIMEOUT_MS"),
+        ("GTWHOST=10.0.0.1", "GTW_HOST"),
+        ("GTW_SERVERKEY=x", "GTW_SERVER_KEY"),
+    ],
+)
+def test_a_name_in_dotenv_that_looks_like_a_setting_is_called_a_typing_error(
+    line: str, meant: str
+) -> None:
+    """It would be passed over, and the default used: another port is another gateway."""
+    Path(".env").write_text(f"OTHER=1\n{line}\n", encoding="utf-8")
+    name, _, value = line.removeprefix("export ").upper().partition("=")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).lower() == (
+        f"{name}='{value}' is not valid: .env has it, and no setting has this name: did you mean "
+        f"{meant}? where it is another program's, set that as well.".lower()
+    )
+
+
+@pytest.mark.parametrize("place", ["environment", ".env", "trueup.toml"])
+def test_a_name_that_looks_like_a_setting_is_another_s_where_the_setting_is_given(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "SYNC_INTERVAL=5\n"
+    if place == "environment":
+        monkeypatch.setenv("SYNC_INTERVAL_SEC", "7")
+    elif place == ".env":
+        lines += "SYNC_INTERVAL_SEC=7\n"
+    else:
+        Path(place).write_text("sync_interval_sec = 7\n", encoding="utf-8")
+    Path(".env").write_text(lines, encoding="utf-8")
+    assert load_settings().sync_interval_sec == 7
+
+
+def test_in_the_environment_only_names_that_begin_as_ours_do_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SYNC_INTERVAL", "5")
+    monkeypatch.setenv("GTW_REGION", "eu")
+    assert load_settings().sync_interval_sec == 15
+    monkeypatch.setenv("GTW_PROT", "5556")
+    with pytest.raises(SettingsError, match=r"the environment has it, and no .* mean GTW_PORT"):
+        load_settings()
 
 
 def test_config_when_imported_has_the_values_of_the_environment(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from trueup.conformance.findings import Report
 from trueup.conformance.run import examine
 from trueup.conformance.text import write_report
 from trueup.errors import NotSent, TrueupError
+from trueup.gateway.endpoints import tcp
 from trueup.gateway.greeting import greet
 from trueup.gateway.keys import LinkKeys, draw_pair, link_keys
 from trueup.gateway.link import Link
@@ -95,7 +96,7 @@ def conformance(
         greeting,
         partial(ZmqLink, where.url, keys=keys),
         {} if keys is None else _strangers(where.url, keys),
-        lambda port: ZmqHints(f"tcp://{where.host}:{port}", keys=keys),
+        lambda port: ZmqHints(tcp(where.host, port), keys=keys),
         Options(timeout_ms, symbol, trade, real_money, volume),
         f"conformance-{os.getpid():x}-{clock.now_ns():x}",
         clock.waiting_ns,

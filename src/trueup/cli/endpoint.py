@@ -6,12 +6,13 @@ import re
 from typing import NamedTuple
 
 from trueup.errors import SettingsError
+from trueup.gateway.endpoints import bare, tcp
 
-_ENDPOINT = re.compile(r"tcp://(?P<host>[^:/\s]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
+_ENDPOINT = re.compile(r"tcp://(?P<host>[^:/\s]+|\[[0-9a-fA-F:.]+(%\w+)?\]):(?P<port>\d{1,5})")
 
 
 class Endpoint(NamedTuple):
-    """A host and a TCP port; an IPv6 address has its brackets."""
+    """A host and a TCP port; an IPv6 address without its brackets."""
 
     host: str
     port: int
@@ -19,7 +20,7 @@ class Endpoint(NamedTuple):
     @property
     def url(self) -> str:
         """The endpoint as ZeroMQ wants it."""
-        return f"tcp://{self.host}:{self.port}"
+        return tcp(self.host, self.port)
 
 
 def endpoint_of(text: str, option: str) -> Endpoint:
@@ -30,5 +31,6 @@ def endpoint_of(text: str, option: str) -> Endpoint:
     """
     found = _ENDPOINT.fullmatch(text.strip())
     if found is None or not 0 < int(found["port"]) < 65_536:
-        raise SettingsError(option, text, "give tcp://HOST:PORT, such as tcp://127.0.0.1:5555")
-    return Endpoint(found["host"], int(found["port"]))
+        valid = "give tcp://HOST:PORT, such as tcp://127.0.0.1:5555 or tcp://[::1]:5555"
+        raise SettingsError(option, text, valid)
+    return Endpoint(bare(found["host"]), int(found["port"]))

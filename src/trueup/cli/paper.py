@@ -179,7 +179,7 @@ def _place(gateway: str | None, settings: Settings, options: TerminalOptions) ->
 
 def _say_what_stays(place: Place, kept: str | Path | None) -> None:
     if place.terminal is None:
-        typer.echo(f"Ended. What is open at {place.host}:{place.port} stays open.")
+        typer.echo(f"Ended. What is open at {place.url} stays open.")
     else:
         typer.echo(
             f"Ended. The simulated terminal goes on, process {place.terminal.pid}, and so do its "

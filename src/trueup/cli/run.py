@@ -17,6 +17,7 @@ from trueup.core.model import describe
 from trueup.core.policy import Policy
 from trueup.errors import TrueupError, reason
 from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.endpoints import tcp
 from trueup.journal import open_journal
 from trueup.journal.location import database_at
 from trueup.observe.live import LiveView
@@ -45,10 +46,15 @@ class Place(msgspec.Struct, frozen=True):
     terminal: Whereabouts | None = None
 
     @property
+    def url(self) -> str:
+        """Where it is, as an endpoint."""
+        return tcp(self.host, self.port)
+
+    @property
     def title(self) -> str:
         """A few words for the head of the live view."""
         kind = "" if self.terminal is None else " (simulated terminal)"
-        return f"at tcp://{self.host}:{self.port}{kind}"
+        return f"at {self.url}{kind}"
 
 
 class Run(msgspec.Struct, frozen=True):

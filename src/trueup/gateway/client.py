@@ -21,6 +21,7 @@ from typing import Any
 from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
+from trueup.gateway.endpoints import bare, tcp
 from trueup.gateway.hearing import Hearing
 from trueup.gateway.history_reader import HistoryReader
 from trueup.gateway.keys import LinkKeys, link_keys
@@ -82,13 +83,13 @@ class ExecutionGateway:
             timeout_ms = settings.gtw_timeout_ms if timeout_ms is None else timeout_ms
         if link is None:
             keys = _keys(server_key, key_file)
-            link, hints = partial(ZmqLink, keys=keys), hints or partial(ZmqHints, keys=keys)
-        self.host, self.port, self.timeout_ms = host, port, timeout_ms
-        self.url = f"tcp://{host}:{port}"
+            link, hints = partial(ZmqLink, keys=keys), hints or partial(self._hear, keys)
+        self.host, self.port, self.timeout_ms = bare(host), port, timeout_ms
+        self.url = tcp(host, port)
         self.logger = log
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
         self._hearing = Hearing(host, hints)
-        self._queries = link(self.url)
+        self._queries: Link = link(self.url)
         self._orders = link(self.url)
         self._prices = link(self.url)
         self._history = HistoryReader(link(self.url), self.url, timeout_ms)
@@ -330,6 +331,10 @@ class ExecutionGateway:
             now_ns: the time by the caller's clock.
         """
         return self._hearing.reason(self._reader.hints_port, self._reader.digest, now_ns)
+
+    def _hear(self, keys: LinkKeys | None, endpoint: str) -> HintLine:
+        found = getattr(self._queries, "is_ipv6", False)
+        return ZmqHints(endpoint, keys=keys, is_ipv6=found)
 
     def _exchange(self, link: Link, message: bytes) -> bytes:
         link.send(message, self.timeout_ms)

@@ -13,6 +13,7 @@ import socket
 import msgspec
 
 from trueup.errors import NotSent
+from trueup.gateway.endpoints import bare, tcp
 
 GREETING_BYTES = 64
 SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
@@ -47,9 +48,9 @@ def greet(host: str, port: int, timeout_ms: int) -> Greeting:
     Raises:
         NotSent: the name cannot be resolved, or no connection was taken.
     """
-    where = f"tcp://{host}:{port}"
+    where = tcp(host, port)
     try:
-        line = socket.create_connection((host.strip("[]"), port), timeout_ms / 1000)
+        line = socket.create_connection((bare(host), port), timeout_ms / 1000)
     except TimeoutError:
         raise NotSent(f"{where} took no connection within {timeout_ms} ms") from None
     except (OSError, UnicodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trueup.gateway.endpoints import tcp
 from trueup.gateway.link import HintLine
 from trueup.protocol.hints import Ear
 
@@ -49,4 +50,4 @@ class Hearing:
             self._line.close()
         self._line, self._port, self._ear = None, port, Ear()
         if port and self._make is not None:
-            self._line = self._make(f"tcp://{self._host}:{port}")
+            self._line = self._make(tcp(self._host, port))

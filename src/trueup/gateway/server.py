@@ -18,6 +18,7 @@ from typing import NamedTuple
 import zmq
 
 from trueup.gateway.door import DOMAIN, HINTS_DOMAIN, Door, user_of
+from trueup.gateway.endpoints import is_ipv6
 from trueup.gateway.listener import Listener, hang_up
 
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
@@ -113,6 +114,7 @@ class Server:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
         socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
+        socket.setsockopt(zmq.IPV6, is_ipv6(endpoint))
         self._door.fit(socket, domain)
         try:
             listener = Listener(socket, endpoint, self._door.connections_max)

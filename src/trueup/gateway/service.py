@@ -18,6 +18,7 @@ from trueup.gateway.admission import Terms, admission
 from trueup.gateway.clocks import Clocks, one_clock
 from trueup.gateway.desk import Desk
 from trueup.gateway.door import Door
+from trueup.gateway.endpoints import tcp
 from trueup.gateway.front import Front
 from trueup.gateway.request_store import RequestStore
 from trueup.gateway.server import Server
@@ -52,7 +53,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     @property
     def endpoint(self) -> str:
         """Where requests come."""
-        return f"tcp://{self.host}:{self.port}"
+        return tcp(self.host, self.port)
 
     @property
     def hints_endpoint(self) -> str | None:
@@ -61,7 +62,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
             return None
         # A firewall opens ports by their number, so this one follows from the other.
         following = self.port + 1 if 0 < self.port < 65_535 else 0
-        return f"tcp://{self.host}:{self.hints_port or following}"
+        return tcp(self.host, self.hints_port or following)
 
 
 class Service:

@@ -6,6 +6,7 @@ import weakref
 
 import zmq
 
+from trueup.gateway import endpoints
 from trueup.gateway.keys import LinkKeys
 
 # Hints that nobody takes are dropped, and missed by their numbers.
@@ -22,9 +23,12 @@ class ZmqHints:
 
     Args:
         keys: those of the link to the same gateway; None is plain text.
+        is_ipv6: whether the host has an IPv6 address alone; its address says so by itself.
     """
 
-    def __init__(self, endpoint: str, *, keys: LinkKeys | None = None) -> None:
+    def __init__(
+        self, endpoint: str, *, keys: LinkKeys | None = None, is_ipv6: bool = False
+    ) -> None:
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HINTS_KEPT)
@@ -34,6 +38,7 @@ class ZmqHints:
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
+        socket.setsockopt(zmq.IPV6, is_ipv6 or endpoints.is_ipv6(endpoint))
         if keys is not None:
             socket.curve_serverkey = keys.server.encode()
             socket.curve_publickey = keys.own.public.encode()

@@ -19,8 +19,10 @@ import weakref
 
 import zmq
 
-from trueup.errors import NotAllowed, NotSent, OutcomeUnknown
+from trueup.errors import HostUnknown, NotAllowed, NotSent, OutcomeUnknown
+from trueup.gateway.endpoints import is_ipv6
 from trueup.gateway.keys import LinkKeys
+from trueup.gateway.lookup import Lookup
 
 _WATCHED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -57,6 +59,9 @@ class ZmqLink:
         self._context = context or zmq.Context.instance()
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
+        self._lookup: Lookup | None = None
+        self.is_ipv6 = is_ipv6(endpoint)
+        """Whether the host has an IPv6 address alone, as far as is known."""
 
     def open(self) -> None:
         """Begin to connect; does not wait, and does nothing on an open link.
@@ -69,6 +74,7 @@ class ZmqLink:
         socket = self._context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.setsockopt(zmq.IPV6, self.is_ipv6)
         if self._keys is not None:
             socket.curve_serverkey = self._keys.server.encode()
             socket.curve_publickey = self._keys.own.public.encode()
@@ -91,8 +97,11 @@ class ZmqLink:
         Raises:
             NotSent: no connection took it.
             NotAllowed: the handshake failed; the message says what is likely to be wrong.
+            HostUnknown: no host has this name.
         """
-        self.open()
+        if self._socket is None:
+            timeout_ms = self._find_host(timeout_ms)
+            self.open()
         assert self._socket is not None
         left_ms = self._wait_for_handshake(timeout_ms)
         if left_ms != self._send_timeout_ms:
@@ -105,6 +114,22 @@ class ZmqLink:
             self.reset()
             raise NotSent(f"{self.endpoint}: {error.strerror}") from error
         self._stop_watching()
+
+    def _find_host(self, timeout_ms: int) -> int:
+        """Have the host's name looked up; return how long is left."""
+        host = self.endpoint.removeprefix("tcp://").rpartition(":")[0]
+        lookup = self._lookup = self._lookup or Lookup(host)
+        left_ms, found = timeout_ms, lookup.wait(0)
+        if found is None:
+            left_ms -= timeout_ms // 2
+            found = lookup.wait(timeout_ms // 2)
+        if found is None:
+            raise NotSent(f"no connection to {self.endpoint}: {host} is being looked up")
+        if found.error:
+            self._lookup = None
+            raise HostUnknown(f"{self.endpoint}: there is no host {host} ({found.error})")
+        self.is_ipv6 = found.is_ipv6
+        return left_ms
 
     def _wait_for_handshake(self, timeout_ms: int) -> int:
         """Wait for half of the time for a connection, or for a refusal; return how long is left.
@@ -127,6 +152,8 @@ class ZmqLink:
         if self._monitor is None or failed:
             self.reset()
         if not failed:
+            # The name may have got another address.
+            self._lookup = None
             return NotSent(f"no connection to {self.endpoint} within {timeout_ms} ms")
         if self._keys is None:
             why = _WANTS_KEYS

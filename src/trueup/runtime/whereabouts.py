@@ -21,6 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from trueup.errors import NotSent, OutcomeUnknown, SettingsError
+from trueup.gateway.endpoints import bare
 from trueup.gateway.zmq_link import ZmqLink
 
 
@@ -108,7 +109,7 @@ def listens(endpoint: str, timeout_ms: int) -> bool:
     """Return whether a loopback port takes connections; a dead one refuses at once."""
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout_ms / 1000).close()
+        socket.create_connection((bare(host), int(port)), timeout_ms / 1000).close()
     except (OSError, ValueError):
         return False
     return True

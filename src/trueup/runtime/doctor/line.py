@@ -9,6 +9,7 @@ import msgspec
 
 from trueup.errors import NotSent, TrueupError
 from trueup.gateway.admission import is_loopback
+from trueup.gateway.endpoints import bare, tcp
 from trueup.gateway.greeting import greet
 from trueup.gateway.keys import LinkKeys, link_keys
 from trueup.gateway.zmq_link import ZmqLink
@@ -35,7 +36,7 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """The endpoint as ZeroMQ wants it."""
-        return f"tcp://{self.host}:{self.port}"
+        return tcp(self.host, self.port)
 
 
 class Line:
@@ -60,7 +61,7 @@ class Line:
                 return
 
     def _resolve(self) -> DoctorRow:
-        host = self._target.host.strip("[]")
+        host = bare(self._target.host)
         try:
             found = socket.getaddrinfo(host, self._target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
