@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Container, Mapping
@@ -31,6 +32,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from trueup.core.meant import account_named
 from trueup.errors import SettingsError
 
 ENV_FILE: Final = ".env"
@@ -78,6 +80,13 @@ def _host(value: str) -> str:
         if not _HOST_NAME.fullmatch(host):
             raise
     return host
+
+
+def _account(value: str) -> str:
+    text = value.strip()
+    if text:
+        account_named(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -155,6 +164,17 @@ class Settings(BaseSettings):
         json_schema_extra={"valid": "give the path of a secret key file (NAME.key_secret)"},
     )
 
+    trueup_account: Annotated[str, AfterValidator(_account)] = Field(
+        default="",
+        description=(
+            "The account that is meant, as login@server. A reconciler then believes no reading of "
+            "any other account, nor one that does not say whose it is, from the first one on. A "
+            "book without it belongs to the account that it meets first. Empty is off. The "
+            "simulated terminal of `trueup paper` is nobody's account, and is not asked."
+        ),
+        json_schema_extra={"valid": "give login@server, such as 5000001@MetaQuotes-Demo"},
+    )
+
     @property
     def gateway_is_configured(self) -> bool:
         """Whether somebody gave the host or the port, even if they gave the default value."""
@@ -212,6 +232,18 @@ def load_settings() -> Settings:
         first = error.errors(include_url=False)[0]
         field = str(first["loc"][0])
         raise SettingsError(field.upper(), _shown(first["input"]), valid_values(field)) from None
+
+
+def account_setting() -> str:
+    """Return the setting TRUEUP_ACCOUNT; in no time where nothing can have set anything.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    is_set = any(name.lower() == "trueup_account" for name in os.environ)
+    if not is_set and not Path(ENV_FILE).exists() and not Path(TOML_FILE).exists():
+        return ""
+    return load_settings().trueup_account
 
 
 def valid_values(field: str) -> str:

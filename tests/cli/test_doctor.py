@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from trueup.journal import open_journal
 from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
 from trueup.observe.log import make_streams_safe
 from trueup.observe.status_text import BotStatus, OverdueRow
+from trueup.runtime.bots import Bot
 from trueup.runtime.clock import ManualClock, SystemClock
 from trueup.runtime.doctor.book import JournalLook, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
@@ -498,6 +500,54 @@ def test_a_running_bot_is_found_with_its_journal_and_its_account(
     assert f"written by process {bot.child.pid}" in found["journal writable"]["found"]
     assert found["journal writable"]["found"].startswith(str(Path(".trueup", "paper.db")))
     assert found["bot"]["figures"]["pid"] == bot.child.pid
+
+
+def test_without_a_gateway_none_is_asked_and_this_folder_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The guide's address is an example: nobody here may be the one who has it."""
+    asked: list[object] = []
+    monkeypatch.setattr("socket.create_connection", lambda *a, **_: asked.append(a))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *a, **_: asked.append(a))
+    found = rows()
+    assert asked == []
+    assert tuple(found) == EVERY
+    assert found["settings"]["mark"] == "warn"
+    assert "no gateway is configured" in found["settings"]["found"]
+    assert "--gateway" in found["settings"]["remedy"]
+    assert found["journal writable"]["mark"] == "ok"
+    others = {name: row["mark"] for name, row in found.items()}
+    for name in ("versions", "settings", "journal writable"):
+        others.pop(name)
+    assert set(others.values()) == {"-"}
+
+
+def test_the_gateway_of_a_running_bot_is_the_one_that_is_looked_at(
+    world: DeskWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ZmqServer(world.desk.handle) as server:
+        url = f"tcp://127.0.0.1:{server.port}"
+        bot = Bot(7, "tcp://127.0.0.1:9", "EURUSD", "")
+        said = msgspec.to_builtins(status(endpoint=url))
+        monkeypatch.setattr("trueup.cli.doctor.find_bots", lambda: [bot])
+        monkeypatch.setattr("trueup.cli.doctor.ask_bot", lambda *_: {"status": said})
+        found = rows()
+    assert found["settings"]["found"] == f"gateway {url} (the bot of this folder)"
+    assert found["answers"]["mark"] == "ok"
+
+
+def test_whose_money_it_is_and_which_account_is_meant(
+    served: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "5000001@Simulated-Demo (demo)" in rows(*served)["account"]["found"]
+    monkeypatch.setenv("TRUEUP_ACCOUNT", "5000001@Simulated-Demo")
+    assert rows(*served)["account"]["mark"] == "ok"
+    monkeypatch.setenv("TRUEUP_ACCOUNT", "7@Elsewhere")
+    row = rows(*served)["account"]
+    assert (row["mark"], row["remedy"]) == (
+        "FAIL",
+        "log the terminal in to 7@Elsewhere, or correct TRUEUP_ACCOUNT",
+    )
 
 
 # How it reads.

@@ -56,6 +56,12 @@ def test_both_books_stand_side_by_side_with_the_age_of_the_broker_s() -> None:
     assert "100001       LONG      0.01    1.05430   LONG      0.01    1.05430      +0.50" in text
 
 
+def test_whose_money_it_is_stands_beside_the_symbol() -> None:
+    for money, is_real in (("demo", False), ("REAL", True)):
+        head = drawn(msgspec.structs.replace(EMPTY, money=money, is_real=is_real))[0]
+        assert f"trueup EURUSD  {money}  at tcp" in head
+
+
 def test_a_side_that_lacks_a_ticket_says_absent() -> None:
     rows = [Row(1, LONG, None), Row(2, None, LONG, -1.0)]
     lines = drawn(msgspec.structs.replace(EMPTY, rows=rows, age_sec=0.0))

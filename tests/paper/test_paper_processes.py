@@ -17,7 +17,12 @@ import msgspec
 import pytest
 
 from scripts.support import GuideGateway, listing, row
+from tests.gateway.test_service import Served
 from tests.paper.deadline import ROOT, wait_for
+from trueup.gateway import mt5_constants as mt5
+from trueup.runtime.clock import SystemClock
+from trueup.sim.symbols import AccountSetup
+from trueup.sim.terminal import SimulatedTerminal
 
 # Buys at the first prices it sees, then holds: a position is there within a second.
 BUY_ONCE = """
@@ -29,6 +34,11 @@ class BuyOnce:
         return int(self.signals > 0)
 """
 INTERVAL_SEC = "0.3"
+NOT_TOLD = (
+    "The gateway does not say whether its account is a demo, so it counts as REAL: nothing was "
+    "traded there."
+)
+GIVE = " Give --real-money where that is what you want."
 
 
 class Shell:
@@ -257,7 +267,10 @@ def test_a_gateway_of_the_guide_s_kind_is_traded_with_by_local_prices(shell: She
     with GuideGateway(answer) as gateway:
         endpoint = f"tcp://127.0.0.1:{gateway.port}"
         arguments = ("--strategy", "once:BuyOnce", "--duration", "1", "--gateway", endpoint)
-        done = shell.run("paper", *arguments)
+        refused = shell.run("paper", *arguments)
+        assert (refused.returncode, refused.stderr) == (2, f"{NOT_TOLD}{GIVE}\n")
+        assert not [one for one in gateway.requests if one["action"] != "GET_POSITIONS"]
+        done = shell.run("paper", *arguments, "--real-money")
     assert done.returncode == 0, done
     assert done.stdout.count("[PRICES]") == 1
     assert "Signals come from the local feed from now on" in done.stdout
@@ -347,3 +360,29 @@ def test_the_environment_alone_leads_no_bot_out_of_the_simulated_terminal(shell:
     assert "[FILL] CONFIRMED" in done.stdout
     url = f"tcp://127.0.0.1:{gateway.port}"
     assert f"GTW_HOST and GTW_PORT are not used: --gateway {url} trades there." in done.stdout
+
+
+@pytest.mark.parametrize("mode", [mt5.ACCOUNT_TRADE_MODE_REAL, mt5.ACCOUNT_TRADE_MODE_CONTEST])
+def test_a_real_account_is_traded_on_only_with_real_money_said(shell: Shell, mode: int) -> None:
+    account = AccountSetup(trade_mode=mode)
+    terminal = SimulatedTerminal(account=account, now_msc=lambda: SystemClock().now_ns() // 10**6)
+    assert terminal.initialize()
+    terminal.quote("EURUSD", 1.1, 1.1001)
+    with Served(terminal) as served:
+        url = f"tcp://127.0.0.1:{served.port}"
+        arguments = ("paper", "--strategy", "once:BuyOnce", "--gateway", url, "--duration", "2")
+        done = shell.run(*arguments)
+        if mode == mt5.ACCOUNT_TRADE_MODE_REAL:
+            said = "5000001@Simulated-Demo is a REAL account: nothing was traded there."
+            assert (done.returncode, done.stderr) == (2, f"{said}{GIVE}\n")
+            assert terminal.positions_total() == 0
+            done = shell.run(*arguments, "--real-money")
+            assert "[ACCOUNT] 5000001@Simulated-Demo: REAL" in done.stdout
+        assert done.returncode == 0, done
+        shell.environment["TRUEUP_ACCOUNT"] = "7@Elsewhere"
+        other = shell.run(*arguments, "--real-money", "--stream", "another")
+        assert "5000001@Simulated-Demo, and TRUEUP_ACCOUNT says 7@Elsewhere" in other.stdout
+        assert "[ORDER] Created" not in other.stdout
+    # The simulated terminal is nobody's account.
+    own = shell.run("paper", "--strategy", "once:BuyOnce", "--duration", "1")
+    assert "[ACCOUNT] 5000001@Simulated-Demo: demo" in own.stdout

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.cli.bot_world import BotWorld
 from tests.paper.fake_broker import World, started
 from trueup.cli.screen import picture
+from trueup.gateway import mt5_constants as mt5
 from trueup.observe.live import Level, Picture, Side
+from trueup.observe.status_text import write_status
+from trueup.sim.symbols import AccountSetup
 
 
 def shown(world: World) -> Picture:
@@ -48,6 +54,29 @@ def test_positions_in_other_symbols_are_counted_and_not_listed() -> None:
     world.loop.last_result = world.reconciler.startup_recovery()
     seen = shown(world)
     assert (seen.rows, seen.foot.startswith("1 not ours. ")) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "word", "is_real"),
+    [
+        (mt5.ACCOUNT_TRADE_MODE_DEMO, "demo", False),
+        (mt5.ACCOUNT_TRADE_MODE_CONTEST, "contest", False),
+        (mt5.ACCOUNT_TRADE_MODE_REAL, "REAL", True),
+    ],
+)
+def test_whose_money_it_is_stands_at_the_head(mode: int, word: str, is_real: bool) -> None:
+    world = BotWorld(AccountSetup(trade_mode=mode))
+    seen = picture(world.loop, "at tcp://127.0.0.1:5555", "")
+    assert (seen.money, seen.is_real) == (word, is_real)
+    assert f"5000001@Simulated-Demo ({word})" in write_status(world.status())
+
+
+def test_what_no_gateway_tells_counts_as_real() -> None:
+    world = World()
+    assert shown(world).money == ""
+    world.loop.last_result = world.reconciler.startup_recovery()
+    seen = shown(world)
+    assert (seen.money, seen.is_real) == ("REAL?", True)
 
 
 def test_a_broker_that_cannot_be_seen_is_trouble_and_the_book_stays() -> None:

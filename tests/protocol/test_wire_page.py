@@ -59,7 +59,7 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
 }
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
-    | {"magic", "login", "comment", "type"}
+    | {"magic", "login", "server", "comment", "type"}
 )
 
 

@@ -18,6 +18,8 @@ from trueup.cli.bot import JsonOption, print_json
 from trueup.cli.conformance import KeyFileOption, ServerKeyOption
 from trueup.cli.endpoint import endpoint_of
 from trueup.cli.journal_place import JournalOption, default_journal, short_path
+from trueup.core.meant import account_named
+from trueup.core.trust import Bound
 from trueup.errors import SettingsError, TrueupError
 from trueup.observe.doctor_text import (
     COLOURS,
@@ -28,17 +30,24 @@ from trueup.observe.doctor_text import (
     row_lines,
     sick,
     summary,
+    warn,
 )
 from trueup.observe.status_text import BotStatus
 from trueup.runtime.bots import ask_bot, find_bots
 from trueup.runtime.clock import SystemClock
 from trueup.runtime.doctor.book import JournalLook, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit, unasked
+from trueup.runtime.doctor.line import CHECKS as WAY
 from trueup.runtime.doctor.line import Line, Target
 from trueup.settings import Settings, load_settings
 from trueup.sim.whereabouts import find_terminal
 
 SICK = 1
+OF_THE_TERMINAL = "the simulated terminal of this folder"
+NO_GATEWAY = (
+    "no gateway is configured: GTW_HOST and GTW_PORT are not set, and neither a bot nor a "
+    "simulated terminal runs in this folder"
+)
 
 
 def doctor(
@@ -46,8 +55,8 @@ def doctor(
         str | None,
         typer.Option(
             metavar="tcp://HOST:PORT",
-            help="The gateway. By default GTW_HOST and GTW_PORT, where one is set; else the "
-            "simulated terminal of this folder.",
+            help="The gateway. By default GTW_HOST and GTW_PORT, where one is set; else that of "
+            "the bot of this folder, else its simulated terminal.",
         ),
     ] = None,
     server_key: ServerKeyOption = None,
@@ -98,18 +107,31 @@ def _rows(
         remedy = "correct it in the environment, .env or trueup.toml"
         yield sick("settings", str(error), remedy)
         return
-    target = _target(gateway, settings, server_key, key_file)
-    yield ok("settings", f"gateway {target.url} ({target.said_by})", gateway=target.url)
     bots, silent = _bots()
+    target = _target(gateway, settings, server_key, key_file, bots)
     look = _journal(journal, stream, bots)
     journal_row = look.look()
-    yield from _at_the_gateway(target, look, sorted({bot.symbol for bot in bots}))
+    if target is None:
+        remedy = "set GTW_HOST and GTW_PORT, or give --gateway tcp://HOST:PORT"
+        yield warn("settings", f"{NO_GATEWAY}, so none is asked", remedy)
+        yield from unasked((*WAY, *CHECKS))
+    else:
+        yield ok("settings", f"gateway {target.url} ({target.said_by})", gateway=target.url)
+        symbols = sorted({bot.symbol for bot in bots})
+        yield from _at_the_gateway(target, look, symbols, _meant(settings, target))
     yield journal_row
     yield from bot_rows(bots, silent, settings.sync_interval_sec)
 
 
+def _meant(settings: Settings, target: Target) -> Bound | None:
+    """Return the account that the setting names; the simulated terminal is nobody's."""
+    if not settings.trueup_account or target.said_by == OF_THE_TERMINAL:
+        return None
+    return account_named(settings.trueup_account)
+
+
 def _at_the_gateway(
-    target: Target, journal: JournalLook, symbols: list[str]
+    target: Target, journal: JournalLook, symbols: list[str], meant: Bound | None
 ) -> Iterator[DoctorRow]:
     clock = SystemClock()
     line = Line(target, clock)
@@ -119,7 +141,7 @@ def _at_the_gateway(
         return
     session = f"doctor-{os.getpid():x}-{clock.now_ns():x}"
     try:
-        visit = GatewayVisit(target, line.link, clock, journal.bound, session, symbols)
+        visit = GatewayVisit(target, line.link, clock, journal.bound, session, symbols, meant)
         yield from visit.look()
     finally:
         line.link.close()
@@ -133,9 +155,16 @@ def _versions() -> DoctorRow:
 
 
 def _target(
-    gateway: str | None, settings: Settings, server_key: str | None, key_file: str | None
-) -> Target:
-    host, port, said_by = _where(gateway, settings)
+    gateway: str | None,
+    settings: Settings,
+    server_key: str | None,
+    key_file: str | None,
+    bots: list[BotStatus],
+) -> Target | None:
+    where = _where(gateway, settings, bots)
+    if where is None:
+        return None
+    host, port, said_by = where
     return Target(
         host,
         port,
@@ -146,15 +175,24 @@ def _target(
     )
 
 
-def _where(gateway: str | None, settings: Settings) -> tuple[str, int, str]:
+def _where(
+    gateway: str | None, settings: Settings, bots: list[BotStatus]
+) -> tuple[str, int, str] | None:
+    """Return where a gateway is and who says so, or None where nobody says.
+
+    The default address is the guide's example: nothing here belongs to whoever has it.
+    """
     if gateway is not None:
         return *endpoint_of(gateway, "--gateway"), "--gateway"
     if settings.gateway_is_configured:
         return settings.gtw_host, settings.gtw_port, "GTW_HOST and GTW_PORT"
     running = find_terminal()
+    of_a_bot = next((bot.endpoint for bot in bots if bot.endpoint), "")
+    if of_a_bot and (running is None or of_a_bot != running.gateway):
+        return *endpoint_of(of_a_bot, "the bot's gateway"), "the bot of this folder"
     if running is not None:
-        return "127.0.0.1", running.port, "the simulated terminal of this folder"
-    return settings.gtw_host, settings.gtw_port, "the default: GTW_HOST and GTW_PORT are not set"
+        return "127.0.0.1", running.port, OF_THE_TERMINAL
+    return None
 
 
 def _bots() -> tuple[list[BotStatus], list[str]]:

@@ -59,6 +59,13 @@ def paper(
             "traded at, and started if it does not run, whatever GTW_HOST and GTW_PORT say.",
         ),
     ] = None,
+    real_money: Annotated[
+        bool,
+        typer.Option(
+            "--real-money",
+            help="Trade at the gateway though its account is not known to be a demo.",
+        ),
+    ] = False,
     symbol: Annotated[str, typer.Option(help="The symbol to trade.")] = "EURUSD",
     volume: Annotated[float, typer.Option(min=0.00000001, help="Lots of an entry.")] = 0.01,
     strategy: Annotated[
@@ -138,7 +145,18 @@ def paper(
     place = _place(gateway, settings, options)
     stream = stream or _stream(symbol, place)
     own_magic = magic[0] if magic else PAPER_MAGIC
-    run = Run(place, settings, options, policy, own_magic, volume, kept, stream, take_over)
+    run = Run(
+        place,
+        settings,
+        options,
+        policy,
+        own_magic,
+        volume,
+        kept,
+        stream,
+        take_over=take_over,
+        real_money=real_money,
+    )
     trade(run, trader, duration, live=live)
     _say_what_stays(place, kept)
 

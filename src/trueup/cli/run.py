@@ -15,7 +15,7 @@ from trueup.cli.screen import picture
 from trueup.cli.terminal import stop_on_signals
 from trueup.core.model import describe
 from trueup.core.policy import Policy
-from trueup.errors import TrueupError, reason
+from trueup.errors import Refused, TrueupError, reason
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.endpoints import tcp
 from trueup.journal import open_journal
@@ -60,7 +60,8 @@ class Place(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """One run of a strategy; `journal` is a file, a URL, or None for no journal.
 
-    `magic` is what its orders carry, `volume` the lots of an entry.
+    `magic` is what its orders carry, `volume` the lots of an entry, `real_money` whether a person
+    said that the account may be real.
     """
 
     place: Place
@@ -72,6 +73,7 @@ class Run(msgspec.Struct, frozen=True):
     journal: str | Path | None
     stream: str
     take_over: bool = False
+    real_money: bool = False
 
 
 def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> None:
@@ -80,6 +82,7 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
     Raises:
         JournalConflict: another process writes this stream.
         JournalError: the journal cannot be opened.
+        Refused: the account is, or may be, real, and nobody said that it may be.
     """
     options = run.options
     with contextlib.ExitStack() as stack:
@@ -90,7 +93,16 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
             playback = play(options.feed, options.seed, options.speed, pm.clock)
             return LocalPrices(playback, options.symbol)
 
-        reconciler = StateReconciler(pm, gateway, run.settings.sync_interval_sec, policy=run.policy)
+        is_simulated = run.place.terminal is not None
+        reconciler = StateReconciler(
+            pm,
+            gateway,
+            run.settings.sync_interval_sec,
+            policy=run.policy,
+            # The simulated terminal is nobody's account.
+            account="" if is_simulated else None,
+            real_money=run.real_money,
+        )
         prices = GatewayPrices(gateway, pm.symbol, local_prices)
         loop = TradingLoop(pm, reconciler, trader, prices, volume=run.volume)
         stop_on_signals(loop.stop)
@@ -103,7 +115,10 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
             if draw is not None:
                 draw()
 
-        loop.run(duration, after_turn)
+        try:
+            loop.run(duration, after_turn)
+        except Refused as refused:
+            raise Refused(f"{refused} Give --real-money where that is what you want.") from None
 
 
 def _connection(run: Run) -> ExecutionGateway:
@@ -158,6 +173,7 @@ def _controlled(loop: TradingLoop, run: Run) -> Iterator[Control]:
         pid=os.getpid(),
         started=utc(loop.pm.clock.now_ns()).isoformat(timespec="seconds"),
         gateway=run.place.title,
+        endpoint=run.place.url,
         journal="" if kept is None else database_at(kept).name,
         journal_file=str(Path(kept).resolve()) if kept is not None and is_file else "",
         stream="" if kept is None else run.stream,

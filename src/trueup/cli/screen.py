@@ -6,7 +6,7 @@ import datetime as dt
 
 from trueup.core.book import Holding
 from trueup.core.holds import HoldKind
-from trueup.core.model import Position
+from trueup.core.model import PLAY_MONEY, Position, describe_mode
 from trueup.core.quantity import format_lots
 from trueup.observe.live import AUDIT_LINES, Level, Picture, Row, Side
 from trueup.runtime.loop import TradingLoop
@@ -26,6 +26,8 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
     foreign = f"{status['foreign']} not ours. " if status["foreign"] else ""
     return Picture(
         where=where,
+        money=_money(loop),
+        is_real=_money(loop) not in ("", *PLAY_MONEY),
         symbol=loop.pm.symbol,
         clock=f"{_utc(now):%H:%M:%S} UTC",
         price=_price(loop),
@@ -43,6 +45,17 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
         ],
         foot=f"{_waiting(loop)}{foreign}Next look in {due_sec} s. {foot}",
     )
+
+
+def _money(loop: TradingLoop) -> str:
+    """Say whose money it is in a word; what is not told counts as real."""
+    seen = loop.reconciler.remote
+    if seen is None:
+        return ""
+    account = seen.evidence.account if seen.evidence is not None else None
+    if account is None or not account.trade_mode:
+        return "REAL?"
+    return describe_mode(account.trade_mode)
 
 
 def _waiting(loop: TradingLoop) -> str:

@@ -24,6 +24,7 @@ def bound_to(account: Account, at_ns: int, changed: tuple[str, ...] = ()) -> Acc
         currency_digits=account.currency_digits,
         fifo_close=account.fifo_close,
         changed=changed,
+        trade_mode=account.trade_mode or None,
     )
 
 

@@ -254,7 +254,8 @@ class AccountBound(Event, frozen=True):
 
     `currency_digits` are the decimals of its money, None in journals that did not note them.
     `fifo_close` says that the oldest position of a symbol has to be closed first (MQL5 reference,
-    ACCOUNT_FIFO_CLOSE). `changed` names what the broker changed under the same login.
+    ACCOUNT_FIFO_CLOSE). `trade_mode` is demo, contest or real, None where that is not known.
+    `changed` names what the broker changed under the same login.
     """
 
     login: int
@@ -264,6 +265,7 @@ class AccountBound(Event, frozen=True):
     currency_digits: int | None = None
     fifo_close: bool = False
     changed: tuple[str, ...] = ()
+    trade_mode: str | None = None
 
 
 AnyEvent = (

@@ -31,6 +31,10 @@ MoneyDigits = Annotated[int, msgspec.Meta(ge=0, le=16)]
 Price = Annotated[float, msgspec.Meta(gt=-HIGHEST_PRICE, lt=HIGHEST_PRICE)]
 
 
+PLAY_MONEY = frozenset({"demo", "contest"})
+"""Trade modes of accounts that have no real money."""
+
+
 class Side(enum.Enum):
     """The side of a position or an order, spelled as on the guide's wire."""
 
@@ -218,7 +222,9 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     """The account's identity and figures; `profit` is the floating result, swap included.
 
     `trade_allowed` is false for a read-only login, and while a terminal has not synchronised yet.
-    `fifo_close` is true where the oldest position of a symbol has to be closed first.
+    `fifo_close` is true where the oldest position of a symbol has to be closed first. `trade_mode`
+    is demo, contest or real (MQL5 reference, ENUM_ACCOUNT_TRADE_MODE), empty where the gateway does
+    not say.
     """
 
     login: int
@@ -233,11 +239,24 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     currency_digits: MoneyDigits = 2
     trade_allowed: bool = True
     fifo_close: bool = False
+    trade_mode: str = ""
 
     @property
     def name(self) -> str:
         """The account as people write it: login@server."""
         return f"{self.login}@{self.server}"
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its money is real, or may be."""
+        return self.trade_mode not in PLAY_MONEY
+
+
+def describe_mode(trade_mode: str) -> str:
+    """Write whose money an account has: demo, contest, REAL, or that this is not told."""
+    if not trade_mode:
+        return "demo or REAL is not told, so it counts as REAL"
+    return trade_mode if trade_mode in PLAY_MONEY else "REAL"
 
 
 class TerminalState(msgspec.Struct, frozen=True, gc=False):

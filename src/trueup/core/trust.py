@@ -35,6 +35,7 @@ class Reason(enum.Enum):
     UNREADABLE = "unreadable"
     NO_EVIDENCE = "no evidence"
     WRONG_ACCOUNT = "wrong account"
+    REAL_MONEY = "real money"
     NOT_CONNECTED = "terminal not connected"
     OLDER = "older than what we know"
     EPOCH_CHANGED = "gateway restarted"

@@ -10,16 +10,12 @@ from msgspec.structs import replace
 
 from trueup.errors import TrueupError
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.rows import TRADE_MODES
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import AccountInfo, Terminal
 from trueup.protocol.dialect import AccountReply, HoldingsReply
 from trueup.protocol.requests import ErrorReply, Request
 
-TRADE_MODES = {
-    mt5.ACCOUNT_TRADE_MODE_DEMO: "demo",
-    mt5.ACCOUNT_TRADE_MODE_CONTEST: "contest",
-    mt5.ACCOUNT_TRADE_MODE_REAL: "real",
-}
 NOT_CONNECTED = "the terminal has no link to its trade server"
 
 

@@ -142,9 +142,11 @@ class RequestRecord:
             return self._refused(request, None, not_recorded(request, trouble))
         if isinstance(account, str):
             return self._refused(request, None, not_sent(request, account))
-        if request.login not in (0, account.login):
-            why = f"it is for account {request.login}, and the terminal is logged in to "
-            return self._refused(request, None, not_sent(request, f"{why}{account.login}"))
+        if request.login not in (0, account.login) or request.server not in ("", account.server):
+            meant = f"{request.login}@{request.server}" if request.server else str(request.login)
+            here = f"the terminal is logged in to {account.login}@{account.server}"
+            why = f"it is for account {meant}, and {here}"
+            return self._refused(request, None, not_sent(request, why))
         made = make()
         if isinstance(made, OrderReply):
             return self._refused(request, account, made)

@@ -27,6 +27,11 @@ from trueup.gateway.terminal import (
     TradePosition,
 )
 
+TRADE_MODES = {
+    mt5.ACCOUNT_TRADE_MODE_DEMO: "demo",
+    mt5.ACCOUNT_TRADE_MODE_CONTEST: "contest",
+    mt5.ACCOUNT_TRADE_MODE_REAL: "real",
+}
 MARGIN_MODES = {
     mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING: MarginMode.NETTING,
     mt5.ACCOUNT_MARGIN_MODE_EXCHANGE: MarginMode.EXCHANGE,
@@ -179,6 +184,7 @@ def account_of(row: AccountInfo) -> Account:
         currency_digits=row.currency_digits,
         trade_allowed=row.trade_allowed,
         fifo_close=row.fifo_close,
+        trade_mode=TRADE_MODES.get(row.trade_mode, ""),
     )
 
 

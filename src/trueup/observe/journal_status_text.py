@@ -9,6 +9,7 @@ from trueup.observe.status_text import (
     DoubtRow,
     HeldRow,
     PositionRow,
+    account_words,
     doubt_lines,
     position_lines,
     said,
@@ -31,6 +32,7 @@ class JournalStatus(msgspec.Struct, frozen=True):
     holder: str
     last_event: str | None
     account: str | None = None
+    trade_mode: str | None = None
     realised: float = 0.0
     currency: str = ""
     currency_digits: int | None = None
@@ -50,7 +52,7 @@ def write_journal_status(book: JournalStatus) -> str:
         *said("Journal", f"{book.journal}, stream {book.stream}, {when}."),
         *said("", f"Written last by {book.holder}."),
         *said("", "The broker may have changed since: the next bot's first sync tells."),
-        *said("Account", f"{book.account or 'not bound yet'}, realised {money}"),
+        *said("Account", f"{account_words(book.account, book.trade_mode)}, realised {money}"),
     ]
     for held in book.holds:
         lines += [*said("Held", f"{held.symbol}: {held.reason}"), *said("", f"until {held.until}")]

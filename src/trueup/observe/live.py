@@ -64,7 +64,8 @@ class Picture(msgspec.Struct, frozen=True):
     """Everything the live view shows.
 
     `age_sec` is the age of the broker's side in seconds, None before the first reading. `audit`
-    has time, action and details of the last corrections, newest last.
+    has time, action and details of the last corrections, newest last. `money` is demo, contest or
+    REAL, empty before the account was seen; `is_real` colours it.
     """
 
     where: str
@@ -78,6 +79,8 @@ class Picture(msgspec.Struct, frozen=True):
     doubts: Sequence[str] = ()
     audit: Sequence[tuple[str, str, str]] = ()
     foot: str = ""
+    money: str = ""
+    is_real: bool = False
 
 
 def render(picture: Picture, width: int = 80, height: int = 24) -> RenderableType:
@@ -127,7 +130,8 @@ def _head(picture: Picture) -> RenderableType:
     head = Table.grid(expand=True)
     head.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     head.add_column(justify="right", no_wrap=True)
-    title = Text.assemble((f" trueup {picture.symbol}", "bold"), f"  {picture.where}")
+    money = (f"  {picture.money}", "bold red" if picture.is_real else "")
+    title = Text.assemble((f" trueup {picture.symbol}", "bold"), money, f"  {picture.where}")
     head.add_row(title, f"{picture.clock} ")
     return head
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from trueup.core.model import describe_mode
 from trueup.core.quantity import format_lots, format_money, format_price
 
 WIDTH = 80
@@ -89,9 +90,11 @@ class BotStatus(msgspec.Struct, frozen=True):
     """Everything that `trueup status` says of a bot.
 
     Times are ISO 8601 in UTC. `checked` is when the broker was last seen and believed, None before
-    the first time, `age_sec` the seconds since. `currency_digits` are the decimals of the account's
-    money, None where they are not known. `needs` says what a person should do; with an empty
-    list nobody is needed. `journal` is a name for people, `journal_file` the path of a SQLite file.
+    the first time, `age_sec` the seconds since. `trade_mode` is demo, contest or real, empty where
+    the gateway does not say, None before there is an account. `currency_digits` are the decimals of
+    the account's money, None where they are not known. `needs` says what a person should do; with
+    an empty list nobody is needed. `journal` is a name for people, `journal_file` the path of a
+    SQLite file. `endpoint` is the gateway's, `gateway` the same in words.
     """
 
     pid: int
@@ -104,6 +107,7 @@ class BotStatus(msgspec.Struct, frozen=True):
     needs: list[str]
     entries_refused: str
     account: str | None = None
+    trade_mode: str | None = None
     checked: str | None = None
     age_sec: float | None = None
     sync_count: int = 0
@@ -121,6 +125,7 @@ class BotStatus(msgspec.Struct, frozen=True):
     journal_file: str = ""
     stream: str = ""
     journal_trouble: str = ""
+    endpoint: str = ""
 
 
 def write_status(bot: BotStatus) -> str:
@@ -134,7 +139,7 @@ def write_status(bot: BotStatus) -> str:
         *(line for need in bot.needs for line in said("NEEDS YOU", need)),
         *said("Entries", _entries(bot)),
         *(line for row in bot.restrictions for line in _restriction(row)),
-        *said("Account", f"{bot.account or 'not bound yet'}, realised {money}, {age}"),
+        *said("Account", f"{account_words(bot.account, bot.trade_mode)}, realised {money}, {age}"),
         *said("Policy", bot.policy),
         *said("Journal", kept),
         *_held(bot),
@@ -146,6 +151,13 @@ def write_status(bot: BotStatus) -> str:
     if bot.foreign:
         lines += said("Foreign", f"{bot.foreign} at the broker, not ours, never touched")
     return "\n".join(lines)
+
+
+def account_words(name: str | None, trade_mode: str | None) -> str:
+    """Write an account with whose money it is; a bot of before does not say that."""
+    if name is None:
+        return "not bound yet"
+    return name if trade_mode is None else f"{name} ({describe_mode(trade_mode)})"
 
 
 def said(label: str, text: str) -> list[str]:

@@ -55,9 +55,9 @@ class Request(msgspec.Struct):
     """Any request of the guide's wire; `action` says which.
 
     An order has `order_id`, `symbol`, `volume` (lots) and may have `price`, `sl`, `tp` (prices,
-    0.0 for none), `position` (the ticket it closes), `magic`, `comment` and `login` (the
-    account it is for, 0 for any). BUY and SELL with `type` limit or stop place a pending order at
-    `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the pending `order`.
+    0.0 for none), `position` (the ticket it closes), `magic`, `comment`, `login` and `server` (the
+    account it is for, 0 and "" for any). BUY and SELL with `type` limit or stop place a pending
+    order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the pending `order`.
     `since_msc`, `until_msc` and `after` are HISTORY's. `ticket` and `timestamp` are of the other
     dialect (see `protocol.dialect`).
     """
@@ -81,6 +81,7 @@ class Request(msgspec.Struct):
     in_doubt: tuple[RequestInDoubt, ...] = ()
     order: int = 0
     login: int = 0
+    server: str = ""
     type: str = "market"
     digest: str = ""
     since_msc: int = 0

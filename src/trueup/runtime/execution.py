@@ -343,6 +343,7 @@ class OrderDesk:
         if self._pm.book.bound is not None:
             # The terminal may be logged in to another account since it was last read.
             message["login"] = self._pm.book.bound.login
+            message["server"] = self._pm.book.bound.server
         ticket = self._pm.ticket_to_close(order)
         match order.kind:
             case OrderKind.CANCEL:

@@ -51,7 +51,8 @@ class Glances:
     def __init__(self, loop: TradingLoop, gateway: Any) -> None:
         self._loop = loop
         self._source = _Heard(source_of(gateway))
-        self._lookout = Lookout(loop.pm, self._source, loop.reconciler.policy)
+        reconciler = loop.reconciler
+        self._lookout = Lookout(loop.pm, self._source, reconciler.policy, reconciler.meant)
         self._begun = self._done = self._wanted = 0
         self._look: Look | None = None
 

@@ -45,6 +45,7 @@ def last_known(place: str | Path, stream: str | None) -> JournalStatus:
             holder=reader.holder,
             last_event=None if last_ns is None else iso(last_ns),
             account=book.bound.name if book.bound else None,
+            trade_mode=book.account.trade_mode if book.account else None,
             realised=book.realised,
             currency=book.account.currency if book.account else "",
             currency_digits=book.account.currency_digits if book.account else None,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from trueup.core.absence import NONE_ABSENT, Absences
+from trueup.core.meant import Meant
 from trueup.core.model import Position, Snapshot
 from trueup.core.plan import Plan, is_settled, knows_account, plan
 from trueup.core.policy import Policy
@@ -91,8 +92,11 @@ class Lookout:
     when, `approved` who said yes to which hold, `told` what was said of which order in doubt.
     """
 
-    def __init__(self, pm: PortfolioManager, source: Source, policy: Policy) -> None:
+    def __init__(
+        self, pm: PortfolioManager, source: Source, policy: Policy, meant: Meant | None = None
+    ) -> None:
         self.policy = policy
+        self.meant = meant or Meant()
         self.settling = Settling(policy.settle_ms)
         self.approved: dict[str, str] = {}
         self.told: dict[str, Told] = {}
@@ -100,7 +104,7 @@ class Lookout:
         self._question = Question(symbols=tuple(sorted(policy.symbols)))
         # How many messages the question under way has taken, and when (ns) the last of them left.
         self._sent = self._sent_ns = 0
-        self._witness = Witness()
+        self._witness = Witness(self.meant)
         self._under_way: Asked | None = None
         self._newest_believed = 0
         self.absences: Absences = NONE_ABSENT
@@ -180,7 +184,7 @@ class Lookout:
 
     def forget(self) -> None:
         """Forget what earlier readings of this gateway said."""
-        self._witness = Witness()
+        self._witness = Witness(self.meant)
 
     def _asked_now(self, question: Question) -> Asked:
         # While the journal refuses them, `StateReconciler` decides nothing.

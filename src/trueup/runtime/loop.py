@@ -18,7 +18,7 @@ from functools import partial
 
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Position, Side
-from trueup.core.trust import Unknown
+from trueup.core.trust import Reason, Unknown
 from trueup.errors import JournalConflict, JournalError, NotSent, Refused
 from trueup.protocol.ticks import Tick
 from trueup.runtime.execution import Intent
@@ -73,6 +73,7 @@ class TradingLoop:
         clock = self.pm.clock
         began_ns = clock.waiting_ns()
         self.last_result = self.reconciler.startup_recovery()
+        self._refuse_real_money()
         while not self._stopped:
             turn_ns = clock.waiting_ns()
             if duration_sec is not None and turn_ns - began_ns >= duration_sec * 1e9:
@@ -102,6 +103,7 @@ class TradingLoop:
 
         Raises:
             JournalConflict: another process took the journal over, and trades in place of this one.
+            Refused: the account is, or may be, real, and real money is not meant.
         """
         self._sync()
         tick = self._latest()
@@ -118,8 +120,14 @@ class TradingLoop:
         result = self.reconciler.sync_continuous()
         if result is not None:
             self.last_result = result
+        self._refuse_real_money()
         if self.pm.is_fenced_out:
             raise JournalConflict(self.pm.journal_trouble)
+
+    def _refuse_real_money(self) -> None:
+        unknown = self.reconciler.unknown
+        if unknown is not None and unknown.reason is Reason.REAL_MONEY:
+            raise Refused(f"{unknown.sentence}: nothing was traded there.")
 
     def _latest(self) -> Tick | None:
         answer = self._prices.latest(round(self.pace_sec * 1000))

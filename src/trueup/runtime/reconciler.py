@@ -16,7 +16,7 @@ from trueup.core.health import health, restrictions
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import change_id
 from trueup.core.lifecycle import OrderStatus
-from trueup.core.model import Snapshot
+from trueup.core.model import Snapshot, describe_mode
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
 from trueup.core.quantity import is_number
@@ -27,6 +27,7 @@ from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
 from trueup.runtime.audit import AuditTrail, sentence
 from trueup.runtime.clock import Moment, utc
 from trueup.runtime.lookout import Asked, Look, Lookout
+from trueup.runtime.meant_account import meant_account
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
@@ -56,10 +57,13 @@ class StateReconciler:
             after a failure the wait doubles all the same, from 0.1 s on.
         policy: whose positions these are, and what is done about a difference; by default every
             position in the book's symbol, and all is corrected.
+        account: the account that is meant, as login@server: a reading of any other is not
+            believed, nor one that does not say; "" for any; by default the setting TRUEUP_ACCOUNT.
+        real_money: whether an account may be traded on that is not known to be a demo.
 
     Raises:
-        ValueError: the interval is not a number of seconds, 0 or above; or the policy would not
-            take the book's own orders for ours.
+        ValueError: the interval is not a number of seconds, 0 or above; the account is none; or the
+            policy would not take the book's own orders for ours.
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class StateReconciler:
         sync_interval_sec: float | None = None,
         *,
         policy: Policy | None = None,
+        account: str | None = None,
+        real_money: bool = True,
     ) -> None:
         if sync_interval_sec is None:
             sync_interval_sec = load_settings().sync_interval_sec
@@ -78,6 +84,7 @@ class StateReconciler:
                 "0 or above."
             )
         pm = self.portfolio = portfolio_manager
+        self.meant = meant_account(account, real_money=real_money)
         self.policy = policy or Policy(symbols=frozenset({pm.symbol}))
         _refuse_to_disown(self.policy, pm)
         self.gateway = gateway
@@ -92,7 +99,7 @@ class StateReconciler:
         self.remote: Snapshot | None = None
         self._clock = pm.clock
         self._source = source_of(gateway)
-        self._lookout = Lookout(pm, self._source, self.policy)
+        self._lookout = Lookout(pm, self._source, self.policy, self.meant)
         self._audit = AuditTrail()
         pm.on_forced = self._audit.keep
         self._unknown: Unknown | None = None
@@ -100,6 +107,7 @@ class StateReconciler:
         # When the reading was asked for that the holds are of.
         self._held_at: Moment | None = None
         self._foreign = 0
+        self._said_account: tuple[str, str] | None = None
         self._timetable = Timetable(self._clock.age_ns())
 
     # The guide's six methods.
@@ -200,6 +208,11 @@ class StateReconciler:
         """Return the date of a moment by the clock for ages, past or to come."""
         return self._clock.now_ns() + age_ns - self._clock.age_ns()
 
+    @property
+    def unknown(self) -> Unknown | None:
+        """Why the last reading is not believed, or None."""
+        return self._unknown
+
     # Plan first, then apply.
 
     @property
@@ -290,6 +303,9 @@ class StateReconciler:
 
         What the book held belongs to the other account: it leaves the book, marked unproven. An
         order in doubt there is given up, because no reading of this account can settle it.
+
+        Raises:
+            Refused: it is not the account that is meant.
         """
         reading, book = self._lookout.peek(), self.portfolio.book
         if isinstance(reading, Unknown) or reading.evidence is None:
@@ -297,6 +313,9 @@ class StateReconciler:
         account, now_ns = reading.evidence.account, self._clock.now_ns()
         if book.bound == Bound(account.login, account.server):
             return self.sync_positions()
+        objection = self.meant.objection(reading)
+        if objection is not None:
+            raise Refused(f"Nothing was changed: {objection.sentence}.")
         because = f"a person bound the book to {account.name}"
         left: list[events.Event] = [
             events.PositionClosed(at_ns=now_ns, position=h.position, because=because, unproven=True)
@@ -354,7 +373,7 @@ class StateReconciler:
         is_soon = unknown.reason in (Reason.EPOCH_CHANGED, Reason.RECONNECTED)
         self._timetable.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
         self._restrict()
-        is_wrong = unknown.reason is Reason.WRONG_ACCOUNT
+        is_wrong = unknown.reason in (Reason.WRONG_ACCOUNT, Reason.REAL_MONEY)
         status = SyncStatus.FAILED if is_wrong else SyncStatus.DEGRADED
         return self._result(status, asked, [unknown.sentence])
 
@@ -367,6 +386,7 @@ class StateReconciler:
 
     def _believed(self, snapshot: Snapshot, found: Plan, asked: Asked) -> SyncResult:
         self._unknown = None
+        self._say_account(snapshot)
         self.sync_count += 1
         self.last_sync_time = asked.at.date_ns / 1e9
         self.remote, self._foreign = snapshot, found.foreign
@@ -384,6 +404,15 @@ class StateReconciler:
         self._restrict()
         status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS
         return self._result(status, asked, list(map(str, snapshot.faults))).count(found)
+
+    def _say_account(self, snapshot: Snapshot) -> None:
+        """Say once in the life of this process whose money it is."""
+        account = snapshot.evidence.account if snapshot.evidence is not None else None
+        if account is None or (account.name, account.trade_mode) == self._said_account:
+            return
+        self._said_account = account.name, account.trade_mode
+        level = logging.WARNING if account.is_real else logging.INFO
+        log.log(level, "[ACCOUNT] %s: %s", account.name, describe_mode(account.trade_mode))
 
     def _learn(self, look: Look) -> None:
         """Measure how long the broker showed what was before, where that has just ended."""

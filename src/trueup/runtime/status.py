@@ -34,6 +34,7 @@ class BotFacts(msgspec.Struct, frozen=True):
     pid: int
     started: str
     gateway: str
+    endpoint: str = ""
     journal: str = ""
     journal_file: str = ""
     stream: str = ""
@@ -52,6 +53,7 @@ def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
         needs=list(needs(loop)),
         entries_refused=pm.entries_refused() or _unseen(loop),
         account=book.bound.name if book.bound else None,
+        trade_mode=_trade_mode(loop) if book.bound else None,
         checked=None if seen is None else iso(seen.date_ns),
         age_sec=None if age_ns is None else round(age_ns / 1e9, 1),
         sync_count=reconciler.sync_count,
@@ -82,11 +84,15 @@ def needs(loop: TradingLoop) -> Iterator[str]:
     pm, result, holds = loop.pm, loop.last_result, loop.reconciler.holds
     if pm.journal_trouble:
         yield f"The journal takes nothing, so no order is sent: {pm.journal_trouble}"
+    meant = loop.reconciler.meant
     if result is not None and result.status is SyncStatus.FAILED and not pm.journal_trouble:
-        yield (
-            "Log the terminal in to the book's account; or, where the book shall belong to the "
-            "terminal's account from now on, `trueup rebind`."
-        )
+        if meant.account is not None and pm.book.bound in (None, meant.account):
+            yield f"Log the terminal in to {meant.account.name}, or correct {meant.said_by}."
+        else:
+            yield (
+                "Log the terminal in to the book's account; or, where the book shall belong to the "
+                "terminal's account from now on, `trueup rebind`."
+            )
     elif _unseen(loop) and not pm.journal_trouble:
         yield "The broker cannot be seen or believed: see to the gateway and its terminal."
     waiting = [hold for hold in holds if hold.kind is HoldKind.ASK]
@@ -121,6 +127,15 @@ def policy_words(policy: Policy) -> str:
     stops = ["a stop loss is expected"] if policy.expects_stop_loss else []
     rest = "".join(f"; {words}" for words in (*special, *stops))
     return f"{symbols}, adopts {policy.adopt.value}{whose}{rest}"
+
+
+def _trade_mode(loop: TradingLoop) -> str:
+    """Return whose money it is as the last believed reading told, or else the journal."""
+    seen = loop.reconciler.remote
+    if seen is not None and seen.evidence is not None:
+        return seen.evidence.account.trade_mode
+    account = loop.pm.book.account
+    return "" if account is None or account.trade_mode is None else account.trade_mode
 
 
 def _unseen(loop: TradingLoop) -> str:

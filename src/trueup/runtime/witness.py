@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
+from trueup.core.meant import Meant
 from trueup.core.trust import Bound, Reason, Seen, Trusted, Unknown, judge, seen_after, seen_without
 from trueup.gateway.reader import Reading
 
 
 class Witness:
-    """Judges each reading of one gateway by what it saw before."""
+    """Judges each reading of one gateway by what it saw before.
 
-    def __init__(self) -> None:
+    Args:
+        meant: the account that a person means; any, where none is given.
+    """
+
+    def __init__(self, meant: Meant | None = None) -> None:
         self._seen: Seen | None = None
+        self._meant = meant or Meant()
 
     def asked(self) -> None:
         """Note that a question is on its way: its reply uses up a number, even if it is lost."""
@@ -26,6 +32,9 @@ class Witness:
                 self._seen = seen_without(reading, self._seen)
             return reading
         verdict = judge(reading, bound, self._seen)
+        if not _is_old(verdict):
+            # Whatever else is wrong with it: it is not of the account that is meant.
+            verdict = self._meant.objection(reading) or verdict
         if reading.evidence is not None and not _is_old(verdict):
             self._seen = seen_after(reading.evidence, self._seen, verdict)
         return verdict

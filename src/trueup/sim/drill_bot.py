@@ -65,7 +65,7 @@ class DrillBot:
             job.symbol, journal=job.journal, clock=self._clock, crash=self._pass
         )
         self._known = {h.position.ticket for h in self._pm.book.holdings.values()}
-        self._reconciler = StateReconciler(self._pm, gateway, policy=policy)
+        self._reconciler = StateReconciler(self._pm, gateway, policy=policy, account="")
 
     def run(self) -> None:
         """Recover, and trade to the death."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from trueup.core.model import Snapshot, TerminalState
+from trueup.core.model import Snapshot, TerminalState, describe_mode
 from trueup.core.quantity import format_money
 from trueup.core.trust import Bound, Unknown, judge
 from trueup.errors import NotSent, OutcomeUnknown
@@ -45,6 +45,7 @@ class GatewayVisit:
         bound: the account that the book belongs to, or None where no journal says.
         session: this visit's name, which no other client has.
         symbols: those that the bots of this folder trade.
+        meant: the account that the setting TRUEUP_ACCOUNT names, or None.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class GatewayVisit:
         bound: Bound | None,
         session: str,
         symbols: Sequence[str] = (),
+        meant: Bound | None = None,
     ) -> None:
         self._target, self._link, self._clock = target, link, clock
         self._bound, self._session, self._symbols = bound, session, symbols
+        self._meant = meant
         self._capabilities: tuple[str, ...] = ()
         # What the gateway says of our key; one that is older says nothing.
         self._hello: dict[str, Any] = {}
@@ -227,9 +230,23 @@ class GatewayVisit:
         clock = "" if offset_sec is None else f", its clock is UTC{_offset(offset_sec)}"
         balance = format_money(account.balance, account.currency_digits)
         money = f"balance {balance} {account.currency}{clock}"
-        figures = {"login": account.login, "server": account.server, "offset_sec": offset_sec}
+        figures = {
+            "login": account.login,
+            "server": account.server,
+            "trade_mode": account.trade_mode,
+            "offset_sec": offset_sec,
+        }
+        name = f"{account.name} ({describe_mode(account.trade_mode)})"
+        if self._meant not in (None, Bound(account.login, account.server)):
+            assert self._meant is not None
+            return sick(
+                "account",
+                f"the terminal is logged in to {name}, and TRUEUP_ACCOUNT says {self._meant.name}",
+                f"log the terminal in to {self._meant.name}, or correct TRUEUP_ACCOUNT",
+                **figures,
+            )
         if self._bound is None:
-            return ok("account", f"{account.name}, {money}; no book is bound yet", **figures)
+            return ok("account", f"{name}, {money}; no book is bound yet", **figures)
         if (account.login, account.server) != (self._bound.login, self._bound.server):
             return sick(
                 "account",
@@ -239,7 +256,7 @@ class GatewayVisit:
                 "the other account from now on, `trueup rebind`",
                 **figures,
             )
-        return ok("account", f"{account.name}, as the book is bound; {money}", **figures)
+        return ok("account", f"{name}, as the book is bound; {money}", **figures)
 
     def _ask(self, message: bytes) -> bytes | None:
         try:

@@ -74,7 +74,7 @@ class SyncWatch(StateReconciler):
         policy: Policy,
         bot: Teller,
     ) -> None:
-        super().__init__(pm, gateway, sync_interval_sec, policy=policy)
+        super().__init__(pm, gateway, sync_interval_sec, policy=policy, account="")
         self._bot = bot
         self._told = 0
         self._asked_version = 0
