@@ -61,9 +61,8 @@ def test_reading_that_is_not_believed_restricts_the_account_and_closing_stays_al
     assert (restriction.symbol, restriction.since_ns) == ("", world.clock.now_ns())
     assert not world.pm.check_risk(1)
     assert world.pm.check_risk(-1)
-    # More than is known would open the rest: that is an entry.
-    assert world.pm.create_order(-1, 1.1, 0.3) is None
-    world.trade(-1, 0.2)
+    # More than is known closes what is known, and opens nothing the other way.
+    assert world.trade(-1, 0.3).volume == 0.2
     assert world.rows() == {}
     assert world.pm.position is None
     world.sync()

@@ -84,6 +84,15 @@ def test_on_a_netting_account_it_goes_on_reversing() -> None:
     assert lots(world) == pytest.approx([-0.2])
 
 
+def test_on_a_netting_account_no_reversal_is_made_while_entries_are_refused() -> None:
+    world = opened(NETTING, 0.2)
+    world.tamper(lambda reply: reply.update(digest=""))
+    world.sync()
+    # It would close what is known and open the rest, and that rest is an entry.
+    assert world.pm.create_order(-1, 1.1, 0.3) is None
+    assert world.trade(-1, 0.2).status is OrderStatus.FILLED
+
+
 def test_the_oldest_is_what_was_opened_first_and_not_what_was_ordered_first() -> None:
     world = DeskWorld(FIFO)
     limit = world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.2, 1.0950)
