@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -181,7 +182,7 @@ OBJECTIONS = {
         FIGURES,
     ),
     "a result and nothing open": (
-        snapshot(account=account(equity=88.0)),
+        snapshot(account=account(profit=-12.0)),
         Reason.ACCOUNT_CONTRADICTS,
         "The list is empty and the account has a floating result of -12.00, so something is open",
         FIGURES,
@@ -281,12 +282,14 @@ def test_after_a_restart_two_readings_in_a_row_must_agree() -> None:
         ({"margin": 1.5}, (), False),
         ({"margin": 2.0}, (), True),
         ({"margin": 2.0}, (ORDER,), False),  # some exchanges reserve margin for pending orders
-        ({"equity": 101.5}, (), False),
-        ({"equity": 102.0}, (), True),
-        ({"equity": 102.0}, (ORDER,), True),
-        ({"equity": 98.0}, (), True),
-        ({"equity": 150.0, "credit": 50.0}, (), False),
-        ({"equity": 100.0, "credit": 50.0}, (), True),
+        ({"profit": 1.5}, (), False),
+        ({"profit": 2.0}, (), True),
+        ({"profit": 2.0}, (ORDER,), True),
+        ({"profit": -2.0}, (), True),
+        # Commission and gains are blocked until the day ends, with nothing open.
+        ({"equity": 98.0}, (), False),
+        ({"equity": 50.0}, (ORDER,), False),
+        ({"equity": 100.0, "credit": 50.0}, (), False),
     ],
 )
 def test_an_empty_list_is_held_against_the_accounts_figures_to_the_unit(
@@ -360,6 +363,79 @@ def test_a_clock_that_went_back_says_by_how_much() -> None:
     assert sentence == (
         "The trade server's clock went back by 7200 s, so what is older is not known"
     )
+
+
+BOUNDS = [
+    # before, after, what the results add up to, whether that contradicts
+    (8.0, 12.0, 10.0, False),
+    (12.0, 8.0, 8.0, False),
+    (8.0, 12.0, 12.03, False),
+    (8.0, 12.0, 7.97, False),
+    (8.0, 12.0, 12.031, True),
+    (8.0, 12.0, 7.969, True),
+    (10.0, 10.0, 11.0, True),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "total", "contradicts"), BOUNDS)
+def test_results_are_held_against_the_accounts_before_and_after_them(
+    before: float, after: float, total: float, contradicts: bool
+) -> None:
+    """Prices move while the list is read."""
+    found = snapshot(
+        position(7, total), account=account(profit=after), profit_bounds=(before, after)
+    )
+    assert isinstance(judge(found, BOUND, SEEN), Unknown) is contradicts
+    if contradicts and before != after:
+        assert objection(found)[1].endswith(
+            f"add up to {total:.2f}, and the account says between 8.00 and 12.00"
+        )
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 5.0), (math.nan, 12.0), (-math.inf, 5.0)])
+def test_bounds_that_the_accounts_own_figure_is_not_within_are_none(
+    bounds: tuple[float, float],
+) -> None:
+    found = snapshot(position(7, 4.0), account=account(profit=12.0), profit_bounds=bounds)
+    assert objection(found)[0] is Reason.ACCOUNT_CONTRADICTS
+
+
+def test_a_gateway_that_tells_one_figure_is_believed_when_two_readings_show_the_same_list() -> None:
+    """Its figure may be of a moment later than the list: only what stays the same is believed."""
+    found = snapshot(position(7, 10.0), account=account(profit=12.0))
+    assert found.evidence is not None
+    verdict = judge(found, BOUND, SEEN)
+    assert isinstance(verdict, Unknown)
+    seen = seen_after(found.evidence, SEEN, verdict)
+    again = snapshot(position(7, 10.5), account=account(profit=9.0), sequence=12)
+    assert judge(again, BOUND, seen) == Trusted(again)
+    # One that tells bounds has tried more than once, and has no such excuse.
+    bounded = snapshot(
+        position(7, 10.5), account=account(profit=9.0), sequence=12, profit_bounds=(9.0, 9.0)
+    )
+    assert objection(bounded, seen)[0] is Reason.ACCOUNT_CONTRADICTS
+    # An empty list has no sum, and is held to the account's figures all the same.
+    empty = snapshot(account=account(profit=9.0))
+    assert empty.evidence is not None
+    seen = seen_after(empty.evidence, SEEN, judge(empty, BOUND, SEEN))
+    assert objection(snapshot(account=account(profit=9.0), sequence=12), seen)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "contradicts"),
+    [
+        (0.0, 5.0, False),
+        (5.0, 0.0, False),
+        (5.0, 3.0, True),
+        (-3.0, -5.0, True),
+        (-3.0, 5.0, False),
+    ],
+)
+def test_an_empty_list_needs_a_moment_without_a_floating_result(
+    before: float, after: float, contradicts: bool
+) -> None:
+    found = snapshot(account=account(profit=after), profit_bounds=(before, after))
+    assert isinstance(judge(found, BOUND, SEEN), Unknown) is contradicts
 
 
 def test_a_sum_from_the_gateway_is_what_is_compared_where_it_left_the_rows_out() -> None:

@@ -487,7 +487,7 @@ def test_half_a_list_is_not_believed_while_the_account_shows_another_result() ->
 
 EMPTIED = {
     "margin": ({"margin": 220.0}, "220.00 of margin"),
-    "equity": ({"margin": 0.0, "equity": 9_990.0}, "a floating result of -8.00"),
+    "profit": ({"margin": 0.0, "profit": -8.0}, "a floating result of -8.00"),
 }
 
 
@@ -504,6 +504,13 @@ def test_empty_list_needs_an_account_without_margin_and_without_a_floating_resul
     world.tamper(lambda reply: reply["account"].update(changes))
     refuses(world, before, Reason.ACCOUNT_CONTRADICTS, word)
     assert figures(world.sync()) == ("SUCCESS", 0, 1, 0)
+
+
+def test_an_equity_that_is_lower_than_the_balance_is_no_contradiction() -> None:
+    """A day's commission and a day's gains can be blocked, with nothing open."""
+    world = DeskWorld()
+    world.tamper(lambda reply: reply["account"].update(equity=9_990.0))
+    assert figures(world.sync()) == ("SUCCESS", 0, 0, 0)
 
 
 def test_margin_that_a_pending_order_reserves_is_no_contradiction() -> None:

@@ -127,6 +127,43 @@ def test_daily_commission_is_blocked_then_booked_as_its_own_deal() -> None:
     assert account(world).commission_blocked == 0.0
 
 
+def test_a_daily_commission_that_is_blocked_lowers_the_equity_with_nothing_open() -> None:
+    """Equity is balance + credit - commission - blocked +/- floating result (terminal manual)."""
+    world = World(
+        account=AccountSetup(blocks_commission=True),
+        symbols=changed(EURUSD, commission_per_lot=7.0, commission_charged=Charged.DAILY),
+    )
+    opened = world.buy(0.1)
+    info = account(world)
+    assert info.equity == round(info.balance + info.profit - 0.7, 2)
+    assert info.margin_free == round(info.equity - info.margin, 2)
+    world.sell(0.1, position=opened.order)
+    info = account(world)
+    assert (info.profit, info.margin) == (0.0, 0.0)
+    assert info.equity == round(info.balance - 1.4, 2)
+    world.terminal.broker.change_day()
+    info = account(world)
+    assert info.equity == info.balance
+
+
+def test_gains_that_are_blocked_are_in_the_balance_and_lower_the_equity_until_the_day_ends() -> (
+    None
+):
+    world = World(account=AccountSetup(blocks_gains=True))
+    for bid in (1.1010, 1.0990):
+        world.terminal.quote("EURUSD", 1.1000, 1.1001)
+        opened = world.buy(0.1)
+        world.terminal.quote("EURUSD", bid, round(bid + 0.0001, 5))
+        world.sell(0.1, position=opened.order)
+    gains = sum(deal.profit for deal in all_deals(world)[1:] if deal.profit > 0)
+    assert gains > 0
+    info = account(world)
+    assert info.equity == round(info.balance - gains, 2)
+    assert info.commission_blocked == 0.0
+    world.terminal.broker.change_day()
+    assert account(world).equity == account(world).balance
+
+
 def test_swap_accrues_on_the_position_and_is_booked_by_the_close() -> None:
     world = World()
     opened = world.buy(1.0)

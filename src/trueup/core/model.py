@@ -287,7 +287,9 @@ class Evidence(msgspec.Struct, frozen=True):
     and could be read; their deals are in `deals`, and the past orders asked for in `past_orders`.
     `history` is None unless it was asked for and could be read. `floating` is what the gateway
     found profit and swap of the positions to add up to, where it left them out because they are
-    those we have; None where they came along, with their results. `record` marks the gateway's own
+    those we have; None where they came along, with their results. `profit_bounds` are the account's
+    floating result right before and right after the positions were read, None from a gateway that
+    tells one figure only. `record` marks the gateway's own
     record of requests, and `requests` is what it has of those that were asked about.
     """
 
@@ -309,6 +311,7 @@ class Evidence(msgspec.Struct, frozen=True):
     floating: float | None = None
     record: RecordMark | None = None
     requests: tuple[RequestStatus, ...] = ()
+    profit_bounds: tuple[float, float] | None = None
 
 
 class RowFault(msgspec.Struct, frozen=True):

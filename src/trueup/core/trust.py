@@ -274,7 +274,12 @@ def _contradicts_empty(
 ) -> Unknown | None:
     if snapshot.positions:
         return None
-    sign = sign_of_positions(evidence.account, has_orders=bool(evidence.orders))
+    account = evidence.account
+    low, high = _floating(evidence)
+    if low <= 0.0 <= high:
+        # It was nothing at some moment while the list was read.
+        account = msgspec.structs.replace(account, profit=0.0)
+    sign = sign_of_positions(account, has_orders=bool(evidence.orders))
     if sign is None:
         return None
     return Unknown(
@@ -285,35 +290,66 @@ def _contradicts_empty(
 
 
 def sign_of_positions(account: Account, *, has_orders: bool) -> str | None:
-    """Return what in an account's figures only open positions can have brought there."""
-    floating = account.equity - account.balance - account.credit
+    """Return what in an account's figures only open positions can have brought there.
+
+    Equity is no sign: a commission that is charged at the day's end and the day's gains of some
+    netting accounts are blocked until then, and lower it with nothing open (terminal manual, Trade
+    tab: balance + credit - commission +/- floating - blocked).
+    """
     # Pending orders reserve margin at some exchanges; a floating result only positions have.
     if account.margin > _cent(account) and not has_orders:
         return f"{_money(account.margin, account)} of margin"
-    if abs(floating) > _cent(account):
-        return f"a floating result of {_money(floating, account)}"
+    if abs(account.profit) > _cent(account):
+        return f"a floating result of {_money(account.profit, account)}"
     return None
 
 
 def _contradicts_sum(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
+    """Hold the sum of the results against the account's floating result, as a witness.
+
+    Prices move while a terminal is read, so there are bounds: the result before the list and the
+    one after it. A gateway that tells one figure only can be wrong by whatever moved in between; a
+    list that two readings in a row show is believed from it all the same.
+    """
     account = evidence.account
     if not snapshot.positions:
         return None
+    low, high = _floating(evidence)
+    tolerance = sum_tolerance(account.currency_digits, len(snapshot.positions))
     floating = evidence.floating
     if floating is None:
         floating = math.fsum(p.profit + p.swap for p in snapshot.positions)
-    # Rounded to the cent once for each position, and once for the account.
-    tolerance = _cent(account) * (len(snapshot.positions) + 1)
-    if abs(floating - account.profit) <= tolerance:
+    if low - tolerance <= floating <= high + tolerance:
         return None
+    if evidence.profit_bounds is None and seen is not None and seen.digest == evidence.digest:
+        return None
+    said = _money(account.profit, account)
+    if high - low > tolerance:
+        said = f"between {_money(low, account)} and {_money(high, account)}"
+    total = _money(floating, account)
     return Unknown(
         Reason.ACCOUNT_CONTRADICTS,
-        f"The positions' results add up to {_money(floating, account)}, and the account says "
-        f"{_money(account.profit, account)}",
+        f"The positions' results add up to {total}, and the account says {said}",
         "a list that the account's own figures do not contradict",
     )
+
+
+def _floating(evidence: Evidence) -> tuple[float, float]:
+    """Return the least and the most that the account's floating result was, as far as is told.
+
+    The account's own figure is one of the two bounds; bounds that it is not within are none.
+    """
+    profit = evidence.account.profit
+    low, high = sorted(evidence.profit_bounds or (profit, profit))
+    return (low, high) if low <= profit <= high else (profit, profit)
+
+
+def sum_tolerance(currency_digits: int, count: int) -> float:
+    """Return by how much the results of so many positions may miss the account's, by rounding."""
+    # Rounded to the cent once for each position, and once for the account.
+    return _digit(currency_digits) * (count + 1)
 
 
 def _money(amount: float, account: Account) -> str:
@@ -321,8 +357,12 @@ def _money(amount: float, account: Account) -> str:
 
 
 def _cent(account: Account) -> float:
+    return _digit(account.currency_digits)
+
+
+def _digit(currency_digits: int) -> float:
     # Half a unit of the last digit more, so that a difference of exactly one cent is inside.
-    return float(1.5 * 10.0**-account.currency_digits)
+    return float(1.5 * 10.0**-currency_digits)
 
 
 # The order matters: who it is, whether it can know, whether it is new, whether it is whole.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from trueup.core.trust import sign_of_positions
 from trueup.errors import TrueupError
 from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.rows import TRADE_MODES
+from trueup.gateway.rows import TRADE_MODES, account_of
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import AccountInfo, Terminal
 from trueup.protocol.dialect import AccountReply, HoldingsReply
@@ -42,8 +43,13 @@ def read_holdings(snapshots: Snapshots) -> HoldingsReply | ErrorReply:
         return ErrorReply("FAILED", str(error))
     if not reading.terminal.connected:
         return ErrorReply("FAILED", NOT_CONNECTED)
-    if not reading.is_steady:
+    if not reading.is_whole:
         return ErrorReply("FAILED", "the account changed while it was read: ask again")
+    if not reading.rows:
+        account, has_orders = account_of(reading.account), bool(reading.order_rows)
+        sign = sign_of_positions(account, has_orders=has_orders)
+        if sign is not None:
+            return ErrorReply("FAILED", f"the list is empty and the account has {sign}")
     return HoldingsReply(account_reply(reading.account), reading.positions)
 
 

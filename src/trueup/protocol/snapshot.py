@@ -94,6 +94,7 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
     record: RecordMark | None = None
     requests: tuple[RequestStatus, ...] = ()
     version: int = UNNAMED_VERSION
+    profit_bounds: tuple[float, float] | None = None
 
 
 class AccountRow(Account, array_like=True, frozen=True, gc=False):
@@ -124,6 +125,7 @@ class UnchangedReply(msgspec.Struct, tag_field="status", tag="UNCHANGED", omit_d
     server_time_msc: int
     time_offset_sec: int | None = None
     version: int = UNNAMED_VERSION
+    profit_bounds: tuple[float, float] | None = None
 
 
 class HelloReply(msgspec.Struct):
@@ -199,6 +201,7 @@ def _unchanged(reply: UnchangedReply, known: Snapshot | None) -> Snapshot | Unkn
         specs=known.evidence.specs,
         time_offset_sec=reply.time_offset_sec,
         floating=reply.floating,
+        profit_bounds=reply.profit_bounds,
     )
     return Snapshot(known.positions, (), evidence, digest=known.digest)
 
@@ -222,6 +225,7 @@ def _evidence(reply: SnapshotReply) -> Evidence:
         time_offset_sec=reply.time_offset_sec,
         record=reply.record,
         requests=reply.requests,
+        profit_bounds=reply.profit_bounds,
     )
 
 

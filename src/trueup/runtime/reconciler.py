@@ -45,6 +45,11 @@ __all__ = [
 
 log = logging.getLogger("trueup.reconciler")
 
+# After these another look may well be believed, and the gateway is well: nobody backs off.
+SOON = frozenset(
+    {Reason.EPOCH_CHANGED, Reason.RECONNECTED, Reason.TORN, Reason.ACCOUNT_CONTRADICTS}
+)
+
 
 class StateReconciler:
     """Keeps a `PortfolioManager` in agreement with the broker behind a gateway.
@@ -370,7 +375,7 @@ class StateReconciler:
     def _not_believed(self, unknown: Unknown, asked: Asked) -> SyncResult:
         self._unknown = unknown
         log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
-        is_soon = unknown.reason in (Reason.EPOCH_CHANGED, Reason.RECONNECTED)
+        is_soon = unknown.reason in SOON
         self._timetable.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
         self._restrict()
         is_wrong = unknown.reason in (Reason.WRONG_ACCOUNT, Reason.REAL_MONEY)

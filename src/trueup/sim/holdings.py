@@ -43,10 +43,19 @@ class Figures(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(
-        cls, balance: float, credit: float, profit: float, margin: float, digits: int
+        cls,
+        balance: float,
+        credit: float,
+        profit: float,
+        margin: float,
+        digits: int,
+        blocked: float = 0.0,
     ) -> Figures:
-        """Derive equity, free margin and level; the level is 0 while no margin is in use."""
-        equity = round(balance + credit + profit, digits)
+        """Derive equity, free margin and level; the level is 0 while no margin is in use.
+
+        Equity is balance + credit + floating result - what is blocked (terminal manual, Trade tab).
+        """
+        equity = round(balance + credit + profit - blocked, digits)
         level = equity / margin * 100.0 if margin > 0.0 else 0.0
         free = round(equity - margin, digits)
         return cls(balance, credit, profit, equity, margin, free, level)

@@ -37,6 +37,8 @@ class Ledger:
         self.credit = 0.0
         self.commission_blocked = 0.0
         """Daily commission taken at the next day change."""
+        self.gains_today = 0.0
+        """What the trades of this server day gained, losses left out."""
         self.tickets_ever: set[int] = set()
         """Every ticket that a position has had."""
         self.listeners: list[Listener] = []
@@ -63,7 +65,13 @@ class Ledger:
         digits = self.setup.currency_digits
         profit = holdings.floating(self.positions.values(), self.market, self.setup)
         margin = holdings.margin(self.held, self.market, self.setup)
-        return Figures.of(self.balance, self.credit, profit, margin, digits)
+        return Figures.of(self.balance, self.credit, profit, margin, digits, self.blocked)
+
+    @property
+    def blocked(self) -> float:
+        """What the account may not use before the day ends, account currency."""
+        commission = self.commission_blocked if self.setup.blocks_commission else 0.0
+        return commission + (self.gains_today if self.setup.blocks_gains else 0.0)
 
     # -- what the engine does to it ------------------------------------------------------------
 
@@ -117,6 +125,8 @@ class Ledger:
             self.credit = round(self.credit + sign * deal.profit, digits)
         else:
             self.balance = round(self.balance + sign * deal.result, digits)
+        if deal.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL) and deal.profit > 0.0:
+            self.gains_today = round(max(0.0, self.gains_today + sign * deal.profit), digits)
 
     def _tell(self, channel: Channel, key: int, record: Position | Order | Deal | None) -> None:
         for listener in self.listeners:

@@ -46,10 +46,10 @@ def check(program: TerminalProgram, request: TradeRequest) -> OrderCheckResult:
     if outcome.retcode:
         return rows.check_result(request, outcome, None)
     now = program.view.figures()
-    digits = program.view.ledger.setup.currency_digits
-    after = Figures.of(
-        now.balance, now.credit, now.profit, round(now.margin + needed, digits), digits
-    )
+    ledger = program.view.ledger
+    digits = ledger.setup.currency_digits
+    margin = round(now.margin + needed, digits)
+    after = Figures.of(now.balance, now.credit, now.profit, margin, digits, ledger.blocked)
     return rows.check_result(request, outcome, after)
 
 

@@ -124,6 +124,7 @@ def _charge_daily_commission(desk: Desk) -> None:
     if blocked:
         desk.ledger.block_commission(-blocked)
         balance_operation(desk, mt5.DEAL_TYPE_COMMISSION_DAILY, -blocked, "daily commission")
+    desk.ledger.gains_today = 0.0
 
 
 # -- re-openings -------------------------------------------------------------------------------

@@ -131,6 +131,11 @@ class AccountSetup:
     fifo_close: bool = False
     hedge_prohibited: bool = False
     """Hedging account that may not hold both directions of a symbol (10046)."""
+    blocks_commission: bool = False
+    """A commission that is charged at the day's end lowers the equity until then."""
+    blocks_gains: bool = False
+    """What a day's trades gained lowers the equity until the day ends, though it is in the balance
+    (terminal manual, Trade tab: "Blocked"); it is in no field of the account."""
     trade_allowed: bool = True
     trade_expert: bool = True
     """The server lets programs trade (10026 otherwise)."""

@@ -342,7 +342,7 @@ class View:
             return self._frozen_figures or self.ledger.figures()
         state = (
             self.held.revision, self.market, self.market.revision, self.balance, self.credit,
-            account, self.answer(),
+            account, self.answer(), self.ledger.blocked,
         )  # fmt: skip
         if self._all_figures is None or self._all_figures[0] != state:
             self._all_figures = (state, self._fresh_figures(account))
@@ -353,7 +353,8 @@ class View:
         floating = sum((row.profit + row.swap for row in shown), 0.0)
         profit = round(floating, account.currency_digits)
         margin = holdings.margin(held, self.market, account)
-        return Figures.of(self.balance, self.credit, profit, margin, account.currency_digits)
+        digits, blocked = account.currency_digits, self.ledger.blocked
+        return Figures.of(self.balance, self.credit, profit, margin, digits, blocked)
 
     def _shown(self) -> tuple[tuple[TradePosition, ...], Holdings]:
         everything = self.position_rows()
