@@ -95,6 +95,14 @@ def trader(port: int, timeout_ms: int = 2000) -> Iterator[tuple[Any, Any, Any]]:
         yield pm, gateway, StateReconciler(pm, gateway, sync_interval_sec=0.001)
 
 
+@contextmanager
+def started(port: int) -> Iterator[tuple[Any, Any, Any]]:
+    """A trader that has seen the broker: before that nothing is opened."""
+    with trader(port) as (pm, gateway, reconciler):
+        assert reconciler.startup_recovery().status is SyncStatus.SUCCESS
+        yield pm, gateway, reconciler
+
+
 def place(pm: Any, gateway: Any, signal: int, volume: float = 0.02) -> tuple[Any, dict[str, Any]]:
     """Make an order, send it, and tell the book what came of it."""
     order = pm.create_order(signal, 1.07, volume)
@@ -215,7 +223,7 @@ def _() -> None:
 
 @check("an order is filled, and the book agrees with the broker without any correction")
 def _() -> None:
-    with terminal() as process, trader(process.whereabouts.port) as (pm, gateway, reconciler):
+    with terminal() as process, started(process.whereabouts.port) as (pm, gateway, reconciler):
         order, outcome = place(pm, gateway, 1)
         assert outcome["status"] == "FILLED", outcome
         assert order.status is OrderStatus.FILLED
@@ -228,7 +236,7 @@ def _() -> None:
 @check("an order against a position closes it, on a hedging and on a netting account")
 def _() -> None:
     for account in ("hedging", "netting"):
-        with terminal(account) as process, trader(process.whereabouts.port) as (pm, gateway, sync):
+        with terminal(account) as process, started(process.whereabouts.port) as (pm, gateway, sync):
             place(pm, gateway, -1)
             place(pm, gateway, 1)
             assert pm.position is None, account
@@ -238,7 +246,7 @@ def _() -> None:
 
 @check("an order that the broker refuses is REJECTED and leaves the book flat")
 def _() -> None:
-    with terminal() as process, trader(process.whereabouts.port) as (pm, gateway, _reconciler):
+    with terminal() as process, started(process.whereabouts.port) as (pm, gateway, _reconciler):
         order, outcome = place(pm, gateway, 1, volume=0.001)
         assert outcome["status"] == "REJECTED", outcome
         assert outcome["error"], outcome
@@ -257,7 +265,7 @@ def _() -> None:
 @check("scenario 2, crash recovery: a new process finds the old one's position")
 def _() -> None:
     with terminal() as process:
-        with trader(process.whereabouts.port) as (pm, gateway, _reconciler):
+        with started(process.whereabouts.port) as (pm, gateway, _reconciler):
             _, outcome = place(pm, gateway, 1)
         with trader(process.whereabouts.port) as (pm, _gateway, reconciler):
             assert reconciler.startup_recovery().recovered == 1
@@ -268,7 +276,7 @@ def _() -> None:
 
 @check("scenario 3, external modification: a position closed by hand leaves the book")
 def _() -> None:
-    with terminal() as process, trader(process.whereabouts.port) as (pm, gateway, reconciler):
+    with terminal() as process, started(process.whereabouts.port) as (pm, gateway, reconciler):
         _, outcome = place(pm, gateway, 1)
         settle(reconciler)
         assert ask(process.whereabouts, {"command": "close", "ticket": outcome["ticket"]})["ok"]
@@ -280,7 +288,7 @@ def _() -> None:
 
 @check("a partial close by hand is a drift, and the broker's volume wins")
 def _() -> None:
-    with terminal() as process, trader(process.whereabouts.port) as (pm, gateway, reconciler):
+    with terminal() as process, started(process.whereabouts.port) as (pm, gateway, reconciler):
         _, outcome = place(pm, gateway, 1)
         settle(reconciler)
         ticket = outcome["ticket"]
@@ -346,13 +354,19 @@ def _() -> None:
 
 @check("an order without an answer is UNKNOWN, sent once, and blocks new entries")
 def _() -> None:
-    with GuideGateway(lambda _: None) as deaf, trader(deaf.port, 100) as (pm, gateway, _reconciler):
+    def answer(request: dict[str, Any]) -> Any:
+        return listing() if request["action"] == "GET_POSITIONS" else None
+
+    with GuideGateway(answer) as deaf, trader(deaf.port, 300) as (pm, gateway, reconciler):
+        assert not pm.check_risk(1), "an entry passes before the broker was seen"
+        reconciler.startup_recovery()
         order, outcome = place(pm, gateway, 1)
         assert outcome["status"] == "UNKNOWN", outcome
         assert order.status is OrderStatus.IN_DOUBT
         assert not pm.check_risk(1)
         assert pm.create_order(1, 1.07, 0.01) is None
-        assert len(deaf.requests) == 1, deaf.requests
+        sent = [request for request in deaf.requests if request["action"] == "BUY"]
+        assert len(sent) == 1, deaf.requests
 
 
 @check("sync_continuous never waits: 10,000 calls before a silent gateway, one question")

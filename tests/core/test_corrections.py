@@ -341,13 +341,38 @@ def test_without_settle_windows_nothing_is_recent() -> None:
     assert [fields for fields, _, _ in changes(plan)] == [("volume",)]
 
 
-def test_on_the_guides_wire_there_is_no_settle_window() -> None:
+def test_on_the_guides_wire_the_settle_window_is_twice_as_long_and_nothing_is_asked() -> None:
+    """No deal can say there that the list is late."""
     book = make.book_of()
     book.apply(make.created("A", Side.BUY, 0.2))
     book.apply(make.filled("A", 7, Side.BUY, 0.2, 1.0543))
-    plan = make.planned(book, make.snapshot(make.position(7, volume=0.1)), after_sec=0.1)
+    late = make.snapshot(make.position(7, volume=0.1))
+    for after_sec in (0.1, 1.999):
+        plan = make.planned(book, late, after_sec=after_sec)
+        assert [hold.kind for hold in plan.holds] == [HoldKind.SETTLING]
+        assert (plan.events, plan.questions) == ((), ())
+    plan = make.planned(book, late, after_sec=2.0)
     assert [fields for fields, _, _ in changes(plan)] == [("volume",)]
     assert plan.questions == ()
+
+
+def test_on_the_guides_wire_what_we_closed_is_not_brought_back_by_a_late_list() -> None:
+    book = make.book_of(make.position(7))
+    book.apply(make.created("A", Side.SELL, 0.01, position=7))
+    book.apply(make.filled("A", 8, Side.SELL, 0.01, 1.0543))
+    late = make.snapshot(make.position(7))
+    plan = make.planned(book, late, after_sec=0.6)
+    assert (plan.events, [hold.kind for hold in plan.holds]) == ((), [HoldKind.SETTLING])
+    assert len(make.planned(book, late, after_sec=2.0).events) == 1
+
+
+def test_without_settle_windows_the_guides_wire_is_taken_as_it_is() -> None:
+    book = make.book_of()
+    book.apply(make.created("A", Side.BUY, 0.2))
+    book.apply(make.filled("A", 7, Side.BUY, 0.2, 1.0543))
+    policy = Policy(symbols=EURUSD, settle_ms=0)
+    plan = make.planned(book, make.snapshot(), after_sec=0.1, policy=policy)
+    assert [type(event) for event in plan.events] == [events.PositionClosed]
 
 
 # A stop loss that is expected.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support import make
 from trueup.core import events
+from trueup.core.absence import Absence, Absences
 from trueup.core.book import Book
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Position, Side
@@ -124,14 +125,44 @@ def test_a_partial_close_is_settled_by_the_volume_that_is_missing() -> None:
     assert make.positions_of(book) == {7: ("buy", 0.02, 1.0543)}
 
 
-def test_without_a_trace_it_waits_for_the_grace_period_and_is_then_given_up() -> None:
+def statuses_after(book: Book, *after_sec: float) -> list[str]:
+    """Where order A stands after each of these empty readings."""
+    absences: Absences = {}
+    found = []
+    for seconds in after_sec:
+        plan = make.planned(book, make.snapshot(), after_sec=seconds, absences=absences)
+        absences = dict(plan.absences)
+        book.replay(plan.events)
+        found.append(book.orders["A"].status.value)
+    return found
+
+
+def test_without_a_trace_several_readings_over_the_grace_period_give_it_up_unproven() -> None:
     book = make.book_of()
     make.put_in_doubt(book, "A", Side.BUY)
     grace_sec = make.GRACE_MS / 1000
-    assert status_after(book, after_sec=0) is OrderStatus.IN_DOUBT
-    assert status_after(book, after_sec=grace_sec - 0.001) is OrderStatus.IN_DOUBT
-    assert status_after(book, after_sec=LONG_AFTER_SEC) is OrderStatus.CANCELED
+    after_sec = (LONG_AFTER_SEC, LONG_AFTER_SEC + grace_sec - 0.001, LONG_AFTER_SEC + grace_sec)
+    assert statuses_after(book, *after_sec) == ["IN_DOUBT"] * 3
+    assert "unproven" not in str(book.orders["A"].error)
+    plan = make.planned(
+        book,
+        make.snapshot(),
+        after_sec=after_sec[-1] + 1,
+        absences={"A": Absence(make.NOW_NS, 0, again_msc=0)},
+    )
+    [given_up] = plan.events
+    assert isinstance(given_up, events.OrderCanceled)
+    assert given_up.unproven
+    assert "unproven" in given_up.because
+    book.replay(plan.events)
     assert not book.in_doubt
+    assert book.orders["A"].unproven
+
+
+def test_one_empty_list_is_no_proof_however_long_ago_the_order_left() -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY)
+    assert status_after(book, after_sec=86_400) is OrderStatus.IN_DOUBT
 
 
 def test_without_a_trace_in_a_partial_reading_it_is_never_given_up() -> None:
@@ -153,8 +184,9 @@ def test_the_grace_period_runs_from_the_sending_and_not_from_the_making() -> Non
     reconciler = make.reconciler_on(make.reply(), pm=pm)
     reconciler.sync_positions()
     assert order.status.value == "IN_DOUBT"
-    make.clock_of(pm).advance(LONG_AFTER_SEC)
-    reconciler.sync_positions()
+    for _ in range(2):
+        make.clock_of(pm).advance(LONG_AFTER_SEC)
+        reconciler.sync_positions()
     assert order.status.value == "CANCELED"
 
 
@@ -221,9 +253,8 @@ def test_whatever_a_reading_shows_the_book_agrees_with_it(
     if len(fitting) == 1:
         assert status is OrderStatus.FILLED
         assert book.orders["A"].ticket == fitting[0].ticket
-    elif fitting or not late:
-        assert status is OrderStatus.IN_DOUBT
     else:
-        assert status is OrderStatus.CANCELED
+        # One reading proves no absence, however late it is.
+        assert status is OrderStatus.IN_DOUBT
     again = make.planned(book, seen, after_sec=LONG_AFTER_SEC if late else 1)
     assert not again.events or status is OrderStatus.IN_DOUBT

@@ -88,6 +88,8 @@ def life() -> list[events.Event]:
         intent("E", kind=OrderKind.LIMIT),
         events.OrderApplied(**AT, order_id="E", ticket=50),
         *(one for name in "FGH" for one in (intent(name), refused(name))),
+        intent("I"),
+        events.OrderCanceled(**AT, order_id="I", because="no trace", unproven=True),
     ]
 
 
@@ -100,7 +102,7 @@ def book(monkeypatch: pytest.MonkeyPatch) -> Book:
     """A book in which something is in everything, and that has forgotten finished orders."""
     monkeypatch.setattr(filling, "FINISHED_KEPT", 3)
     book = Book().replay(life())
-    assert {"A", "D", "H"} <= book.orders.keys()
+    assert {"A", "D", "H", "I"} <= book.orders.keys()
     assert "RECOVERY_91" not in book.orders
     return book
 

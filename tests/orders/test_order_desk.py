@@ -146,6 +146,7 @@ def test_the_intent_and_the_send_are_in_the_journal_before_the_broker_hears_of_i
         return carry(order)
 
     world.pm.desk.gateway = type("Looking", (), {"send_order": staticmethod(look)})()
+    world.sync()
     world.pm.submit("buy", 0.1)
     assert known == [["AccountBound", "OrderCreated", "SendStarted"]]
     assert names(journal)[3:] == ["OrderFilled"]
@@ -669,11 +670,12 @@ def test_a_second_close_while_the_first_is_in_doubt_is_refused() -> None:
     assert world.pm.realised == world.realised([opened.ticket or 0])
 
 
-def test_on_a_gateway_of_the_guide_s_kind_an_order_goes_too() -> None:
+def test_on_a_gateway_of_the_guide_s_kind_an_order_goes_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It wants a price, and tells neither tokens nor deals."""
+    monkeypatch.setattr(OrderWorld, "knows_only_the_guide", True)
     world = OrderWorld()
-    world.knows_only_the_guide = True
-    world.restart()
     intent = world.pm.submit("buy", 0.1, price=1.1)
     assert intent.status is OrderStatus.FILLED
     world.sync()

@@ -106,6 +106,46 @@ def test_the_familys_rejection_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        "Unknown action: BUY",
+        "unknown action",
+        "ERROR: Unknown action 'BUY'",
+        "Unsupported command: market",
+        "Unrecognised request type market",
+        "Unknown type: market",
+        "action='BUY' is not known: give one of GET_POSITIONS, HELLO",
+        "Action BUY not supported",
+        "Invalid action",
+    ],
+)
+@pytest.mark.parametrize("field", ["error", "message", "error_msg"])
+@pytest.mark.parametrize("status", [{"status": "ERROR"}, {"status": "error"}, {}])
+def test_a_gateway_that_does_not_know_the_action_has_done_nothing(
+    error: str, field: str, status: dict[str, str]
+) -> None:
+    found = decode_outcome(json.dumps({**status, field: error}).encode(), ORDER)
+    assert (found["status"], found["error"]) == ("REJECTED", error)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"status": "ERROR", "error": "timeout; unknown action afterwards"},
+        {"status": "ERROR", "error": "the terminal took an unknown action"},
+        {"status": "ERROR", "error": "Unknown action", "ticket": 5},
+        {"status": "ERROR", "error": "Unknown error"},
+        {"status": "ERROR", "error": "Unknown outcome of the request"},
+        {"status": "UNKNOWN", "error": "Unknown action"},
+        {"status": "PENDING", "error": "Unknown action"},
+    ],
+)
+def test_other_words_about_what_is_unknown_leave_it_in_doubt(reply: dict[str, object]) -> None:
+    with pytest.raises(OutcomeUnknown):
+        decode_outcome(json.dumps(reply).encode(), ORDER)
+
+
+@pytest.mark.parametrize(
     "reply",
     [
         FILLED | {"order_id": "ORD_9_9"},

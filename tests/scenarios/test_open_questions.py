@@ -140,6 +140,7 @@ def play(account: AccountSetup, **switches: Any) -> Story:
     """Play the story; the books agree wherever they can be expected to."""
     story = Story(account, specs=(REOPENED,), **switches)
     terminal = story.terminal
+    story.look()
     story.trade(1, 0.2, sl=1.05)
     assert story.agrees()
     # A person adds and, on netting, turns it round.

@@ -263,12 +263,46 @@ def test_settle_window_of_zero_takes_every_list_as_it_is() -> None:
     assert world.pm.realised == world.realised(everything(world))
 
 
-def test_the_guides_wire_has_no_settle_window() -> None:
+def test_the_guides_wire_has_the_settle_window_too() -> None:
     world = DeskWorld(position_lag_ms=800)
     world.knows_only_the_guide = True
     world.sync()
-    world.trade(1)
-    assert figures(world.sync(0.3)) == ("SUCCESS", 0, 1, 0)
+    order = world.trade(1)
+    assert figures(world.sync(0.3)) == ("SUCCESS", 0, 0, 0)
+    assert "does not list it yet" in world.reconciler.health
+    assert not world.pm.check_risk(1)
+    assert figures(world.sync(0.8)) == ("SUCCESS", 0, 0, 0)
+    world.trade(-1)
+    # It is shown still, and is no zombie.
+    assert figures(world.sync(0.3)) == ("SUCCESS", 0, 0, 0)
+    assert order.ticket not in world.book()
+    assert figures(world.sync(0.8)) == ("SUCCESS", 0, 0, 0)
+    assert world.reconciler.holds == ()
+
+
+def test_on_the_guides_wire_a_close_by_hand_after_our_fill_waits_for_the_window() -> None:
+    world = DeskWorld()
+    world.knows_only_the_guide = True
+    world.sync()
+    order = world.trade(1)
+    world.person.close(order.ticket)
+    assert figures(world.sync(1.0)) == ("SUCCESS", 0, 0, 0)
+    assert figures(world.sync(1.0)) == ("SUCCESS", 0, 1, 0)
+
+
+@pytest.mark.parametrize("lag_ms", [600, 1_200])
+def test_on_the_guides_wire_a_late_list_never_makes_a_strategy_that_wants_one_position_buy_twice(
+    lag_ms: int,
+) -> None:
+    world = DeskWorld(position_lag_ms=lag_ms)
+    world.knows_only_the_guide = True
+    world.reconciler.sync_interval = 0.2
+    for _ in range(200):
+        world.turn(0.05)
+        if world.pm.position is None and world.pm.check_risk(1):
+            world.trade(1)
+    assert len(world.rows()) == 1
+    assert world.book().keys() == world.rows().keys()
 
 
 # Readings that are older than what we know.

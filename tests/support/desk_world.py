@@ -76,6 +76,8 @@ class DeskWorld:
 
     # Whether the gateway says that it keeps a record of requests.
     keeps_record = True
+    # Whether it is one of the guide's, without evidence and record.
+    knows_only_the_guide = False
 
     def __init__(
         self,
@@ -99,7 +101,6 @@ class DeskWorld:
         self.quote(1.10000)
         self.person = Person(self.terminal.broker, account.login)
         self.requests: list[bytes] = []
-        self.knows_only_the_guide = False
         self._tampers: list[Tamper] = []
         self._mangles: list[Callable[[bytes], bytes]] = []
         self._lost = 0

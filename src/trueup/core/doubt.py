@@ -12,7 +12,12 @@ import msgspec
 from trueup.core import events
 from trueup.core.absence import NONE_ABSENT, Absence, Absences, absent_again
 from trueup.core.book import Book, Order
+from trueup.core.change_traces import (
+    of_cancellation_without_evidence,
+    of_modification_without_evidence,
+)
 from trueup.core.diff import Diff, Drift, Ghost, Zombie
+from trueup.core.events import OrderKind
 from trueup.core.explain import exit_of, exit_sentence, history_of
 from trueup.core.fitting import habits_of
 from trueup.core.model import Entry, Position, Snapshot
@@ -20,7 +25,8 @@ from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
 from trueup.core.told import NOTHING_SAID, Words, hear
-from trueup.core.traces import Trace, nobodys, trace_of
+from trueup.core.trace import Trace
+from trueup.core.traces import nobodys, trace_of
 from trueup.core.waited import Waited
 
 Difference = Zombie | Ghost | Drift
@@ -71,29 +77,28 @@ def weigh(scales: Weighing) -> tuple[Doubt, ...]:
 def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
     if order.version > scales.asked_version:
         trace = Trace(BrokerShows.UNSEEN, "it was sent after the broker was asked")
+    elif scales.snapshot.faults and trace.shows is BrokerShows.NO_TRACE and not trace.is_final:
+        # The row that cannot be read may be this very order's position.
+        trace = Trace(BrokerShows.UNSEEN, "the reading is partial")
     told = scales.told.get(order.order_id)
     if told is not None:
         heard = hear(told, order, trace, scales.snapshot, scales.book)
         trace = heard if isinstance(heard, Trace) else trace
     absence = _absence(order, trace, scales)
-    settled = trace.is_final or (absence.is_settled if absence else _has_waited(order, scales))
+    settled = trace.is_final or (absence is not None and absence.is_settled)
     # An answer that the gateway kept for us is an answer.
     says = JournalSays.REFUSED if trace.refusal else JournalSays.SENT
     return Doubt(order, decide(says, trace.shows, settled=settled), trace, absence)
 
 
 def _absence(order: Order, trace: Trace, scales: Weighing) -> Absence | None:
-    evidence = scales.snapshot.evidence
-    if evidence is None or trace.shows is not BrokerShows.NO_TRACE:
+    if trace.shows is not BrokerShows.NO_TRACE:
         return None
+    evidence = scales.snapshot.evidence
+    # A wire without evidence shows no quotation either: our own clock has to do.
+    server_time_msc = evidence.server_time_msc if evidence is not None else 0
     before, grace_ms = scales.absences.get(order.order_id), scales.policy.grace_period_ms
-    return absent_again(before, scales.waited.waiting_ns, evidence.server_time_msc, grace_ms)
-
-
-def _has_waited(order: Order, scales: Weighing) -> bool:
-    """Return whether the grace period has passed, on a wire that shows no quotation either."""
-    waited_ns = scales.waited.waited_ns(order.doubt_ns)
-    return waited_ns >= scales.policy.grace_period_ms * 1_000_000
+    return absent_again(before, scales.waited.waiting_ns, server_time_msc, grace_ms)
 
 
 def _differences(scales: Weighing) -> list[Difference]:
@@ -113,6 +118,10 @@ def _by_difference(
     It is a difference that is exactly what the order would have made: symbol, side, volume, and
     the position it meant to close. With two of them nobody can say which one is ours.
     """
+    if order.kind is OrderKind.MODIFY:
+        return of_modification_without_evidence(order, snapshot)
+    if order.kind is OrderKind.CANCEL:
+        return of_cancellation_without_evidence()
     fitting = [difference for difference in differences if _fits(order, difference)]
     rivals = [other for other in orders if any(_fits(other, d) for d in fitting)]
     would_be = [_of_difference(order, difference) for difference in fitting]
@@ -120,17 +129,22 @@ def _by_difference(
         return would_be[0]
     if fitting:
         return nobodys(would_be, "ticket")
-    if snapshot.faults:
-        return Trace(BrokerShows.UNSEEN, "the reading is partial")
+    if order.kind is not OrderKind.MARKET:
+        # It may work there, seen by nobody, and be filled tomorrow.
+        words = "may work at the broker, and this gateway lists no pending orders"
+        return Trace(BrokerShows.UNSEEN, words, is_nobodys=True)
     return Trace(BrokerShows.NO_TRACE, "no difference fits")
 
 
 def _of_difference(order: Order, difference: Difference) -> Trace:
     found = _affected(difference)
     price = found.price_open if isinstance(difference, Zombie) else None
+    words = "the only difference that fits"
+    if isinstance(difference, Ghost):
+        words += ", unproven: somebody else may have closed the position"
     return Trace(
         BrokerShows.OPEN,
-        "the only difference that fits",
+        words,
         ticket=found.ticket,
         position=found.identifier,
         volume=order.volume,
@@ -159,7 +173,7 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
         because = f"assumed, unproven: {trace.words}"
     at_ns, order_id = scales.now_ns, order.order_id
     if case.decision is Decision.ABANDON:
-        return [events.OrderCanceled(at_ns=at_ns, order_id=order_id, because=because, by=trace.by)]
+        return [_given_up(doubt, because, scales)]
     if case.decision is Decision.AGREE:
         refusal = trace.refusal
         return [
@@ -183,6 +197,23 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
     if case.decision is Decision.ADOPT:
         return [settled]
     return [settled, *_entry_and_exit(trace, scales, because)]
+
+
+def _given_up(doubt: Doubt, because: str, scales: Weighing) -> events.OrderCanceled:
+    """Return the end of an order without a trace, and how much that proves."""
+    trace, unproven = doubt.trace, bool(doubt.trace.by)
+    if trace.is_untold:
+        because, unproven = f"not known whether it took effect: {trace.words}", True
+    elif scales.snapshot.evidence is None and not trace.by:
+        # A list alone: an order that was lost may still come, or have come and gone.
+        because, unproven = f"{because}; unproven: this gateway has no record or history", True
+    return events.OrderCanceled(
+        at_ns=scales.now_ns,
+        order_id=doubt.order.order_id,
+        because=because,
+        by=trace.by,
+        unproven=unproven,
+    )
 
 
 def _entry_and_exit(trace: Trace, scales: Weighing, because: str) -> list[events.Event]:

@@ -121,13 +121,15 @@ class OrderInDoubt(OrderEvent, frozen=True):
 
 
 class OrderCanceled(OrderEvent, frozen=True):
-    """The order ended without effect; `because` says by which evidence.
+    """The order ended without effect, as far as anything shows; `because` says by which evidence.
 
-    `by` is who said so, where nothing proves it.
+    `by` is who said so, where nothing proves it. `unproven` says that nothing proves it: it was
+    given up, and may have taken effect.
     """
 
     because: str
     by: str = ""
+    unproven: bool = False
 
 
 class OrderSettled(OrderEvent, frozen=True):

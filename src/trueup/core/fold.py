@@ -80,7 +80,8 @@ def _order_ended(book: Book, event: events.OrderRejected | events.OrderInDoubt) 
 
 
 def _order_canceled(book: Book, event: events.OrderCanceled) -> None:
-    _advance(book, event).error = event.because
+    order = _advance(book, event)
+    order.error, order.unproven = event.because, event.unproven
     finish(book, event.order_id)
 
 

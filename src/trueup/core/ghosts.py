@@ -28,11 +28,11 @@ def for_ghost(ghost: Ghost, look: Look, found: Diff, outcome: Outcome) -> None:
     holding = look.book.holdings[local.identifier]
     if holding.version > look.asked_version:
         outcome.holds.append(newer(local))
-    elif look.snapshot.evidence is None:
-        _close_unproven(local, look, outcome)
     elif look.is_settling(holding.touched_ns):
         what = f"Ticket {local.ticket} was opened here and the broker does not list it yet"
         outcome.holds.append(settling(local, what, holding.touched_ns, look))
+    elif look.snapshot.evidence is None:
+        _close_unproven(local, look, outcome)
     else:
         _close_proven(holding, look, found, outcome)
 

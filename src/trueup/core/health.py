@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from trueup.core.holds import BLOCKS_ENTRIES, Hold, age_of
+from trueup.core.model import RowFault
 from trueup.core.trust import Unknown
 
 
@@ -36,16 +37,32 @@ def restrictions(
 
 
 def health(
-    unknown: Unknown | None, holds: Sequence[Hold], checked_ns: int | None, now_ns: int
+    unknown: Unknown | None,
+    holds: Sequence[Hold],
+    checked_ns: int | None,
+    now_ns: int,
+    faults: Sequence[RowFault] = (),
 ) -> str:
-    """Say in one sentence what agrees, what does not and why, and how old that knowledge is."""
+    """Say in one sentence what agrees, what does not and why, and how old that knowledge is.
+
+    `faults` are the rows that the last believed reading left out: then not everything agrees.
+    """
     age = f"checked {age_of(checked_ns, now_ns)}" if checked_ns is not None else "never checked"
     if unknown is not None:
         return f"Degraded: {unknown.sentence}; the book is unchanged (last {age})."
     if checked_ns is None:
         return "Not checked yet: no sync has been made."
-    if not holds:
+    if not holds and not faults:
         return f"Everything agrees ({age})."
+    rest = "everything else agrees"
+    if faults:
+        rest = f"{_counted(len(faults))} could not be read, and the rest agrees"
+    if not holds:
+        return f"Partial reading: {faults[0]}; {rest} ({age})."
     first = holds[0]
     more = f"; {len(holds) - 1} more held" if len(holds) > 1 else ""
-    return f"{first.symbol} held: {first.reason_at(now_ns)}{more}; everything else agrees ({age})."
+    return f"{first.scope} held: {first.reason_at(now_ns)}{more}; {rest} ({age})."
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"

@@ -19,11 +19,13 @@ class HoldKind(enum.Enum):
     ALERT = "shown only"
     UNPROTECTED = "no stop loss"
     HALT = "journal and broker contradict each other"
+    UNREADABLE = "a row that cannot be read"
 
 
 class Hold(msgspec.Struct, frozen=True):
     """A difference we see and refuse to act on yet: why, and what would release it.
 
+    `symbol` is empty where the hold concerns the whole account, or a symbol that cannot be read.
     `what` was seen, since `since_ns` where that matters, and `why` says more where there is more to
     say. `until_ns` is when it ends by time alone, 0 when time alone does not end it. `id` is what
     a person says yes to, empty where a yes releases nothing.
@@ -40,6 +42,11 @@ class Hold(msgspec.Struct, frozen=True):
     since_ns: int = 0
 
     @property
+    def scope(self) -> str:
+        """What is held, for a person: a symbol, or the account."""
+        return self.symbol or "Account"
+
+    @property
     def reason(self) -> str:
         """Why it is held, without an age: what stays the same from one look to the next."""
         return f"{self.what}, {self.why}" if self.why else self.what
@@ -53,7 +60,7 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 # An entry in a symbol that has such a hold could double a position, or reverse one.
-BLOCKS_ENTRIES = frozenset({HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT})
+BLOCKS_ENTRIES = frozenset({HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT, HoldKind.UNREADABLE})
 
 
 def age_of(then_ns: int, now_ns: int) -> str:

@@ -54,8 +54,7 @@ class Look(msgspec.Struct, frozen=True):
 
     def is_settling(self, touched_ns: int) -> bool:
         """Return whether we touched it so shortly before the question that it may not show yet."""
-        is_proven = self.snapshot.evidence is not None
-        return is_proven and touched_ns > 0 and self._is_within(touched_ns, self.settle_ns)
+        return touched_ns > 0 and self._is_within(touched_ns, self.settle_ns)
 
     def is_recent(self, touched_ns: int) -> bool:
         """Return whether we touched it within the longest time that any broker is given."""

@@ -28,8 +28,9 @@ class Order(msgspec.Struct, gc=False):
     rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
     when it came into doubt: a reading asked for before says nothing about it. `record` is how far
     the gateway's record of requests reached when the order left, `time_offset_sec` what the trade
-    server's clock was apart from UTC, and `server_time_msc` a time that it had passed, or 0. The
-    rest is what the intent said; see `events.OrderCreated`.
+    server's clock was apart from UTC, and `server_time_msc` a time that it had passed, or 0.
+    `unproven` says of a canceled order that nothing proves that it had no effect. The rest is what
+    the intent said; see `events.OrderCreated`.
     """
 
     order_id: str
@@ -60,6 +61,7 @@ class Order(msgspec.Struct, gc=False):
     record: RecordMark | None = None
     time_offset_sec: int | None = None
     server_time_msc: int = 0
+    unproven: bool = False
 
     @property
     def is_stand_in(self) -> bool:

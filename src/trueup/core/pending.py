@@ -22,6 +22,8 @@ UNDER_WAY = frozenset({"started", "placed", "partial", "request_add", "request_m
 def for_pending(found: Diff, look: Look, outcome: Outcome) -> None:
     """Add what the pending orders of a look come to."""
     policy = look.policy
+    if look.snapshot.evidence is None:
+        _filled_unlisted(look, outcome)
     for order in found.pending_zombies:
         action = policy.pending
         if policy.adopt is Adopt.ASK and not policy.owns(order) and action is Action.APPLY:
@@ -38,6 +40,17 @@ def for_pending(found: Diff, look: Look, outcome: Outcome) -> None:
         outcome.propose("pending", drift.remote, policy.pending, look, corrected)
     for order in found.pending_ghosts:
         _gone(order, look, outcome)
+
+
+def _filled_unlisted(look: Look, outcome: Outcome) -> None:
+    """End the orders that became positions, on a wire that lists no pending orders."""
+    for position in look.snapshot.positions if look.book.pending else ():
+        pending = look.book.pending.get(position.ticket)
+        if pending is not None and pending.version <= look.asked_version:
+            because = f"filled: it is position {position.ticket} now"
+            outcome.events.append(
+                events.PendingClosed(at_ns=look.now_ns, order=pending.order, because=because)
+            )
 
 
 def _gone(order: PendingOrder, look: Look, outcome: Outcome) -> None:

@@ -33,11 +33,14 @@ from trueup.core.policy import Policy
 from trueup.core.record import RequestInDoubt
 from trueup.core.recording import explanations
 from trueup.core.told import NOTHING_SAID, Words
+from trueup.core.unreadable import for_unreadable_rows
 from trueup.core.waited import Waited, by_dates
 
 A_DAY_SEC = 86_400
 # The trade server's clock goes forward by an hour in spring; and a minute between two clocks.
 SPARE_SEC = 3_660
+# Where no deals can confirm a list, what we did ourselves is given twice the time to show.
+WITHOUT_DEALS = 2
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -95,6 +98,8 @@ def plan(
     waited = waited or by_dates(asked_ns)
     found = diff(book.holdings, snapshot, policy, book.pending)
     settle_ns = (policy.settle_ms if settle_ms is None else settle_ms) * 1_000_000
+    if snapshot.evidence is None:
+        settle_ns *= WITHOUT_DEALS
     look = Look(
         book,
         snapshot,
@@ -124,11 +129,15 @@ def plan(
     outcome = Outcome()
     _bind(look, outcome)
     _settle(doubts, scales, outcome)
+    outcome.order_questions += [
+        doubt.order.target for doubt in doubts if doubt.order.kind is events.OrderKind.CANCEL
+    ]
     halts(found, look, outcome)
     settling = {doubt.trace.position for doubt in doubts if doubt.trace.position}
     found = _with_ours(found, look, settling)
     _positions(found, look, settling, outcome)
     for_pending(found, look, outcome)
+    for_unreadable_rows(look, outcome)
     return Plan(
         tuple(outcome.events),
         tuple(outcome.holds),
@@ -144,6 +153,8 @@ def plan(
 def _nothing_to_do(found: Diff, look: Look) -> bool:
     return (
         found == Diff(foreign=found.foreign)
+        and not look.snapshot.faults
+        and (not look.book.pending or look.snapshot.evidence is not None)
         and is_settled(look.book, look.policy)
         and knows_account(look.book, look.snapshot)
     )

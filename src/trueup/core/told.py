@@ -22,7 +22,7 @@ from trueup.core.fitting import why_unfit
 from trueup.core.model import Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import begins
-from trueup.core.traces import Trace
+from trueup.core.trace import Trace
 
 
 class Told(msgspec.Struct, frozen=True):

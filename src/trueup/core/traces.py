@@ -1,9 +1,10 @@
 """What a gateway with a history shows of an order in doubt.
 
-Looked for in this order: the token, in the comment or the magic number of a position, a pending
-order or a past order; then the gateway's own record of the request, which has the lost answer, and
-with it the ticket; then, where a broker rewrote the comment, the only order that fits by magic,
-side, volume, symbol and time, as far as `core.fitting` calls it ours.
+Looked for in this order: the gateway's own record of the request, which has the lost answer, and
+with it the ticket; then the token, in the comment or the magic number of a position, a pending
+order or a past order; then, where a broker rewrote the comment, the only order that fits by magic,
+side, volume, symbol and time, as far as `core.fitting` calls it ours. What only changes or cancels
+something bears no token, and is `core.change_traces`.
 
 Absence counts only in a history that covers the sending, and that has what we know was done, or in
 a record that covers it. A terminal counts only while the account may trade on it, which it allows
@@ -18,41 +19,19 @@ from collections.abc import Sequence
 import msgspec
 
 from trueup.core.book import Book, Order
+from trueup.core.change_traces import of_cancellation, of_modification
 from trueup.core.events import OrderKind
 from trueup.core.explain import history_of
 from trueup.core.fitting import Habits, Shown, fitting, lacking_in
 from trueup.core.model import Deal, Evidence, HistoryOrder, PendingOrder, Position, Snapshot
-from trueup.core.quantity import from_units, same, to_units
-from trueup.core.record import RequestState, RequestStatus
+from trueup.core.quantity import from_units, to_units
+from trueup.core.record import RequestState
 from trueup.core.recovery import BrokerShows
+from trueup.core.said_by_record import not_by_record, recorded
 from trueup.core.tokens import bears
+from trueup.core.trace import MAY_BE_LOADING, Trace
 
-MAY_BE_LOADING = "the account may not trade at this terminal now, which may be loading still"
 REFUSED_STATES = frozenset({"rejected", "canceled", "expired"})
-
-
-class Trace(msgspec.Struct, frozen=True):
-    """What the broker shows of an order, and in which words to say it.
-
-    `ticket` and `position` are the order's and its position's identifier, `volume` (lots) what was
-    done at `price`. `is_nobodys` says that something fits and only a person can say whether it is
-    ours, and `candidates` what each of them would be; `comment` is what a candidate shows.
-    `is_final` says that no waiting can change it, `refusal` with which words it was refused, `by`
-    which person says it.
-    """
-
-    shows: BrokerShows
-    words: str
-    ticket: int = 0
-    position: int = 0
-    volume: float = 0.0
-    price: float | None = None
-    is_nobodys: bool = False
-    is_final: bool = False
-    refusal: str = ""
-    candidates: tuple[Trace, ...] = ()
-    comment: str = ""
-    by: str = ""
 
 
 def trace_of(
@@ -66,9 +45,12 @@ def trace_of(
     if evidence is None:
         return Trace(BrokerShows.UNSEEN, "this gateway shows no history")
     if order.kind is OrderKind.MODIFY:
-        return _of_modification(order, snapshot, evidence)
+        return of_modification(order, snapshot, evidence)
     if order.kind is OrderKind.CANCEL:
-        return _of_cancellation(order, evidence)
+        return of_cancellation(order, evidence)
+    refused = not_by_record(order, evidence)
+    if refused is not None and refused.is_final:
+        return refused
     return (
         _by_token(order, snapshot, evidence)
         or _by_record(order, snapshot, evidence, book)
@@ -83,35 +65,6 @@ def nobodys(candidates: Sequence[Trace], what: str, is_alone: bool = False) -> T
     if is_alone:
         said = f"fits {names[0]}, and nothing shows that this is ours"
     return Trace(BrokerShows.UNSEEN, said, is_nobodys=True, candidates=tuple(candidates))
-
-
-def _of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace:
-    position = next((p for p in snapshot.positions if p.identifier == order.position), None)
-    if position is None and not evidence.account.trade_allowed:
-        return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
-    if position is None:
-        return Trace(BrokerShows.NO_TRACE, "the position is no longer open", is_final=True)
-    if same(position.sl, order.sl) and same(position.tp, order.tp):
-        return Trace(BrokerShows.OPEN, "the position has the levels that were meant")
-    if _is_done(order, evidence):
-        # Somebody has changed them since: a drift like any other.
-        return Trace(BrokerShows.OPEN, "the gateway's record has it as done")
-    return _not_by_record(order, evidence) or Trace(
-        BrokerShows.NO_TRACE, "the position has other levels"
-    )
-
-
-def _of_cancellation(order: Order, evidence: Evidence) -> Trace:
-    if not any(pending.ticket == order.target for pending in evidence.orders):
-        if not evidence.account.trade_allowed:
-            return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
-        return Trace(BrokerShows.OPEN, "the pending order works no longer")
-    if _is_done(order, evidence):
-        words = "the gateway's record has it as done, and the broker still lists the pending order"
-        return Trace(BrokerShows.UNSEEN, words)
-    return _not_by_record(order, evidence) or Trace(
-        BrokerShows.NO_TRACE, "the pending order still works"
-    )
 
 
 def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
@@ -133,44 +86,11 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
     return None
 
 
-def _recorded(order: Order, evidence: Evidence) -> RequestStatus | None:
-    """Return what the gateway's record has of an order, if that is about this account."""
-    account = evidence.account
-    for said in evidence.requests:
-        if said.order_id == order.order_id:
-            of_another = said.login and (said.login, said.server) != (account.login, account.server)
-            return None if of_another else said
-    return None
-
-
-def _is_done(order: Order, evidence: Evidence) -> bool:
-    said = _recorded(order, evidence)
-    return said is not None and said.status == "DONE"
-
-
-def _not_by_record(order: Order, evidence: Evidence) -> Trace | None:
-    """Return that an order was not carried out, or not yet, where the record proves it."""
-    said = _recorded(order, evidence)
-    if said is None:
-        return None
-    if said.state is RequestState.PREPARED:
-        return Trace(BrokerShows.UNSEEN, "the gateway is still carrying it out")
-    if said.state is RequestState.WITHDRAWN:
-        if not said.covered:
-            return None
-        words = "the gateway never saw it, and takes it no more"
-        return Trace(BrokerShows.NO_TRACE, words, is_final=True)
-    if said.state is RequestState.SETTLED and said.status == "REJECTED":
-        words = "the gateway's record has it as refused"
-        return Trace(BrokerShows.NO_TRACE, words, is_final=True, refusal=said.error or words)
-    return None
-
-
 def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
     """Find what the gateway's record has of an order, by the ticket that the broker gave it."""
-    said = _recorded(order, evidence)
+    said = recorded(order, evidence)
     if said is None or not said.ticket or said.status == "REJECTED":
-        return _not_by_record(order, evidence)
+        return not_by_record(order, evidence)
     words = f"by the gateway's record, ticket {said.ticket}"
     for past in evidence.history.orders if evidence.history else ():
         if past.ticket == said.ticket:

@@ -25,7 +25,8 @@ from trueup.core.model import Evidence, Snapshot
 from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import token_of
-from trueup.core.traces import Trace, trace_of
+from trueup.core.trace import Trace
+from trueup.core.traces import trace_of
 from trueup.core.trust import CLOCK_JITTER_MSC, Seen, Unknown, judge, seen_after
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.request_rows import SentMessage, before_in, message_in, reply_in
@@ -140,11 +141,13 @@ class Investigator:
             elapsed_sec(before_in(entry).quote_msc, server_time_msc, now_ns - entry.came_ns)
             for entry in entries
         )
-        symbols = {message_in(entry).symbol for entry in entries}
+        messages = [message_in(entry) for entry in entries]
+        symbols = {message.symbol for message in messages}
         request = SnapshotRequest(
             session=self._session,
             id=self._asked,
             symbols=tuple(sorted(symbols - {""})),
+            explain_orders=tuple(sorted({message.order for message in messages} - {0})),
             history_age_sec=oldest_sec + LOOK_BACK_SEC,
         )
         try:
@@ -166,9 +169,13 @@ class Investigator:
         if trace.shows is not BrokerShows.NO_TRACE:
             self._absences.pop(name, None)
             return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
-        if trace.is_final or self._is_absent(name, evidence, waiting_ns):
-            return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
-        return None
+        if not trace.is_final and not self._is_absent(name, evidence, waiting_ns):
+            return None
+        if trace.is_untold:
+            return OrderReply(
+                name, "UNKNOWN", error=f"not known whether it took effect: {trace.words}"
+            )
+        return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
 
     def _is_absent(self, order_id: str, evidence: Evidence, waiting_ns: int) -> bool:
         # Never from when it came: how long its sending took is not known.

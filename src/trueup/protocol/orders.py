@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,18 @@ from trueup.protocol.text import read_json
 
 SETTLED_STATUS = frozenset({"FILLED", "PLACED", "DONE", "REJECTED"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
+# What gateways of the guide's family answer to an action that they do not serve: at the beginning
+# of the text, so that words of a broker further on are not taken for it.
+NOT_UNDERSTOOD = re.compile(
+    r"\W*(?:error\W+)?(?:"
+    r"(?:unknown|unsupported|unrecogni[sz]ed|unhandled|undefined|no such)\s+"
+    r"(?:(?:request|message|order)\s+)?(?:action|command|cmd|request|method|type)\b"
+    r"|invalid\s+(?:action|command|cmd|method)\b"
+    r"|(?:action|command|cmd|method)\b[^.;]{0,60}?\b"
+    r"(?:not\s+(?:known|supported|recogni[sz]ed|implemented|found)|unknown|unsupported)\b"
+    r")",
+    re.IGNORECASE,
+)
 
 
 def encode_order(order: Mapping[str, Any]) -> bytes:
@@ -58,6 +71,8 @@ def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
         raise OutcomeUnknown(f"the reply is about order {answered!r}")
     status = str(reply.get("status", "")).upper()
     error = reply.get("error") or reply.get("error_msg") or reply.get("message")
+    if _is_not_understood(status, error, reply):
+        status = "REJECTED"
     if status not in SETTLED_STATUS:
         because = f": {error}" if error else ""
         raise OutcomeUnknown(f"the reply's status is {reply.get('status')!r}{because}")
@@ -70,6 +85,13 @@ def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
         "filled_volume": reply.get("filled_volume", reply.get("volume")),
         "error": error,
     }
+
+
+def _is_not_understood(status: str, error: object, reply: Mapping[str, Any]) -> bool:
+    """Return whether a gateway says that it does not know what it was asked: nothing was done."""
+    says_no = status in ("ERROR", "FAILED", "FAIL", "REJECTED", "") or not reply.get("status")
+    names_something = any(reply.get(name) for name in ("ticket", "order", "deal"))
+    return says_no and not names_something and bool(NOT_UNDERSTOOD.match(str(error or "")))
 
 
 def outcome(order: Mapping[str, Any], status: str, error: str) -> dict[str, Any]:

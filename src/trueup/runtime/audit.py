@@ -261,8 +261,9 @@ def log_event(event: events.Event) -> None:
         case events.OrderRejected(order_id=order_id, error=error, because=because):
             text = f"[SETTLED] Order {order_id} was refused, {error}: {because}"
             _say(logging.WARNING, "order.settled", None, text)
-        case events.OrderCanceled(order_id=order_id, because=because):
-            text = f"[SETTLED] Order {order_id} was not executed: {because}"
+        case events.OrderCanceled(order_id=order_id, because=because, unproven=unproven):
+            became = "is given up" if unproven else "was not executed"
+            text = f"[SETTLED] Order {order_id} {became}: {because}"
             _say(logging.WARNING, "order.settled", None, text)
 
 

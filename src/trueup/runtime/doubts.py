@@ -15,7 +15,7 @@ from trueup.core.order import Order
 from trueup.core.quantity import format_lots, format_price
 from trueup.core.recovery import BrokerShows
 from trueup.core.told import Told, hear, not_in_doubt
-from trueup.core.traces import Trace
+from trueup.core.trace import Trace
 from trueup.core.trust import Unknown
 from trueup.errors import Refused
 from trueup.observe.status_text import time_of

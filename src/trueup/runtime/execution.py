@@ -90,7 +90,7 @@ class OrderDesk:
         magic_token: bool = False,
         crash: Callable[[CrashPoint], None] = carry_on,
     ) -> None:
-        self.gateway: OrderTaker | None = None
+        self._gateway: OrderTaker | None = None
         self.policy: Policy | None = None
         """Whose positions are ours, as the book's reconciler has it; None without one."""
         self._pm = pm
@@ -100,6 +100,16 @@ class OrderDesk:
         self._server_clock: tuple[int, int] | None = None
         # What became of orders whose outcome is not in the journal yet, by order id.
         self._owed: dict[str, Mapping[str, Any]] = {}
+
+    @property
+    def gateway(self) -> OrderTaker | None:
+        """What orders are sent through; entries wait until a reading was believed since it is."""
+        return self._gateway
+
+    @gateway.setter
+    def gateway(self, gateway: OrderTaker | None) -> None:
+        self._gateway = gateway
+        self._pm.sight.sends(gateway)
 
     def submit(self, side: Side | str | int, volume: float, **wish: Unpack[Wish]) -> Intent:
         """Open a position, or place a pending order; see `PortfolioManager.submit`."""

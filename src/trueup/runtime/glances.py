@@ -19,6 +19,7 @@ class _Heard:
 
     def __init__(self, source: Source) -> None:
         self.waits, self.timeout_ns = source.waits, source.timeout_ns
+        self.lists_at_once = source.lists_at_once
         self.last: Reading | None = None
         self._source = source
         self.ask, self.give_up, self.hint = source.ask, source.give_up, source.hint

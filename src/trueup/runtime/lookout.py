@@ -245,14 +245,14 @@ class Lookout:
             asked_version=asked.version,
             asked_ns=asked.at.date_ns,
             now_ns=self._pm.clock.now_ns(),
-            settle_ms=self.settling.window_ms,
+            settle_ms=0 if self._source.lists_at_once else self.settling.window_ms,
             approved=self.approved,
             is_final=asked.is_follow_up,
             absences=self.absences,
             told=self.told,
             waited=self._pm.times.at(asked.at),
         )
-        if asked.question.history_age_sec:
+        if asked.question.history_age_sec or snapshot.evidence is None:
             self.absences = dict(found.absences)
         self._agreed = None
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)

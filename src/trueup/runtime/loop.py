@@ -3,10 +3,7 @@
 Each turn does a little of everything and waits for nothing longer than the pace, except for the
 answer to an order. The rules that keep it out of trouble:
 
-* Nothing is traded before the broker has been seen once. A book that was never compared may be
-  empty because nobody looked.
-* While the broker cannot be seen, or not all of what it showed can be believed, positions may be
-  closed and none is opened.
+* While the broker cannot be seen, positions may be closed and none is opened.
 * A signal against open positions closes them, ticket by ticket, and opens nothing.
 """
 
@@ -142,9 +139,6 @@ class TradingLoop:
         return answer
 
     def _trade(self, signal: int, tick: Tick) -> None:
-        if self.reconciler.last_sync_time is None:
-            log.warning("[ORDER] No order: the broker has not been seen yet")
-            return
         side = Side.BUY if signal > 0 else Side.SELL
         price = tick.ask if side is Side.BUY else tick.bid
         against = self._positions_against(side)
@@ -162,7 +156,8 @@ class TradingLoop:
 
     def _may_open(self, side: Side) -> bool:
         result = self.last_result
-        if result is not None and result.status is SyncStatus.SUCCESS:
+        if result is not None and result.status in (SyncStatus.SUCCESS, SyncStatus.PARTIAL):
+            # What a partial reading bars, the order desk refuses.
             return True
         seen = (
             "the last reading failed" if result is None or not result.errors else result.errors[0]

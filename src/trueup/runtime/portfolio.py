@@ -29,6 +29,7 @@ from trueup.runtime.fills import create_fill_response, fill_event, log_created, 
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
 from trueup.runtime.risk import entries_refused, target_of, why_not
+from trueup.runtime.sight import Sight
 from trueup.runtime.times import Times
 from trueup.runtime.views import Position, direction, order_row, view
 from trueup.runtime.wishes import Wish, check_magic, check_price, check_volume
@@ -37,6 +38,7 @@ __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_
 
 log = logging.getLogger("trueup.portfolio")
 
+UNTIL_SEEN = "a sync whose reading is believed"
 SIDES = {1: Side.BUY, -1: Side.SELL}
 
 
@@ -89,6 +91,7 @@ class PortfolioManager:
         self.clock = clock or SystemClock()
         self._kept = KeptBook(journal, stream or symbol, self.clock, crash, events_per_checkpoint)
         self._kept.on_found = self._audit
+        self.sight = Sight()
         self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
         self._counter = 0
         self._position: Position | None = None
@@ -233,14 +236,15 @@ class PortfolioManager:
         """Return whether a signal (1 buy, -1 sell, 0 hold) may become an order.
 
         Flat passes both; long refuses a buy and passes a sell; short the reverse. While an order
-        is in doubt no entry passes, and nothing on that order's side.
+        is in doubt no entry passes, and nothing on that order's side. Once the book has a gateway
+        or a reconciler, no entry passes before a reading of the broker was believed.
         """
         side = SIDES.get(signal)
         if side is None:
             log.info("[RISK] HOLD signal (%s): no order", signal)
             return False
         net = self.position.net_volume if self.position is not None else 0.0
-        reason = self._owed() or why_not(side, net, self.book, self.restrictions, self.symbol)
+        reason = self._owed() or why_not(side, net, self.book, self._restricted(), self.symbol)
         if reason:
             log.warning("[RISK] BLOCKED: %s %s", side.action, reason)
             return False
@@ -454,7 +458,14 @@ class PortfolioManager:
 
     def entries_refused(self) -> str:
         """Say why no position may be opened now, or return an empty string."""
-        return self._owed() or entries_refused(self.book, self.restrictions, self.symbol)
+        return self._owed() or entries_refused(self.book, self._restricted(), self.symbol)
+
+    def _restricted(self) -> tuple[Restriction, ...]:
+        """Return what restricts new orders: what the last sync left, and that there was none."""
+        unseen = self.sight.why_not
+        if not unseen:
+            return self.restrictions
+        return (Restriction("", unseen, self.clock.now_ns(), UNTIL_SEEN), *self.restrictions)
 
     def _owed(self) -> str:
         owed = self.desk.owes

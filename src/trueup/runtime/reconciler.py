@@ -13,7 +13,7 @@ from typing import Any
 from trueup.core import events
 from trueup.core.binding import bound_to
 from trueup.core.health import health, restrictions
-from trueup.core.holds import Hold, HoldKind
+from trueup.core.holds import Hold, HoldKind, age_of
 from trueup.core.ids import change_id
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Snapshot, describe_mode
@@ -26,12 +26,13 @@ from trueup.core.trust import Bound, Reason, Unknown
 from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
 from trueup.runtime.audit import AuditTrail, sentence
 from trueup.runtime.clock import Moment, utc
+from trueup.runtime.duty import DutyCycle
 from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.meant_account import meant_account
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
-from trueup.runtime.timetable import Timetable
+from trueup.runtime.timetable import SECOND_NS, Timetable
 from trueup.settings import load_settings
 
 __all__ = [
@@ -96,6 +97,7 @@ class StateReconciler:
         pm.desk.policy = self.policy
         if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
             pm.desk.gateway = gateway
+        pm.sight.reads(gateway)
         self.sync_interval = sync_interval_sec
         self.sync_count = 0
         self.logger = log
@@ -114,13 +116,16 @@ class StateReconciler:
         self._foreign = 0
         self._said_account: tuple[str, str] | None = None
         self._timetable = Timetable(self._clock.age_ns())
+        self._call_duty, self._drift_duty = DutyCycle(pm.clock), DutyCycle(pm.clock)
+        # What the last `detect_drift` that saw nothing said, and when, by the clock for ages (ns).
+        self._drift_unknown = ("", 0)
 
     # The guide's six methods.
 
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has; call it once, when the process starts."""
         log.info("[STARTUP] Starting recovery process")
-        result = self._finish(self._lookout.look())
+        result = self._finish(self._look())
         if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
             log.warning("[STARTUP] Nothing recovered; the next sync tries again")
         elif result.recovered or result.errors or result.holds or result.closed or result.drifts:
@@ -132,7 +137,7 @@ class StateReconciler:
     def sync_positions(self) -> SyncResult:
         """Compare book and broker now, wait for the answer, and correct the book."""
         log.info("[SYNC] Starting full synchronization")
-        result = self._finish(self._lookout.look())
+        result = self._finish(self._look())
         _log_summary(result)
         return result
 
@@ -140,12 +145,14 @@ class StateReconciler:
         """Sync when the interval has passed or the gateway hints at a change; call it often.
 
         With an `ExecutionGateway` this never waits: the call that finds the interval passed asks,
-        and a later one returns the result. After a failure the interval doubles, up to a minute.
+        and a later one returns the result. Any other object is called and waited for; one that
+        takes long is asked so rarely that waiting for it takes at most a tenth of the time. After
+        a failure the interval doubles, up to a minute.
         """
         if self._lookout.is_under_way:
             return self._finish_look_under_way()
         age_ns = self._clock.age_ns()
-        if age_ns < self._timetable.due_ns and not self._is_hinted(age_ns):
+        if age_ns < self._due_age_ns and not self._is_hinted(age_ns):
             return None
         if self._source.waits:
             return self.sync_positions()
@@ -154,9 +161,23 @@ class StateReconciler:
         return None
 
     def detect_drift(self) -> str | None:
-        """Say in what the broker differs from the book, or None; changes nothing."""
-        look = self._lookout.look()
+        """Say in what the broker differs from the book, or None; changes nothing.
+
+        A gateway that does not answer costs the timeout once; for a while after that the same is
+        said at once, with its age.
+        """
+        rest_ns = self._drift_duty.rest_ns()
+        if rest_ns:
+            offline, asked_ns = self._drift_unknown
+            ago = age_of(asked_ns, self._clock.age_ns())
+            return f"{offline} ({ago}; asked again in {_seconds(rest_ns)})"
+        self._drift_duty.begin()
+        look = self._look()
         if isinstance(look.verdict, Unknown):
+            is_away = look.verdict.reason is Reason.OFFLINE and not self._source.waits
+            longest_ns = max(SECOND_NS, round(self.sync_interval * SECOND_NS))
+            self._drift_duty.end(SECOND_NS if is_away else 0, longest_ns)
+            self._drift_unknown = look.verdict.sentence, self._clock.age_ns()
             return look.verdict.sentence
         said = [*map(str, look.verdict.snapshot.faults), *map(sentence, look.plan.events)]
         return "; ".join(filter(None, [*said, *(h.reason for h in look.plan.holds)])) or None
@@ -201,7 +222,11 @@ class StateReconciler:
     @property
     def due_ns(self) -> int:
         """The date when `sync_continuous` looks next, if nothing hints at a change before (ns)."""
-        return self._date_of(self._timetable.due_ns)
+        return self._date_of(self._due_age_ns)
+
+    @property
+    def _due_age_ns(self) -> int:
+        return max(self._timetable.due_ns, self._call_duty.rests_until_ns)
 
     @property
     def overdue(self) -> Mapping[int, int]:
@@ -229,7 +254,8 @@ class StateReconciler:
             return f"Degraded: the journal takes nothing: {trouble}; the book is unchanged."
         seen = self.portfolio.seen
         seen_ns = None if seen is None else seen.date_ns
-        return health(self._unknown, self.holds, seen_ns, self.portfolio.counted_ns)
+        faults = () if self.remote is None else self.remote.faults
+        return health(self._unknown, self.holds, seen_ns, self.portfolio.counted_ns, faults)
 
     def plan(self) -> Plan:
         """Return what a sync would do now, without doing it.
@@ -237,7 +263,7 @@ class StateReconciler:
         Raises:
             BrokerUnknown: the broker cannot be seen or believed, so there is nothing to plan from.
         """
-        look = self._lookout.look()
+        look = self._look()
         if isinstance(look.verdict, Unknown):
             raise BrokerUnknown(f"No plan: {look.verdict.sentence}")
         self._shown = look.plan.holds
@@ -253,7 +279,7 @@ class StateReconciler:
             PlanOutdated: it comes to other changes.
             BrokerUnknown: the broker cannot be seen or believed; the plan may still be true.
         """
-        look = self._lookout.look()
+        look = self._look()
         if isinstance(look.verdict, Unknown):
             raise BrokerUnknown(f"Not applied: {look.verdict.sentence}")
         if list(map(change_id, look.plan.events)) != list(map(change_id, wanted.events)):
@@ -335,12 +361,21 @@ class StateReconciler:
             for order_id in book.in_doubt
         ]
         bound = bound_to(account, now_ns)
+        self.portfolio.sight.forget()
         self.portfolio.commit([*left, bound])
         self._audit.record([*left, bound])
         self._lookout.forget()
         return self.sync_positions()
 
     # How it goes about it.
+
+    def _look(self) -> Look:
+        """Look now and wait for the answer."""
+        self._call_duty.begin()
+        look = self._lookout.look()
+        if self._source.waits:
+            self._call_duty.end()
+        return look
 
     def _finish_look_under_way(self) -> SyncResult | None:
         look = self._lookout.poll()
@@ -374,6 +409,7 @@ class StateReconciler:
 
     def _not_believed(self, unknown: Unknown, asked: Asked) -> SyncResult:
         self._unknown = unknown
+        self.portfolio.sight.failed(unknown.sentence)
         log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
         is_soon = unknown.reason in SOON
         self._timetable.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
@@ -392,6 +428,8 @@ class StateReconciler:
     def _believed(self, snapshot: Snapshot, found: Plan, asked: Asked) -> SyncResult:
         self._unknown = None
         self._say_account(snapshot)
+        self._drift_duty.reset()
+        self.portfolio.sight.believed(self.gateway)
         self.sync_count += 1
         self.last_sync_time = asked.at.date_ns / 1e9
         self.remote, self._foreign = snapshot, found.foreign
@@ -449,11 +487,11 @@ class StateReconciler:
     def _log_holds(self, snapshot: Snapshot, found: Plan) -> None:
         for fault in snapshot.faults:
             log.warning("[SYNC] %s", fault)
-        known = {(hold.kind, hold.identifier) for hold in self.holds}
+        known = {(hold.kind, hold.identifier, hold.id) for hold in self.holds}
         for hold in found.holds:
             level = logging.INFO if hold.kind is HoldKind.SETTLING else logging.WARNING
-            if (hold.kind, hold.identifier) not in known:
-                log.log(level, "[HOLD] %s: %s (until %s)", hold.symbol, hold.reason, hold.until)
+            if (hold.kind, hold.identifier, hold.id) not in known:
+                log.log(level, "[HOLD] %s: %s (until %s)", hold.scope, hold.reason, hold.until)
 
     def _result(self, status: SyncStatus, asked: Asked, errors: list[str]) -> SyncResult:
         took_ns = self._clock.waiting_ns() - asked.at.waiting_ns
@@ -474,6 +512,10 @@ def _refuse_to_disown(policy: Policy, pm: PortfolioManager) -> None:
             "number of its own, and name that in the policy, as "
             f"PortfolioManager({pm.symbol!r}, magic=7) and Policy(magics={{7}})."
         )
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / SECOND_NS:.0f} s" if nanoseconds >= SECOND_NS else "less than 1 s"
 
 
 def _counted(count: int, what: str) -> str:

@@ -15,6 +15,8 @@ class Source(Protocol):
 
     waits: bool
     timeout_ns: int
+    lists_at_once: bool
+    """Whether its list shows what we did ourselves the moment that we did it."""
 
     @property
     def messages_sent(self) -> int:
@@ -40,6 +42,7 @@ class GatewaySource:
     """An `ExecutionGateway`, which never makes the strategy wait."""
 
     waits = False
+    lists_at_once = False
 
     def __init__(self, gateway: ExecutionGateway) -> None:
         self.timeout_ns = gateway.timeout_ms * 1_000_000
@@ -63,6 +66,8 @@ class CallSource:
 
     def __init__(self, gateway: Any) -> None:
         self._gateway = gateway
+        # An object of the guide's that has a list and takes no orders plays the broker itself.
+        self.lists_at_once = not callable(getattr(type(gateway), "send_order", None))
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Call `get_positions()`; whatever it raises or returns becomes a reading."""

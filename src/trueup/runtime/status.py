@@ -142,7 +142,7 @@ def _unseen(loop: TradingLoop) -> str:
     result = loop.last_result
     if result is None:
         return "until the broker has been seen"
-    if result.status is SyncStatus.SUCCESS:
+    if result.status in (SyncStatus.SUCCESS, SyncStatus.PARTIAL):
         return ""
     return f"while {result.errors[0]}" if result.errors else "while the broker is not believed"
 

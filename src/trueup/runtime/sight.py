@@ -1,0 +1,80 @@
+"""Whether the broker was seen since the book got its gateway: nothing is opened before.
+
+A book that was never compared may be empty because nobody could look, and an entry would double
+what is open. A book without a gateway and without a reconciler is a ledger; it is compared with
+nothing, and the rule does not concern it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+NOT_SEEN = "no reading of the broker has been believed yet"
+SINCE_CHANGE = "no reading of the broker has been believed since its gateway was changed"
+SINCE_BOUND = "no reading of the broker has been believed since the book was bound to its account"
+
+
+class Sight:
+    """Which gateways belong to a book, and of which of them a reading was believed.
+
+    Gateways are told apart as objects. Two count: the one that orders are sent through, and the one
+    that the newest reconciler reads. A change of either begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._sender: Any = None
+        self._readers: list[Any] = []
+        self._seen: list[Any] = []
+        self._why = NOT_SEEN
+        self._trouble = ""
+
+    def sends(self, gateway: Any) -> None:
+        """Note the gateway that orders are sent through from now on; None for none."""
+        if gateway is self._sender:
+            return
+        self._sender = gateway
+        if gateway is not None and not (self._readers and gateway is self._readers[-1]):
+            self._need(gateway)
+
+    def reads(self, gateway: Any) -> None:
+        """Note the gateway that a new reconciler reads."""
+        if self._readers and gateway is self._readers[-1]:
+            return
+        self._readers.append(gateway)
+        if gateway is not self._sender:
+            self._need(gateway)
+
+    def believed(self, gateway: Any) -> None:
+        """Note that a reading was believed and that the book took it."""
+        self._trouble = ""
+        self._seen.append(gateway)
+        # A gateway that only takes orders is never read itself.
+        if not any(self._sender is reader for reader in self._readers):
+            self._seen.append(self._sender)
+        self._seen = [one for one in self._current() if self._has_seen(one)]
+
+    def failed(self, sentence: str) -> None:
+        """Note why the latest reading was not believed."""
+        self._trouble = sentence
+
+    def forget(self) -> None:
+        """Begin anew: the book belongs to another account now."""
+        self._seen, self._why, self._trouble = [], SINCE_BOUND, ""
+
+    @property
+    def why_not(self) -> str:
+        """Why nothing may be opened yet, or an empty string."""
+        if all(map(self._has_seen, self._current())):
+            return ""
+        return f"{self._why}: {self._trouble}" if self._trouble else self._why
+
+    def _need(self, gateway: Any) -> None:
+        if self._seen:
+            self._why = SINCE_CHANGE
+        self._seen = [one for one in self._seen if one is not gateway]
+
+    def _current(self) -> list[Any]:
+        return [one for one in (self._sender, *self._readers[-1:]) if one is not None]
+
+    def _has_seen(self, gateway: Any) -> bool:
+        return any(one is gateway for one in self._seen)
