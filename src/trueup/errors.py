@@ -6,6 +6,8 @@ settled by looking at the broker.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def quoted(text: str) -> str:
     """Return a text between quotes as `repr` writes it, but with a path of Windows as it is."""
@@ -65,6 +67,26 @@ class RemoteProtocolError(ProtocolError):
 
 class JournalError(TrueupError):
     """The journal could not be read or written."""
+
+
+class NotEncodable(JournalError):
+    """An event does not come back from its own bytes, so no journal takes it; nothing was written.
+
+    Whatever the disk does: the same event is refused again.
+    """
+
+
+class OutcomeNotRecorded(JournalError):
+    """The order left, and what became of it is not in the journal yet; do not ask for it again.
+
+    `order` is the order: its `order_id`, its key, what was asked for. `outcome` is what the gateway
+    answered, with `status` UNKNOWN where nothing came. The outcome is kept in memory and recorded
+    with the next order or sync; a process that ends before leaves the order in doubt.
+    """
+
+    def __init__(self, message: str | None = None, *, order: Any, outcome: Any) -> None:
+        super().__init__(message)
+        self.order, self.outcome = order, outcome
 
 
 class JournalConflict(JournalError):

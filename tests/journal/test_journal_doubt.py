@@ -14,8 +14,10 @@ import pytest
 
 from tests.journal.commit_proxy import CommitProxy, Loses
 from tests.journal.places import STREAM, PostgresPlace, SqlitePlace, orders
+from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import JournalAhead, open_journal
+from trueup.journal.postgres import SessionClaim
 from trueup.journal.store import StoredJournal
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
@@ -43,6 +45,15 @@ def fail_one_append(journal: StoredJournal, proxy: CommitProxy, loses: Loses) ->
         journal.append(orders(2, 3))
     assert proxy.loses is Loses.NOTHING
     proxy.accepts = True
+
+
+def wait_for_the_old_session(place: PostgresPlace) -> None:
+    """Wait until the server has ended the session whose connection broke, and freed its lock."""
+    held = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    until(lambda: place.sql(held) == [(0,)])
 
 
 @posix_only
@@ -119,6 +130,7 @@ def test_append_when_another_took_over_meanwhile_is_refused(
     journal: StoredJournal, proxy: CommitProxy, postgres_place: PostgresPlace
 ) -> None:
     fail_one_append(journal, proxy, Loses.THE_ANSWER)
+    wait_for_the_old_session(postgres_place)
     with postgres_place.open(holder="second.py") as second:
         assert second.position == 3
         with pytest.raises(JournalConflict, match=r"second\.py"):
@@ -131,6 +143,7 @@ def test_append_when_another_came_and_went_meanwhile_is_refused(
     journal: StoredJournal, proxy: CommitProxy, postgres_place: PostgresPlace
 ) -> None:
     fail_one_append(journal, proxy, Loses.THE_COMMIT)
+    wait_for_the_old_session(postgres_place)
     postgres_place.open(holder="second.py").close()
     with pytest.raises(JournalConflict, match=r"second\.py"):
         journal.append(orders(2, 3))
@@ -200,3 +213,18 @@ def test_append_that_is_interrupted_writes_nothing(
             journal.append(orders(1, 2))
         assert journal.append(orders(3)) == 1
         assert list(journal.read()) == orders(3)
+
+
+def test_postgres_claim_is_renewed_also_when_the_old_session_ends_at_that_moment(
+    postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between "it is taken" and "by whom?" the server may let go of the lock."""
+    with postgres_place.open() as journal:
+        claim = journal._claim
+        assert isinstance(claim, SessionClaim)
+        answers = [False]
+        take = claim.take
+        monkeypatch.setattr(claim, "take", lambda: answers.pop() if answers else take())
+        monkeypatch.setattr(claim, "holders", list)
+        assert claim.renew()
+        assert answers == []

@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from trueup.core.events import AnyEvent, Event, OrderCreated
-from trueup.errors import JournalCorrupt, JournalError
+from trueup.errors import JournalCorrupt, JournalError, NotEncodable
 
 DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
     str(kind.__struct_config__.tag): msgspec.json.Decoder(kind) for kind in get_args(AnyEvent)
@@ -38,22 +38,22 @@ def encode(event: Event) -> Encoded:
     """Turn an event into bytes; what could not be read back is not written.
 
     Raises:
-        JournalError: the event does not come back from its own bytes, such as a price that is no
+        NotEncodable: the event does not come back from its own bytes, such as a price that is no
             number.
     """
     kind = type(event).__name__
     decoder = DECODERS.get(kind)
     if decoder is None:
-        raise JournalError(f"A {kind} is no event that the journal knows; nothing was written.")
+        raise NotEncodable(f"A {kind} is no event that the journal knows; nothing was written.")
     try:
         payload = _ENCODER.encode(event)
         decoder.decode(payload)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
-        raise JournalError(
+        raise NotEncodable(
             f"A {kind} cannot be journalled: {error}; nothing was written."
         ) from error
     if not 0 <= event.at_ns <= LARGEST_NS:
-        raise JournalError(
+        raise NotEncodable(
             f"A {kind} cannot be journalled: at_ns is {event.at_ns}; nothing was written."
         )
     return Encoded(event.at_ns, kind, payload, _intent_of(event))

@@ -171,9 +171,14 @@ class SessionClaim:
 
     def renew(self) -> bool:
         """Take the lock again on a new connection; our own old session may still have it."""
-        if self.take():
-            return True
-        return self._session in self.holders() and self.wrest([self._session])
+        while not self.take():
+            holders = self.holders()
+            if self._session in holders:
+                return self.wrest([self._session])
+            if holders:
+                return False
+            # Our own old session let go of it between the two questions.
+        return True
 
     def record(self, tip: Tip) -> None:
         """The writer's row is the only note there is."""

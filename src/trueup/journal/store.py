@@ -65,6 +65,11 @@ class StoredJournal(JournalReader):
         return self._tip.position
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether an append failed of which it is not known whether it was written."""
+        return self._doubt is not None
+
+    @property
     def token(self) -> int:
         """This writer's fencing token: higher than that of every writer before it."""
         return self._token
@@ -246,13 +251,21 @@ class StoredJournal(JournalReader):
 
     def _fence_out(self) -> JournalConflict:
         """Give up the claim for good, and return the error that says to whom."""
-        self._fenced_out = (
+        doubt = self._doubt
+        written = "nothing was written"
+        if doubt is not None and self._table.tip_at(doubt.position) == doubt:
+            written = (
+                f"the append before, up to position {doubt.position}, is in the journal, and "
+                "nothing was written now"
+            )
+        taken_over = (
             f"Stream {self.stream!r} of {self._database.name} was taken over by "
-            f"{_named(self._table.writer())}; nothing was written."
+            f"{_named(self._table.writer())}"
         )
+        self._fenced_out = f"{taken_over}; nothing was written."
         self._database.rollback()
         self._release()
-        return JournalConflict(self._fenced_out)
+        return JournalConflict(f"{taken_over}; {written}.")
 
 
 def open_to_write(

@@ -10,8 +10,8 @@ same wish returns the first intent, also after a restart; with another wish it i
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from trueup.core import events
 from trueup.core.book import Order
@@ -23,8 +23,12 @@ from trueup.core.policy import Policy
 from trueup.core.quantity import add_lots, format_lots
 from trueup.core.record import RecordMark
 from trueup.core.tokens import magic_with_token, token_of
-from trueup.errors import NotSent, Refused
+from trueup.errors import JournalError, NotSent, Refused
+from trueup.journal import JournalAhead
+from trueup.runtime.answers import OrderTaker, not_recorded, send, told_late
 from trueup.runtime.fills import log_created
+from trueup.runtime.outcomes import NEVER_LEFT, UNSENT, OwedOutcomes
+from trueup.runtime.risk import CHANGES
 from trueup.runtime.wishes import (
     Wish,
     check_levels,
@@ -41,10 +45,6 @@ if TYPE_CHECKING:
 Intent = Order
 """An order of ours: `status`, `error`, `ticket`, `key`, `why` and what was asked for."""
 
-NEVER_LEFT = "case B: it never left"
-# Taken into the book where nothing better came: the recording failed, or somebody interrupted it.
-UNSENT = {"status": "CANCELED", "error": NEVER_LEFT}
-UNANSWERED = {"status": "UNKNOWN", "error": "it was interrupted while it was sent"}
 # A wish that does not say otherwise opens something at the market.
 PLAIN = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
 
@@ -64,13 +64,6 @@ class CrashPoint(enum.Enum):
 
 def carry_on(point: CrashPoint) -> None:
     """Pass a crash point alive, as every process but a test's does."""
-
-
-class OrderTaker(Protocol):
-    """A gateway, as far as orders go."""
-
-    def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Send an order once and return what is known of its outcome."""
 
 
 class OrderDesk:
@@ -98,8 +91,7 @@ class OrderDesk:
         self._crash = crash
         # What the trade server's clock showed, and ours for waiting then (ns).
         self._server_clock: tuple[int, int] | None = None
-        # What became of orders whose outcome is not in the journal yet, by order id.
-        self._owed: dict[str, Mapping[str, Any]] = {}
+        self._owed = OwedOutcomes(pm.on_fill, lambda: pm.book.orders)
 
     @property
     def gateway(self) -> OrderTaker | None:
@@ -134,19 +126,23 @@ class OrderDesk:
         if limit and stop:
             raise ValueError("limit and stop cannot both be given: give one.")
         kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
-        return self._place(
+        return self._decided(
             key,
-            # A book may have got its magic number since the key was used first.
-            implied=frozenset() if "magic" in wish else frozenset({"magic"}),
-            symbol=self._pm.symbol,
-            side=wanted,
-            volume=float(volume),
-            price=float(limit or stop or price),
-            kind=kind,
-            sl=float(sl),
-            tp=float(tp),
-            magic=magic,
-            why=why,
+            lambda late: self._place(
+                key,
+                late,
+                symbol=self._pm.symbol,
+                side=wanted,
+                volume=float(volume),
+                price=float(limit or stop or price),
+                kind=kind,
+                sl=float(sl),
+                tp=float(tp),
+                magic=magic,
+                why=why,
+                # A book may have got its magic number since the key was used first.
+                implied=frozenset() if "magic" in wish else frozenset({"magic"}),
+            ),
         )
 
     def close(
@@ -161,14 +157,28 @@ class OrderDesk:
         """Close a position, or `volume` lots of it; see `PortfolioManager.close`."""
         check_texts(key=key, why=why)
         check_levels(price=price)
+        if volume is not None:
+            check_volume(volume)
+        return self._decided(
+            key, lambda late: self._close(position, volume, key, why, float(price), late)
+        )
+
+    def _close(
+        self,
+        position: Any,
+        volume: float | None,
+        key: str,
+        why: str,
+        price: float,
+        late: Sequence[Order],
+    ) -> Intent:
         wish = {} if volume is None else {"volume": volume}
         known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(position), **wish)
         if known is not None:
             return known
-        holding = self._held(position)
+        holding = self._held(position, late)
         held = holding.position
         lots = held.volume if volume is None else volume
-        check_volume(lots)
         if add_lots(lots, -held.volume) > 0:
             raise ValueError(
                 f"volume={lots!r} is not valid: ticket {held.ticket} has "
@@ -177,10 +187,11 @@ class OrderDesk:
         self._refuse_second_close(held.identifier)
         return self._place(
             key,
+            late,
             symbol=held.symbol,
             side=held.side.opposite,
             volume=float(lots),
-            price=float(price),
+            price=price,
             position=held.identifier,
             magic=self._pm.book.strategy_of(holding),
             wire_magic=held.magic,
@@ -193,21 +204,29 @@ class OrderDesk:
         """Set both stops of a position; see `PortfolioManager.modify`."""
         check_levels(sl=sl, tp=tp)
         check_texts(key=key, why=why)
+        return self._decided(
+            key, lambda late: self._modify(position, float(sl), float(tp), key, why, late)
+        )
+
+    def _modify(
+        self, position: Any, sl: float, tp: float, key: str, why: str, late: Sequence[Order]
+    ) -> Intent:
         named = self._named(position)
         known = self._repeated(key, kind=OrderKind.MODIFY, position=named, sl=sl, tp=tp)
         if known is not None:
             return known
-        held = self._held(position).position
+        held = self._held(position, late).position
         return self._place(
             key,
+            late,
             symbol=held.symbol,
             side=held.side,
             volume=held.volume,
             price=0.0,
             kind=OrderKind.MODIFY,
             position=held.identifier,
-            sl=float(sl),
-            tp=float(tp),
+            sl=sl,
+            tp=tp,
             magic=held.magic,
             why=why,
         )
@@ -215,6 +234,9 @@ class OrderDesk:
     def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
         """Cancel a pending order; see `PortfolioManager.cancel`."""
         check_texts(key=key, why=why)
+        return self._decided(key, lambda late: self._cancel(order, key, why, late))
+
+    def _cancel(self, order: Any, key: str, why: str, late: Sequence[Order]) -> Intent:
         ticket = getattr(order, "ticket", order)
         known = self._repeated(key, kind=OrderKind.CANCEL, target=ticket)
         if known is not None:
@@ -222,10 +244,13 @@ class OrderDesk:
         pending = self._pm.book.pending.get(ticket) if isinstance(ticket, int) else None
         if pending is None:
             has = ", ".join(map(str, self._pm.book.pending)) or "none"
-            raise ValueError(f"No pending order {ticket!r} in the book; it has {has}.")
+            raise ValueError(
+                f"No pending order {ticket!r} in the book; it has {has}.{told_late(late)}"
+            )
         buys = pending.order.type.value.startswith("buy")
         return self._place(
             key,
+            late,
             symbol=pending.order.symbol,
             side=Side.BUY if buys else Side.SELL,
             volume=pending.order.volume,
@@ -236,24 +261,75 @@ class OrderDesk:
             why=why,
         )
 
+    # What was decided by a book that has everything.
+
+    def _decided(self, key: str, decide: Callable[[Sequence[Order]], Intent]) -> Intent:
+        """Bring the book up to date, then decide what is sent; the decision sees the late news."""
+        late = self._catch_up(key)
+        try:
+            return decide(late)
+        except JournalAhead:
+            # The book has followed the journal meanwhile: decide again from there, once.
+            return decide([*late, *self._catch_up(key)])
+
+    def _catch_up(self, key: str) -> list[Order]:
+        """Record what is owed before anything is checked against the book.
+
+        Returns:
+            The orders that had left and whose outcome is in the book only now.
+        """
+        self._pm.follow()
+        try:
+            return self._owed.late()
+        except JournalError as error:
+            known = self._pm.book.by_key.get(key) if key else None
+            outcome = self._owed.of(known.order_id) if known is not None else None
+            if known is not None and outcome is not None and outcome is not UNSENT:
+                raise not_recorded(known, outcome, error) from error
+            raise
+
     # The four steps.
 
-    def _place(self, key: str, *, implied: frozenset[str] = frozenset(), **wish: Any) -> Intent:
+    def _place(
+        self,
+        key: str,
+        late: Sequence[Order],
+        /,
+        *,
+        implied: frozenset[str] = frozenset(),
+        **wish: Any,
+    ) -> Intent:
         said = {name: value for name, value in wish.items() if name not in implied}
         known = self._repeated(key, **{**PLAIN, **said})
         if known is not None:
             return known
         if self.gateway is None:
             raise NotSent("No gateway: make a StateReconciler with one, or set pm.desk.gateway.")
-        self.record_owed()
         self._refuse_entries(wish)
+        self._refuse_uninformed(late, wish)
         self._crash(CrashPoint.BEFORE_INTENT)
         order = self._record(key, wish)
         log_created(order)
         # An exception may come between any two steps and this process live on; what is owed then
         # says what became of the order.
-        self._owed[order.order_id] = UNSENT
+        self._owed.note(order.order_id, UNSENT)
+        message = self._message(order)
         self._crash(CrashPoint.AFTER_INTENT)
+        self._record_send(order)
+        self._crash(CrashPoint.AFTER_SEND_STARTED)
+        self._owed.leaves(order)
+        outcome = send(self.gateway, message)
+        self._crash(CrashPoint.BEFORE_OUTCOME)
+        self._owed.note(order.order_id, outcome)
+        try:
+            self._owed.record()
+        except JournalError as error:
+            raise not_recorded(order, outcome, error) from error
+        self._crash(CrashPoint.AFTER_OUTCOME)
+        self._owed.returned()
+        return order
+
+    def _record_send(self, order: Order) -> None:
         started = events.SendStarted(
             at_ns=self._pm.clock.now_ns(),
             order_id=order.order_id,
@@ -262,19 +338,11 @@ class OrderDesk:
             server_time_msc=self._server_time_msc(),
         )
         self._pm.commit([started])
-        self._crash(CrashPoint.AFTER_SEND_STARTED)
-        self._owed[order.order_id] = UNANSWERED
-        outcome = self.gateway.send_order(self._message(order))
-        self._crash(CrashPoint.BEFORE_OUTCOME)
-        self._owed[order.order_id] = outcome
-        self.record_owed()
-        self._crash(CrashPoint.AFTER_OUTCOME)
-        return order
 
     @property
     def owes(self) -> str:
         """The id of an order whose outcome is not in the journal yet, or an empty string."""
-        return next(iter(self._owed), "")
+        return self._owed.first
 
     def record_owed(self) -> None:
         """Record the outcomes that are not in the journal yet.
@@ -282,9 +350,13 @@ class OrderDesk:
         Raises:
             JournalError: the journal refuses them still.
         """
-        for order_id, outcome in list(self._owed.items()):
-            self._pm.on_fill({**outcome, "order_id": order_id})
-            del self._owed[order_id]
+        self._pm.follow()
+        self._owed.record()
+        self._owed.returned()
+
+    def note_found(self, found: Sequence[events.Event]) -> None:
+        """Note events that an append had seemed to fail with, and that are in the journal."""
+        self._owed.note_found(found)
 
     def _repeated(self, key: str, **wish: Any) -> Intent | None:
         """Return the intent that a key named first, or None; refuse it with another wish."""
@@ -292,11 +364,6 @@ class OrderDesk:
         if known is None:
             return None
         must_repeat(known, wish)
-        if known.status is OrderStatus.PENDING:
-            # Its intent was journalled by an append that had seemed to fail.
-            self._owed[known.order_id] = UNSENT
-        if known.order_id in self._owed:
-            self.record_owed()
         return known
 
     def _record(self, key: str, wish: Mapping[str, Any]) -> Order:
@@ -390,6 +457,19 @@ class OrderDesk:
         if why:
             raise ValueError(f"magic={magic} is not valid: by the book's policy {why}.")
 
+    def _refuse_uninformed(self, late: Sequence[Order], wish: Mapping[str, Any]) -> None:
+        """Refuse, once, what was decided before the caller could know what became of an order.
+
+        A caller that got an error for an order that had left asks for the same again. What is about
+        another position than that order was is not held up.
+        """
+        position, target = wish.get("position", 0), wish.get("target", 0)
+        for order in late:
+            about = {order.position, order.target, order.ticket} - {0, None}
+            is_entry_again = not (position or target) and order.kind not in CHANGES
+            if is_entry_again or {position, target} & about:
+                raise Refused(f"Nothing was sent now.{told_late([order])}")
+
     def _refuse_second_close(self, identifier: int) -> None:
         for order in self._pm.book.in_doubt.values():
             if order.position == identifier and order.kind is OrderKind.MARKET:
@@ -405,13 +485,15 @@ class OrderDesk:
         ticket = getattr(position, "ticket", position)
         return self._pm.book.holding_by_ticket(ticket) if isinstance(ticket, int) else None
 
-    def _held(self, position: Any) -> Holding:
+    def _held(self, position: Any, late: Sequence[Order]) -> Holding:
         ticket = getattr(position, "ticket", position)
         holding = self._holding(position)
         if holding is None:
             tickets = [str(h.position.ticket) for h in self._pm.book.holdings.values()]
             known = ", ".join(tickets) or "none"
-            raise ValueError(f"No position with ticket {ticket!r} in the book; it has {known}.")
+            raise ValueError(
+                f"No position with ticket {ticket!r} in the book; it has {known}.{told_late(late)}"
+            )
         return holding
 
 

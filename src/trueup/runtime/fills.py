@@ -38,6 +38,11 @@ def create_fill_response(
     }
 
 
+def text_of(value: object) -> str:
+    """Return a value as text that a journal can keep, empty for nothing."""
+    return str(value or "").encode(errors="replace").decode()
+
+
 def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.OrderEvent:
     """Return what an answer says happened to an order.
 
@@ -50,7 +55,7 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
         if order.kind in (OrderKind.LIMIT, OrderKind.STOP) and not placed:
             return _in_doubt(order, now_ns, f"PLACED with ticket {ticket!r}, which is no ticket")
         return events.OrderApplied(at_ns=now_ns, order_id=order.order_id, ticket=placed)
-    error = str(fill.get("error") or "")
+    error = text_of(fill.get("error"))
     if status == "REJECTED":
         return events.OrderRejected(
             at_ns=now_ns, order_id=order.order_id, error=error or "no reason given"
@@ -86,6 +91,11 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
 
 def _in_doubt(order: Order, now_ns: int, why: str) -> events.OrderInDoubt:
     return events.OrderInDoubt(at_ns=now_ns, order_id=order.order_id, error=why)
+
+
+def unreadable_answer(order: Order, now_ns: int) -> events.OrderInDoubt:
+    """Return what is left of an answer that a journal cannot keep."""
+    return _in_doubt(order, now_ns, "the gateway's answer cannot be recorded as it is")
 
 
 def repeats(order: Order, event: events.OrderEvent) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trueup.core import events
 from trueup.core.book import Book
-from trueup.errors import JournalConflict, JournalCorrupt, JournalError
+from trueup.errors import JournalConflict, JournalCorrupt, JournalError, NotEncodable
 from trueup.journal import Journal, JournalAhead, open_journal
 from trueup.runtime.clock import Clock
 from trueup.runtime.execution import CrashPoint, after_restart, carry_on
@@ -67,6 +67,8 @@ class KeptBook:
         self._crash = crash
         self._events_per_checkpoint = events_per_checkpoint
         self._saved_at = 0
+        # Whether every event that the book has begun to take is in it.
+        self._whole = True
         if journal is not None:
             self._load(journal)
             self.commit(after_restart(list(self.book.orders.values()), clock.now_ns()))
@@ -75,18 +77,37 @@ class KeptBook:
         """Journal events and take them into the book: all of them, or none.
 
         Raises:
-            JournalError: they are not in the journal, and the book is as it was.
+            JournalAhead: something else is in the journal that the book had not followed; these
+                events are not, and were decided without it.
+            JournalError: they are not in the journal, or it is not known whether they are, and the
+                book is as it was.
         """
         if not history:
             return
         for at_ns in dict.fromkeys(event.at_ns for event in history):
             self.times.note(at_ns)
-        if self.journal is not None:
-            self._append(self.journal, history)
-        for event in history:
-            self.book.apply(event)
+        if self.journal is None:
+            self._apply(history)
+        else:
+            self._refuse_behind(self.journal)
+            self._write(self.journal, history)
         if self._is_due() and not isinstance(history[-1], UNDER_WAY):
             self.checkpoint()
+
+    def follow(self) -> None:
+        """Take into the book what is in the journal and not in the book.
+
+        That is what an append wrote whose caller was interrupted before the book took it.
+        """
+        journal = self.journal
+        if journal is None or (self._whole and journal.position <= self.book.version):
+            return
+        if not self._whole:
+            # Half of an event may be in it: begin with what was saved.
+            self.book = Book()
+            self._load(journal)
+            return
+        self._follow(journal)
 
     def find_out(self) -> None:
         """Ask a journal that took nothing whether it takes something now.
@@ -96,6 +117,7 @@ class KeptBook:
         Raises:
             JournalAhead: it has what had seemed to fail, and the book followed.
         """
+        self.follow()
         if self.journal is None or not self.trouble:
             return
         try:
@@ -135,18 +157,61 @@ class KeptBook:
             except JournalCorrupt as error:
                 log.warning("[JOURNAL] %s; the whole journal is replayed", error)
         self._saved_at = self.book.version
+        self._whole = True
         self.book.replay(journal.read(after=self.book.version))
+
+    def _apply(self, history: Sequence[events.Event]) -> None:
+        self._whole = False
+        for event in history:
+            self.book.apply(event)
+        self._whole = True
+
+    def _refuse_behind(self, journal: Journal) -> None:
+        """Refuse events that were decided by a book which is behind its journal."""
+        if self._whole and journal.position == self.book.version:
+            return
+        before = self.book.version
+        self.follow()
+        raise JournalAhead(
+            before,
+            f"The journal has events after position {before} that the book had not taken, as after "
+            "an interruption; the book has them now.",
+        )
+
+    def _write(self, journal: Journal, history: Sequence[events.Event]) -> None:
+        """Append events and apply them, or find out at once whether they are in the journal."""
+        try:
+            self._append(journal, history)
+        except JournalError as error:
+            is_in_doubt = getattr(journal, "is_in_doubt", False)
+            if isinstance(error, JournalConflict) or not is_in_doubt:
+                raise
+            before = self.book.version
+            try:
+                self._append(journal, ())
+            except JournalAhead:
+                if self.book.version == before + len(history):
+                    # It did write them, and the book has followed.
+                    log.warning("[JOURNAL] %s It was written all the same.", error)
+                    self.trouble = ""
+                    return
+                raise
+            except JournalError as still:
+                raise type(still)(f"{error} It is not known whether it was written.") from error
+            raise
+        self._apply(history)
 
     def _append(self, journal: Journal, history: Sequence[events.Event]) -> None:
         self._crash(CrashPoint.INSIDE_PLAN)
         try:
             journal.append(history)
+        except NotEncodable:
+            # No trouble of the journal's: it takes other events.
+            raise
         except JournalAhead as error:
             # What failed before is in the journal after all: the book follows, and the caller
             # decides again from there.
-            found = list(journal.read(after=self.book.version))
-            self.book.replay(found)
-            self.on_found(found)
+            self._follow(journal)
             self.trouble = str(error)
             raise
         except JournalError as error:
@@ -154,3 +219,8 @@ class KeptBook:
             self.is_fenced_out = isinstance(error, JournalConflict)
             raise
         self.trouble = ""
+
+    def _follow(self, journal: Journal) -> None:
+        found = list(journal.read(after=self.book.version))
+        self._apply(found)
+        self.on_found(found)

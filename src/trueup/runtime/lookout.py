@@ -188,9 +188,8 @@ class Lookout:
 
     def _asked_now(self, question: Question) -> Asked:
         # While the journal refuses them, `StateReconciler` decides nothing.
-        if self._pm.desk.owes:
-            with contextlib.suppress(JournalError):
-                self._pm.desk.record_owed()
+        with contextlib.suppress(JournalError):
+            self._pm.desk.record_owed()
         self._witness.asked()
         self._count += 1
         own = self._own()

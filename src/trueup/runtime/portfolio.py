@@ -22,10 +22,18 @@ from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot
 from trueup.core.quantity import format_lots
 from trueup.core.tokens import magic_with_token
+from trueup.errors import NotEncodable
 from trueup.journal import Journal
 from trueup.runtime.clock import Clock, Moment, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
-from trueup.runtime.fills import create_fill_response, fill_event, log_created, log_fill, repeats
+from trueup.runtime.fills import (
+    create_fill_response,
+    fill_event,
+    log_created,
+    log_fill,
+    repeats,
+    unreadable_answer,
+)
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
 from trueup.runtime.risk import entries_refused, target_of, why_not
@@ -90,9 +98,9 @@ class PortfolioManager:
         self.logger = log
         self.clock = clock or SystemClock()
         self._kept = KeptBook(journal, stream or symbol, self.clock, crash, events_per_checkpoint)
-        self._kept.on_found = self._audit
         self.sight = Sight()
         self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
+        self._kept.on_found = self._found
         self._counter = 0
         self._position: Position | None = None
         self._position_is_current = False
@@ -243,6 +251,7 @@ class PortfolioManager:
         if side is None:
             log.info("[RISK] HOLD signal (%s): no order", signal)
             return False
+        self.follow()
         net = self.position.net_volume if self.position is not None else 0.0
         reason = self._owed() or why_not(side, net, self.book, self._restricted(), self.symbol)
         if reason:
@@ -311,6 +320,7 @@ class PortfolioManager:
             Whether the answer was taken; False for an order we do not know, and for an answer
             that contradicts an earlier one.
         """
+        self.follow()
         order = self.book.orders.get(str(fill.get("order_id")))
         if order is None:
             log.error("[FILL] Unknown order: %r", fill.get("order_id"))
@@ -318,7 +328,13 @@ class PortfolioManager:
         event = fill_event(order, fill, self.clock.now_ns())
         if not may_advance(order.status, type(event)):
             return repeats(order, event)
-        self.commit([event])
+        try:
+            self.commit([event])
+        except NotEncodable as error:
+            # What the gateway said cannot be kept; that it said something can.
+            log.error("[FILL] %s: %s", order.order_id, error)
+            event = unreadable_answer(order, self.clock.now_ns())
+            self.commit([event])
         log_fill(order, event)
         return True
 
@@ -339,7 +355,10 @@ class PortfolioManager:
             ValueError: a value cannot be one; nothing is recorded or sent.
             Refused: entries are refused now, or the key was used for another wish.
             NotSent: no gateway is attached.
-            JournalError: the intent could not be journalled, so it was not sent.
+            OutcomeNotRecorded: it was sent, and what became of it is not in the journal yet; the
+                error carries the order. Do not ask for it again.
+            JournalError, of any other kind: the intent could not be journalled, so nothing was
+                sent.
         """
         return self.desk.submit(side, volume, **wish)
 
@@ -415,6 +434,13 @@ class PortfolioManager:
         finally:
             self._position_is_current = False
 
+    def follow(self) -> None:
+        """Take into the book what is in the journal and not in the book, as after Ctrl-C."""
+        try:
+            self._kept.follow()
+        finally:
+            self._position_is_current = False
+
     def close_journal(self) -> None:
         """Save the book and let go of the journal; for the end of a process."""
         self._kept.close()
@@ -451,6 +477,10 @@ class PortfolioManager:
         self._audit([event])
         log_forced(event)
         return True
+
+    def _found(self, history: Sequence[events.Event]) -> None:
+        self.desk.note_found(history)
+        self._audit(history)
 
     def _audit(self, history: Sequence[events.Event]) -> None:
         if self.on_forced is not None:
