@@ -18,7 +18,8 @@ CHANCE = ("sim/",)
 NAMES_OF_RUNS = ("gateway/client.py", "runtime/portfolio.py")
 CATCH_ALL = (
     "cli/process.py",
-    *("gateway/front.py", "runtime/sources.py", "runtime/strategy_loading.py"),
+    *("gateway/front.py", "runtime/answers.py", "runtime/sources.py"),
+    "runtime/strategy_loading.py",
     "sim/world/run.py",
 )
 RULES = {

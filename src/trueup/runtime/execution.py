@@ -313,10 +313,10 @@ class OrderDesk:
         # An exception may come between any two steps and this process live on; what is owed then
         # says what became of the order.
         self._owed.note(order.order_id, UNSENT)
-        message = self._message(order)
         self._crash(CrashPoint.AFTER_INTENT)
         self._record_send(order)
         self._crash(CrashPoint.AFTER_SEND_STARTED)
+        message = self._message(order)
         self._owed.leaves(order)
         outcome = send(self.gateway, message)
         self._crash(CrashPoint.BEFORE_OUTCOME)

@@ -186,20 +186,23 @@ class KeptBook:
             is_in_doubt = getattr(journal, "is_in_doubt", False)
             if isinstance(error, JournalConflict) or not is_in_doubt:
                 raise
-            before = self.book.version
-            try:
-                self._append(journal, ())
-            except JournalAhead:
-                if self.book.version == before + len(history):
-                    # It did write them, and the book has followed.
-                    log.warning("[JOURNAL] %s It was written all the same.", error)
-                    self.trouble = ""
-                    return
+            if not self._was_written(journal, error):
                 raise
-            except JournalError as still:
-                raise type(still)(f"{error} It is not known whether it was written.") from error
-            raise
+            log.warning("[JOURNAL] %s It was written all the same.", error)
+            self.trouble = ""
         self._apply(history)
+
+    def _was_written(self, journal: Journal, failure: JournalError) -> bool:
+        """Return whether an append that failed is in the journal; the caller is told of it then."""
+        try:
+            journal.append(())
+        except JournalAhead:
+            return True
+        except JournalError as error:
+            self.is_fenced_out = isinstance(error, JournalConflict)
+            words = f"{failure} It is not known whether it was written."
+            raise type(error)(words if not self.is_fenced_out else str(error)) from failure
+        return False
 
     def _append(self, journal: Journal, history: Sequence[events.Event]) -> None:
         self._crash(CrashPoint.INSIDE_PLAN)
