@@ -858,3 +858,47 @@ def test_a_clock_that_goes_back_does_not_keep_the_gateway_from_looking(
     assert kept.ask(**BUY)["status"] == "UNKNOWN"
     kept.tend(3)
     assert kept.status().status == "FILLED"
+
+
+# An account is a login at a server.
+
+
+@pytest.mark.parametrize("field", ["login", "server"])
+def test_an_order_for_another_account_is_not_sent_and_stays_refused(
+    gateway: Gateway, field: str
+) -> None:
+    """Two servers may have accounts of one number."""
+    account = gateway.account
+    meant = {"login": account.login, "server": account.server}
+    other = meant | {field: account.login + 1 if field == "login" else "Elsewhere-Live"}
+    said = gateway.ask(**BUY, **other)
+    assert said["status"] == "REJECTED"
+    assert f"it is for account {other['login']}@{other['server']}" in said["error"]
+    assert f"logged in to {account.login}@{account.server}" in said["error"]
+    assert gateway.ask(**BUY, **other)["status"] == "REJECTED"
+    assert gateway.terminal.positions_get() == ()
+    assert gateway.ask(**(BUY | {"order_id": "B"}), **meant)["status"] == "FILLED"
+
+
+@pytest.mark.parametrize("named", [("login",), ("server",), ()])
+def test_an_order_that_names_less_is_for_any_account_that_fits(
+    gateway: Gateway, named: tuple[str, ...]
+) -> None:
+    account = {"login": gateway.account.login, "server": gateway.account.server}
+    said = gateway.ask(**BUY, **{name: account[name] for name in named})
+    assert said["status"] == "FILLED"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_same_order_from_before_servers_were_named_is_answered_from_the_record(
+    gateway: Gateway, first: bool
+) -> None:
+    """A bot, or the gateway, was updated in between."""
+    with_server = BUY | {"server": gateway.account.server}
+    once, again = (with_server, BUY) if first else (BUY, with_server)
+    ticket = gateway.ask(**once)["ticket"]
+    said = gateway.ask(**again)
+    assert (said["status"], said["ticket"], said["repeated"]) == ("FILLED", ticket, True)
+    other = gateway.ask(**(BUY | {"server": "Elsewhere-Live"}))
+    assert other["status"] == "REJECTED"
+    assert "comes again with 'Elsewhere-Live'" in other["error"]

@@ -142,10 +142,8 @@ class RequestRecord:
             return self._refused(request, None, not_recorded(request, trouble))
         if isinstance(account, str):
             return self._refused(request, None, not_sent(request, account))
-        if request.login not in (0, account.login) or request.server not in ("", account.server):
-            meant = f"{request.login}@{request.server}" if request.server else str(request.login)
-            here = f"the terminal is logged in to {account.login}@{account.server}"
-            why = f"it is for account {meant}, and {here}"
+        why = _not_meant(request, account)
+        if why:
             return self._refused(request, None, not_sent(request, why))
         made = make()
         if isinstance(made, OrderReply):
@@ -504,11 +502,29 @@ def not_recorded(request: Request, trouble: StoreTrouble) -> OrderReply:
 def _difference(request: Request, known: Entry) -> str:
     """Say in what a request differs from the first one of its id, or return an empty string."""
     first, now = parameters_in(known), parameters_of(request)
+    if "server" in now and known.server:
+        # An earlier release named no server; the record has the one that the order went to.
+        first["server"] = known.server
+    else:
+        first.pop("server", None)
+        now.pop("server", None)
     for name in sorted(first.keys() | now.keys()):
         if first.get(name) != now.get(name):
             was, is_now = first.get(name, "none"), now.get(name, "none")
             return f"{name}={was!r:.40}, and comes again with {is_now!r:.40}: give each its own id"
     return ""
+
+
+def _not_meant(request: Request, account: AccountInfo) -> str:
+    """Say that an order is for another account, or return an empty string."""
+    is_login = request.login in (0, account.login)
+    if is_login and request.server in ("", account.server):
+        return ""
+    meant = f"{request.login or '*'}@{request.server}" if request.server else str(request.login)
+    return (
+        f"it is for account {meant}, and the terminal is logged in to "
+        f"{account.login}@{account.server}"
+    )
 
 
 def _other_account(known: Entry, account: AccountInfo | str) -> str:

@@ -55,11 +55,11 @@ class Request(msgspec.Struct):
     """Any request of the guide's wire; `action` says which.
 
     An order has `order_id`, `symbol`, `volume` (lots) and may have `price`, `sl`, `tp` (prices,
-    0.0 for none), `position` (the ticket it closes), `magic`, `comment`, `login` and `server` (the
-    account it is for, 0 and "" for any). BUY and SELL with `type` limit or stop place a pending
-    order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the pending `order`.
-    `since_msc`, `until_msc` and `after` are HISTORY's. `ticket` and `timestamp` are of the other
-    dialect (see `protocol.dialect`).
+    0.0 for none), `position` (the ticket it closes), `magic`, `comment`, and `login` and `server`
+    (the account it is for; 0 and an empty text for any). BUY and SELL with `type` limit or stop
+    place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the
+    pending `order`. `since_msc`, `until_msc` and `after` are HISTORY's. `ticket` and `timestamp`
+    are of the other dialect (see `protocol.dialect`).
     """
 
     action: str

@@ -418,7 +418,8 @@ class OrderDesk:
             "magic": order.wire_magic,
         }
         if self._pm.book.bound is not None:
-            # The terminal may be logged in to another account since it was last read.
+            # The terminal may be logged in to another account since it was last read; two servers
+            # may have accounts of one number.
             message["login"] = self._pm.book.bound.login
             message["server"] = self._pm.book.bound.server
         ticket = self._pm.ticket_to_close(order)
