@@ -194,6 +194,18 @@ def test_what_names_a_ticket_is_found_by_it() -> None:
     assert tickets_of(EVERY[-1]) == frozenset()
 
 
+def test_what_a_position_went_on_as_and_what_an_order_went_into_is_found_by_either() -> None:
+    because = "closed by a rollover; the broker opened it again as 8"
+    linked = [
+        events.PositionClosed(at_ns=1, position=P, because=because, went_on_as=(8,)),
+        events.DealsRecorded(
+            at_ns=2, position=P, deals=(1,), realised_units=0, because=because, went_on_as=(8,)
+        ),
+        events.PendingClosed(at_ns=3, order=ORDER, because="filled into 8", position=8),
+    ]
+    assert [len(told(linked, ticket=ticket)) for ticket in (5, 8, 9)] == [2, 3, 1]
+
+
 def test_actions_choose_what_is_told() -> None:
     assert [entry.position for entry in told(EVERY, actions={"HALT", "BOUND"})] == [18, 19]
 

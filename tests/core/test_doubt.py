@@ -89,6 +89,18 @@ def test_of_orders_that_bear_its_token_the_first_is_it_in_whatever_order_they_ar
     assert (settled.ticket, settled.price) == (7, 1.06)
 
 
+@pytest.mark.parametrize("comment", [TOKEN, ""], ids=["by its token", "by the record"])
+def test_the_order_of_a_position_that_was_opened_again_is_the_one_that_the_record_has(
+    comment: str,
+) -> None:
+    again = make.position(20, identifier=7, volume=0.1, comment=comment)
+    said = RequestStatus("A", RequestState.SETTLED, status="FILLED", ticket=7, price=1.06)
+    seen = make.proven(again, history=History(120), requests=(said,))
+    plan = make.planned(doubtful(), seen)
+    (settled,) = (one for one in plan.events if isinstance(one, events.OrderSettled))
+    assert settled.ticket == 7
+
+
 OPENED = make.deal(1, 7, Side.BUY, 0.1, magic=3, time_msc=5_500_500, price=1.05)
 CLOSED = make.deal(
     2,

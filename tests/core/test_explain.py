@@ -1,4 +1,4 @@
-"""What the deals of a position say: whether it is closed, why, at what price, with what result."""
+"""What the deals of a position say in words: why it ended, at what price, with what result."""
 
 from __future__ import annotations
 
@@ -8,58 +8,24 @@ from typing import Any
 import pytest
 
 from tests.support import make
+from trueup.core.deals import Change, as_booked
 from trueup.core.explain import (
+    canceled_sentence,
+    cash_sentence,
+    change_sentence,
+    closing_units,
     entry_sentence,
     exit_of,
     exit_sentence,
-    history_of,
-    money_units,
-    reopened_as,
 )
-from trueup.core.model import Deal, DealReason, Entry, Position, Side
+from trueup.core.model import Deal, DealKind, DealReason, Entry, Side
+from trueup.core.quantity import to_units
 
-LOCAL = make.position(7, volume=0.3)
 AT_MSC = 1_767_571_261_500
 
 
 def sold(ticket: int, volume: float, price: float, **changes: Any) -> Deal:
     return make.deal(ticket, 7, Side.SELL, volume, entry=Entry.OUT, price=price, **changes)
-
-
-def test_a_history_has_each_deal_of_the_position_once_and_in_time() -> None:
-    first = make.deal(5, 7, Side.BUY, 0.3, time_msc=1)
-    second, third = sold(4, 0.1, 1.06, time_msc=2), sold(6, 0.2, 1.06, time_msc=2)
-    stranger = make.deal(9, 8, Side.BUY, 1.0)
-    history = history_of(7, [third, second, stranger, first, third])
-    assert history.deals == (first, second, third)
-    assert history.net_units == 0
-    assert history.is_closed
-    assert history_of(7, [first, second]).net_units == 20_000_000
-
-
-def test_no_deals_at_all_prove_nothing() -> None:
-    empty = history_of(7, [])
-    assert not empty.is_closed
-    assert not empty.closes_to(0.0)
-
-
-@pytest.mark.parametrize(
-    ("left", "proves"),
-    [(0.1, True), (0.3 - 0.2, True), (0.104, False), (0.10000001, False), (-0.1, False)],
-)
-def test_deals_close_to_what_is_open_to_the_last_hundred_millionth(
-    left: float, proves: bool
-) -> None:
-    history = history_of(7, [make.deal(1, 7, Side.BUY, 0.3), sold(2, 0.2, 1.06)])
-    assert history.closes_to(left) is proves
-
-
-def test_the_result_of_a_deal_is_all_its_money() -> None:
-    deal = sold(2, 0.1, 1.06, profit=10.01, swap=-1.5, commission=-0.35, fee=-0.05)
-    assert money_units(deal) == 811_000_000
-    assert history_of(7, [deal, make.deal(1, 7, Side.BUY, 0.1, fee=-0.01)]).realised_units == (
-        810_000_000
-    )
 
 
 def test_an_exit_adds_up_its_closing_deals_and_counts_all_their_money() -> None:
@@ -140,44 +106,92 @@ def test_an_entry_says_volume_mean_price_and_costs() -> None:
     assert entry_sentence(deals, "opened") == "opened: 0.40 lots at 1.15, commission -1.50"
 
 
-# Opened again by the broker.
+# The closing part of a deal alone.
 
 
-def service(**changes: Any) -> Deal:
-    return sold(2, 0.3, 1.06, **({"reason": DealReason.ROLLOVER, "time_msc": AT_MSC} | changes))
+def turned(volume: float = 0.5, **changes: Any) -> Deal:
+    """A sale that turns a long position round."""
+    facts = {"entry": Entry.IN_OUT, "order": 70, "price": 1.06, "profit": 20.0}
+    return make.deal(2, 7, Side.SELL, volume, **(facts | changes))
 
 
-def again(**changes: Any) -> Position:
-    facts = {"volume": 0.3, "time_msc": AT_MSC}
-    return make.position(9, **(facts | changes))
+def test_a_reversal_closes_what_was_there_and_opens_the_rest() -> None:
+    opened = make.deal(1, 7, Side.BUY, 0.2)
+    ended = exit_of([turned()], [opened, turned()])
+    assert ended is not None
+    assert (ended.volume, ended.price, ended.profit) == (0.2, 1.06, 20.0)
+    back = make.deal(3, 7, Side.BUY, 0.3, entry=Entry.OUT, order=71, price=1.05)
+    whole = exit_of([opened, turned(), back])
+    assert whole is not None
+    # 0.2 at 1.06 and 0.3 at 1.05, and not 0.5 at 1.06.
+    assert (whole.volume, whole.price) == (0.5, 1.054)
 
 
-@pytest.mark.parametrize(
-    "reason", [DealReason.ROLLOVER, DealReason.SPLIT, DealReason.VARIATION_MARGIN]
-)
-def test_a_position_that_the_broker_opened_again_is_recognised(reason: DealReason) -> None:
-    assert reopened_as(LOCAL, [service(reason=reason)], [again()]) == 9
+def test_where_the_beginning_is_archived_a_reversal_still_closes_what_was_there() -> None:
+    ended = exit_of([turned()], [turned()], begun_with=to_units(0.2))
+    assert ended is not None
+    assert ended.volume == 0.2
 
 
-@pytest.mark.parametrize("apart_msc", [-1000, 1000])
-def test_it_may_be_a_second_apart(apart_msc: int) -> None:
-    assert reopened_as(LOCAL, [service()], [again(time_msc=AT_MSC + apart_msc)]) == 9
-    further_msc = apart_msc // 1000 + apart_msc
-    assert reopened_as(LOCAL, [service()], [again(time_msc=AT_MSC + further_msc)]) == 0
+@pytest.mark.parametrize("begun_with", [0, to_units(-0.2)])
+def test_a_reversal_of_nobody_knows_what_is_told_as_a_whole(begun_with: int) -> None:
+    assert closing_units([turned()], begun_with) == {2: to_units(0.5)}
 
 
-@pytest.mark.parametrize(
-    ("deals", "zombies"),
-    [
-        ([], [again()]),
-        ([service(reason=DealReason.CLIENT)], [again()]),
-        ([service(), sold(3, 0.1, 1.0, reason=DealReason.CLIENT)], [again()]),
-        ([service()], [again(symbol="GBPUSD")]),
-        ([service()], [again(side=Side.SELL)]),
-        ([service()], [again(volume=0.2)]),
-        ([service()], [again(), make.position(10, volume=0.3, time_msc=AT_MSC)]),
-        ([service()], []),
-    ],
-)
-def test_whatever_else_appears_is_not_it(deals: list[Deal], zombies: list[Position]) -> None:
-    assert reopened_as(LOCAL, deals, zombies) == 0
+# Deals that move no lots.
+
+
+def cash(**changes: Any) -> Deal:
+    facts = {"entry": Entry.OUT, "profit": 100.0, "reason": DealReason.VARIATION_MARGIN}
+    return make.deal(5, 7, Side.SELL, 0.0, **(facts | {"time_msc": AT_MSC} | changes))
+
+
+def test_a_deal_without_lots_is_no_exit_and_counts_in_one() -> None:
+    assert exit_of([cash()]) is None
+    ended = exit_of([sold(2, 0.3, 1.06, profit=5.0), cash()])
+    assert ended is not None
+    assert (ended.volume, ended.price, ended.profit) == (0.3, 1.06, 105.0)
+
+
+def test_money_without_a_trade_says_why_it_came() -> None:
+    assert cash_sentence([cash(swap=-1.25)], digits=2) == (
+        "money without a trade by variation margin: profit 100.00, swap -1.25, commission 0.00, "
+        "2026-01-05 00:01:01 server time"
+    )
+    assert cash_sentence([cash(reason=DealReason.OTHER)]).startswith(
+        "money without a trade: profit 100.00"
+    )
+
+
+def test_an_entry_with_a_charge_beside_it_says_both() -> None:
+    deals = [make.deal(1, 7, Side.BUY, 0.1, commission=-0.35), cash(profit=-1.25)]
+    said = entry_sentence(deals, "opened")
+    assert said == "opened: 0.10 lots at 1.0543, commission -0.35, other money -1.25"
+
+
+def test_an_entry_without_lots_divides_by_nothing() -> None:
+    assert entry_sentence([cash(entry=Entry.IN)], "added").startswith("added: 0.00 lots")
+
+
+# What a broker changed.
+
+
+def test_a_cancelled_deal_is_said_to_be() -> None:
+    gone = make.deal(4, 7, Side.BUY, 0.2, kind=DealKind.CANCELED)
+    assert canceled_sentence(gone) == ("the broker cancelled deal 4 (BUY 0.20 lots at 1.0543)")
+    before = make.deal(4, 7, Side.BUY, 0.2, profit=12.5)
+    assert change_sentence(Change(as_booked(before), gone), digits=2) == (
+        "the broker cancelled deal 4 (BUY 0.20 lots at 1.0543): result 12.50 → 0.00"
+    )
+
+
+def test_a_changed_deal_says_what_it_was_and_what_it_is_made_of_now() -> None:
+    before = make.deal(4, 7, Side.BUY, 0.2)
+    late = make.deal(4, 7, Side.BUY, 0.2, commission=-1.5, fee=-0.25)
+    assert change_sentence(Change(as_booked(before), late), digits=2) == (
+        "the broker changed deal 4: result 0.00 → -1.75 (now commission -1.75)"
+    )
+    less = make.deal(4, 7, Side.BUY, 0.1)
+    assert change_sentence(Change(as_booked(before), less), digits=2) == (
+        "the broker changed deal 4: result 0.00 → 0.00, 0.20 → 0.10 lots (now no money)"
+    )

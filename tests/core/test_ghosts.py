@@ -10,9 +10,10 @@ import pytest
 from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
+from trueup.core.deals import as_booked
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
-from trueup.core.model import DealReason, Entry, PastOrder, Position, Side, SymbolSpec
+from trueup.core.model import DealKind, DealReason, Entry, PastOrder, Position, Side, SymbolSpec
 from trueup.core.plan import Plan
 from trueup.core.policy import Action, Policy
 
@@ -106,28 +107,90 @@ def test_what_is_left_open_is_left_open_however_coarse_the_step_of_an_order_is()
     assert hold.why == "its deals leave 0.04 lots open"
 
 
-def test_a_rollover_says_as_what_it_goes_on() -> None:
-    rolled = msgspec.structs.replace(CLOSED, reason=DealReason.ROLLOVER)
-    again = make.position(9, volume=0.2, time_msc=CLOSED.time_msc + 1000)
-    seen = make.proven(again, deals=(OPENED, rolled), explained=frozenset({7}))
-    _, event = make.planned(make.bound_book(P), seen, after_sec=20).events
-    assert isinstance(event, events.PositionClosed)
-    assert event.because.endswith("server time; the broker opened it again as 9")
+# A history that has lost its beginning, and a broker that changed it.
 
 
-@pytest.mark.parametrize(
-    "reason", [DealReason.ROLLOVER, DealReason.SPLIT, DealReason.VARIATION_MARGIN]
-)
-def test_what_was_closed_to_be_opened_again_is_missing_until_that_shows(reason: DealReason) -> None:
-    rolled = msgspec.structs.replace(CLOSED, reason=reason)
-    other = make.position(9, volume=0.2, side=Side.SELL, time_msc=CLOSED.time_msc)
-    seen = make.proven(other, deals=(OPENED, rolled), explained=frozenset({7}))
-    hold = missing(make.planned(make.bound_book(P, other), seen, after_sec=20))
-    why = "the broker closed it to open it again, and does not show that yet"
-    assert (hold.kind, hold.why) == (HoldKind.MISSING, why)
-    (event,) = gone(OPENED, rolled, approved={ID: "Mary"}, is_final=True).events
+def counted(*deals: Any) -> Book:
+    """A book of which these deals are counted."""
+    book = make.bound_book(P)
+    booked = tuple(map(as_booked, deals))
+    book.apply(
+        events.DealsRecorded(
+            at_ns=make.NOW_NS,
+            position=P,
+            deals=tuple(deal.ticket for deal in deals),
+            booked=booked,
+            realised_units=sum(deal.money for deal in booked),
+            because="x",
+        )
+    )
+    return book
+
+
+PART = make.deal(3, 7, Side.SELL, 0.05, entry=Entry.OUT, profit=5.0)
+GREW = make.deal(4, 7, Side.BUY, 0.05)
+
+
+def test_the_closing_deal_of_what_is_held_is_enough_where_the_entry_is_archived() -> None:
+    event = closed(gone(CLOSED))
+    assert event.because == SAID.replace("-1.40", "-0.70")
+    assert event.realised_units == 11_330_000_000
+    assert (event.deals, event.booked) == ((2,), (as_booked(CLOSED),))
+
+
+def test_what_was_counted_before_it_was_archived_stays_counted() -> None:
+    book = counted(OPENED, GREW, PART)
+    event = closed(gone(CLOSED, book=book))
+    assert event.realised_units == 11_330_000_000 + 430_000_000
+    assert event.deals == (1, 4, 3, 2)
+    book.apply(event)
+    assert book.realised == 117.6
+
+
+def test_deals_that_close_something_else_than_what_is_held_are_not() -> None:
+    for volume in (0.15, 0.25):
+        other = msgspec.structs.replace(CLOSED, volume=volume)
+        assert missing(gone(other, book=counted(OPENED, GREW, PART))).kind is HoldKind.MISSING
+
+
+def test_a_part_that_was_closed_before_we_came_does_not_close_the_rest() -> None:
+    """0.2 lots are left of it, and 0.2 lots were closed before; the exit is not visible yet."""
+    local = make.position(7, volume=0.2, time_update_msc=CLOSED.time_msc + 1)
+    seen = make.proven(deals=(CLOSED,), explained=frozenset({7}))
+    plan = make.planned(make.bound_book(local), seen, after_sec=20)
+    assert [hold.identifier for hold in plan.holds] == [7]
+    exit_ = msgspec.structs.replace(CLOSED, ticket=9, time_msc=CLOSED.time_msc + 2)
+    seen = make.proven(deals=(CLOSED, exit_), explained=frozenset({7}))
+    (event,) = make.planned(make.bound_book(local), seen, after_sec=20).events
     assert isinstance(event, events.PositionClosed)
-    assert event.by == "Mary"
+
+
+def test_an_entry_that_the_broker_cancelled_closes_it_and_says_so() -> None:
+    canceled = msgspec.structs.replace(OPENED, kind=DealKind.CANCELED, commission=0.0)
+    event = closed(gone(canceled, book=counted(OPENED)))
+    assert event.because == "the broker cancelled deal 1 (BUY 0.20 lots at 1.0543)"
+    assert (event.ended, event.realised_units) == (None, 0)
+    book = counted(OPENED)
+    assert book.realised == -0.7
+    book.apply(event)
+    assert (book.realised, book.holdings) == (0.0, {})
+
+
+def test_a_cancelled_entry_with_money_beside_it_says_both() -> None:
+    canceled = msgspec.structs.replace(OPENED, kind=DealKind.CANCELED)
+    charge = make.deal(8, 7, Side.SELL, 0.0, entry=Entry.OUT, profit=-3.0, time_msc=5)
+    event = closed(gone(canceled, charge))
+    assert event.because.startswith("money without a trade: profit -3.00, swap 0.00")
+    assert event.because.endswith("; the broker cancelled deal 1 (BUY 0.20 lots at 1.0543)")
+
+
+def test_an_exit_beside_a_cancelled_deal_says_both() -> None:
+    canceled = msgspec.structs.replace(GREW, kind=DealKind.CANCELED)
+    said = "; the broker cancelled deal 4 (BUY 0.05 lots at 1.0543)"
+    assert closed(gone(OPENED, canceled, CLOSED)).because == SAID + said
+
+
+# An order of ours.
 
 
 def own_book(account: Any = make.ACCOUNT) -> Book:
@@ -176,7 +239,10 @@ def missing(plan: Plan) -> Hold:
     [
         ((), "deal not visible yet"),
         ((OPENED,), "deal not visible yet"),
-        ((CLOSED,), "its deals leave 0.20 lots open"),
+        (
+            (msgspec.structs.replace(CLOSED, volume=0.05),),
+            "the broker shows the end of its deals only, and they do not close what is held",
+        ),
         (
             (OPENED, msgspec.structs.replace(CLOSED, volume=0.05)),
             "its deals leave 0.15 lots open",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
+from trueup.core.events import OrderKind
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
-from trueup.core.model import PastOrder, PendingOrder, Position
+from trueup.core.model import Deal, DealReason, Entry, PastOrder, PendingOrder, Position, Side
 from trueup.core.pending import UNDER_WAY
 from trueup.core.plan import Plan
 from trueup.core.policy import Action, Adopt, Policy
@@ -180,3 +182,196 @@ def test_its_end_waits_for_a_yes_where_the_policy_says_so() -> None:
     plan = gone(past=PastOrder(50, "canceled"), policy=policy)
     assert plan.events == ()
     assert [hold.id for hold in plan.holds] == [step_id("pending", ORDER)]
+
+
+# What was executed of it is counted, whatever became of the position.
+
+
+BUY_IT = make.deal(1, 50, Side.BUY, 0.1, commission=-0.5)
+STOPPED = make.deal(
+    2,
+    50,
+    Side.SELL,
+    0.1,
+    entry=Entry.OUT,
+    order=60,
+    price=1.04,
+    profit=-100.0,
+    reason=DealReason.STOP_LOSS,
+    time_msc=1,
+)
+
+
+def told(*deals: Deal, past: PastOrder | None, **more: Any) -> Plan:
+    """The plan of a reading without the order, with these deals of position 50."""
+    positions = more.pop("positions", ())
+    seen = make.proven(
+        *positions,
+        past_orders=() if past is None else (past,),
+        deals=deals,
+        explained=more.pop("explained", frozenset({50})),
+        account=more.pop("account", make.ACCOUNT),
+    )
+    return make.planned(more.pop("local", None) or book(ORDER), seen, **more)
+
+
+def kinds(plan: Plan) -> list[str]:
+    return [type(event).__name__ for event in plan.events]
+
+
+def test_one_that_was_filled_and_stopped_out_between_two_looks_is_entry_and_exit() -> None:
+    local = book(ORDER)
+    plan = told(BUY_IT, STOPPED, past=PastOrder(50, "filled", 50, 0.1), local=local)
+    assert kinds(plan) == ["PendingClosed", "PositionAdopted", "PositionClosed"]
+    assert (plan.holds, plan.questions) == ((), ())
+    *_, exit_ = plan.events
+    assert isinstance(exit_, events.PositionClosed)
+    assert exit_.because.startswith(
+        "opened and closed between two readings: closed by its stop loss: 0.10 lots at 1.04, profit"
+    )
+    local.replay(plan.events)
+    assert (local.realised, local.holdings, local.pending) == (-100.5, {}, {})
+    assert (local.unbooked, local.unexplained) == ({}, {})
+
+
+@pytest.mark.parametrize("filled", [0.1, None])
+def test_until_its_deals_are_there_they_are_asked_for(filled: float | None) -> None:
+    local = book(ORDER)
+    past = PastOrder(50, "filled", 50, filled)
+    plan = told(past=past, explained=frozenset(), local=local)
+    assert (kinds(plan), plan.questions) == (["PendingClosed"], (50,))
+    local.replay(plan.events)
+    assert set(local.unbooked) == {50}
+    assert local.unbooked[50].units == (10_000_000 if filled else 0)
+    later = told(past=None, explained=frozenset(), local=local)
+    assert (later.events, later.questions, later.holds) == ((), (50,), ())
+    entry = told(BUY_IT, past=None, local=local)
+    assert (entry.events, entry.questions) == ((), (50,))
+    local.replay(told(BUY_IT, STOPPED, past=None, local=local).events)
+    assert (local.realised, local.unbooked) == (-100.5, {})
+
+
+@pytest.mark.parametrize("state", ["canceled", "expired", "rejected"])
+@pytest.mark.parametrize("filled", [0.04, None])
+def test_a_part_that_was_filled_before_it_ended_is_counted(
+    state: str, filled: float | None
+) -> None:
+    part = msgspec.structs.replace(BUY_IT, volume=0.04)
+    out = msgspec.structs.replace(STOPPED, volume=0.04)
+    plan = told(part, out, past=PastOrder(50, state, 50, filled))
+    if state == "rejected" and filled is None:
+        assert kinds(plan) == ["PendingClosed"]
+        return
+    assert kinds(plan) == ["PendingClosed", "PositionAdopted", "PositionClosed"]
+    assert ended_as(plan) == (state, filled or 0.0, 50)
+
+
+def ended_as(plan: Plan) -> tuple[str, float, int]:
+    (event,) = (e for e in plan.events if isinstance(e, events.PendingClosed))
+    return event.because, event.filled, event.position
+
+
+@pytest.mark.parametrize("filled", [0.0, None])
+def test_one_of_which_nothing_was_filled_leaves_nothing_to_count(filled: float | None) -> None:
+    local = book(ORDER)
+    plan = told(past=PastOrder(50, "canceled", 0, filled), explained=frozenset(), local=local)
+    assert (kinds(plan), plan.questions) == (["PendingClosed"], ())
+    local.replay(plan.events)
+    assert local.unbooked == {}
+
+
+def test_a_part_that_was_filled_while_the_rest_works_is_counted() -> None:
+    local = book(make.pending(50, volume_initial=0.1))
+    rest = make.pending(50, volume=0.06, volume_initial=0.1)
+    part = msgspec.structs.replace(BUY_IT, volume=0.04)
+    out = msgspec.structs.replace(STOPPED, volume=0.04)
+    seen = make.proven(orders=(rest,), deals=(part, out), explained=frozenset({50}))
+    plan = make.planned(local, seen)
+    assert kinds(plan) == ["PendingCorrected", "PositionAdopted", "PositionClosed"]
+    local.replay(plan.events)
+    assert (local.realised, local.unbooked, set(local.pending)) == (-100.5, {}, {50})
+    unread = make.planned(book(make.pending(50)), make.proven(orders=(rest,)))
+    assert unread.questions == (50,)
+
+
+def test_a_level_that_moved_is_no_execution() -> None:
+    moved = make.pending(50, price_open=1.04)
+    assert make.planned(book(ORDER), make.proven(orders=(moved,))).questions == ()
+
+
+def test_on_a_netting_account_it_is_looked_for_where_it_went() -> None:
+    """It went into a position that a hand had opened, and that is closed again."""
+    local = make.bound_book(account=make.NETTING)
+    local.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=ORDER))
+    past = PastOrder(50, "filled", 5, 0.1)
+    netting: dict[str, Any] = {"local": local, "account": make.NETTING}
+    plan = told(past=past, explained=frozenset(), **netting)
+    assert (kinds(plan), plan.questions) == (["PendingClosed"], (5,))
+    deals = (
+        make.deal(1, 5, Side.SELL, 0.1, order=5),
+        make.deal(2, 5, Side.BUY, 0.1, entry=Entry.OUT, order=50, profit=-7.0, time_msc=1),
+    )
+    plan = told(*deals, past=past, explained=frozenset({5}), **netting)
+    assert kinds(plan) == ["PendingClosed", "PositionAdopted", "PositionClosed"]
+    local.replay(plan.events)
+    assert (local.realised, local.unbooked) == (-7.0, {})
+
+
+# One that an order of ours cancelled.
+
+
+def canceled_by_us(account: Any = make.ACCOUNT) -> Book:
+    """A book whose own pending order another order of ours has just cancelled."""
+    local = Book().replay(
+        [
+            make.bound(account),
+            make.created("A", Side.BUY, 0.1, kind=OrderKind.LIMIT, price=1.05),
+            events.OrderApplied(at_ns=make.NOW_NS, order_id="A", ticket=50),
+            make.created("B", Side.BUY, 0.1, kind=OrderKind.CANCEL, target=50),
+            events.OrderApplied(at_ns=make.NOW_NS, order_id="B"),
+        ]
+    )
+    assert (set(local.ending), local.pending) == ({50}, {})
+    return local
+
+
+def test_how_it_ended_is_asked_for_once_more() -> None:
+    local = canceled_by_us()
+    plan = told(past=None, local=local)
+    assert (plan.events, plan.order_questions, plan.holds) == ((), (50,), ())
+    plan = told(past=PastOrder(50, "canceled", 0, 0.0), local=local)
+    (event,) = plan.events
+    assert isinstance(event, events.PendingClosed)
+    assert (event.because, event.ours, event.filled) == ("canceled", True, 0.0)
+    local.replay(plan.events)
+    assert told(past=None, local=local) == Plan()
+
+
+def test_a_part_of_it_that_was_filled_before_is_counted() -> None:
+    local = canceled_by_us()
+    part = msgspec.structs.replace(BUY_IT, volume=0.04)
+    out = msgspec.structs.replace(STOPPED, volume=0.04)
+    plan = told(part, out, past=PastOrder(50, "canceled", 50, 0.04), local=local)
+    assert kinds(plan) == ["PendingClosed", "PositionAdopted", "PositionClosed"]
+    local.replay(plan.events)
+    assert (local.realised, local.ending, local.unbooked) == (-100.5, {}, {})
+
+
+def test_one_that_is_listed_all_the_same_is_taken_in_again() -> None:
+    local = canceled_by_us()
+    plan = make.planned(local, make.proven(orders=(ORDER,)))
+    assert (kinds(plan), plan.order_questions) == (["PendingAdopted"], ())
+    local.replay(plan.events)
+    assert (set(local.pending), local.ending) == ({50}, {})
+
+
+def test_where_there_is_no_order_history_nothing_is_awaited() -> None:
+    local = Book().replay(
+        [
+            make.created("A", Side.BUY, 0.1, kind=OrderKind.LIMIT, price=1.05),
+            events.OrderApplied(at_ns=make.NOW_NS, order_id="A", ticket=50),
+            make.created("B", Side.BUY, 0.1, kind=OrderKind.CANCEL, target=50),
+            events.OrderApplied(at_ns=make.NOW_NS, order_id="B"),
+        ]
+    )
+    assert (local.ending, local.pending) == ({}, {})

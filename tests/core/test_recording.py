@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
+from trueup.core.deals import as_booked
 from trueup.core.events import OrderKind, Share
-from trueup.core.model import Entry, PastOrder, Position, Side, SymbolSpec
+from trueup.core.model import (
+    DealKind,
+    DealReason,
+    Entry,
+    PastOrder,
+    Position,
+    Side,
+    SymbolSpec,
+)
 from trueup.core.plan import Plan
-from trueup.core.policy import Policy
+from trueup.core.policy import Action, Policy
 
 P = make.position(7, volume=0.2)
 OPENED = make.deal(1, 7, Side.BUY, 0.2, commission=-0.7, fee=-0.05)
@@ -31,9 +41,9 @@ def looked(
 ) -> Plan:
     account = make.ACCOUNT if not book.shares_positions else make.NETTING
     told = {} if deals is None else {"deals": deals, "explained": frozenset({7})}
-    policy = evidence.pop("policy", make.OURS)
+    policy, rechecks = evidence.pop("policy", make.OURS), evidence.pop("rechecks", ())
     snapshot = make.proven(*positions, account=account, **told, **evidence)
-    return make.planned(book, snapshot, after_sec=after_sec, policy=policy)
+    return make.planned(book, snapshot, after_sec=after_sec, policy=policy, rechecks=rechecks)
 
 
 def recorded(plan: Plan) -> events.DealsRecorded:
@@ -53,6 +63,7 @@ def test_deals_of_our_own_entry_are_asked_for_and_recorded_once() -> None:
         realised_units=-75_000_000,
         because="opened: 0.20 lots at 1.0543, commission -0.75 (case J)",
         ours=True,
+        booked=(as_booked(OPENED),),
     )
     book.apply(event)
     assert book.realised == -0.75
@@ -163,11 +174,261 @@ def test_what_somebody_adds_is_told_as_that() -> None:
     assert recorded(plan).realised_units == -110_000_000
 
 
-def test_a_price_corrected_without_a_new_deal_says_that_nothing_is_new() -> None:
+# What moved needs new deals: old ones that add up to the old volume prove nothing.
+
+
+def counted_book(**changes: Any) -> Book:
+    """A book whose own position has its entry counted."""
+    book = own_book(changes.pop("account", make.ACCOUNT))
+    local = make.position(7, volume=0.2, **changes)
+    book.apply(recorded(looked(book, local, deals=(OPENED,))))
+    return book
+
+
+NEWER = (
+    make.deal(3, 7, Side.BUY, 0.1, order=71, time_msc=5_000),
+    make.deal(4, 7, Side.SELL, 0.1, entry=Entry.OUT, order=72, profit=9.0, time_msc=6_000),
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        make.position(7, volume=0.2, price_open=1.0544),
+        make.position(70, identifier=7, volume=0.2),
+    ],
+)
+def test_a_price_or_a_ticket_that_moved_waits_for_its_deals(row: Position) -> None:
+    book = counted_book()
+    plan = looked(book, row, deals=(OPENED,))
+    assert [type(event).__name__ for event in plan.events] == ["PositionCorrected"]
+    assert (plan.questions, plan.holds) == ((7,), ())
+    book.replay(plan.events)
+    assert looked(book, row, deals=(OPENED,)).questions == (7,)
+    event = recorded(looked(book, row, deals=(OPENED, *NEWER)))
+    assert (event.deals, event.realised_units) == ((1, 3, 4), 825_000_000)
+    book.apply(event)
+    assert looked(book, row) == Plan()
+
+
+def test_what_moved_and_is_explained_by_nothing_is_given_up_after_a_day() -> None:
+    """A broker can set an open price anew and make no deal of it."""
+    book, row = counted_book(), make.position(7, volume=0.2, price_open=1.0544)
+    book.replay(looked(book, row, deals=(OPENED,)).events)
+    assert looked(book, row, deals=(OPENED,), after_sec=86_419).questions == (7,)
+    event = recorded(looked(book, row, deals=(OPENED,), after_sec=86_420))
+    assert event.because == "its deals were recorded before"
+    book.apply(event)
+    assert looked(book, row) == Plan()
+
+
+def test_a_change_whose_deals_were_counted_already_waits_for_no_others() -> None:
+    """The list came later than the deals."""
+    book = counted_book(account=make.NETTING)
+    turned = make.deal(2, 7, Side.SELL, 0.4, entry=Entry.IN_OUT, order=70, time_msc=9_000)
+    back = make.deal(3, 7, Side.BUY, 0.4, entry=Entry.IN_OUT, order=71, time_msc=9_500)
+    deals = (OPENED, turned, back)
+    book.apply(recorded(looked(book, P, deals=deals, rechecks=(7,))))
+    row = make.position(71, identifier=7, volume=0.2)
+    assert recorded(looked(book, row, deals=deals)).because == "its deals were recorded before"
+
+
+def test_a_position_never_counted_is_not_explained_by_its_opening_alone() -> None:
+    book = make.bound_book(P)
+    row = make.position(7, volume=0.2, price_open=1.0544)
+    assert looked(book, row, deals=(OPENED,)).questions == (7,)
+    assert recorded(looked(book, row, deals=(OPENED, *NEWER))).deals == (1, 3, 4)
+
+
+# The time of the last change tells of what leaves volume and price alike.
+
+
+CHANGED = make.position(7, volume=0.2, time_update_msc=6_000)
+
+
+def timed_book() -> Book:
+    """A book whose own position was last changed by its opening, at 1 s of the server's time."""
     book = own_book()
-    book.apply(recorded(looked(book, P, deals=(OPENED,))))
-    plan = looked(book, make.position(7, volume=0.2, price_open=1.0544), deals=(OPENED,))
-    assert recorded(plan).because == "its deals were recorded before"
+    opened = msgspec.structs.replace(OPENED, time_msc=1_000)
+    row = make.position(7, volume=0.2, time_update_msc=1_000)
+    book.apply(recorded(looked(book, row, deals=(opened,))))
+    assert book.holdings[7].position.time_update_msc == 1_000
+    return book
+
+
+TIMED = msgspec.structs.replace(OPENED, time_msc=1_000)
+
+
+def test_a_later_change_is_looked_for_and_nothing_is_held() -> None:
+    plan = looked(timed_book(), CHANGED)
+    assert plan == Plan(rechecks=(7,))
+    early = looked(timed_book(), CHANGED, deals=(TIMED,), server_time_msc=15_999)
+    assert early == Plan(rechecks=(7,))
+
+
+def test_its_deals_are_counted_and_it_is_quiet_again() -> None:
+    book = timed_book()
+    event = recorded(looked(book, CHANGED, deals=(TIMED, *NEWER)))
+    assert event.realised_units == 825_000_000
+    book.apply(event)
+    assert looked(book, CHANGED) == Plan()
+
+
+def test_a_change_without_a_deal_is_waited_for_as_long_as_any_broker_is_late() -> None:
+    """Some brokers change that time for a swap."""
+    book = timed_book()
+    event = recorded(looked(book, CHANGED, deals=(TIMED,), server_time_msc=16_000))
+    assert (event.because, event.realised_units) == ("its deals were recorded before", -75_000_000)
+    book.apply(event)
+    assert looked(book, CHANGED) == Plan()
+
+
+def test_half_of_its_deals_are_not_taken_for_all_of_them() -> None:
+    deals = (TIMED, *NEWER)
+    latest = make.position(7, volume=0.2, time_update_msc=9_000)
+    half = looked(timed_book(), latest, deals=(TIMED, NEWER[0]), server_time_msc=10_000)
+    assert half == Plan(rechecks=(7,))
+    assert looked(timed_book(), latest, deals=deals, server_time_msc=10_000).events
+    drifted = make.position(7, volume=0.2, price_open=1.06, time_update_msc=9_000)
+    waits = looked(timed_book(), drifted, deals=deals, server_time_msc=18_999)
+    assert waits.questions == (7,)
+    late = recorded(looked(timed_book(), drifted, deals=deals, server_time_msc=19_000))
+    assert late.deals == (1, 3, 4)
+
+
+@pytest.mark.parametrize("row", [{}, {"time_update_msc": 1_000}, {"time_update_msc": 900}])
+def test_a_time_that_is_not_told_or_not_later_says_nothing(row: dict[str, Any]) -> None:
+    assert looked(timed_book(), make.position(7, volume=0.2, **row)) == Plan()
+
+
+def test_a_position_whose_time_was_never_told_says_nothing_by_the_first() -> None:
+    book = counted_book()
+    assert looked(book, CHANGED) == Plan()
+
+
+def test_what_we_touched_a_moment_ago_or_changed_since_is_left_for_later() -> None:
+    book = timed_book()
+    assert make.planned(book, make.proven(CHANGED), after_sec=0.5) == Plan()
+    asked = make.planned(book, make.proven(CHANGED), asked_version=1, after_sec=20)
+    assert asked == Plan()
+
+
+# What was counted is compared again.
+
+
+def test_a_commission_charged_late_is_counted_and_said() -> None:
+    book = counted_book()
+    late = msgspec.structs.replace(OPENED, commission=-2.25)
+    event = recorded(looked(book, P, deals=(late,), rechecks=(7,)))
+    assert event.because == (
+        "the broker changed deal 1: result -0.75 → -2.30 (now commission -2.30)"
+    )
+    assert (event.changed, event.ours, event.realised_units) == ((1,), False, -230_000_000)
+    book.apply(event)
+    assert book.realised == -2.3
+    assert looked(book, P, deals=(late,), rechecks=(7,)) == Plan()
+
+
+def test_what_is_due_is_asked_for_and_not_called_missing() -> None:
+    assert looked(counted_book(), P, rechecks=(7,)) == Plan(rechecks=(7,))
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_closed_position_is_compared_too(is_kept: bool) -> None:
+    book = closed_by_us()
+    book.apply(recorded(looked(book, deals=(OPENED, CLOSING))))
+    if not is_kept:
+        book.recent.clear()
+    amended = msgspec.structs.replace(CLOSING, profit=CLOSING.profit - 25.0)
+    plan = looked(book, deals=(OPENED, amended), rechecks=(7,))
+    assert recorded(plan).because.startswith("the broker changed deal 2: result 114.00 → 89.00")
+    book.replay(plan.events)
+    assert book.realised == 88.25
+
+
+def test_an_exit_that_the_broker_cancelled_counts_no_longer_whatever_the_list_says() -> None:
+    book = closed_by_us()
+    book.apply(recorded(looked(book, deals=(OPENED, CLOSING))))
+    gone = msgspec.structs.replace(CLOSING, profit=0.0, kind=DealKind.CANCELED)
+    plan = looked(book, deals=(OPENED, gone), rechecks=(7,))
+    assert recorded(plan).because.startswith("the broker cancelled deal 2 (SELL 0.20 lots")
+    book.replay(plan.events)
+    assert book.realised == -0.75
+
+
+def test_new_deals_have_to_explain_the_volume_also_then() -> None:
+    book = counted_book()
+    assert looked(book, P, deals=(OPENED, NEWER[0]), rechecks=(7,)) == Plan()
+    assert recorded(looked(book, P, deals=(OPENED, *NEWER), rechecks=(7,))).deals == (1, 3, 4)
+
+
+def test_deals_that_the_broker_does_not_show_any_more_stay_counted() -> None:
+    assert looked(counted_book(), P, deals=(), rechecks=(7,)) == Plan()
+
+
+def test_a_position_that_differs_or_is_gone_is_not_compared_meanwhile() -> None:
+    late = msgspec.structs.replace(OPENED, commission=-2.25)
+    policy = Policy(symbols=frozenset({"EURUSD"}), drift=Action.ALERT, ghost=Action.ALERT)
+    for rows in ((), (make.position(7, volume=0.3),)):
+        plan = looked(counted_book(), *rows, deals=(late,), rechecks=(7,), policy=policy)
+        assert not any(isinstance(event, events.DealsRecorded) for event in plan.events)
+
+
+def test_a_result_counted_by_a_version_that_kept_no_deals_is_mended_as_a_whole() -> None:
+    book = counted_book()
+    book.holdings[7].booked = ()
+    late = msgspec.structs.replace(OPENED, commission=-2.25)
+    event = recorded(looked(book, P, deals=(late,), rechecks=(7,)))
+    assert event.because == "its deals come to -2.30 at the broker, and -0.75 were counted"
+
+
+def test_what_the_book_never_had_is_counted_when_it_is_asked_for() -> None:
+    """For whoever finds in the broker's history what the book lacks."""
+    plan = looked(make.bound_book(), deals=(OPENED, CLOSING), rechecks=(7,))
+    assert [type(event).__name__ for event in plan.events] == ["PositionAdopted", "PositionClosed"]
+    assert looked(make.bound_book(), deals=(OPENED,), rechecks=(7,)) == Plan()
+
+
+# Money without a trade, and a reversal.
+
+
+def test_variation_margin_is_money_and_no_trade() -> None:
+    book = counted_book()
+    money = make.deal(
+        2,
+        7,
+        Side.SELL,
+        0.0,
+        entry=Entry.OUT,
+        order=0,
+        profit=100.0,
+        reason=DealReason.VARIATION_MARGIN,
+    )
+    row = make.position(7, volume=0.2, price_open=1.06)
+    event = recorded(looked(book, row, deals=(OPENED, money)))
+    assert event.because.startswith("money without a trade by variation margin: profit 100.00")
+    assert event.realised_units == 9_925_000_000
+
+
+def test_a_reversal_is_told_by_what_it_closed_and_as_what_it_goes_on() -> None:
+    book = counted_book(account=make.NETTING)
+    turned = make.deal(2, 7, Side.SELL, 0.5, entry=Entry.IN_OUT, order=70, price=1.06, profit=114.0)
+    row = make.position(70, identifier=7, side=Side.SELL, volume=0.3, price_open=1.06)
+    said = recorded(looked(book, row, deals=(OPENED, turned))).because
+    assert said.startswith("closed by a reversal for a reason not known: 0.20 lots at 1.06, profit")
+    assert said.endswith("; it goes on as SHORT 0.30L @ 1.06")
+
+
+def test_a_rollover_in_place_is_told_as_one() -> None:
+    book = counted_book()
+    out = make.deal(
+        2, 7, Side.SELL, 0.2, entry=Entry.OUT, order=70, reason=DealReason.ROLLOVER, time_msc=5
+    )
+    again = make.deal(3, 7, Side.BUY, 0.2, order=71, reason=DealReason.ROLLOVER, time_msc=5)
+    row = make.position(71, identifier=7, volume=0.2)
+    said = recorded(looked(book, row, deals=(OPENED, out, again))).because
+    assert said.startswith("closed and opened again by a rollover: 0.20 lots at 1.0543, profit")
+    assert said.endswith(", as LONG 0.20L @ 1.0543")
 
 
 # A fill of ours that went into another position, closed before anybody saw where.
@@ -186,7 +447,8 @@ def test_deals_of_a_position_that_the_broker_never_made_are_not_waited_for() -> 
 
 def test_until_the_order_history_says_where_it_went_both_are_asked_about() -> None:
     plan = merged()
-    assert (plan.questions, plan.order_questions) == ((7,), (7,))
+    # So is our order that closed it: it may have gone elsewhere too.
+    assert (plan.questions, plan.order_questions) == ((7, 70), (7, 70))
     hedging = merged(account=make.ACCOUNT)
     assert (hedging.questions, hedging.order_questions) == ((7,), ())
 

@@ -13,6 +13,7 @@ import pytest
 from tests.support import make
 from trueup.core import events, filling
 from trueup.core.book import Book
+from trueup.core.deals import BookedDeal
 from trueup.core.events import OrderKind
 from trueup.core.holding import Holding
 from trueup.core.lifecycle import OrderStatus
@@ -65,6 +66,7 @@ def life() -> list[events.Event]:
             realised_units=-70_000_000,
             because="opened",
             shares=(share,),
+            booked=(BookedDeal(1, -70_000_000, 20_000_000, order=7), BookedDeal(2, 0, 0)),
         ),
         intent("B"),
         sent("B"),
@@ -87,6 +89,17 @@ def life() -> list[events.Event]:
         events.OrderInDoubt(**doubt, order_id="C"),
         intent("E", kind=OrderKind.LIMIT),
         events.OrderApplied(**AT, order_id="E", ticket=50),
+        # Another one that was cancelled, and a position whose price moved.
+        intent("I", kind=OrderKind.LIMIT),
+        events.OrderApplied(**AT, order_id="I", ticket=51),
+        intent("J", target=51, kind=OrderKind.CANCEL),
+        events.OrderApplied(**AT, order_id="J"),
+        events.PositionCorrected(
+            **AT,
+            local=held,
+            remote=msgspec.structs.replace(held, price_open=1.1),
+            fields=("price_open",),
+        ),
         *(one for name in "FGH" for one in (intent(name), refused(name))),
         intent("I"),
         events.OrderCanceled(**AT, order_id="I", because="no trace", unproven=True),
@@ -165,3 +178,51 @@ def test_a_restored_book_goes_on_like_the_one_that_was_replayed(book: Book) -> N
     assert {name: in_order(value) for name, value in vars(without_marks(again)).items()} == {
         name: in_order(value) for name, value in vars(book).items()
     }
+
+
+# Books that older versions saved.
+
+NEW: dict[str, Any] = {
+    "changed": [],
+    "unbooked": [],
+    "ending": [],
+    "recent": [],
+    "booked": [],
+    "explained_units": None,
+    "averaged": 0,
+    "went_on_as": [],
+    "time_update_msc": 0,
+    "volume_initial": 0.0,
+}
+
+
+def as_before(value: Any) -> Any:
+    """Return what a book is saved as, without the names that are newer."""
+    if isinstance(value, dict):
+        names = {*NEW, "deals"} if "touched_ns" in value and "position" not in value else NEW
+        return {key: as_before(one) for key, one in value.items() if key not in names}
+    return [as_before(one) for one in value] if isinstance(value, list) else value
+
+
+def test_a_book_that_an_older_version_saved_is_restored(book: Book) -> None:
+    now = msgspec.json.decode(book.state())
+    old = as_before(now)
+    assert old != now
+    again = Book.restore(msgspec.json.encode(old))
+    assert again.realised == book.realised
+    assert again.holdings.keys() == book.holdings.keys()
+    assert (again.unbooked, again.ending, again.recent, again.changed_ns) == ({}, {}, {}, {})
+    for holding in again.holdings.values():
+        assert (holding.booked, holding.explained_units) == ((), None)
+    # It goes on: the deals of what it holds are counted as a whole.
+    again.apply(
+        events.DealsRecorded(
+            **AT,
+            position=make.position(7, volume=0.4),
+            deals=(1, 2, 3),
+            realised_units=-140_000_000,
+            because="added",
+            booked=(BookedDeal(3, -70_000_000, 20_000_000, order=70),),
+        )
+    )
+    assert again.realised_units == book.realised_units - 70_000_000

@@ -16,7 +16,8 @@ import msgspec
 from tests.support.desk_world import DeskWorld
 from trueup.core import events
 from trueup.core.book import Book
-from trueup.core.model import Position, Side
+from trueup.core.deals import BookedDeal
+from trueup.core.model import OrderType, PendingOrder, Position, Side
 from trueup.errors import JournalCorrupt, JournalError, KeysError, SettingsError
 from trueup.gateway.access import Access, AllowFile
 from trueup.gateway.desk import Desk
@@ -37,6 +38,8 @@ from trueup.sim.whereabouts import Whereabouts
 
 AT = 1_700_000_000_000_000_000
 POSITION = Position(7, "EURUSD", Side.BUY, 0.1, 1.1, identifier=7)
+PENDING = PendingOrder(9, "EURUSD", OrderType.BUY_LIMIT, 0.1, 1.05)
+COUNTED = BookedDeal(3, money=-5, lots=10_000_000, order=7)
 
 
 class Rows:
@@ -50,6 +53,13 @@ class Rows:
             events.PositionClosed(AT, POSITION, "by its stop loss", realised_units=5),
             events.PositionCorrected(AT, POSITION, POSITION, ("volume",)),
             events.DealsRecorded(AT, POSITION, (1, 2), 5, "opened"),
+            events.DealsRecorded(
+                AT, POSITION, (3,), 5, "changed", booked=(COUNTED,), changed=(3,), complete=(7,)
+            ),
+            events.PositionClosed(
+                AT, POSITION, "by a rollover", deals=(3,), booked=(COUNTED,), went_on_as=(8,)
+            ),
+            events.PendingClosed(AT, PENDING, "filled", filled=0.1, position=7, ours=True),
         ]
         self._rows = chain.chained("EURUSD", GENESIS, [codec.encode(event) for event in history])
         self.messages = [row.payload for row in self._rows]
@@ -83,6 +93,8 @@ class SavedBooks:
         world.sync()
         world.pm.submit("buy", 0.1)
         world.pm.submit("buy", 0.1, limit=1.05)
+        world.sync()
+        world.pm.submit("buy", 0.1)
         self.messages = [Book().state(), world.state()]
 
     def feed(self, raw: bytes) -> None:

@@ -235,6 +235,14 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
         7,
         lambda: opened().stopped().closed().audited(),
     ),
+    "an order of its own that was cancelled after a part was filled is not in the audit trail": (
+        7,
+        lambda: (
+            opened()
+            .row("PendingClosed", order={"ticket": 300}, because="canceled", ours=True, filled=0.1)
+            .audited()
+        ),
+    ),
     "an audit entry says nothing": (
         7,
         lambda: opened().stopped().closed().audited(("CLOSED", 100, "")),
@@ -435,6 +443,11 @@ CLEAN: dict[str, Callable[[], History]] = {
     ).hand_out(),
     "the audit trail has it": lambda: (
         opened().stopped().closed().audited(("CLOSED", 100, "by its stop loss"))
+    ),
+    "an order of its own that was cancelled, unfilled, is no correction": lambda: (
+        opened()
+        .row("PendingClosed", order={"ticket": 300}, because="canceled", ours=True)
+        .audited()
     ),
     "a commit gave no answer, and the audit trail has it when the book follows": lambda: (
         opened()

@@ -18,9 +18,9 @@ from unittest import mock
 import msgspec
 
 from trueup.core import ghosts, lifecycle
-from trueup.core.diff import Diff, Ghost
+from trueup.core.deals import History
+from trueup.core.diff import Ghost
 from trueup.core.events import OrderFilled
-from trueup.core.explain import History
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.look import Look as CoreLook
 from trueup.core.look import Outcome
@@ -85,12 +85,12 @@ def ghost_inside_settle_window() -> Patch:
     """
     for_ghost = ghosts.for_ghost
 
-    def mutated(ghost: Ghost, look: CoreLook, found: Diff, outcome: Outcome) -> None:
+    def mutated(ghost: Ghost, look: CoreLook, outcome: Outcome) -> None:
         holding = look.book.holdings[ghost.local.identifier]
         if look.is_settling(holding.touched_ns):
             ghosts._close_unproven(ghost.local, look, outcome)
         else:
-            for_ghost(ghost, look, found, outcome)
+            for_ghost(ghost, look, outcome)
 
     return mock.patch("trueup.core.plan.for_ghost", mutated)
 

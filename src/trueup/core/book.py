@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from trueup.core import events
 from trueup.core.fold import FOLD
-from trueup.core.holding import Claim, Holding, Pending, Tombstone
-from trueup.core.model import MarginMode, Position
+from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, Unbooked
+from trueup.core.model import MarginMode, PendingOrder, Position
 from trueup.core.order import Order
 from trueup.core.quantity import from_units
 from trueup.core.saved_book import fill_from, saved
@@ -29,7 +29,12 @@ class Book:
     strategies share a position, `claims` say what each order brought to it, by order id, or by
     ticket for an order that we do not know. `missing` says since when (ns) a position is not in the
     broker's list without a proof that it closed. `halts` are contradictions that stop entries, by
-    position. `unexplained` are positions, open or closed, that have deals which are still to come.
+    position. `unexplained` are positions, open or closed, that have deals which are still to come,
+    and `changed_ns` says of those that the broker's list showed another volume, price or ticket of,
+    since when: only new deals explain that. `unbooked` are orders that were executed and whose
+    deals are not all counted yet, by ticket, and `ending` pending orders that we cancelled and
+    whose end the broker has not told yet: a part of one may have been filled before. `recent` are
+    the positions whose deals were counted lately, oldest first: a broker may still change those.
     """
 
     def __init__(self) -> None:
@@ -47,6 +52,10 @@ class Book:
         self.halts: dict[int, events.HaltRaised] = {}
         self.missing: dict[int, int] = {}
         self.unexplained: dict[int, Position] = {}
+        self.changed_ns: dict[int, int] = {}
+        self.unbooked: dict[int, Unbooked] = {}
+        self.ending: dict[int, PendingOrder] = {}
+        self.recent: dict[int, Recent] = {}
         self.realised_closed_units = 0
 
     def apply(self, event: events.Event) -> None:
@@ -82,8 +91,13 @@ class Book:
     @property
     def realised(self) -> float:
         """The realised result of all deals recorded, in the account's currency."""
+        return from_units(self.realised_units)
+
+    @property
+    def realised_units(self) -> int:
+        """The realised result in units of 1e-8 of the account's currency."""
         open_units = sum(holding.realised_units for holding in self.holdings.values())
-        return from_units(self.realised_closed_units + open_units)
+        return self.realised_closed_units + open_units
 
     def holdings_in(self, symbol: str) -> Iterator[Holding]:
         """Yield the holdings of a symbol, oldest first."""

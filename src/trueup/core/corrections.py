@@ -39,9 +39,22 @@ def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -
         action = Action.ASK if action is Action.APPLY else action
     adopted = events.PositionAdopted(at_ns=look.now_ns, position=remote)
     taken = outcome.propose("zombie", remote, action, look, adopted)
-    is_ordered = is_ours or look.own_order(remote.ticket) is not None
-    if taken and (is_ordered or look.is_shared or remote.identifier in look.book.unexplained):
-        explain_change(remote, (), look, outcome)
+    if taken and (is_ours or look.is_shared or _has_deals_to_count(remote, look)):
+        explain_change(remote, look, outcome)
+
+
+def _has_deals_to_count(remote: Position, look: Look) -> bool:
+    """Return whether a position's deals count from its adoption on: an order of ours made it, or
+    some of them were counted before."""
+    book = look.book
+    grave = book.closed.get(remote.identifier)
+    if remote.identifier in book.unexplained or (grave is not None and grave.deals):
+        return True
+    # The ticket may have changed since; the identifier is that of the order that opened it.
+    return any(
+        look.own_order(ticket) is not None or ticket in book.unbooked or ticket in book.pending
+        for ticket in (remote.ticket, remote.identifier)
+    )
 
 
 def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) -> None:
@@ -80,7 +93,7 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
         )
         taken = others.propose("drift", remote, look.policy.drift, look, change)
         if taken and MADE_BY_DEALS & set(rest):
-            explain_change(remote, holding.deals, look, others)
+            explain_change(remote, look, others)
 
 
 def _is_late(

@@ -74,11 +74,15 @@ class PendingDrift(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """Everything in which the book and a snapshot differ; `foreign` counts what is not ours."""
+    """Everything in which the book and a snapshot differ; `foreign` counts what is not ours.
+
+    `updated` differ in nothing but the time of their last change, where both sides tell it.
+    """
 
     zombies: tuple[Zombie, ...] = ()
     ghosts: tuple[Ghost, ...] = ()
     drifts: tuple[Drift, ...] = ()
+    updated: tuple[Position, ...] = ()
     foreign: int = 0
     pending_zombies: tuple[PendingOrder, ...] = ()
     pending_ghosts: tuple[PendingOrder, ...] = ()
@@ -146,6 +150,7 @@ def diff(
     find, is_foreign = holdings.get, policy.is_foreign
     zombies: list[Zombie] = []
     drifts: list[Drift] = []
+    updated: list[Position] = []
     foreign = matched = 0
     for remote in snapshot.positions:
         holding = find(remote.identifier)
@@ -165,7 +170,12 @@ def diff(
             or local.symbol != remote.symbol
             or (
                 proven
-                and (local.sl != remote.sl or local.tp != remote.tp or local.magic != remote.magic)
+                and (
+                    local.sl != remote.sl
+                    or local.tp != remote.tp
+                    or local.magic != remote.magic
+                    or 0 < local.time_update_msc < remote.time_update_msc
+                )
             )
         ):
             spec = specs.get(remote.symbol)
@@ -174,8 +184,10 @@ def diff(
             )
             if fields:
                 drifts.append(Drift(local, remote, fields))
+            elif 0 < local.time_update_msc < remote.time_update_msc:
+                updated.append(remote)
     ghosts = () if matched == len(holdings) else _ghosts(holdings, snapshot)
-    found = Diff(tuple(zombies), ghosts, tuple(drifts), foreign)
+    found = Diff(tuple(zombies), ghosts, tuple(drifts), tuple(updated), foreign)
     return _with_pending(found, snapshot, policy, pending or {}) if proven else found
 
 

@@ -18,9 +18,8 @@ from trueup.core.change_traces import (
 )
 from trueup.core.diff import Diff, Drift, Ghost, Zombie
 from trueup.core.events import OrderKind
-from trueup.core.explain import exit_of, exit_sentence, history_of
 from trueup.core.fitting import habits_of
-from trueup.core.model import Entry, Position, Snapshot
+from trueup.core.model import Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
@@ -165,12 +164,17 @@ def _affected(difference: Difference) -> Position:
     return difference.local if isinstance(difference, Ghost) else difference.remote
 
 
+def settled_because(doubt: Doubt) -> str:
+    """Say by which evidence a doubt ends."""
+    if doubt.trace.by:
+        return f"assumed, unproven: {doubt.trace.words}"
+    return f"case {doubt.case.label}: {doubt.case.because} ({doubt.trace.words})"
+
+
 def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
     """Return the events that end a doubt; none while it lasts."""
     order, case, trace = doubt.order, doubt.case, doubt.trace
-    because = f"case {case.label}: {case.because} ({trace.words})"
-    if trace.by:
-        because = f"assumed, unproven: {trace.words}"
+    because = settled_because(doubt)
     at_ns, order_id = scales.now_ns, order.order_id
     if case.decision is Decision.ABANDON:
         return [_given_up(doubt, because, scales)]
@@ -185,18 +189,17 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
         return [
             events.OrderApplied(at_ns=at_ns, order_id=order_id, ticket=trace.ticket, by=trace.by)
         ]
-    settled = events.OrderSettled(
-        at_ns=at_ns,
-        order_id=order_id,
-        ticket=trace.ticket,
-        volume=trace.volume,
-        price=trace.price,
-        because=because,
-        by=trace.by,
-    )
-    if case.decision is Decision.ADOPT:
-        return [settled]
-    return [settled, *_entry_and_exit(trace, scales, because)]
+    return [
+        events.OrderSettled(
+            at_ns=at_ns,
+            order_id=order_id,
+            ticket=trace.ticket,
+            volume=trace.volume,
+            price=trace.price,
+            because=because,
+            by=trace.by,
+        )
+    ]
 
 
 def _given_up(doubt: Doubt, because: str, scales: Weighing) -> events.OrderCanceled:
@@ -214,39 +217,6 @@ def _given_up(doubt: Doubt, because: str, scales: Weighing) -> events.OrderCance
         by=trace.by,
         unproven=unproven,
     )
-
-
-def _entry_and_exit(trace: Trace, scales: Weighing, because: str) -> list[events.Event]:
-    """Record a position that came and went while nobody looked, from its deals."""
-    evidence = scales.snapshot.evidence
-    if evidence is None or evidence.history is None or trace.position in scales.book.holdings:
-        return []
-    history = history_of(trace.position, evidence.history.deals)
-    ended = exit_of(history.deals)
-    entries = [deal for deal in history.deals if deal.entry is Entry.IN]
-    if ended is None or not entries:
-        return []
-    first = entries[0]
-    told = exit_sentence(ended, digits=evidence.account.currency_digits)
-    position = Position(
-        ticket=first.order,
-        identifier=trace.position,
-        symbol=first.symbol,
-        side=first.side,
-        volume=first.volume,
-        price_open=first.price,
-        magic=first.magic,
-        time=first.time_msc // 1000,
-        time_msc=first.time_msc,
-    )
-    closed = events.PositionClosed(
-        at_ns=scales.now_ns,
-        position=position,
-        because=f"{because}; {told}",
-        ended=ended,
-        realised_units=history.realised_units,
-    )
-    return [events.PositionAdopted(at_ns=scales.now_ns, position=position), closed]
 
 
 def waiting_sentence(doubt: Doubt) -> str:

@@ -13,6 +13,7 @@ import enum
 
 import msgspec
 
+from trueup.core.deals import BookedDeal
 from trueup.core.explain import Exit
 from trueup.core.model import MarginMode, PendingOrder, Position, Side
 from trueup.core.record import RecordMark
@@ -171,7 +172,11 @@ class PositionClosed(Event, frozen=True):
 
     `ended` is how, by its deals; `unproven` is true when only the absence from a list says so, or
     a person, who is named in `by` then.
-    `realised_units` is its whole realised result in units of 1e-8 of the account's currency.
+    `realised_units` is its whole realised result in units of 1e-8 of the account's currency, and
+    `booked` the deals that it is the sum of, `deals` their tickets. `went_on_as` are the
+    identifiers under which the broker opened it again, by a rollover or a split; more than one
+    where nothing tells which of them it is. `complete` are the tickets of orders of which the
+    broker shows no more deals than are counted.
     """
 
     position: Position
@@ -180,6 +185,10 @@ class PositionClosed(Event, frozen=True):
     ended: Exit | None = None
     realised_units: int = 0
     by: str = ""
+    deals: tuple[int, ...] = ()
+    booked: tuple[BookedDeal, ...] = ()
+    went_on_as: tuple[int, ...] = ()
+    complete: tuple[int, ...] = ()
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):
@@ -194,12 +203,14 @@ class Share(msgspec.Struct, frozen=True, gc=False):
 
 
 class DealsRecorded(Event, frozen=True):
-    """New deals of a position that is still open were taken into its realised result.
+    """New or changed deals of a position, open or closed, were taken into its realised result.
 
     `realised_units` is the whole result of the position so far, so that recording twice changes
-    nothing. `shares` are what the orders of the new deals brought to a position that several
-    strategies share. `ours` says that orders of ours made the new deals, and that their answers had
-    said so: there was nothing to explain.
+    nothing; `booked` are the deals that it is the sum of, `deals` their tickets. `shares` are what
+    the orders of the new deals brought to a position that several strategies share. `ours` says
+    that orders of ours made the new deals, and that their answers had said so: there was nothing to
+    explain. `changed` are the tickets of deals that the broker changed after they were counted.
+    `went_on_as` and `complete` are as in `PositionClosed`.
     """
 
     position: Position
@@ -208,6 +219,10 @@ class DealsRecorded(Event, frozen=True):
     because: str
     shares: tuple[Share, ...] = ()
     ours: bool = False
+    booked: tuple[BookedDeal, ...] = ()
+    changed: tuple[int, ...] = ()
+    went_on_as: tuple[int, ...] = ()
+    complete: tuple[int, ...] = ()
 
 
 class PositionCorrected(Event, frozen=True):
@@ -225,10 +240,18 @@ class PendingAdopted(Event, frozen=True):
 
 
 class PendingClosed(Event, frozen=True):
-    """A pending order left the book; `because` says what became of it."""
+    """A pending order left the book; `because` says what became of it.
+
+    `filled` is how many lots of it were executed in all, and `position` the identifier of the
+    position that it went into; both 0 where nothing was. Its deals are still to be counted then.
+    `ours` says that an order of ours cancelled it, and only its end was still to be told.
+    """
 
     order: PendingOrder
     because: str
+    filled: float = 0.0
+    position: int = 0
+    ours: bool = False
 
 
 class PendingCorrected(Event, frozen=True):

@@ -1,33 +1,39 @@
-"""Why a position left the list, or shrank: read off the deals of its identifier.
+"""What happened to a position, in words: read off the deals of its identifier.
 
-A position is proven closed when the volume that came in equals the volume that went out, at 1e-8
-lots (MQL5 reference, "Deal Properties": DEAL_POSITION_ID ties every deal to its position). The
-magic number is never asked: a hand that closes leaves magic 0, and it is our position all the same.
-
-The realised result is the sum of profit, swap, commission and fee over all its deals, kept in whole
-units of 1e-8 so that it is the broker's to the cent.
+The magic number is never asked: a hand that closes leaves magic 0, and it is our position all the
+same. What the deals come to in money is `core.deals`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from trueup.core.model import Deal, DealReason, Entry, Position
+from trueup.core.deals import Change, money_units
+from trueup.core.model import Deal, DealKind, DealReason, Entry
 from trueup.core.quantity import (
     format_lots,
     format_money,
     format_price,
     from_units,
-    same,
     to_units,
 )
 
+COMMENT_PREFIXES = {
+    "[sl": DealReason.STOP_LOSS,
+    "[tp": DealReason.TAKE_PROFIT,
+    "[so": DealReason.STOP_OUT,
+}
+
 
 class Exit(msgspec.Struct, frozen=True, gc=False):
-    """How a position ended: the volume-weighted price, money of the account, server time."""
+    """How a position ended: the volume-weighted price, money of the account, server time.
+
+    `volume` and `price` are those of the closing part alone: a deal that turns a position round
+    closes what was there, and opens the rest.
+    """
 
     reason: str
     price: float
@@ -46,53 +52,23 @@ class Exit(msgspec.Struct, frozen=True, gc=False):
         return from_units(sum(map(to_units, parts)))
 
 
-class History(msgspec.Struct, frozen=True):
-    """The deals of one position, each once, oldest first."""
+def exit_of(
+    deals: Sequence[Deal], history: Sequence[Deal] | None = None, begun_with: int = 0
+) -> Exit | None:
+    """Return what the closing deals among `deals` say together, or None when none closes.
 
-    deals: tuple[Deal, ...]
-
-    @property
-    def net_units(self) -> int:
-        """What the deals leave open, in units of 1e-8 lots, negative when short."""
-        return sum(to_units(d.volume) * d.side.sign for d in self.deals)
-
-    def lacks(self, known: Iterable[int]) -> bool:
-        """Return whether deals that were recorded before are not all among these."""
-        return not {deal.ticket for deal in self.deals}.issuperset(known)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the deals prove that nothing is left open."""
-        return self.closes_to(0.0)
-
-    def closes_to(self, net_volume: float) -> bool:
-        """Return whether there are deals, and they leave `net_volume` lots open, at 1e-8."""
-        return bool(self.deals) and self.net_units == to_units(net_volume)
-
-    @property
-    def realised_units(self) -> int:
-        """The realised result of all deals, in units of 1e-8 of the account's currency."""
-        return sum(map(money_units, self.deals))
-
-
-def history_of(identifier: int, deals: Iterable[Deal]) -> History:
-    """Return the deals of one position: each ticket once, in the order they were made."""
-    own = {deal.ticket: deal for deal in deals if deal.position == identifier}
-    return History(tuple(sorted(own.values(), key=lambda d: (d.time_msc, d.ticket))))
-
-
-def money_units(deal: Deal) -> int:
-    """Return profit, swap, commission and fee of a deal in units of 1e-8."""
-    return sum(map(to_units, (deal.profit, deal.swap, deal.commission, deal.fee)))
-
-
-def exit_of(deals: Sequence[Deal]) -> Exit | None:
-    """Return what the closing deals among `deals` say together, or None when none closes."""
-    out = [deal for deal in deals if deal.entry is not Entry.IN]
+    Args:
+        deals: what is told of.
+        history: all deals of the position that are shown, oldest first; by default `deals`.
+        begun_with: what was open before the first of them, in units of 1e-8 lots, negative when
+            short; 0 where the history is whole.
+    """
+    closes = closing_units(deals if history is None else history, begun_with)
+    out = [deal for deal in deals if closes.get(deal.ticket)]
     if not out:
         return None
-    volume = sum(to_units(deal.volume) for deal in out)
-    price = sum(deal.price * to_units(deal.volume) for deal in out) / volume
+    volume = sum(closes[deal.ticket] for deal in out)
+    price = sum(deal.price * closes[deal.ticket] for deal in out) / volume
     return Exit(
         reason=_reason(out),
         price=from_units(to_units(price)),
@@ -104,6 +80,19 @@ def exit_of(deals: Sequence[Deal]) -> Exit | None:
         time_msc=out[-1].time_msc,
         deals=tuple(deal.ticket for deal in deals),
     )
+
+
+def closing_units(deals: Sequence[Deal], begun_with: int = 0) -> Mapping[int, int]:
+    """Return how many lots (units of 1e-8) each deal closed, by ticket; nothing for the others."""
+    closes: dict[int, int] = {}
+    net = begun_with
+    for deal in deals:
+        units = abs(deal.units)
+        if deal.entry is not Entry.IN and units:
+            turns = deal.entry is Entry.IN_OUT and net * deal.units < 0
+            closes[deal.ticket] = min(units, abs(net)) if turns else units
+        net += deal.units
+    return closes
 
 
 def _reason(out: Sequence[Deal]) -> str:
@@ -126,14 +115,6 @@ def _told_by_comment(comment: str) -> DealReason | None:
     return None
 
 
-REOPENS = (DealReason.ROLLOVER, DealReason.SPLIT, DealReason.VARIATION_MARGIN)
-COMMENT_PREFIXES = {
-    "[sl": DealReason.STOP_LOSS,
-    "[tp": DealReason.TAKE_PROFIT,
-    "[so": DealReason.STOP_OUT,
-}
-
-
 def _sum(deals: Sequence[Deal], name: str) -> float:
     return from_units(sum(to_units(getattr(deal, name)) for deal in deals))
 
@@ -143,54 +124,63 @@ def exit_sentence(ended: Exit, verb: str = "closed", *, digits: int | None = Non
 
     `digits` are the decimals of the account's money, None where they are not known.
     """
-    when = dt.datetime.fromtimestamp(ended.time_msc / 1000, dt.UTC)
-    profit, swap = format_money(ended.profit, digits), format_money(ended.swap, digits)
-    costs = f"swap {swap}, commission {format_money(ended.commission + ended.fee, digits)}"
-    return (
-        f"{verb} {ended.reason}: {format_lots(ended.volume)} lots at {format_price(ended.price)}, "
-        f"profit {profit}, {costs}, {when:%Y-%m-%d %H:%M:%S} server time"
-    )
+    lots = f"{format_lots(ended.volume)} lots at {format_price(ended.price)}"
+    money = _money(ended.profit, ended.swap, ended.commission + ended.fee, digits)
+    return f"{verb} {ended.reason}: {lots}, {money}, {_server_time(ended.time_msc)}"
+
+
+def _money(profit: float, swap: float, commission: float, digits: int | None) -> str:
+    said = f"profit {format_money(profit, digits)}, swap {format_money(swap, digits)}"
+    return f"{said}, commission {format_money(commission, digits)}"
 
 
 def entry_sentence(deals: Sequence[Deal], verb: str, *, digits: int | None = None) -> str:
     """Say how a position began or grew: opened: 0.10 lots at 1.0543, commission -0.35.
 
-    `digits` are the decimals of the account's money, None where they are not known.
+    Deals without lots beside those that moved some add what they cost, and no more. `digits` is as
+    in `exit_sentence`.
     """
-    volume = sum(to_units(deal.volume) for deal in deals)
-    price = sum(deal.price * to_units(deal.volume) for deal in deals) / volume
+    lots = {deal.ticket: abs(deal.units) for deal in deals}
+    volume = sum(lots.values())
+    price = sum(deal.price * lots[deal.ticket] for deal in deals) / volume if volume else 0.0
     costs = _sum(deals, "commission") + _sum(deals, "fee")
-    lots = f"{format_lots(from_units(volume))} lots at {format_price(price)}"
-    return f"{verb}: {lots}, commission {format_money(costs, digits)}"
+    said = f"{format_lots(from_units(volume))} lots at {format_price(price)}"
+    other = _sum(deals, "profit") + _sum(deals, "swap")
+    charged = f", other money {format_money(other, digits)}" if to_units(other) else ""
+    return f"{verb}: {said}, commission {format_money(costs, digits)}{charged}"
 
 
-def reopened_as(local: Position, deals: Sequence[Deal], zombies: Iterable[Position]) -> int:
-    """Return the identifier under which the broker re-opened a position, or 0.
-
-    A rollover, a split or variation margin can close a position and open it again under another
-    identifier: same symbol, side and volume, within the same second.
-    """
-    fitting = _reopened(local, deals, zombies)
-    return fitting[0] if len(fitting) == 1 else 0
-
-
-def waits_for_reopening(
-    local: Position, deals: Sequence[Deal], zombies: Iterable[Position]
-) -> bool:
-    """Return whether the last deal closed a position only to open it again, and that is not shown.
-
-    A terminal that loses its link can show the one and not the other.
-    """
-    return bool(deals) and deals[-1].reason in REOPENS and not _reopened(local, deals, zombies)
+def cash_sentence(deals: Sequence[Deal], *, digits: int | None = None) -> str:
+    """Say what deals brought that moved no lots: money without a trade by variation margin."""
+    last = deals[-1]
+    why = "" if last.reason is DealReason.OTHER else f" {last.reason.value}"
+    costs = _sum(deals, "commission") + _sum(deals, "fee")
+    money = _money(_sum(deals, "profit"), _sum(deals, "swap"), costs, digits)
+    return f"money without a trade{why}: {money}, {_server_time(last.time_msc)}"
 
 
-def _reopened(local: Position, deals: Sequence[Deal], zombies: Iterable[Position]) -> list[int]:
-    if not deals or deals[-1].reason not in REOPENS:
-        return []
-    return [
-        z.identifier
-        for z in zombies
-        if (z.symbol, z.side) == (local.symbol, local.side)
-        and same(z.volume, local.volume)
-        and abs(z.time_msc - deals[-1].time_msc) <= 1000
-    ]
+def canceled_sentence(deal: Deal) -> str:
+    """Say that the broker cancelled a deal."""
+    what = f"{deal.side.action} {format_lots(deal.volume)} lots at {format_price(deal.price)}"
+    return f"the broker cancelled deal {deal.ticket} ({what})"
+
+
+def change_sentence(change: Change, *, digits: int | None = None) -> str:
+    """Say what the broker changed about a deal that the book had counted."""
+    now, before = change.now, change.before
+    was, has = (format_money(from_units(u), digits) for u in (before.money, money_units(now)))
+    money = f"result {was} → {has}"
+    if now.kind is DealKind.CANCELED and before.lots:
+        return f"{canceled_sentence(now)}: {money}"
+    parts = (("profit", now.profit), ("swap", now.swap), ("commission", now.commission + now.fee))
+    made_of = ", ".join(f"{n} {format_money(v, digits)}" for n, v in parts if to_units(v))
+    lots = ""
+    if now.units != before.lots:
+        had, moves = (format_lots(from_units(abs(u))) for u in (before.lots, now.units))
+        lots = f", {had} → {moves} lots"
+    return f"the broker changed deal {now.ticket}: {money}{lots} (now {made_of or 'no money'})"
+
+
+def _server_time(time_msc: int) -> str:
+    when = dt.datetime.fromtimestamp(time_msc / 1000, dt.UTC)
+    return f"{when:%Y-%m-%d %H:%M:%S} server time"

@@ -127,7 +127,12 @@ def _open(book: Book, event: events.OrderFilled, order: Order, volume: float) ->
         tp=order.tp,
     )
     book.holdings[event.ticket] = Holding(
-        position, book.version, [order.order_id], touched_ns=event.at_ns, averaged=1
+        position,
+        book.version,
+        [order.order_id],
+        touched_ns=event.at_ns,
+        averaged=1,
+        explained_units=0,
     )
     await_deals(book, position)
 
@@ -199,7 +204,9 @@ def remove(book: Book, holding: Holding) -> None:
     book.halts.pop(identifier, None)
     book.realised_closed_units += holding.realised_units
     book.closed.pop(identifier, None)
-    book.closed[identifier] = Tombstone(book.version, holding.touched_ns, holding.realised_units)
+    book.closed[identifier] = Tombstone(
+        book.version, holding.touched_ns, holding.realised_units, holding.deals, holding.booked
+    )
     if len(book.closed) > CLOSED_KEPT:
         del book.closed[next(iter(book.closed))]
     if not any(other.position.symbol == symbol for other in book.holdings.values()):

@@ -22,9 +22,12 @@ from trueup.core.filling import (
     rename,
     take_fill,
 )
-from trueup.core.holding import Holding, Pending, Tombstone
+from trueup.core.holding import Holding, Pending, Unbooked
 from trueup.core.lifecycle import OrderStatus, advance
+from trueup.core.model import PendingOrder, Position
+from trueup.core.money import count_deals, expect_deals, forget_order
 from trueup.core.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
+from trueup.core.quantity import to_units
 from trueup.core.trust import Bound
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ def _send_started(book: Book, event: events.SendStarted) -> None:
 def _order_filled(book: Book, event: events.OrderFilled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    _expect_fill(book, order, event.volume)
     if _comes_after_its_effect(book, order):
         finish(book, order.order_id)
         return
@@ -61,6 +65,13 @@ def _order_filled(book: Book, event: events.OrderFilled) -> None:
         return
     take_fill(book, event, order)
     _finish_unless_held(book, order)
+
+
+def _expect_fill(book: Book, order: Order, volume: float) -> None:
+    """Expect the deals of a fill: on a netting account of any position, whatever we think."""
+    into = order.position or (0 if book.nets else order.ticket or 0)
+    wanted = Unbooked(order.symbol, to_units(volume), into, order.server_time_msc)
+    expect_deals(book, order.ticket or 0, wanted)
 
 
 def _comes_after_its_effect(book: Book, order: Order) -> bool:
@@ -88,6 +99,7 @@ def _order_canceled(book: Book, event: events.OrderCanceled) -> None:
 def _order_settled(book: Book, event: events.OrderSettled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    _expect_fill(book, order, event.volume)
     if not _comes_after_its_effect(book, order):
         claim(book, order, event.volume)
     order.error = None
@@ -111,7 +123,10 @@ def _order_applied(book: Book, event: events.OrderApplied) -> None:
         holding.position = msgspec.structs.replace(holding.position, sl=order.sl, tp=order.tp)
         holding.version, holding.touched_ns = book.version, event.at_ns
     elif order.kind is events.OrderKind.CANCEL:
-        book.pending.pop(order.target, None)
+        pending = book.pending.pop(order.target, None)
+        if pending is not None and book.account is not None:
+            # A part of it may have been filled before, unseen.
+            book.ending[order.target] = pending.order
     elif order.kind in PENDING_TYPES and event.ticket:
         order.ticket = event.ticket
         _own(book, event.ticket, order)
@@ -121,7 +136,9 @@ def _order_applied(book: Book, event: events.OrderApplied) -> None:
 
 def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
     position = event.position
-    order = book.orders_by_ticket.get(position.ticket)
+    # The ticket may have changed since; the identifier is that of the order that opened it.
+    known = book.orders_by_ticket
+    order = known.get(position.ticket) or known.get(position.identifier)
     if order is None:
         order = recovery_order(position, event.at_ns)
         book.orders[order.order_id] = book.orders_by_ticket[position.ticket] = order
@@ -133,9 +150,12 @@ def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
         book.version,
         [order.order_id],
         realised_units=realised_units,
+        deals=grave.deals if grave else (),
         mark=position,
+        booked=grave.booked if grave else (),
+        explained_units=0 if grave and grave.deals else to_units(position.net_volume),
     )
-    if book.nets or not order.is_stand_in:
+    if book.nets or not order.is_stand_in or (grave and grave.deals):
         await_deals(book, position)
 
 
@@ -148,20 +168,63 @@ def _position_found(book: Book, event: events.PositionFound) -> None:
 
 
 def _position_closed(book: Book, event: events.PositionClosed) -> None:
-    holding = book.holdings.get(event.position.identifier)
+    position = event.position
+    holding = book.holdings.get(position.identifier)
+    if holding is None:
+        return
+    was_counted = bool(holding.deals) or position.identifier in book.unexplained
+    if event.by or not event.unproven:
+        book.unexplained.pop(position.identifier, None)
+        book.changed_ns.pop(position.identifier, None)
+    if event.by:
+        forget_order(book, position)
+    _count_exit(book, event)
+    for ticket in event.complete:
+        book.unbooked.pop(ticket, None)
+    holding.touched_ns = 0
+    remove(book, holding)
+    if event.went_on_as:
+        grave = book.closed[position.identifier]
+        book.closed[position.identifier] = msgspec.structs.replace(
+            grave, went_on_as=event.went_on_as
+        )
+    for identifier in event.went_on_as:
+        _follow(book, position, identifier, was_counted=was_counted)
+
+
+def _count_exit(book: Book, event: events.PositionClosed) -> None:
+    if event.booked or event.ended is not None:
+        # A journal of before has the tickets of the exit alone.
+        deals = event.deals or (event.ended.deals if event.ended else ())
+        count_deals(book, event.position, deals, event.booked, event.realised_units, event.at_ns)
+
+
+def _follow(book: Book, position: Position, identifier: int, *, was_counted: bool) -> None:
+    """Expect the deals of what a position went on as.
+
+    Where it is open they count from now on if the old position's did, and else as those of any
+    adopted position; where no look ever showed it, they count in any case.
+    """
+    holding, grave = book.holdings.get(identifier), book.closed.get(identifier)
     if holding is not None:
-        if event.ended is not None:
-            holding.realised_units = event.realised_units
-        if event.by or not event.unproven:
-            book.unexplained.pop(event.position.identifier, None)
-        holding.touched_ns = 0
-        remove(book, holding)
+        if was_counted and not holding.deals:
+            await_deals(book, holding.position)
+    elif grave is None:
+        again = msgspec.structs.replace(position, identifier=identifier, ticket=identifier)
+        await_deals(book, again)
+    else:
+        for successor in grave.went_on_as:
+            _follow(book, position, successor, was_counted=was_counted)
 
 
 def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
-    holding = book.holdings[event.remote.identifier]
+    holding = book.holdings.get(event.remote.identifier)
+    if holding is None:
+        return
     if MADE_BY_DEALS & set(event.fields):
         await_deals(book, event.remote)
+        if book.account is not None:
+            book.changed_ns[event.remote.identifier] = event.at_ns
     if "symbol" in event.fields:
         rename(book, holding.position.symbol, event.remote.symbol)
     if event.remote.price_open != holding.position.price_open:
@@ -173,27 +236,56 @@ def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
 def _deals_recorded(book: Book, event: events.DealsRecorded) -> None:
     identifier = event.position.identifier
     book.unexplained.pop(identifier, None)
+    book.changed_ns.pop(identifier, None)
+    if event.deals:
+        count_deals(
+            book, event.position, event.deals, event.booked, event.realised_units, event.at_ns
+        )
+    for ticket in event.complete:
+        book.unbooked.pop(ticket, None)
+    for successor in event.went_on_as:
+        _follow(book, event.position, successor, was_counted=True)
     holding = book.holdings.get(identifier)
-    if holding is not None:
-        holding.deals, holding.realised_units = event.deals, event.realised_units
-        for share in event.shares:
-            claim_by_deals(book, holding.position.symbol, share)
+    if holding is None:
         return
-    grave = book.closed.get(identifier, Tombstone(book.version, 0, 0))
-    book.realised_closed_units += event.realised_units - grave.realised_units
-    book.closed[identifier] = msgspec.structs.replace(grave, realised_units=event.realised_units)
+    update_msc = event.position.time_update_msc
+    if update_msc > holding.position.time_update_msc:
+        holding.position = msgspec.structs.replace(holding.position, time_update_msc=update_msc)
+    for share in event.shares:
+        claim_by_deals(book, holding.position.symbol, share)
 
 
 def _pending_adopted(book: Book, event: events.PendingAdopted) -> None:
     book.pending[event.order.ticket] = Pending(event.order, book.version)
+    book.ending.pop(event.order.ticket, None)
 
 
 def _pending_closed(book: Book, event: events.PendingClosed) -> None:
-    book.pending.pop(event.order.ticket, None)
+    ticket = event.order.ticket
+    book.pending.pop(ticket, None)
+    book.ending.pop(ticket, None)
+    if event.filled or event.position:
+        _expect_execution(book, event.order, to_units(event.filled), event.position)
+    else:
+        book.unbooked.pop(ticket, None)
 
 
 def _pending_corrected(book: Book, event: events.PendingCorrected) -> None:
     book.pending[event.remote.ticket] = Pending(event.remote, book.version)
+    filled = to_units(event.local.volume) - to_units(event.remote.volume)
+    if filled > 0:
+        whole = to_units(event.remote.volume_initial)
+        units = whole - to_units(event.remote.volume) if whole else filled
+        _expect_execution(book, event.remote, units)
+
+
+def _expect_execution(book: Book, order: PendingOrder, units: int, position: int = 0) -> None:
+    """Expect the deals of a pending order, of which so many units were executed in all."""
+    into = position or (0 if book.nets else order.ticket)
+    own = book.orders_by_ticket.get(order.ticket)
+    since_msc = order.time_setup * 1000 or (own.server_time_msc if own is not None else 0)
+    wanted = Unbooked(order.symbol, units, into, since_msc)
+    expect_deals(book, order.ticket, wanted, in_parts=True)
 
 
 def _halt_raised(book: Book, event: events.HaltRaised) -> None:
@@ -205,6 +297,10 @@ def _account_bound(book: Book, event: events.AccountBound) -> None:
         # Identifiers and money are an account's own: what is left of the other's has no meaning.
         book.closed.clear()
         book.unexplained.clear()
+        book.changed_ns.clear()
+        book.unbooked.clear()
+        book.ending.clear()
+        book.recent.clear()
         book.claims.clear()
         book.realised_closed_units = 0
     was_bound, was_shared = book.account is not None, book.shares_positions

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from trueup.core import events
 from trueup.core.book import Holding
-from trueup.core.diff import Diff, Ghost
-from trueup.core.explain import History, exit_of, exit_sentence, reopened_as, waits_for_reopening
+from trueup.core.deals import Comparison
+from trueup.core.diff import Ghost
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
+from trueup.core.leaving import closing, follow
 from trueup.core.look import Look, Outcome, newer, settling
 from trueup.core.model import Position
-from trueup.core.quantity import format_lots, from_units, same
-from trueup.core.recording import label, went_into
+from trueup.core.quantity import format_lots, from_units, to_units
+from trueup.core.recording import went_into
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
+from trueup.core.reopening import followed
 
 UNPROVEN = "absent from the broker's list; this gateway shows no deals, so unproven"
 UNTIL_IT_SHOWS = "the deals that close it, its return to the list"
+NOT_SHOWN_AGAIN = "the broker closed it to open it again, and does not show that yet"
 
 
-def for_ghost(ghost: Ghost, look: Look, found: Diff, outcome: Outcome) -> None:
+def for_ghost(ghost: Ghost, look: Look, outcome: Outcome) -> None:
     """Close a ghost where its deals prove it, or as the guide says where nothing can."""
     local = ghost.local
     holding = look.book.holdings[local.identifier]
@@ -34,7 +37,7 @@ def for_ghost(ghost: Ghost, look: Look, found: Diff, outcome: Outcome) -> None:
     elif look.snapshot.evidence is None:
         _close_unproven(local, look, outcome)
     else:
-        _close_proven(holding, look, found, outcome)
+        _close_proven(holding, look, outcome)
 
 
 def _close_unproven(local: Position, look: Look, outcome: Outcome) -> None:
@@ -50,64 +53,71 @@ def _close_unproven(local: Position, look: Look, outcome: Outcome) -> None:
     outcome.propose("ghost", local, look.policy.ghost, look, closed)
 
 
-def _close_proven(holding: Holding, look: Look, found: Diff, outcome: Outcome) -> None:
+def _close_proven(holding: Holding, look: Look, outcome: Outcome) -> None:
     local = holding.position
-    history = look.history(local.identifier)
-    if history is not None and history.lacks(holding.deals):
-        _missing(local, history, look, outcome)
+    known = look.compare(local.identifier)
+    if known is None:
+        _missing(local, None, "its deals could not be read", look, outcome)
         return
-    if history is None or not history.closes_to(0.0):
-        into = went_into(local, history, look)
-        if not into:
-            _missing(local, history, look, outcome)
-            return
+    into = went_into(local, known.history, look)
+    if into:
         because = f"its fill went into position {into}, which the book did not know"
-        merged = events.PositionClosed(at_ns=look.now_ns, position=local, because=because)
+        merged = events.PositionClosed(
+            at_ns=look.now_ns, position=local, because=because, went_on_as=(into,)
+        )
         outcome.propose("ghost", local, look.policy.ghost, look, merged)
         return
-    if waits_for_reopening(local, history.deals, (z.remote for z in found.zombies)):
-        _missing(local, history, look, outcome)
+    if not _has_ended(holding, known):
+        _missing(local, known, _why_not(holding, known), look, outcome)
         return
-    news = [deal for deal in history.deals if deal.ticket not in holding.deals]
-    ended = exit_of(news) or exit_of(history.deals)
-    because = "closed; its deals do not say how"
-    if ended:
-        because = exit_sentence(ended, digits=look.money_digits)
-    if look.own_order(local.ticket) is not None:
-        because += label(BrokerShows.CLOSED)
-    again = reopened_as(local, history.deals, (z.remote for z in found.zombies))
-    if again:
-        because += f"; the broker opened it again as {again}"
-    closed = events.PositionClosed(
-        at_ns=look.now_ns,
-        position=local,
-        because=because,
-        ended=ended,
-        realised_units=history.realised_units,
-    )
-    outcome.propose("ghost", local, look.policy.ghost, look, closed)
+    missing_ns = look.book.missing.get(local.identifier)
+    waited_ns = 0 if missing_ns is None else look.waited.waited_ns(missing_ns)
+    again = followed(local, known, 0, look, outcome, waited_ns)
+    if again is None:
+        _missing(local, known, NOT_SHOWN_AGAIN, look, outcome)
+        return
+    closed = closing(local, known, again, look)
+    was_counted = bool(holding.deals) or local.identifier in look.book.unexplained
+    if outcome.propose("ghost", local, look.policy.ghost, look, closed):
+        for identifier in closed.went_on_as:
+            follow(identifier, look, outcome, was_counted=was_counted)
 
 
-def _missing(local: Position, history: History | None, look: Look, outcome: Outcome) -> None:
+def _has_ended(holding: Holding, known: Comparison) -> bool:
+    """Return whether deals prove that nothing is left open: all of them add up to zero, or where
+    the history lost its beginning, the new ones close exactly what is held."""
+    if known.adds_up_to(0):
+        return True
+    local = holding.position
+    since_msc = 0 if holding.deals else local.time_update_msc
+    # What was explained last, and what is held, which differ by the deals still to come.
+    begun_with = {to_units(local.net_volume), holding.explained_units or 0} - {0}
+    return any(known.leads(units, 0, since_msc) for units in begun_with)
+
+
+def _why_not(holding: Holding, known: Comparison) -> str:
+    """Say why deals do not prove that a position ended."""
+    history = known.history
+    if known.lacking and history.deals:
+        return "the broker does not show all of its deals that were recorded before"
+    if not history.deals or history.net_units == to_units(holding.position.net_volume):
+        return "deal not visible yet"
+    if history.lost_its_beginning:
+        return "the broker shows the end of its deals only, and they do not close what is held"
+    return f"its deals leave {format_lots(from_units(abs(history.net_units)))} lots open"
+
+
+def _missing(
+    local: Position, known: Comparison | None, because: str, look: Look, outcome: Outcome
+) -> None:
     """Keep a position that left the list and is not proven closed; ask again."""
-    if history is None:
-        because = "its deals could not be read"
-    elif history.deals and history.lacks(look.book.holdings[local.identifier].deals):
-        because = "the broker does not show all of its deals that were recorded before"
-    elif not history.deals or same(from_units(history.net_units), local.net_volume):
-        because = "deal not visible yet"
-    elif not history.net_units:
-        because = "the broker closed it to open it again, and does not show that yet"
-    else:
-        left = format_lots(from_units(abs(history.net_units)))
-        because = f"its deals leave {left} lots open"
     wanted = step_id("missing", local)
     who = look.let_go_by(wanted)
     if who:
         outcome.events.append(_let_go(local, because, who, look))
         return
     outcome.questions.append(local.identifier)
-    if look.book.nets and not (history and history.deals):
+    if look.book.nets and not (known and known.history.deals):
         outcome.order_questions.append(local.ticket)
     missing_ns = look.book.missing.get(local.identifier)
     if missing_ns is not None:
@@ -119,7 +129,7 @@ def _missing(local: Position, history: History | None, look: Look, outcome: Outc
             events.PositionMissing(at_ns=look.now_ns, position=local, because=because)
         )
     kind = HoldKind.MISSING
-    case = _without_a_trace(local.identifier, history, look)
+    case = _without_a_trace(local.identifier, known, look)
     if case is not None and case.decision is Decision.HALT:
         kind, because = HoldKind.HALT, f"{because}; case {case.label}: {case.because}"
     outcome.holds.append(
@@ -147,10 +157,10 @@ def _let_go(local: Position, because: str, who: str, look: Look) -> events.Posit
     )
 
 
-def _without_a_trace(identifier: int, history: History | None, look: Look) -> Case | None:
+def _without_a_trace(identifier: int, known: Comparison | None, look: Look) -> Case | None:
     """Return the case of a fill that we recorded, and that shows in no list and in no deal."""
     order = look.book.orders.get(look.book.holdings[identifier].order_ids[0])
-    if history is None or history.deals or order is None or order.is_stand_in:
+    if known is None or known.history.deals or order is None or order.is_stand_in:
         return None
     waited_ns = look.waited.waited_ns(order.fill_ns or 0)
     settled = waited_ns >= look.policy.grace_period_ms * 1_000_000
@@ -159,11 +169,8 @@ def _without_a_trace(identifier: int, history: History | None, look: Look) -> Ca
 
 def found_again(look: Look, outcome: Outcome) -> None:
     """Say that a missing position is in the list again."""
-    if not look.book.missing:
-        return
-    listed = {position.identifier: position for position in look.snapshot.positions}
     outcome.events += [
-        events.PositionFound(at_ns=look.now_ns, position=listed[identifier])
+        events.PositionFound(at_ns=look.now_ns, position=look.listed[identifier])
         for identifier in look.book.missing
-        if identifier in listed
+        if identifier in look.listed
     ]

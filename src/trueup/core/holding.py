@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trueup.core.deals import BookedDeal
 from trueup.core.model import PendingOrder, Position
 
 
@@ -12,9 +13,13 @@ class Holding(msgspec.Struct, gc=False):
 
     `version` is the book's version at the newest local fact about it: a snapshot asked for before
     that version may not judge it. `touched_ns` is when we last did something to it ourselves, 0 for
-    never: the broker may show that a moment later. `realised_units` and `deals` are what its deals
-    brought so far. `mark` is the broker's latest quotation of it. `averaged` is over how many fills
-    of ours its open price was averaged here since the broker told one.
+    never: the broker may show that a moment later. `realised_units` is what its deals brought so
+    far, `deals` their tickets, and `booked` each of them as it was counted (those that a version
+    recorded which kept the tickets alone are not in it). `explained_units` is the volume (units of
+    1e-8 lots, negative when short) that the position had when its deals were counted last, or at
+    its adoption; None where a version saved it that did not keep that. `mark` is the broker's
+    latest quotation of it. `averaged` is over how many fills of ours its open price was
+    averaged here since the broker told one.
     """
 
     position: Position
@@ -25,6 +30,8 @@ class Holding(msgspec.Struct, gc=False):
     deals: tuple[int, ...] = ()
     mark: Position | None = None
     averaged: int = 0
+    booked: tuple[BookedDeal, ...] = ()
+    explained_units: int | None = None
 
 
 class Pending(msgspec.Struct, gc=False):
@@ -35,11 +42,38 @@ class Pending(msgspec.Struct, gc=False):
 
 
 class Tombstone(msgspec.Struct, frozen=True, gc=False):
-    """What is kept of a position that left the book; see `Book.closed`."""
+    """What is kept of a position that left the book; see `Book.closed`.
+
+    `went_on_as` are the identifiers under which the broker opened it again.
+    """
 
     version: int
     touched_ns: int
     realised_units: int
+    deals: tuple[int, ...] = ()
+    booked: tuple[BookedDeal, ...] = ()
+    went_on_as: tuple[int, ...] = ()
+
+
+class Unbooked(msgspec.Struct, frozen=True, gc=False):
+    """An order that was executed, and whose deals are not all counted yet; see `Book.unbooked`.
+
+    `units` is how much of it was executed (1e-8 lots), 0 where that is not known. `position` is the
+    identifier of the position that it is thought to have gone into, 0 for none. `since_msc` is a
+    time of the trade server's clock before which it was not executed, 0 where none is known.
+    """
+
+    symbol: str
+    units: int = 0
+    position: int = 0
+    since_msc: int = 0
+
+
+class Recent(msgspec.Struct, frozen=True, gc=False):
+    """A position whose deals were counted lately, and when (ns); see `Book.recent`."""
+
+    position: Position
+    at_ns: int
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

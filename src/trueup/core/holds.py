@@ -20,6 +20,7 @@ class HoldKind(enum.Enum):
     UNPROTECTED = "no stop loss"
     HALT = "journal and broker contradict each other"
     UNREADABLE = "a row that cannot be read"
+    BROKEN = "an error of the program"
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -60,7 +61,9 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 # An entry in a symbol that has such a hold could double a position, or reverse one.
-BLOCKS_ENTRIES = frozenset({HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT, HoldKind.UNREADABLE})
+BLOCKS_ENTRIES = frozenset(
+    {HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT, HoldKind.UNREADABLE, HoldKind.BROKEN}
+)
 
 
 def age_of(then_ns: int, now_ns: int) -> str:

@@ -6,17 +6,23 @@ asks for anything; what they would need to know goes into the outcome's question
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
 
 import msgspec
 
 from trueup.core import events
 from trueup.core.book import Book
-from trueup.core.explain import History, history_of
+from trueup.core.deals import Comparison, History, history_of
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
 from trueup.core.model import (
+    Deal,
+    Entry,
     MarginMode,
+    PastOrder,
     PendingOrder,
     Position,
     Snapshot,
@@ -24,6 +30,7 @@ from trueup.core.model import (
     describe_at,
     describe_order,
 )
+from trueup.core.money import known_deals
 from trueup.core.order import Order
 from trueup.core.policy import Action, Policy
 from trueup.core.quantity import format_price
@@ -33,12 +40,14 @@ from trueup.core.waited import Waited
 NEXT_READING = "the next reading"
 
 
-class Look(msgspec.Struct, frozen=True):
+class Look(msgspec.Struct, frozen=True, dict=True):
     """One look at the broker: everything a decision may depend on.
 
     `approved` says who said yes to a hold, by its id. `is_final` is false where deals, and the ends
     of orders, can still be asked for before anything is done. `waited` says how long before the
-    question things were: `asked_ns` and `now_ns` are dates, and dates are not for that.
+    question things were: `asked_ns` and `now_ns` are dates, and dates are not for that. `rechecks`
+    are identifiers of positions whose deals are due to be compared again with what was counted.
+    `has_asked_history` is false where the account's recent history can still be asked for.
     """
 
     book: Book
@@ -51,6 +60,13 @@ class Look(msgspec.Struct, frozen=True):
     approved: Mapping[str, str]
     is_final: bool
     waited: Waited
+    rechecks: tuple[int, ...] = ()
+    has_asked_history: bool = True
+
+    @cached_property
+    def listed(self) -> Mapping[int, Position]:
+        """The positions in the broker's list by identifier."""
+        return {position.identifier: position for position in self.snapshot.positions}
 
     def is_settling(self, touched_ns: int) -> bool:
         """Return whether we touched it so shortly before the question that it may not show yet."""
@@ -64,11 +80,42 @@ class Look(msgspec.Struct, frozen=True):
         return 0 <= self.waited.waited_ns(touched_ns) < window_ns
 
     def history(self, identifier: int) -> History | None:
-        """Return the deals of a position, or None when they were not asked for or not readable."""
+        """Return the deals of a position, or None when they were not asked for or not readable.
+
+        The account's recent history has them too, whole where it begins with the order that opened
+        the position, whose number that has (MQL5 reference, POSITION_IDENTIFIER).
+        """
         evidence = self.snapshot.evidence
-        if evidence is None or identifier not in evidence.explained:
+        if evidence is not None and identifier in evidence.explained:
+            return history_of(identifier, evidence.deals)
+        shown = history_of(identifier, self.late_deals or ())
+        begins = bool(shown.deals) and shown.deals[0].order == identifier
+        return shown if begins and shown.deals[0].entry is Entry.IN else None
+
+    def compare(self, identifier: int) -> Comparison | None:
+        """Return a position's deals beside those that were counted, or None as `history` does."""
+        history = self.history(identifier)
+        return None if history is None else Comparison(history, known_deals(self.book, identifier))
+
+    def past_order(self, ticket: int) -> PastOrder | None:
+        """Return what became of an order, or None when it was not asked for or is not shown."""
+        evidence = self.snapshot.evidence
+        past = evidence.past_orders if evidence is not None else ()
+        return next((order for order in past if order.ticket == ticket), None)
+
+    @property
+    def server_time_msc(self) -> int:
+        """The trade server's time, as the latest price tells it; 0 where none does."""
+        evidence = self.snapshot.evidence
+        return evidence.server_time_msc if evidence is not None else 0
+
+    @property
+    def late_deals(self) -> tuple[Deal, ...] | None:
+        """All deals of the account's recent past, or None when not asked for or not readable."""
+        evidence = self.snapshot.evidence
+        if evidence is None or evidence.history is None:
             return None
-        return history_of(identifier, evidence.deals)
+        return evidence.history.deals
 
     def let_go_by(self, hold_id: str) -> str:
         """Return who lets go of what is missing, or nothing; not before it was asked for."""
@@ -93,13 +140,21 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Outcome:
-    """What the differences of one look come to."""
+    """What the differences of one look come to.
+
+    `questions` are identifiers of positions whose deals are awaited, `order_questions` tickets of
+    orders whose end is, and `rechecks` identifiers of positions whose deals are to be compared
+    again, though nothing is known to be still to come. `since_msc` is the time of the trade
+    server's clock since which the account's whole history is wanted, 0 for none of it.
+    """
 
     def __init__(self) -> None:
         self.events: list[events.Event] = []
         self.holds: list[Hold] = []
         self.questions: list[int] = []
         self.order_questions: list[int] = []
+        self.rechecks: list[int] = []
+        self.since_msc = 0
 
     def add(self, other: Outcome) -> None:
         """Append what another outcome has."""
@@ -107,6 +162,36 @@ class Outcome:
         self.holds += other.holds
         self.questions += other.questions
         self.order_questions += other.order_questions
+        self.rechecks += other.rechecks
+        if other.since_msc:
+            self.want_history(other.since_msc)
+
+    def want_history(self, since_msc: int) -> None:
+        """Ask for the account's history since a time of the trade server's clock."""
+        self.since_msc = min(self.since_msc or since_msc, since_msc)
+
+    def guard(self, row: Position | PendingOrder, rule: Callable[[], None]) -> bool:
+        """Apply the rule of one row; what raises in it becomes that row's hold, and no more.
+
+        A sync that ended there would end there at every sync, and at every start. Returns whether
+        the rule was applied.
+        """
+        lists: tuple[list[Any], ...] = (
+            self.events,
+            self.holds,
+            self.questions,
+            self.order_questions,
+            self.rechecks,
+        )
+        before = [len(one) for one in lists]
+        try:
+            rule()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's trouble alone
+            for one, length in zip(lists, before, strict=True):
+                del one[length:]
+            self.holds.append(broken(row, error))
+            return False
+        return True
 
     def put_first(self, other: Outcome) -> None:
         """Put what another outcome has before what is here."""
@@ -165,6 +250,28 @@ def settling(row: Position, what: str, touched_ns: int, look: Look) -> Hold:
         HoldKind.SETTLING,
         until_ns=look.asked_ns + look.settle_ns - look.waited.waited_ns(touched_ns),
     )
+
+
+def broken(row: Position | PendingOrder, error: Exception) -> Hold:
+    """Return the hold of a row whose own rule raised an error."""
+    identifier = row.identifier if isinstance(row, Position) else row.ticket
+    return Hold(
+        row.symbol,
+        f"Ticket {row.ticket} could not be judged, {where_it_broke(error)}",
+        "a reading that can be judged; please report this line",
+        identifier,
+        HoldKind.BROKEN,
+    )
+
+
+def where_it_broke(error: Exception) -> str:
+    """Say what was raised, and where: ZeroDivisionError: division by zero (explain.py line 75)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = ""
+    if frames:
+        name = frames[-1].filename.replace("\\", "/").rsplit("/", 1)[-1]
+        place = f" ({name} line {frames[-1].lineno})"
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def late(row: Position, what: str) -> Hold:

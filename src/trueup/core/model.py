@@ -18,6 +18,7 @@ from trueup.core.quantity import (
     MOST_LOTS,
     format_lots,
     format_price,
+    to_units,
 )
 from trueup.core.record import RecordMark, RequestStatus
 
@@ -83,16 +84,43 @@ class OrderType(enum.Enum):
 
 
 class Entry(enum.Enum):
-    """What a deal did to its position (MQL5 reference, ENUM_DEAL_ENTRY)."""
+    """What a deal did to its position (MQL5 reference, ENUM_DEAL_ENTRY).
+
+    One that is not among these is read as OUT: that it opens something would have to be known.
+    """
 
     IN = "in"
     OUT = "out"
     IN_OUT = "inout"
     OUT_BY = "out_by"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Entry:
+        return cls.OUT
+
+
+class DealKind(enum.Enum):
+    """Whether a deal moved lots (MQL5 reference, ENUM_DEAL_TYPE).
+
+    TRADE: a buy or a sell. CANCELED: a buy or a sell that the broker cancelled since
+    (DEAL_TYPE_BUY_CANCELED, DEAL_TYPE_SELL_CANCELED): its profit is set to zero, its lots count no
+    longer. CASH: any other type, also one that is not known here: money of a position, and no lots.
+    """
+
+    TRADE = "trade"
+    CANCELED = "canceled"
+    CASH = "cash"
+
+    @classmethod
+    def _missing_(cls, value: object) -> DealKind:
+        return cls.CASH
+
 
 class DealReason(enum.Enum):
-    """Why a deal was made (MQL5 reference, ENUM_DEAL_REASON); the value is for people."""
+    """Why a deal was made (MQL5 reference, ENUM_DEAL_REASON); the value is for people.
+
+    A reason that is not among these is read as OTHER: it costs the words, and not the deal.
+    """
 
     CLIENT = "by hand in the terminal"
     MOBILE = "by hand on the phone"
@@ -104,7 +132,12 @@ class DealReason(enum.Enum):
     ROLLOVER = "by a rollover"
     VARIATION_MARGIN = "by variation margin"
     SPLIT = "by a split"
+    CORPORATE_ACTION = "by a corporate action"
     OTHER = "for a reason not known"
+
+    @classmethod
+    def _missing_(cls, value: object) -> DealReason:
+        return cls.OTHER
 
 
 class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
@@ -112,7 +145,8 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
 
     `identifier` is POSITION_IDENTIFIER, which never changes; `ticket` may. On a wire without
     identifiers the ticket is the identifier. `sl` and `tp` are 0.0 when there is none. `profit`
-    leaves out `swap` and commission.
+    leaves out `swap` and commission. `time_update_msc` is POSITION_TIME_UPDATE_MSC, the time of the
+    last deal that changed it; 0 where the gateway does not tell it.
     """
 
     ticket: Ticket
@@ -131,6 +165,7 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
     swap: float = 0.0
     time_msc: Natural = 0
     reason: Natural = 0
+    time_update_msc: Natural = 0
 
     @property
     def net_volume(self) -> float:
@@ -139,7 +174,10 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
 
 
 class PendingOrder(msgspec.Struct, frozen=True, gc=False):
-    """One pending order as the broker has it; `volume` is the part not yet filled (lots)."""
+    """One pending order as the broker has it; `volume` is the part not yet filled (lots).
+
+    `volume_initial` is what was asked for at first, 0.0 where the gateway does not tell it.
+    """
 
     ticket: Ticket
     symbol: Name
@@ -152,13 +190,15 @@ class PendingOrder(msgspec.Struct, frozen=True, gc=False):
     magic: Natural = 0
     comment: str = ""
     time_setup: int = 0
+    volume_initial: float = 0.0
 
 
 class Deal(msgspec.Struct, frozen=True, gc=False):
     """One execution. `position` is the identifier of the position it opened, changed or closed.
 
     `profit`, `swap`, `commission` and `fee` are money; their sum over all deals of a position is
-    its realised result (MQL5 reference, "Deal Properties").
+    its realised result (MQL5 reference, "Deal Properties"). `volume` is lots; a deal of 0 lots
+    carries money alone, as variation margin does.
     """
 
     ticket: int
@@ -177,17 +217,25 @@ class Deal(msgspec.Struct, frozen=True, gc=False):
     magic: int = 0
     time_msc: int = 0
     comment: str = ""
+    kind: DealKind = DealKind.TRADE
+
+    @property
+    def units(self) -> int:
+        """What it added to its position, in units of 1e-8 lots, negative when sold."""
+        return self.side.sign * to_units(self.volume) if self.kind is DealKind.TRADE else 0
 
 
 class PastOrder(msgspec.Struct, frozen=True, gc=False):
     """What became of an order that no longer works: `state` is MetaTrader's word in lower case.
 
-    `position` is the identifier of the position that it opened or changed, or 0.
+    `position` is the identifier of the position that it opened or changed, or 0. `filled` is how
+    many lots of it were executed, None where the gateway does not tell that.
     """
 
     ticket: int
     state: str
     position: int = 0
+    filled: float | None = None
 
 
 class HistoryOrder(msgspec.Struct, frozen=True, gc=False):
@@ -211,11 +259,15 @@ class HistoryOrder(msgspec.Struct, frozen=True, gc=False):
 
 
 class History(msgspec.Struct, frozen=True):
-    """All orders and deals of the last `age_sec` seconds of the trade server's clock."""
+    """All orders and deals of the last `age_sec` seconds of the trade server's clock.
+
+    On the wire `other_deals` are those that are no trades; who reads it finds all in `deals`.
+    """
 
     age_sec: int
     orders: tuple[HistoryOrder, ...] = ()
     deals: tuple[Deal, ...] = ()
+    other_deals: tuple[Deal, ...] = ()
 
 
 class Account(msgspec.Struct, frozen=True, gc=False):

@@ -2,44 +2,82 @@
 
 A pending order leaves the list when it is filled, cancelled, expired or rejected, and the order
 history says which (MQL5 reference, ENUM_ORDER_STATE). One that became a position is neither a ghost
-nor does its position make a zombie of it: the two share a ticket.
+nor does its position make a zombie of it: the two share a ticket. However it ended, what was
+executed of it is counted: it may have been filled in part before it was cancelled, and its position
+may be closed again by the time of the next look.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
+import msgspec
+
 from trueup.core import events
-from trueup.core.diff import Diff
+from trueup.core.diff import Diff, PendingDrift
+from trueup.core.events import OrderKind
+from trueup.core.holding import Unbooked
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
 from trueup.core.look import Look, Outcome
 from trueup.core.model import PastOrder, PendingOrder, describe_order
+from trueup.core.placing import placement
 from trueup.core.policy import Action, Adopt
-from trueup.core.quantity import add_lots, same
+from trueup.core.quantity import add_lots, same, to_units
+from trueup.core.recording import EXECUTED
 
-UNDER_WAY = frozenset({"started", "placed", "partial", "request_add", "request_modify"})
+UNDER_WAY = frozenset(
+    {"started", "placed", "partial", "request_add", "request_modify", "request_cancel"}
+)
+
+
+class End(msgspec.Struct, frozen=True):
+    """What became of a pending order: `because` in words, the lots executed, and into what.
+
+    `filled` is None where something was executed and nothing tells how much.
+    """
+
+    because: str
+    filled: float | None = 0.0
+    position: int = 0
 
 
 def for_pending(found: Diff, look: Look, outcome: Outcome) -> None:
     """Add what the pending orders of a look come to."""
-    policy = look.policy
     if look.snapshot.evidence is None:
         _filled_unlisted(look, outcome)
     for order in found.pending_zombies:
-        action = policy.pending
-        if policy.adopt is Adopt.ASK and not policy.owns(order) and action is Action.APPLY:
-            action = Action.ASK
-        adopted = events.PendingAdopted(at_ns=look.now_ns, order=order)
-        outcome.propose("pending", order, action, look, adopted)
+        outcome.guard(order, partial(_unknown, order, look, outcome))
     for drift in found.pending_drifts:
-        if look.book.pending[drift.local.ticket].version > look.asked_version:
-            outcome.holds.append(_newer(drift.local))
-            continue
-        corrected = events.PendingCorrected(
-            at_ns=look.now_ns, local=drift.local, remote=drift.remote, fields=drift.fields
-        )
-        outcome.propose("pending", drift.remote, policy.pending, look, corrected)
+        outcome.guard(drift.remote, partial(_differs, drift, look, outcome))
     for order in found.pending_ghosts:
-        _gone(order, look, outcome)
+        outcome.guard(order, partial(_gone, order, look, outcome))
+    listed = {order.ticket for order in found.pending_zombies}
+    for order in look.book.ending.values() if look.snapshot.evidence else ():
+        if order.ticket not in listed:
+            outcome.guard(order, partial(_canceled, order, look, outcome))
+
+
+def _unknown(order: PendingOrder, look: Look, outcome: Outcome) -> None:
+    policy = look.policy
+    action = policy.pending
+    if policy.adopt is Adopt.ASK and not policy.owns(order) and action is Action.APPLY:
+        action = Action.ASK
+    adopted = events.PendingAdopted(at_ns=look.now_ns, order=order)
+    outcome.propose("pending", order, action, look, adopted)
+
+
+def _differs(drift: PendingDrift, look: Look, outcome: Outcome) -> None:
+    if look.book.pending[drift.local.ticket].version > look.asked_version:
+        outcome.holds.append(_newer(drift.local))
+        return
+    corrected = events.PendingCorrected(
+        at_ns=look.now_ns, local=drift.local, remote=drift.remote, fields=drift.fields
+    )
+    taken = outcome.propose("pending", drift.remote, look.policy.pending, look, corrected)
+    if taken and drift.remote.volume < drift.local.volume:
+        end = End("", _executed(drift.remote, drift.remote.volume, look))
+        _count(drift.remote, end, look, outcome)
 
 
 def _filled_unlisted(look: Look, outcome: Outcome) -> None:
@@ -57,12 +95,55 @@ def _gone(order: PendingOrder, look: Look, outcome: Outcome) -> None:
     if look.book.pending[order.ticket].version > look.asked_version:
         outcome.holds.append(_newer(order))
         return
-    because = _became(order, look)
-    if not because:
+    end = _became(order, look)
+    if end is None:
         _missing(order, look, outcome)
         return
-    closed = events.PendingClosed(at_ns=look.now_ns, order=order, because=because)
-    outcome.propose("pending", order, look.policy.pending, look, closed)
+    closed = _closed(order, end, look)
+    if outcome.propose("pending", order, look.policy.pending, look, closed):
+        _count(order, end, look, outcome)
+
+
+def _canceled(order: PendingOrder, look: Look, outcome: Outcome) -> None:
+    """Take in how a pending order ended that an order of ours cancelled."""
+    end = _ended_as(order, look)
+    if end is None:
+        outcome.order_questions.append(order.ticket)
+        return
+    outcome.events.append(_closed(order, end, look, ours=True))
+    _count(order, end, look, outcome)
+
+
+def _closed(
+    order: PendingOrder, end: End, look: Look, *, ours: bool = False
+) -> events.PendingClosed:
+    return events.PendingClosed(
+        at_ns=look.now_ns,
+        order=order,
+        because=end.because,
+        filled=end.filled or 0.0,
+        position=end.position,
+        ours=ours,
+    )
+
+
+def _count(order: PendingOrder, end: End, look: Look, outcome: Outcome) -> None:
+    """Count what was executed of an order, or ask for its deals."""
+    if end.filled == 0.0 or look.snapshot.evidence is None:
+        return
+    into = end.position or (0 if look.book.nets else order.ticket)
+    own = look.own_order(order.ticket)
+    since_msc = order.time_setup * 1000 or (own.server_time_msc if own is not None else 0)
+    wanted = Unbooked(order.symbol, to_units(end.filled or 0.0), into, since_msc)
+    placement(order.ticket, wanted, look, outcome)
+
+
+def _executed(order: PendingOrder, left: float, look: Look) -> float | None:
+    """Return how many lots of an order were executed when `left` are not, None if unknown."""
+    own = look.own_order(order.ticket)
+    is_own = own is not None and own.kind in (OrderKind.LIMIT, OrderKind.STOP)
+    whole = order.volume_initial or (own.volume if own is not None and is_own else 0.0)
+    return add_lots(whole, -left) if whole else None
 
 
 def _missing(order: PendingOrder, look: Look, outcome: Outcome) -> None:
@@ -87,17 +168,12 @@ def _missing(order: PendingOrder, look: Look, outcome: Outcome) -> None:
     )
 
 
-def _became(order: PendingOrder, look: Look) -> str:
-    """Say what became of an order that no longer works, or return an empty string."""
+def _became(order: PendingOrder, look: Look) -> End | None:
+    """Return what became of an order that no longer works, or None while that is not shown."""
     if _is_filled(order, look):
-        return f"filled: it is position {order.ticket} now"
-    evidence = look.snapshot.evidence
-    past = (
-        next((o for o in evidence.past_orders if o.ticket == order.ticket), None)
-        if evidence
-        else None
-    )
-    return _ended_as(past)
+        because = f"filled: it is position {order.ticket} now"
+        return End(because, _executed(order, 0.0, look), order.ticket)
+    return _ended_as(order, look)
 
 
 def _is_filled(order: PendingOrder, look: Look) -> bool:
@@ -113,12 +189,26 @@ def _is_filled(order: PendingOrder, look: Look) -> bool:
     )
 
 
-def _ended_as(past: PastOrder | None) -> str:
+def _ended_as(order: PendingOrder, look: Look) -> End | None:
+    past = look.past_order(order.ticket)
     if past is None or past.state in UNDER_WAY:
-        return ""
+        return None
+    into = past.position
     if past.state == "filled":
-        return f"filled: it went into position {past.position}" if past.position else "filled"
-    return past.state
+        filled = _executed(order, 0.0, look) if past.filled is None else past.filled
+        because = f"filled: it went into position {into}" if into else "filled"
+        return End(because, filled, into or order.ticket)
+    if not _was_executed(past):
+        return End(past.state)
+    return End(past.state, past.filled, into)
+
+
+def _was_executed(past: PastOrder) -> bool:
+    """Return whether anything of an order was executed before it ended."""
+    if past.filled is not None:
+        return past.filled > 0
+    # An order has a position from its first execution on.
+    return past.state in EXECUTED and past.position != 0
 
 
 def _newer(order: PendingOrder) -> Hold:

@@ -11,6 +11,7 @@ Protection comes first in a plan: a stop that was removed is the difference that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import msgspec
@@ -21,17 +22,29 @@ from trueup.core.binding import bound_to, changed_facts
 from trueup.core.book import Book
 from trueup.core.corrections import for_drift, for_zombie, unprotected
 from trueup.core.diff import Diff, Zombie, diff
-from trueup.core.doubt import Doubt, Weighing, settling_events, waiting_sentence, weigh
+from trueup.core.doubt import (
+    Doubt,
+    Weighing,
+    settled_because,
+    settling_events,
+    waiting_sentence,
+    weigh,
+)
+from trueup.core.events import OrderKind
 from trueup.core.fitting import age_sec, latest_answer_ns
 from trueup.core.ghosts import for_ghost, found_again
 from trueup.core.halts import halts
+from trueup.core.holding import Unbooked
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.look import Look, Outcome
 from trueup.core.model import Snapshot
 from trueup.core.pending import for_pending
+from trueup.core.placing import explanations, placement, row_of
 from trueup.core.policy import Policy
+from trueup.core.quantity import to_units
 from trueup.core.record import RequestInDoubt
-from trueup.core.recording import explanations
+from trueup.core.recording import updated
+from trueup.core.recovery import Decision
 from trueup.core.told import NOTHING_SAID, Words
 from trueup.core.unreadable import for_unreadable_rows
 from trueup.core.waited import Waited, by_dates
@@ -41,16 +54,20 @@ A_DAY_SEC = 86_400
 SPARE_SEC = 3_660
 # Where no deals can confirm a list, what we did ourselves is given twice the time to show.
 WITHOUT_DEALS = 2
+# What a gateway serves at most.
+HISTORY_LONGEST_SEC = 31 * A_DAY_SEC
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What a sync will do: `events` for the journal and the book, `holds` for the reader.
 
-    `questions` are identifiers of positions, and `order_questions` tickets of pending orders, that
-    a gateway with deals should be asked about before the plan is final, and the history of the
-    last `history_age_sec` seconds where orders are in doubt, and `in_doubt` says which, for the
-    gateway's own record. `absences` is what looks have shown nothing of, by order id, for the next
+    `questions` are identifiers of positions, and `order_questions` tickets of orders, that a
+    gateway with deals should be asked about before the plan is final, because something is still to
+    come of them; `rechecks` are identifiers whose deals are to be compared again with what was
+    counted. The history of the last `history_age_sec` seconds is wanted where orders are in doubt,
+    or a position was closed to be opened again, and `in_doubt` says which orders, for the gateway's
+    own record. `absences` is what looks have shown nothing of, by order id, for the next
     look. `foreign` counts what is open and not ours.
     """
 
@@ -62,6 +79,7 @@ class Plan(msgspec.Struct, frozen=True):
     history_age_sec: int = 0
     in_doubt: tuple[RequestInDoubt, ...] = ()
     absences: tuple[tuple[str, Absence], ...] = ()
+    rechecks: tuple[int, ...] = ()
 
 
 def plan(
@@ -78,6 +96,8 @@ def plan(
     absences: Absences = NONE_ABSENT,
     told: Words = NOTHING_SAID,
     waited: Waited | None = None,
+    rechecks: tuple[int, ...] = (),
+    has_asked_history: bool = True,
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
 
@@ -94,6 +114,8 @@ def plan(
         absences: what the looks before this one, each of them believed, have shown nothing of.
         told: what persons said of orders in doubt that nobody else can tell, by order id.
         waited: how long before the question things were; by default as their dates say it.
+        rechecks: identifiers of positions whose deals are due to be compared again.
+        has_asked_history: whether the account's history was asked for, as far as that goes.
     """
     waited = waited or by_dates(asked_ns)
     found = diff(book.holdings, snapshot, policy, book.pending)
@@ -111,6 +133,8 @@ def plan(
         approved,
         is_final,
         waited,
+        rechecks,
+        has_asked_history,
     )
     if _nothing_to_do(found, look):
         return Plan(foreign=found.foreign)
@@ -136,6 +160,7 @@ def plan(
     settling = {doubt.trace.position for doubt in doubts if doubt.trace.position}
     found = _with_ours(found, look, settling)
     _positions(found, look, settling, outcome)
+    _count_settled(doubts, look, outcome)
     for_pending(found, look, outcome)
     for_unreadable_rows(look, outcome)
     return Plan(
@@ -144,9 +169,10 @@ def plan(
         found.foreign,
         tuple(dict.fromkeys(outcome.questions)),
         tuple(dict.fromkeys(outcome.order_questions)),
-        _history_wanted(look) if doubts else 0,
+        max(_history_wanted(look) if doubts else 0, _history_since(outcome.since_msc, look)),
         tuple(RequestInDoubt(doubt.order.order_id, doubt.order.record) for doubt in doubts),
         tuple((doubt.order.order_id, doubt.absence) for doubt in doubts if doubt.absence),
+        tuple(dict.fromkeys(outcome.rechecks)),
     )
 
 
@@ -155,6 +181,7 @@ def _nothing_to_do(found: Diff, look: Look) -> bool:
         found == Diff(foreign=found.foreign)
         and not look.snapshot.faults
         and (not look.book.pending or look.snapshot.evidence is not None)
+        and not look.rechecks
         and is_settled(look.book, look.policy)
         and knows_account(look.book, look.snapshot)
     )
@@ -169,7 +196,8 @@ def knows_account(book: Book, snapshot: Snapshot) -> bool:
 def is_settled(book: Book, policy: Policy) -> bool:
     """Return whether nothing in the book waits, for proof or for time to pass."""
     waits = book.in_doubt or book.missing or book.unexplained or book.halts
-    return not (waits or policy.expects_stop_loss)
+    waits_for_deals = book.unbooked or book.ending
+    return not (waits or waits_for_deals or policy.expects_stop_loss)
 
 
 def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None:
@@ -204,6 +232,26 @@ def _history_wanted(look: Look) -> int:
     return oldest_sec + SPARE_SEC
 
 
+def _history_since(since_msc: int, look: Look) -> int:
+    """Return how many seconds of history reach back to a time of the trade server's clock."""
+    evidence = look.snapshot.evidence
+    if not since_msc or evidence is None:
+        return 0
+    age_sec = (evidence.server_time_msc - since_msc) // 1000 + SPARE_SEC
+    return min(max(SPARE_SEC, age_sec), HISTORY_LONGEST_SEC)
+
+
+def _count_settled(doubts: Sequence[Doubt], look: Look, outcome: Outcome) -> None:
+    """Record entry and exit of orders in doubt whose position came and went meanwhile."""
+    for doubt in doubts:
+        order, trace = doubt.order, doubt.trace
+        if doubt.case.decision is not Decision.RECORD_BOTH or order.kind is not OrderKind.MARKET:
+            continue
+        wanted = Unbooked(order.symbol, to_units(trace.volume), trace.position)
+        row, told = row_of(trace.ticket, wanted), f"{settled_because(doubt)}; "
+        outcome.guard(row, partial(placement, trace.ticket, wanted, look, outcome, told))
+
+
 def _bind(look: Look, outcome: Outcome) -> None:
     """Bind a book to its account at first contact, and note what changed of that since."""
     evidence, known = look.snapshot.evidence, look.book.account
@@ -234,15 +282,19 @@ def _with_ours(found: Diff, look: Look, settling: set[int]) -> Diff:
 
 
 def _positions(found: Diff, look: Look, settling: set[int], outcome: Outcome) -> None:
-    protection, others = Outcome(), Outcome()
+    protection = Outcome()
     for zombie in found.zombies:
-        for_zombie(zombie, look, outcome, is_ours=zombie.remote.identifier in settling)
+        is_ours = zombie.remote.identifier in settling
+        outcome.guard(zombie.remote, partial(for_zombie, zombie, look, outcome, is_ours=is_ours))
     for drift in found.drifts:
-        for_drift(drift, look, protection, others)
+        stops = Outcome()
+        if outcome.guard(drift.remote, partial(for_drift, drift, look, stops, outcome)):
+            protection.add(stops)
+    for remote in found.updated:
+        outcome.guard(remote, partial(updated, remote, look, outcome))
     for ghost in found.ghosts:
-        for_ghost(ghost, look, found, others)
-    found_again(look, others)
-    explanations(look, others)
+        outcome.guard(ghost.local, partial(for_ghost, ghost, look, outcome))
+    found_again(look, outcome)
+    explanations(look, outcome)
     unprotected(look, protection)
     outcome.put_first(protection)
-    outcome.add(others)

@@ -1,53 +1,105 @@
 """Deals that are taken into the realised result of a position, as soon as they are there.
 
 A volume that changed waits for the deals that changed it: in the book's `unexplained`, and in the
-questions of every look until they are seen and add up.
+questions of every look until they are seen and add up. Old deals that add up to the volume that is
+listed prove nothing where a price, a ticket or the time of the last change moved: that takes new
+ones. What was counted lately is compared again now and then, because a broker may charge a
+commission late, amend a deal or cancel it.
+
+The orders of ours whose position no look ever showed are `core.placing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import msgspec
 
 from trueup.core import events
-from trueup.core.events import OrderKind
-from trueup.core.explain import History, entry_sentence, exit_of, exit_sentence
+from trueup.core.counting import deals_recorded, orders_of
+from trueup.core.deals import Comparison, History
 from trueup.core.look import Look, Outcome
-from trueup.core.model import Deal, Entry, Position
+from trueup.core.model import Position
+from trueup.core.money import RECENT_NS
 from trueup.core.quantity import same, to_units
-from trueup.core.recovery import BrokerShows, JournalSays, decide
-from trueup.core.tokens import strategy_half
+from trueup.core.settle import LONGEST_MS
 
 
-def explanations(look: Look, outcome: Outcome) -> None:
-    """Record the deals that were still to come, and ask for those that still are."""
-    if look.snapshot.evidence is None or not look.book.unexplained:
+def explanation(identifier: int, position: Position, look: Look, outcome: Outcome) -> None:
+    """Record the deals of one position that were still to come, or ask for them again."""
+    holding, listed = look.book.holdings.get(identifier), look.listed.get(identifier)
+    if (holding is not None) != (listed is not None):
+        return  # a ghost or a zombie: settled by its own rule
+    if holding is None or listed is None:
+        recorded = _recorded(position, 0, look, outcome) or _merged(position, look)
+    elif not same(holding.position.net_volume, listed.net_volume):
+        return  # a drift: it has its deals with it, or is held
+    else:
+        update_msc = listed.time_update_msc
+        now = msgspec.structs.replace(holding.position, time_update_msc=update_msc)
+        recorded = _recorded(now, to_units(listed.net_volume), look, outcome)
+    if recorded is not None:
+        outcome.events.append(recorded)
         return
-    listed = {position.identifier: position for position in look.snapshot.positions}
-    told = {e.position.identifier for e in outcome.events if isinstance(e, events.DealsRecorded)}
-    for identifier, position in look.book.unexplained.items():
-        holding = look.book.holdings.get(identifier)
-        if identifier in told or (holding is not None) != (identifier in listed):
-            continue  # a ghost or a zombie: settled by its own rule
-        net_volume = holding.position.net_volume if holding is not None else 0.0
-        if holding is not None and not same(net_volume, listed[identifier].net_volume):
-            continue  # a drift: it has its deals with it, or is held
-        known = holding.deals if holding is not None else ()
-        recorded = _recorded(position, net_volume, known, look) or _merged(position, look)
-        if recorded is not None:
-            outcome.events.append(recorded)
-            continue
-        outcome.questions.append(identifier)
-        if holding is None and look.book.nets:
-            outcome.order_questions.append(position.ticket)
+    outcome.questions.append(identifier)
+    if holding is None and look.book.nets:
+        outcome.order_questions.append(position.ticket)
 
 
-def explain_change(remote: Position, known: tuple[int, ...], look: Look, outcome: Outcome) -> None:
-    """Take the deals of a changed volume into the realised result, where they are there."""
+def explain_change(remote: Position, look: Look, outcome: Outcome) -> None:
+    """Take the deals of a changed position into the realised result, where they are there."""
     if look.snapshot.evidence is None:
         return
-    recorded = _recorded(remote, remote.net_volume, known, look)
+    is_known = remote.identifier in look.book.holdings
+    units = to_units(remote.net_volume)
+    recorded = _recorded(remote, units, look, outcome, has_just_changed=is_known)
     if recorded is None:
         outcome.questions.append(remote.identifier)
+    else:
+        outcome.events.append(recorded)
+
+
+def updated(remote: Position, look: Look, outcome: Outcome) -> None:
+    """Look for the deals of a position that differs in nothing but the time of its last change.
+
+    Somebody may have added to it and closed as much again. Some brokers change that time without a
+    deal, so it is waited for no longer than any broker is late, and nothing is held.
+    """
+    holding = look.book.holdings[remote.identifier]
+    if holding.version > look.asked_version or look.is_settling(holding.touched_ns):
+        return
+    known = look.compare(remote.identifier)
+    units = to_units(remote.net_volume)
+    has_them = known is not None and known.has_news and _is_proven(known, remote, units, look)
+    recorded = None
+    if known is not None and (has_them or _has_waited(remote, look)):
+        recorded = deals_recorded(remote, units, known, look, outcome)
+    if recorded is None:
+        outcome.rechecks.append(remote.identifier)
+    else:
+        outcome.events.append(recorded)
+
+
+def recheck(position: Position, look: Look, outcome: Outcome) -> None:
+    """Compare what was counted of a position with what the broker shows of it now.
+
+    `position` is the position as the book had it last.
+    """
+    identifier = position.identifier
+    known = look.compare(identifier)
+    if known is None:
+        outcome.rechecks.append(identifier)
+        return
+    holding, listed = look.book.holdings.get(identifier), look.listed.get(identifier)
+    if (holding is not None) != (listed is not None) or not known.differs:
+        return
+    if holding and listed and not same(holding.position.net_volume, listed.net_volume):
+        return
+    units = to_units(listed.net_volume) if listed else 0
+    # With new deals its volume has changed, and they have to explain that.
+    if not known.adds_up_to(units) and (known.news or known.lacking):
+        return
+    recorded = deals_recorded(listed or position, units, known, look, outcome)
+    if recorded is None:
+        outcome.rechecks.append(identifier)
     else:
         outcome.events.append(recorded)
 
@@ -64,7 +116,7 @@ def _merged(position: Position, look: Look) -> events.DealsRecorded | None:
 
 
 # In part too: what is left of an order is canceled, or works on.
-_EXECUTED = frozenset({"filled", "partial", "canceled"})
+EXECUTED = frozenset({"filled", "partial", "canceled", "expired"})
 
 
 def went_into(local: Position, history: History | None, look: Look) -> int:
@@ -73,86 +125,73 @@ def went_into(local: Position, history: History | None, look: Look) -> int:
     Where somebody held the symbol and we did not know it yet, our order made no position. An order
     has a position as soon as it was executed (MT5 reference, ORDER_POSITION_ID).
     """
-    evidence = look.snapshot.evidence
-    if evidence is None or history is None or history.deals or not look.book.nets:
+    if history is None or history.deals or not look.book.nets:
         return 0
-    orders = (o for o in evidence.past_orders if o.ticket == local.ticket and o.state in _EXECUTED)
-    into = next((order.position for order in orders), 0)
-    return 0 if into == local.identifier else into
+    past = look.past_order(local.ticket)
+    if past is None or past.state not in EXECUTED:
+        return 0
+    return 0 if past.position == local.identifier else past.position
 
 
 def _recorded(
-    position: Position, net_volume: float, known: tuple[int, ...], look: Look
+    position: Position,
+    net_units: int,
+    look: Look,
+    outcome: Outcome,
+    *,
+    has_just_changed: bool = False,
 ) -> events.DealsRecorded | None:
-    """Return the deals of a position as an event, or None while they do not add up."""
-    history = look.history(position.identifier)
-    if history is None or history.lacks(known):
+    """Return the deals of a position as an event, or None while they do not explain it."""
+    known = look.compare(position.identifier)
+    if known is None or not _is_proven(known, position, net_units, look):
         return None
-    if not history.closes_to(net_volume):
+    may_still_come = has_just_changed or _has_changed_lately(position, look)
+    if may_still_come and not _has_fresh_deals(known, position):
         return None
-    news = [deal for deal in history.deals if deal.ticket not in known]
-    return events.DealsRecorded(
-        at_ns=look.now_ns,
-        position=position,
-        deals=tuple(deal.ticket for deal in history.deals),
-        realised_units=history.realised_units,
-        because=_because(news, position, is_open=net_volume != 0.0, look=look),
-        shares=_shares(history, news, look) if look.is_shared and net_volume else (),
-        ours=_are_ours(news, look),
-    )
+    if net_units and not _is_up_to_date(known, position) and not _has_waited(position, look):
+        return None
+    return deals_recorded(position, net_units, known, look, outcome)
 
 
-def _are_ours(news: Sequence[Deal], look: Look) -> bool:
-    """Return whether answers told us of all that is told of these deals: the exits, if any."""
-    told = [deal for deal in news if deal.entry is not Entry.IN] or news
-    return bool(told) and all(_was_answered(ticket, look) for ticket in _orders(told))
+def _has_changed_lately(position: Position, look: Look) -> bool:
+    """Return whether deals of a change that the list showed may still come."""
+    changed_ns = look.book.changed_ns.get(position.identifier)
+    return changed_ns is not None and look.waited.age_of_ns(changed_ns) < RECENT_NS
 
 
-def _was_answered(ticket: int, look: Look) -> bool:
-    """Return whether an answer told us of this order's fill: it was in doubt at no time."""
-    order = look.own_order(ticket)
-    return order is not None and order.kind is OrderKind.MARKET and not order.doubt_ns
+def _is_proven(known: Comparison, position: Position, net_units: int, look: Look) -> bool:
+    """Return whether deals leave what is listed: all of them, or where they begin too late, the
+    newest from what was explained before."""
+    if known.adds_up_to(net_units):
+        return True
+    holding = look.book.holdings.get(position.identifier)
+    if holding is None or holding.explained_units is None:
+        return False
+    since_msc = 0 if holding.deals else holding.position.time_update_msc
+    return known.leads(holding.explained_units, net_units, since_msc)
 
 
-def _because(news: Sequence[Deal], position: Position, *, is_open: bool, look: Look) -> str:
-    """Say what new deals did to a position."""
-    if not news:
-        return "its deals were recorded before"
-    ended = exit_of(news)
-    if ended is None:
-        verb = "opened" if position.ticket in _orders(news) else "added"
-        said = entry_sentence(news, verb, digits=look.money_digits)
-        is_ours = any(map(look.own_order, _orders(news)))
-        return said + label(BrokerShows.OPEN) if is_ours else said
-    if is_open:
-        return exit_sentence(ended, "closed in part", digits=look.money_digits)
-    said = exit_sentence(ended, digits=look.money_digits)
-    return said + label(BrokerShows.CLOSED) if look.own_order(position.ticket) else said
+def _has_fresh_deals(known: Comparison, position: Position) -> bool:
+    """Return whether there is a deal that a change can have come from, counted before or not."""
+    deals = known.history.deals
+    if position.time_update_msc and _is_up_to_date(known, position):
+        return True
+    if position.ticket != position.identifier and position.ticket in orders_of(deals):
+        return True
+    if any(same(deal.price, position.price_open) for deal in deals[1:]):
+        return True
+    # Where nothing was counted yet all are new; but the one that opened it changed nothing.
+    return known.has_news if known.known.tickets else len(deals) > 1
 
 
-def label(shows: BrokerShows) -> str:
-    """Return which case of the recovery table an order of ours is, that was filled."""
-    return f" (case {decide(JournalSays.FILLED, shows, settled=True).label})"
+def _is_up_to_date(known: Comparison, position: Position) -> bool:
+    """Return whether the newest deal is as young as the last change that the list tells of."""
+    newest = max((deal.time_msc for deal in known.history.deals), default=0)
+    return newest >= position.time_update_msc
 
 
-def _orders(deals: Iterable[Deal]) -> dict[int, None]:
-    return dict.fromkeys(deal.order for deal in deals)
-
-
-def _shares(history: History, news: Sequence[Deal], look: Look) -> tuple[events.Share, ...]:
-    """Return what the orders of new deals brought, where it is known whose they are."""
-    return tuple(
-        share for ticket in _orders(news) if (share := _share(ticket, history, look)) is not None
-    )
-
-
-def _share(ticket: int, history: History, look: Look) -> events.Share | None:
-    deals = [deal for deal in history.deals if deal.order == ticket]
-    magic, magics = strategy_half(deals[0].magic), look.policy.magics
-    order = look.own_order(ticket)
-    if order is None and (not magic or (magics and magic not in magics)):
-        return None  # a hand, or a robot that is not ours
-    if order is not None and order.kind is OrderKind.MARKET:
-        return None  # its fill said so
-    units = sum(to_units(deal.volume) * deal.side.sign for deal in deals)
-    return events.Share(ticket, magic, units)
+def _has_waited(position: Position, look: Look) -> bool:
+    """Return whether the last change of a position is longer ago than any broker is late."""
+    evidence = look.snapshot.evidence
+    now_msc = evidence.server_time_msc if evidence is not None else 0
+    return now_msc - position.time_update_msc >= LONGEST_MS

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trueup.core import events
-from trueup.core.holding import Claim, Holding, Pending, Tombstone
+from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, Unbooked
 from trueup.core.lifecycle import OrderStatus
-from trueup.core.model import Position
+from trueup.core.model import PendingOrder, Position
 from trueup.core.order import Order
 from trueup.errors import JournalCorrupt
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _State(msgspec.Struct, frozen=True):
-    """A book as it is saved."""
+    """A book as it is saved; what has a default is not in the books that older versions saved."""
 
     version: int
     account: events.AccountBound | None
@@ -33,6 +33,10 @@ class _State(msgspec.Struct, frozen=True):
     halts: list[events.HaltRaised]
     unexplained: list[Position]
     realised_closed_units: int
+    changed: list[tuple[int, int]] = []
+    unbooked: list[tuple[int, Unbooked]] = []
+    ending: list[PendingOrder] = []
+    recent: list[Recent] = []
 
 
 _decode_state = msgspec.json.Decoder(_State).decode
@@ -55,6 +59,10 @@ def saved(book: Book) -> bytes:
             halts=list(book.halts.values()),
             unexplained=list(book.unexplained.values()),
             realised_closed_units=book.realised_closed_units,
+            changed=list(book.changed_ns.items()),
+            unbooked=list(book.unbooked.items()),
+            ending=list(book.ending.values()),
+            recent=list(book.recent.values()),
         )
     )
 
@@ -88,6 +96,10 @@ def fill_from(book: Book, state: bytes) -> None:
     book.halts = {halt.identifier: halt for halt in kept.halts}
     book.unexplained = {p.identifier: p for p in kept.unexplained}
     book.realised_closed_units = kept.realised_closed_units
+    book.changed_ns = dict(kept.changed)
+    book.unbooked = dict(kept.unbooked)
+    book.ending = {order.ticket: order for order in kept.ending}
+    book.recent = {recent.position.identifier: recent for recent in kept.recent}
 
 
 def _without_mark(holding: Holding) -> Holding:

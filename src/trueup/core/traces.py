@@ -20,13 +20,14 @@ import msgspec
 
 from trueup.core.book import Book, Order
 from trueup.core.change_traces import of_cancellation, of_modification
+from trueup.core.deals import history_of
 from trueup.core.events import OrderKind
-from trueup.core.explain import history_of
 from trueup.core.fitting import Habits, Shown, fitting, lacking_in
 from trueup.core.model import Deal, Evidence, HistoryOrder, PendingOrder, Position, Snapshot
 from trueup.core.quantity import from_units, to_units
 from trueup.core.record import RequestState
 from trueup.core.recovery import BrokerShows
+from trueup.core.reopening import may_still_show, moved_on
 from trueup.core.said_by_record import not_by_record, recorded
 from trueup.core.tokens import bears
 from trueup.core.trace import MAY_BE_LOADING, Trace
@@ -79,7 +80,8 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
         return _of_past(order, first, snapshot, evidence, "by its token")
     for position in snapshot.positions:
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
-            return _of_position(order, position, "by its token")
+            said = recorded(order, evidence)
+            return _of_position(order, position, "by its token", said.ticket if said else 0)
     for pending in evidence.orders:
         if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
             return _of_working(order, pending, "by its token")
@@ -98,7 +100,7 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book)
             return trace if trace.price else msgspec.structs.replace(trace, price=said.price)
     for position in snapshot.positions:
         if said.ticket in (position.ticket, position.identifier) and not order.position:
-            return _of_position(order, position, words)
+            return _of_position(order, position, words, said.ticket)
     for pending in evidence.orders:
         if pending.ticket == said.ticket:
             return _of_working(order, pending, words)
@@ -147,11 +149,16 @@ def _of_shown(
     return msgspec.structs.replace(trace, ticket=one.ticket, comment=one.comment)
 
 
-def _of_position(order: Order, position: Position, words: str) -> Trace:
+def _of_position(order: Order, position: Position, words: str, ticket: int) -> Trace:
+    """Return what an open position shows of an order with this ticket, 0 where nothing tells it.
+
+    A position has the ticket of its first order until the broker opens it again: then it has
+    another ticket, and the comment that it had.
+    """
     return Trace(
         BrokerShows.OPEN,
         words,
-        ticket=position.ticket,
+        ticket=ticket or position.ticket,
         position=position.identifier,
         volume=order.volume,
         price=position.price_open,
@@ -183,8 +190,13 @@ def _of_past(
     is_open = any(p.identifier == past.position for p in snapshot.positions)
     if order.position or is_open or past.position in _pending_tickets(evidence):
         return trace
-    if not history_of(past.position, deals).is_closed:
+    history = history_of(past.position, deals)
+    if not history.is_closed:
         return Trace(BrokerShows.UNSEEN, "it was executed, and its position is not visible yet")
+    outs = moved_on(history.deals)
+    if outs and may_still_show(outs[-1], evidence.server_time_msc, 0):
+        said = "it was executed, and its position closed to be opened again, which is not visible"
+        return Trace(BrokerShows.UNSEEN, f"{said} yet")
     return msgspec.structs.replace(trace, shows=BrokerShows.CLOSED)
 
 

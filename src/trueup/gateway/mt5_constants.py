@@ -296,6 +296,7 @@ RES_E_INTERNAL_FAIL_TIMEOUT: Final = -10005
 # Known to the server and documented, absent from the module (MT5 reference, symbol properties
 # and trade server return codes).
 TRADE_RETCODE_HEDGE_PROHIBITED: Final = 10046
+DEAL_REASON_CORPORATE_ACTION: Final = 10
 SYMBOL_FILLING_FOK: Final = 1
 SYMBOL_FILLING_IOC: Final = 2
 SYMBOL_FILLING_BOC: Final = 4
@@ -314,6 +315,7 @@ SYMBOL_ORDER_CLOSEBY: Final = 64
 SERVER_ONLY_NAMES: Final = frozenset(
     {
         "TRADE_RETCODE_HEDGE_PROHIBITED",
+        "DEAL_REASON_CORPORATE_ACTION",
         "SYMBOL_FILLING_FOK",
         "SYMBOL_FILLING_IOC",
         "SYMBOL_FILLING_BOC",

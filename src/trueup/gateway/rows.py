@@ -5,6 +5,7 @@ from __future__ import annotations
 from trueup.core.model import (
     Account,
     Deal,
+    DealKind,
     DealReason,
     Entry,
     HistoryOrder,
@@ -82,8 +83,11 @@ DEAL_REASONS = {
     mt5.DEAL_REASON_ROLLOVER: DealReason.ROLLOVER,
     mt5.DEAL_REASON_VMARGIN: DealReason.VARIATION_MARGIN,
     mt5.DEAL_REASON_SPLIT: DealReason.SPLIT,
+    mt5.DEAL_REASON_CORPORATE_ACTION: DealReason.CORPORATE_ACTION,
 }
 TRADE_DEALS = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
+CANCELED_DEALS = frozenset({mt5.DEAL_TYPE_BUY_CANCELED, mt5.DEAL_TYPE_SELL_CANCELED})
+BUYING_DEALS = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_BUY_CANCELED})
 
 
 def position_of(row: TradePosition) -> Position:
@@ -105,6 +109,7 @@ def position_of(row: TradePosition) -> Position:
         comment=row.comment,
         price_current=row.price_current,
         reason=row.reason,
+        time_update_msc=row.time_update_msc,
     )
 
 
@@ -122,12 +127,15 @@ def pending_of(row: TradeOrder) -> PendingOrder:
         magic=row.magic,
         comment=row.comment,
         time_setup=row.time_setup,
+        volume_initial=row.volume_initial,
     )
 
 
 def past_order_of(row: TradeOrder) -> PastOrder:
     """Return what became of an order."""
-    return PastOrder(row.ticket, ORDER_STATES.get(row.state, "unknown"), row.position_id)
+    state = ORDER_STATES.get(row.state, "unknown")
+    filled = max(0.0, row.volume_initial - row.volume_current)
+    return PastOrder(row.ticket, state, row.position_id, filled)
 
 
 def history_order_of(row: TradeOrder) -> HistoryOrder:
@@ -147,14 +155,21 @@ def history_order_of(row: TradeOrder) -> HistoryOrder:
     )
 
 
+def deal_kind(row: TradeDeal) -> DealKind:
+    """Return whether a deal moved lots; of a type that is not known here it did not."""
+    if row.type in TRADE_DEALS:
+        return DealKind.TRADE
+    return DealKind.CANCELED if row.type in CANCELED_DEALS else DealKind.CASH
+
+
 def deal_of(row: TradeDeal) -> Deal:
-    """Return a deal that traded; balance operations and cancelled deals are none."""
+    """Return a deal, whatever its type: `deal_kind` says whether it moved lots."""
     return Deal(
         ticket=row.ticket,
         order=row.order,
         position=row.position_id,
         symbol=row.symbol,
-        side=Side.BUY if row.type == mt5.DEAL_TYPE_BUY else Side.SELL,
+        side=Side.BUY if row.type in BUYING_DEALS else Side.SELL,
         entry=ENTRIES.get(row.entry, Entry.OUT),
         volume=row.volume,
         price=row.price,
@@ -166,6 +181,7 @@ def deal_of(row: TradeDeal) -> Deal:
         magic=row.magic,
         time_msc=row.time_msc,
         comment=row.comment,
+        kind=deal_kind(row),
     )
 
 

@@ -20,12 +20,11 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
-from trueup.core.model import Deal, History, PastOrder, PendingOrder, Position, SymbolSpec
+from trueup.core.model import Deal, DealKind, History, PastOrder, PendingOrder, Position, SymbolSpec
 from trueup.core.trust import sum_tolerance
 from trueup.errors import TrueupError
 from trueup.gateway.row_digest import RowDigest
 from trueup.gateway.rows import (
-    TRADE_DEALS,
     account_of,
     deal_of,
     history_order_of,
@@ -67,6 +66,14 @@ WATCHED_MOST = 64
 
 _State = tuple[int, str, bool]
 """A terminal's login and server, and whether it has its trade server."""
+
+
+def _trades(deals: Iterable[Deal]) -> tuple[Deal, ...]:
+    return tuple(deal for deal in deals if deal.kind is DealKind.TRADE)
+
+
+def _others(deals: Iterable[Deal]) -> tuple[Deal, ...]:
+    return tuple(deal for deal in deals if deal.kind is not DealKind.TRADE)
 
 
 class CannotRead(TrueupError):
@@ -239,7 +246,8 @@ class Snapshots:
             server_time_msc=server_time_msc,
             time_offset_sec=self._offset_sec(server_time_msc),
             orders=reading.orders,
-            deals=tuple(deals),
+            deals=_trades(deals),
+            other_deals=_others(deals),
             explained=tuple(explained),
             past_orders=tuple(past_orders),
             history=self._history(request.history_age_sec, server_time_msc),
@@ -317,7 +325,7 @@ class Snapshots:
             rows = self._terminal.history_deals_get(position=identifier)
             if rows is not None:
                 explained.append(identifier)
-                deals += [deal_of(row) for row in rows if row.type in TRADE_DEALS]
+                deals += [deal_of(row) for row in rows]
         return explained, deals
 
     def _past_orders(self, tickets: Iterable[int]) -> Iterable[PastOrder]:
@@ -337,10 +345,13 @@ class Snapshots:
         deals = self._terminal.history_deals_get(begin, end)
         if orders is None or deals is None:
             return None
+        # Balance operations are no position's.
+        of_positions = [deal_of(row) for row in deals if row.position_id]
         return History(
             age_sec,
             tuple(history_order_of(row) for row in orders),
-            tuple(deal_of(row) for row in deals if row.type in TRADE_DEALS),
+            _trades(of_positions),
+            _others(of_positions),
         )
 
     def _specs(self, symbols: Iterable[str]) -> Iterable[SymbolSpec]:

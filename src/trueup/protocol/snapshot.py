@@ -72,7 +72,11 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
 
 
 class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defaults=True):
-    """A snapshot on the wire; the fields are those of `Evidence`, with the positions."""
+    """A snapshot on the wire; the fields are those of `Evidence`, with the positions.
+
+    `other_deals` are the deals of the explained positions that are no trades: a client that knows
+    only `deals` would count their lots.
+    """
 
     id: int
     epoch: str
@@ -95,6 +99,7 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
     requests: tuple[RequestStatus, ...] = ()
     version: int = UNNAMED_VERSION
     profit_bounds: tuple[float, float] | None = None
+    other_deals: tuple[Deal, ...] = ()
 
 
 class AccountRow(Account, array_like=True, frozen=True, gc=False):
@@ -207,6 +212,10 @@ def _unchanged(reply: UnchangedReply, known: Snapshot | None) -> Snapshot | Unkn
 
 
 def _evidence(reply: SnapshotReply) -> Evidence:
+    history = reply.history
+    if history is not None and history.other_deals:
+        deals = history.deals + history.other_deals
+        history = msgspec.structs.replace(history, deals=deals, other_deals=())
     return Evidence(
         account=reply.account,
         terminal=reply.terminal,
@@ -217,10 +226,10 @@ def _evidence(reply: SnapshotReply) -> Evidence:
         count_before=reply.count_before,
         count_after=reply.count_after,
         orders=reply.orders,
-        deals=reply.deals,
+        deals=reply.deals + reply.other_deals,
         explained=frozenset(reply.explained),
         past_orders=reply.past_orders,
-        history=reply.history,
+        history=history,
         specs=reply.specs,
         time_offset_sec=reply.time_offset_sec,
         record=reply.record,

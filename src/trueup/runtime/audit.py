@@ -40,12 +40,13 @@ class AuditTrail:
         """Log every event of a sync and keep an entry of each."""
         if log.isEnabledFor(logging.WARNING):
             for event in history:
-                log_event(event)
+                if not is_own_step(event):
+                    log_event(event)
         self.keep(history)
 
     def keep(self, history: Sequence[events.Event]) -> None:
         """Keep an entry of each correction without logging it."""
-        corrections = [event for event in history if not _is_own_step(event)]
+        corrections = [event for event in history if not is_own_step(event)]
         added = [entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:]]
         with self._lock:
             self._entries.extend(added)
@@ -63,9 +64,13 @@ class AuditTrail:
             return [dict(item) for item in self._entries]
 
 
-def _is_own_step(event: events.Event) -> bool:
+def is_own_step(event: events.Event) -> bool:
+    """Return whether an event is a step of an order of ours, and corrects nothing."""
     if isinstance(event, events.OrderRejected):
         return not event.because
+    if isinstance(event, events.PendingClosed):
+        # We cancelled it, and were answered; that nothing of it had been filled is no news.
+        return event.ours and not event.filled and not event.position
     return isinstance(event, ORDERS_OWN_STEPS)
 
 
@@ -189,6 +194,8 @@ def drift_sentence(drift: events.PositionCorrected) -> str:
 
 def sentence(event: events.Event) -> str:
     """Say what a correction would be about; an empty string for what is no difference."""
+    if is_own_step(event):
+        return ""
     match event:
         case events.PositionAdopted(position=position):
             return f"Zombie position: Ticket {position.ticket}, {describe(position)}"
@@ -235,11 +242,13 @@ def log_event(event: events.Event) -> None:
         case events.PositionFound(position=position):
             text = f"[FOUND] Ticket {position.ticket} is in the broker's list again"
             _say(logging.WARNING, "position.found", position.ticket, text)
-        case events.DealsRecorded(position=position, because=because, ours=ours):
-            # What our own orders did, as their answers said, is no news at 3 a.m.
+        case events.DealsRecorded(position=position, because=because, ours=ours, changed=changed):
+            # What our own orders did, as their answers said, is no news at 3 a.m.; that the broker
+            # changed what had been counted is.
             tag, name = ("DEALS", "deals") if ours else ("EXPLAINED", "explained")
             text = f"[{tag}] Ticket {position.ticket}: {because}"
-            _say(logging.INFO, f"position.{name}", position.ticket, text)
+            level = logging.WARNING if changed else logging.INFO
+            _say(level, f"position.{name}", position.ticket, text)
         case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
             _say(logging.WARNING, "order.corrected", None, f"[ORDER] {pending_sentence(event)}")
         case events.HaltRaised(identifier=identifier, because=because):

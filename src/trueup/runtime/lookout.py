@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -25,11 +25,18 @@ from trueup.gateway.listing import Own
 from trueup.gateway.reader import Question, Reading
 from trueup.runtime.clock import Moment, moment
 from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.rechecks import Rechecks
 from trueup.runtime.sources import Source
 from trueup.runtime.witness import Witness
 
 log = logging.getLogger("trueup.reconciler")
 
+# A question about deals may lead to another: an order says which position it went into, whose deals
+# are asked for then, and those may say that it was opened again as another.
+FOLLOW_UPS_MOST = 5
+# A history that is wanted since some moment is longer by the time that a question takes; what was
+# asked for has far more to spare.
+HISTORY_GROWS_SEC = 60
 # How old prices and profits may get while nothing else changes: the default interval of syncs.
 PRICES_AGE_SEC = 15
 # Two clocks are read one after the other; a machine that slept was away for longer than that.
@@ -38,12 +45,16 @@ SLEPT = "This machine slept, or stood still, while the broker was asked"
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the broker was asked, when, at which version of the book, and as which question."""
+    """What the broker was asked, when, at which version of the book, and as which question.
+
+    `follow_ups` is how many questions of the same look came before it.
+    """
 
     at: Moment
     version: int
     question: Question
     number: int
+    follow_ups: int = 0
 
     @property
     def is_follow_up(self) -> bool:
@@ -64,15 +75,22 @@ class Look(msgspec.Struct, frozen=True):
         """What to ask before the plan is final, or None."""
         if isinstance(self.verdict, Unknown) or self.verdict.snapshot.evidence is None:
             return None
-        wanted = self.plan
-        asks = wanted.questions or wanted.order_questions or wanted.history_age_sec
-        if self.asked.is_follow_up or not asks:
+        before, wanted = self.asked.question, self.plan
+        deals = (*before.explain, *wanted.questions, *wanted.rechecks)
+        explain = tuple(dict.fromkeys(deals))
+        is_new = (
+            len(explain) > len(before.explain)
+            or not {*wanted.order_questions} <= {*before.explain_orders}
+            or wanted.history_age_sec > before.history_age_sec + HISTORY_GROWS_SEC
+        )
+        if not is_new or self.asked.follow_ups >= FOLLOW_UPS_MOST:
             return None
+        # All of it, for an answer is a whole new reading: a plan never mixes two moments.
         return Question(
-            self.asked.question.symbols,
-            wanted.questions,
-            wanted.order_questions,
-            wanted.history_age_sec,
+            before.symbols,
+            explain,
+            tuple(dict.fromkeys((*before.explain_orders, *wanted.order_questions))),
+            max(before.history_age_sec, wanted.history_age_sec),
             wanted.in_doubt,
         )
 
@@ -112,6 +130,7 @@ class Lookout:
         self._prices_ns: int | None = None
         # How many questions had been asked when something was said of an order in doubt.
         self._told_at: dict[str, int] = {}
+        self._rechecks = Rechecks()
         self._agreed: _Agreed | None = None
         self._count = 0
 
@@ -122,8 +141,10 @@ class Lookout:
 
     def look(self) -> Look:
         """Look now, and wait for the answers."""
-        first = self._look_once(self._question)
-        return first if first.follow_up is None else self._look_once(first.follow_up)
+        look = self._look_once(self._question)
+        while look.follow_up is not None:
+            look = self._look_once(look.follow_up, look.asked.follow_ups + 1)
+        return look
 
     def peek(self) -> Reading:
         """Ask once and judge nothing."""
@@ -163,13 +184,23 @@ class Lookout:
             return None
         look = self._consider(reading, asked)
         if look.follow_up is not None:
-            self._ask(look.follow_up)
+            self._ask(look.follow_up, look.asked.follow_ups + 1)
             return None
         return look
 
     def believed(self, look: Look) -> None:
         """Note that a look was acted on: what was asked for before it is overtaken."""
         self._newest_believed = look.asked.number
+        self._rechecks.done(look.asked.question.explain, look.asked.at.age_ns)
+        if isinstance(look.verdict, Trusted):
+            self._rechecks.believed(self._pm.book, look.verdict.snapshot)
+
+    def recheck(self, identifiers: Iterable[int]) -> None:
+        """Compare the deals of these positions with the broker's at the next look.
+
+        What is missing in the book, or was changed since, is counted then, by the ordinary rule.
+        """
+        self._rechecks.suspect(identifiers)
 
     def tell(self, order_id: str, told: Told) -> None:
         """Note what a person says of an order in doubt; it counts for one more believed reading."""
@@ -186,7 +217,7 @@ class Lookout:
         """Forget what earlier readings of this gateway said."""
         self._witness = Witness(self.meant)
 
-    def _asked_now(self, question: Question) -> Asked:
+    def _asked_now(self, question: Question, follow_ups: int) -> Asked:
         # While the journal refuses them, `StateReconciler` decides nothing.
         with contextlib.suppress(JournalError):
             self._pm.desk.record_owed()
@@ -195,7 +226,8 @@ class Lookout:
         own = self._own()
         if question.own != own:
             question = msgspec.structs.replace(question, own=own)
-        return Asked(moment(self._pm.clock), self._pm.book.version, question, self._count)
+        at, version = moment(self._pm.clock), self._pm.book.version
+        return Asked(at, version, question, self._count, follow_ups)
 
     def _has_slept_since(self, asked: Asked) -> bool:
         """Return whether the machine slept, or was paused, since a question was asked."""
@@ -210,18 +242,18 @@ class Lookout:
         held = tuple(sorted({holding.position.symbol for holding in book.holdings.values()}))
         return Own(tuple(sorted(self.policy.symbols)), held)
 
-    def _ask(self, question: Question) -> None:
-        asked = self._under_way = self._asked_now(question)
+    def _ask(self, question: Question, follow_ups: int = 0) -> None:
+        asked = self._under_way = self._asked_now(question, follow_ups)
         self._source.ask(asked.question)
         self._sent, self._sent_ns = self._source.messages_sent, asked.at.waiting_ns
 
-    def _look_once(self, question: Question) -> Look:
-        asked = self._asked_now(question)
+    def _look_once(self, question: Question, follow_ups: int = 0) -> Look:
+        asked = self._asked_now(question, follow_ups)
         reading = self._source.read(asked.question)
         if self._has_slept_since(asked):
             # A second time is a machine that does little else: what came is then not believed.
             log.info("[SYNC] %s; asking again", SLEPT)
-            asked = self._asked_now(question)
+            asked = self._asked_now(question, follow_ups)
             reading = self._source.read(asked.question)
             if self._has_slept_since(asked):
                 reading = Unknown(Reason.OFFLINE, SLEPT, "a question that it is awake for")
@@ -235,7 +267,9 @@ class Lookout:
         snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
         if snapshot.evidence is None or snapshot.evidence.floating is None:
             self._prices_ns = asked.at.age_ns
-        if agreed is not None and self._still_agrees(agreed, snapshot, asked):
+        waited = self._pm.times.at(asked.at)
+        due = self._rechecks.due(book, snapshot, waited)
+        if not due and agreed is not None and self._still_agrees(agreed, snapshot, asked):
             return Look(asked, verdict, Plan(foreign=agreed.foreign))
         found = plan(
             book,
@@ -249,7 +283,9 @@ class Lookout:
             is_final=asked.is_follow_up,
             absences=self.absences,
             told=self.told,
-            waited=self._pm.times.at(asked.at),
+            waited=waited,
+            rechecks=due,
+            has_asked_history=bool(asked.question.history_age_sec),
         )
         if asked.question.history_age_sec or snapshot.evidence is None:
             self.absences = dict(found.absences)

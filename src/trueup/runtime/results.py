@@ -9,7 +9,7 @@ import enum
 from trueup.core import events
 from trueup.core.holds import Hold
 from trueup.core.plan import Plan
-from trueup.runtime.audit import drift_sentence, pending_sentence
+from trueup.runtime.audit import drift_sentence, is_own_step, pending_sentence
 from trueup.runtime.clock import utc
 
 
@@ -69,6 +69,8 @@ class SyncResult:
         drifted: dict[int, list[str]] = {}
         tickets: dict[int, int] = {}
         for event in found.events:
+            if is_own_step(event):
+                continue
             match event:
                 case events.PositionAdopted():
                     self.recovered += 1

@@ -186,14 +186,17 @@ def tickets_of(event: events.Event) -> frozenset[int]:
             named = {local.ticket, remote.ticket, remote.identifier}
         case events.PendingCorrected(remote=order) | events.PendingAdopted(order=order):
             named = {order.ticket}
-        case events.PendingClosed(order=order):
-            named = {order.ticket}
+        case events.PendingClosed(order=order, position=position):
+            named = {order.ticket, position}
+        case (
+            events.PositionClosed(position=p, went_on_as=went_on_as)
+            | events.DealsRecorded(position=p, went_on_as=went_on_as)
+        ):
+            named = {p.ticket, p.identifier, *went_on_as}
         case (
             events.PositionAdopted(position=p)
             | events.PositionMissing(position=p)
             | events.PositionFound(position=p)
-            | events.PositionClosed(position=p)
-            | events.DealsRecorded(position=p)
         ):
             named = {p.ticket, p.identifier}
         case _:

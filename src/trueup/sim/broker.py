@@ -47,7 +47,7 @@ class Broker:
         self.market = Market(symbols)
         self.desks: dict[int, Desk] = {}
         self._counters = Counters(first_order, first_deal)
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._due: list[tuple[int, int, Callable[[], object]]] = []
         self._scheduled = 0
         self._requests_msc: deque[int] = deque()
         self._day = day_of(self.clock.server_msc())
@@ -111,7 +111,7 @@ class Broker:
         for desk in self.desks.values():
             service.change_day(desk, day)
 
-    def later(self, delay_ms: int, event: Callable[[], None]) -> None:
+    def later(self, delay_ms: int, event: Callable[[], object]) -> None:
         """Have something happen after a delay; events of one moment keep their order."""
         self._scheduled += 1
         heapq.heappush(self._due, (self.clock.utc_msc() + delay_ms, self._scheduled, event))
@@ -206,9 +206,33 @@ class Broker:
         """Book a deal that is no trade (`DEAL_TYPE_BALANCE` and above); negative takes away."""
         return service.balance_operation(self.desks[login], kind, amount, comment)
 
-    def cancel_deal(self, login: int, ticket: int) -> Deal:
-        """Cancel a deal: its type becomes 13 or 14 and its profit zero."""
-        return service.cancel_deal(self.desks[login], ticket)
+    def cancel_deal(self, login: int, ticket: int, correction_after_ms: int | None = None) -> Deal:
+        """Cancel a deal: its type becomes 13 or 14 and its profit zero.
+
+        The balance follows at once, or `correction_after_ms` later by a balance operation of its
+        own (MQL5 reference, DEAL_TYPE_BUY_CANCELED). The position is left as it is: `Ledger` takes
+        it away, or gives it back.
+        """
+        desk = self.desks[login]
+        profit, is_balanced = desk.ledger.deals[ticket].profit, correction_after_ms is None
+        cancelled = service.cancel_deal(desk, ticket, is_balanced=is_balanced)
+        if correction_after_ms is not None and profit:
+            kind, text = mt5.DEAL_TYPE_BALANCE, f"cancelled deal {ticket}"
+            self.later(
+                correction_after_ms, lambda: self.balance_operation(login, kind, -profit, text)
+            )
+            self.settle()
+        return cancelled
+
+    def amend_deal(self, login: int, ticket: int, **changes: float) -> Deal:
+        """Change price, profit, swap, commission or fee of a deal that was made before."""
+        return service.amend_deal(self.desks[login], ticket, **changes)
+
+    def charge_commission(self, login: int, ticket: int, amount: float) -> Deal:
+        """Charge a commission on a deal late; `amount` is negative for a cost."""
+        before = self.desks[login].ledger.deals[ticket].commission
+        digits = self.desks[login].setup.currency_digits
+        return self.amend_deal(login, ticket, commission=round(before + amount, digits))
 
     def delete_deal(self, login: int, ticket: int) -> None:
         """Strike a deal out of the history."""
@@ -225,10 +249,27 @@ class Broker:
         position = desk.ledger.positions[identifier]
         service.reopen(desk, position, price_out=price, price_in=price, reason=reason)
 
-    def split(self, symbol: str, numerator: int, denominator: int = 1) -> None:
-        """Split a symbol in every account: volumes up, prices down by the ratio."""
+    def roll(
+        self, login: int, identifier: int, symbol: str, *, price_out: float, price_in: float
+    ) -> None:
+        """Close a position whose contract expires, and open it in the next one, `symbol`."""
+        desk = self.desks[login]
+        position = desk.ledger.positions[identifier]
+        service.roll(desk, position, symbol, price_out=price_out, price_in=price_in)
+
+    def split(
+        self,
+        symbol: str,
+        numerator: int,
+        denominator: int = 1,
+        reason: int = mt5.DEAL_REASON_SPLIT,
+    ) -> None:
+        """Split a symbol in every account: volumes up, prices down by the ratio.
+
+        `reason` is the deals', SPLIT or CORPORATE_ACTION.
+        """
         for desk in self.desks.values():
-            service.split(desk, symbol, numerator, denominator)
+            service.split(desk, symbol, numerator, denominator, reason)
 
     def settle_variation_margin(self, symbol: str, price: float) -> None:
         """Settle all positions of a symbol at a price."""

@@ -106,6 +106,11 @@ class Ledger:
         self._tell(Channel.DEAL, deal.ticket, deal)
         self._tell(Channel.ACCOUNT, 0, None)
 
+    def rewrite_deal(self, deal: Deal) -> None:
+        """Change the record of a deal alone: the balance is corrected by other means."""
+        self.deals[deal.ticket] = deal
+        self._tell(Channel.DEAL, deal.ticket, deal)
+
     def delete_deal(self, ticket: int) -> None:
         """Strike a deal out, as a broker's back office can."""
         self._account(self.deals.pop(ticket), -1)

@@ -48,14 +48,33 @@ def balance_operation(desk: Desk, kind: int, amount: float, comment: str = "") -
     return deal
 
 
-def cancel_deal(desk: Desk, ticket: int) -> Deal:
-    """Cancel a trade's deal: type 13 or 14, profit zero; the position is not touched."""
+def cancel_deal(desk: Desk, ticket: int, *, is_balanced: bool = True) -> Deal:
+    """Cancel a trade's deal: type 13 or 14, profit zero; the position is not touched.
+
+    With `is_balanced` the balance follows at once, else it is left to a correction of its own.
+    """
     deal = desk.ledger.deals[ticket]
     buys = deal.type == mt5.DEAL_TYPE_BUY
     kind = mt5.DEAL_TYPE_BUY_CANCELED if buys else mt5.DEAL_TYPE_SELL_CANCELED
     cancelled = replace(deal, type=kind, profit=0.0)
-    desk.ledger.put_deal(cancelled)
+    if is_balanced:
+        desk.ledger.put_deal(cancelled)
+    else:
+        desk.ledger.rewrite_deal(cancelled)
     return cancelled
+
+
+def amend_deal(desk: Desk, ticket: int, **changes: float) -> Deal:
+    """Change price, profit, swap, commission or fee of a deal, as a broker's back office can.
+
+    The balance follows at once.
+    """
+    unknown = changes.keys() - {"price", "profit", "swap", "commission", "fee"}
+    if unknown:
+        raise TypeError(f"cannot be amended: {', '.join(sorted(unknown))}")
+    amended = replace(desk.ledger.deals[ticket], **changes)
+    desk.ledger.put_deal(amended)
+    return amended
 
 
 # -- day change --------------------------------------------------------------------------------
@@ -214,7 +233,13 @@ def _service_order(desk: Desk, position: Position, kind: int, steps: int, price:
     )
 
 
-def split(desk: Desk, symbol: str, numerator: int, denominator: int = 1) -> None:
+def split(
+    desk: Desk,
+    symbol: str,
+    numerator: int,
+    denominator: int = 1,
+    reason: int = mt5.DEAL_REASON_SPLIT,
+) -> None:
     """Split a symbol: volumes times numerator / denominator, prices the other way round."""
     digits = desk.symbol(symbol).digits
     for position in desk.ledger.held.of_symbol(symbol):
@@ -225,11 +250,91 @@ def split(desk: Desk, symbol: str, numerator: int, denominator: int = 1) -> None
             price_out=position.price_open,
             price_in=price,
             steps_in=position.steps * numerator // denominator,
-            reason=mt5.DEAL_REASON_SPLIT,
+            reason=reason,
         )
 
 
+def roll(
+    desk: Desk, position: Position, symbol: str, *, price_out: float, price_in: float
+) -> Position:
+    """Close a position of a contract that expires, and open it in the next one.
+
+    It is another position in another symbol, of the same side and volume; both deals have the
+    reason ROLLOVER.
+    """
+    order_out = _service_order(desk, position, position.closing_type, position.steps, price_out)
+    profit = desk.mark(position.symbol).profit(
+        position.is_buy, position.price_open, price_out, position.steps
+    )
+    desk.book(
+        order_out,
+        mt5.DEAL_ENTRY_OUT,
+        position.steps,
+        price_out,
+        position_id=position.identifier,
+        profit=profit,
+        swap=position.swap,
+        reason=mt5.DEAL_REASON_ROLLOVER,
+    )
+    desk.finish(order_out, mt5.ORDER_STATE_FILLED)
+    desk.ledger.drop_position(position.identifier)
+    next_one = replace(position, symbol=symbol)
+    order_in = _service_order(desk, next_one, position.type, position.steps, price_in)
+    units, now = price_units(price_in, desk.symbol(symbol).digits), desk.clock.server_msc()
+    rolled = replace(
+        next_one,
+        identifier=order_in.ticket,
+        ticket=order_in.ticket,
+        price_units=units,
+        price_open=price_of(units, desk.symbol(symbol).digits),
+        time_msc=now,
+        time_update_msc=now,
+        swap=0.0,
+        sl=0.0,
+        tp=0.0,
+    )
+    desk.book(
+        order_in,
+        mt5.DEAL_ENTRY_IN,
+        position.steps,
+        price_in,
+        position_id=rolled.identifier,
+        reason=mt5.DEAL_REASON_ROLLOVER,
+    )
+    desk.finish(replace(order_in, position_id=rolled.identifier), mt5.ORDER_STATE_FILLED)
+    desk.ledger.put_position(rolled)
+    return rolled
+
+
 def settle_variation_margin(desk: Desk, symbol: str, price: float) -> None:
-    """Settle a symbol's positions at a price and go on from there (reason VMARGIN)."""
+    """Settle a symbol's positions at a price and go on from there (reason VMARGIN).
+
+    By closing and opening each again, or by a deal of volume 0 that carries the money, as
+    `Switches.variation_margin_reopens` says.
+    """
     for position in desk.ledger.held.of_symbol(symbol):
-        reopen(desk, position, price_out=price, price_in=price, reason=mt5.DEAL_REASON_VMARGIN)
+        if desk.switches.variation_margin_reopens:
+            reopen(desk, position, price_out=price, price_in=price, reason=mt5.DEAL_REASON_VMARGIN)
+        else:
+            _settle_by_money(desk, position, price)
+
+
+def _settle_by_money(desk: Desk, position: Position, price: float) -> None:
+    order = replace(
+        _service_order(desk, position, position.closing_type, position.steps, price), ticket=0
+    )
+    profit = desk.mark(position.symbol).profit(
+        position.is_buy, position.price_open, price, position.steps
+    )
+    desk.book(
+        order,
+        mt5.DEAL_ENTRY_OUT,
+        0,
+        price,
+        position_id=position.identifier,
+        profit=profit,
+        reason=mt5.DEAL_REASON_VMARGIN,
+    )
+    units = price_units(price, desk.symbol(position.symbol).digits)
+    shown = price_of(units, desk.symbol(position.symbol).digits)
+    desk.ledger.put_position(replace(position, price_units=units, price_open=shown))

@@ -93,6 +93,8 @@ class Switches:
     """From a change of balance or credit to `account_info`."""
     account_figures: FiguresFrom = FiguresFrom.LIST
     deal_order: DealOrder = DealOrder.BY_TICKET
+    history_begins_msc: int = 0
+    """Deals and orders from before this server time are archived: no history call shows them."""
     deal_ticket_means: DealTicketMeans = DealTicketMeans.DEAL
     zero_date_reads_as: int = 2**31 - 1
     """A date of exactly 0 leaves the module's field uninitialised; this stands for the chance
@@ -166,3 +168,6 @@ class Switches:
     reopening_changes_ticket: bool = True
     reopening_changes_identifier: bool = False
     """The documents keep the identifier; some brokers open a new position."""
+    variation_margin_reopens: bool = True
+    """Variation margin closes a position and opens it again. Off: a deal of volume 0 carries the
+    money, and the open price is set anew, as at some exchanges."""

@@ -188,11 +188,10 @@ class View:
             self._waiting.append(self._in_order(notice))
 
     def _in_order(self, notice: Notice) -> Notice:
-        """Messages of one kind do not overtake each other; deals may."""
-        if notice.channel is Channel.DEAL:
-            return notice
+        """Messages of one kind do not overtake each other; those of different deals may."""
         for earlier in reversed(self._waiting):
-            if earlier.channel is notice.channel:
+            is_other_deal = notice.channel is Channel.DEAL and earlier.key != notice.key
+            if earlier.channel is notice.channel and not is_other_deal:
                 due_msc = max(earlier.due_msc, notice.due_msc)
                 return msgspec.structs.replace(notice, due_msc=due_msc)
         return notice
@@ -313,6 +312,7 @@ class View:
         return [
             rows.order_row(order, self._mark(order.symbol), dust=dust)
             for order in self.order_history.values()
+            if order.time_done_msc >= self.switches.history_begins_msc
         ]
 
     def deal_rows(self, position_id: int | None = None) -> list[TradeDeal]:
@@ -323,9 +323,11 @@ class View:
             shown.reverse()
         elif self.switches.deal_order is DealOrder.SHUFFLED:
             self.rng.shuffle(shown)
+        begin_msc = self.switches.history_begins_msc
         return [
             self._deal_row(self.deals[ticket])
             for ticket in shown
+            if self.deals[ticket].time_msc >= begin_msc
             for _ in range(self._deal_copies[ticket])
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from trueup.sim.oracle import facts
 from trueup.sim.oracle.checker import Checker, Step
@@ -21,6 +22,12 @@ _NEED_A_REASON = frozenset(
         "OrderRejected",
     }
 )
+
+
+def _is_own_step(kind: str, row: Mapping[str, Any]) -> bool:
+    """Return whether a row is the end of an order that the bot itself cancelled, unfilled."""
+    is_ours = kind == "PendingClosed" and row.get("ours", False)
+    return is_ours and not row.get("filled") and not row.get("position")
 
 
 class _Names:
@@ -72,7 +79,7 @@ class Explained(Checker):
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         row = self.papers.row
         self._name(fact.kind, fact.position)
-        if fact.kind in CORRECTIONS:
+        if fact.kind in CORRECTIONS and not _is_own_step(fact.kind, row):
             self._unaudited.setdefault(fact.bot, []).append(fact.position)
         reason = row.get("because", row.get("error", ""))
         if fact.kind in _NEED_A_REASON and not reason:

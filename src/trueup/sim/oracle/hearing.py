@@ -202,6 +202,9 @@ def _orders(book: moments.LocalBook) -> tuple[Working, ...]:
     )
 
 
+_TRADES = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
+
+
 class _Listener:
     """Turns the changes of one account's books into facts."""
 
@@ -279,7 +282,8 @@ class _Listener:
             identifier=deal.position_id,
             symbol=deal.symbol,
             buys=deal.type == mt5.DEAL_TYPE_BUY,
-            units=self.units(deal.symbol, deal.steps),
+            # A deal that was cancelled moves no lots any more.
+            units=self.units(deal.symbol, deal.steps) if deal.type in _TRADES else 0,
             price=deal.price,
             entry=deal.entry,
             reason=deal.reason,

@@ -1,0 +1,135 @@
+"""What a broker's back office does after the trade: late charges, corrections, rolls, archives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.sim.sim_world import FOREVER, HEDGING, NETTING, START_MSC, World
+from trueup.gateway import mt5_constants as mt5
+from trueup.sim.structs import TradeDeal
+from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD
+
+NEXT = dataclasses.replace(EURUSD, name="EURUSD_DEC", bid=1.2, ask=1.2001)
+
+
+def deals_of(world: World, position: int) -> tuple[TradeDeal, ...]:
+    found = world.terminal.history_deals_get(position=position)
+    assert found is not None
+    return found
+
+
+def balance(world: World) -> float:
+    found = world.terminal.account_info()
+    assert found is not None
+    return float(found.balance)
+
+
+def test_a_commission_charged_late_is_in_its_deal_and_in_the_balance() -> None:
+    world = World()
+    opened = world.buy(0.1)
+    world.terminal.broker.charge_commission(HEDGING.login, opened.deal, -1.75)
+    world.terminal.broker.charge_commission(HEDGING.login, opened.deal, -0.25)
+    (deal,) = deals_of(world, opened.order)
+    assert (deal.commission, balance(world)) == (-2.0, 9_998.0)
+
+
+def test_a_deal_is_amended_in_what_it_brought_and_in_nothing_else() -> None:
+    world = World()
+    opened = world.buy(0.1)
+    broker, login = world.terminal.broker, HEDGING.login
+    broker.amend_deal(login, opened.deal, price=1.2, profit=5.0, swap=-1.0, fee=-0.5)
+    (deal,) = deals_of(world, opened.order)
+    assert (deal.price, deal.profit, deal.swap, deal.fee) == (1.2, 5.0, -1.0, -0.5)
+    assert balance(world) == 10_003.5
+    with pytest.raises(TypeError, match="cannot be amended: volume"):
+        broker.amend_deal(login, opened.deal, volume=0.2)
+
+
+def test_the_balance_follows_a_cancelled_deal_by_an_operation_of_its_own() -> None:
+    world = World()
+    opened = world.buy(0.1)
+    world.terminal.quote("EURUSD", 1.1011, 1.1012)
+    closed = world.sell(0.1, position=opened.order)
+    before = balance(world)
+    assert before == 10_010.0
+    world.terminal.broker.cancel_deal(HEDGING.login, closed.deal, correction_after_ms=5_000)
+    _, deal = deals_of(world, opened.order)
+    assert (deal.type, deal.profit, deal.volume) == (mt5.DEAL_TYPE_SELL_CANCELED, 0.0, 0.1)
+    assert balance(world) == before
+    world.clock.advance(5_000)
+    assert balance(world) == 10_000.0
+    everything = world.terminal.history_deals_get(1, FOREVER)
+    assert everything is not None
+    last = everything[-1]
+    assert (last.type, last.profit, last.position_id) == (mt5.DEAL_TYPE_BALANCE, -10.0, 0)
+
+
+@pytest.mark.parametrize("account", [HEDGING, NETTING])
+def test_variation_margin_by_money_sets_the_price_anew_and_moves_no_lots(account: object) -> None:
+    world = World(account, variation_margin_reopens=False)  # type: ignore[arg-type]
+    opened = world.buy(0.1)
+    before = world.position()
+    world.clock.advance(1_000)
+    world.terminal.broker.settle_variation_margin("EURUSD", 1.105)
+    _, deal = deals_of(world, opened.order)
+    assert (deal.volume, deal.order, deal.price, deal.profit) == (0.0, 0, 1.105, 49.0)
+    assert (deal.reason, deal.entry) == (mt5.DEAL_REASON_VMARGIN, mt5.DEAL_ENTRY_OUT)
+    after = world.position()
+    assert (after.price_open, after.volume, after.ticket) == (1.105, 0.1, before.ticket)
+    assert after.time_update_msc == before.time_update_msc
+    assert balance(world) == 10_049.0
+
+
+def test_a_roll_goes_on_in_the_next_contract_as_another_position() -> None:
+    world = World(symbols=(*DEFAULT_SYMBOLS, NEXT))
+    opened = world.buy(0.1, sl=1.05)
+    world.clock.advance(1_000)
+    world.terminal.broker.roll(
+        HEDGING.login, opened.order, NEXT.name, price_out=1.101, price_in=1.2001
+    )
+    entry, out = deals_of(world, opened.order)
+    now = world.position()
+    (again,) = deals_of(world, now.identifier)
+    assert (now.symbol, now.volume, now.type) == (NEXT.name, 0.1, mt5.POSITION_TYPE_BUY)
+    assert (now.price_open, now.sl, now.identifier) == (1.2001, 0.0, now.ticket)
+    assert now.identifier not in (opened.order, 0)
+    assert [d.entry for d in (entry, out, again)] == [0, 1, 0]
+    assert [d.reason for d in (out, again)] == [mt5.DEAL_REASON_ROLLOVER] * 2
+    assert (out.profit, out.symbol, again.symbol) == (9.0, "EURUSD", NEXT.name)
+    assert out.time_msc == again.time_msc == now.time_update_msc
+
+
+def test_a_split_may_be_called_a_corporate_action() -> None:
+    world = World()
+    opened = world.buy(0.1)
+    world.terminal.broker.split("EURUSD", 4, 1, mt5.DEAL_REASON_CORPORATE_ACTION)
+    _, out, again = deals_of(world, opened.order)
+    assert (out.reason, again.reason, again.volume) == (10, 10, pytest.approx(0.4))
+
+
+def test_what_is_archived_is_in_no_history_and_the_rest_is() -> None:
+    world = World()
+    opened = world.buy(0.1)
+    world.clock.advance(1_000)
+    closed = world.sell(0.1, position=opened.order)
+    switches = world.terminal.switches
+    switches.history_begins_msc = START_MSC + switches.server_offset_minutes * 60_000 + 1_000
+    assert [deal.ticket for deal in deals_of(world, opened.order)] == [closed.deal]
+    assert world.terminal.history_orders_get(ticket=opened.order) == ()
+    orders = world.terminal.history_orders_get(1, FOREVER)
+    assert orders is not None
+    assert [order.ticket for order in orders] == [closed.order]
+    assert world.terminal.history_deals_total(1, FOREVER) == 1
+
+
+def test_the_newest_word_on_a_deal_is_not_overtaken_by_an_older_one() -> None:
+    world = World()
+    world.terminal.switches.deal_lag_ms = 40_000
+    opened = world.buy(0.1)
+    world.terminal.switches.deal_lag_ms = 0
+    world.terminal.broker.charge_commission(HEDGING.login, opened.deal, -1.75)
+    world.clock.advance(40_000)
+    (deal,) = deals_of(world, opened.order)
+    assert deal.commission == -1.75
