@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from tests.paper.test_paper_processes import Shell
-from tests.support.desk_world import DeskLink, DeskWorld
+from tests.support.desk_world import BUY, DeskLink, DeskWorld
 from tests.support.manners import CurveGateway, GuideGateway, opened
+from tests.support.rewritten import RewrittenWorld
+from tests.support.rewritten import changed as rewritten
 from tests.support.servers import TcpServer, ZmqServer, free_port
 from tests.support.servers import until as wait_until
 from trueup.cli import app
@@ -323,6 +325,18 @@ def test_a_reading_that_contradicts_itself(world: DeskWorld) -> None:
     found = changed(world, lambda reply: "digest" in reply and reply["positions"].pop())
     assert found["reading"]["mark"] == "FAIL"
     assert "counted" in found["reading"]["found"]
+
+
+def test_an_odd_row_at_the_broker_is_named_and_the_rest_is_looked_at() -> None:
+    world = RewrittenWorld()
+    world.person.open("EURUSD", BUY, 0.1)
+    world.rewrite(positions_get=lambda rows: tuple(rewritten(row, volume=0.0) for row in rows))
+    with ZmqServer(world.desk.handle) as server:
+        found = rows(*at(server.port))
+    assert found["reading"]["mark"] == "FAIL"
+    assert "in part: Row 1: ticket" in found["reading"]["found"]
+    assert "volume is 0.0" in found["reading"]["found"]
+    assert found["answers"]["mark"] == found["account"]["mark"] == "ok"
 
 
 def test_a_clock_that_is_apart(world: DeskWorld) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from tests.fuzz import files, neighbours
 from tests.support.desk_world import BUY, DeskWorld
 from tests.support.make import as_bytes, reply, row
+from tests.support.rewritten import RewrittenWorld, changed
 from trueup.core.book import Book
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Snapshot
@@ -31,11 +32,13 @@ from trueup.protocol.orders import decode_outcome
 from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.requests import ORDERS, decode_request
 from trueup.protocol.snapshot import decode_snapshot
+from trueup.protocol.text import read_json, why_unreadable
 from trueup.protocol.ticks import Tick, decode_tick
 from trueup.runtime.clock import ManualClock
 from trueup.runtime.portfolio import PortfolioManager
 
 AT = 1_700_000_000_000_000_000
+LINE_LONGEST = 600
 
 
 class Decoder(Protocol):
@@ -48,9 +51,15 @@ class Decoder(Protocol):
 
 
 def _can_be_said(reading: Snapshot | Unknown) -> None:
-    """What is told of a reading goes into logs and journals, which take UTF-8."""
-    said = [reading.sentence] if isinstance(reading, Unknown) else map(str, reading.faults)
-    assert all(text.encode() for text in said)
+    """What is told of a reading goes into logs and journals, which take UTF-8, as a line."""
+    said = (
+        [reading.sentence]
+        if isinstance(reading, Unknown)
+        else [*map(str, reading.faults), *map(str, reading.notes)]
+    )
+    for text in said:
+        assert text.encode()
+        assert len(text) <= LINE_LONGEST
 
 
 class Requests:
@@ -120,6 +129,64 @@ class Positions:
     def feed(self, raw: bytes) -> None:
         """It is a reading, perhaps with faults, or it is unknown."""
         _can_be_said(decode_positions(raw))
+
+
+class Texts:
+    """JSON with whatever stands around it."""
+
+    def __init__(self, folder: Path) -> None:
+        value = {"status": "SUCCESS", "comment": "é \N{GRINNING FACE}", "rows": [{"a": 1.5}, None]}
+        raw = json.dumps(value, ensure_ascii=False)
+        self.messages = [raw.encode(), raw.encode() + b"\0}", b"\xef\xbb\xbf" + raw.encode()]
+        self.messages += [raw.encode(codec) for codec in ("utf-16", "utf-16-le", "utf-16-be")]
+        self.messages.append(rb'{"comment":"cut \ud83d"}')
+
+    def feed(self, raw: bytes) -> None:
+        """It is values that can be written, or the place that cannot be read is named in a line."""
+        try:
+            assert repr(read_json(raw)).encode()
+        except (ValueError, RecursionError):
+            said = why_unreadable(raw)
+            assert said.encode()
+            assert len(said) <= LINE_LONGEST
+            assert "\n" not in said
+
+
+class TerminalRows:
+    """Rows of a terminal with any values, at the gateway and at a bot."""
+
+    def __init__(self, folder: Path) -> None:
+        self._begin()
+        fields = self._truth[0]._asdict()
+        self.messages = [json.dumps(fields).encode()]
+        self.messages += [json.dumps({name: value}).encode() for name, value in fields.items()]
+
+    def _begin(self) -> None:
+        self._world = RewrittenWorld()
+        self._world.person.open("EURUSD", BUY, 0.2)
+        self._world.person.open("GBPUSD", BUY, 0.1)
+        self._world.sync()
+        self._truth = self._world.terminal.positions_get() or ()
+
+    def feed(self, raw: bytes) -> None:
+        """The row is named or read, and what is open is never gone."""
+        try:
+            fields = read_json(raw)
+        except (ValueError, RecursionError):
+            return
+        kept = self._truth[0]._asdict()
+        odd = {k: v for k, v in fields.items() if k in kept} if isinstance(fields, dict) else {}
+        world = self._world
+        world.rewrite(positions_get=lambda rows: (changed(rows[0], **odd), *rows[1:]))
+        _can_be_said(decode_positions(world.desk.handle(b'{"action":"GET_POSITIONS"}')))
+        result = world.sync(0.5)
+        assert result.closed == 0
+        assert result.status.value != "FAILED"
+        world.show_truly()
+        world.sync(0.5)
+        if world.book() != {key: row for key, row in world.rows().items() if row[1] == "EURUSD"}:
+            # A row of another position: the bot took it over, as it should.
+            self._begin()
 
 
 class Snapshots:
@@ -245,6 +312,8 @@ class Hints:
 DECODERS: dict[str, Callable[[Path], Decoder]] = {
     "requests": Requests,
     "positions": Positions,
+    "texts": Texts,
+    "terminal rows": TerminalRows,
     "snapshots": Snapshots,
     "outcomes": Outcomes,
     "ticks": Ticks,

@@ -271,7 +271,17 @@ class Feeds:
         ticks += b"2024.01.31\t23:59:59.500\t\t1.3\n"
         plain = b"time,open,high,low,close\n2024-01-31T00:00,1,2,0.5,1.5\n"
         wide = bars.decode().encode("utf-16")
-        self.messages = [bars, ticks, plain, wide, gzip.compress(bars, mtime=0)]
+        rates = b",time,open,high,low,close,tick_volume,spread,real_volume\n"
+        rates += (
+            b"0,1704153600,1.1,1.2,1.0,1.15,5,7,0\n1,2024-01-02T01:00Z,1.1,1.2,1.0,1.15,5,7,0\n"
+        )
+        module = b",time,bid,ask,last,volume,time_msc,flags,volume_real\n"
+        module += b"0,1704153600,1.1,1.2,0.0,0,1704153600101,6,0.0\n"
+        chart = b"2024.01.02,00:00,1.1,1.2,1.0,1.15,5\n2024.01.02,01:00,1.1,1.2,1.0,1.15,5\n"
+        comma = b"DATE;TIME;OPEN;HIGH;LOW;CLOSE\n2024.01.02;00:00;1,1;1,2;1,0;1,15\n"
+        bare = bars.decode().encode("utf-16-be")
+        self.messages = [bars, ticks, plain, wide, bare, rates, module, chart, comma]
+        self.messages.append(gzip.compress(bars, mtime=0))
 
     def feed(self, raw: bytes) -> None:
         """They are prices in order, or the line that is wrong is named."""

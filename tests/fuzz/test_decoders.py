@@ -21,6 +21,7 @@ from tests.fuzz.soaking import path_of, soak
 INPUTS_IN_A_SOAK = 1_000_000
 # Each writes files, or has much to do with an input: hundreds in a second, and not ten thousands.
 SLOW = {
+    "terminal rows": 40_000,
     "settings": 20_000,
     "price files": 60_000,
     "state files": 20_000,

@@ -19,7 +19,7 @@ from trueup.core.model import Snapshot
 from trueup.core.trust import Reason, Unknown
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.row_digest import RowDigest
-from trueup.gateway.rows import pending_of, position_of
+from trueup.gateway.rows import listed_position, pending_of, position_of
 from trueup.gateway.snapshots import Snapshots
 from trueup.protocol.snapshot import (
     SnapshotReply,
@@ -27,6 +27,7 @@ from trueup.protocol.snapshot import (
     decode_snapshot,
     encode_snapshot_request,
 )
+from trueup.runtime.results import SyncStatus
 from trueup.sim.records import Refusal
 from trueup.sim.symbols import AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
@@ -226,7 +227,7 @@ def test_an_empty_list_that_is_unchanged_is_contradicted_by_margin(world: DeskWo
     ]
 
 
-def test_a_list_with_a_fault_is_never_believed_for_being_unchanged(world: DeskWorld) -> None:
+def test_a_list_with_a_fault_is_never_whole_for_being_unchanged(world: DeskWorld) -> None:
     """A reply that says only that nothing changed has no word of the fault."""
     world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05)
     rows = list(world.terminal.orders_get() or ())
@@ -237,8 +238,9 @@ def test_a_list_with_a_fault_is_never_believed_for_being_unchanged(world: DeskWo
     rows.append(rows[0])
     results = world.turn(10)
     assert len(results) > 2
-    why = "The list cannot be read in full: a pending order is in the list twice"
+    why = f"Pending order {rows[0].ticket} is in the list 2 times"
     assert {tuple(result.errors) for result in results} == {(why,)}
+    assert {result.status for result in results} == {SyncStatus.PARTIAL}
 
 
 class TestABot:
@@ -393,13 +395,13 @@ def test_rows_that_are_the_same_are_not_hashed_again(monkeypatch: pytest.MonkeyP
     world.person.open_many("EURUSD", BUY, 0.01, 100)
     snapshots = Snapshots(world.terminal, "boot", world.clock.now_ns)
     hashed: list[int] = []
-    real = position_of
+    real = listed_position
 
     def counted(row: Any) -> Any:
         hashed.append(row.ticket)
         return real(row)
 
-    monkeypatch.setattr("trueup.gateway.row_digest.position_of", counted)
+    monkeypatch.setattr("trueup.gateway.row_digest.listed_position", counted)
     request = SnapshotRequest(session="s", id=1, symbols=SYMBOLS)
     reply = snapshots.make(request)
     assert isinstance(reply, SnapshotReply)

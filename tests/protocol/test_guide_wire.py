@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
+from tests.support.numbers import real_kinds, whole_kinds
 from trueup.core.model import Position, Side, Snapshot
 from trueup.core.trust import Unknown
-from trueup.protocol.guide import UnreadableRow, decode_positions, read_positions, read_row
+from trueup.protocol.guide import decode_positions, read_positions
+from trueup.protocol.rows import UnreadableRow, read_row
+from trueup.runtime.results import RemotePosition
 
 HUGE = 10**400
 
@@ -173,8 +176,10 @@ BAD_ROWS: dict[str, tuple[object, str]] = {
     "open price infinite": (make.row(price_open=math.inf), "price_open"),
     "open price beyond every market": (make.row(price_open=1e305), "price_open"),
     "identifier negative": (make.row(identifier=-3), "identifier"),
-    "profit NaN": (make.row(profit=math.nan), "profit"),
-    "time negative": (make.row(time=-5), "time"),
+    "identifier text": (make.row(identifier="abc"), "identifier"),
+    "open price zero": (make.row(price_open=0), "price_open"),
+    "open price zero as text": (make.row(price_open="0.0"), "price_open"),
+    "symbol with half a character": (make.row(symbol="EUR\ud83d"), "symbol"),
 }
 
 
@@ -305,6 +310,129 @@ def test_every_spelling_of_a_side_is_read(spelled: object, side: Side) -> None:
     assert found.side is side
 
 
+SIDES = {
+    Side.BUY: ["buy", " Buy ", "LONG", "POSITION_TYPE_BUY", "ORDER_TYPE_BUY", "OP_BUY", 0.0, "0"],
+    Side.SELL: ["sell", "SELL", "short", "position_type_sell", "DEAL_TYPE_SELL", "OP_SELL", 1.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("side", "spelled"), [(s, v) for s, all_of in SIDES.items() for v in all_of]
+)
+def test_the_words_of_others_for_a_side_are_read(side: Side, spelled: object) -> None:
+    [found] = snapshot_of(reading_of(make.row(type=spelled))).positions
+    assert found.side is side
+
+
+# A field without which a position is the same position: what is in it, what is made of it, and
+# whether that is noted.
+OPTIONAL: dict[str, tuple[dict[str, object], dict[str, object], bool]] = {
+    "time as ISO text": ({"time": "2026-01-05T12:00:00"}, {"time": 1_767_614_400}, False),
+    "time as MetaTrader's text": ({"time": "2026.01.05 12:00:00"}, {"time": 1_767_614_400}, False),
+    "time with a fraction": ({"time": 1_767_614_400.25}, {"time": 1_767_614_400}, False),
+    "time in milliseconds": ({"time": 1_767_614_400_000}, {"time": 1_767_614_400}, False),
+    "time negative": ({"time": -5}, {"time": 0}, True),
+    "time in words": ({"time": "yesterday"}, {"time": 0}, True),
+    "time true": ({"time": True}, {"time": 0}, True),
+    "milliseconds with a fraction": ({"time_msc": 12.5}, {"time_msc": 12}, False),
+    "milliseconds as ISO text": (
+        {"time_msc": "2026-01-05T12:00:00Z"},
+        {"time_msc": 1_767_614_400_000},
+        False,
+    ),
+    "milliseconds NaN": ({"time_msc": math.nan}, {"time_msc": 0}, True),
+    "profit NaN": ({"profit": math.nan}, {"profit": 0.0}, True),
+    "profit infinite": ({"profit": math.inf}, {"profit": 0.0}, True),
+    "profit as text": ({"profit": "-1.25"}, {"profit": -1.25}, False),
+    "profit with a comma": ({"profit": "-1,25"}, {"profit": 0.0}, True),
+    "swap NaN": ({"swap": math.nan}, {"swap": 0.0}, True),
+    "swap a list": ({"swap": [1]}, {"swap": 0.0}, True),
+    "stops empty": ({"sl": None, "tp": ""}, {"sl": 0.0, "tp": 0.0}, False),
+    "stop loss NaN": ({"sl": math.nan}, {"sl": 0.0}, True),
+    "stop loss beyond every market": ({"sl": 1e300}, {"sl": 0.0}, True),
+    "current price in words": ({"price_current": "n/a"}, {"price_current": 0.0}, True),
+    "magic negative": ({"magic": -4294967295}, {"magic": 2**64 - 4294967295}, False),
+    "magic negative as text": ({"magic": "-7"}, {"magic": 2**64 - 7}, False),
+    "magic beyond 64 bits": ({"magic": 2**64}, {"magic": 0}, True),
+    "magic in words": ({"magic": "scalper"}, {"magic": 0}, True),
+    "reason in words": ({"reason": "EXPERT"}, {"reason": 3}, False),
+    "reason in MQL5's words": ({"reason": "POSITION_REASON_MOBILE"}, {"reason": 1}, False),
+    "reason unknown": ({"reason": "moon"}, {"reason": 0}, True),
+    "comment a number": ({"comment": 17}, {"comment": "17"}, False),
+    "comment a list": ({"comment": ["a"]}, {"comment": ""}, True),
+    "comment with half an emoji": ({"comment": "a\ud83d"}, {"comment": "a?"}, False),
+    "identifier as text": ({"identifier": "9"}, {"identifier": 9}, False),
+    "identifier empty": ({"identifier": ""}, {"identifier": make.TICKET}, False),
+}
+
+
+@pytest.mark.parametrize("what", OPTIONAL)
+def test_an_optional_field_never_costs_the_position(what: str) -> None:
+    given, read, is_noted = OPTIONAL[what]
+    value = make.reply(make.row(**given), make.row(7))
+    for reading in (read_positions(value), decode_positions(make.as_bytes(value))):
+        seen = snapshot_of(reading)
+        assert not seen.faults
+        assert [p.ticket for p in seen.positions] == [make.TICKET, 7]
+        assert {name: getattr(seen.positions[0], name) for name in read} == read
+        assert [note.field for note in seen.notes] == list(given)[:1] * is_noted
+        for note in seen.notes:
+            assert str(note).startswith(f"Ticket {make.TICKET}: {note.field} is ")
+            assert "is used instead" in str(note)
+
+
+@pytest.mark.parametrize("kind", whole_kinds())
+def test_a_row_of_a_python_program_has_numbers_of_any_kind(kind: str) -> None:
+    whole = whole_kinds()[kind]
+    for real in real_kinds().values():
+        row = make.row(whole(5), volume=real("0.05"), price_open=real("1.25"), magic=whole(7))
+        [found] = snapshot_of(reading_of(row)).positions
+        assert found == make.position(5, volume=0.05, price_open=1.25, magic=7, time=1767571200)
+        assert type(found.ticket) is int
+        assert type(found.volume) is float
+
+
+class TradePosition(NamedTuple):
+    """A row as the official module has it."""
+
+    ticket: int = make.TICKET
+    time: int = 1767571200
+    type: int = 1
+    magic: int = 7
+    identifier: int = make.TICKET
+    volume: float = 0.01
+    price_open: float = 1.0543
+    symbol: str = "EURUSD"
+
+
+class Series(dict[str, Any]):
+    """A row of a table, which says what it has with `to_dict`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self)
+
+
+ROWS: dict[str, object] = {
+    "RemotePosition": RemotePosition(make.TICKET, "EURUSD", "sell", 0.01, 1.0543, time=1767571200),
+    "a row of the official module": TradePosition(),
+    "a row of a table": Series(make.row(type=1)),
+    "our own position": make.position(side=Side.SELL, time=1767571200),
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_a_row_may_be_any_object_that_has_a_positions_fields(what: str) -> None:
+    [found] = snapshot_of(reading_of(ROWS[what])).positions
+    assert (found.ticket, found.side, found.volume) == (make.TICKET, Side.SELL, 0.01)
+    assert (found.price_open, found.time) == (1.0543, 1767571200)
+
+
+def test_capabilities_are_read_beside_a_row_that_is_not() -> None:
+    value = make.reply(make.row(volume=0), capabilities=["SNAPSHOT", 5])
+    for reading in (read_positions(value), decode_positions(make.as_bytes(value))):
+        assert snapshot_of(reading).capabilities == ("SNAPSHOT",)
+
+
 def test_fields_nobody_knows_are_passed_over() -> None:
     raw = make.as_bytes(make.reply(make.row(colour="red", nested={"a": [1]}), server="x"))
     assert [p.ticket for p in snapshot_of(decode_positions(raw)).positions] == [make.TICKET]
@@ -394,6 +522,7 @@ def test_the_fast_way_and_the_slow_way_read_the_same(some: list[dict[str, Any]])
     assert isinstance(fast, Snapshot)
     assert isinstance(slow, Snapshot)
     assert (list(fast.positions), list(fast.faults)) == (list(slow.positions), list(slow.faults))
+    assert list(map(str, fast.notes)) == list(map(str, slow.notes))
 
 
 @given(make.broker_lists())

@@ -411,7 +411,7 @@ TORN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "all rows are the same": (
         lambda r: r["positions"].__setitem__(1, r["positions"][0]),
-        "twice",
+        "2 times",
     ),
     "a volume is another": (lambda r: r["positions"][0].update(volume=0.9), "digest"),
     "a stop loss is gone": (lambda r: r["positions"][0].update(sl=0.0), "digest"),

@@ -163,6 +163,102 @@ def test_file_of_plain_bars_is_read(tmp_path: Path) -> None:
     assert (bids[0], max(bids), min(bids), bids[-1]) == (1.1, 1.2, 1.0, 1.15)
 
 
+# Bars and ticks as people have them: the first bid, the time of the first quote.
+COPY_RATES = (
+    ",time,open,high,low,close,tick_volume,spread,real_volume\n"
+    "0,1704153600,1.10427,1.10429,1.10401,1.1042,512,4,0\n"
+    "1,1704157200,1.1042,1.1045,1.1041,1.1044,700,4,0\n"
+)
+CHART = (
+    "2024.01.02,00:00,1.10427,1.10429,1.10401,1.10420,512\n"
+    "2024.01.02,01:00,1.10420,1.10450,1.10410,1.10440,700\n"
+)
+AS_PEOPLE_HAVE_THEM: dict[str, str] = {
+    "a chart's Save as": CHART,
+    "a chart's Save as with the time in one field": CHART.replace("02,0", "02 0"),
+    "a chart's Save as of days": CHART.replace(",00:00", "").replace("02,01:00", "03"),
+    "a chart's Save as with a spread": CHART.replace("512\n", "512,4\n").replace(
+        "700\n", "700,4\n"
+    ),
+    "copy_rates saved by pandas": COPY_RATES,
+    "copy_rates with times": COPY_RATES.replace("1704153600", "2024-01-02 00:00:00").replace(
+        "1704157200", "2024-01-02 01:00:00"
+    ),
+    "copy_rates with times of UTC": COPY_RATES.replace(
+        "1704153600", "2024-01-02 00:00:00+00:00"
+    ).replace("1704157200", "2024-01-02T01:00:00Z"),
+    "copy_rates with times of a zone": COPY_RATES.replace(
+        "1704153600", "2024-01-02 02:00:00+02:00"
+    ).replace("1704157200", "2024-01-02 03:00:00.000000000+0200"),
+    "copy_rates by its times": COPY_RATES.replace(",time", "time")
+    .replace("0,17", "17")
+    .replace("1,17", "17"),
+    "copy_rates with spreads as floats": COPY_RATES.replace(",4,0\n", ",4.0,0\n"),
+    "copy_rates saved by numpy": "# "
+    + COPY_RATES.replace(",time", "time")
+    .replace("0,1704153600", "1.704153600000000000e+09")
+    .replace("1,1704157200", "1.704157200000000000e+09"),
+    "copy_rates saved by numpy without names": (
+        "1704153600,1.10427,1.10429,1.10401,1.1042,512,4,0\n"
+        "1704157200,1.1042,1.1045,1.1041,1.1044,700,4,0\n"
+    ),
+    "a table of a spreadsheet with decimal commas": (
+        "DATE;TIME;OPEN;HIGH;LOW;CLOSE\n2024.01.02;00:00;1,10427;1,10429;1,10401;1,1042\n"
+    ),
+    "a table with quotes": PLAIN_BARS.replace("1.1,1.2", '"1.10427","1.2"').replace("1.0,", "1.0,"),
+}
+CODECS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("what", AS_PEOPLE_HAVE_THEM)
+def test_file_of_bars_is_read_as_people_have_it(what: str, codec: str, tmp_path: Path) -> None:
+    text = AS_PEOPLE_HAVE_THEM[what]
+    quotes = list(open_feed(written(tmp_path, text, codec), ticks_per_bar=4))
+    assert quotes[0].bid == 1.10427
+    assert quotes[0].time_msc == JAN_2_MSC
+    starts = [quote.time_msc for quote in quotes[::4]]
+    days = what.endswith("of days")
+    assert starts in ([JAN_2_MSC], [JAN_2_MSC, JAN_2_MSC + HOUR_MSC * (24 if days else 1)])
+    assert len(starts) == (1 if "table" in what else 2)
+    spread = 4 if "copy_rates" in what and "without names" not in what else 10
+    assert round((quotes[0].ask - quotes[0].bid) * 100_000) == spread
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("mark", [".", ","])
+def test_file_of_ticks_saved_from_copy_ticks_has_its_milliseconds(
+    codec: str, mark: str, tmp_path: Path
+) -> None:
+    text = (
+        ",time,bid,ask,last,volume,time_msc,flags,volume_real\n"
+        "0,1704153600,1.10427,1.10431,0.0,0,1704153600101,6,0.0\n"
+        "1,1704153600,1.10428,1.10432,0.0,0,1704153600900,6,0.0\n"
+    )
+    if mark == ",":
+        text = text.replace(",", ";").replace(".", ",")
+    assert list(open_feed(written(tmp_path, text, codec))) == [
+        Quote(bid=1.10427, ask=1.10431, time_msc=JAN_2_MSC + 101),
+        Quote(bid=1.10428, ask=1.10432, time_msc=JAN_2_MSC + 900),
+    ]
+
+
+def test_file_of_ticks_when_a_side_is_0_has_no_price_until_there_is_one(tmp_path: Path) -> None:
+    """An exchange has no bid before it opens, and none after it closed."""
+    text = (
+        "<DATE>\t<TIME>\t<BID>\t<ASK>\t<LAST>\t<VOLUME>\t<FLAGS>\n"
+        "2024.01.02\t00:00:00.100\t0\t65120\t\t\t6\n"
+        "2024.01.02\t00:00:00.200\t65100\t65120\t65120\t2\t56\n"
+        "2024.01.02\t00:00:00.300\t0.00\t\t\t\t2\n"
+        "2024.01.02\t00:00:00.400\t\t65130\t\t\t4\n"
+        "2024.01.02\t00:00:00.500\t65110\t\t\t\t2\n"
+    )
+    assert [(q.bid, q.ask) for q in open_feed(written(tmp_path, text))] == [
+        (65100.0, 65120.0),
+        (65110.0, 65130.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -177,7 +273,13 @@ def test_file_of_plain_bars_is_read(tmp_path: Path) -> None:
         (MT5_BARS.replace("01:00:00", "00:00:00"), "line 3: this bar is not later than the one"),
         (MT5_BARS.replace("2024.01.02\t01", "2024.13.02\t01"), "line 3: the time is '2024.13.02 "),
         (MT5_BARS.replace("2024.01.02\t01", "1924.01.02\t01"), "line 3: the time is '1924.01.02 "),
-        (MT5_TICKS.replace("1.10405", "0"), "line 4: BID is '0'; give a number above 0 or nothing"),
+        (MT5_TICKS.replace("1.10405", "-1"), "line 4: BID is '-1'; give a number above 0 or noth"),
+        (MT5_TICKS.replace("1.10405", "nan"), "line 4: BID is 'nan'; give a number above 0 or n"),
+        (MT5_BARS.replace("01:00:00", "1:00"), "line 3: the time is '2024.01.02 1:00'; write it "),
+        (COPY_RATES.replace("1704157200", "20240102"), "line 3: the time is '20240102'; write it"),
+        (COPY_RATES.replace(",4,0\n", ",x,0\n"), "line 2: SPREAD is 'x'; give whole points, 0 or"),
+        (CHART.replace("1.10450", "oops"), "line 2: HIGH is 'oops'; give a number above 0."),
+        (CHART + "2024.01.02,03:00\n", "line 3: 2 fields where the heading has 7; give each"),
         (MT5_TICKS.replace("00:00:02", "00:00:00"), "line 6: this tick is earlier than the one"),
     ],
 )
@@ -231,7 +333,9 @@ _NEARLY_FILES = st.builds(
 @st.composite
 def damaged_files(draw: st.DrawFn) -> bytes:
     """A good file with a few bytes put elsewhere."""
-    content = bytearray(draw(st.sampled_from([MT5_BARS, MT5_TICKS, PLAIN_BARS])).encode())
+    content = bytearray(
+        draw(st.sampled_from([MT5_BARS, MT5_TICKS, PLAIN_BARS, COPY_RATES, CHART])).encode()
+    )
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(content) - 1))
         content[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))

@@ -35,6 +35,7 @@ from trueup.core.model import (
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
 from trueup.journal.memory import MemoryJournal
+from trueup.protocol.snapshot import SnapshotReply
 from trueup.runtime.clock import ManualClock
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler
@@ -89,6 +90,16 @@ def without(original: dict[str, Any], *names: str) -> dict[str, Any]:
 def reply(*rows: object, **changes: object) -> dict[str, Any]:
     """A reply to GET_POSITIONS as the guide prints it."""
     return {"status": "SUCCESS", "positions": list(rows), "error": None} | changes
+
+
+def as_json(row: msgspec.Struct) -> bytes:
+    """A struct as it goes over the wire."""
+    return msgspec.json.encode(row)
+
+
+def snapshot_reply(fields: dict[str, Any]) -> SnapshotReply:
+    """A SNAPSHOT reply of these fields without its positions, as a gateway makes it."""
+    return msgspec.convert(fields | {"positions": []}, SnapshotReply)
 
 
 def as_bytes(value: object) -> bytes:

@@ -105,12 +105,20 @@ class ZmqServer(Threaded):
     """A gateway on a ROUTER socket: `handle` gives the reply, or None to give none for now.
 
     `seen` has the requests in the order they came; `answer(number, reply)` answers one of those
-    later, on the connection it came from.
+    later, on the connection it came from. `before` and `behind` are frames around each reply.
     """
 
-    def __init__(self, handle: Handler, port: int = 0) -> None:
+    def __init__(
+        self,
+        handle: Handler,
+        port: int = 0,
+        *,
+        before: tuple[bytes, ...] = (),
+        behind: tuple[bytes, ...] = (),
+    ) -> None:
         super().__init__()
         self.port = port
+        self._before, self._behind = before, behind
         self.seen: list[bytes] = []
         self._handle = handle
         self._envelopes: list[list[bytes]] = []
@@ -160,7 +168,7 @@ class ZmqServer(Threaded):
             self._arrived.notify_all()
         answer = self._handle(message)
         if answer is not None:
-            router.send_multipart([*envelope, answer])
+            router.send_multipart([*envelope, *self._before, answer, *self._behind])
 
 
 class RepServer(Threaded):

@@ -17,7 +17,7 @@ CHANCE = ("sim/",)
 # A run needs a name that no other run has; both take one from outside for a simulation.
 NAMES_OF_RUNS = ("gateway/client.py", "runtime/portfolio.py")
 CATCH_ALL = (
-    "cli/process.py",
+    *("cli/process.py", "logs.py"),
     *("gateway/front.py", "runtime/answers.py", "runtime/sources.py"),
     "runtime/strategy_loading.py",
     "sim/world/run.py",

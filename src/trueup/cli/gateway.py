@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from pathlib import Path
@@ -23,12 +22,13 @@ from trueup.gateway.mt5 import FACTORY, require_module
 from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
 from trueup.gateway.watcher import WATCH_MS
 from trueup.gateway.worker import WorkerTerminal
+from trueup.logs import logger
 from trueup.observe.log import set_up_logging
 from trueup.runtime.clock import SystemClock
 from trueup.sim.process import TerminalOptions
 from trueup.sim.whereabouts import ask, find_terminal, state_folder
 
-log = logging.getLogger("trueup.gateway")
+log = logger("trueup.gateway")
 
 SIMULATED = "trueup.sim.module_port:attached"
 PASSWORD_VARIABLE = "TRUEUP_MT5_PASSWORD"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.endpoints import tcp
 from trueup.journal import open_journal
 from trueup.journal.location import database_at
+from trueup.logs import logger
 from trueup.observe.live import LiveView
 from trueup.observe.log import when_console_closes
 from trueup.runtime.bots import Control
@@ -35,7 +35,7 @@ from trueup.sim.playback import LocalPrices
 from trueup.sim.process import TerminalOptions, play
 from trueup.sim.whereabouts import Whereabouts
 
-log = logging.getLogger("trueup.journal")
+log = logger("trueup.journal")
 
 
 class Place(msgspec.Struct, frozen=True):

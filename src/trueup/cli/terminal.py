@@ -47,7 +47,8 @@ FeedOption = Annotated[
     typer.Option(
         metavar="bars|random|FILE",
         help="Prices: the real hourly EURUSD bars that come along, a random walk, or a file that "
-        "MetaTrader 5 exported (bars or ticks).",
+        "MetaTrader 5 exported (bars, ticks, or a chart's Save as), or that pandas saved of "
+        "copy_rates or copy_ticks.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same prices.")]

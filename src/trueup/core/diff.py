@@ -203,18 +203,21 @@ def _with_pending(
     if not orders and not pending:
         return found
     # A market order that the broker still works on, a stop's own for instance, stands in the list
-    # for a moment and is no pending order.
+    # for a moment and is no pending order. Neither is an order of which nothing is left: exchanges
+    # show the deal before they take the order off the list.
     remote = {
         order.ticket: order
         for order in orders
-        if order.type is not OrderType.OTHER or order.ticket in pending
+        if (order.type is not OrderType.OTHER and order.volume) or order.ticket in pending
     }
     unknown = [order for ticket, order in remote.items() if ticket not in pending]
     ours = tuple(order for order in unknown if not policy.is_foreign(order))
     drifts = (
         PendingDrift(local.order, remote[ticket], fields)
         for ticket, local in pending.items()
-        if ticket in remote and (fields := _pending_differing(local.order, remote[ticket]))
+        if ticket in remote
+        and remote[ticket].volume
+        and (fields := _pending_differing(local.order, remote[ticket]))
     )
     return msgspec.structs.replace(
         found,

@@ -8,8 +8,9 @@ statement, and a missing digest is none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+from trueup.core.conversions import number
 from trueup.core.model import PendingOrder, Position
 from trueup.core.quantity import to_units
 
@@ -50,6 +51,32 @@ def order_hash(order: PendingOrder) -> int:
         f"{to_units(order.price_open)} {to_units(order.price_stoplimit)} "
         f"{to_units(order.sl)} {to_units(order.tp)} {order.magic}"
     )
+
+
+def raw_position_hash(row: Mapping[str, object]) -> int:
+    """Return what a row of positions adds to the sum as it goes over the wire.
+
+    A position that is written and read again has the hash that it had; a row that is no position
+    has one too, so that a digest proves also a list in which one cannot be believed.
+    """
+    return _hash(_raw("p", row, ("identifier", "ticket", "symbol", "type"), ("sl", "tp")))
+
+
+def raw_order_hash(row: Mapping[str, object]) -> int:
+    """Return what a row of pending orders adds to the sum; see `raw_position_hash`."""
+    prices = ("price_stoplimit", "sl", "tp")
+    return _hash(_raw("o", row, ("ticket", "symbol", "type"), prices))
+
+
+def _raw(kind: str, row: Mapping[str, object], names: Sequence[str], prices: Sequence[str]) -> str:
+    amounts = (_raw_units(row.get(name, 0.0)) for name in ("volume", "price_open", *prices))
+    words = (str(row.get(name, "")) for name in names)
+    return " ".join((kind, *words, *amounts, str(row.get("magic", 0))))
+
+
+def _raw_units(value: object) -> str:
+    found = number(value)
+    return str(value) if found is None else str(to_units(found))
 
 
 def digest_of(total: int, rows: int) -> str:

@@ -13,7 +13,7 @@ from trueup.core.diff import Ghost
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
 from trueup.core.leaving import closing, follow
-from trueup.core.look import Look, Outcome, newer, settling
+from trueup.core.look import Look, Outcome, newer, settling, unread
 from trueup.core.model import Position
 from trueup.core.quantity import format_lots, from_units, to_units
 from trueup.core.recording import went_into
@@ -111,6 +111,11 @@ def _missing(
     local: Position, known: Comparison | None, because: str, look: Look, outcome: Outcome
 ) -> None:
     """Keep a position that left the list and is not proven closed; ask again."""
+    fault = look.may_be_unread(local)
+    if fault is not None:
+        outcome.questions.append(local.identifier)
+        outcome.holds.append(unread(local, fault))
+        return
     wanted = step_id("missing", local)
     who = look.let_go_by(wanted)
     if who:

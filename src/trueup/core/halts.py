@@ -27,7 +27,10 @@ def halts(found: Diff, look: Look, outcome: Outcome) -> None:
     """Halt entries where the broker has an order that we did not send, or that it refused."""
     listed = {position.identifier for position in look.snapshot.positions}
     outcome.holds += [
-        _halted(halt) for identifier, halt in look.book.halts.items() if identifier in listed
+        # A row that cannot be read may be the position that the halt is about.
+        _halted(halt)
+        for identifier, halt in look.book.halts.items()
+        if identifier in listed or look.snapshot.faults
     ]
     suspects = list(_suspects(found, look.book))
     marks = _marks(look.book) if suspects else {}

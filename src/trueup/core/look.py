@@ -25,6 +25,7 @@ from trueup.core.model import (
     PastOrder,
     PendingOrder,
     Position,
+    RowFault,
     Snapshot,
     describe,
     describe_at,
@@ -116,6 +117,17 @@ class Look(msgspec.Struct, frozen=True, dict=True):
         if evidence is None or evidence.history is None:
             return None
         return evidence.history.deals
+
+    def may_be_unread(self, row: Position | PendingOrder) -> RowFault | None:
+        """Return a row that cannot be read and may be this one, or None.
+
+        On a netting account a position's ticket may have changed, so that it says nothing there.
+        """
+        for fault in self.snapshot.faults:
+            is_ticket = self.is_shared or fault.ticket in (0, row.ticket)
+            if is_ticket and fault.symbol in ("", row.symbol):
+                return fault
+        return None
 
     def let_go_by(self, hold_id: str) -> str:
         """Return who lets go of what is missing, or nothing; not before it was asked for."""
@@ -278,6 +290,13 @@ def late(row: Position, what: str) -> Hold:
     """Return the hold of a difference that outlives its settle window, against better evidence."""
     until = "a list that agrees with what we did"
     return Hold(row.symbol, what, until, row.identifier, HoldKind.SETTLING)
+
+
+def unread(row: Position | PendingOrder, fault: RowFault) -> Hold:
+    """Return the hold of a row that is not in the list, unless it is the one that is unreadable."""
+    what = f"Ticket {row.ticket} is not in the part of the list that can be read ({fault})"
+    identifier = row.identifier if isinstance(row, Position) else row.ticket
+    return Hold(row.symbol, what, "a whole reading", identifier, HoldKind.PARTIAL)
 
 
 def newer(row: Position) -> Hold:

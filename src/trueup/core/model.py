@@ -26,6 +26,7 @@ from trueup.core.record import RecordMark, RequestStatus
 Ticket = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+LotsLeft = Annotated[float, msgspec.Meta(ge=0, lt=MOST_LOTS)]
 Lots = Annotated[float, msgspec.Meta(ge=FINEST_STEP, lt=MOST_LOTS)]
 # MetaTrader has 8 decimals at most (MQL5 reference, ACCOUNT_CURRENCY_DIGITS).
 MoneyDigits = Annotated[int, msgspec.Meta(ge=0, le=16)]
@@ -176,13 +177,14 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
 class PendingOrder(msgspec.Struct, frozen=True, gc=False):
     """One pending order as the broker has it; `volume` is the part not yet filled (lots).
 
-    `volume_initial` is what was asked for at first, 0.0 where the gateway does not tell it.
+    `volume` is 0.0 for the moment in which a filled order is still listed, `volume_initial` is what
+    was asked for at first, 0.0 where the gateway does not tell it.
     """
 
     ticket: Ticket
     symbol: Name
     type: OrderType
-    volume: Lots
+    volume: LotsLeft
     price_open: Price
     sl: Price = 0.0
     tp: Price = 0.0
@@ -388,13 +390,34 @@ class RowFault(msgspec.Struct, frozen=True):
         return self.what
 
 
+class FieldNote(msgspec.Struct, frozen=True):
+    """A field of a row that cannot be read, and without which the row is the same row.
+
+    Args:
+        ticket: that of the row.
+        field: the name of the field, as the wire spells it.
+        kind: the type of what stands there.
+        what: what stands there, what would be right, and what is used instead.
+    """
+
+    ticket: int
+    field: str
+    kind: str
+    what: str
+
+    def __str__(self) -> str:
+        """Return the sentence for a person."""
+        return f"Ticket {self.ticket}: {self.what}"
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """One complete reading of the broker.
 
     `faults` are the rows that were left out of the reading; with any fault the reading is partial
-    and proves nothing absent. What is unreadable in a row that is kept is no fault. `evidence` is
-    None on the guide's wire. `digest` is what the receiver made of positions and pending orders,
-    empty where nobody has made it yet.
+    and proves nothing absent. What is unreadable in a row that is kept is no fault, and in `notes`.
+    `evidence` is None on the guide's wire. `digest` is what the receiver made of positions and
+    pending orders, those left out included, empty where nobody has made it yet. `listed` counts the
+    rows that came of both, those left out included; None says that none was left out.
     """
 
     positions: tuple[Position, ...] | list[Position]
@@ -402,6 +425,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     evidence: Evidence | None = None
     capabilities: tuple[str, ...] = ()
     digest: str = ""
+    notes: tuple[FieldNote, ...] = ()
+    listed: tuple[int, int] | None = None
 
 
 def describe(position: Position) -> str:

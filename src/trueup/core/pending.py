@@ -19,7 +19,7 @@ from trueup.core.events import OrderKind
 from trueup.core.holding import Unbooked
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
-from trueup.core.look import Look, Outcome
+from trueup.core.look import Look, Outcome, unread
 from trueup.core.model import PastOrder, PendingOrder, describe_order
 from trueup.core.placing import placement
 from trueup.core.policy import Action, Adopt
@@ -148,6 +148,11 @@ def _executed(order: PendingOrder, left: float, look: Look) -> float | None:
 
 def _missing(order: PendingOrder, look: Look, outcome: Outcome) -> None:
     """Keep an order that left the list without a known end, unless a person lets go of it."""
+    fault = look.may_be_unread(order)
+    if fault is not None:
+        outcome.order_questions.append(order.ticket)
+        outcome.holds.append(unread(order, fault))
+        return
     wanted = step_id("missing", order)
     who = look.let_go_by(wanted)
     if who:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 import msgspec
 
+from trueup.core.conversions import whole_number
 from trueup.core.model import PendingOrder, Position
 from trueup.core.tokens import FIRST_CHAR, MAGIC_HALF, strategy_half
 
@@ -61,11 +63,8 @@ class Policy(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a policy that would act on everything, or on nothing, without saying so."""
-        symbols: object = self.symbols
-        if not symbols or isinstance(symbols, str):
-            raise ValueError(
-                f"symbols={symbols!r} is not valid: give a set of names, as {{'EURUSD'}}."
-            )
+        msgspec.structs.force_setattr(self, "symbols", _names(self.symbols))
+        msgspec.structs.force_setattr(self, "magics", _magics(self.magics))
         if self.adopt is not Adopt.ALL and not self.names_owners:
             raise ValueError(
                 f"adopt=Adopt.{self.adopt.name} is not valid without a way to tell whose a "
@@ -121,3 +120,29 @@ class Policy(msgspec.Struct, frozen=True):
 
     def _has_magic(self, magic: int) -> bool:
         return magic in self.magics or strategy_half(magic) in self.magics
+
+
+def _names(given: object) -> frozenset[str]:
+    """Return names of symbols as a set, from a set, a list, or a column of a table."""
+    names = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(
+            f"symbols={given!r:.40} is not valid: give a set of names, as {{'EURUSD'}}."
+        )
+    return frozenset(map(str, names))
+
+
+def _magics(given: object) -> frozenset[int]:
+    """Return magic numbers as a set, from a set, a list, or a column of a table."""
+    numbers = (
+        [None if isinstance(one, str | float) else whole_number(one) for one in given]
+        if isinstance(given, Iterable) and not isinstance(given, str)
+        else [None]
+    )
+    found = [magic for magic in numbers if magic is not None and 0 <= magic < 2**64]
+    if len(found) < len(numbers):
+        raise ValueError(
+            f"magics={given!r:.40} is not valid: give a set of whole numbers from 0 to 2**64 - 1, "
+            "as {7}."
+        )
+    return frozenset(found)

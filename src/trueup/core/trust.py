@@ -247,9 +247,11 @@ def _clock_jump(
 def _torn(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    counts = (len(snapshot.positions), len(evidence.orders))
+    # Rows that were left out count, and the digest goes over them: a row that was changed on the
+    # way, and cannot be read for that, is not taken for one that is odd at the broker.
+    counts = snapshot.listed or (len(snapshot.positions), len(evidence.orders))
     until = "a reading in which list, counts and digest agree"
-    if snapshot.faults:
+    if snapshot.faults and not (snapshot.listed and snapshot.digest):
         return Unknown(Reason.TORN, f"The list cannot be read in full: {snapshot.faults[0]}", until)
     if not evidence.count_before == counts == evidence.count_after:
         return Unknown(
@@ -261,7 +263,9 @@ def _torn(
         )
     own_digest = snapshot.digest or digest(snapshot.positions, evidence.orders)
     if own_digest != evidence.digest:
-        return Unknown(Reason.TORN, "The list does not have the digest that came with it", until)
+        fault = f" ({snapshot.faults[0]})" if snapshot.faults else ""
+        sentence = f"The list does not have the digest that came with it{fault}"
+        return Unknown(Reason.TORN, sentence, until)
     return None
 
 
@@ -272,7 +276,7 @@ def _count(counts: tuple[int, int]) -> str:
 def _contradicts_empty(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    if snapshot.positions:
+    if snapshot.positions or (snapshot.listed and snapshot.listed[0]):
         return None
     account = evidence.account
     low, high = _floating(evidence)
@@ -314,7 +318,7 @@ def _contradicts_sum(
     list that two readings in a row show is believed from it all the same.
     """
     account = evidence.account
-    if not snapshot.positions:
+    if not snapshot.positions or _lacks_money(snapshot):
         return None
     low, high = _floating(evidence)
     tolerance = sum_tolerance(account.currency_digits, len(snapshot.positions))
@@ -354,6 +358,12 @@ def sum_tolerance(currency_digits: int, count: int) -> float:
 
 def _money(amount: float, account: Account) -> str:
     return format_money(amount, account.currency_digits)
+
+
+def _lacks_money(snapshot: Snapshot) -> bool:
+    """Return whether a position's result cannot be read, so that no sum of them means anything."""
+    is_partial = snapshot.listed is not None and snapshot.listed[0] != len(snapshot.positions)
+    return is_partial or any(note.field in ("profit", "swap") for note in snapshot.notes)
 
 
 def _cent(account: Account) -> float:

@@ -14,7 +14,6 @@ force, and the log says so. To let nobody in, leave a file that has comments onl
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import threading
@@ -25,8 +24,9 @@ from typing import Final
 
 from trueup.errors import KeysError
 from trueup.gateway.keys import KEY_CHARS, MODES_ARE_CHECKED, NAME_RULE, is_key, is_name
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.access")
+log = logger("trueup.access")
 
 ROLES: Final = ("read", "trade")
 FIELDS: Final = "NAME ROLES ACCOUNTS PUBLIC-KEY"

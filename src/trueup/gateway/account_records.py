@@ -15,7 +15,6 @@ another account is taken over.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 import sqlite3
@@ -34,8 +33,9 @@ from trueup.gateway.request_store import (
     RequestStore,
     StoreTrouble,
 )
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.record")
+log = logger("trueup.record")
 
 _NAMED_BY_PORT = re.compile(r"requests-\d+\.db", re.ASCII)
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

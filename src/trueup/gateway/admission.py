@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,8 +21,9 @@ from trueup.gateway.gate import Gate
 from trueup.gateway.keys import default_folder, is_name, read_key_pair, read_public_key
 from trueup.gateway.limits import Rate, Rates
 from trueup.gateway.listener import connections_max
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.access")
+log = logger("trueup.access")
 
 KEY_NAME: Final = "gateway.key_secret"
 ALLOW_NAME: Final = "allow"

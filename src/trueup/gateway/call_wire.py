@@ -18,6 +18,7 @@ import msgspec
 from trueup.errors import RemoteProtocolError
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.terminal import Terminal
+from trueup.protocol.text import DAMAGED, writable, writable_json
 
 Error = tuple[int, str]
 
@@ -182,13 +183,10 @@ def _encode(answer: _Answer) -> bytes:
         return _encoder.encode(answer)
     except UnicodeEncodeError:
         # A server that cut a comment in the middle of a character: half of it is no text.
-        mended = msgspec.structs.replace(answer, content=_mended(answer.content))
+        code, text = answer.error
+        mended = msgspec.structs.replace(
+            answer,
+            content=writable_json(answer.content, DAMAGED),
+            error=(code, writable(text)),
+        )
         return _encoder.encode(mended)
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, list | tuple):
-        return [_mended(item) for item in value]
-    return value

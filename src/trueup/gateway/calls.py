@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from trueup.gateway.terminal import Terminal
 
-Call = tuple[str, int]
+CallUnderWay = tuple[str, int]
 """A call under way: its function, and when it began, by the clock for ages (ns)."""
 
 
@@ -18,7 +18,7 @@ class Calls:
     """
 
     def __init__(self, terminal: Terminal, now_ns: Callable[[], int]) -> None:
-        self.now: Call | None = None
+        self.now: CallUnderWay | None = None
         self.terminal = cast(Terminal, _Noted(terminal, self, now_ns))
 
 

@@ -10,7 +10,6 @@ that nothing happened: the broker said no, or the order never left.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trueup.core.conversions import whole_number
 from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
@@ -30,15 +30,19 @@ from trueup.gateway.listing import Form
 from trueup.gateway.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
+from trueup.logs import logger
 from trueup.protocol import guide, orders
 from trueup.protocol.history import CAPABILITY as HISTORY
 from trueup.protocol.history import PastDeals, Span
 from trueup.protocol.request_status import decode_status, encode_status_request
-from trueup.protocol.text import read_json, reason_of
+from trueup.protocol.text import read_json, reason_of, why_unreadable
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 from trueup.settings import load_settings
 
-log = logging.getLogger("trueup.gateway")
+log = logger("trueup.gateway")
+
+# What ZeroMQ takes (32 bits, signed): 24 days.
+LONGEST_TIMEOUT_MS = 2**31
 
 __all__ = ["ExecutionGateway", "Question", "Reading"]
 
@@ -60,6 +64,7 @@ class ExecutionGateway:
 
     Raises:
         SettingsError, KeysError: a setting or a key file cannot be used.
+        ValueError: port or timeout cannot be one.
 
     Not safe to share between threads.
     """
@@ -84,12 +89,16 @@ class ExecutionGateway:
         if link is None:
             keys = _keys(server_key, key_file)
             link, hints = partial(ZmqLink, keys=keys), hints or partial(self._hear, keys)
-        self.host, self.port, self.timeout_ms = bare(host), port, timeout_ms
-        self.url = tcp(host, port)
+        self.host = bare(str(host))
+        self.port = _whole("port", port, range(1, 65_536), "a TCP port, from 1 to 65535")
+        self.timeout_ms = timeout_ms = _whole(
+            "timeout_ms", timeout_ms, range(1, LONGEST_TIMEOUT_MS), "milliseconds above 0"
+        )
+        self.url = tcp(self.host, self.port)
         self.logger = log
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
-        self._hearing = Hearing(host, hints)
-        self._queries: Link = link(self.url)
+        self._hearing = Hearing(self.host, hints)
+        self._queries = link(self.url)
         self._orders = link(self.url)
         self._prices = link(self.url)
         self._history = HistoryReader(link(self.url), self.url, timeout_ms)
@@ -136,12 +145,15 @@ class ExecutionGateway:
         return {**reply, "positions": rows}
 
     def _asked(self, question: bytes) -> dict[str, Any]:
+        raw = b""
         try:
-            reply = read_json(self._exchange(self._queries, question))
+            raw = self._exchange(self._queries, question)
+            reply = read_json(raw)
         except (NotSent, OutcomeUnknown) as error:
             return {"status": "FAILED", "positions": [], "error": str(error)}
-        except (ValueError, RecursionError) as error:
-            return {"status": "FAILED", "positions": [], "error": f"the reply is not JSON: {error}"}
+        except (ValueError, RecursionError):
+            wrong = f"the reply cannot be read: {why_unreadable(raw)}"
+            return {"status": "FAILED", "positions": [], "error": wrong}
         if not isinstance(reply, dict):
             return {"status": "FAILED", "positions": [], "error": "the reply is not an object"}
         return reply
@@ -254,11 +266,13 @@ class ExecutionGateway:
         None says that the answer is still under way: a later call takes it. Unknown says that
         there is none, with the reason OFFLINE, or UNREADABLE for a gateway that tells no prices.
         """
-        wait_ms = self.timeout_ms if wait_ms is None else wait_ms
+        if wait_ms is None:
+            wait_ms = self.timeout_ms
+        wait_ms = _whole("wait_ms", wait_ms, range(LONGEST_TIMEOUT_MS), "milliseconds, 0 or above")
         try:
             if self._tick_symbol != symbol:
                 self._forget_tick()
-                self._prices.send(encode_tick_request(symbol), wait_ms)
+                self._prices.send(encode_tick_request(str(symbol)), wait_ms)
                 self._tick_symbol, self._tick_waited_ms = symbol, 0
             reply = self._prices.receive(wait_ms)
         except (NotSent, OutcomeUnknown) as error:
@@ -346,6 +360,13 @@ class ExecutionGateway:
             link.reset()
             raise OutcomeUnknown(f"{self.url} gave no reply within {self.timeout_ms} ms")
         return reply
+
+
+def _whole(name: str, value: object, fitting: range, valid: str) -> int:
+    found = whole_number(value)
+    if found is None or found not in fitting:
+        raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
+    return found
 
 
 def _keys(server_key: str | None, key_file: str | Path | None) -> LinkKeys | None:

@@ -7,11 +7,12 @@ is not known is UNKNOWN and never REJECTED.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
+from trueup.core.model import Position
 from trueup.core.trust import sign_of_positions
 from trueup.errors import RemoteProtocolError
 from trueup.gateway.access import ANYBODY, Access
@@ -30,10 +31,11 @@ from trueup.gateway.orders import Orders
 from trueup.gateway.request_evidence import Investigator
 from trueup.gateway.request_record import GatewayPoint, RequestRecord, carry_on
 from trueup.gateway.request_store import RequestStore, StoreTrouble
-from trueup.gateway.rows import account_of, position_of
+from trueup.gateway.rows import account_of, listed_position
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import Terminal
 from trueup.gateway.watcher import Watcher
+from trueup.logs import logger
 from trueup.protocol.dialect import (
     BAD_REQUEST,
     ONLY_HERE,
@@ -61,8 +63,9 @@ from trueup.protocol.requests import (
     snapshot_request,
 )
 from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply, SnapshotReply
+from trueup.protocol.text import read_json
 
-log = logging.getLogger("trueup.desk")
+log = logger("trueup.desk")
 
 # Until the terminal says which account it has, it is asked so often.
 MEET_EVERY_NS = 200_000_000
@@ -251,8 +254,10 @@ class Desk:
     def _refusal(self, raw: bytes, error: str) -> bytes:
         """Answer a request that cannot be read in its own dialect."""
         try:
-            fields = msgspec.json.decode(raw, type=dict)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            fields = read_json(raw)
+        except (ValueError, RecursionError):
+            fields = None
+        if not isinstance(fields, dict):
             return encode_reply(ErrorReply("ERROR", error))
         uuid = fields.get("uuid", msgspec.UNSET)
         order_id, asked = fields.get("order_id"), fields.get("action")
@@ -320,7 +325,8 @@ class Desk:
             contradiction = self._contradicts_empty() if not rows else None
             if contradiction is not None:
                 return PositionsReply("FAILED", error=contradiction)
-        positions = [position_of(row) for row in rows]
+        # The encoder takes plain values too; the client reads them one by one.
+        positions = cast(list[Position], [listed_position(row) for row in rows])
         return PositionsReply("SUCCESS", positions, capabilities=self.capabilities)
 
     def _contradicts_empty(self) -> str | None:

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from trueup.core.trust import sign_of_positions
 from trueup.errors import TrueupError
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.rows import TRADE_MODES, account_of
+from trueup.gateway.rows import TRADE_MODES, account_of, listed_position, text_of
 from trueup.gateway.snapshots import CannotRead, Snapshots
 from trueup.gateway.terminal import AccountInfo, Terminal
 from trueup.protocol.dialect import AccountReply, HoldingsReply
 from trueup.protocol.requests import ErrorReply, Request
+from trueup.protocol.text import brief
 
 NOT_CONNECTED = "the terminal has no link to its trade server"
 
@@ -57,9 +57,9 @@ def account_reply(row: AccountInfo) -> AccountReply:
     """Return the account; a trade mode that is not known counts as real money."""
     return AccountReply(
         login=row.login,
-        server=row.server,
+        server=text_of(row.server),
         trade_mode=TRADE_MODES.get(row.trade_mode, "real"),
-        currency=row.currency,
+        currency=text_of(row.currency),
         leverage=row.leverage,
         balance=row.balance,
         equity=row.equity,
@@ -86,9 +86,12 @@ def closing_order(request: Request, terminal: Terminal) -> Request:
         raise CannotClose(
             f"not sent: ticket {ticket} is in {position.symbol}, not in {request.symbol}"
         )
+    listed = listed_position(position)
+    if isinstance(listed, dict):
+        raise CannotClose(f"not sent: ticket {ticket} cannot be read: {brief(listed)}")
     return replace(
         request,
-        action="SELL" if position.type == mt5.POSITION_TYPE_BUY else "BUY",
-        symbol=position.symbol,
-        volume=request.volume or position.volume,
+        action=listed.side.opposite.action,
+        symbol=listed.symbol,
+        volume=request.volume or listed.volume,
     )

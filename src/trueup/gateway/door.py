@@ -12,7 +12,6 @@ notices.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Final, NamedTuple
 
@@ -22,8 +21,9 @@ from zmq.utils import z85
 from trueup.gateway.access import AllowFile
 from trueup.gateway.keys import KeyPair
 from trueup.gateway.listener import CONNECTIONS_MAX
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.access")
+log = logger("trueup.access")
 
 # The largest request of ours, a snapshot with 500 positions and 500 orders to explain, has 25 kB.
 MESSAGE_BYTES_MAX: Final = 262_144

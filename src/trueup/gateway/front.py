@@ -14,7 +14,6 @@ Told to stop, it begins nothing more and says so to everybody, until the call un
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -26,11 +25,12 @@ from trueup.gateway.request_store import StoreRefused
 from trueup.gateway.server import Client, Server
 from trueup.gateway.turned_away import TurnedAway
 from trueup.gateway.waiting import Task, Waiting
+from trueup.logs import logger
 from trueup.protocol.hints import capability
 from trueup.protocol.requests import ORDERS, Request
 from trueup.protocol.snapshot import CAPABILITIES
 
-log = logging.getLogger("trueup.front")
+log = logger("trueup.front")
 
 # Half of what a client waits by default (GTW_TIMEOUT_MS), so that the answer finds it waiting.
 PATIENCE_MS = 1_000

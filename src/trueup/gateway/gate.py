@@ -8,15 +8,15 @@ not known to be queries need the right to trade: what is forgotten here is refus
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from trueup.gateway.access import ANYBODY, NOBODY, Access, AllowFile
 from trueup.gateway.limits import Rates
 from trueup.gateway.server import Client
+from trueup.logs import logger
 from trueup.protocol.requests import QUERIES, Request
 
-log = logging.getLogger("trueup.gate")
+log = logger("trueup.gate")
 
 
 class Gate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,9 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import RAISED, Call, decode_answer, encode_call
 from trueup.gateway.terminal_log import TerminalLog
 from trueup.gateway.worker_process import Worker
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.worker")
+log = logger("trueup.worker")
 
 
 class Timing(msgspec.Struct, frozen=True):

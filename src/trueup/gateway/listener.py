@@ -11,7 +11,6 @@ ZeroMQ has no such limit, and no way to end one connection. So the line is cut u
 
 from __future__ import annotations
 
-import logging
 import socket as tcp
 import struct
 import sys
@@ -19,7 +18,9 @@ from typing import Final
 
 import zmq
 
-log = logging.getLogger("trueup.access")
+from trueup.logs import logger
+
+log = logger("trueup.access")
 
 CONNECTIONS_MAX: Final = 1_000
 # Requests come on one, hints go out on the other.

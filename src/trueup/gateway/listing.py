@@ -19,16 +19,16 @@ not.
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Generator
 
 import msgspec
 
-from trueup.core.model import Position, RowFault, Snapshot
+from trueup.core.model import FieldNote, Position, RowFault, Snapshot
 from trueup.core.trust import Reason, Unknown
+from trueup.logs import logger
 from trueup.protocol.guide import GET_ALL_POSITIONS, GET_POSITIONS, encode_positions_request
 
-log = logging.getLogger("trueup.gateway")
+log = logger("trueup.gateway")
 
 Reading = Snapshot | Unknown
 Steps = Generator[bytes, Reading, Reading]
@@ -141,6 +141,7 @@ def _by_symbol(forms: Forms, own: Own) -> Steps:
     """Ask for each symbol, and once more where an empty list would close a position."""
     positions: dict[int, Position] = {}
     faults: list[RowFault] = []
+    notes: list[FieldNote] = []
     refusal: Unknown | None = None
     forms.symbols = tuple(dict.fromkeys((*own.symbols, *own.held)))
     for symbol in forms.symbols:
@@ -158,9 +159,11 @@ def _by_symbol(forms: Forms, own: Own) -> Steps:
         # A gateway that does not look at the symbol shows all positions each time.
         positions |= {position.identifier: position for position in answer.positions}
         faults += answer.faults
+        notes += answer.notes
     if refusal is not None and not positions:
         return refusal
-    return Snapshot(list(positions.values()), tuple(dict.fromkeys(faults)))
+    listed, found = list(positions.values()), tuple(dict.fromkeys(faults))
+    return Snapshot(listed, found, notes=tuple(dict.fromkeys(notes)))
 
 
 def _is_empty(reading: Snapshot) -> bool:

@@ -14,6 +14,7 @@ from trueup.gateway.call_wire import RAISED
 from trueup.gateway.dialect import CannotClose, closing_order
 from trueup.gateway.request_evidence import Sending
 from trueup.gateway.request_record import RequestRecord
+from trueup.gateway.rows import text_of
 from trueup.gateway.terminal import (
     AccountInfo,
     OrderSendResult,
@@ -113,7 +114,7 @@ class Orders:
     def _no_result(self, order_id: str) -> OrderReply:
         code, text = self._terminal.last_error()
         verdict = classify_last_error(code)
-        words = f"{verdict.words} ({code} {text})"
+        words = f"{verdict.words} ({code} {text_of(text)})"
         if verdict.effect is Effect.REFUSED:
             return OrderReply(order_id, "REJECTED", error=f"not sent: {words}")
         return OrderReply(order_id, "UNKNOWN", error=words)

@@ -17,7 +17,6 @@ told what happened elsewhere.
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,9 +37,10 @@ from trueup.gateway.request_store import (
     StoreTrouble,
 )
 from trueup.gateway.terminal import AccountInfo
+from trueup.logs import logger
 from trueup.protocol.requests import OrderReply, Request, parameters_of
 
-log = logging.getLogger("trueup.record")
+log = logger("trueup.record")
 
 # Whoever asks has it looked for at most this often; by itself the gateway looks ever more rarely.
 LOOK_EVERY_NS = SECOND_NS

@@ -11,7 +11,6 @@ clock that leaps ahead does not empty the record. What is not settled is never d
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import threading
@@ -22,8 +21,9 @@ from typing import NamedTuple
 
 from trueup.core.record import RecordMark
 from trueup.errors import TrueupError, reason
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.record")
+log = logger("trueup.record")
 
 BUSY_S = 2.0
 KEPT_DAYS = 30

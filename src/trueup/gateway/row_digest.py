@@ -11,8 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from trueup.core.digest import digest_of, order_hash, position_hash
-from trueup.gateway.rows import pending_of, position_of
+from trueup.core.digest import (
+    digest_of,
+    order_hash,
+    position_hash,
+    raw_order_hash,
+    raw_position_hash,
+)
+from trueup.gateway.rows import listed_order, listed_position
 from trueup.gateway.terminal import TradeOrder, TradePosition
 
 # The first column is what a row is known by.
@@ -47,15 +53,25 @@ class RowDigest:
             positions,
             self._positions,
             _position_columns,
-            lambda row: position_hash(position_of(row)),
+            _position_hash,
         )
         self._orders, of_orders = _sum(
             orders,
             self._orders,
             _order_columns,
-            lambda row: order_hash(pending_of(row)),
+            _order_hash,
         )
         return digest_of(of_positions + of_orders, len(positions) + len(orders))
+
+
+def _position_hash(row: TradePosition) -> int:
+    listed = listed_position(row)
+    return raw_position_hash(listed) if isinstance(listed, dict) else position_hash(listed)
+
+
+def _order_hash(row: TradeOrder) -> int:
+    listed = listed_order(row)
+    return raw_order_hash(listed) if isinstance(listed, dict) else order_hash(listed)
 
 
 def _sum(

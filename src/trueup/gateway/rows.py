@@ -1,7 +1,18 @@
-"""A terminal's rows as ours: MetaTrader's numbers become names."""
+"""A terminal's rows as ours: MetaTrader's numbers become names.
+
+A row that is not as rows are (a position of 0 lots, a number that is none) goes over the wire as it
+came, as plain values: the bot names it, and believes the others. Texts that a broker or a terminal
+cut in the middle of a character are repaired, with a question mark for the rest.
+"""
 
 from __future__ import annotations
 
+import enum
+from typing import Any
+
+import msgspec
+
+from trueup.core.conversions import number
 from trueup.core.model import (
     Account,
     Deal,
@@ -27,6 +38,8 @@ from trueup.gateway.terminal import (
     TradeOrder,
     TradePosition,
 )
+from trueup.protocol.rows import SIGNED, TOO_LARGE, is_sound, is_sound_order
+from trueup.protocol.text import DAMAGED, MARK, writable
 
 TRADE_MODES = {
     mt5.ACCOUNT_TRADE_MODE_DEMO: "demo",
@@ -88,6 +101,46 @@ DEAL_REASONS = {
 TRADE_DEALS = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
 CANCELED_DEALS = frozenset({mt5.DEAL_TYPE_BUY_CANCELED, mt5.DEAL_TYPE_SELL_CANCELED})
 BUYING_DEALS = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_BUY_CANCELED})
+SIDES = {mt5.POSITION_TYPE_BUY: Side.BUY, mt5.POSITION_TYPE_SELL: Side.SELL}
+
+Values = dict[str, Any]
+"""A row as plain values, by the names of the wire."""
+
+
+def text_of(value: object) -> str:
+    """Return a terminal's text as one that can be written; what is no text is none."""
+    return writable(value).replace(DAMAGED, MARK) if isinstance(value, str) else ""
+
+
+def listed_position(row: TradePosition) -> Position | Values:
+    """Return an open position, or the row's values where it is not as a position must be."""
+    position = position_of(row)
+    return position if is_sound(position) else _values(position)
+
+
+def listed_order(row: TradeOrder) -> PendingOrder | Values:
+    """Return a pending order, or the row's values where it is not as an order must be."""
+    order = pending_of(row)
+    return order if is_sound_order(order) else _values(order)
+
+
+def _values(row: Position | PendingOrder) -> Values:
+    """Return the fields of a row as JSON can have them, so that both sides see the same."""
+    return {
+        field.encode_name: _value(getattr(row, field.name)) for field in msgspec.structs.fields(row)
+    }
+
+
+def _value(value: object) -> object:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, str):
+        return writable(value, DAMAGED)
+    is_whole = isinstance(value, int) and -SIGNED <= value < TOO_LARGE
+    if value is None or is_whole or number(value) is not None:
+        return value
+    # Infinity, and what is no number, are nothing that JSON has.
+    return f"{value!r:.40}"
 
 
 def position_of(row: TradePosition) -> Position:
@@ -96,7 +149,8 @@ def position_of(row: TradePosition) -> Position:
         ticket=row.ticket,
         identifier=row.identifier,
         symbol=row.symbol,
-        side=Side.BUY if row.type == mt5.POSITION_TYPE_BUY else Side.SELL,
+        # A type that is none is no side; `listed_position` sends such a row as it is.
+        side=SIDES.get(row.type, row.type),  # type: ignore[arg-type]
         volume=row.volume,
         price_open=row.price_open,
         profit=row.profit,
@@ -106,7 +160,7 @@ def position_of(row: TradePosition) -> Position:
         sl=row.sl,
         tp=row.tp,
         magic=row.magic,
-        comment=row.comment,
+        comment=text_of(row.comment),
         price_current=row.price_current,
         reason=row.reason,
         time_update_msc=row.time_update_msc,
@@ -125,7 +179,7 @@ def pending_of(row: TradeOrder) -> PendingOrder:
         tp=row.tp,
         price_stoplimit=row.price_stoplimit,
         magic=row.magic,
-        comment=row.comment,
+        comment=text_of(row.comment),
         time_setup=row.time_setup,
         volume_initial=row.volume_initial,
     )
@@ -148,7 +202,7 @@ def history_order_of(row: TradeOrder) -> HistoryOrder:
         filled=max(0.0, row.volume_initial - row.volume_current),
         state=ORDER_STATES.get(row.state, "unknown"),
         magic=row.magic,
-        comment=row.comment,
+        comment=text_of(row.comment),
         position=row.position_id,
         by_program=row.reason == mt5.ORDER_REASON_EXPERT,
         time_setup_msc=row.time_setup_msc,
@@ -180,7 +234,7 @@ def deal_of(row: TradeDeal) -> Deal:
         fee=row.fee,
         magic=row.magic,
         time_msc=row.time_msc,
-        comment=row.comment,
+        comment=text_of(row.comment),
         kind=deal_kind(row),
     )
 
@@ -189,8 +243,8 @@ def account_of(row: AccountInfo) -> Account:
     """Return the account; a margin mode that is not known counts as hedging, where nothing nets."""
     return Account(
         login=row.login,
-        server=row.server,
-        currency=row.currency,
+        server=text_of(row.server),
+        currency=text_of(row.currency),
         margin_mode=MARGIN_MODES.get(row.margin_mode, MarginMode.HEDGING),
         balance=row.balance,
         equity=row.equity,

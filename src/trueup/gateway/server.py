@@ -20,6 +20,7 @@ import zmq
 from trueup.gateway.door import DOMAIN, HINTS_DOMAIN, Door, user_of
 from trueup.gateway.endpoints import is_ipv6
 from trueup.gateway.listener import Listener, hang_up
+from trueup.protocol.text import json_frame
 
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
 # (the market of the simulated terminal, a stop signal) waiting.
@@ -185,7 +186,7 @@ class Server:
             with suppress(zmq.ZMQError, TypeError, ValueError):
                 hang_up(int(first.get(zmq.SRCFD)))
             return None
-        *way, request = frames
+        way, request = _split(frames)
         user = "" if self._door.lock is None else user_of(first)
         return Client((first.bytes, *way), user), request
 
@@ -279,3 +280,15 @@ def _port(endpoint: str) -> int:
 
 def _has_some(socket: zmq.Socket[bytes]) -> bool:
     return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def _split(frames: list[bytes]) -> tuple[list[bytes], bytes]:
+    """Return the way back and the request of a message, which may have more frames behind it.
+
+    The way ends with an empty frame (ZeroMQ RFC 28, REQ/REP envelopes); a sender that leaves that
+    out sends the request last.
+    """
+    if b"" in frames[:-1]:
+        end = frames.index(b"") + 1
+        return frames[:end], json_frame(frames[end:])
+    return frames[:-1], frames[-1]

@@ -15,7 +15,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec.structs import astuple
@@ -25,12 +25,13 @@ from trueup.core.trust import sum_tolerance
 from trueup.errors import TrueupError
 from trueup.gateway.row_digest import RowDigest
 from trueup.gateway.rows import (
+    Values,
     account_of,
     deal_of,
     history_order_of,
+    listed_order,
+    listed_position,
     past_order_of,
-    pending_of,
-    position_of,
     spec_of,
     terminal_of,
 )
@@ -41,6 +42,7 @@ from trueup.gateway.terminal import (
     TradeOrder,
     TradePosition,
 )
+from trueup.protocol.rows import is_name
 from trueup.protocol.snapshot import (
     AccountRow,
     SnapshotReply,
@@ -101,14 +103,14 @@ class Reading(msgspec.Struct):
     adds_up: bool
 
     @property
-    def positions(self) -> list[Position]:
-        """The open positions; made anew at every call."""
-        return [position_of(row) for row in self.rows]
+    def positions(self) -> list[Position | Values]:
+        """The open positions, those that are none as plain values; made anew at every call."""
+        return [listed_position(row) for row in self.rows]
 
     @property
-    def orders(self) -> tuple[PendingOrder, ...]:
-        """The pending orders; made anew at every call."""
-        return tuple(pending_of(row) for row in self.order_rows)
+    def orders(self) -> tuple[PendingOrder | Values, ...]:
+        """The pending orders, as `positions` has the positions."""
+        return tuple(listed_order(row) for row in self.order_rows)
 
     @property
     def is_of_one_account(self) -> bool:
@@ -142,12 +144,20 @@ def _add_up(
 
     The account's floating result has their swap in it, and a position's profit has not.
     """
-    floating = math.fsum(row.profit + row.swap for row in rows)
+    floating = _floating(rows)
     tolerance = sum_tolerance(accounts[0].currency_digits, len(rows))
     for account in accounts:
         if abs(floating - account.profit) <= tolerance:
             return account, floating, True
     return accounts[0], floating, False
+
+
+def _floating(rows: Sequence[TradePosition]) -> float:
+    """Return what positions' results add up to, swap included; NaN where one is no number."""
+    try:
+        return math.fsum(row.profit + row.swap for row in rows)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 class _Served(NamedTuple):
@@ -211,14 +221,17 @@ class Snapshots:
         explained, deals = self._deals(request.explain)
         past_orders = self._past_orders(request.explain_orders)
         reading = self.read()
-        symbols = dict.fromkeys((*request.symbols, *(row.symbol for row in reading.rows)))
+        # A row without a name has no symbol to ask for.
+        listed = (row.symbol for row in reading.rows if is_name(row.symbol))
+        symbols = dict.fromkeys((*request.symbols, *listed))
         server_time_msc = self._server_time_msc(symbols)
         if self._attachments() != attached:
             raise CannotRead("the terminal was attached to anew while it was read")
         self.note(reading.account, reading.terminal)
         epoch, sequence = self._number(request.session, attached)
         self.digest = self._digest.of(reading.rows, reading.order_rows)
-        if request.digest == self.digest and not request.asks_more and reading.is_whole:
+        is_same = request.digest == self.digest and not request.asks_more
+        if is_same and reading.is_whole and math.isfinite(reading.floating):
             return UnchangedReply(
                 id=request.id,
                 epoch=epoch,
@@ -240,12 +253,13 @@ class Snapshots:
             account=account_of(reading.account),
             profit_bounds=reading.profit_bounds,
             terminal=terminal_of(reading.terminal),
-            positions=reading.positions,
+            # The encoder takes plain values too; the client reads them one by one.
+            positions=cast(list[Position], reading.positions),
             count_before=reading.count_before,
             count_after=reading.count_after,
             server_time_msc=server_time_msc,
             time_offset_sec=self._offset_sec(server_time_msc),
-            orders=reading.orders,
+            orders=cast(tuple[PendingOrder, ...], reading.orders),
             deals=_trades(deals),
             other_deals=_others(deals),
             explained=tuple(explained),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import Error
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.worker")
+log = logger("trueup.worker")
 
 
 class TerminalLog:

@@ -8,6 +8,7 @@ import zmq
 
 from trueup.gateway import endpoints
 from trueup.gateway.keys import LinkKeys
+from trueup.protocol.text import json_frame
 
 # Hints that nobody takes are dropped, and missed by their numbers.
 HINTS_KEPT = 100
@@ -52,7 +53,7 @@ class ZmqHints:
         messages: list[bytes] = []
         try:
             while len(messages) < HINTS_KEPT:
-                messages.append(self._socket.recv_multipart(zmq.NOBLOCK)[-1])
+                messages.append(json_frame(self._socket.recv_multipart(zmq.NOBLOCK)))
         except zmq.Again:
             pass
         return messages

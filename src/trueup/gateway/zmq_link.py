@@ -23,6 +23,7 @@ from trueup.errors import HostUnknown, NotAllowed, NotSent, OutcomeUnknown
 from trueup.gateway.endpoints import is_ipv6
 from trueup.gateway.keys import LinkKeys
 from trueup.gateway.lookup import Lookup
+from trueup.protocol.text import json_frame
 
 _WATCHED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -182,7 +183,7 @@ class ZmqLink:
         if timeout_ms != self._receive_timeout_ms:
             self._socket.rcvtimeo = self._receive_timeout_ms = timeout_ms
         try:
-            return self._socket.recv()
+            return json_frame(self._socket.recv_multipart())
         except zmq.Again:
             return None
         except zmq.ZMQError as error:

@@ -7,7 +7,6 @@ error, at the first position that does not hold.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Self
@@ -20,8 +19,9 @@ from trueup.journal.database import Database
 from trueup.journal.journal import Checkpoint, Fault, Record, Tip, Verdict
 from trueup.journal.revision import require_current
 from trueup.journal.table import EventTable
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.journal")
+log = logger("trueup.journal")
 
 
 class JournalReader:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import logging
 import os
 import socket
 import sys
@@ -30,8 +29,9 @@ from trueup.journal.mending import mend
 from trueup.journal.reader import JournalReader
 from trueup.journal.revision import ensure_current
 from trueup.journal.table import Writer
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.journal")
+log = logger("trueup.journal")
 
 # The newest is used; the others are there in case it is damaged.
 CHECKPOINTS_KEPT = 3

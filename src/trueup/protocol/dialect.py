@@ -62,10 +62,10 @@ class AccountReply(msgspec.Struct):
 
 
 class HoldingsReply(msgspec.Struct):
-    """The account and all positions, of one reading."""
+    """The account and all positions, of one reading; rows that are none as plain values."""
 
     account: AccountReply
-    positions: list[Position]
+    positions: list[Position | dict[str, Any]]
 
 
 Answer = PongReply | NotBegun | AccountReply | HoldingsReply
@@ -211,42 +211,44 @@ def _spell_holdings(answer: HoldingsReply, now: str) -> dict[str, Any]:
     }
 
 
-def _row(position: Position) -> dict[str, Any]:
+def _row(position: Position | dict[str, Any]) -> dict[str, Any]:
+    values = _values(position)
     return {
-        "ticket": position.ticket,
-        "symbol": position.symbol,
-        "type": position.side.action,
-        "volume": position.volume,
-        "open_price": position.price_open,
-        "current_price": position.price_current,
-        "profit": position.profit,
-        **_more(position),
+        "ticket": values["ticket"],
+        "symbol": values["symbol"],
+        "type": values["type"],
+        "volume": values["volume"],
+        "open_price": values["price_open"],
+        "current_price": values["price_current"],
+        "profit": values["profit"],
+        **_more(values),
     }
 
 
-def _sync_row(position: Position) -> dict[str, Any]:
+def _sync_row(position: Position | dict[str, Any]) -> dict[str, Any]:
+    values = _values(position)
     return {
-        "symbol": position.symbol,
-        "ticket": position.ticket,
-        "volume": position.volume,
-        "profit": position.profit,
-        "price_current": position.price_current,
-        "price_open": position.price_open,
-        "type": position.side.action,
-        **_more(position),
+        "symbol": values["symbol"],
+        "ticket": values["ticket"],
+        "volume": values["volume"],
+        "profit": values["profit"],
+        "price_current": values["price_current"],
+        "price_open": values["price_open"],
+        "type": values["type"],
+        **_more(values),
     }
 
 
-def _more(position: Position) -> dict[str, Any]:
-    return {
-        "time_open": position.time,
-        "sl": position.sl,
-        "tp": position.tp,
-        "swap": position.swap,
-        "magic": position.magic,
-        "comment": position.comment,
-        "identifier": position.identifier,
-    }
+def _values(position: Position | dict[str, Any]) -> dict[str, Any]:
+    """Return a position's fields; a row that is none has the values that the terminal gave."""
+    if isinstance(position, dict):
+        return position
+    return {**msgspec.to_builtins(position), "type": position.side.action}
+
+
+def _more(values: dict[str, Any]) -> dict[str, Any]:
+    names = ("sl", "tp", "swap", "magic", "comment", "identifier")
+    return {"time_open": values["time"], **{name: values[name] for name in names}}
 
 
 def _latency_ms(sent: object, now_ns: int) -> float | None:

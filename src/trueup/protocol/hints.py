@@ -15,6 +15,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from trueup.protocol.text import decode_json
+
 CAPABILITY = "HINTS"
 # So many times the promised interval may pass before silence is one.
 PATIENCE = 3
@@ -79,8 +81,8 @@ class Ear:
         """
         for raw in messages:
             try:
-                hint = _decoder.decode(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                hint = decode_json(_decoder, raw)
+            except (ValueError, RecursionError):
                 continue
             self._reason = self._about(hint, known_digest) or self._reason
             self._last, self._heard_ns, self._is_silent = hint, now_ns, False

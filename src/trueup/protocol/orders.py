@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from trueup.core.quantity import is_number, is_price, is_volume
+from trueup.core.conversions import number, number_or_text, plain, whole_number
+from trueup.core.quantity import is_price, is_volume
 from trueup.errors import LocalProtocolError, OutcomeUnknown
-from trueup.protocol.text import read_json
+from trueup.protocol.text import brief, read_json, why_unreadable
 
 SETTLED_STATUS = frozenset({"FILLED", "PLACED", "DONE", "REJECTED"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
@@ -26,6 +27,8 @@ NOT_UNDERSTOOD = re.compile(
     r")",
     re.IGNORECASE,
 )
+# A column of tickets in a table is of floats where one of them is missing.
+WHOLE = frozenset({"position", "order", "magic", "login", "ticket"})
 
 
 def encode_order(order: Mapping[str, Any]) -> bytes:
@@ -36,31 +39,40 @@ def encode_order(order: Mapping[str, Any]) -> bytes:
     """
     for key in ("order_id", "symbol"):
         if not isinstance(order.get(key), str) or not order[key]:
-            raise LocalProtocolError(f"{key}={order.get(key)!r} is not valid: give a text")
+            raise LocalProtocolError(f"{key}={order.get(key)!r:.40} is not valid: give a text")
     action = order.get("action")
     if isinstance(action, str) and action in CHANGES:
         return _encoded(order)
     if action not in ("BUY", "SELL"):
-        raise LocalProtocolError(f"action={action!r} is not valid: give BUY or SELL")
+        raise LocalProtocolError(f"action={action!r:.40} is not valid: give BUY or SELL")
     needed: dict[str, Callable[[float], bool]] = {"volume": is_volume, "price": is_price}
     if order.get("type") == "market" and "price" not in order:
         del needed["price"]
     for key, fits in needed.items():
-        value = order.get(key)
-        if not is_number(value) or not fits(value):
-            raise LocalProtocolError(f"{key}={value!r:.40} is not valid: give a number above 0")
+        value = number(order.get(key))
+        if value is None or not fits(value):
+            wrong = f"{key}={order.get(key)!r:.40} is not valid"
+            raise LocalProtocolError(f"{wrong}: give a number above 0")
     return _encoded(order)
 
 
 def _encoded(order: Mapping[str, Any]) -> bytes:
     try:
-        return msgspec.json.encode(dict(order))
+        return msgspec.json.encode({key: _as_sent(key, value) for key, value in order.items()})
     except (TypeError, ValueError) as error:
         raise LocalProtocolError(f"the order cannot be written as JSON: {error}") from error
 
 
+def _as_sent(key: object, value: object) -> object:
+    """Return a value as JSON has it; numbers that name something are whole."""
+    found = whole_number(value) if key in WHOLE else None
+    return plain(value) if found is None else found
+
+
 def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
     """Read the reply to an order; both spellings of the family are understood.
+
+    Numbers that the gateway writes as text are read as numbers, as in its lists.
 
     Raises:
         OutcomeUnknown: the reply does not say what became of this order.
@@ -68,21 +80,23 @@ def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
     reply = _object(raw)
     answered = reply.get("order_id")
     if answered is not None and answered != order["order_id"]:
-        raise OutcomeUnknown(f"the reply is about order {answered!r}")
+        raise OutcomeUnknown(f"the reply is about order {answered!r:.60}")
     status = str(reply.get("status", "")).upper()
     error = reply.get("error") or reply.get("error_msg") or reply.get("message")
     if _is_not_understood(status, error, reply):
         status = "REJECTED"
     if status not in SETTLED_STATUS:
-        because = f": {error}" if error else ""
-        raise OutcomeUnknown(f"the reply's status is {reply.get('status')!r}{because}")
+        because = f": {brief(error)}" if error else ""
+        raise OutcomeUnknown(f"the reply's status is {reply.get('status')!r:.40}{because}")
     return {
         **reply,
         "order_id": order["order_id"],
         "status": status,
-        "ticket": reply.get("ticket"),
-        "filled_price": reply.get("filled_price", reply.get("price", reply.get("close_price"))),
-        "filled_volume": reply.get("filled_volume", reply.get("volume")),
+        "ticket": _read(reply.get("ticket"), whole_number),
+        "filled_price": _read(
+            reply.get("filled_price", reply.get("price", reply.get("close_price"))), number_or_text
+        ),
+        "filled_volume": _read(reply.get("filled_volume", reply.get("volume")), number_or_text),
         "error": error,
     }
 
@@ -92,6 +106,12 @@ def _is_not_understood(status: str, error: object, reply: Mapping[str, Any]) -> 
     says_no = status in ("ERROR", "FAILED", "FAIL", "REJECTED", "") or not reply.get("status")
     names_something = any(reply.get(name) for name in ("ticket", "order", "deal"))
     return says_no and not names_something and bool(NOT_UNDERSTOOD.match(str(error or "")))
+
+
+def _read(value: object, read: Callable[[object], float | None]) -> object:
+    """Return a value as a number; what is none stays, so that an error can show it."""
+    found = read(value)
+    return value if found is None else found
 
 
 def outcome(order: Mapping[str, Any], status: str, error: str) -> dict[str, Any]:
@@ -110,7 +130,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     try:
         reply = read_json(raw)
     except (ValueError, RecursionError):
-        raise OutcomeUnknown(f"the reply is not JSON: {raw[:60]!r}") from None
+        raise OutcomeUnknown(f"the reply cannot be read: {why_unreadable(raw)}") from None
     if not isinstance(reply, dict):
         raise OutcomeUnknown(f"the reply is a {type(reply).__name__}, not an object")
     return reply

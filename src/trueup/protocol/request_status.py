@@ -6,7 +6,7 @@ import msgspec
 
 from trueup.core.record import RecordMark, RequestStatus
 from trueup.core.trust import Reason, Unknown
-from trueup.protocol.text import read_json, reason_of
+from trueup.protocol.text import brief, decode_json, read_json, reason_of, why_unreadable
 
 _UNTIL = "a gateway that answers REQUEST_STATUS"
 
@@ -30,11 +30,11 @@ def encode_status_request(order_id: str) -> bytes:
 def decode_status(raw: bytes, order_id: str) -> RequestStatus | Unknown:
     """Read a reply to REQUEST_STATUS; Unknown where it does not say what became of the order."""
     try:
-        reply = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        reply = decode_json(_decoder, raw)
+    except (ValueError, RecursionError):
         return _why_not(raw)
     if reply.request.order_id != order_id:
-        words = f"The reply is about order {reply.request.order_id!r}, not {order_id!r}"
+        words = f"The reply is about order {reply.request.order_id!r:.60}, not {order_id!r:.60}"
         return Unknown(Reason.UNREADABLE, words, _UNTIL)
     return reply.request
 
@@ -47,5 +47,6 @@ def _why_not(raw: bytes) -> Unknown:
     if isinstance(reply, dict) and reply.get("status") == "FAILED":
         words = f"The gateway's record cannot be read: {reason_of(reply)}"
         return Unknown(Reason.UNREADABLE, words, _UNTIL)
-    words = f"The gateway does not tell what became of an order: {raw[:120]!r}"
+    shown = why_unreadable(raw) if reply is None else brief(reply)
+    words = f"The gateway does not tell what became of an order: {shown}"
     return Unknown(Reason.NO_EVIDENCE, words, _UNTIL)

@@ -21,7 +21,7 @@ from trueup.protocol.snapshot import (
     SnapshotRequest,
     UnchangedReply,
 )
-from trueup.protocol.text import check_text
+from trueup.protocol.text import DAMAGED, MARK, decode_json, why_unreadable, writable_json
 
 ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
@@ -178,13 +178,18 @@ def decode_request(raw: bytes) -> Request:
         RemoteProtocolError: saying what is wrong and what would be right.
     """
     try:
-        check_text(raw)
-        request = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        request = decode_json(_decoder, raw)
+    except msgspec.ValidationError as error:
         raise RemoteProtocolError(f"the request cannot be read: {error}") from None
+    except (ValueError, RecursionError):
+        raise RemoteProtocolError(f"the request cannot be read: {why_unreadable(raw)}") from None
+    _check_names(request)
+    request.comment = request.comment.replace(DAMAGED, MARK)
     if request.action not in ACTIONS:
         known = ", ".join(ACTIONS)
-        raise RemoteProtocolError(f"action={request.action!r} is not known: give one of {known}")
+        raise RemoteProtocolError(
+            f"action={request.action!r:.40} is not known: give one of {known}"
+        )
     if request.action in TRADES or request.action in CHANGES:
         _check_order(request)
     elif request.action in DIALECT_ORDERS:
@@ -198,6 +203,13 @@ def decode_request(raw: bytes) -> Request:
     elif request.action == "REQUEST_STATUS":
         _check_id(request)
     return request
+
+
+def _check_names(request: Request) -> None:
+    """Refuse names of which a part was lost: they would be those of something else."""
+    for name in ("order_id", "symbol", "uuid"):
+        if DAMAGED in str(getattr(request, name)):
+            raise RemoteProtocolError(f"{name} has a part of a character: give whole characters")
 
 
 def snapshot_request(request: Request) -> SnapshotRequest:
@@ -229,7 +241,9 @@ def parameters_of(request: Request) -> dict[str, Any]:
 
 def _check_order(request: Request) -> None:
     if request.action in TRADES and request.type not in ("market", "limit", "stop"):
-        raise RemoteProtocolError(f"type={request.type!r} is not known: give market, limit or stop")
+        raise RemoteProtocolError(
+            f"type={request.type!r:.40} is not known: give market, limit or stop"
+        )
     _check_id(request)
     _check_numbers(request)
     if request.action in TRADES:
@@ -323,7 +337,12 @@ def not_begun(request: Request, why: str, *, came_before: bool = False) -> NotBe
 
 def encode_reply(reply: Reply | dict[str, Any], uuid: object = msgspec.UNSET) -> bytes:
     """Write a reply; a `uuid` that came with the request goes back with it."""
-    if uuid is msgspec.UNSET:
-        return _encoder.encode(reply)
-    row: dict[str, Any] = msgspec.to_builtins(reply)
-    return _encoder.encode({"uuid": uuid, **row})
+    whole: object = reply
+    if uuid is not msgspec.UNSET:
+        row: dict[str, Any] = msgspec.to_builtins(reply)
+        whole = {"uuid": uuid, **row}
+    try:
+        return _encoder.encode(whole)
+    except UnicodeEncodeError:
+        # An answer must not be lost for half of a character in its words.
+        return _encoder.encode(writable_json(msgspec.to_builtins(whole)))

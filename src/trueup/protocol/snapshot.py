@@ -8,30 +8,39 @@ sent a request it may not know.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import astuple
 
 from trueup.core.digest import digest
-from trueup.core.ids import row_id
 from trueup.core.model import (
     Account,
     Deal,
     Evidence,
+    FieldNote,
     History,
     PastOrder,
     PendingOrder,
     Position,
-    RowFault,
     Snapshot,
     SymbolSpec,
     TerminalState,
 )
 from trueup.core.record import RecordMark, RequestInDoubt, RequestStatus
 from trueup.core.trust import Reason, Unknown
-from trueup.protocol.text import check_text, read_json, reason_of
+from trueup.protocol.guide import needs_no_care
+from trueup.protocol.rows import TOO_LARGE, is_sound_order
+from trueup.protocol.snapshot_rows import Lists, read_each, read_lists
+from trueup.protocol.text import (
+    DAMAGED,
+    brief,
+    check_text,
+    read_json,
+    reason_of,
+    why_unreadable,
+)
 
 VERSION = 1
 # What a message that names no version is of; this stays 1 when VERSION does not.
@@ -171,20 +180,130 @@ def decode_snapshot(
         check_text(raw)
         reply = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _why_not(raw, str(error))
+        return _decode_slowly(raw, wanted_id, known, str(error))
+    return _answer(reply, wanted_id, known)
+
+
+def _answer(
+    reply: SnapshotReply | UnchangedReply,
+    wanted_id: int,
+    known: Snapshot | None,
+    lists: Lists | None = None,
+) -> Snapshot | Unknown:
+    """Return what a reply says; `lists` are its rows where they were read one by one."""
     if reply.version != VERSION:
         return other_version(reply.version)
     if reply.id != wanted_id:
         return _unreadable(f"the reply answers question {reply.id}, not {wanted_id}")
     if isinstance(reply, UnchangedReply):
         return _unchanged(reply, known)
-    return snapshot_of(reply)
+    if not _is_finite(reply.account):
+        return _unreadable("the account's figures are not numbers")
+    snapshot = snapshot_of(reply, lists)
+    if snapshot.digest != reply.digest and any(fault.fields for fault in snapshot.faults):
+        # What the gateway sent was another row: this one was changed on the way.
+        return _unreadable(f"the snapshot does not have its shape: {snapshot.faults[0]}")
+    return snapshot
 
 
-def snapshot_of(reply: SnapshotReply) -> Snapshot:
-    """Return the snapshot that a reply brings."""
-    own_digest = digest(reply.positions, reply.orders)
-    return Snapshot(reply.positions, tuple(_faults(reply)), _evidence(reply), digest=own_digest)
+def _decode_slowly(
+    raw: bytes, wanted_id: int, known: Snapshot | None, error: str
+) -> Snapshot | Unknown:
+    """Read a reply row by row; `error` says why it cannot be read at once."""
+    try:
+        fields: Any = read_json(raw, DAMAGED)
+    except (ValueError, RecursionError):
+        return _unreadable(f"the reply cannot be read: {why_unreadable(raw)}")
+    if isinstance(fields, dict) and fields.get("version", UNNAMED_VERSION) != VERSION:
+        return other_version(fields["version"])
+    if not isinstance(fields, dict) or fields.get("status") not in ("SUCCESS", "UNCHANGED"):
+        return _why_not(fields, error)
+    positions, orders = fields.get("positions"), fields.get("orders", [])
+    notes: list[FieldNote] = []
+    try:
+        if fields["status"] == "UNCHANGED":
+            return _answer(msgspec.convert(fields, UnchangedReply), wanted_id, known)
+        if not isinstance(positions, list) or not isinstance(orders, list):
+            return _unreadable(f"the snapshot does not have its shape: {error}")
+        further = _further(fields, notes)
+        rest = {**fields, **further, "positions": [], "orders": []}
+        reply = msgspec.convert(rest, SnapshotReply)
+    except msgspec.ValidationError as wrong:
+        return _unreadable(f"the snapshot does not have its shape: {wrong}")
+    lists = read_lists(positions, orders)
+    lists = msgspec.structs.replace(lists, notes=(*lists.notes, *notes))
+    return _answer(reply, wanted_id, known, lists)
+
+
+def _further(fields: Mapping[str, Any], notes: list[FieldNote]) -> dict[str, Any]:
+    """Return the lists beside those of positions and orders, as far as they can be read.
+
+    Deals that lack one add up to another result, and a history that lacks one proves nothing.
+    """
+    found: dict[str, Any] = {}
+    lost: list[object] = []
+    for name, kind, word in _LISTS:
+        if name in fields:
+            found[name], bad = read_each(fields[name], kind, word, notes)
+            lost += bad if kind is Deal else ()
+    if lost:
+        positions = {row.get("position") if isinstance(row, dict) else None for row in lost}
+        are_known = all(type(position) is int for position in positions)
+        explained = fields.get("explained", []) if are_known else []
+        found["explained"] = [one for one in explained if one not in positions]
+    history = fields.get("history")
+    try:
+        found["history"] = msgspec.convert(history, History | None)
+    except msgspec.ValidationError as error:
+        found["history"] = None
+        what = f"the history cannot be read: {brief(error)}"
+        notes.append(FieldNote(0, "history", str(error), what))
+    return found
+
+
+_LISTS: tuple[tuple[str, type, str], ...] = (
+    ("deals", Deal, "deal"),
+    ("past_orders", PastOrder, "past order"),
+    ("specs", SymbolSpec, "symbol"),
+    ("requests", RequestStatus, "request"),
+)
+
+
+def snapshot_of(reply: SnapshotReply, lists: Lists | None = None) -> Snapshot:
+    """Return the snapshot that a reply brings; `lists` are its rows, read one by one."""
+    if lists is None and not _is_whole(reply):
+        lists = read_lists(reply.positions, reply.orders)
+    if lists is None:
+        own_digest = digest(reply.positions, reply.orders)
+        return Snapshot(reply.positions, (), _evidence(reply), digest=own_digest)
+    return Snapshot(
+        lists.positions,
+        lists.faults,
+        msgspec.structs.replace(_evidence(reply), orders=lists.orders),
+        digest=lists.digest,
+        notes=lists.notes,
+        listed=lists.listed,
+    )
+
+
+def _is_whole(reply: SnapshotReply) -> bool:
+    """Return whether the rows of a reply are all what they must be, and each is there once."""
+    try:
+        identifiers = {position.identifier for position in reply.positions}
+        tickets = {position.ticket for position in reply.positions}
+        orders = {order.ticket for order in reply.orders}
+        return (
+            len(identifiers) == len(tickets) == len(reply.positions)
+            and 0 not in identifiers
+            and max(identifiers, default=0) < TOO_LARGE
+            and max(tickets, default=0) < TOO_LARGE
+            and len(orders) == len(reply.orders)
+            and needs_no_care(reply.positions, is_plain=False)
+            and all(map(is_sound_order, reply.orders))
+        )
+    except AttributeError:
+        # A gateway's own reply has the rows that it could not read as plain values.
+        return False
 
 
 def _unchanged(reply: UnchangedReply, known: Snapshot | None) -> Snapshot | Unknown:
@@ -238,43 +357,17 @@ def _evidence(reply: SnapshotReply) -> Evidence:
     )
 
 
-def _faults(reply: SnapshotReply) -> Iterable[RowFault]:
-    """Name what no terminal can have: the digest proves transport, not sense."""
-    for position in reply.positions:
-        if position.ticket <= 0 or position.identifier <= 0 or not position.symbol:
-            what = f"ticket {position.ticket}: no ticket, no identifier or no symbol"
-            yield _fault(position, what)
-        elif not 0.0 < position.volume < math.inf:
-            yield _fault(position, f"ticket {position.ticket}: volume is {position.volume}")
-    if len({p.identifier for p in reply.positions}) != len(reply.positions):
-        yield RowFault("an identifier is in the list twice")
-    if len({order.ticket for order in reply.orders}) != len(reply.orders):
-        yield RowFault("a pending order is in the list twice")
-    if not _is_finite(reply.account):
-        yield RowFault("the account's figures are not numbers")
-
-
-def _fault(position: Position, what: str) -> RowFault:
-    row = msgspec.to_builtins(position)
-    return RowFault(what, position.symbol, position.ticket, id=row_id(row))
-
-
 def _is_finite(account: Account) -> bool:
     figures = (account.balance, account.equity, account.credit, account.margin, account.profit)
     return all(map(math.isfinite, figures))
 
 
-def _why_not(raw: bytes, error: str) -> Unknown:
-    try:
-        reply: Any = read_json(raw)
-    except (ValueError, RecursionError):
-        return _unreadable(f"the reply is not JSON: {raw[:60]!r}")
-    if isinstance(reply, dict) and reply.get("version", UNNAMED_VERSION) != VERSION:
-        return other_version(reply["version"])
-    if not isinstance(reply, dict) or reply.get("status") in ("SUCCESS", "UNCHANGED"):
+def _why_not(reply: object, error: str) -> Unknown:
+    """Say why a reply is no snapshot; `error` says what its shape is not."""
+    if not isinstance(reply, dict):
         return _unreadable(f"the snapshot does not have its shape: {error}")
     if reply.get("status") == "ERROR":
-        sentence = f"The gateway does not know SNAPSHOT any more: {reply.get('error')}"
+        sentence = f"The gateway does not know SNAPSHOT any more: {brief(reply.get('error'))}"
         return Unknown(Reason.NO_EVIDENCE, sentence, "a gateway that serves SNAPSHOT")
     return Unknown(Reason.UNREADABLE, f"The terminal could not be read: {reason_of(reply)}", UNTIL)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from trueup.core.quantity import is_number
 from trueup.core.trust import Reason, Unknown
-from trueup.protocol.text import error_of, read_json, reason_of
+from trueup.protocol.text import error_of, read_json, reason_of, why_unreadable
 
 _UNTIL = "a gateway that answers TICK"
 
@@ -43,7 +43,7 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
     try:
         reply = read_json(raw)
     except (ValueError, RecursionError):
-        return _not_known(f"{raw[:60]!r}")
+        return _not_known(why_unreadable(raw))
     if not isinstance(reply, dict):
         return _not_known(f"{reply!r:.60}")
     bid, ask = _price(reply.get("bid")), _price(reply.get("ask"))
@@ -55,7 +55,7 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
     if is_refused:
         return Unknown(Reason.OFFLINE, f"No price of {symbol}: {reason_of(reply)}", _UNTIL)
     error = error_of(reply)
-    return _not_known(f"status {status!r}" + (f" ({error})" if error else ""))
+    return _not_known(f"status {status!r:.40}" + (f" ({error})" if error else ""))
 
 
 def _price(value: object) -> float:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from trueup.core.order import Order
 from trueup.core.quantity import format_lots
 from trueup.errors import JournalError, NotSent, OutcomeNotRecorded, Refused
+from trueup.logs import logger
 
-log = logging.getLogger("trueup.portfolio")
+log = logger("trueup.portfolio")
 
 
 class OrderTaker(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 from trueup.core import events
 from trueup.core.model import describe, describe_at, describe_order
 from trueup.core.quantity import format_lots, format_price
+from trueup.logs import logger
 
 AUDIT_ENTRIES_KEPT = 1000
 # What an order of ours does by itself corrects nothing.
@@ -22,7 +23,7 @@ ORDERS_OWN_STEPS = (
     events.OrderInDoubt,
 )
 
-log = logging.getLogger("trueup.reconciler")
+log = logger("trueup.reconciler")
 
 
 class AuditTrail:
@@ -37,12 +38,12 @@ class AuditTrail:
         return len(self._entries)
 
     def record(self, history: Sequence[events.Event]) -> None:
-        """Log every event of a sync and keep an entry of each."""
+        """Keep an entry of each event of a sync, and log it."""
+        self.keep(history)
         if log.isEnabledFor(logging.WARNING):
             for event in history:
                 if not is_own_step(event):
                     log_event(event)
-        self.keep(history)
 
     def keep(self, history: Sequence[events.Event]) -> None:
         """Keep an entry of each correction without logging it."""

@@ -10,7 +10,7 @@ same wish returns the first intent, also after a restart; with another wish it i
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from trueup.core import events
@@ -37,6 +37,8 @@ from trueup.runtime.wishes import (
     check_volume,
     must_repeat,
     side_of,
+    ticket_of,
+    tickets_listed,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 Intent = Order
 """An order of ours: `status`, `error`, `ticket`, `key`, `why` and what was asked for."""
 
+POSITION = "position with ticket"
 # A wish that does not say otherwise opens something at the market.
 PLAIN = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
 
@@ -117,12 +120,10 @@ class OrderDesk:
             wish.get("key", ""),
             wish.get("why", ""),
         )
-        wanted = side_of(side)
-        check_volume(volume)
-        check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
-        check_magic(magic)
+        wanted, volume, magic = side_of(side), check_volume(volume), check_magic(magic)
+        limit, stop, sl, tp, price = check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
         self._refuse_foreign(magic)
-        check_texts(key=key, why=why)
+        key, why = check_texts(key=key, why=why)
         if limit and stop:
             raise ValueError("limit and stop cannot both be given: give one.")
         kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
@@ -133,11 +134,11 @@ class OrderDesk:
                 late,
                 symbol=self._pm.symbol,
                 side=wanted,
-                volume=float(volume),
-                price=float(limit or stop or price),
+                volume=volume,
+                price=limit or stop or price,
                 kind=kind,
-                sl=float(sl),
-                tp=float(tp),
+                sl=sl,
+                tp=tp,
                 magic=magic,
                 why=why,
                 # A book may have got its magic number since the key was used first.
@@ -155,17 +156,15 @@ class OrderDesk:
         price: float = 0.0,
     ) -> Intent:
         """Close a position, or `volume` lots of it; see `PortfolioManager.close`."""
-        check_texts(key=key, why=why)
-        check_levels(price=price)
-        if volume is not None:
-            check_volume(volume)
-        return self._decided(
-            key, lambda late: self._close(position, volume, key, why, float(price), late)
-        )
+        key, why = check_texts(key=key, why=why)
+        (price,) = check_levels(price=price)
+        lots = None if volume is None else check_volume(volume)
+        ticket = ticket_of(position, POSITION, self._tickets())
+        return self._decided(key, lambda late: self._close(ticket, lots, key, why, price, late))
 
     def _close(
         self,
-        position: Any,
+        ticket: int,
         volume: float | None,
         key: str,
         why: str,
@@ -173,10 +172,10 @@ class OrderDesk:
         late: Sequence[Order],
     ) -> Intent:
         wish = {} if volume is None else {"volume": volume}
-        known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(position), **wish)
+        known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(ticket), **wish)
         if known is not None:
             return known
-        holding = self._held(position, late)
+        holding = self._held(ticket, late)
         held = holding.position
         lots = held.volume if volume is None else volume
         if add_lots(lots, -held.volume) > 0:
@@ -190,7 +189,7 @@ class OrderDesk:
             late,
             symbol=held.symbol,
             side=held.side.opposite,
-            volume=float(lots),
+            volume=lots,
             price=price,
             position=held.identifier,
             magic=self._pm.book.strategy_of(holding),
@@ -202,20 +201,19 @@ class OrderDesk:
         self, position: Any, sl: float, tp: float, *, key: str = "", why: str = ""
     ) -> Intent:
         """Set both stops of a position; see `PortfolioManager.modify`."""
-        check_levels(sl=sl, tp=tp)
-        check_texts(key=key, why=why)
-        return self._decided(
-            key, lambda late: self._modify(position, float(sl), float(tp), key, why, late)
-        )
+        sl, tp = check_levels(sl=sl, tp=tp)
+        key, why = check_texts(key=key, why=why)
+        ticket = ticket_of(position, POSITION, self._tickets())
+        return self._decided(key, lambda late: self._modify(ticket, sl, tp, key, why, late))
 
     def _modify(
-        self, position: Any, sl: float, tp: float, key: str, why: str, late: Sequence[Order]
+        self, ticket: int, sl: float, tp: float, key: str, why: str, late: Sequence[Order]
     ) -> Intent:
-        named = self._named(position)
+        named = self._named(ticket)
         known = self._repeated(key, kind=OrderKind.MODIFY, position=named, sl=sl, tp=tp)
         if known is not None:
             return known
-        held = self._held(position, late).position
+        held = self._held(ticket, late).position
         return self._place(
             key,
             late,
@@ -233,19 +231,19 @@ class OrderDesk:
 
     def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
         """Cancel a pending order; see `PortfolioManager.cancel`."""
-        check_texts(key=key, why=why)
-        return self._decided(key, lambda late: self._cancel(order, key, why, late))
+        key, why = check_texts(key=key, why=why)
+        ticket = ticket_of(order, "pending order", self._pm.book.pending)
+        return self._decided(key, lambda late: self._cancel(ticket, key, why, late))
 
-    def _cancel(self, order: Any, key: str, why: str, late: Sequence[Order]) -> Intent:
-        ticket = getattr(order, "ticket", order)
+    def _cancel(self, ticket: int, key: str, why: str, late: Sequence[Order]) -> Intent:
         known = self._repeated(key, kind=OrderKind.CANCEL, target=ticket)
         if known is not None:
             return known
-        pending = self._pm.book.pending.get(ticket) if isinstance(ticket, int) else None
+        pending = self._pm.book.pending.get(ticket)
         if pending is None:
-            has = ", ".join(map(str, self._pm.book.pending)) or "none"
+            has = tickets_listed(self._pm.book.pending)
             raise ValueError(
-                f"No pending order {ticket!r} in the book; it has {has}.{told_late(late)}"
+                f"No pending order {ticket} in the book; it has {has}.{told_late(late)}"
             )
         buys = pending.order.type.value.startswith("buy")
         return self._place(
@@ -476,24 +474,20 @@ class OrderDesk:
             if order.position == identifier and order.kind is OrderKind.MARKET:
                 raise Refused(f"{order.order_id} may have closed it already: {order.error}")
 
-    def _named(self, position: Any) -> Any:
-        """Return the identifier of a position, or what was given where the book has none."""
-        holding = self._holding(position)
-        ticket = getattr(position, "ticket", position)
+    def _named(self, ticket: int) -> int:
+        """Return the identifier of a position, or its ticket where the book has none."""
+        holding = self._pm.book.holding_by_ticket(ticket)
         return ticket if holding is None else holding.position.identifier
 
-    def _holding(self, position: Any) -> Holding | None:
-        ticket = getattr(position, "ticket", position)
-        return self._pm.book.holding_by_ticket(ticket) if isinstance(ticket, int) else None
+    def _tickets(self) -> Iterator[int]:
+        return (holding.position.ticket for holding in self._pm.book.holdings.values())
 
-    def _held(self, position: Any, late: Sequence[Order]) -> Holding:
-        ticket = getattr(position, "ticket", position)
-        holding = self._holding(position)
+    def _held(self, ticket: int, late: Sequence[Order]) -> Holding:
+        holding = self._pm.book.holding_by_ticket(ticket)
         if holding is None:
-            tickets = [str(h.position.ticket) for h in self._pm.book.holdings.values()]
-            known = ", ".join(tickets) or "none"
+            known = tickets_listed(self._tickets())
             raise ValueError(
-                f"No position with ticket {ticket!r} in the book; it has {known}.{told_late(late)}"
+                f"No {POSITION} {ticket} in the book; it has {known}.{told_late(late)}"
             )
         return holding
 

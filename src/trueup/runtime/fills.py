@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trueup.core import events
 from trueup.core.book import Order
+from trueup.core.conversions import number_or_text, whole_number
 from trueup.core.events import OrderKind
 from trueup.core.lifecycle import OrderStatus
-from trueup.core.quantity import add_lots, format_lots, format_price, is_number, is_price, is_volume
+from trueup.core.quantity import add_lots, format_lots, format_price, is_price, is_volume
+from trueup.logs import logger
+from trueup.protocol.text import brief
 from trueup.runtime.clock import Clock, SystemClock
 
-log = logging.getLogger("trueup.portfolio")
+# What a broker says is kept in the journal, and told in one line.
+ERROR_LONGEST = 500
+
+log = logger("trueup.portfolio")
 
 
 def create_fill_response(
     order_id: str,
-    ticket: int,
-    filled_price: float,
-    filled_volume: float,
+    ticket: int | str,
+    filled_price: float | str,
+    filled_volume: float | str,
     status: str = "FILLED",
     error: str | None = None,
     *,
     clock: Clock | None = None,
 ) -> dict[str, Any]:
-    """Return a gateway's answer to an order, as `on_fill` takes it; `timestamp` is seconds, UTC."""
+    """Return a gateway's answer to an order, as `on_fill` takes it; `timestamp` is seconds, UTC.
+
+    Ticket, price and volume may be numbers of any kind, or their digits as text; what is no number
+    is left as it is, and `on_fill` says so.
+    """
     return {
         "order_id": order_id,
-        "ticket": ticket,
-        "filled_price": filled_price,
-        "filled_volume": filled_volume,
+        "ticket": _read(ticket, whole_number),
+        "filled_price": _read(filled_price, number_or_text),
+        "filled_volume": _read(filled_volume, number_or_text),
         "status": status,
         "error": error,
         "timestamp": (clock or SystemClock()).now_ns() / 1e9,
     }
 
 
-def text_of(value: object) -> str:
-    """Return a value as text that a journal can keep, empty for nothing."""
-    return str(value or "").encode(errors="replace").decode()
+def _read(value: object, read: Callable[[object], float | None]) -> object:
+    found = read(value)
+    return value if found is None else found
 
 
 def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.OrderEvent:
@@ -49,13 +58,14 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
     A fill that does not say what was filled is no fill: it leaves the order in doubt.
     """
     status = str(fill.get("status", "")).upper()
-    ticket = fill.get("ticket")
+    named = fill.get("ticket")
+    ticket = whole_number(named) or 0
     if status in ("PLACED", "DONE") and order.kind is not OrderKind.MARKET:
-        placed = ticket if isinstance(ticket, int) and 0 < ticket < 2**64 else 0
+        placed = ticket if 0 < ticket < 2**64 else 0
         if order.kind in (OrderKind.LIMIT, OrderKind.STOP) and not placed:
-            return _in_doubt(order, now_ns, f"PLACED with ticket {ticket!r}, which is no ticket")
+            return _in_doubt(order, now_ns, f"PLACED with ticket {named!r:.40}, which is no ticket")
         return events.OrderApplied(at_ns=now_ns, order_id=order.order_id, ticket=placed)
-    error = text_of(fill.get("error"))
+    error = brief(fill.get("error") or "", ERROR_LONGEST)
     if status == "REJECTED":
         return events.OrderRejected(
             at_ns=now_ns, order_id=order.order_id, error=error or "no reason given"
@@ -65,16 +75,17 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
             at_ns=now_ns, order_id=order.order_id, because=error or "canceled"
         )
     if status != "FILLED":
-        why = error or f"the answer's status is {fill.get('status')!r}"
+        why = error or f"the answer's status is {fill.get('status')!r:.40}"
         return _in_doubt(order, now_ns, why)
-    price = fill.get("filled_price")
-    volume = fill.get("filled_volume", order.volume)
-    if isinstance(ticket, bool) or not isinstance(ticket, int) or not 0 < ticket < 2**64:
-        return _in_doubt(order, now_ns, f"FILLED with ticket {ticket!r}, which is no ticket")
-    if not is_number(price) or not is_price(price):
-        return _in_doubt(order, now_ns, f"FILLED at price {price!r}, which is no price")
-    if not is_number(volume) or not is_volume(volume):
-        return _in_doubt(order, now_ns, f"FILLED with volume {volume!r}, which is no volume")
+    told_price, told_volume = fill.get("filled_price"), fill.get("filled_volume", order.volume)
+    price, volume = number_or_text(told_price), number_or_text(told_volume)
+    if not 0 < ticket < 2**64:
+        return _in_doubt(order, now_ns, f"FILLED with ticket {named!r:.40}, which is no ticket")
+    if price is None or not is_price(price):
+        return _in_doubt(order, now_ns, f"FILLED at price {told_price!r:.40}, which is no price")
+    if volume is None or not is_volume(volume):
+        why = f"FILLED with volume {told_volume!r:.40}, which is no volume"
+        return _in_doubt(order, now_ns, why)
     if add_lots(volume, -order.volume) > 0:
         why = f"FILLED with {volume!r} lots, more than the {order.volume} asked for"
         return _in_doubt(order, now_ns, why)
@@ -84,8 +95,8 @@ def fill_event(order: Order, fill: Mapping[str, Any], now_ns: int) -> events.Ord
         ticket=ticket,
         symbol=order.symbol,
         side=order.side,
-        volume=float(volume),
-        price=float(price),
+        volume=volume,
+        price=price,
     )
 
 

@@ -6,7 +6,6 @@ One that cannot be read is no loss: the journal has everything, and is replayed 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,11 +13,12 @@ from trueup.core import events
 from trueup.core.book import Book
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError, NotEncodable
 from trueup.journal import Journal, JournalAhead, open_journal
+from trueup.logs import logger
 from trueup.runtime.clock import Clock
 from trueup.runtime.execution import CrashPoint, after_restart, carry_on
 from trueup.runtime.times import Times
 
-log = logging.getLogger("trueup.journal")
+log = logger("trueup.journal")
 
 # Replaying an event costs a few microseconds, so a restart never replays more than a tenth of a
 # second's worth.

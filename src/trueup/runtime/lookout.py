@@ -7,7 +7,6 @@ brings a whole new snapshot with them, so that a plan never mixes two moments.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -23,13 +22,14 @@ from trueup.core.trust import Reason, Trusted, Unknown
 from trueup.errors import JournalError
 from trueup.gateway.listing import Own
 from trueup.gateway.reader import Question, Reading
+from trueup.logs import logger
 from trueup.runtime.clock import Moment, moment
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.rechecks import Rechecks
 from trueup.runtime.sources import Source
 from trueup.runtime.witness import Witness
 
-log = logging.getLogger("trueup.reconciler")
+log = logger("trueup.reconciler")
 
 # A question about deals may lead to another: an order says which position it went into, whose deals
 # are asked for then, and those may say that it was opened again as another.

@@ -9,7 +9,6 @@ answer to an order. The rules that keep it out of trouble:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -17,6 +16,7 @@ from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Position, Side
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import JournalConflict, JournalError, NotSent, Refused
+from trueup.logs import logger
 from trueup.protocol.ticks import Tick
 from trueup.runtime.execution import Intent
 from trueup.runtime.portfolio import PortfolioManager
@@ -25,7 +25,7 @@ from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
 from trueup.runtime.risk import oldest_first
 from trueup.runtime.strategy import Strategy
 
-log = logging.getLogger("trueup.loop")
+log = logger("trueup.loop")
 
 PACE_SEC = 0.25
 # How soon a change at the broker is noticed between two turns.

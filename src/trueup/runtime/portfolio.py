@@ -7,7 +7,6 @@ turns it into events, and commits them. Nothing else changes the book.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Unpack
 
 from trueup.core import events
 from trueup.core.book import Book, Order
+from trueup.core.conversions import whole_number
 from trueup.core.health import Restriction
 from trueup.core.lifecycle import OrderStatus, may_advance
 from trueup.core.model import Position as BrokerPosition
@@ -24,6 +24,7 @@ from trueup.core.quantity import format_lots
 from trueup.core.tokens import magic_with_token
 from trueup.errors import NotEncodable
 from trueup.journal import Journal
+from trueup.logs import logger
 from trueup.runtime.clock import Clock, Moment, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import (
@@ -44,7 +45,7 @@ from trueup.runtime.wishes import Wish, check_magic, check_price, check_volume
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
 
-log = logging.getLogger("trueup.portfolio")
+log = logger("trueup.portfolio")
 
 UNTIL_SEEN = "a sync whose reading is believed"
 SIDES = {1: Side.BUY, -1: Side.SELL}
@@ -91,13 +92,13 @@ class PortfolioManager:
     ) -> None:
         if not symbol or not symbol.strip():
             raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
-        check_magic(magic)
+        magic = check_magic(magic)
         if magic_token:
             magic_with_token(magic, "")
-        self.symbol, self.magic, self.stream = symbol, magic, stream or symbol
+        self.symbol, self.magic, self.stream = str(symbol), magic, str(stream or symbol)
         self.logger = log
         self.clock = clock or SystemClock()
-        self._kept = KeptBook(journal, stream or symbol, self.clock, crash, events_per_checkpoint)
+        self._kept = KeptBook(journal, self.stream, self.clock, crash, events_per_checkpoint)
         self.sight = Sight()
         self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
         self._kept.on_found = self._found
@@ -184,7 +185,7 @@ class PortfolioManager:
 
         What is older is not handed out as current; it does not turn into flat either.
         """
-        return self.age_ns is not None and self.age_ns <= max_age_sec * 1e9
+        return self.age_ns is not None and self.age_ns <= float(max_age_sec) * 1e9
 
     @property
     def realised(self) -> float:
@@ -216,7 +217,8 @@ class PortfolioManager:
 
     def find_order_by_ticket(self, ticket: int) -> Order | None:
         """Return the order that has this ticket, or None."""
-        return self.book.orders_by_ticket.get(ticket)
+        found = whole_number(ticket)
+        return None if found is None else self.book.orders_by_ticket.get(found)
 
     def get_position_summary(self) -> dict[str, Any]:
         """Return the position as plain values; `status` is FLAT or OPEN."""
@@ -247,9 +249,9 @@ class PortfolioManager:
         is in doubt no entry passes, and nothing on that order's side. Once the book has a gateway
         or a reconciler, no entry passes before a reading of the broker was believed.
         """
-        side = SIDES.get(signal)
+        side = _side_of_signal(signal)
         if side is None:
-            log.info("[RISK] HOLD signal (%s): no order", signal)
+            log.info("[RISK] HOLD signal (%.40r): no order", signal)
             return False
         self.follow()
         net = self.position.net_volume if self.position is not None else 0.0
@@ -270,11 +272,10 @@ class PortfolioManager:
         Raises:
             ValueError: the price or the volume cannot be one.
         """
-        check_price(price)
-        check_volume(volume)
-        if not self.check_risk(signal):
+        price, volume = check_price(price), check_volume(volume)
+        side = _side_of_signal(signal)
+        if not self.check_risk(signal) or side is None:
             return None
-        side = SIDES[signal]
         position, lots = target_of(self.book, side, volume, self.symbol)
         reason = self.entries_refused()
         if reason and not position:
@@ -390,11 +391,12 @@ class PortfolioManager:
 
     # What a reconciler, or a person, corrects by force.
 
-    def force_add_position(self, row: Mapping[str, Any]) -> bool:
+    def force_add_position(self, row: object) -> bool:
         """Take a position into the book as the broker has it.
 
-        `row` has `ticket`, `symbol`, `type` ("buy" or "sell"), `volume` (lots), `price_open`, and
-        may have `profit` and `time`. Returns False, with the reason in the log and the book
+        `row` is a mapping, a `RemotePosition` or a row of the official module. It has `ticket`,
+        `symbol`, `type` ("buy" or "sell"), `volume` (lots), `price_open`, and may have `profit` and
+        `time`. Returns False, with the reason in the log and the book
         unchanged, for a row that cannot be believed, is of another symbol, or is in the book.
         """
         return self._force(added(self.book, self.symbol, row, self.clock.now_ns()))
@@ -403,7 +405,7 @@ class PortfolioManager:
         """Take a ticket out of the book; False when it is not there."""
         return self._force(closed(self.book, ticket, self.clock.now_ns()))
 
-    def force_update_position(self, ticket: int, row: Mapping[str, Any]) -> bool:
+    def force_update_position(self, ticket: int, row: object) -> bool:
         """Set a ticket to what the broker has; False when it is not there or cannot be believed.
 
         `row` is as for `force_add_position`; what it leaves out stays as it is.
@@ -500,3 +502,8 @@ class PortfolioManager:
     def _owed(self) -> str:
         owed = self.desk.owes
         return f"while {owed} is in doubt: its outcome is not in the journal yet" if owed else ""
+
+
+def _side_of_signal(signal: object) -> Side | None:
+    """Return the side that a signal asks for, None for one that asks for nothing."""
+    return None if isinstance(signal, str) else SIDES.get(whole_number(signal) or 0)

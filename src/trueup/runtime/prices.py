@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from trueup.core.trust import Reason, Unknown
+from trueup.logs import logger
 from trueup.protocol.ticks import Tick
 
-log = logging.getLogger("trueup.loop")
+log = logger("trueup.loop")
 
 
 class Prices(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 
 from trueup.core import events
 from trueup.core.binding import bound_to
+from trueup.core.conversions import number, whole_number
 from trueup.core.health import health, restrictions
 from trueup.core.holds import Hold, HoldKind, age_of
 from trueup.core.ids import change_id
@@ -19,11 +20,11 @@ from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Snapshot, describe_mode
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
-from trueup.core.quantity import is_number
 from trueup.core.settle import LONGEST_MS, learn
 from trueup.core.told import Told, not_in_doubt
 from trueup.core.trust import Bound, Reason, Unknown
 from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
+from trueup.logs import logger
 from trueup.runtime.audit import AuditTrail, sentence
 from trueup.runtime.clock import Moment, utc
 from trueup.runtime.duty import DutyCycle
@@ -44,7 +45,7 @@ __all__ = [
     "SyncStatus",
 ]
 
-log = logging.getLogger("trueup.reconciler")
+log = logger("trueup.reconciler")
 
 # After these another look may well be believed, and the gateway is well: nobody backs off.
 SOON = frozenset(
@@ -84,10 +85,11 @@ class StateReconciler:
     ) -> None:
         if sync_interval_sec is None:
             sync_interval_sec = load_settings().sync_interval_sec
-        if not is_number(sync_interval_sec) or sync_interval_sec < 0:
+        interval_sec = number(sync_interval_sec)
+        if interval_sec is None or interval_sec < 0:
             raise ValueError(
-                f"sync_interval_sec={sync_interval_sec!r} is not valid: give a number of seconds, "
-                "0 or above."
+                f"sync_interval_sec={sync_interval_sec!r:.40} is not valid: give a number of "
+                "seconds, 0 or above."
             )
         pm = self.portfolio = portfolio_manager
         self.meant = meant_account(account, real_money=real_money)
@@ -98,7 +100,8 @@ class StateReconciler:
         if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
             pm.desk.gateway = gateway
         pm.sight.reads(gateway)
-        self.sync_interval = sync_interval_sec
+        is_whole = isinstance(sync_interval_sec, int)
+        self.sync_interval: float = sync_interval_sec if is_whole else interval_sec
         self.sync_count = 0
         self.logger = log
         self.last_sync_time: float | None = None
@@ -113,6 +116,9 @@ class StateReconciler:
         self._shown: tuple[Hold, ...] = ()
         # When the reading was asked for that the holds are of.
         self._held_at: Moment | None = None
+        self._faults: set[str] = set()
+        # By field and kind of value: what a gateway writes in its own way, it writes in every row.
+        self._noted: set[tuple[str, str]] = set()
         self._foreign = 0
         self._said_account: tuple[str, str] | None = None
         self._timetable = Timetable(self._clock.age_ns())
@@ -310,8 +316,14 @@ class StateReconciler:
         know better; the audit trail calls it an assumption of `who`.
 
         Raises:
+            ValueError: `ticket` cannot be one.
             Refused: the order is not in doubt, or a ticket named for another still waits.
         """
+        named = whole_number(ticket)
+        if named is None or named < 0:
+            # What is no ticket must never stand for "never executed".
+            raise ValueError(f"ticket={ticket!r:.40} is not valid: give a ticket, or 0 for none.")
+        ticket = named
         order = self.portfolio.book.orders.get(order_id)
         if order is None or order.status is not OrderStatus.IN_DOUBT:
             raise Refused(not_in_doubt(order_id, self.portfolio.book))
@@ -485,13 +497,24 @@ class StateReconciler:
         self.portfolio.restrictions = restrictions(unknown, self.holds, before, now_ns)
 
     def _log_holds(self, snapshot: Snapshot, found: Plan) -> None:
-        for fault in snapshot.faults:
-            log.warning("[SYNC] %s", fault)
+        self._log_unreadable(snapshot)
         known = {(hold.kind, hold.identifier, hold.id) for hold in self.holds}
         for hold in found.holds:
             level = logging.INFO if hold.kind is HoldKind.SETTLING else logging.WARNING
             if (hold.kind, hold.identifier, hold.id) not in known:
                 log.log(level, "[HOLD] %s: %s (until %s)", hold.scope, hold.reason, hold.until)
+
+    def _log_unreadable(self, snapshot: Snapshot) -> None:
+        """Name what cannot be read: each row while it is new, each kind of optional field once."""
+        faults = set(map(str, snapshot.faults))
+        for fault in snapshot.faults:
+            if str(fault) not in self._faults:
+                log.warning("[SYNC] %s", fault)
+        self._faults = faults
+        for note in snapshot.notes:
+            if (note.field, note.kind) not in self._noted:
+                self._noted.add((note.field, note.kind))
+                log.warning("[SYNC] %s (said once for this field)", note)
 
     def _result(self, status: SyncStatus, asked: Asked, errors: list[str]) -> SyncResult:
         took_ns = self._clock.waiting_ns() - asked.at.waiting_ns

@@ -8,7 +8,6 @@ wants arguments, an exception on a tick, an answer that is no signal.
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,11 +15,13 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
+from trueup.core.conversions import whole_number
 from trueup.errors import SettingsError, StrategyError
+from trueup.logs import logger
 from trueup.protocol.ticks import Tick
 from trueup.runtime.strategy import Strategy
 
-log = logging.getLogger("trueup.strategy")
+log = logger("trueup.strategy")
 
 OPTION: Final = "--strategy"
 VALID: Final = "give module:Class, importable from this folder, such as my_strategies:Breakout"
@@ -58,7 +59,8 @@ class OwnStrategy:
         """
         try:
             signal: Any = self._strategy.on_tick(tick)
-            is_signal = signal is None or bool(signal in SIGNALS)
+            found = None if isinstance(signal, str) else whole_number(signal)
+            is_signal = signal is None or found in SIGNALS
         except (Exception, SystemExit) as error:
             said = _said(error, self._factory, "on_tick")
             log.error("[STRATEGY] %s failed: %s", self._name, said, exc_info=error)
@@ -69,7 +71,7 @@ class OwnStrategy:
                 f"The strategy {self._name} returned {signal!r:.60} from on_tick{where}: "
                 "return 1 to buy, -1 to sell, 0 to hold."
             )
-        return signal or 0
+        return found or 0
 
 
 def strategy_maker(name: str) -> Callable[[], Strategy]:

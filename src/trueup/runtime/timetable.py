@@ -8,11 +8,10 @@ and less often: it may never come. News of any kind begins that anew.
 
 from __future__ import annotations
 
-import logging
-
 from trueup.core.holds import HoldKind
 from trueup.core.plan import Plan
 from trueup.core.settle import LONGEST_MS
+from trueup.logs import logger
 
 BACKOFF_LIMIT_SEC = 60.0
 # What is missing, or was read only once since a restart, is looked at again soon.
@@ -22,7 +21,7 @@ BACKOFF_LEAST_SEC = 0.1
 SECOND_NS = 1_000_000_000
 LATE_NS = LONGEST_MS * 1_000_000
 
-log = logging.getLogger("trueup.reconciler")
+log = logger("trueup.reconciler")
 
 
 class Timetable:

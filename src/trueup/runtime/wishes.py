@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
 
 from trueup.core.book import Order
+from trueup.core.conversions import number, whole_number
 from trueup.core.events import OrderKind
 from trueup.core.model import Side
-from trueup.core.quantity import is_number, is_price, is_volume, same
+from trueup.core.quantity import from_units, is_price, is_volume, same, to_units
 from trueup.errors import Refused
 
 HIGHEST_MAGIC = 2**64
@@ -45,54 +46,92 @@ def must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
         first = known.entry_price if name == "price" else getattr(known, name)
         if not (same(first, value) if isinstance(value, float) else first == value):
             raise Refused(
-                f"key={known.key!r} was used for {known.order_id} with {name}={first!r}, and comes "
-                f"again with {name}={value!r}: give another key."
+                f"key={known.key!r:.60} was used for {known.order_id} with {name}={first!r:.40}, "
+                f"and comes again with {name}={value!r:.40}: give another key."
             )
 
 
 def side_of(side: Side | str | int) -> Side:
     """Return the side that a caller named: a `Side`, "buy", "sell", 1 or -1."""
-    wanted = side if isinstance(side, Side) else SIDES.get(str(side).lower())
+    if isinstance(side, Side):
+        return side
+    wanted = SIDES.get(side.strip().lower() if isinstance(side, str) else str(whole_number(side)))
     if wanted is None:
-        raise ValueError(f"side={side!r} is not valid: give 'buy' or 'sell'.")
+        raise ValueError(f"side={side!r:.40} is not valid: give 'buy' or 'sell'.")
     return wanted
 
 
-def check_volume(volume: object) -> None:
-    """Refuse what is no number of lots."""
-    _check(volume=(volume, is_volume, "a finite number of lots above 0"))
+def ticket_of(named: object, what: str, known: Iterable[int]) -> int:
+    """Return the ticket that a caller named: a number, its digits, or anything with a `ticket`.
+
+    Args:
+        named: what the caller gave.
+        what: what it is to be the ticket of: a position, or a pending order.
+        known: the tickets that the book has, for the error.
+
+    Raises:
+        ValueError: nothing there is a ticket.
+    """
+    ticket = named.get("ticket") if isinstance(named, Mapping) else getattr(named, "ticket", named)
+    found = whole_number(ticket)
+    if found is None or found <= 0:
+        raise ValueError(
+            f"No {what} {ticket!r:.40}: give a ticket, a whole number above 0, or something with a "
+            f"`ticket`; the book has {tickets_listed(known)}."
+        )
+    return found
 
 
-def check_price(price: object) -> None:
-    """Refuse what is no price."""
-    _check(price=(price, is_price, "a finite price above 0"))
+def tickets_listed(tickets: Iterable[int], most: int = 10) -> str:
+    """Return tickets for a sentence: 7, 8 and 9 more."""
+    known = list(tickets)
+    listed = ", ".join(map(str, known[:most]))
+    return f"{listed} and {len(known) - most} more" if len(known) > most else listed or "none"
 
 
-def check_levels(**levels: float) -> None:
-    """Refuse what is neither a price nor 0."""
-    for name, level in levels.items():
-        if not is_number(level) or level:
-            _check(**{name: (level, is_price, "a price above 0, or 0 for none")})
+def check_volume(volume: object) -> float:
+    """Return lots in whole units of 1e-8; refuse what is no number of lots."""
+    lots = _checked("volume", volume, is_volume, "a finite number of lots above 0")
+    return from_units(to_units(lots))
 
 
-def check_magic(magic: object) -> None:
-    """Refuse what is no magic number (64 bits, unsigned)."""
-    is_whole = isinstance(magic, int) and not isinstance(magic, bool)
-    if not is_whole or not 0 <= magic < HIGHEST_MAGIC:  # type: ignore[operator]
+def check_price(price: object) -> float:
+    """Return a price; refuse what is none."""
+    return _checked("price", price, is_price, "a finite price above 0")
+
+
+def check_levels(**levels: object) -> list[float]:
+    """Return prices, 0.0 for none; refuse what is neither a price nor 0."""
+    return [
+        _checked(name, level, lambda price: not price or is_price(price), _LEVEL)
+        for name, level in levels.items()
+    ]
+
+
+def check_magic(magic: object) -> int:
+    """Return a magic number; refuse what is none (64 bits, unsigned)."""
+    found = None if isinstance(magic, str | float) else whole_number(magic)
+    if found is None or not 0 <= found < HIGHEST_MAGIC:
         raise ValueError(
             f"magic={magic!r:.40} is not valid: give a whole number from 0 to 2**64 - 1."
         )
+    return found
 
 
-def check_texts(**texts: object) -> None:
-    """Refuse what is no text."""
+def check_texts(**texts: object) -> list[str]:
+    """Return texts; refuse what is none."""
     for name, text in texts.items():
         # Half of a surrogate pair is no text that a journal could keep.
         if not isinstance(text, str) or any("\ud800" <= char <= "\udfff" for char in text):
             raise ValueError(f"{name}={text!r:.40} is not valid: give a text, or '' for none.")
+    return list(map(str, texts.values()))
 
 
-def _check(**values: tuple[object, Callable[[float], bool], str]) -> None:
-    for name, (value, fits, valid) in values.items():
-        if not is_number(value) or not fits(value):
-            raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
+_LEVEL = "a price above 0, or 0 for none"
+
+
+def _checked(name: str, value: object, fits: Callable[[float], bool], valid: str) -> float:
+    found = number(value)
+    if found is None or not fits(found):
+        raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
+    return found

@@ -7,7 +7,6 @@ the real one does.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from trueup.gateway.call_wire import (
 from trueup.gateway.called import CalledTerminal
 from trueup.gateway.one_account import OneAccount
 from trueup.gateway.terminal import Terminal
+from trueup.logs import logger
 from trueup.sim.program import without_connection
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.terminal_faults import Hung
@@ -40,7 +40,7 @@ if sys.platform == "win32":
 else:
     Line: TypeAlias = "Connection[bytes, bytes]"
 
-log = logging.getLogger("trueup.terminal")
+log = logger("trueup.terminal")
 
 # A call is a few hundred bytes, and a list of symbols a few more.
 CALL_BYTES_MAX = 1_000_000

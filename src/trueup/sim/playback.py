@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 from trueup.core.trust import Reason, Unknown
+from trueup.logs import logger
 from trueup.protocol.ticks import Tick
 from trueup.runtime.clock import Clock
 from trueup.sim.feed import FeedError, Quote
 
-log = logging.getLogger("trueup.feed")
+log = logger("trueup.feed")
 
 # Nights and weekends have no prices: a gap longer than this much market time passes in a second.
 GAP_MSC = 3_600_000

@@ -9,7 +9,6 @@ bot that ends, or is killed, leaves them open, as at a real terminal.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import os
 import random
 import threading
@@ -24,6 +23,7 @@ from trueup.gateway.clocks import Clocks
 from trueup.gateway.desk import Desk
 from trueup.gateway.server import Server, anybody
 from trueup.gateway.watcher import WATCH_MS
+from trueup.logs import logger
 from trueup.protocol.hints import capability
 from trueup.runtime.clock import Clock, SystemClock
 from trueup.sim.broker import Broker
@@ -36,7 +36,7 @@ from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.whereabouts import Whereabouts, remove_state, write_state
 
-log = logging.getLogger("trueup.terminal")
+log = logger("trueup.terminal")
 
 LOOPBACK = "tcp://127.0.0.1"
 TURN_MS = 20

@@ -33,6 +33,7 @@ SAMPLES = 50
 SNAPSHOT_ID = 1
 # What a bot's own clock is for: the audit trail, and how old a reading is. Seconds do no harm.
 CLOCK_APART_SEC = 2.0
+SEE_TO_THE_ROW = "look at this row in the terminal: nothing is opened in its symbol meanwhile"
 NO_SNAPSHOT = "this gateway does not tell it (no SNAPSHOT)"
 
 
@@ -93,10 +94,10 @@ class GatewayVisit:
         if isinstance(reading, Unknown):
             remedy = "look at the gateway's log, and whether the terminal is logged in"
             return sick("answers", reading.sentence, remedy)
-        if reading.faults:
+        self._capabilities = reading.capabilities
+        if reading.faults and not self._capabilities:
             remedy = "`trueup conformance` says what is wrong with this gateway's replies"
             return sick("answers", f"the list cannot be read: {reading.faults[0]}", remedy)
-        self._capabilities = reading.capabilities
         count = len(reading.positions)
         return ok("answers", f"{count} open position{'s' * (count != 1)}", positions=count)
 
@@ -201,6 +202,8 @@ class GatewayVisit:
         if isinstance(verdict, Unknown):
             remedy = f"it ends with {verdict.until}; `trueup conformance` examines the gateway"
             return sick("reading", verdict.sentence, remedy)
+        if verdict.snapshot.faults:
+            return sick("reading", f"in part: {verdict.snapshot.faults[0]}", SEE_TO_THE_ROW)
         return ok("reading", "list, counts, digest and account agree")
 
     def _connected(self) -> DoctorRow:

@@ -30,7 +30,8 @@ def open_feed(
 
     `bars` walks the packaged hourly EURUSD bars and begins again after the last one, with times
     that go on; it never ends. `random` never ends either. A file is MetaTrader 5's own export of
-    bars or ticks, or our plain `time,open,high,low,close,tick_volume`; the feed ends with it.
+    bars or ticks, a chart's "Save as", what pandas or numpy saved of `copy_rates_*` or
+    `copy_ticks_*`, or our plain `time,open,high,low,close,tick_volume`; the feed ends with it.
 
     `start` is how many bars, or ticks where there are no bars, to pass over. `spread_points` is
     the distance of ask from bid; None takes the file's own where it has one, and 10 elsewhere.

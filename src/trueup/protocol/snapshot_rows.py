@@ -1,0 +1,190 @@
+"""The rows of a snapshot, read one by one where they cannot all be read at once.
+
+A position or a pending order that cannot be believed is left out and named, and the others stay: a
+*partial* reading, which proves nothing absent. The digest goes over all rows, over those that are
+left out as they came, so that it proves a partial list as well as a whole one: a row that was
+changed on the way cannot pass for one that is odd at the broker.
+
+What belongs to a position and cannot be read counts as not asked for: deals without one of them
+would add up to another result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from trueup.core.digest import (
+    digest_of,
+    order_hash,
+    position_hash,
+    raw_order_hash,
+    raw_position_hash,
+)
+from trueup.core.ids import row_id
+from trueup.core.model import FieldNote, PendingOrder, Position, RowFault
+from trueup.protocol.rows import (
+    UnreadableRow,
+    is_sound,
+    is_sound_order,
+    order_fault,
+    read_order,
+    read_row,
+    row_fault,
+)
+from trueup.protocol.text import brief
+
+Row = TypeVar("Row")
+
+
+class Lists(msgspec.Struct, frozen=True):
+    """What the rows of positions and pending orders come to; the fields are those of `Snapshot`."""
+
+    positions: list[Position]
+    orders: tuple[PendingOrder, ...]
+    faults: tuple[RowFault, ...]
+    notes: tuple[FieldNote, ...]
+    digest: str
+    listed: tuple[int, int]
+
+
+def read_lists(position_rows: Sequence[object], order_rows: Sequence[object]) -> Lists:
+    """Read rows as they came: positions and pending orders, or plain values."""
+    found = _Found()
+    for number, row in enumerate(position_rows, start=1):
+        found.add_position(number, row)
+    for number, row in enumerate(order_rows, start=1):
+        found.add_order(number, row)
+    positions, twice = each_once(found.positions)
+    orders, orders_twice = _orders_once(found.orders)
+    return Lists(
+        positions,
+        orders,
+        (*found.faults, *twice, *orders_twice),
+        tuple(found.notes),
+        digest_of(found.total, len(position_rows) + len(order_rows)),
+        (len(position_rows), len(order_rows)),
+    )
+
+
+class _Found:
+    """What was read so far; `total` is the sum of the rows' hashes."""
+
+    def __init__(self) -> None:
+        self.positions: list[Position] = []
+        self.orders: list[PendingOrder] = []
+        self.faults: list[RowFault] = []
+        self.notes: list[FieldNote] = []
+        self.total = 0
+
+    def add_position(self, number: int, row: object) -> None:
+        """Read one row of positions."""
+        position = _converted(row, Position)
+        if position is not None and is_sound(position):
+            self.total += position_hash(position)
+            self.positions.append(position)
+            return
+        self.total += raw_position_hash(_raw(row))
+        try:
+            self.positions.append(read_row(row, self.notes))
+        except UnreadableRow as error:
+            self.faults.append(row_fault(row, f"Row {number}: {error}"))
+
+    def add_order(self, number: int, row: object) -> None:
+        """Read one row of pending orders."""
+        order = _converted(row, PendingOrder)
+        if order is not None and is_sound_order(order):
+            self.total += order_hash(order)
+            self.orders.append(order)
+            return
+        self.total += raw_order_hash(_raw(row))
+        try:
+            self.orders.append(read_order(row, self.notes))
+        except UnreadableRow as error:
+            self.faults.append(order_fault(row, f"Row {number} of the pending orders: {error}"))
+
+
+def _converted(row: object, kind: type[Row]) -> Row | None:
+    if isinstance(row, kind):
+        return row
+    try:
+        return msgspec.convert(row, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def _raw(row: object) -> Mapping[str, Any]:
+    if isinstance(row, msgspec.Struct):
+        row = msgspec.to_builtins(row)
+    return row if isinstance(row, Mapping) else {}
+
+
+def each_once(positions: Sequence[Position]) -> tuple[list[Position], list[RowFault]]:
+    """Return the positions that are listed once, and a fault for each ticket that is not."""
+    identifiers = Counter(position.identifier for position in positions)
+    tickets = Counter(position.ticket for position in positions)
+    once = [p for p in positions if identifiers[p.identifier] == tickets[p.ticket] == 1]
+    twice = sorted({p.ticket for p in positions} - {p.ticket for p in once})
+    return once, [_listed_twice(ticket, positions) for ticket in twice]
+
+
+def _listed_twice(ticket: int, positions: Sequence[Position]) -> RowFault:
+    rows = [position for position in positions if position.ticket == ticket]
+    symbols = {position.symbol for position in rows}
+    # What moves by itself is no part of an approval.
+    raw = [(p.identifier, p.symbol, p.side.value, p.volume, p.price_open) for p in rows]
+    return RowFault(
+        f"Ticket {ticket} is in the list {_times(ticket, positions)}",
+        symbols.pop() if len(symbols) == 1 else "",
+        ticket,
+        id=row_id([ticket, *sorted(raw)]),
+    )
+
+
+def _times(ticket: int, positions: Sequence[Position]) -> str:
+    times = sum(position.ticket == ticket for position in positions)
+    return f"{times} times" if times > 1 else "with an identifier that another ticket has"
+
+
+def _orders_once(
+    orders: Sequence[PendingOrder],
+) -> tuple[tuple[PendingOrder, ...], list[RowFault]]:
+    tickets = Counter(order.ticket for order in orders)
+    once = tuple(order for order in orders if tickets[order.ticket] == 1)
+    twice = {order.ticket: order for order in orders if tickets[order.ticket] > 1}
+    return once, [
+        RowFault(
+            f"Pending order {ticket} is in the list {tickets[ticket]} times",
+            order.symbol,
+            ticket,
+            id=row_id([ticket, order.symbol, order.type.value]),
+        )
+        for ticket, order in twice.items()
+    ]
+
+
+def read_each(
+    rows: object, kind: type[Row], name: str, notes: list[FieldNote]
+) -> tuple[list[Row], list[object]]:
+    """Return the rows of a further list that can be read, and those that cannot.
+
+    Args:
+        rows: the list as it came.
+        kind: what its rows are.
+        name: what to call such a row, in a note.
+        notes: takes a note for each row that cannot be read.
+    """
+    good: list[Row] = []
+    bad: list[object] = []
+    for row in rows if isinstance(rows, list) else ():
+        try:
+            good.append(msgspec.convert(row, kind))
+        except msgspec.ValidationError as error:
+            bad.append(row)
+            ticket = row.get("ticket") if isinstance(row, dict) else 0
+            what = f"this {name} cannot be read: {brief(error)}"
+            notes.append(FieldNote(ticket if type(ticket) is int else 0, name, str(error), what))
+    return good, bad

@@ -1,0 +1,162 @@
+"""Numbers and times are taken as Python programs, pandas and gateways write them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.util
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.numbers import Array, WholeScalar, no_numbers, real_kinds, whole_kinds
+from trueup.core.conversions import (
+    number,
+    number_or_text,
+    plain,
+    seconds_since_1970,
+    whole_number,
+)
+
+NOON = 1_767_614_400  # 2026-01-05 12:00:00 UTC
+
+
+@pytest.mark.parametrize("kind", whole_kinds())
+@pytest.mark.parametrize("value", [0, 1, 100_001, 2**31 - 1])
+def test_a_whole_number_of_any_kind_is_an_int(kind: str, value: int) -> None:
+    found = whole_number(whole_kinds()[kind](value))
+    assert found == value
+    assert type(found) is int
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("make", [int, str, Decimal, WholeScalar, lambda v: f" {v} "])
+def test_a_big_ticket_keeps_every_digit(value: int, make: Any) -> None:
+    assert whole_number(make(value)) == value
+
+
+@pytest.mark.parametrize("value", [5.5, "5.5", Decimal("5.5"), 2.0**60, "0x5", "", " ", "1" * 30])
+def test_what_is_not_whole_or_lost_its_digits_is_no_whole_number(value: object) -> None:
+    assert whole_number(value) is None
+
+
+@pytest.mark.parametrize("kind", real_kinds())
+@pytest.mark.parametrize("text", ["0.7", "0.05", "1.10427", "1234.5"])
+def test_a_number_of_any_kind_is_the_float_that_its_owner_wrote(kind: str, text: str) -> None:
+    found = number(real_kinds()[kind](text))
+    assert found == float(text)
+    assert type(found) is float
+
+
+@pytest.mark.parametrize("what", no_numbers())
+def test_what_is_no_number_is_none(what: str) -> None:
+    assert number(no_numbers()[what]) is None
+    assert number_or_text(no_numbers()[what]) is None
+    if what not in ("a number beyond every float",):
+        assert whole_number(no_numbers()[what]) is None
+
+
+def test_a_number_too_large_for_memory_is_none_at_once() -> None:
+    assert whole_number(Decimal("1E+1000000")) is None
+
+
+def test_a_text_is_a_number_only_where_texts_are_read() -> None:
+    assert number("1.5") is None
+    assert number_or_text(" 1.5 ") == 1.5
+    for text in ("1,5", "1_0", "NaN", "Infinity", "1e999", "", "0x1", "١"):
+        assert number_or_text(text) is None
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_finite_float_is_itself(value: float) -> None:
+    assert number(value) == value
+    assert number_or_text(repr(value)) == value
+
+
+@given(st.integers())
+def test_every_int_is_itself(value: int) -> None:
+    assert whole_number(value) == value
+    assert whole_number(WholeScalar(value)) == value
+
+
+TIMES: dict[str, object] = {
+    "seconds": NOON,
+    "seconds as a float": NOON + 0.25,
+    "seconds as text": str(NOON),
+    "seconds with a fraction as text": f"{NOON}.25",
+    "milliseconds": NOON * 1000 + 250,
+    "milliseconds as text": str(NOON * 1000),
+    "microseconds": NOON * 10**6,
+    "nanoseconds": NOON * 10**9,
+    "an integer of another kind": WholeScalar(NOON),
+    "Decimal": Decimal(NOON),
+    "ISO text": "2026-01-05T12:00:00",
+    "ISO text of UTC": "2026-01-05T12:00:00Z",
+    "ISO text of another zone": "2026-01-05T14:00:00+02:00",
+    "ISO text with a fraction": "2026-01-05 12:00:00.250",
+    "MetaTrader's text": "2026.01.05 12:00:00",
+    "MetaTrader's text without seconds": "2026.01.05 12:00",
+    "a datetime": dt.datetime(2026, 1, 5, 12),  # noqa: DTZ001 - one without a zone is meant
+    "a datetime of UTC": dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC),
+    "a datetime of another zone": dt.datetime(
+        2026, 1, 5, 14, tzinfo=dt.timezone(dt.timedelta(hours=2))
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TIMES)
+def test_a_moment_is_read_however_it_is_written(what: str) -> None:
+    found = seconds_since_1970(TIMES[what])
+    assert found == NOON
+    assert type(found) is int
+
+
+@pytest.mark.parametrize("moment", ["2026.01.05", "2026-01-05", dt.date(2026, 1, 5)])
+def test_a_date_is_its_midnight(moment: object) -> None:
+    assert seconds_since_1970(moment) == NOON - 12 * 3600
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *no_numbers().values(),
+        -5,
+        "-5",
+        "yesterday",
+        "",
+        "2026.13.05",
+        1e30,
+        dt.datetime(1, 1, 1, tzinfo=dt.UTC),
+        dt.datetime(1969, 12, 31, tzinfo=dt.UTC),
+        Array(object()),
+    ],
+)
+def test_what_is_no_moment_is_none(moment: object) -> None:
+    assert seconds_since_1970(moment) is None
+
+
+FIRST = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - hypothesis wants bounds without a zone
+
+
+@given(st.datetimes(min_value=FIRST, timezones=st.just(dt.UTC)))
+def test_every_datetime_and_its_iso_text_are_one_moment(moment: dt.datetime) -> None:
+    expected = math.floor(moment.timestamp())
+    assert seconds_since_1970(moment) == seconds_since_1970(moment.isoformat()) == expected
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("numpy"), reason="numpy is not installed")
+def test_numpys_own_moments_are_read() -> None:
+    numpy: Any = importlib.import_module("numpy")
+    for unit in ("s", "ms", "us", "ns"):
+        assert seconds_since_1970(numpy.datetime64("2026-01-05T12:00:00", unit)) == NOON
+    assert seconds_since_1970(numpy.datetime64("NaT")) is None
+
+
+def test_values_become_what_json_has() -> None:
+    moment = dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC)
+    values = [True, None, "x", WholeScalar(5), Decimal("0.05"), moment, ["kept"]]
+    assert list(map(plain, values)) == [True, None, "x", 5, 0.05, moment.isoformat(), ["kept"]]
+    assert type(plain(WholeScalar(5))) is int
