@@ -12,13 +12,13 @@ from typing import Any, Self
 from tests.gateway.busy_gateway import BlockingTerminal
 from trueup.gateway.access import AllowFile
 from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.descriptors import CONNECTIONS_MAX
 from trueup.gateway.desk import Desk
 from trueup.gateway.door import HANDSHAKE_MS, Door, Lock
 from trueup.gateway.front import Front
 from trueup.gateway.gate import Gate
 from trueup.gateway.keys import LinkKeys, new_keys, read_key_pair, read_public_key
 from trueup.gateway.limits import Rate, Rates
-from trueup.gateway.listener import CONNECTIONS_MAX
 from trueup.gateway.server import Server
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.runtime.clock import SystemClock
@@ -156,12 +156,15 @@ class LockedProcess:
 
     Args:
         options: those of `LockedGateway`, as Python text.
+        files: how many files it may have open, where the system limits that; 0 for what there are.
     """
 
-    def __init__(self, folder: Path, options: str = "") -> None:
+    def __init__(self, folder: Path, options: str = "", *, files: int = 0) -> None:
         self.keys = Keyring(folder)
+        limit = f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({files}, {2 * files})); "
         code = (
-            "from pathlib import Path; from tests.gateway.locked_gateway import *; "
+            f"{limit if files else ''}from pathlib import Path; "
+            "from tests.gateway.locked_gateway import *; "
             f"one = LockedGateway(Path({str(folder)!r}), {options}); "
             "print(one.port, flush=True); one.run()"
         )

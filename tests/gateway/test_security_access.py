@@ -17,10 +17,10 @@ from trueup.errors import KeysError, SettingsError
 from trueup.gateway import access as access_module
 from trueup.gateway.access import Access, AllowFile, parse_allowed
 from trueup.gateway.admission import Terms, admission, is_loopback
+from trueup.gateway.descriptors import connections_max, spare
 from trueup.gateway.gate import NOT_ALLOWED, Gate
 from trueup.gateway.keys import MODES_ARE_CHECKED, new_keys
 from trueup.gateway.limits import BUCKETS_MAX, Rate, Rates
-from trueup.gateway.listener import connections_max
 from trueup.gateway.server import Client
 from trueup.protocol.requests import ACTIONS, ORDERS, QUERIES, Request
 from trueup.runtime.clock import SystemClock
@@ -431,15 +431,16 @@ def test_plain_text_off_this_machine_warns_and_does_not_go_with_keys(
 @pytest.mark.parametrize(
     ("soft", "hard", "raised_to", "room"),
     [
-        (20_000, 20_000, None, 1_000),
-        (1_024, 524_288, 2_512, 1_000),
-        (256, -1, 2_512, 1_000),
-        (-1, -1, None, 1_000),
-        (1_024, 1_024, 1_024, 256),
-        (100, 100, 100, 16),
+        (20_000, 20_000, 8_192, 1_000),
+        (1_024, 524_288, 8_192, 1_000),
+        (8_192, 524_288, None, 1_000),
+        (256, -1, 8_192, 1_000),
+        (-1, -1, 8_192, 1_000),
+        (1_024, 1_024, 960, 224),
+        (100, 100, 88, 16),
     ],
 )
-def test_there_is_room_for_as_many_connections_as_the_system_has_files(
+def test_the_limit_of_files_is_set_below_what_the_system_allows_and_above_the_room(
     soft: int, hard: int, raised_to: int | None, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import resource
@@ -456,3 +457,20 @@ def test_there_is_room_for_as_many_connections_as_the_system_has_files(
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert connections_max() <= room
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_spare_files_are_there_while_any_thread_needs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import resource
+
+    limits = [(100, 400)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, one: limits.append(one))
+    with spare():
+        assert limits[-1] == (400, 400)
+        with pytest.raises(OSError, match="inside"), spare():
+            raise OSError("inside")
+        assert limits[-1] == (400, 400)
+    assert limits == [(100, 400), (400, 400), (100, 400)]

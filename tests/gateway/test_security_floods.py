@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,9 @@ import zmq
 
 from tests.gateway.locked_gateway import LONG_MS, LockedProcess, order
 from tests.support.servers import Threaded, until
+from trueup.errors import NotSent
 from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.gate import NOT_ALLOWED
 from trueup.gateway.keys import LinkKeys
 
 pytestmark = pytest.mark.flood
@@ -74,25 +77,28 @@ def test_ten_thousand_connects_leave_the_others_served_and_the_memory_small(
         assert files
 
 
-def test_connections_beyond_the_room_are_hung_up_on_and_those_that_stand_stay(
-    tmp_path: Path,
-) -> None:
-    with served(tmp_path, "connections_max=20") as (process, bot), ExitStack() as stack:
+@contextmanager
+def mute(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """So many connections that say nothing."""
+    with ExitStack() as stack:
         lines = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", process.port)))
-            for _ in range(100)
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), LONG_MS / 1000))
+            for _ in range(count)
         ]
         for line in lines:
             line.setblocking(False)
-        ended: set[int] = set()
+        yield lines
 
-        def hung_up_on_most() -> bool:
-            ended.update(number for number, line in enumerate(lines) if _has_ended(line))
-            return len(ended) >= 80
 
-        until(hung_up_on_most)
-        # The earlier ones have their place, and the handshake's time to use it.
-        assert min(ended) >= 10
+def test_strangers_that_say_nothing_take_no_place_and_end_with_their_handshakes_time(
+    tmp_path: Path,
+) -> None:
+    options = "connections_max=20, handshake_ms=3_000"
+    with served(tmp_path, options) as (process, bot), mute(process.port, 100) as lines:
+        with process.bot("bot1") as newcomer:
+            assert is_served(newcomer)
+        assert is_served(bot)
+        until(lambda: all(_has_ended(line) for line in lines))
         assert is_served(bot)
 
 
@@ -104,6 +110,52 @@ def _has_ended(line: socket.socket) -> bool:
         return False
     except OSError:
         return True
+
+
+def test_members_beyond_the_room_are_told_so_and_those_that_stand_stay(tmp_path: Path) -> None:
+    with served(tmp_path, "connections_max=5, handshake_ms=3_000") as (process, bot):
+        ping = b'{"action":"PING"}'
+        with ExitStack() as stack:
+
+            def is_full() -> bool:
+                link = process.keys.link("flood", process.port)
+                stack.callback(link.close)
+                try:
+                    link.send(ping, 5_000)
+                except NotSent as error:
+                    return str(error).endswith("has no room for more connections now")
+                return False
+
+            # A bot has two connections by now: for its questions, and for its orders.
+            assert [is_full() for _ in range(6)] == [False] * 3 + [True] * 3
+            with process.bot("bot1") as newcomer:
+                said = newcomer.send_order(order("A"))
+                assert said["status"] == "REJECTED"
+                assert said["error"].endswith("has no room for more connections now")
+            assert is_served(bot)
+            assert bot.send_order(order("B"))["status"] == "FILLED"
+            until(lambda: not _finds_room(process))
+        with process.bot("bot1", 500) as newcomer:
+            until(newcomer.connect)
+
+
+def _finds_room(process: LockedProcess) -> bool:
+    with process.bot("bot1", 500) as newcomer:
+        return newcomer.connect()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets are no files there")
+def test_a_key_is_revoked_although_strangers_have_taken_all_files(tmp_path: Path) -> None:
+    with LockedProcess(tmp_path, "handshake_ms=60_000", files=200) as process:
+        process.keys.allow("bot1 trade * {bot1}", "screen read * {screen}")
+        with process.bot("bot1") as bot, process.bot("screen") as screen:
+            assert bot.send_order(order("A"))["status"] == "FILLED"
+            assert is_served(screen)
+            with mute(process.port, 400):
+                until(lambda: (process.open_files() or 200) >= 190)
+                process.keys.allow("screen read * {screen}")
+                assert bot.send_order(order("B"))["error"] == f"not sent: {NOT_ALLOWED}"
+                assert is_served(screen)
 
 
 @pytest.mark.parametrize("before", [b"", GREETING], ids=["at once", "after the greeting"])

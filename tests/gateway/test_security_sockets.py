@@ -35,11 +35,13 @@ from trueup.gateway.access import AllowFile
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.door import Door, Lock
 from trueup.gateway.gate import NOT_ALLOWED
+from trueup.gateway.hint_socket import HintSocket
 from trueup.gateway.keys import read_key_pair
 from trueup.gateway.limits import Rate
 from trueup.gateway.server import FRAMES_MAX, Server, anybody
 from trueup.gateway.zmq_hints import ZmqHints
 from trueup.gateway.zmq_link import ZmqLink
+from trueup.protocol.hints import Ear, Hint, encode_hint
 
 PING = b'{"action":"PING"}'
 
@@ -49,6 +51,19 @@ def locked(tmp_path: Path) -> Iterator[LockedGateway]:
     with LockedGateway(tmp_path) as made:
         made.keys.allow("bot1 trade * {bot1}", "screen read * {screen}")
         yield made
+
+
+@pytest.fixture
+def raw(locked: LockedGateway) -> Iterator[zmq.Socket[bytes]]:
+    """A client's bare socket with a key, which may say what no client of ours says."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        keys = locked.keys.link_keys("bot1")
+        dealer.curve_serverkey = keys.server.encode()
+        dealer.curve_publickey = keys.own.public.encode()
+        dealer.curve_secretkey = keys.own.secret.encode()
+        dealer.linger, dealer.rcvtimeo = 0, LONG_MS
+        dealer.connect(locked.server.endpoint)
+        yield dealer
 
 
 def why_not(link: ZmqLink) -> str:
@@ -211,6 +226,26 @@ def test_a_revoked_key_gets_nothing_from_its_next_request_on(locked: LockedGatew
     assert locked.terminal.order_comments == ["A"]
 
 
+def test_a_revoked_key_on_its_old_connection_is_refused_a_thousand_times(
+    locked: LockedGateway, raw: zmq.Socket[bytes]
+) -> None:
+    """Whatever it says, in whatever dialect, and what cannot be read."""
+    asked = [
+        PING,
+        b'{"action":"GET_POSITIONS"}',
+        json.dumps(order("A")).encode(),
+        b'{"action":"OPEN","uuid":"u","type":"BUY","symbol":"EURUSD","volume":0.01}',
+        b'{"action":"DANCE"}',
+    ]
+    raw.send_multipart([b"", PING])
+    assert b"SUCCESS" in raw.recv_multipart()[-1]
+    locked.keys.allow("screen read * {screen}")
+    for number in range(1_000):
+        raw.send_multipart([b"", asked[number % len(asked)]])
+        assert NOT_ALLOWED.encode() in raw.recv_multipart()[-1]
+    assert locked.terminal.calls == []
+
+
 def test_a_key_that_is_revoked_while_its_order_waits_does_not_trade(locked: LockedGateway) -> None:
     locked.terminal.block_in("positions_get")
     with locked.bot("screen") as screen, locked.bot("bot1") as bot:
@@ -227,88 +262,147 @@ def test_a_key_that_is_revoked_while_its_order_waits_does_not_trade(locked: Lock
     assert locked.orders_sent == 0
 
 
-def test_a_revoked_key_hears_no_hint_that_is_given_afterwards(tmp_path: Path) -> None:
-    keys = Keyring(tmp_path)
-    keys.allow("bot1 trade * {bot1}", "screen read * {screen}")
-    lock = Lock(
-        read_key_pair(keys.secret_file("gateway")), AllowFile(keys.allow_file, time.time_ns)
-    )
-    numbers = itertools.count(1)
-    with Server(
-        "tcp://127.0.0.1:0", anybody(bytes), hints="tcp://127.0.0.1:0", door=Door(lock)
-    ) as server:
-        lines = {
-            name: ZmqHints(str(server.hints_endpoint), keys=keys.link_keys(name))
-            for name in ("bot1", "screen")
-        }
-        heard: dict[str, list[int]] = {name: [] for name in lines}
+class Hints:
+    """A server of hints with keys, and who listens to it."""
 
-        def publish() -> None:
-            server.publish(b"%d" % next(numbers))
-            server.serve_once(5)
-            for name, line in lines.items():
-                heard[name] += map(int, line.heard())
+    def __init__(self, folder: Path, *lines: str) -> None:
+        self.keys = Keyring(folder)
+        self.keys.allow(*lines)
+        lock = Lock(
+            read_key_pair(self.keys.secret_file("gateway")),
+            AllowFile(self.keys.allow_file, time.time_ns),
+        )
+        anywhere = "tcp://127.0.0.1:0"
+        self.server = Server(anywhere, anybody(bytes), hints=anywhere, door=Door(lock))
+        self.heard: dict[str, list[tuple[int, int]]] = {}
+        self._lines: dict[str, ZmqHints] = {}
+        self.number = 0
 
-        def both_heard() -> bool:
-            publish()
-            return all(heard.values())
+    def listen(self, *names: str) -> None:
+        for name in names:
+            keys = self.keys.link_keys(name)
+            self._lines[name] = ZmqHints(str(self.server.hints_endpoint), keys=keys)
+            self.heard[name] = []
 
-        until(both_heard)
-        keys.allow("screen read * {screen}")
-        edited_at = next(numbers)
+    def publish(self, login: int = LOGIN) -> None:
+        """Publish the next number, and let everybody listen."""
+        self.number += 1
+        self.server.publish(b"%d %d" % (login, self.number), login)
+        self.server.serve_once(5)
+        for name, line in self._lines.items():
+            for said in line.heard():
+                told, number = said.split()
+                self.heard[name].append((int(told), int(number)))
 
-        def heard_since() -> bool:
-            publish()
-            return max(heard["screen"]) > edited_at + 20
+    def until_heard(self, *names: str, login: int = LOGIN) -> None:
+        """Publish until these have heard twenty more hints about an account."""
+        marks = dict.fromkeys(names, self.number)
 
-        until(heard_since)
-        assert max(heard["bot1"]) < edited_at
-        for line in lines.values():
+        def all_heard() -> bool:
+            self.publish(login)
+            return all(
+                sum(told == login and number > mark for told, number in self.heard[name]) > 20
+                for name, mark in marks.items()
+            )
+
+        until(all_heard)
+
+    def __enter__(self) -> Hints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for line in self._lines.values():
             line.close()
+        self.server.close()
+
+
+def test_a_revoked_key_hears_no_hint_that_is_given_afterwards(tmp_path: Path) -> None:
+    with Hints(tmp_path, "bot1 trade * {bot1}", "screen read * {screen}") as hints:
+        hints.listen("bot1", "screen")
+        hints.until_heard("bot1", "screen")
+        hints.keys.allow("screen read * {screen}")
+        edited_at = hints.number
+        hints.until_heard("screen")
+        assert max(hints.heard["bot1"]) <= (LOGIN, edited_at)
+        # Its line is put back, and it comes by itself.
+        hints.keys.allow("bot1 trade * {bot1}", "screen read * {screen}")
+        back_at = hints.number
+        hints.until_heard("bot1", "screen")
+        assert not [one for _, one in hints.heard["bot1"] if edited_at < one <= back_at]
+
+
+def test_a_line_that_is_added_disturbs_nobody_who_listens(tmp_path: Path) -> None:
+    with Hints(tmp_path, "bot1 trade * {bot1}", "screen read * {screen}") as hints:
+        hints.listen("bot1", "screen")
+        hints.until_heard("bot1", "screen")
+        since = hints.number
+        hints.keys.allow("bot1 read * {bot1}", "screen read * {screen}", "late read * {late}")
+        hints.listen("late")
+        hints.until_heard("bot1", "screen", "late")
+        last = max(hints.heard["bot1"])[1]
+        numbers = list(range(since + 1, last + 1))
+        assert [number for _, number in hints.heard["bot1"] if number > since] == numbers
+
+
+def test_the_port_of_hints_is_bound_again_when_whoever_took_it_lets_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Hints(tmp_path, "bot1 trade * {bot1}", "screen read * {screen}") as hints:
+        hints.listen("bot1", "screen")
+        hints.until_heard("bot1", "screen")
+        endpoint, port = hints.server.hints_endpoint, hints.server.hints_port
+        monkeypatch.setattr(HintSocket, "open_again", lambda _: None)
+        hints.keys.allow("screen read * {screen}")
+        hints.publish()
+        with until(lambda: _taken(port)):
+            monkeypatch.undo()
+            until(lambda: hints.publish() or "Hints reach nobody until" in caplog.text)
+        hints.until_heard("screen")
+        assert hints.server.hints_endpoint == endpoint
+    assert caplog.text.count("Hints reach nobody until their port is free") == 1
+
+
+def _taken(port: int) -> socket.socket | None:
+    """What another program has that listens on a port, if it could get it."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
+
+
+def test_a_bot_that_hears_again_looks_at_what_it_may_have_missed(tmp_path: Path) -> None:
+    """Another key is revoked, and in the moment of that something is opened and closed again."""
+    with Hints(tmp_path, "bot1 trade * {bot1}", "screen read * {screen}") as hints:
+        hints.listen("bot1")
+        hints.until_heard("bot1")
+        line = ZmqHints(str(hints.server.hints_endpoint), keys=hints.keys.link_keys("screen"))
+        ear, count = Ear(), itertools.count(1)
+
+        def turn() -> tuple[bool, str]:
+            """Publish that nothing changed; return whether the bot heard, and its reason to ask."""
+            hint = Hint(next(count), "boot", "agreed", 1_000)
+            hints.server.publish(encode_hint(hint), LOGIN)
+            hints.server.serve_once(5)
+            heard = line.heard()
+            return bool(heard), ear.hear(heard, "agreed", 0)
+
+        until(lambda: turn()[0])
+        assert {turn()[1] for _ in range(20)} == {""}
+        hints.keys.allow("screen read * {screen}")
+        assert until(lambda: turn()[1]) == "hints were lost"
+        line.close()
 
 
 def test_hints_are_heard_by_those_who_may_see_the_account_they_are_about(tmp_path: Path) -> None:
-    keys = Keyring(tmp_path)
-    keys.allow(
-        f"one read {LOGIN} {{one}}", f"other read {OTHER_LOGIN} {{other}}", "any read * {any}"
-    )
-    lock = Lock(
-        read_key_pair(keys.secret_file("gateway")), AllowFile(keys.allow_file, time.time_ns)
-    )
-    with Server(
-        "tcp://127.0.0.1:0", anybody(bytes), hints="tcp://127.0.0.1:0", door=Door(lock)
-    ) as server:
-        lines = {
-            name: ZmqHints(str(server.hints_endpoint), keys=keys.link_keys(name))
-            for name in ("one", "other", "any")
-        }
-        heard: dict[str, set[bytes]] = {name: set() for name in lines}
-
-        def until_heard(login: int, *names: str) -> None:
-            """Publish at an account until these have heard of it, a few times each."""
-            numbers = itertools.count()
-
-            def all_heard() -> bool:
-                server.publish(b"%d:%d" % (login, next(numbers)), login)
-                server.serve_once(5)
-                for name, line in lines.items():
-                    heard[name].update(line.heard())
-                return all(
-                    sum(said.startswith(b"%d:" % login) for said in heard[name]) > 20
-                    for name in names
-                )
-
-            until(all_heard)
-
-        until_heard(LOGIN, "one", "any")
-        until_heard(OTHER_LOGIN, "other", "any")
+    lines = f"one read {LOGIN} {{one}}", f"other read {OTHER_LOGIN} {{other}}", "any read * {any}"
+    with Hints(tmp_path, *lines) as hints:
+        hints.listen("one", "other", "any")
+        hints.until_heard("one", "any")
+        hints.until_heard("other", "any", login=OTHER_LOGIN)
         # Who was kept outside comes back by itself when the account does.
-        heard["one"].clear()
-        until_heard(LOGIN, "one", "any")
-        for line in lines.values():
-            line.close()
+        hints.until_heard("one", "any")
     for name, login in (("one", OTHER_LOGIN), ("other", LOGIN)):
-        assert not any(said.startswith(b"%d:" % login) for said in heard[name])
+        assert not any(told == login for told, _ in hints.heard[name])
 
 
 def test_a_read_key_reads_and_does_not_trade(locked: LockedGateway) -> None:
@@ -568,19 +662,6 @@ def test_no_secret_is_in_any_log_or_output_whatever_happens(
 # Limits of one connection.
 
 
-@pytest.fixture
-def raw(locked: LockedGateway) -> Iterator[zmq.Socket[bytes]]:
-    """A client's bare socket with a key, which may say what no client of ours says."""
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        keys = locked.keys.link_keys("bot1")
-        dealer.curve_serverkey = keys.server.encode()
-        dealer.curve_publickey = keys.own.public.encode()
-        dealer.curve_secretkey = keys.own.secret.encode()
-        dealer.linger, dealer.rcvtimeo = 0, LONG_MS
-        dealer.connect(locked.server.endpoint)
-        yield dealer
-
-
 def test_a_message_that_is_too_large_ends_its_connection_and_is_never_read(
     locked: LockedGateway, raw: zmq.Socket[bytes]
 ) -> None:
@@ -641,44 +722,31 @@ def plain() -> Iterator[tuple[Server, zmq.Socket[bytes]]]:
         yield server, dealer
 
 
-def test_a_message_of_too_many_frames_ends_its_connection_with_keys(
+def test_a_message_of_too_many_frames_is_passed_over_with_keys(
     locked: LockedGateway, raw: zmq.Socket[bytes]
 ) -> None:
-    raw.send_multipart([b"", PING])
-    raw.recv_multipart()
-    raw.send_multipart([b"x"] * (FRAMES_MAX + 1))
-
-    # It connects again by itself, and what it says then is answered.
-    def answered_again() -> bool:
+    for _ in range(3):
+        raw.send_multipart([PING] * (FRAMES_MAX + 1))
         raw.send_multipart([b"", PING])
-        return bool(raw.poll(50))
-
-    until(answered_again)
-    assert b"SUCCESS" in raw.recv_multipart()[-1]
+        assert b"SUCCESS" in raw.recv_multipart()[-1]
+    assert not raw.poll(0)
     with locked.bot("bot1") as bot:
         assert bot.connect()
 
 
-def test_a_message_of_too_many_frames_ends_its_connection_without_keys(
+def test_a_message_of_too_many_frames_is_passed_over_without_keys(
     plain: tuple[Server, zmq.Socket[bytes]],
 ) -> None:
     """The largest frame is bounded by ZeroMQ, how many there are is not."""
     server, dealer = plain
     ends = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-
-    def until_ready(socket: zmq.Socket[bytes]) -> None:
-        until(lambda: server.serve_once(5) < 0 or socket.poll(0))
-
-    dealer.send_multipart([b"1"])
-    until_ready(dealer)
-    assert dealer.recv_multipart() == [b"1"]
-    assert not ends.poll(0)
     dealer.send_multipart([b"x" * 1_000] * 100_000)
-    until_ready(ends)
-    # Nothing of it was taken for a request, and it comes back by itself.
     dealer.send_multipart([b"2"])
-    until_ready(dealer)
+    until(lambda: server.serve_once(5) < 0 or dealer.poll(0))
+    # Nothing of it was taken for a request, and the connection stands.
     assert dealer.recv_multipart() == [b"2"]
+    assert not dealer.poll(0)
+    assert not ends.poll(0)
     dealer.disable_monitor()
     ends.close()
 

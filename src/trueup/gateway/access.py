@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from trueup.errors import KeysError
+from trueup.gateway.descriptors import spare
 from trueup.gateway.keys import KEY_CHARS, MODES_ARE_CHECKED, NAME_RULE, is_key, is_name
 from trueup.logs import logger
 
@@ -144,7 +145,7 @@ class AllowFile:
     """
 
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
-        self.path, self._name, self._now_ns = path, str(path), now_ns
+        self.path, self._name, self.now_ns = path, str(path), now_ns
         self._lock = threading.Lock()
         self._revision = 0
         self._complaint: tuple[Signature, str] | None = None
@@ -200,7 +201,7 @@ class AllowFile:
     def _is_old(self, changed_ns: int) -> bool:
         """Return whether an edit from now on would give the file another date."""
         step_ns = _FINE_STEP_NS if changed_ns % _SECOND_NS else _COARSE_STEP_NS
-        return abs(self._now_ns() - changed_ns) > step_ns
+        return abs(self.now_ns() - changed_ns) > step_ns
 
     def _complain(self, what: str) -> None:
         # Once for each state of the file, however often it is asked.
@@ -211,7 +212,8 @@ class AllowFile:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        # Whoever is taken out of it must not keep it from being read by opening connections.
+        with spare(), path.open("rb") as file:
             if MODES_ARE_CHECKED:
                 _check_mode(path, stat.S_IMODE(os.fstat(file.fileno()).st_mode))
             text = file.read(_FILE_BYTES_MAX).decode("utf-8-sig")

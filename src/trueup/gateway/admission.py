@@ -16,11 +16,11 @@ import msgspec
 
 from trueup.errors import KeysError, SettingsError
 from trueup.gateway.access import AllowFile
+from trueup.gateway.descriptors import connections_max
 from trueup.gateway.door import Door, Lock
 from trueup.gateway.gate import Gate
 from trueup.gateway.keys import default_folder, is_name, read_key_pair, read_public_key
 from trueup.gateway.limits import Rate, Rates
-from trueup.gateway.listener import connections_max
 from trueup.logs import logger
 
 log = logger("trueup.access")

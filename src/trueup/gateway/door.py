@@ -6,21 +6,23 @@ it knows the gateway's public key, before its first message is read. ZeroMQ then
 What was captured on the wire is worth nothing on another connection: each has keys of its own.
 
 The limits hold with and without encryption: a message may be so large, a handshake may take so
-long, a connection that went silent ends. A peer that breaks one is disconnected, and nobody else
-notices.
+long, so many connections may wait to be taken. ZeroMQ ends a connection that breaks one, and nobody
+else notices. ZeroMQ's own sockets are never touched: Windows ends the process for that.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import zmq
 from zmq.utils import z85
 
 from trueup.gateway.access import AllowFile
+from trueup.gateway.descriptors import CONNECTIONS_MAX
 from trueup.gateway.keys import KeyPair
-from trueup.gateway.listener import CONNECTIONS_MAX
+from trueup.gateway.room import Room
 from trueup.logs import logger
 
 log = logger("trueup.access")
@@ -35,11 +37,28 @@ HEARTBEAT_MS: Final = 10_000
 SILENCE_MS: Final = 30_000
 # Each stranger is named in the log once, and no more than this many.
 STRANGERS_TOLD: Final = 1_000
+# How often connections are counted where nobody asks to come in.
+_COUNT_MS: Final = 500
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
 _ZAP_VERSION: Final = b"1.0"
 # Who may ask, and who may listen to hints, which are about one account.
 DOMAIN: Final = b"trueup"
 HINTS_DOMAIN: Final = b"trueup-hints"
+
+
+class Answer(NamedTuple):
+    """What ZeroMQ is told of a connection: a status of ZAP, and a text."""
+
+    status: bytes
+    text: bytes
+
+
+COME_IN: Final = Answer(b"200", b"OK")
+# ZeroMQ tells the client 400 and 500, and a client gives up then, or begins anew by itself. It does
+# not tell 300, and a client tries again and again.
+NOT_ALLOWED: Final = Answer(b"400", b"this key is not allowed")
+NO_ROOM: Final = Answer(b"500", b"no room for more connections")
+NOT_NOW: Final = Answer(b"300", b"not now")
 
 
 class Lock(NamedTuple):
@@ -54,7 +73,7 @@ class Door:
 
     Args:
         lock: None lets everybody in, in plain text.
-        connections_max: how many may be connected at a time.
+        connections_max: with a lock, how many may be connected to each port at a time.
         handshake_ms: how long a connection may take to say who it is.
     """
 
@@ -66,10 +85,13 @@ class Door:
         handshake_ms: int = HANDSHAKE_MS,
     ) -> None:
         self.lock = lock
-        self.connections_max = connections_max
-        self.hints_login = 0
-        """The account that hints are about now: who may not see it is kept waiting outside."""
+        self._connections_max = connections_max
         self._handshake_ms = handshake_ms
+        self._rooms: dict[bytes, Room] = {}
+        # One connection is judged at a time, and none while the rules for hints change.
+        self._judging = threading.Lock()
+        self._hints_login = 0
+        self._hearers: set[str] = set()
         self._told: set[str] = set()
 
     def fit(self, socket: zmq.Socket[bytes], domain: bytes = DOMAIN) -> None:
@@ -87,6 +109,28 @@ class Door:
         # Otherwise libzmq lets everybody in while nobody answers it.
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.setsockopt(zmq.ZAP_DOMAIN, domain)
+        now_ns = self.lock.allowed.now_ns
+        self._rooms[domain] = Room(socket, self._connections_max, self._handshake_ms, now_ns)
+
+    def unfit(self, domain: bytes) -> None:
+        """Let nobody in to a socket any more, which its owner is about to close."""
+        with self._judging:
+            room = self._rooms.pop(domain, None)
+            if domain == HINTS_DOMAIN:
+                self._hearers.clear()
+        if room is not None:
+            room.close()
+
+    def may_all_hear(self, login: int) -> bool:
+        """Return whether all who were let in to hints may hear those about an account by now.
+
+        From now on others are let in by their right to see that account.
+        """
+        if self.lock is None:
+            return True
+        with self._judging:
+            self._hints_login = login
+            return all(self._may_hear(key, self.lock) for key in self._hearers)
 
     def keep(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Begin to answer whose connections are taken, until the context is terminated."""
@@ -100,26 +144,42 @@ class Door:
         )
         keep.start()
 
-    def _keep(self, keeper: zmq.Socket[bytes], lock: Lock) -> None:
-        with keeper:
-            while True:
-                try:
-                    keeper.send_multipart(self._answer(keeper.recv_multipart(), lock))
-                except zmq.ContextTerminated:
-                    return
+    # In the door's thread.
 
-    def _answer(self, question: list[bytes], lock: Lock) -> list[bytes]:
+    def _keep(self, keeper: zmq.Socket[bytes], lock: Lock) -> None:
+        with keeper, suppress(zmq.ContextTerminated):
+            while True:
+                if keeper.poll(_COUNT_MS):
+                    keeper.send_multipart(self._reply(keeper.recv_multipart(), lock))
+                for room in tuple(self._rooms.values()):
+                    room.turn()
+
+    def _reply(self, question: list[bytes], lock: Lock) -> list[bytes]:
         """Answer: version, request id, domain, address, routing id, mechanism, then the key."""
         _, request_id, domain, address, _, mechanism, *credentials = question
         key = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" else ""
+        with self._judging:
+            answer = self._judge(domain, key, address.decode("ascii", "replace"), lock)
+        user = key.encode() if answer is COME_IN else b""
+        return [_ZAP_VERSION, request_id, *answer, user, b""]
+
+    def _judge(self, domain: bytes, key: str, address: str, lock: Lock) -> Answer:
+        is_for_hints, room = domain == HINTS_DOMAIN, self._rooms.get(domain)
+        if lock.allowed.find(key) is None:
+            self._tell(address, key, lock)
+            # Who listens to hints and asks for nothing would not begin anew by itself.
+            return NOT_NOW if is_for_hints else NOT_ALLOWED
+        if room is None or (is_for_hints and not self._may_hear(key, lock)):
+            return NOT_NOW
+        if not room.take():
+            return NOT_NOW if is_for_hints else NO_ROOM
+        if is_for_hints:
+            self._hearers.add(key)
+        return COME_IN
+
+    def _may_hear(self, key: str, lock: Lock) -> bool:
         access = lock.allowed.find(key)
-        if access is not None and domain == HINTS_DOMAIN and not access.may_see(self.hints_login):
-            # "Temporary": it is hung up on, and tries again, because the account may come back.
-            return [_ZAP_VERSION, request_id, b"300", b"another account", b"", b""]
-        if access is not None:
-            return [_ZAP_VERSION, request_id, b"200", b"OK", key.encode(), b""]
-        self._tell(address.decode("ascii", "replace"), key, lock)
-        return [_ZAP_VERSION, request_id, b"400", b"this key is not allowed", b"", b""]
+        return access is not None and access.may_see(self._hints_login)
 
     def _tell(self, address: str, key: str, lock: Lock) -> None:
         if key not in self._told and len(self._told) < STRANGERS_TOLD:

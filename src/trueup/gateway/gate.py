@@ -35,14 +35,15 @@ class Gate:
 
         None is what cannot be read: it costs the gateway as much, and counts as much.
         """
-        if self._rates is not None:
-            wait_ms = self._rates.take(client.party)
-            if wait_ms:
-                return self._too_often(client, wait_ms)
-        if self._allowed is None or request is None:
-            return None
+        wait_ms = 0 if self._rates is None else self._rates.take(client.party)
+        if self._allowed is None:
+            return self._too_often("this connection", wait_ms) if wait_ms else None
         access = self._allowed.find(client.user)
-        return NOT_ALLOWED if access is None else _role(access, request)
+        if access is None:
+            return NOT_ALLOWED
+        if wait_ms:
+            return self._too_often(f"key {access.name}", wait_ms)
+        return None if request is None else _role(access, request)
 
     def last_refusal(
         self, client: Client, request: Request, login: Callable[[], int | None]
@@ -65,10 +66,8 @@ class Gate:
             return ANYBODY
         return self._allowed.find(client.user) or NOBODY
 
-    def _too_often(self, client: Client, wait_ms: int) -> str:
+    def _too_often(self, who: str, wait_ms: int) -> str:
         assert self._rates is not None
-        access = None if self._allowed is None else self._allowed.find(client.user)
-        who = "this connection" if access is None else f"key {access.name}"
         rate = self._rates.rate
         return (
             f"{who} asks more than {rate.per_sec:g} times a second (and {rate.burst} at once): "

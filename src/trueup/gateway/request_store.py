@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from trueup.core.record import RecordMark
 from trueup.errors import TrueupError, reason
+from trueup.gateway.descriptors import spare
 from trueup.logs import logger
 
 log = logger("trueup.record")
@@ -249,12 +250,13 @@ class RequestStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            connection = self._connect()
-            try:
-                self._mark = self._prepared(connection)
-            except (sqlite3.Error, StoreTrouble):
-                connection.close()
-                raise
+            with spare():
+                connection = self._connect()
+                try:
+                    self._mark = self._prepared(connection)
+                except (sqlite3.Error, StoreTrouble):
+                    connection.close()
+                    raise
             self._connection, self._identity = connection, _identity(self._path)
         return self._connection
 

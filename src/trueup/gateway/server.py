@@ -11,22 +11,18 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
 import zmq
 
-from trueup.gateway.door import DOMAIN, HINTS_DOMAIN, Door, user_of
-from trueup.gateway.endpoints import is_ipv6
-from trueup.gateway.listener import Listener, hang_up
+from trueup.gateway.door import DOMAIN, Door, user_of
+from trueup.gateway.hint_socket import HintSocket, bound
 from trueup.protocol.text import json_frame
 
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
 # (the market of the simulated terminal, a stop signal) waiting.
 REQUESTS_PER_TURN = 64
-# What one connection may leave in our memory, requests and replies that nobody takes.
-MESSAGES_PER_CONNECTION = 64
 # A request has one, behind the way back: an empty one, and one for each hop of a proxy.
 FRAMES_MAX = 16
 # Enough for a machine that is busy with other things; waited for only where a reply is not out.
@@ -82,7 +78,6 @@ class Server:
     ) -> None:
         self._handle = handle
         self._door = door or Door()
-        self._listeners: dict[zmq.Socket[bytes], Listener] = {}
         # What is sent to whom; to nobody: a hint, and to those who may see which account.
         self._late: deque[tuple[Client | int, bytes]] = deque()
         self.sent = 0
@@ -91,17 +86,22 @@ class Server:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bell, self._ear = self._make_bell()
         self._door.keep(self._context)
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._hints = self._context.socket(zmq.PUB)
-        self.endpoint = self._listen(self._socket, endpoint, DOMAIN).endpoint
-        self._hints_listener = (
-            None if hints is None else self._listen(self._hints, hints, HINTS_DOMAIN)
-        )
-        # What decided who was let in to listen to hints: the door's rules, and the account.
-        self._hints_rules = (0, 0)
+        self._hints: HintSocket | None = None
+        try:
+            self._socket, self.endpoint = bound(
+                self._context, zmq.ROUTER, endpoint, self._door, DOMAIN
+            )
+        except OSError:
+            self._end()
+            raise
+        try:
+            self._hints = None if hints is None else HintSocket(self._context, hints, self._door)
+        except OSError:
+            self.close()
+            raise
         self._poller = zmq.Poller()
-        for one in (self._socket, self._ear, *self._listeners):
-            self._poller.register(one, zmq.POLLIN)
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._ear, zmq.POLLIN)
 
     def _make_bell(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         """Return two ends of a line that wakes `serve_once` from another thread."""
@@ -109,22 +109,6 @@ class Server:
         ear.bind("inproc://bell")
         bell.connect("inproc://bell")
         return bell, ear
-
-    def _listen(self, socket: zmq.Socket[bytes], endpoint: str, domain: bytes) -> Listener:
-        """Bind a socket."""
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
-        socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
-        socket.setsockopt(zmq.IPV6, is_ipv6(endpoint))
-        self._door.fit(socket, domain)
-        try:
-            listener = Listener(socket, endpoint, self._door.connections_max)
-        except zmq.ZMQError as error:
-            self.close()
-            why = f"cannot listen on {endpoint}: {error.strerror}"
-            raise OSError(error.errno, why, endpoint) from error
-        self._listeners[listener.ear] = listener
-        return listener
 
     @property
     def port(self) -> int:
@@ -134,7 +118,7 @@ class Server:
     @property
     def hints_endpoint(self) -> str | None:
         """Where it publishes hints, if it does."""
-        return None if self._hints_listener is None else self._hints_listener.endpoint
+        return None if self._hints is None else self._hints.endpoint
 
     @property
     def hints_port(self) -> int:
@@ -147,14 +131,12 @@ class Server:
         Returns:
             How many requests were handed to the handler.
         """
-        has_request = False
-        for ready, _ in self._poller.poll(timeout_ms):
-            if ready is self._socket:
-                has_request = True
-            elif ready is self._ear:
-                self._send_late()
-            else:
-                self._listeners[ready].turn()
+        ready = dict(self._poller.poll(timeout_ms))
+        if self._ear in ready:
+            self._send_late()
+        elif not ready and self._hints is not None:
+            self._hints.open_again()
+        has_request = self._socket in ready
         served = 0
         while has_request and served < REQUESTS_PER_TURN:
             try:
@@ -173,7 +155,7 @@ class Server:
         return served
 
     def _receive(self) -> tuple[Client, bytes] | None:
-        """Return the next request; None for what is none, whose sender is hung up on."""
+        """Return the next request, or None for a message that is none, which nobody answers."""
         first = self._socket.recv(AT_ONCE, copy=False)
         frames: list[bytes] = []
         count = 0
@@ -182,9 +164,6 @@ class Server:
             if count <= FRAMES_MAX:
                 frames.append(frame)
         if not frames or count > FRAMES_MAX:
-            # Without its number, the connection is left as it is, and nothing of it is read.
-            with suppress(zmq.ZMQError, TypeError, ValueError):
-                hang_up(int(first.get(zmq.SRCFD)))
             return None
         way, request = _split(frames)
         user = "" if self._door.lock is None else user_of(first)
@@ -225,20 +204,8 @@ class Server:
             to, message = self._late.popleft()
             if isinstance(to, Client):
                 self._send(to, message)
-            elif self._hints_listener is not None:
-                self._publish(message, to, self._hints_listener)
-
-    def _publish(self, hint: bytes, login: int, listener: Listener) -> None:
-        """Send a hint to those who may hear it by now: ZeroMQ asks for a key but once."""
-        if self._door.lock is not None:
-            rules = self._door.lock.allowed.revision(), login
-            before, self._hints_rules = self._hints_rules, rules
-            if before != rules:
-                # First this, by which those who come back are judged.
-                self._door.hints_login = login
-                if before != (rules[0], 0):
-                    listener.hang_up_on_all()
-        self._hints.send(hint, zmq.NOBLOCK)
+            elif self._hints is not None:
+                self._hints.publish(message, to)
 
     def _send(self, client: Client, reply: bytes) -> None:
         try:
@@ -253,13 +220,16 @@ class Server:
     def close(self) -> None:
         """Stop listening, once the last reply is out or nobody takes it."""
         self._send_late()
+        if self._hints is not None:
+            self._hints.close()
+        self._door.unfit(DOMAIN)
+        self._socket.close(LAST_REPLY_MS)
+        self._end()
+
+    def _end(self) -> None:
         with self._lock:
             self._bell.close(0)
         self._ear.close(0)
-        for listener in self._listeners.values():
-            listener.close()
-        self._hints.close(0)
-        self._socket.close(LAST_REPLY_MS)
         self._context.term()
 
     def __enter__(self) -> Server:

@@ -14,7 +14,7 @@ connection up for good (it does after a failed authentication), so the link begi
 
 from __future__ import annotations
 
-import sys
+import struct
 import weakref
 
 import zmq
@@ -30,6 +30,10 @@ _WATCHED = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+# An event and its value; that of a failed authentication is the status of ZAP.
+_EVENT = struct.Struct("=HI")
+_NO_ROOM_STATUS = 500
+_NO_ROOM = "has no room for more connections now"
 _NOT_ALLOWED = "refused this key: its allow list needs a line for {public}"
 _NOT_ITS_KEY = (
     "broke off the handshake: GTW_SERVER_KEY is not its public key, or it speaks plain text only"
@@ -89,7 +93,7 @@ class ZmqLink:
         self._socket, self._monitor = socket, monitor
         # A gateway that is dropped without `disconnect()` lets go of its sockets all the same.
         self._let_go = weakref.finalize(self, _close, socket, monitor)
-        self._failed = 0
+        self._failed = self._status = 0
         self._send_timeout_ms = self._receive_timeout_ms = -1
 
     def send(self, message: bytes, timeout_ms: int) -> None:
@@ -158,6 +162,8 @@ class ZmqLink:
             return NotSent(f"no connection to {self.endpoint} within {timeout_ms} ms")
         if self._keys is None:
             why = _WANTS_KEYS
+        elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH and self._status == _NO_ROOM_STATUS:
+            return NotSent(f"{self.endpoint} {_NO_ROOM}")
         elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             why = _NOT_ALLOWED.format(public=self._keys.own.public)
         else:
@@ -167,8 +173,7 @@ class ZmqLink:
     def _failure(self) -> int:
         """Return the event of the latest handshake that failed, or 0."""
         while self._monitor is not None and self._monitor.poll(0):
-            event = self._monitor.recv_multipart()[0]
-            self._failed = int.from_bytes(event[:2], sys.byteorder)
+            self._failed, self._status = _EVENT.unpack(self._monitor.recv_multipart()[0])
         return self._failed
 
     def _stop_watching(self) -> None:
