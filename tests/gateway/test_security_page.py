@@ -10,7 +10,7 @@ import pytest
 from scripts.cli_page import commands, options
 from trueup.cli.gateway import RATE_PER_SEC
 from trueup.gateway.access import parse_allowed
-from trueup.gateway.descriptors import CONNECTIONS_MAX
+from trueup.gateway.descriptors import CONNECTIONS_MAX, FILES_MAX
 from trueup.gateway.door import HANDSHAKE_MS, MESSAGE_BYTES_MAX
 from trueup.gateway.keys import is_key
 from trueup.settings import load_settings
@@ -63,7 +63,8 @@ def test_what_is_quoted_is_said() -> None:
 
 
 def test_the_numbers_are_the_ones_in_force() -> None:
-    assert f"{CONNECTIONS_MAX}, fewer" in MODEL
+    assert f"({CONNECTIONS_MAX}, fewer" in MODEL
+    assert f"({FILES_MAX}, fewer" in MODEL
     assert f"({MESSAGE_BYTES_MAX // 1024} KiB)" in MODEL
     assert {10_000: "ten seconds after"}[HANDSHAKE_MS] in MODEL
     assert f"({RATE_PER_SEC:g} a second, `--rate`)" in MODEL
