@@ -8,9 +8,9 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -256,15 +256,15 @@ def test_a_machine_that_starts_no_process_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lazy = Watched(tmp_path)
-    start = SpawnProcess.start
+    start = subprocess.Popen
     refusals = [OSError(11, "Resource temporarily unavailable")] * 2
 
-    def starts(process: SpawnProcess) -> None:
+    def starts(*command: Any, **options: Any) -> Any:
         if refusals:
             raise refusals.pop()
-        start(process)
+        return start(*command, **options)
 
-    monkeypatch.setattr(SpawnProcess, "start", starts)
+    monkeypatch.setattr(subprocess, "Popen", starts)
     with lazy.terminal as terminal:
         terminal.keep_initialized()
         until(lambda: terminal.pid)

@@ -49,6 +49,22 @@ def dying_at_start() -> Terminal:
     os._exit(EXIT_CODE)
 
 
+def dying_with_an_heir(notes: str) -> Terminal:
+    """No terminal, and a forked process that lives on with everything that was open here."""
+    heir = os.fork()
+    if not heir:
+        threading.Event().wait()
+    (Path(notes) / "pid-heir").write_text(str(heir), "utf-8")
+    os._exit(EXIT_CODE)
+
+
+def taking_long(notes: str) -> Terminal:
+    """No terminal for as long as anybody waits."""
+    (Path(notes) / "making").touch()
+    hold_the_interpreter()
+    raise AssertionError("it came back")
+
+
 class Misbehaving(CalledTerminal):
     """A simulated terminal with functions that hang, end the process, or raise.
 

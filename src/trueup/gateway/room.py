@@ -10,7 +10,6 @@ ones, as many as the door let in within that time.
 from __future__ import annotations
 
 import itertools
-import logging
 import struct
 import threading
 from collections import deque
@@ -19,7 +18,9 @@ from typing import Final
 
 import zmq
 
-log = logging.getLogger("trueup.access")
+from trueup.logs import logger
+
+log = logger("trueup.access")
 
 # Told once, and again only after half have ended.
 _ENOUGH: Final = 0.5

@@ -53,6 +53,9 @@ class WorkerTerminal(CalledTerminal):
         factory: `module:function` that makes the real terminal, in the worker.
         options: the function's keyword arguments.
         timing: deadlines and pauses.
+
+    Raises:
+        ValueError: `factory` names no function that another process could find.
     """
 
     def __init__(
@@ -61,6 +64,13 @@ class WorkerTerminal(CalledTerminal):
         options: Mapping[str, Any] | None = None,
         timing: Timing = Timing(),  # noqa: B008
     ) -> None:
+        module, _, name = factory.partition(":")
+        if not name.isidentifier() or not module or module == "__main__":
+            # The worker never runs the program that starts it.
+            raise ValueError(
+                f"factory={factory!r} is not valid: give 'module:function' of a module that can be "
+                "imported."
+            )
         self._timing = timing
         self._diary = TerminalLog()
         self._keeper = Keeper(lambda: Worker(factory, options or {}), timing, self._diary)

@@ -7,18 +7,17 @@ from a process of its own, and whoever asks waits no longer than a deadline.
 
 from __future__ import annotations
 
-import importlib
-import multiprocessing
-import signal
-from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
+import os
+import pickle
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from trueup.errors import TrueupError, reason
-from trueup.gateway.call_wire import perform
-from trueup.gateway.terminal import Terminal
+from trueup.gateway.descriptors import spare
+from trueup.gateway.module_process import ModuleProcess
+from trueup.gateway.worker_main import MODULE, READY
 
-READY = b"ready"
 POLITE_SEC = 2.0
 
 
@@ -42,27 +41,29 @@ class Worker:
     """
 
     def __init__(self, factory: str, options: Mapping[str, Any]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._line, theirs = context.Pipe()
-        self._process = context.Process(
-            target=run, args=(theirs, factory, dict(options)), name="trueup-terminal", daemon=True
-        )
+        made = pickle.dumps((factory, dict(options)))
         try:
-            self._process.start()
+            with spare():
+                self._process = ModuleProcess(MODULE)
         except OSError as error:
             raise Died(f"no worker process can be started: {reason(error)}") from error
-        # Only the worker may hold its end: it is then closed when the worker ends, however it does.
-        theirs.close()
+        try:
+            # What is not found by a path of its own is found from here.
+            self._process.line.send([path or os.getcwd() for path in sys.path])
+            self._process.line.send_bytes(made)
+        except OSError:
+            # It ended already: whoever waits for it is told so.
+            return
 
     @property
     def pid(self) -> int:
         """The process."""
-        return self._process.pid or 0
+        return self._process.pid
 
     @property
     def is_alive(self) -> bool:
         """Whether the process runs."""
-        return self._process.is_alive()
+        return self._process.exit_code is None
 
     def wait_ready(self, deadline_ms: int) -> None:
         """Wait until the terminal is made; a worker that has none is ended.
@@ -84,71 +85,33 @@ class Worker:
             Died: the worker ended meanwhile.
         """
         try:
-            self._line.send_bytes(call)
+            self._process.line.send_bytes(call)
         except OSError:
             raise Died(self._last_words()) from None
         return self._receive(deadline_ms)
 
     def _receive(self, deadline_ms: int) -> bytes:
         try:
-            if self._line.poll(deadline_ms / 1000):
-                return self._line.recv_bytes()
+            said = self._process.receive(deadline_ms / 1000)
         except (EOFError, OSError):
             raise Died(self._last_words()) from None
-        self.kill()
-        raise Hung(f"no answer within {deadline_ms} ms, process {self.pid} was killed")
+        if said is None:
+            self.kill()
+            raise Hung(f"no answer within {deadline_ms} ms, process {self.pid} was killed")
+        return said
 
     def _last_words(self) -> str:
         self._process.join(POLITE_SEC)
-        code = self._process.exitcode
+        code = self._process.exit_code
         how = "has closed its line" if code is None else f"ended with exit code {code}"
         return f"process {self.pid} {how}"
 
     def kill(self) -> None:
         """End the process at once, whatever it does; safe to call from another thread."""
         self._process.kill()
-        self._process.join()
 
     def close(self) -> None:
         """Let the process end by itself, and kill it if it does not."""
-        self._line.close()
+        self._process.line.close()
         self._process.join(POLITE_SEC)
         self.kill()
-
-
-def run(line: Connection[bytes, bytes], factory: str, options: Mapping[str, Any]) -> None:
-    """Be the worker: make the terminal, then answer calls until nobody holds the other end."""
-    _leave_signals_to_the_gateway()
-    try:
-        terminal = _load(factory)(**options)
-    except TrueupError as error:
-        line.send_bytes(str(error).encode())
-        return
-    line.send_bytes(READY)
-    while True:
-        try:
-            call = line.recv_bytes()
-        except (EOFError, OSError):
-            return
-        answer = perform(terminal, call)
-        try:
-            line.send_bytes(answer)
-        except OSError:
-            return
-
-
-def _load(factory: str) -> Callable[..., Terminal]:
-    module, _, name = factory.partition(":")
-    made: Callable[..., Terminal] = getattr(importlib.import_module(module), name)
-    return made
-
-
-def _leave_signals_to_the_gateway() -> None:
-    """A Ctrl-C or Ctrl-Break in a console reaches every process of it; the gateway ends this one.
-
-    It must be ended between two calls where that is possible: a worker ended in `order_send` leaves
-    an order in doubt.
-    """
-    for name in ("SIGINT", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
