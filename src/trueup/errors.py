@@ -30,11 +30,15 @@ class NotSent(TrueupError):
     """The request never left this process; nothing happened and a retry is safe."""
 
 
-class NotAllowed(NotSent):
+class Obstructed(NotSent):
+    """Something that is known keeps the request from leaving this process; nothing happened."""
+
+
+class NotAllowed(Obstructed):
     """Gateway and client do not take each other's keys; nothing left this process."""
 
 
-class HostUnknown(NotSent):
+class HostUnknown(Obstructed):
     """No host has the gateway's name; nothing left this process."""
 
 

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final, TypeVar
+
+# A process that was forked just now lets go of what it must not have before it does anything else;
+# a busy machine may give it no turn for a while.
+LOOKS: Final = 50
+PAUSE_SEC: Final = 0.02
+
+Taken = TypeVar("Taken")
 
 if sys.platform == "win32":
     import ctypes
@@ -54,12 +64,66 @@ else:
 
 
 def with_open_file(path: Path) -> list[int]:
-    """Return the other processes of this user that have a file open; only Linux tells."""
-    found: set[int] = set()
-    with suppress(OSError):
-        wanted = os.stat(path)
-        for link in Path("/proc").glob("[0-9]*/fd/*"):
-            with suppress(OSError):
-                if os.path.samestat(os.stat(link), wanted):
-                    found.add(int(link.parts[2]))
-    return sorted(found - {os.getpid()})
+    """Return the other processes that have a file open, as far as the system tells: Linux does."""
+    pids = [int(one.name) for one in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in sorted(pids) if pid != os.getpid() and _has_open(pid, path)]
+
+
+def _has_open(pid: int, path: Path) -> bool | None:
+    """Return whether a process has a file open, or None where that is not told."""
+    folder = Path(f"/proc/{pid}/fd")
+    try:
+        wanted, handles = path.stat(), os.listdir(folder)
+    except OSError:
+        return None
+    for handle in handles:
+        with suppress(OSError):
+            if os.path.samestat(os.stat(folder / handle), wanted):
+                return True
+    return False
+
+
+def holds(pid: int, path: Path) -> bool:
+    """Return whether a process lives and may hold a locked file.
+
+    Its number may have been given to another process since, which does not have the file open.
+    """
+    return is_alive(pid) and _has_open(pid, path) is not False
+
+
+def holder_of(path: Path, noted: int) -> str:
+    """Return who holds a locked file now, in words.
+
+    Args:
+        path: the file.
+        noted: the process that noted itself as the holder, or 0. It may have ended, and one that
+            was forked from it may hold the lock still.
+    """
+    if noted == os.getpid():
+        return f"process {noted}, which is this one"
+    if noted and holds(noted, path):
+        return f"process {noted}"
+    heirs = with_open_file(path)
+    heir = f"process {heirs[0]}" if heirs else "a process"
+    if noted:
+        return f"{heir} that process {noted} left behind when it ended"
+    return heir if heirs else "whose process it does not say"
+
+
+def take_when_left(
+    take: Callable[[], Taken | None], is_left_behind: Callable[[], bool]
+) -> Taken | None:
+    """Take what only one process may have; a second at most is waited for one that has ended.
+
+    Args:
+        take: takes it, or returns None where somebody has it.
+        is_left_behind: whether the one that had it has ended. Then it is a process forked from
+            that one, or a server, which has not let go yet.
+    """
+    pause = threading.Event()
+    for _ in range(LOOKS):
+        taken = take()
+        if taken is not None or not is_left_behind():
+            return taken
+        pause.wait(PAUSE_SEC)
+    return take()

@@ -269,7 +269,7 @@ def test_postgres_without_its_driver_is_refused_with_what_to_install(
 
     monkeypatch.delitem(sys.modules, "trueup.journal.postgres", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_psycopg)
-    with pytest.raises(JournalError, match=r"trueup\[postgres\]"):
+    with pytest.raises(JournalError, match=r"psycopg\[binary\]"):
         open_journal("postgresql://bot@/prices", "account", now_ns=lambda: 1)
 
 

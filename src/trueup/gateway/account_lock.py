@@ -12,7 +12,9 @@ import os
 from pathlib import Path
 
 from trueup import filelock
+from trueup.forks import HOLDERS
 from trueup.gateway.request_store import StoreRefused, StoreTrouble, make_private
+from trueup.processes import holder_of, holds, take_when_left
 
 _PID_CHARS = 20
 
@@ -30,26 +32,44 @@ class AccountLock:
     """
 
     def __init__(self, path: Path, account: str) -> None:
+        self._handle: int | None = None
         try:
             make_private(path.parent)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644)
+            with HOLDERS.opening():
+                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644)
+                HOLDERS.add(self)
         except OSError as error:
             raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error
         try:
-            filelock.lock(handle)
-        except BlockingIOError:
-            holder = _holder(handle)
-            os.close(handle)
+            is_locked = take_when_left(self._lock, lambda: not holds(self._noted(), path))
+            holder = "" if is_locked else holder_of(path, self._noted())
+        except OSError as error:
+            self.release()
+            raise StoreTrouble(f"{path} cannot be locked ({error.strerror}).") from error
+        if not is_locked:
+            self.release()
             raise StoreRefused(
                 f"Account {account} is served by another gateway on this machine, {holder}: end "
                 "that one, or log this terminal in to another account."
-            ) from None
-        except OSError as error:
-            os.close(handle)
-            raise StoreTrouble(f"{path} cannot be locked ({error.strerror}).") from error
-        self._handle: int | None = handle
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"{os.getpid():<{_PID_CHARS}}".encode())
+            )
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        os.write(self._handle, f"{os.getpid():<{_PID_CHARS}}".encode())
+
+    def _lock(self) -> bool | None:
+        """Lock the file; None where another process has it."""
+        assert self._handle is not None
+        try:
+            filelock.lock(self._handle)
+        except BlockingIOError:
+            return None
+        return True
+
+    def _noted(self) -> int:
+        """Return the process that wrote its number into the file last, or 0."""
+        assert self._handle is not None
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        pid = os.read(self._handle, _PID_CHARS).decode("ascii", "replace").strip()
+        return int(pid) if pid.isascii() and pid.isdigit() else 0
 
     def release(self) -> None:
         """Let another process have it."""
@@ -57,11 +77,6 @@ class AccountLock:
         if handle is not None:
             os.close(handle)
 
-
-def _holder(handle: int) -> str:
-    try:
-        os.lseek(handle, 0, os.SEEK_SET)
-        pid = os.read(handle, _PID_CHARS).decode("ascii", "replace").strip()
-    except OSError:
-        pid = ""
-    return f"process {pid}" if pid.isdigit() else "whose process it does not say"
+    def let_go_in_child(self) -> None:
+        """Close a forked process's copy, which would keep the lock when its owner has ended."""
+        self.release()

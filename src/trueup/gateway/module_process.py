@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import trueup
+from trueup.forks import HOLDERS
 
 if sys.platform == "win32":
     from multiprocessing.connection import PipeConnection
@@ -47,10 +48,12 @@ class ModuleProcess:
     """
 
     def __init__(self, module: str) -> None:
-        self.line, theirs = Pipe()
-        # Only the process may hold its end: it is then closed when the process ends.
-        with theirs:
-            self._process = _start(module, theirs)
+        with HOLDERS.opening():
+            self.line, theirs = Pipe()
+            HOLDERS.add(self)
+            # Only the process may hold its end: it is then closed when the process ends.
+            with theirs:
+                self._process = _start(module, theirs)
         self._watch()
 
     @property
@@ -81,6 +84,10 @@ class ModuleProcess:
         """Wait for the end of the process."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_sec)
+
+    def let_go_in_child(self) -> None:
+        """Close a forked process's copy of the line, which must end when its owner does."""
+        self.line.close()
 
     def kill(self) -> None:
         """End the process at once, whatever it does; safe to call from another thread."""

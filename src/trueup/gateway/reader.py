@@ -14,7 +14,7 @@ import msgspec
 from trueup.core.model import Snapshot
 from trueup.core.record import RecordMark, RequestInDoubt
 from trueup.core.trust import Reason, Unknown
-from trueup.errors import HostUnknown, NotAllowed, NotSent, OutcomeUnknown
+from trueup.errors import NotSent, Obstructed, OutcomeUnknown
 from trueup.gateway.link import Link
 from trueup.gateway.listing import NOTHING_OWN, Forms, Own, Steps, ask_for_list
 from trueup.protocol import guide
@@ -224,7 +224,7 @@ class Reader:
     def _try_to_send(self) -> None:
         try:
             self._link.send(self._message(), 0)
-        except (NotAllowed, HostUnknown) as error:
+        except Obstructed as error:
             self._obstacle = str(error)
             return
         except NotSent:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from trueup.core.record import RecordMark
 from trueup.errors import TrueupError, reason
+from trueup.forks import HOLDERS, cut_files, never_finalise
 from trueup.gateway.descriptors import spare
 from trueup.logs import logger
 
@@ -124,6 +125,8 @@ class RequestStore:
         self._boot = boot
         self._now_ns = now_ns
         self._lock = threading.Lock()
+        self._process = os.getpid()
+        HOLDERS.add(self)
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._mark = RecordMark("")
@@ -242,6 +245,17 @@ class RequestStore:
             if connection is not None:
                 connection.close()
 
+    def let_go_in_child(self) -> None:
+        """Never touch the file again: SQLite must not even close what a fork has copied."""
+        connection, self._connection = self._connection, None
+        self._lock = threading.Lock()
+        if connection is None or self._path is None:
+            return
+        names = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        files = {one for one in (self._identity, *map(_identity, names)) if one is not None}
+        never_finalise(connection)
+        cut_files(files)
+
     def _rows(self, statement: str, *parameters: object) -> list[Entry]:
         with self._lock, self._explained():
             return [Entry(*row) for row in self._open().execute(statement, parameters)]
@@ -250,6 +264,11 @@ class RequestStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            if os.getpid() != self._process:
+                raise StoreTrouble(
+                    f"Process {self._process} opened {self.name}; a process forked from it cannot "
+                    "use it."
+                )
             with spare():
                 connection = self._connect()
                 try:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import zmq
 
+from trueup.errors import TrueupError
+from trueup.forks import HOLDERS, cut_connections, never_finalise
 from trueup.gateway.door import DOMAIN, Door, user_of
 from trueup.gateway.hint_socket import HintSocket, bound
 from trueup.protocol.text import json_frame
@@ -84,6 +86,7 @@ class Server:
         """How many replies were handed to their connections."""
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._is_copy = False
         self._bell, self._ear = self._make_bell()
         self._door.keep(self._context)
         self._hints: HintSocket | None = None
@@ -99,6 +102,7 @@ class Server:
         except OSError:
             self.close()
             raise
+        HOLDERS.add(self)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._ear, zmq.POLLIN)
@@ -130,7 +134,12 @@ class Server:
 
         Returns:
             How many requests were handed to the handler.
+
+        Raises:
+            TrueupError: this process was forked from the one that serves.
         """
+        if self._is_copy:
+            raise TrueupError(f"{self.endpoint} is served by the process this one was forked from.")
         ready = dict(self._poller.poll(timeout_ms))
         if self._ear in ready:
             self._send_late()
@@ -219,12 +228,20 @@ class Server:
 
     def close(self) -> None:
         """Stop listening, once the last reply is out or nobody takes it."""
+        if self._is_copy:
+            return
         self._send_late()
         if self._hints is not None:
             self._hints.close()
         self._door.unfit(DOMAIN)
         self._socket.close(LAST_REPLY_MS)
         self._end()
+
+    def let_go_in_child(self) -> None:
+        """Let go of a forked process's copies, which would keep the ports and the connections."""
+        self._is_copy = True
+        never_finalise(self, self._context)
+        cut_connections(at_ports=[port for port in (self.port, self.hints_port) if port])
 
     def _end(self) -> None:
         with self._lock:

@@ -6,8 +6,10 @@ import weakref
 
 import zmq
 
+from trueup.forks import HOLDERS, cut_connections, never_finalise
 from trueup.gateway import endpoints
 from trueup.gateway.keys import LinkKeys
+from trueup.gateway.zmq_link import address_of
 from trueup.protocol.text import json_frame
 
 # Hints that nobody takes are dropped, and missed by their numbers.
@@ -44,15 +46,24 @@ class ZmqHints:
             socket.curve_serverkey = keys.server.encode()
             socket.curve_publickey = keys.own.public.encode()
             socket.curve_secretkey = keys.own.secret.encode()
-        self._socket = socket
+        self._socket, self._endpoint = socket, endpoint
         self._let_go = weakref.finalize(self, socket.close, 0)
+        self._is_copy = False
+        HOLDERS.add(self)
         socket.connect(endpoint)
+
+    def let_go_in_child(self) -> None:
+        """Let go of a forked process's copy of the connection, on which nothing is heard."""
+        self._is_copy = True
+        self._let_go.detach()
+        never_finalise(self._socket)
+        cut_connections(to=[address_of(self._endpoint)])
 
     def heard(self) -> list[bytes]:
         """Return what came since the last call; never waits."""
         messages: list[bytes] = []
         try:
-            while len(messages) < HINTS_KEPT:
+            while not self._is_copy and len(messages) < HINTS_KEPT:
                 messages.append(json_frame(self._socket.recv_multipart(zmq.NOBLOCK)))
         except zmq.Again:
             pass

@@ -14,12 +14,14 @@ connection up for good (it does after a failed authentication), so the link begi
 
 from __future__ import annotations
 
+import os
 import struct
 import weakref
 
 import zmq
 
-from trueup.errors import HostUnknown, NotAllowed, NotSent, OutcomeUnknown
+from trueup.errors import HostUnknown, NotAllowed, NotSent, Obstructed, OutcomeUnknown
+from trueup.forks import HOLDERS, cut_connections, never_finalise
 from trueup.gateway.endpoints import is_ipv6
 from trueup.gateway.keys import LinkKeys
 from trueup.gateway.lookup import Lookup
@@ -35,6 +37,10 @@ _EVENT = struct.Struct("=HI")
 _NO_ROOM_STATUS = 500
 _NO_ROOM = "has no room for more connections now"
 _NOT_ALLOWED = "refused this key: its allow list needs a line for {public}"
+_FORKED = (
+    "process {} made the connection to {}; a process forked from it needs an ExecutionGateway of "
+    "its own"
+)
 _NOT_ITS_KEY = (
     "broke off the handshake: GTW_SERVER_KEY is not its public key, or it speaks plain text only"
 )
@@ -67,15 +73,27 @@ class ZmqLink:
         self._lookup: Lookup | None = None
         self.is_ipv6 = is_ipv6(endpoint)
         """Whether the host has an IPv6 address alone, as far as is known."""
+        self._process = os.getpid()
+        HOLDERS.add(self)
+
+    def let_go_in_child(self) -> None:
+        """Let go of a forked process's copy of the connection, which only its owner may use."""
+        sockets, self._socket, self._monitor = (self._socket, self._monitor), None, None
+        never_finalise(*sockets, self._context)
+        if sockets[0] is not None:
+            self._let_go.detach()
+            cut_connections(to=[address_of(self.endpoint)])
 
     def open(self) -> None:
         """Begin to connect; does not wait, and does nothing on an open link.
 
         Raises:
             NotSent: the endpoint is not one.
+            Obstructed: this process was forked from the one that made the link.
         """
         if self._socket is not None:
             return
+        self._refuse_fork()
         socket = self._context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IMMEDIATE, 1)
@@ -103,8 +121,10 @@ class ZmqLink:
             NotSent: no connection took it.
             NotAllowed: the handshake failed; the message says what is likely to be wrong.
             HostUnknown: no host has this name.
+            Obstructed: the gateway has no room, or this process was forked from the link's own.
         """
         if self._socket is None:
+            self._refuse_fork()
             timeout_ms = self._find_host(timeout_ms)
             self.open()
         assert self._socket is not None
@@ -119,6 +139,10 @@ class ZmqLink:
             self.reset()
             raise NotSent(f"{self.endpoint}: {error.strerror}") from error
         self._stop_watching()
+
+    def _refuse_fork(self) -> None:
+        if os.getpid() != self._process:
+            raise Obstructed(_FORKED.format(self._process, self.endpoint))
 
     def _find_host(self, timeout_ms: int) -> int:
         """Have the host's name looked up; return how long is left."""
@@ -163,7 +187,7 @@ class ZmqLink:
         if self._keys is None:
             why = _WANTS_KEYS
         elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH and self._status == _NO_ROOM_STATUS:
-            return NotSent(f"{self.endpoint} {_NO_ROOM}")
+            return Obstructed(f"{self.endpoint} {_NO_ROOM}")
         elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             why = _NOT_ALLOWED.format(public=self._keys.own.public)
         else:
@@ -184,6 +208,8 @@ class ZmqLink:
     def receive(self, timeout_ms: int) -> bytes | None:
         """Return the reply, or None when none came within `timeout_ms` (0 does not wait)."""
         if self._socket is None:
+            if os.getpid() != self._process:
+                raise OutcomeUnknown(_FORKED.format(self._process, self.endpoint))
             return None
         if timeout_ms != self._receive_timeout_ms:
             self._socket.rcvtimeo = self._receive_timeout_ms = timeout_ms
@@ -204,6 +230,12 @@ class ZmqLink:
     def close(self) -> None:
         """Let go of the connection; a later `send` opens it again."""
         self.reset()
+
+
+def address_of(endpoint: str) -> tuple[str, int]:
+    """Return host and port of an endpoint, such as tcp://127.0.0.1:5555; 0 where it has no port."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
 
 
 def _watch(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:

@@ -6,14 +6,18 @@ what their errors mean. Everything else is written once, above this seam.
 
 from __future__ import annotations
 
+import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from trueup.errors import JournalCorrupt, JournalError
+from trueup.errors import JournalConflict, JournalCorrupt, JournalError
+from trueup.forks import HOLDERS, never_finalise
 from trueup.journal.journal import Tip
 from trueup.journal.statements import Statements
+from trueup.processes import is_alive
 
 
 class ConnectionLost(JournalError):
@@ -48,7 +52,8 @@ class Database(ABC):
     """One connection to where a journal lives.
 
     `name` is how messages call it, without any password. The methods that talk to it raise
-    `JournalError`, as `FileDamaged` or `ConnectionLost` where that is why.
+    `JournalError`, as `FileDamaged` or `ConnectionLost` where that is why. One thread talks to it
+    at a time, and another waits; a forked process does not talk to it at all.
     """
 
     dialect: str
@@ -58,7 +63,24 @@ class Database(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.lock = threading.RLock()
+        """Held by the thread that talks to the database, from the first statement to the last."""
         self._connection: Any = None
+        self._process = os.getpid()
+        HOLDERS.add(self)
+
+    def let_go_in_child(self) -> None:
+        """Never touch the connection again, which is that of the process this is a fork of."""
+        connection, self._connection = self._connection, None
+        # Some thread may have held it, which is not here.
+        self.lock = threading.RLock()
+        if connection is not None:
+            never_finalise(connection)
+            self.cut(connection)
+
+    @abstractmethod
+    def cut(self, connection: Any) -> None:
+        """Let go of the files or the socket of a connection, in a forked process."""
 
     @abstractmethod
     def connect(self) -> None:
@@ -82,6 +104,14 @@ class Database(ABC):
 
         `token` is the fencing token that the database knows.
         """
+
+    def heir(self, stream: str, noted: int) -> str | None:
+        """Return who holds a stream that a process of this machine claimed last.
+
+        None is that process itself, as far as anybody can tell; else it has ended, and this is
+        whom it left behind, in words.
+        """
+        return None if is_alive(noted) else "a session that the server has not ended yet"
 
     @abstractmethod
     def note(self, stream: str) -> Tip | None:
@@ -112,16 +142,18 @@ class Database(ABC):
 
     def close(self) -> None:
         """Close the connection; closing twice does no harm."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        with self.lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
 
     def fetch(self, statement: str, *parameters: object) -> list[Any]:
         """Return all rows."""
-        try:
-            return list(self._open().execute(statement, parameters))
-        except self.driver_error as error:
-            raise self.explain(error) from error
+        with self.lock:
+            try:
+                return list(self._open().execute(statement, parameters))
+            except self.driver_error as error:
+                raise self.explain(error) from error
 
     def change(self, statement: str, *parameters: object) -> int:
         """Change rows, and return how many."""
@@ -172,26 +204,33 @@ class Database(ABC):
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Write in one transaction."""
-        try:
-            self.begin()
-            yield
-            self.commit()
-        finally:
-            self.rollback()
+        with self.lock:
+            try:
+                self.begin()
+                yield
+                self.commit()
+            finally:
+                self.rollback()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Read as of one moment."""
-        if self.in_transaction():
-            yield
-            return
-        try:
-            self.run(self.begin_reading)
-            yield
-        finally:
-            self.rollback()
+        with self.lock:
+            if self.in_transaction():
+                yield
+                return
+            try:
+                self.run(self.begin_reading)
+                yield
+            finally:
+                self.rollback()
 
     def _open(self) -> Any:
         if self._connection is None:
+            if os.getpid() != self._process:
+                raise JournalConflict(
+                    f"Process {self._process} opened {self.name}; a process forked from it cannot "
+                    "use it."
+                )
             raise JournalError(f"{self.name} is closed.")
         return self._connection

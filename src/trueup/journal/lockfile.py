@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trueup import filelock
+from trueup.forks import HOLDERS
 from trueup.journal.journal import Tip
 
 
@@ -29,7 +30,11 @@ class FileClaim:
 
     def __init__(self, path: Path, token: int, note: Tip | None) -> None:
         self.token, self.note = token, note
-        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644)
+        with HOLDERS.opening():
+            self._handle: int | None = os.open(
+                path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644
+            )
+            HOLDERS.add(self)
         try:
             filelock.lock(self._handle)
         except OSError:
@@ -55,6 +60,10 @@ class FileClaim:
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
+
+    def let_go_in_child(self) -> None:
+        """Close a forked process's copy, which would keep the lock when its owner has ended."""
+        self.release()
 
 
 def claim_file(database: Path, stream: str, token: int, *, take_over: bool) -> FileClaim | None:
@@ -90,16 +99,17 @@ def all_lock_files(database: Path) -> list[Path]:
 
 def is_locked(path: Path) -> bool:
     """Return whether a living process holds a lock file."""
-    try:
-        handle = os.open(path, os.O_RDWR | filelock.BINARY)
-    except FileNotFoundError:
-        return False
-    try:
-        filelock.lock(handle)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
+    with HOLDERS.opening():
+        try:
+            handle = os.open(path, os.O_RDWR | filelock.BINARY)
+        except FileNotFoundError:
+            return False
+        try:
+            filelock.lock(handle)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
     return False
 
 

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import conninfo, errors
 
 from trueup.errors import JournalError
+from trueup.forks import cut_handle
 from trueup.journal.database import Claim, ConnectionLost, Database
 from trueup.journal.journal import Tip
 from trueup.journal.statements import POSTGRESQL
@@ -82,6 +83,11 @@ class PostgresDatabase(Database):
     def driver_connection(self) -> psycopg.Connection[Any]:
         """Return a new connection with the driver's own transactions."""
         return psycopg.connect(self._address)
+
+    def cut(self, connection: psycopg.Connection[Any]) -> None:
+        """Have a forked process say nothing to the server, not even that it ends."""
+        with contextlib.suppress(psycopg.Error, OSError):
+            cut_handle(connection.fileno())
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None where there is no journal yet."""

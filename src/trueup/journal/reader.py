@@ -27,7 +27,7 @@ log = logger("trueup.journal")
 class JournalReader:
     """One stream of a journal, to look at.
 
-    Not safe to share between threads; each may have its own.
+    Any thread may use it, one after the other; a process that was forked from its own may not.
     """
 
     def __init__(self, database: Database, stream: str) -> None:

@@ -15,11 +15,13 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from trueup.errors import JournalError, reason
+from trueup.errors import JournalConflict, JournalError, reason
+from trueup.forks import HOLDERS, cut_files
 from trueup.journal.database import Claim, Database, FileDamaged
 from trueup.journal.journal import Tip
-from trueup.journal.lockfile import claim_file, lock_files, noted
+from trueup.journal.lockfile import claim_file, is_locked, lock_files, noted
 from trueup.journal.statements import SQLITE
+from trueup.processes import holds, with_open_file
 
 BUSY_S = 2.0
 
@@ -71,6 +73,12 @@ class SqliteDatabase(Database):
                 f"{self.name} cannot be looked at: this user may not enter a folder on the way to "
                 "it; give another place, or the right to enter."
             ) from error
+        if _identity(self.path) in HOLDERS.inherited:
+            raise JournalConflict(
+                f"{self.name} was open in the process from which this one was forked, and SQLite "
+                "cannot open it in both: start this process anew, as multiprocessing does with "
+                "'spawn'."
+            )
         if not self._read_only and self.path.with_name(f"{self.path.name}.salvaged").exists():
             from trueup.journal.salvage import finish
 
@@ -83,7 +91,14 @@ class SqliteDatabase(Database):
 
     def driver_connection(self) -> sqlite3.Connection:
         """Return a new connection that leaves transactions to its caller."""
-        return sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+        return _connected(self.path)
+
+    def cut(self, connection: sqlite3.Connection) -> None:
+        """Let go of the file and its log; a forked process can open neither again."""
+        names = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
+        files = {one for one in (self._file, *map(_identity, names)) if one is not None}
+        HOLDERS.inherited.update(files)
+        cut_files(files)
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None where there is no journal yet."""
@@ -113,6 +128,14 @@ class SqliteDatabase(Database):
         except OSError as error:
             raise JournalError(f"{self.name} cannot be locked: {reason(error)}.") from error
 
+    def heir(self, stream: str, noted: int) -> str | None:
+        """Return who holds a stream that a process of this machine claimed last, if not itself."""
+        locked = [path for path in lock_files(self.path, stream).values() if is_locked(path)]
+        if noted == os.getpid() or any(holds(noted, path) for path in locked):
+            return None
+        heirs = [pid for path in locked for pid in with_open_file(path)]
+        return f"process {heirs[0]}" if heirs else "a process"
+
     def note(self, stream: str) -> Tip | None:
         """Return the furthest tip that a lock file of the stream notes, or None."""
         return noted(lock_files(self.path, stream).values())
@@ -130,12 +153,13 @@ class SqliteDatabase(Database):
     def fetch_some(self, statement: str, *parameters: object) -> list[Any]:
         """Return all rows, or, of a damaged file, those before the damage if there are any."""
         rows: list[Any] = []
-        try:
-            for row in self._open().execute(statement, parameters):
-                rows.append(row)  # noqa: PERF402 - what came before an error is wanted
-        except sqlite3.Error as error:
-            if not rows:
-                raise self.explain(error) from error
+        with self.lock:
+            try:
+                for row in self._open().execute(statement, parameters):
+                    rows.append(row)  # noqa: PERF402 - what came before an error is wanted
+            except sqlite3.Error as error:
+                if not rows:
+                    raise self.explain(error) from error
         return rows
 
     def check(self) -> list[str]:
@@ -191,7 +215,7 @@ class SqliteDatabase(Database):
 
     def _connected_to_read(self) -> sqlite3.Connection:
         address = f"{self.path.as_uri()}?mode=ro"
-        connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+        connection = _connected(address, uri=True)
         # Without this SQLite refuses a file that was cut as a whole, and with it only what is gone.
         connection.execute("PRAGMA writable_schema=ON")
         try:
@@ -203,7 +227,7 @@ class SqliteDatabase(Database):
                 raise
             connection.close()
             address += "&immutable=1"
-            connection = sqlite3.connect(address, uri=True, isolation_level=None)
+            connection = _connected(address, uri=True)
         return connection
 
     def _refuse_foreign(self) -> None:
@@ -225,6 +249,13 @@ class SqliteDatabase(Database):
         # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
         self.run("PRAGMA fullfsync=ON")
         self.run("PRAGMA checkpoint_fullfsync=ON")
+
+
+def _connected(place: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    # Threads take turns (`Database.lock`), so it need not be that of the thread that opened it.
+    return sqlite3.connect(
+        place, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=uri
+    )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from trueup.journal.reader import JournalReader
 from trueup.journal.revision import ensure_current
 from trueup.journal.table import Writer
 from trueup.logs import logger
+from trueup.processes import take_when_left
 
 log = logger("trueup.journal")
 
@@ -41,8 +43,8 @@ STREAM_LENGTH = 200
 class StoredJournal(JournalReader):
     """A stream's one writer; `open_to_write` makes it.
 
-    `findings` says what opening it had to mend, each a sentence; the log has them too. Not safe
-    to share between threads, and not to be used in a forked process.
+    `findings` says what opening it had to mend, each a sentence; the log has them too. Any thread
+    may use it, one after the other; a process that was forked from its own may not.
     """
 
     findings: tuple[str, ...] = ()
@@ -88,9 +90,11 @@ class StoredJournal(JournalReader):
                 finds out first.
         """
         batch = [encode(event) for event in history]
-        rows = chained(self.stream, self._tip, batch)
-        _again_when_lost(lambda: self._append(rows))
-        return self._tip.position
+        self._refuse_forked()
+        with self._database.lock:
+            rows = chained(self.stream, self._tip, batch)
+            _again_when_lost(lambda: self._append(rows))
+            return self._tip.position
 
     def checkpoint(self, position: int, state: bytes) -> None:
         """Keep what the events up to `position` come to, so that a restart need not replay them.
@@ -99,13 +103,16 @@ class StoredJournal(JournalReader):
             JournalConflict: another process took this stream over.
             JournalError: it was not kept.
         """
-        _again_when_lost(lambda: self._keep(position, state))
+        self._refuse_forked()
+        with self._database.lock:
+            _again_when_lost(lambda: self._keep(position, state))
 
     def close(self) -> None:
         """Let go of the stream; closing twice does no harm."""
-        # Said to a server, and not left to it to notice that the session has ended.
-        self._release()
-        super().close()
+        with self._database.lock:
+            # Said to a server, and not left to it to notice that the session has ended.
+            self._release()
+            super().close()
 
     def become_writer(self, holder: str, *, take_over: bool, now_ns: int) -> None:
         """Claim the stream, and mend what a crash left: all in one transaction.
@@ -130,13 +137,29 @@ class StoredJournal(JournalReader):
     def _taken(self, take_over: bool) -> Claim:
         known = self._table.writer()
         token = known.token if known else 0
-        claim = self._database.claim(self.stream, token, take_over=take_over)
+        claim = take_when_left(
+            lambda: self._database.claim(self.stream, token, take_over=take_over),
+            lambda: self._heir(known) is not None,
+        )
         if claim is None:
             raise JournalConflict(
                 f"Stream {self.stream!r} of {self._database.name} is being written by "
-                f"{_named(known)}; stop that first, or take over from it (--take-over)."
+                f"{self._holder_now(known)}; stop that first, or take over from it (--take-over)."
             )
         return claim
+
+    def _holder_now(self, known: Writer | None) -> str:
+        """Return who holds the stream: whoever signed last, or what that process left behind."""
+        heir = self._heir(known)
+        if heir is not None:
+            return f"{heir}, left behind by {_named(known)}, which has ended"
+        is_this = known is not None and _pid_here(known.holder) == os.getpid()
+        return f"{_named(known)}, which is this process" if is_this else _named(known)
+
+    def _heir(self, known: Writer | None) -> str | None:
+        """Return who has what the last writer left when it ended; None where it has not ended."""
+        pid = None if known is None else _pid_here(known.holder)
+        return None if pid is None else self._database.heir(self.stream, pid)
 
     def _sign(self, known: Writer | None, holder: str, now_ns: int) -> None:
         columns = (self._token, holder, now_ns, *self._tip)
@@ -150,17 +173,21 @@ class StoredJournal(JournalReader):
         if claim is not None:
             claim.release()
 
+    def _refuse_forked(self) -> None:
+        # Before anything is waited for: a thread that had it when this process was forked is gone.
+        if os.getpid() != self._process:
+            raise JournalConflict(
+                f"Process {self._process} opened this journal; a process forked from it cannot "
+                "use it."
+            )
+
     def _ready(self) -> None:
         """Make sure of the connection, and that no other process writes this stream.
 
         Raises:
             JournalConflict: one does.
         """
-        if os.getpid() != self._process:
-            raise JournalConflict(
-                f"Process {self._process} opened this journal; a process forked from it cannot "
-                "use it."
-            )
+        self._refuse_forked()
         if self._fenced_out:
             raise JournalConflict(self._fenced_out)
         if self._database.restore():
@@ -321,6 +348,18 @@ def _described(holder: str | None) -> str:
     """Return how another process is told about this one."""
     name = holder or Path(sys.argv[0]).name or "python"
     return f"{name} (process {os.getpid()} on {socket.gethostname()})"
+
+
+def _pid_here(holder: str) -> int | None:
+    """Return the number of a holder's process, if it is one of this machine."""
+    signed = _SIGNATURE.fullmatch(holder)
+    if signed is None or signed["host"] != socket.gethostname():
+        return None
+    return int(signed["pid"])
+
+
+# What `_described` writes.
+_SIGNATURE = re.compile(r".* \(process (?P<pid>\d{1,18}) on (?P<host>.*)\)", re.DOTALL)
 
 
 def _named(writer: Writer | None) -> str:

@@ -6,12 +6,14 @@ One that cannot be read is no loss: the journal has everything, and is replayed 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trueup.core import events
 from trueup.core.book import Book
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError, NotEncodable
+from trueup.forks import HOLDERS
 from trueup.journal import Journal, JournalAhead, open_journal
 from trueup.logs import logger
 from trueup.runtime.clock import Clock
@@ -64,6 +66,9 @@ class KeptBook:
         self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
         """Told of events that an append had seemed to fail with, and that are in the journal."""
         self.times = Times(clock)
+        # One thread at a time changes the book, so that it is what the journal's events come to.
+        self._turn = threading.RLock()
+        HOLDERS.add(self)
         self._crash = crash
         self._events_per_checkpoint = events_per_checkpoint
         self._saved_at = 0
@@ -84,15 +89,16 @@ class KeptBook:
         """
         if not history:
             return
-        for at_ns in dict.fromkeys(event.at_ns for event in history):
-            self.times.note(at_ns)
-        if self.journal is None:
-            self._apply(history)
-        else:
-            self._refuse_behind(self.journal)
-            self._write(self.journal, history)
-        if self._is_due() and not isinstance(history[-1], UNDER_WAY):
-            self.checkpoint()
+        with self._turn:
+            for at_ns in dict.fromkeys(event.at_ns for event in history):
+                self.times.note(at_ns)
+            if self.journal is None:
+                self._apply(history)
+            else:
+                self._refuse_behind(self.journal)
+                self._write(self.journal, history)
+            if self._is_due() and not isinstance(history[-1], UNDER_WAY):
+                self.checkpoint()
 
     def follow(self) -> None:
         """Take into the book what is in the journal and not in the book.
@@ -100,14 +106,15 @@ class KeptBook:
         That is what an append wrote whose caller was interrupted before the book took it.
         """
         journal = self.journal
-        if journal is None or (self._whole and journal.position <= self.book.version):
+        if journal is None:
             return
-        if not self._whole:
-            # Half of an event may be in it: begin with what was saved.
-            self.book = Book()
-            self._load(journal)
-            return
-        self._follow(journal)
+        with self._turn:
+            if not self._whole:
+                # Half of an event may be in it: begin with what was saved.
+                self.book = Book()
+                self._load(journal)
+            elif journal.position > self.book.version:
+                self._follow(journal)
 
     def find_out(self) -> None:
         """Ask a journal that took nothing whether it takes something now.
@@ -121,7 +128,8 @@ class KeptBook:
         if self.journal is None or not self.trouble:
             return
         try:
-            self._append(self.journal, ())
+            with self._turn:
+                self._append(self.journal, ())
         except JournalAhead:
             raise
         except JournalError as error:
@@ -146,8 +154,13 @@ class KeptBook:
     def close(self) -> None:
         """Save the book and let go of the journal."""
         if self.journal is not None:
-            self.checkpoint()
-            self.journal.close()
+            with self._turn:
+                self.checkpoint()
+                self.journal.close()
+
+    def let_go_in_child(self) -> None:
+        """Wait in a forked process for no thread, which may have had its turn and is not there."""
+        self._turn = threading.RLock()
 
     def _load(self, journal: Journal) -> None:
         saved = journal.latest_checkpoint()
