@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import re
@@ -17,9 +16,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.support.processes import is_running
 from tests.world.mutants import outcome_before_send, timeout_as_rejected
 from trueup.cli import app
 from trueup.errors import StrategyError, TrueupError
+from trueup.gateway.module_process import ModuleProcess
 from trueup.sim.world.coverage import CHANCY, WANTED, Coverage
 from trueup.sim.world.moments import Moment, Sent
 from trueup.sim.world.plan import draw
@@ -262,12 +263,37 @@ def test_a_strategy_that_ends_its_process_is_one_sentence() -> None:
         list(run_many(range(20), strategy="sim_dies:Dies", jobs=2))
 
 
-def test_other_processes_end_where_no_more_runs_are_wanted() -> None:
-    before = set(multiprocessing.active_children())
+def test_other_processes_end_where_no_more_runs_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+    real = ModuleProcess.__init__
+
+    def noted(process: ModuleProcess, module: str) -> None:
+        real(process, module)
+        started.append(process.pid)
+
+    monkeypatch.setattr(ModuleProcess, "__init__", noted)
     runs = run_many(range(10**30), jobs=2)
     next(runs)
+    assert all(map(is_running, started))
+    assert len(started) == 2
     runs.close()  # type: ignore[attr-defined]
-    assert set(multiprocessing.active_children()) == before
+    assert not any(map(is_running, started))
+
+
+def test_an_unguarded_program_has_its_runs_and_runs_once(folder: Path) -> None:
+    """No process that lives through seeds begins by running the program that asked."""
+    (folder / "asks.py").write_text(
+        "from trueup.sim.world.run import run_many\n"
+        "print('asked')\n"
+        "print(sum(report.is_good for report in run_many(range(12), jobs=2)))\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "asks.py"], cwd=folder, capture_output=True, text=True, timeout=100
+    )
+    assert (done.stdout, done.stderr) == ("asked\n12\n", "")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends the signal of Ctrl-C to a process group")

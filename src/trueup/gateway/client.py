@@ -66,7 +66,8 @@ class ExecutionGateway:
         SettingsError, KeysError: a setting or a key file cannot be used.
         ValueError: port or timeout cannot be one.
 
-    Not safe to share between threads.
+    Threads may use it one after the other, and not at once; a process that is forked from this one
+    makes its own.
     """
 
     def __init__(

@@ -55,6 +55,9 @@ class ModuleProcess:
             with theirs:
                 self._process = _start(module, theirs)
         self._watch()
+        # Where it ended already, whoever waits for it is told so.
+        with suppress(OSError):
+            self.line.send([path or os.getcwd() for path in sys.path])
 
     @property
     def pid(self) -> int:
@@ -120,13 +123,22 @@ class ModuleProcess:
 
 
 def inherited_line(number: str) -> Line:
-    """Return the line of the process that this module was started in, by its argument."""
+    """Return the line of the process that this module was started in, by its argument.
+
+    Modules are found from then on where the parent finds them.
+
+    Raises:
+        EOFError, OSError: the parent has ended already.
+    """
     handle = int(number)
     if sys.platform == "win32":
         os.set_handle_inheritable(handle, False)
-        return PipeConnection(handle)
-    os.set_inheritable(handle, False)
-    return Connection(handle)
+        line: Line = PipeConnection(handle)
+    else:
+        os.set_inheritable(handle, False)
+        line = Connection(handle)
+    sys.path[:] = line.recv()
+    return line
 
 
 if sys.platform == "win32":

@@ -26,11 +26,9 @@ READY = b"ready"
 def main(number: str) -> None:
     """Be the worker at the end of a line: make the terminal, then answer calls."""
     _leave_signals_to_the_gateway()
-    line = inherited_line(number)
-    watch = ParentWatch(line)
     with _until_it_ends():
-        # First where the parent finds modules: what follows may need them.
-        sys.path[:] = line.recv()
+        line = inherited_line(number)
+        watch = ParentWatch(line)
         made = line.recv_bytes()
     try:
         with watch.call_under_way():

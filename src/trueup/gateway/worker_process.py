@@ -7,10 +7,9 @@ from a process of its own, and whoever asks waits no longer than a deadline.
 
 from __future__ import annotations
 
-import os
 import pickle
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from trueup.errors import TrueupError, reason
@@ -47,13 +46,9 @@ class Worker:
                 self._process = ModuleProcess(MODULE)
         except OSError as error:
             raise Died(f"no worker process can be started: {reason(error)}") from error
-        try:
-            # What is not found by a path of its own is found from here.
-            self._process.line.send([path or os.getcwd() for path in sys.path])
+        # Where it ended already, whoever waits for it is told so.
+        with suppress(OSError):
             self._process.line.send_bytes(made)
-        except OSError:
-            # It ended already: whoever waits for it is told so.
-            return
 
     @property
     def pid(self) -> int:

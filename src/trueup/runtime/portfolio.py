@@ -74,7 +74,8 @@ class PortfolioManager:
         JournalConflict: another process writes this book; the message says which, since when.
         JournalError: the journal cannot be opened.
 
-    Not safe to share between threads: one strategy, one thread.
+    Threads may use it one after the other, as `asyncio.to_thread` does; a process that is forked
+    from this one may not. One strategy belongs to one thread.
     """
 
     def __init__(

@@ -5,22 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import itertools
 import logging
-import multiprocessing
 import random
-import signal
 import threading
 import traceback
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import PurePath
 
 import msgspec
 
-from trueup.errors import StrategyError, TrueupError
+from trueup.errors import StrategyError
 from trueup.runtime.strategy import MovingAverageCross
 from trueup.runtime.strategy_loading import strategy_maker
 from trueup.sim.folding import BookFold
@@ -30,14 +24,11 @@ from trueup.sim.world.coverage import Coverage
 from trueup.sim.world.moments import Moment, Sent, Struck, Violation, Watcher
 from trueup.sim.world.plan import FaultPlan, draw, trading
 from trueup.sim.world.schedule import BEGIN_NS, Endless, OutOfTouch, Stuck
+from trueup.sim.world.seed_processes import lived
 from trueup.sim.world.shrink import shrink
 from trueup.sim.world.world import World
 
 _encode = msgspec.msgpack.Encoder().encode
-# Seeds that one process lives through before it says what came of them.
-SEEDS_AT_ONCE = 5
-# Windows lets a pool wait for no more.
-PROCESSES_MOST = 61
 # How many of the last calls are named where the program fails.
 CALLS_NAMED = 4
 # A run takes a twentieth of a second. One that takes so long waits or spins where no event comes.
@@ -169,69 +160,19 @@ def run_many(
             watchers = () if coverage is None else (coverage,)
             yield run(draw(seed), strategy=strategy, watchers=watchers)
         return
-    left = iter(seeds)
-    pieces = iter(lambda: list(itertools.islice(left, SEEDS_AT_ONCE)), [])
-    # A few more than there are processes, so that none of them waits for this one.
-    first = list(itertools.islice(pieces, 2 * min(jobs, PROCESSES_MOST)))
-    with _processes(min(jobs, PROCESSES_MOST, len(first))) as pool:
-        with _interrupts_later():
-            # The processes begin here, and one that is interrupted at birth says so at length.
-            under_way = deque((piece, pool.submit(_run_some, piece, strategy)) for piece in first)
-        while under_way:
-            piece, future = under_way.popleft()
-            try:
-                reports, met = future.result()
-            except BrokenProcessPool as error:
-                said = f"A process died that ran one of the seeds {piece[0]} and up"
-                raise TrueupError(f"{said}; --jobs 1 shows which.") from error
-            under_way += [
-                (piece, pool.submit(_run_some, piece, strategy))
-                for piece in itertools.islice(pieces, 1)
-            ]
-            if coverage is not None:
-                coverage.add(met)
-            yield from reports
+    for reports, met in lived(seeds, strategy, jobs):
+        if coverage is not None:
+            coverage.add(met)
+        yield from reports
 
 
-@contextlib.contextmanager
-def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Have processes for as long as a block lasts; a block that fails ends them where they are."""
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(count, initializer=_leave_interrupts_to_the_parent)
-    is_over = False
-    try:
-        yield pool
-        is_over = True
-    finally:
-        for child in set() if is_over else set(multiprocessing.active_children()) - others:
-            child.terminate()
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Have what Ctrl-C would do in a block happen after it."""
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread is interrupted, and only it may say how.
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _run_some(seeds: list[int], strategy: str) -> tuple[list[Report], Coverage]:
+def outcome_of(seeds: list[int], strategy: str) -> tuple[list[Report], Coverage] | Exception:
+    """Return what came of some seeds, in a process that does nothing else; or what was raised."""
     coverage = Coverage()
-    return list(run_many(seeds, strategy=strategy, coverage=coverage)), coverage
+    try:
+        return list(run_many(seeds, strategy=strategy, coverage=coverage)), coverage
+    except Exception as error:  # noqa: BLE001 - it is raised again where the runs were asked for
+        return error
 
 
 def shortest(report: Report, *, strategy: str = "") -> Report:
