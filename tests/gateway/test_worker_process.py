@@ -154,6 +154,23 @@ def test_a_factory_is_found_where_the_program_finds_modules(tmp_path: Path) -> N
     assert Path(said.strip()) == place / "trueup" / "__init__.py"
 
 
+@pytest.mark.parametrize("lack", ["frozen", "embedded"])
+def test_a_program_that_is_no_interpreter_is_told_what_is_missing(
+    lack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lack == "frozen":
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    else:
+        monkeypatch.setattr("multiprocessing.spawn._python_exe", None)
+    with WorkerTerminal(f"{TERMINALS}:simulated") as terminal:
+        assert not terminal.initialize()
+        said = terminal.last_error()[1]
+    assert said.endswith(
+        "no worker process can be started: this program is no Python interpreter, and "
+        "multiprocessing.set_executable() names none"
+    )
+
+
 def test_the_command_line_has_neither_factory_nor_options_nor_secrets(notes: Path) -> None:
     with WorkerTerminal(f"{TERMINALS}:Misbehaving", {"notes": str(notes)}) as terminal:
         assert terminal.initialize(login=5_000_001, password=SECRET)
@@ -253,6 +270,16 @@ def test_a_worker_in_a_slow_start_ends_when_its_parent_is_killed(notes: Path) ->
         until((notes / "making").exists, START_SEC)
         program.send_signal(signal.SIGKILL if sys.platform != "win32" else KILL)
         until(lambda: not is_running(worker), START_SEC)
+
+
+def test_long_answers_do_not_look_like_the_parents_end() -> None:
+    """Longer than the line holds at a time, so that the worker has to wait for its parent."""
+    with WorkerTerminal(f"{TERMINALS}:telling_long") as terminal:
+        assert terminal.initialize()
+        pid = terminal.pid
+        for length in [1, 3_000_000, 10, 300_000] * 5:
+            assert len(terminal.symbol_info("x" * length)) == length
+        assert terminal.pid == pid
 
 
 def test_a_worker_is_not_lost_for_what_it_says_right_before_it_ends(tmp_path: Path) -> None:

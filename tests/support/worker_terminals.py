@@ -65,6 +65,14 @@ def taking_long(notes: str) -> Terminal:
     raise AssertionError("it came back")
 
 
+def telling_long() -> Terminal:
+    """A terminal that says of a symbol no more than its name."""
+    terminal: Any = SimulatedTerminal(now_msc=SteppingClock())
+    terminal.symbol_info = lambda symbol: symbol
+    made: Terminal = terminal
+    return made
+
+
 class Misbehaving(CalledTerminal):
     """A simulated terminal with functions that hang, end the process, or raise.
 

@@ -173,7 +173,17 @@ def _command(module: str, handle: int) -> list[str]:
 
 
 def _interpreter() -> str:
-    executable = os.fsdecode(spawn.get_executable())
+    """Return the Python to start; `multiprocessing.set_executable` may name it.
+
+    Raises:
+        OSError: there is none.
+    """
+    executable = os.fsdecode(spawn.get_executable() or "")
+    is_this_program = getattr(sys, "frozen", False) and executable == sys.executable
+    if not executable or is_this_program:
+        raise OSError(
+            "this program is no Python interpreter, and multiprocessing.set_executable() names none"
+        )
     if _starts_another(executable):
         return str(sys._base_executable)  # type: ignore[attr-defined]
     return executable
@@ -202,7 +212,7 @@ def _flags() -> list[str]:
 
 def _environment() -> dict[str, str]:
     environment = dict(os.environ)
-    if _starts_another(os.fsdecode(spawn.get_executable())):
+    if _starts_another(os.fsdecode(spawn.get_executable() or "")):
         # How that interpreter is told of which virtual environment it is.
         environment["__PYVENV_LAUNCHER__"] = sys.executable
     if not _is_installed():
