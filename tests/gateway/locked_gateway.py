@@ -98,6 +98,7 @@ class LockedGateway:
         rate: Rate | None = None,
         handshake_ms: int = HANDSHAKE_MS,
         connections_max: int = CONNECTIONS_MAX,
+        watch_ms: int = 0,
     ) -> None:
         self.keys = Keyring(folder)
         now_ns = SystemClock().now_ns
@@ -114,9 +115,12 @@ class LockedGateway:
             AllowFile(self.keys.allow_file, now_ns),
         )
         gate = Gate(lock.allowed, None if rate is None else Rates(rate, now_ns))
-        self.front = Front(Desk(self.terminal, "boot", now_ns), now_ns, gate=gate)
+        desk = Desk(self.terminal, "boot", now_ns)
+        self.front = Front(desk, now_ns, gate=gate, watch_ms=watch_ms)
         door = Door(lock, handshake_ms=handshake_ms, connections_max=connections_max)
-        self.server = Server("tcp://127.0.0.1:0", self.front.handle, door=door)
+        anywhere = "tcp://127.0.0.1:0"
+        hints = anywhere if watch_ms else None
+        self.server = Server(anywhere, self.front.handle, door=door, hints=hints)
         self._thread = threading.Thread(target=self.front.run, args=(self.server,), daemon=True)
 
     @property

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -396,6 +397,35 @@ def test_a_bot_that_hears_again_looks_at_what_it_may_have_missed(tmp_path: Path)
         hints.keys.allow("screen read * {screen}")
         assert until(lambda: turn()[1]) == "hints were lost"
         line.close()
+
+
+def test_of_three_bots_that_trade_and_listen_one_is_revoked(tmp_path: Path) -> None:
+    """The others' orders are carried out, and they hear of each change as before."""
+    with LockedGateway(tmp_path, watch_ms=20) as locked, ExitStack() as stack:
+        lines = [f"bot{number} trade * {{bot{number}}}" for number in (1, 2, 3)]
+        locked.keys.allow(*lines)
+        bots = [stack.enter_context(locked.bot(f"bot{number}")) for number in (1, 2, 3)]
+
+        def all_hear_of(order_id: str, *listeners: ExecutionGateway) -> None:
+            for bot in listeners:
+                assert isinstance(bot.read(), Snapshot)
+            until(lambda: not any(bot.hint(time.time_ns()) for bot in listeners))
+            assert listeners[0].send_order(order(order_id))["status"] == "FILLED"
+            until(lambda: all(bot.hint(time.time_ns()) for bot in listeners))
+
+        for number, bot in enumerate(bots):
+            assert bot.send_order(order(f"FIRST {number}"))["status"] == "FILLED"
+        all_hear_of("A", *bots)
+        locked.keys.allow(*lines[:2])
+        for number in range(3):
+            refused = bots[2].send_order(order(f"REFUSED {number}"))
+            assert refused["error"] == f"not sent: {NOT_ALLOWED}"
+        for order_id in ("B", "C"):
+            all_hear_of(order_id, *bots[:2])
+        # A line that is put back lets it in again, to hints as well.
+        locked.keys.allow(*lines)
+        all_hear_of("D", *bots)
+    assert locked.terminal.order_comments[3:] == ["A", "B", "C", "D"]
 
 
 def test_hints_are_heard_by_those_who_may_see_the_account_they_are_about(tmp_path: Path) -> None:
