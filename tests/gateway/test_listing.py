@@ -229,27 +229,47 @@ def test_each_list_of_one_symbol_that_would_close_something_is_asked_twice() -> 
 # A gateway that confirms nothing is not believed, and says why.
 
 
-def test_an_empty_list_that_nothing_confirms_is_not_believed() -> None:
+def test_a_gateway_that_knows_the_star_alone_is_believed_when_it_says_so_twice() -> None:
     family = Family(knows_the_star_alone)
     with ZmqServer(family) as server, Bot(server.port) as bot:
-        bot.pm.force_add_position(row(1))
-        result = bot.reconciler.sync_positions()
-        assert result.status is SyncStatus.DEGRADED
-        assert (
-            "The gateway's list for the symbol * is empty, and nothing confirms that"
-            in (result.errors[0])
-        )
-        assert "give *" in result.errors[0]
-        assert bot.tickets == {1}
-        family.rows.append(row(1))
         assert bot.reconciler.sync_positions().status is SyncStatus.SUCCESS
+        bot.pm.force_add_position(row(1))
+        family.rows.append(row(1))
+        family.glitches = 1
+        assert bot.reconciler.sync_positions().closed == 0
+        family.rows.clear()
+        assert bot.reconciler.sync_positions().closed == 1
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_an_empty_list_while_nobody_can_look_is_not_believed(is_held: bool) -> None:
+    """To this gateway `*` is a name, for which nothing is looked up at its terminal."""
+
+    def terminal_is_away(symbol: object, rows: list[dict[str, Any]]) -> bytes:
+        if symbol == STAR:
+            return listed([])
+        return make.as_bytes({"status": "FAILED", "error": "the terminal is away"})
+
+    family = Family(terminal_is_away, row(1))
+    with ZmqServer(family) as server, Bot(server.port) as bot:
+        if is_held:
+            bot.pm.force_add_position(row(1))
+        for _ in range(3):
+            result = bot.reconciler.sync_positions()
+            assert result.status is SyncStatus.DEGRADED
+            (said,) = result.errors
+            assert said.startswith("The gateway's list for the symbol * is empty, and nothing")
+            assert "the terminal is away" in said
+        family.manner = takes_star_literally
+        assert bot.reconciler.sync_positions().status is SyncStatus.SUCCESS
+        assert bot.tickets == {1}
 
 
 def test_a_second_answer_that_fails_closes_nothing() -> None:
     family = Family(as_the_guide, row(1))
     with ZmqServer(family) as server, Bot(server.port) as bot:
         bot.reconciler.startup_recovery()
-        answers = [listed([]), refused("terminal is away")]
+        answers = [listed([]), make.as_bytes({"status": "FAILED", "error": "terminal is away"})]
         family.manner = lambda *_: answers.pop(0)
         result = bot.reconciler.sync_positions()
         assert result.status is SyncStatus.DEGRADED
@@ -377,7 +397,7 @@ def test_a_reconciler_whose_gateway_was_replaced_is_asked_as_it_is() -> None:
 @st.composite
 def manners(draw: Callable[..., Any]) -> dict[object, str]:
     """What each question gets: all positions, those of the symbol, none, a refusal, or silence."""
-    kinds = ("all", "filtered", "none", "refused", "silence")
+    kinds = ("all", "filtered", "none", "refused", "failed", "silence")
     return {form: draw(st.sampled_from(kinds)) for form in (STAR, BARE, EURUSD, GBPUSD)}
 
 
@@ -410,12 +430,15 @@ def test_a_reading_that_is_believed_has_every_position_that_some_question_showed
     reading, asked, seen = carried_out(
         ask_for_list(forms, own), lambda symbol: _answered(wire[symbol], symbol, there)
     )
-    assert len(asked) <= 2 + 2 * 2
+    assert len(asked) <= 3 + 2 * 2
     assert max(map(asked.count, asked)) <= 2
     if isinstance(reading, Snapshot):
         assert {position.ticket for position in reading.positions} == seen
         if not seen and is_held:
             assert len(asked) >= 2
+        if not seen and not forms.has_shown_a_row and wire[BARE] == "failed":
+            # The empty list for `*` alone proves nothing while nobody can look.
+            assert {wire[EURUSD], wire[GBPUSD]} & {"all", "filtered", "none"}
         if seen:
             assert forms.form is not Form.STAR or wire[STAR] in ("all", "filtered")
 
@@ -423,7 +446,8 @@ def test_a_reading_that_is_believed_has_every_position_that_some_question_showed
 def _answered(kind: str, symbol: object, there: list[dict[str, Any]]) -> Snapshot | Unknown:
     if kind == "silence":
         return Unknown(Reason.OFFLINE, "Gateway offline - no reply")
-    if kind == "refused":
-        return guide.decode_positions(refused("no"))
+    if kind in ("refused", "failed"):
+        status = {"refused": "ERROR", "failed": "FAILED"}[kind]
+        return guide.decode_positions(make.as_bytes({"status": status, "error": "no"}))
     rows = {"all": there, "none": [], "filtered": in_symbol(symbol, there)}[kind]
     return guide.decode_positions(listed(rows))

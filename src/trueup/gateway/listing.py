@@ -10,6 +10,8 @@ symbol, and once for each symbol of the book. So:
   not take a question without a symbol.
 * The form that shows more is used from then on.
 * An empty answer that would close a position is always asked twice.
+* Where the other forms are refused as such (status ERROR), `*` is no symbol's name to that gateway,
+  and its empty list counts. Where it could not look, nothing counts.
 
 One reading is a generator (`ask_for_list`): it yields the question to send next, is sent what came,
 and returns the reading. So the same steps are taken by a caller that waits and by one that does
@@ -26,7 +28,12 @@ import msgspec
 from trueup.core.model import FieldNote, Position, RowFault, Snapshot
 from trueup.core.trust import Reason, Unknown
 from trueup.logs import logger
-from trueup.protocol.guide import GET_ALL_POSITIONS, GET_POSITIONS, encode_positions_request
+from trueup.protocol.guide import (
+    GET_ALL_POSITIONS,
+    GET_POSITIONS,
+    encode_positions_request,
+    is_refused,
+)
 
 log = logger("trueup.gateway")
 
@@ -116,25 +123,27 @@ def _ask_otherwise(empty: Snapshot, forms: Forms, own: Own) -> Steps:
             forms.use(Form.BARE, len(bare.positions))
             return bare
         if isinstance(bare, Unknown):
-            forms.refuses_bare = True
+            forms.refuses_bare = bare.reason is Reason.OFFLINE or is_refused(bare)
             if bare.reason is Reason.OFFLINE:
                 return bare
             refusal = bare
-    is_bare_known = not forms.refuses_bare
-    needs_symbols = not is_bare_known or (
-        (is_first or bool(own.held)) and not forms.refuses_symbols
-    )
-    if not own.symbols or not needs_symbols:
+        elif not own.symbols or not (is_first or own.held) or forms.refuses_symbols:
+            return empty
+    if not own.symbols:
         return empty
     listed = yield from _by_symbol(forms, own)
     if isinstance(listed, Snapshot):
         if not _is_empty(listed):
             forms.use(Form.BY_SYMBOL, len(listed.positions))
         return listed
-    forms.refuses_symbols = True
+    forms.refuses_symbols = listed.reason is Reason.OFFLINE or is_refused(listed)
     if listed.reason is Reason.OFFLINE:
         return listed
-    return empty if is_bare_known else _unconfirmed(refusal or listed)
+    failures = [one for one in (refusal, listed) if one is not None and not is_refused(one)]
+    if failures:
+        return _unconfirmed(failures[0])
+    # It refuses every other form, so `*` is no symbol's name to it.
+    return (yield GET_POSITIONS) if own.held else empty
 
 
 def _by_symbol(forms: Forms, own: Own) -> Steps:
@@ -142,7 +151,7 @@ def _by_symbol(forms: Forms, own: Own) -> Steps:
     positions: dict[int, Position] = {}
     faults: list[RowFault] = []
     notes: list[FieldNote] = []
-    refusal: Unknown | None = None
+    failed: Unknown | None = None
     forms.symbols = tuple(dict.fromkeys((*own.symbols, *own.held)))
     for symbol in forms.symbols:
         message = encode_positions_request(symbol)
@@ -152,7 +161,7 @@ def _by_symbol(forms: Forms, own: Own) -> Steps:
         if isinstance(answer, Unknown):
             if answer.reason is Reason.OFFLINE:
                 return answer
-            refusal = answer
+            failed = answer if failed is None or is_refused(failed) else failed
             what = f"The list for {symbol} is missing: {answer.sentence.partition(': ')[2]}"
             faults.append(RowFault(what, symbol))
             continue
@@ -160,8 +169,8 @@ def _by_symbol(forms: Forms, own: Own) -> Steps:
         positions |= {position.identifier: position for position in answer.positions}
         faults += answer.faults
         notes += answer.notes
-    if refusal is not None and not positions:
-        return refusal
+    if failed is not None and not positions:
+        return failed
     listed, found = list(positions.values()), tuple(dict.fromkeys(faults))
     return Snapshot(listed, found, notes=tuple(dict.fromkeys(notes)))
 
@@ -175,6 +184,6 @@ def _unconfirmed(why: Unknown) -> Unknown:
     return Unknown(
         Reason.UNREADABLE,
         "The gateway's list for the symbol * is empty, and nothing confirms that: asked "
-        f"{Form.BARE.value} and {Form.BY_SYMBOL.value}, it refuses ({said})",
-        "a gateway that shows its positions by symbol, without one, or for *",
+        f"{Form.BARE.value} and {Form.BY_SYMBOL.value}, it could not look ({said})",
+        "a gateway that can look",
     )

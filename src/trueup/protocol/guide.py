@@ -36,6 +36,10 @@ from trueup.protocol.text import (
 GET_POSITIONS = b'{"action":"GET_POSITIONS","symbol":"*"}'
 GET_ALL_POSITIONS = b'{"action":"GET_POSITIONS"}'
 GOOD_STATUS = frozenset({"SUCCESS", "OK"})
+# The request itself is refused, now and always; any other status says that nobody could look now.
+REFUSED_STATUS = "ERROR"
+UNTIL = "a gateway that answers GET_POSITIONS"
+UNTIL_UNDERSTOOD = "a gateway that takes this form of GET_POSITIONS"
 # Spellings that the quick decoder would pass over as fields nobody knows.
 UNUSUAL = tuple(f'"{name}"'.encode() for name in OTHER_SPELLINGS)
 
@@ -132,7 +136,9 @@ def read_positions(reply: object) -> Snapshot | Unknown:
     status, error = reply.get("status"), reply.get("error") or reply.get("message")
     if not isinstance(status, str) or status.upper() not in GOOD_STATUS:
         because = f" ({brief(error)})" if error else ""
-        return _unreadable(f"the reply's status is {brief(repr(status))}{because}")
+        is_refused = isinstance(status, str) and status.upper() == REFUSED_STATUS
+        until = UNTIL_UNDERSTOOD if is_refused else UNTIL
+        return _unreadable(f"the reply's status is {brief(repr(status))}{because}", until)
     if reply.get("error"):
         what = f"the reply's status is {status!r:.40} and yet it has an error: {brief(error)}"
         return _unreadable(what)
@@ -158,5 +164,10 @@ def _read_rows(rows: Sequence[object]) -> Snapshot:
     return Snapshot(once, (*faults, *twice), notes=tuple(notes))
 
 
-def _unreadable(what: str) -> Unknown:
-    return Unknown(Reason.UNREADABLE, f"Gateway offline - no usable reading: {what}")
+def is_refused(reading: Unknown) -> bool:
+    """Return whether a gateway refused the form of a question, and did not fail to look."""
+    return reading.until == UNTIL_UNDERSTOOD
+
+
+def _unreadable(what: str, until: str = UNTIL) -> Unknown:
+    return Unknown(Reason.UNREADABLE, f"Gateway offline - no usable reading: {what}", until)
