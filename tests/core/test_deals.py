@@ -76,7 +76,7 @@ def compared(*shown: Deal, had: Known | None = None) -> Comparison:
 
 
 def test_lots_and_money_of_a_deal_as_it_is_counted() -> None:
-    assert as_booked(PART) == BookedDeal(2, 5 * LOTS, -to_units(0.1), order=7)
+    assert as_booked(PART) == BookedDeal(2, 5 * LOTS, -to_units(0.1), order=7, time_msc=2)
 
 
 @pytest.mark.parametrize("kind", [DealKind.CANCELED, DealKind.CASH])

@@ -103,6 +103,8 @@ def life() -> list[events.Event]:
         *(one for name in "FGH" for one in (intent(name), refused(name))),
         intent("I"),
         events.OrderCanceled(**AT, order_id="I", because="no trace", unproven=True),
+        events.HistoryCompared(**AT, since_msc=1, until_msc=2, agreed=3),
+        events.HistoryCompared(**AT, since_msc=2, until_msc=4, agreed=3, changed=1),
     ]
 
 

@@ -20,6 +20,7 @@ from trueup.cli import (
     journal,
     keys,
     paper,
+    reconcile,
     settle,
     sim,
     terminal,
@@ -43,6 +44,7 @@ app.command("plan")(bot.plan)
 app.command("approve")(bot.approve)
 app.command("settle")(settle.settle)
 app.command("rebind")(bot.rebind)
+app.command("reconcile")(reconcile.reconcile)
 app.command("audit")(journal.audit)
 app.command("replay")(journal.replay)
 app.command("drill")(drill.drill)

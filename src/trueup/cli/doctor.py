@@ -35,7 +35,7 @@ from trueup.observe.doctor_text import (
 from trueup.observe.status_text import BotStatus
 from trueup.runtime.bots import ask_bot, find_bots
 from trueup.runtime.clock import SystemClock
-from trueup.runtime.doctor.book import JournalLook, bot_rows
+from trueup.runtime.doctor.book import JournalLook, bot_rows, history_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit, unasked
 from trueup.runtime.doctor.line import CHECKS as WAY
 from trueup.runtime.doctor.line import Line, Target
@@ -108,7 +108,7 @@ def _rows(
         yield sick("settings", str(error), remedy)
         return
     bots, silent = _bots()
-    target = _target(gateway, settings, server_key, key_file, bots)
+    target = target_of(gateway, settings, server_key, key_file, bots)
     look = _journal(journal, stream, bots)
     journal_row = look.look()
     if target is None:
@@ -121,6 +121,7 @@ def _rows(
         yield from _at_the_gateway(target, look, symbols, _meant(settings, target))
     yield journal_row
     yield from bot_rows(bots, silent, settings.sync_interval_sec)
+    yield from history_rows(look.compared)
 
 
 def _meant(settings: Settings, target: Target) -> Bound | None:
@@ -154,13 +155,14 @@ def _versions() -> DoctorRow:
     return ok("versions", said, trueup=__version__, python=python, pyzmq=pyzmq)
 
 
-def _target(
+def target_of(
     gateway: str | None,
     settings: Settings,
     server_key: str | None,
     key_file: str | None,
     bots: list[BotStatus],
 ) -> Target | None:
+    """Return the gateway that options, settings or bots mean, and the keys to show it."""
     where = _where(gateway, settings, bots)
     if where is None:
         return None

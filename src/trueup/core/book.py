@@ -35,6 +35,8 @@ class Book:
     deals are not all counted yet, by ticket, and `ending` pending orders that we cancelled and
     whose end the broker has not told yet: a part of one may have been filled before. `recent` are
     the positions whose deals were counted lately, oldest first: a broker may still change those.
+    `compared` is how its deals were compared with the broker's history last, and `agreed_msc` up to
+    when (server time) they agreed at the last time that they did, 0 for never.
     """
 
     def __init__(self) -> None:
@@ -57,6 +59,8 @@ class Book:
         self.ending: dict[int, PendingOrder] = {}
         self.recent: dict[int, Recent] = {}
         self.realised_closed_units = 0
+        self.compared: events.HistoryCompared | None = None
+        self.agreed_msc = 0
 
     def apply(self, event: events.Event) -> None:
         """Take one event into the book.

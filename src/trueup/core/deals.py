@@ -23,13 +23,15 @@ class BookedDeal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A deal as the book has counted it: `money` in units of 1e-8 of the account's currency.
 
     `lots` is what it added to the position in units of 1e-8, negative when sold, 0 where it moved
-    none. `order` is the ticket of its order, 0 for none.
+    none. `order` is the ticket of its order, 0 for none. `time_msc` is when the trade server made
+    it, by its own clock, 0 where an older version counted it.
     """
 
     ticket: int
     money: int
     lots: int
     order: int = 0
+    time_msc: int = 0
 
 
 class History(msgspec.Struct, frozen=True):
@@ -81,7 +83,7 @@ def money_units(deal: Deal) -> int:
 
 def as_booked(deal: Deal) -> BookedDeal:
     """Return a deal as the book counts it."""
-    return BookedDeal(deal.ticket, money_units(deal), deal.units, deal.order)
+    return BookedDeal(deal.ticket, money_units(deal), deal.units, deal.order, deal.time_msc)
 
 
 class Known(msgspec.Struct, frozen=True):

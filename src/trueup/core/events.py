@@ -293,6 +293,28 @@ class AccountBound(Event, frozen=True):
     trade_mode: str | None = None
 
 
+class HistoryCompared(Event, frozen=True):
+    """The deals of the book were compared with the broker's, from `since_msc` up to `until_msc`.
+
+    Both are milliseconds of the trade server's clock. `agreed` counts the deals that both have
+    alike, the others those that one side lacks, or that differ; `difference` is how much more the
+    broker's brought, in units of 1e-8 of the account's currency.
+    """
+
+    since_msc: int
+    until_msc: int
+    agreed: int
+    missing_in_book: int = 0
+    missing_at_broker: int = 0
+    changed: int = 0
+    difference: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was missing on either side, and nothing differed."""
+        return not (self.missing_in_book or self.missing_at_broker or self.changed)
+
+
 AnyEvent = (
     OrderCreated
     | OrderFilled
@@ -313,4 +335,5 @@ AnyEvent = (
     | PendingCorrected
     | HaltRaised
     | AccountBound
+    | HistoryCompared
 )

@@ -303,10 +303,17 @@ def _account_bound(book: Book, event: events.AccountBound) -> None:
         book.recent.clear()
         book.claims.clear()
         book.realised_closed_units = 0
+        book.compared, book.agreed_msc = None, 0
     was_bound, was_shared = book.account is not None, book.shares_positions
     book.account = event
     if was_bound and was_shared != book.shares_positions:
         claim_anew(book)
+
+
+def _history_compared(book: Book, event: events.HistoryCompared) -> None:
+    book.compared = event
+    if event.is_whole:
+        book.agreed_msc = event.until_msc
 
 
 def _advance(book: Book, event: events.OrderEvent) -> Order:
@@ -357,4 +364,5 @@ FOLD: dict[type[events.Event], Callable[[Book, Any], None]] = {
     events.PendingCorrected: _pending_corrected,
     events.HaltRaised: _halt_raised,
     events.AccountBound: _account_bound,
+    events.HistoryCompared: _history_compared,
 }

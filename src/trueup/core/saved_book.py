@@ -37,6 +37,8 @@ class _State(msgspec.Struct, frozen=True):
     unbooked: list[tuple[int, Unbooked]] = []
     ending: list[PendingOrder] = []
     recent: list[Recent] = []
+    compared: events.HistoryCompared | None = None
+    agreed_msc: int = 0
 
 
 _decode_state = msgspec.json.Decoder(_State).decode
@@ -63,6 +65,8 @@ def saved(book: Book) -> bytes:
             unbooked=list(book.unbooked.items()),
             ending=list(book.ending.values()),
             recent=list(book.recent.values()),
+            compared=book.compared,
+            agreed_msc=book.agreed_msc,
         )
     )
 
@@ -96,6 +100,7 @@ def fill_from(book: Book, state: bytes) -> None:
     book.halts = {halt.identifier: halt for halt in kept.halts}
     book.unexplained = {p.identifier: p for p in kept.unexplained}
     book.realised_closed_units = kept.realised_closed_units
+    book.compared, book.agreed_msc = kept.compared, kept.agreed_msc
     book.changed_ns = dict(kept.changed)
     book.unbooked = dict(kept.unbooked)
     book.ending = {order.ticket: order for order in kept.ending}

@@ -219,7 +219,7 @@ class ExecutionGateway:
         """Go on with `ask_history`, and return the deals when all are there; never waits.
 
         Args:
-            now_ns: the time by the caller's clock.
+            now_ns: the caller's clock for waiting.
         """
         return self._history.poll(now_ns)
 

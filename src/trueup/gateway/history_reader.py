@@ -61,7 +61,7 @@ class HistoryReader:
         """Go on with what was asked for, and return it when it is complete; never waits.
 
         Args:
-            now_ns: the time, by which the timeout of a page is told.
+            now_ns: the clock for waiting, by which the timeout of a page is told.
         """
         if self._steps is None:
             return None

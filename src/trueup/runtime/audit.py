@@ -66,13 +66,13 @@ class AuditTrail:
 
 
 def is_own_step(event: events.Event) -> bool:
-    """Return whether an event is a step of an order of ours, and corrects nothing."""
+    """Return whether an event corrects nothing: a step of an order of ours, or a comparison."""
     if isinstance(event, events.OrderRejected):
         return not event.because
     if isinstance(event, events.PendingClosed):
         # We cancelled it, and were answered; that nothing of it had been filled is no news.
         return event.ours and not event.filled and not event.position
-    return isinstance(event, ORDERS_OWN_STEPS)
+    return isinstance(event, (*ORDERS_OWN_STEPS, events.HistoryCompared))
 
 
 def entry(event: events.Event) -> dict[str, Any]:
@@ -124,7 +124,22 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             return "SETTLED", None, details, "IN_DOUBT", "FILLED"
         case events.AccountBound(login=login, server=server):
             return "BOUND", None, account_sentence(event), "", f"{login}@{server}"
+        case events.HistoryCompared():
+            return "COMPARED", None, compared_sentence(event), "", ""
     raise TypeError(f"{type(event).__name__} is not a correction")
+
+
+def compared_sentence(event: events.HistoryCompared) -> str:
+    """Say what a comparison with the broker's history came to: 12 deals agree up to 2026-01-05."""
+    until = dt.datetime.fromtimestamp(event.until_msc / 1000, dt.UTC)
+    said = [f"{event.agreed} deal{'s' * (event.agreed != 1)} agree{'s' * (event.agreed == 1)}"]
+    for count, what in (
+        (event.missing_in_book, "missing in the book"),
+        (event.missing_at_broker, "not shown by the broker any more"),
+        (event.changed, "with other money or lots"),
+    ):
+        said += [f"{count} {what}"] if count else []
+    return f"{', '.join(said)}, up to {until:%Y-%m-%d %H:%M} server time"
 
 
 def account_sentence(event: events.AccountBound) -> str:

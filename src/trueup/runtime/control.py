@@ -39,7 +39,8 @@ class Command(msgspec.Struct):
 
     `id` is the hold that `who` says yes to, or the order that something is said of; `yes` that
     somebody has seen that what is missing is gone. `ticket` is the order at the broker that an
-    order in doubt is, `never_executed` that it is none.
+    order in doubt is, `never_executed` that it is none. `positions` are those whose deals are to
+    be compared with the broker's.
     """
 
     command: str
@@ -51,6 +52,7 @@ class Command(msgspec.Struct):
     never_executed: bool = False
     login: int = 0
     server: str = ""
+    positions: tuple[int, ...] = ()
 
 
 class ControlDesk:
@@ -76,6 +78,7 @@ class ControlDesk:
             "order": self._order,
             "account": self._account,
             "rebind": self._rebind,
+            "recheck": self._recheck,
         }
 
     def handle(self, raw: bytes) -> bytes:
@@ -214,6 +217,10 @@ class ControlDesk:
             "status": result.status.value,
             "health": self._loop.reconciler.health,
         }
+
+    def _recheck(self, command: Command) -> dict[str, Any]:
+        self._loop.reconciler.recheck_deals(command.positions)
+        return {"within_sec": self._loop.reconciler.sync_interval}
 
     def _seen_account(self) -> Account:
         account = self._glances.account

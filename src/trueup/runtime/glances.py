@@ -21,6 +21,8 @@ class _Heard:
         self.waits, self.timeout_ns = source.waits, source.timeout_ns
         self.lists_at_once = source.lists_at_once
         self.last: Reading | None = None
+        # Only the bot's own reconciler compares the deals.
+        self.history = None
         self._source = source
         self.ask, self.give_up, self.hint = source.ask, source.give_up, source.hint
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Unpack
@@ -443,6 +443,15 @@ class PortfolioManager:
             self._kept.follow()
         finally:
             self._position_is_current = False
+
+    def recorded(self) -> Iterator[events.Event] | None:
+        """Yield every event of the journal, oldest first; None without one.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        journal = self._kept.journal
+        return None if journal is None else journal.read()
 
     def close_journal(self) -> None:
         """Save the book and let go of the journal; for the end of a process."""

@@ -7,13 +7,14 @@ commits the plan, and reports.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trueup.core import events
 from trueup.core.binding import bound_to
 from trueup.core.conversions import number, whole_number
 from trueup.core.health import health, restrictions
+from trueup.core.history_report import HistoryReport
 from trueup.core.holds import Hold, HoldKind, age_of
 from trueup.core.ids import change_id
 from trueup.core.lifecycle import OrderStatus
@@ -28,6 +29,7 @@ from trueup.logs import logger
 from trueup.runtime.audit import AuditTrail, sentence
 from trueup.runtime.clock import Moment, utc
 from trueup.runtime.duty import DutyCycle
+from trueup.runtime.history_watch import HistoryWatch
 from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.meant_account import meant_account
 from trueup.runtime.portfolio import PortfolioManager
@@ -110,6 +112,7 @@ class StateReconciler:
         self._clock = pm.clock
         self._source = source_of(gateway)
         self._lookout = Lookout(pm, self._source, self.policy, self.meant)
+        self._history = HistoryWatch(pm, self._source.history, self.policy, self._lookout.recheck)
         self._audit = AuditTrail()
         pm.on_forced = self._audit.keep
         self._unknown: Unknown | None = None
@@ -155,6 +158,7 @@ class StateReconciler:
         takes long is asked so rarely that waiting for it takes at most a tenth of the time. After
         a failure the interval doubles, up to a minute.
         """
+        self._history.turn()
         if self._lookout.is_under_way:
             return self._finish_look_under_way()
         age_ns = self._clock.age_ns()
@@ -291,6 +295,31 @@ class StateReconciler:
         if list(map(change_id, look.plan.events)) != list(map(change_id, wanted.events)):
             raise PlanOutdated
         return self._finish(look)
+
+    def check_history(self, since: Any = None) -> HistoryReport:
+        """Compare the book's deals with the broker's history, deal by deal; waits for the answer.
+
+        It changes nothing. What it finds missing in the book is counted at the next sync, by the
+        rule that counts every deal. `sync_continuous` does the same once a day by itself.
+
+        Args:
+            since: from when on; a datetime (without a zone: UTC), ISO 8601 text, or seconds of UTC
+                since 1970. By default since both agreed last, or since the book began.
+
+        Returns:
+            What was found. On the guide's wire, which has no deals, the report says just that.
+
+        Raises:
+            ValueError: `since` is no moment.
+            JournalError: the journal cannot be read.
+        """
+        report = self._history.check(since)
+        self.recheck_deals(report.found.positions)
+        return report
+
+    def recheck_deals(self, identifiers: Iterable[int]) -> None:
+        """Compare the deals of these positions with the broker's at the next sync."""
+        self._lookout.recheck(identifiers)
 
     def approve(self, hold_id: str, who: str = "a person") -> bool:
         """Say yes to a hold of the last sync or the last plan; the next sync applies it.
@@ -447,6 +476,7 @@ class StateReconciler:
         self.remote, self._foreign = snapshot, found.foreign
         if snapshot.evidence is not None and snapshot.evidence.server_time_msc:
             self.portfolio.desk.see_server_clock(snapshot.evidence.server_time_msc)
+            self._history.seen(snapshot.evidence)
         self._log_holds(snapshot, found)
         self.holds, self._shown, self._held_at = found.holds, (), asked.at
         if self._lookout.approved:

@@ -8,6 +8,28 @@ from trueup.core.trust import Reason, Unknown
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.reader import PLAIN, Question, Reading
 from trueup.protocol.guide import read_positions
+from trueup.protocol.history import PastDeals, Span
+
+
+class HistorySource(Protocol):
+    """A gateway that can be asked for all deals of a span."""
+
+    @property
+    def serves_history(self) -> bool:
+        """Whether the gateway said that it serves its deals page by page."""
+
+    @property
+    def time_offset_sec(self) -> int | None:
+        """The trade server's clock less UTC, where it is known."""
+
+    def read_history(self, span: Span, symbols: tuple[str, ...] = ()) -> PastDeals | Unknown:
+        """Return all deals of positions in a span; waits for each page."""
+
+    def ask_history(self, span: Span, symbols: tuple[str, ...] = ()) -> None:
+        """Begin to ask for all deals of a span; never waits."""
+
+    def poll_history(self, now_ns: int) -> PastDeals | Unknown | None:
+        """Go on with `ask_history`, and return the deals when all are there; never waits."""
 
 
 class Source(Protocol):
@@ -37,6 +59,10 @@ class Source(Protocol):
     def hint(self, now_ns: int) -> str:
         """Return the reason that the broker's side gives to ask now, empty for none."""
 
+    @property
+    def history(self) -> HistorySource | None:
+        """What can be asked for all deals, None where nobody has any."""
+
 
 class GatewaySource:
     """An `ExecutionGateway`, which never makes the strategy wait."""
@@ -49,12 +75,12 @@ class GatewaySource:
         self.read, self.ask = gateway.read, gateway.ask
         self.poll, self.give_up = gateway.poll, gateway.give_up
         self.hint = gateway.hint
-        self._gateway = gateway
+        self.history = gateway
 
     @property
     def messages_sent(self) -> int:
         """How many messages have left."""
-        return self._gateway.messages_sent
+        return self.history.messages_sent
 
 
 class CallSource:
@@ -63,6 +89,7 @@ class CallSource:
     waits = True
     timeout_ns = 0
     messages_sent = 0
+    history = None
 
     def __init__(self, gateway: Any) -> None:
         self._gateway = gateway

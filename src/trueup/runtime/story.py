@@ -37,6 +37,7 @@ ACTIONS = (
     "ORDER",
     "HALT",
     "BOUND",
+    "COMPARED",
 )
 # Which of them an event can be told as.
 ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
@@ -59,6 +60,7 @@ ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
     events.PendingCorrected: frozenset({"ORDER"}),
     events.HaltRaised: frozenset({"HALT"}),
     events.AccountBound: frozenset({"BOUND"}),
+    events.HistoryCompared: frozenset({"COMPARED"}),
 }
 REFUSED = decide(JournalSays.REFUSED, BrokerShows.NO_TRACE, settled=True)
 OVER = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED})

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trueup.core.book import Book
-from trueup.core.events import AccountBound
+from trueup.core.events import AccountBound, HistoryCompared
 from trueup.core.trust import Bound
 from trueup.errors import TrueupError
 from trueup.journal import open_reader
@@ -20,6 +20,7 @@ from trueup.journal.location import database_at
 from trueup.journal.reader import JournalReader
 from trueup.observe.doctor_text import DoctorRow, not_asked, ok, sick, warn
 from trueup.observe.status_text import BotStatus
+from trueup.runtime.audit import compared_sentence
 
 LEAST_FREE_MB = 20
 FEW_FREE_MB = 500
@@ -41,9 +42,10 @@ class JournalLook:
     ) -> None:
         self._place, self._stream, self._bots = place, stream, bots
         self.bound: Bound | None = None
+        self.compared: HistoryCompared | None = None
 
     def look(self) -> DoctorRow:
-        """Return the row of the journal; afterwards `bound` is the account that it says."""
+        """Return the row of the journal; afterwards `bound` and `compared` are what it says."""
         trouble = next((bot.journal_trouble for bot in self._bots if bot.journal_trouble), "")
         if trouble:
             remedy = "mend the cause; the bot then goes on by itself"
@@ -56,7 +58,7 @@ class JournalLook:
         try:
             name = database_at(self._place).name
             with open_reader(self._place, self._stream) as reader:
-                self.bound = bound_account(reader)
+                self.bound, self.compared = last_facts(reader)
                 events = f"{reader.position} event{'s' * (reader.position != 1)}"
                 said = f"{name}, stream {reader.stream}: {events}"
         except TrueupError as error:
@@ -117,15 +119,33 @@ class JournalLook:
         )
 
 
-def bound_account(reader: JournalReader) -> Bound | None:
-    """Return the account that the book of a journal belongs to, or None before it has one."""
+def last_facts(reader: JournalReader) -> tuple[Bound | None, HistoryCompared | None]:
+    """Return the account of a journal's book, and the last comparison of its deals, if any."""
     saved = reader.latest_checkpoint()
-    bound = None if saved is None else Book.restore(saved.state).bound
-    after = 0 if saved is None else saved.position
-    for event in reader.read(after, kinds={AccountBound.__name__}):
-        if isinstance(event, AccountBound):
-            bound = Bound(event.login, event.server)
-    return bound
+    book = Book() if saved is None else Book.restore(saved.state)
+    bound, compared = book.bound, book.compared
+    kinds = {AccountBound.__name__, HistoryCompared.__name__}
+    for event in reader.read(0 if saved is None else saved.position, kinds=kinds):
+        if isinstance(event, HistoryCompared):
+            compared = event
+        elif isinstance(event, AccountBound):
+            now = Bound(event.login, event.server)
+            bound, compared = now, compared if bound == now else None
+    return bound, compared
+
+
+def history_rows(compared: HistoryCompared | None) -> Iterator[DoctorRow]:
+    """Yield how the last comparison of the book's deals with the broker's history ended, if any."""
+    if compared is not None:
+        yield _history_row(compared)
+
+
+def _history_row(compared: HistoryCompared) -> DoctorRow:
+    said, figures = compared_sentence(compared), {"agreed": compared.agreed}
+    if compared.is_whole:
+        return ok("history", said, **figures)
+    remedy = "`trueup reconcile` names each of these deals"
+    return warn("history", said, remedy, **figures)
 
 
 def bot_rows(

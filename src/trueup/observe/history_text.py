@@ -1,0 +1,123 @@
+"""A comparison of the book's deals with the broker's history, as text of 80 columns."""
+
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from trueup.core.agreement import DealChange, DealLine
+from trueup.core.history_report import HistoryReport
+from trueup.core.quantity import format_lots, format_money, from_units
+
+WIDTH = 80
+# A person reads so many; `--json` has all.
+LINES_MOST = 50
+
+
+def write_history(told: HistoryReport) -> str:
+    """Write a comparison: its span, what it came to, and each deal in which the sides differ."""
+    begin = _moment(told.since_msc) if told.since_msc else "the beginning"
+    end = _moment(told.until_msc) if told.until_msc else "now"
+    span = f"{told.account}: deals from {begin} to {end}, server time."
+    lines = [*_wrapped(span), *_wrapped(f"{told.sentence}.")]
+    found = told.found
+    if found.of_others:
+        others = "are" if found.of_others > 1 else "is"
+        deals = f"{found.of_others} deal{'s' * (found.of_others > 1)}"
+        lines += _wrapped(
+            f"{deals} {others} of positions of others, of which the book counts none."
+        )
+    for title, rows in (
+        ("Missing in the book:", [_line(one, told) for one in found.missing_in_book]),
+        ("In the book, and not at the broker:", [_line(d, told) for d in found.missing_at_broker]),
+        ("Changed:", [_change(one, told) for one in found.changed]),
+    ):
+        lines += _listed(title, rows)
+    return "\n".join(lines)
+
+
+def history_values(told: HistoryReport) -> dict[str, Any]:
+    """Return a comparison as plain values; money in the account's currency, volumes in lots."""
+    found = told.found
+    return {
+        "since": _iso(told.since_msc),
+        "until": _iso(told.until_msc),
+        "account": told.account,
+        "currency": told.currency,
+        "agrees": found.is_whole,
+        "agreed": found.agreed,
+        "missing_in_book": [_values(line) for line in found.missing_in_book],
+        "missing_at_broker": [_values(line) for line in found.missing_at_broker],
+        "changed": [
+            {"book": _values(one.in_book), "broker": _values(one.at_broker)}
+            for one in found.changed
+        ],
+        "of_others": found.of_others,
+        "difference": from_units(found.difference),
+    }
+
+
+def _values(line: DealLine) -> dict[str, Any]:
+    return {
+        "deal": line.ticket,
+        "position": line.position,
+        "symbol": line.symbol,
+        "lots": from_units(line.lots),
+        "money": from_units(line.money),
+        "time": _iso(line.time_msc),
+    }
+
+
+def _line(line: DealLine, told: HistoryReport) -> str:
+    what = f"{line.symbol} " if line.symbol else ""
+    lots = f"{format_lots(abs(from_units(line.lots)))}L {'bought' if line.lots > 0 else 'sold'}, "
+    when = f", {_moment(line.time_msc)}" if line.time_msc else ""
+    return (
+        f"deal {line.ticket} of position {line.position}: {what}{lots if line.lots else ''}"
+        f"{_money(line.money, told)}{when}"
+    )
+
+
+def _change(one: DealChange, told: HistoryReport) -> str:
+    book, broker = one.in_book, one.at_broker
+    lots = ""
+    if book.lots != broker.lots:
+        before, now = format_lots(from_units(book.lots)), format_lots(from_units(broker.lots))
+        lots = f", {before}L → {now}L"
+    money = f"{_money(book.money, told)} → {_money(broker.money, told)}"
+    return f"deal {broker.ticket} of position {broker.position}: {money}{lots}"
+
+
+def _money(units: int, told: HistoryReport) -> str:
+    return f"{format_money(from_units(units), told.digits)} {told.currency}".strip()
+
+
+def _listed(title: str, rows: list[str]) -> Iterator[str]:
+    if not rows:
+        return
+    yield title
+    for row in rows[:LINES_MOST]:
+        yield from _wrapped(row, "  ")
+    if len(rows) > LINES_MOST:
+        yield f"  and {len(rows) - LINES_MOST} more (--json has all)"
+
+
+def _wrapped(text: str, indent: str = "") -> Iterable[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  " if indent else "",
+        break_on_hyphens=False,
+    )
+
+
+def _moment(time_msc: int) -> str:
+    return f"{dt.datetime.fromtimestamp(time_msc / 1000, dt.UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _iso(time_msc: int) -> str | None:
+    # Of the trade server's clock, so without a zone.
+    return _moment(time_msc).replace(" ", "T") if time_msc else None
