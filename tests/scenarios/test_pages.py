@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CONCEPTS = ROOT / "docs" / "concepts"
 CANNOT = (CONCEPTS / "what-cannot-happen.md").read_text(encoding="utf-8")
 RECONCILIATION = (CONCEPTS / "reconciliation.md").read_text(encoding="utf-8")
-NAMED = sorted(set(re.findall(r"`(?:tests/scenarios/)?(test_\w+\.py)::(test_\w+)`", CANNOT)))
+NAMED = sorted(set(re.findall(r"`((?:tests/\w+/)?test_\w+\.py)::(test_\w+)`", CANNOT)))
+OWN = "## What trueup did itself"
+OWN_INCIDENTS = 5
 # How many reports each group of the collected ones has.
 REPORTS = (11, 13, 11, 5, 4)
 
@@ -29,17 +31,27 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(("file", "test"), NAMED)
 def test_every_test_that_the_page_names_exists(file: str, test: str) -> None:
-    source = (ROOT / "tests" / "scenarios" / file).read_text(encoding="utf-8")
+    place = ROOT / (file if "/" in file else f"tests/scenarios/{file}")
+    source = place.read_text(encoding="utf-8")
     assert f"def {test}(" in source
 
 
 def test_every_report_has_a_row_with_its_reference_and_its_test() -> None:
-    headings = re.findall(r"^## .*$", CANNOT, re.MULTILINE)
+    headings = [one for one in re.findall(r"^## .*$", CANNOT, re.MULTILINE) if one != OWN]
     tables = [rows(CANNOT, heading) for heading in headings]
     assert tuple(map(len, tables)) == REPORTS
     for row in (row for table in tables for row in table):
         assert len(row) == 4
         assert re.search(r"`[\w.-]+/[\w.-]+#\d+`", row[1]), row
+        assert "::test_" in row[3], row
+
+
+def test_every_incident_of_our_own_has_its_cause_its_control_and_its_test() -> None:
+    incidents = rows(CANNOT, OWN)
+    assert len(incidents) == OWN_INCIDENTS
+    for row in incidents:
+        assert len(row) == 4
+        assert all(row), row
         assert "::test_" in row[3], row
 
 
