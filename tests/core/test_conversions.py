@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.numbers import Array, WholeScalar, no_numbers, real_kinds, whole_kinds
+from tests.support.number_kinds import Array, WholeScalar, no_numbers, real_kinds, whole_kinds
 from trueup.core.conversions import (
     number,
     number_or_text,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from tests.support.numbers import real_kinds, whole_kinds
+from tests.support.number_kinds import real_kinds, whole_kinds
 from trueup.core.model import Position, Side, Snapshot
 from trueup.core.trust import Unknown
 from trueup.protocol.guide import decode_positions, read_positions

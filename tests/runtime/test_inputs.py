@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import make
 from tests.support.desk_world import DeskLink, DeskWorld
-from tests.support.numbers import Array, WholeScalar, no_numbers, real_kinds, whole_kinds
+from tests.support.number_kinds import Array, WholeScalar, no_numbers, real_kinds, whole_kinds
 from trueup.core.book import Book
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.policy import Policy
