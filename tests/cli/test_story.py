@@ -78,6 +78,7 @@ EVERY = [
     events.AccountBound(
         at_ns=19 * SEC, login=1, server="S", currency="USD", margin_mode=MarginMode.HEDGING
     ),
+    events.HistoryCompared(at_ns=20 * SEC, since_msc=1, until_msc=2, agreed=3),
 ]
 
 

@@ -53,7 +53,7 @@ def test_a_row_of_another_symbol_bars_nothing_and_yet_not_everything_agrees() ->
     pm, reconciler = reconciled(FOREIGN)
     assert reconciler.holds == ()
     assert pm.check_risk(1)
-    assert reconciler.health.startswith("Partial reading: Row 1: ticket 7: volume is 0.0")
+    assert reconciler.health.startswith("Partial reading: Row 1: ticket 7 in GBPUSD: volume is 0.0")
     assert "verything agrees" not in reconciler.health
 
 

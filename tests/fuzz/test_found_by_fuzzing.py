@@ -106,6 +106,7 @@ def test_a_row_and_a_saved_book_that_are_nested_without_end_are_corrupt(deep: by
 
 def test_a_saved_book_with_the_ticket_of_no_order_is_corrupt() -> None:
     world = DeskWorld()
+    world.sync()
     world.pm.submit("buy", 0.1)
     damaged = world.state().replace(b'"by_ticket":[[', b'"by_ticket":[[1,"ORD_9"],[')
     with pytest.raises(JournalCorrupt, match="ORD_9"):

@@ -358,7 +358,7 @@ def test_on_the_plain_wire_a_doubt_lasts_its_grace_period_by_no_wall_clock(
     order_id = world.lose_an_order()
     world.own.set_date(seconds)
     assert statuses(world, order_id, 3, 3, 3) == [DOUBT] * 3
-    assert statuses(world, order_id, 2, 6)[-1] is GONE
+    assert statuses(world, order_id, 2, 6, 12, 12)[-1] is GONE
 
 
 def test_journal_events_may_be_dated_before_those_that_came_first() -> None:

@@ -152,7 +152,7 @@ def ticket_as_identity() -> Patch:
         position = position_of(row)
         return msgspec.structs.replace(position, identifier=position.ticket)
 
-    return mock.patch("trueup.gateway.snapshots.position_of", mutated)
+    return mock.patch("trueup.gateway.rows.position_of", mutated)
 
 
 def older_snapshot() -> Patch:

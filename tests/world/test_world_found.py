@@ -194,8 +194,11 @@ def test_a_fill_in_part_that_closed_what_the_book_did_not_know_leaves_no_positio
     assert world.tickets() == set()
     assert world.pm.book.missing == {}
     trail = world.reconciler.get_audit_trail()
-    (said,) = [entry["details"] for entry in trail if entry["action"] == "CLOSED"]
-    assert f"its fill went into position {by_hand}" in said
+    said = [entry["details"] for entry in trail if entry["action"] == "CLOSED"]
+    assert f"its fill went into position {by_hand}" in said[0]
+    # What our order brought to the other's position is counted.
+    assert "opened and closed between two readings" in said[1]
+    assert world.pm.realised == -1.0
 
 
 def test_an_order_in_doubt_is_not_the_rollover_of_its_position() -> None:

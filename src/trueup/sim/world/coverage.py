@@ -30,7 +30,10 @@ PLACES = {
 WANTED: dict[str, dict[str, str]] = {
     "fault": {fault.name: fault.value for fault in Fault},
     "recovery case": {case.label: case.because for case in CASES},
-    "reason not to believe": {reason.name: reason.value for reason in Reason},
+    # No account of the world is real money.
+    "reason not to believe": {
+        reason.name: reason.value for reason in Reason if reason is not Reason.REAL_MONEY
+    },
     "place to die at": {
         **{f"BOT_{place.name}": f"the bot: {place.value}" for place in CrashPoint},
         **{f"BOT_{name}": f"the bot: {place}" for place, name in PLACES.items()},
