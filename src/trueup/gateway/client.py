@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from trueup.core.conversions import whole_number
 from trueup.core.record import RecordMark, RequestStatus
@@ -38,6 +38,7 @@ from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.text import read_json, reason_of, why_unreadable
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 from trueup.settings import load_settings
+from trueup.turns import Turn
 
 log = logger("trueup.gateway")
 
@@ -66,8 +67,8 @@ class ExecutionGateway:
         SettingsError, KeysError: a setting or a key file cannot be used.
         ValueError: port or timeout cannot be one.
 
-    Threads may use it one after the other, and not at once; a process that is forked from this one
-    makes its own.
+    Threads may share it: each of its connections serves one of them at a time, and the others wait
+    for their turn. A process that is forked from this one makes its own.
     """
 
     def __init__(
@@ -99,9 +100,10 @@ class ExecutionGateway:
         self.logger = log
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
         self._hearing = Hearing(self.host, hints)
-        self._queries = link(self.url)
-        self._orders = link(self.url)
-        self._prices = link(self.url)
+        self._queries = _Line(link(self.url), Turn())
+        self._orders = _Line(link(self.url), Turn())
+        self._prices = _Line(link(self.url), Turn())
+        self._reading, self._past = Turn(), Turn()
         self._history = HistoryReader(link(self.url), self.url, timeout_ms)
         self._tick_symbol: str | None = None
         self._tick_waited_ms = 0
@@ -209,11 +211,15 @@ class ExecutionGateway:
             symbols: whose deals are wanted; all without any.
         """
         why_not = None if self.serves_history else self._why_no_history()
-        return self._history.read(span, symbols) if why_not is None else why_not
+        if why_not is not None:
+            return why_not
+        with self._past:
+            return self._history.read(span, symbols)
 
     def ask_history(self, span: Span, symbols: tuple[str, ...] = ()) -> None:
         """Begin to ask a gateway that `serves_history` for all deals of a span; never waits."""
-        self._history.ask(span, symbols)
+        with self._past:
+            self._history.ask(span, symbols)
 
     def poll_history(self, now_ns: int) -> PastDeals | Unknown | None:
         """Go on with `ask_history`, and return the deals when all are there; never waits.
@@ -221,7 +227,8 @@ class ExecutionGateway:
         Args:
             now_ns: the caller's clock for waiting.
         """
-        return self._history.poll(now_ns)
+        with self._past:
+            return self._history.poll(now_ns)
 
     @property
     def serves_history(self) -> bool:
@@ -270,12 +277,16 @@ class ExecutionGateway:
         if wait_ms is None:
             wait_ms = self.timeout_ms
         wait_ms = _whole("wait_ms", wait_ms, range(LONGEST_TIMEOUT_MS), "milliseconds, 0 or above")
+        with self._prices.turn:
+            return self._tick(symbol, wait_ms)
+
+    def _tick(self, symbol: str, wait_ms: int) -> Tick | Unknown | None:
         try:
             if self._tick_symbol != symbol:
                 self._forget_tick()
-                self._prices.send(encode_tick_request(str(symbol)), wait_ms)
+                self._prices.link.send(encode_tick_request(str(symbol)), wait_ms)
                 self._tick_symbol, self._tick_waited_ms = symbol, 0
-            reply = self._prices.receive(wait_ms)
+            reply = self._prices.link.receive(wait_ms)
         except (NotSent, OutcomeUnknown) as error:
             self._tick_symbol = None
             return _offline(str(error))
@@ -290,18 +301,20 @@ class ExecutionGateway:
 
     def _forget_tick(self) -> None:
         if self._tick_symbol is not None:
-            self._prices.reset()
+            self._prices.link.reset()
         self._tick_symbol = None
 
     def disconnect(self) -> None:
         """Close all connections; the next request opens them again."""
         self._tick_symbol = None
-        self._reader.close()
-        self._hearing.close()
-        self._queries.close()
-        self._orders.close()
-        self._prices.close()
-        self._history.close()
+        with self._reading:
+            self._reader.close()
+            self._hearing.close()
+        for line in (self._queries, self._orders, self._prices):
+            with line.turn:
+                line.link.close()
+        with self._past:
+            self._history.close()
 
     def __enter__(self) -> ExecutionGateway:
         return self
@@ -318,21 +331,25 @@ class ExecutionGateway:
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask what the broker has and wait for the answer; see `Reader.read`."""
-        self._hearing.asked()
-        return self._reader.read(question)
+        with self._reading:
+            self._hearing.asked()
+            return self._reader.read(question)
 
     def ask(self, question: Question = PLAIN) -> None:
         """Begin to ask what the broker has; never waits."""
-        self._hearing.asked()
-        self._reader.ask(question)
+        with self._reading:
+            self._hearing.asked()
+            self._reader.ask(question)
 
     def poll(self) -> Reading | None:
         """Return the answer to `ask` if it is there; never waits."""
-        return self._reader.poll()
+        with self._reading:
+            return self._reader.poll()
 
     def give_up(self) -> Reading:
         """Leave the question under way, so that its answer is never taken for another's."""
-        return self._reader.give_up()
+        with self._reading:
+            return self._reader.give_up()
 
     @property
     def messages_sent(self) -> int:
@@ -345,22 +362,28 @@ class ExecutionGateway:
         Args:
             now_ns: the time by the caller's clock.
         """
-        return self._hearing.reason(self._reader.hints_port, self._reader.digest, now_ns)
+        with self._reading:
+            return self._hearing.reason(self._reader.hints_port, self._reader.digest, now_ns)
 
     def _hear(self, keys: LinkKeys | None, endpoint: str) -> HintLine:
-        found = getattr(self._queries, "is_ipv6", False)
+        found = getattr(self._queries.link, "is_ipv6", False)
         return ZmqHints(endpoint, keys=keys, is_ipv6=found)
 
-    def _exchange(self, link: Link, message: bytes) -> bytes:
-        link.send(message, self.timeout_ms)
-        return self._receive(link)
-
-    def _receive(self, link: Link) -> bytes:
-        reply = link.receive(self.timeout_ms)
-        if reply is None:
-            link.reset()
-            raise OutcomeUnknown(f"{self.url} gave no reply within {self.timeout_ms} ms")
+    def _exchange(self, line: _Line, message: bytes) -> bytes:
+        with line.turn:
+            line.link.send(message, self.timeout_ms)
+            reply = line.link.receive(self.timeout_ms)
+            if reply is None:
+                line.link.reset()
+                raise OutcomeUnknown(f"{self.url} gave no reply within {self.timeout_ms} ms")
         return reply
+
+
+class _Line(NamedTuple):
+    """A connection, and the turn that a thread has on it: a question and its answer."""
+
+    link: Link
+    turn: Turn
 
 
 def _whole(name: str, value: object, fitting: range, valid: str) -> int:

@@ -6,19 +6,19 @@ One that cannot be read is no loss: the journal has everything, and is replayed 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from trueup.core import events
 from trueup.core.book import Book
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError, NotEncodable
-from trueup.forks import HOLDERS
 from trueup.journal import Journal, JournalAhead, open_journal
 from trueup.logs import logger
 from trueup.runtime.clock import Clock
 from trueup.runtime.execution import CrashPoint, after_restart, carry_on
 from trueup.runtime.times import Times
+from trueup.turns import Turn
 
 log = logger("trueup.journal")
 
@@ -66,9 +66,10 @@ class KeptBook:
         self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
         """Told of events that an append had seemed to fail with, and that are in the journal."""
         self.times = Times(clock)
-        # One thread at a time changes the book, so that it is what the journal's events come to.
-        self._turn = threading.RLock()
-        HOLDERS.add(self)
+        self.turn = Turn()
+        """Held by the thread that decides by the book, and changes it."""
+        self.changes = 0
+        """Counts what changed what readers see; odd while a change is under way."""
         self._crash = crash
         self._events_per_checkpoint = events_per_checkpoint
         self._saved_at = 0
@@ -89,7 +90,7 @@ class KeptBook:
         """
         if not history:
             return
-        with self._turn:
+        with self.turn:
             for at_ns in dict.fromkeys(event.at_ns for event in history):
                 self.times.note(at_ns)
             if self.journal is None:
@@ -108,11 +109,12 @@ class KeptBook:
         journal = self.journal
         if journal is None:
             return
-        with self._turn:
+        with self.turn:
             if not self._whole:
                 # Half of an event may be in it: begin with what was saved.
-                self.book = Book()
-                self._load(journal)
+                with self.changing():
+                    self.book = Book()
+                    self._load(journal)
             elif journal.position > self.book.version:
                 self._follow(journal)
 
@@ -128,7 +130,7 @@ class KeptBook:
         if self.journal is None or not self.trouble:
             return
         try:
-            with self._turn:
+            with self.turn:
                 self._append(self.journal, ())
         except JournalAhead:
             raise
@@ -154,13 +156,18 @@ class KeptBook:
     def close(self) -> None:
         """Save the book and let go of the journal."""
         if self.journal is not None:
-            with self._turn:
+            with self.turn:
                 self.checkpoint()
                 self.journal.close()
 
-    def let_go_in_child(self) -> None:
-        """Wait in a forked process for no thread, which may have had its turn and is not there."""
-        self._turn = threading.RLock()
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Change something that readers see; those of other threads see it before or after."""
+        self.changes += 1
+        try:
+            yield
+        finally:
+            self.changes += 1
 
     def _load(self, journal: Journal) -> None:
         saved = journal.latest_checkpoint()
@@ -175,8 +182,9 @@ class KeptBook:
 
     def _apply(self, history: Sequence[events.Event]) -> None:
         self._whole = False
-        for event in history:
-            self.book.apply(event)
+        with self.changing():
+            for event in history:
+                self.book.apply(event)
         self._whole = True
 
     def _refuse_behind(self, journal: Journal) -> None:

@@ -10,7 +10,6 @@ import datetime as dt
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Unpack
 
 from trueup.core import events
@@ -38,10 +37,12 @@ from trueup.runtime.fills import (
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
 from trueup.runtime.risk import entries_refused, target_of, why_not
+from trueup.runtime.shown import LiveMapping, Shown
 from trueup.runtime.sight import Sight
 from trueup.runtime.times import Times
 from trueup.runtime.views import Position, direction, order_row, view
 from trueup.runtime.wishes import Wish, check_magic, check_price, check_volume
+from trueup.turns import Turn, in_turn
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
 
@@ -74,8 +75,9 @@ class PortfolioManager:
         JournalConflict: another process writes this book; the message says which, since when.
         JournalError: the journal cannot be opened.
 
-    Threads may use it one after the other, as `asyncio.to_thread` does; a process that is forked
-    from this one may not. One strategy belongs to one thread.
+    Threads may share it: one that decides or changes something waits for its turn, and one that
+    reads waits for nobody (`docs/operating/threads.md`). A process that is forked from this one may
+    not use it.
     """
 
     def __init__(
@@ -104,8 +106,8 @@ class PortfolioManager:
         self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
         self._kept.on_found = self._found
         self._counter = 0
-        self._position: Position | None = None
-        self._position_is_current = False
+        self._shown_position = Shown(self._kept, self._view)
+        self._shown_tickets = Shown(self._kept, self._views)
         self.seen: Moment | None = None
         """When the broker was last seen and believed: the moment of the question."""
         self._marked: Sequence[BrokerPosition] | None = None
@@ -115,6 +117,12 @@ class PortfolioManager:
         self._run = run or secrets.token_hex(4)
 
     # What the strategy reads.
+
+    @property
+    def turn(self) -> Turn:
+        """What a thread holds that decides by the book or changes it, or that makes several calls
+        which no other thread is to come between: `with pm.turn: ...`."""
+        return self._kept.turn
 
     @property
     def book(self) -> Book:
@@ -134,7 +142,7 @@ class PortfolioManager:
     @property
     def orders(self) -> Mapping[str, Order]:
         """All orders by order id, in the order they were made."""
-        return MappingProxyType(self.book.orders)
+        return LiveMapping(self.book.orders)
 
     @property
     def order_counter(self) -> int:
@@ -144,11 +152,7 @@ class PortfolioManager:
     @property
     def position(self) -> Position | None:
         """All open tickets of our symbol taken together, or None when flat."""
-        if not self._position_is_current:
-            holdings = list(self.book.holdings_in(self.symbol))
-            self._position = view(self.symbol, holdings, self.book.orders) if holdings else None
-            self._position_is_current = True
-        return self._position
+        return self._shown_position.read()
 
     @property
     def as_of(self) -> dt.datetime | None:
@@ -203,10 +207,7 @@ class PortfolioManager:
 
     def get_local_positions(self) -> dict[int, Position]:
         """Return each open ticket's own position, by ticket."""
-        return {
-            holding.position.ticket: view(holding.position.symbol, [holding], self.book.orders)
-            for holding in self.book.holdings.values()
-        }
+        return dict(self._shown_tickets.read())
 
     def ticket_to_close(self, order: Order) -> int:
         """Return the ticket to name in an order that closes a position; 0 for an entry.
@@ -239,10 +240,11 @@ class PortfolioManager:
 
     def get_order_history(self) -> list[dict[str, Any]]:
         """Return every order as plain values, oldest first; times are ISO 8601 in UTC."""
-        return [order_row(order) for order in self.book.orders.values()]
+        return [order_row(order) for order in list(self.book.orders.values())]
 
     # What the strategy asks.
 
+    @in_turn
     def check_risk(self, signal: int) -> bool:
         """Return whether a signal (1 buy, -1 sell, 0 hold) may become an order.
 
@@ -262,6 +264,7 @@ class PortfolioManager:
             return False
         return True
 
+    @in_turn
     def create_order(self, signal: int, price: float, volume: float = 0.01) -> Order | None:
         """Make an order of `volume` lots, or return None when risk refuses it.
 
@@ -310,6 +313,7 @@ class PortfolioManager:
         log_created(self.book.orders[order_id])
         return self.book.orders[order_id]
 
+    @in_turn
     def on_fill(self, fill: Mapping[str, Any]) -> bool:
         """Take a gateway's answer to an order into the book.
 
@@ -342,6 +346,7 @@ class PortfolioManager:
 
     # Orders that are journalled before they leave, and never in doubt twice.
 
+    @in_turn
     def submit(self, side: Side | str | int, volume: float, **wish: Unpack[Wish]) -> Intent:
         """Open a position, or place a pending order; journalled first, sent once.
 
@@ -364,6 +369,7 @@ class PortfolioManager:
         """
         return self.desk.submit(side, volume, **wish)
 
+    @in_turn
     def close(
         self,
         position: Any,
@@ -380,18 +386,21 @@ class PortfolioManager:
         """
         return self.desk.close(position, volume, key=key, why=why, price=price)
 
+    @in_turn
     def modify(
         self, position: Any, sl: float, tp: float, *, key: str = "", why: str = ""
     ) -> Intent:
         """Set stop loss and take profit of a position (prices; 0 removes). Raises as `submit`."""
         return self.desk.modify(position, sl, tp, key=key, why=why)
 
+    @in_turn
     def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
         """Cancel a pending order (its ticket, or anything with a `ticket`). Raises as `submit`."""
         return self.desk.cancel(order, key=key, why=why)
 
     # What a reconciler, or a person, corrects by force.
 
+    @in_turn
     def force_add_position(self, row: object) -> bool:
         """Take a position into the book as the broker has it.
 
@@ -402,10 +411,12 @@ class PortfolioManager:
         """
         return self._force(added(self.book, self.symbol, row, self.clock.now_ns()))
 
+    @in_turn
     def force_close_position(self, ticket: int) -> bool:
         """Take a ticket out of the book; False when it is not there."""
         return self._force(closed(self.book, ticket, self.clock.now_ns()))
 
+    @in_turn
     def force_update_position(self, ticket: int, row: object) -> bool:
         """Set a ticket to what the broker has; False when it is not there or cannot be believed.
 
@@ -421,10 +432,7 @@ class PortfolioManager:
         Raises:
             JournalError: they could not be journalled; the book is as it was.
         """
-        try:
-            self._kept.commit(history)
-        finally:
-            self._position_is_current = False
+        self._kept.commit(history)
 
     def find_out(self) -> None:
         """Ask a journal that took nothing whether it takes something now; without trouble, nothing.
@@ -432,17 +440,11 @@ class PortfolioManager:
         Raises:
             JournalAhead: it has what had seemed to fail, and the book followed.
         """
-        try:
-            self._kept.find_out()
-        finally:
-            self._position_is_current = False
+        self._kept.find_out()
 
     def follow(self) -> None:
         """Take into the book what is in the journal and not in the book, as after Ctrl-C."""
-        try:
-            self._kept.follow()
-        finally:
-            self._position_is_current = False
+        self._kept.follow()
 
     def recorded(self) -> Iterator[events.Event] | None:
         """Yield every event of the journal, oldest first; None without one.
@@ -463,6 +465,7 @@ class PortfolioManager:
         self._counter += 1
         return order_id
 
+    @in_turn
     def mark(self, snapshot: Snapshot, asked: Moment) -> None:
         """Take the broker's quotations (current price, profit, swap) of what we hold.
 
@@ -476,11 +479,21 @@ class PortfolioManager:
             return
         self._marked = snapshot.positions
         find = self.book.holdings.get
-        for remote in snapshot.positions:
-            holding = find(remote.identifier)
-            if holding is not None:
-                holding.mark = remote
-        self._position_is_current = False
+        with self._kept.changing():
+            for remote in snapshot.positions:
+                holding = find(remote.identifier)
+                if holding is not None:
+                    holding.mark = remote
+
+    def _view(self) -> Position | None:
+        holdings = list(self.book.holdings_in(self.symbol))
+        return view(self.symbol, holdings, self.book.orders) if holdings else None
+
+    def _views(self) -> dict[int, Position]:
+        return {
+            holding.position.ticket: view(holding.position.symbol, [holding], self.book.orders)
+            for holding in self.book.holdings.values()
+        }
 
     def _force(self, event: ForcedEvent | None) -> bool:
         if event is None:

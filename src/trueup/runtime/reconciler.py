@@ -37,6 +37,7 @@ from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
 from trueup.runtime.timetable import SECOND_NS, Timetable
 from trueup.settings import load_settings
+from trueup.turns import Turn, in_turn
 
 __all__ = [
     "BrokerUnknown",
@@ -129,8 +130,14 @@ class StateReconciler:
         # What the last `detect_drift` that saw nothing said, and when, by the clock for ages (ns).
         self._drift_unknown = ("", 0)
 
+    @property
+    def turn(self) -> Turn:
+        """The book's; see `PortfolioManager.turn`."""
+        return self.portfolio.turn
+
     # The guide's six methods.
 
+    @in_turn
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has; call it once, when the process starts."""
         log.info("[STARTUP] Starting recovery process")
@@ -143,6 +150,7 @@ class StateReconciler:
             log.info("[STARTUP] No recovery needed, clean state")
         return result
 
+    @in_turn
     def sync_positions(self) -> SyncResult:
         """Compare book and broker now, wait for the answer, and correct the book."""
         log.info("[SYNC] Starting full synchronization")
@@ -156,8 +164,13 @@ class StateReconciler:
         With an `ExecutionGateway` this never waits: the call that finds the interval passed asks,
         and a later one returns the result. Any other object is called and waited for; one that
         takes long is asked so rarely that waiting for it takes at most a tenth of the time. After
-        a failure the interval doubles, up to a minute.
+        a failure the interval doubles, up to a minute. While another thread has the turn, as one
+        that sends an order, it returns None at once.
         """
+        with self.turn.if_free() as is_ours:
+            return self._continue() if is_ours else None
+
+    def _continue(self) -> SyncResult | None:
         self._history.turn()
         if self._lookout.is_under_way:
             return self._finish_look_under_way()
@@ -170,6 +183,7 @@ class StateReconciler:
         self._lookout.begin()
         return None
 
+    @in_turn
     def detect_drift(self) -> str | None:
         """Say in what the broker differs from the book, or None; changes nothing.
 
@@ -267,6 +281,7 @@ class StateReconciler:
         faults = () if self.remote is None else self.remote.faults
         return health(self._unknown, self.holds, seen_ns, self.portfolio.counted_ns, faults)
 
+    @in_turn
     def plan(self) -> Plan:
         """Return what a sync would do now, without doing it.
 
@@ -279,6 +294,7 @@ class StateReconciler:
         self._shown = look.plan.holds
         return look.plan
 
+    @in_turn
     def apply(self, wanted: Plan) -> SyncResult:
         """Carry out a plan that is still true.
 
@@ -296,6 +312,7 @@ class StateReconciler:
             raise PlanOutdated
         return self._finish(look)
 
+    @in_turn
     def check_history(self, since: Any = None) -> HistoryReport:
         """Compare the book's deals with the broker's history, deal by deal; waits for the answer.
 
@@ -321,6 +338,7 @@ class StateReconciler:
         """Compare the deals of these positions with the broker's at the next sync."""
         self._lookout.recheck(identifiers)
 
+    @in_turn
     def approve(self, hold_id: str, who: str = "a person") -> bool:
         """Say yes to a hold of the last sync or the last plan; the next sync applies it.
 
@@ -337,6 +355,7 @@ class StateReconciler:
         self._timetable.at_once(self._clock.age_ns())
         return True
 
+    @in_turn
     def settle(self, order_id: str, ticket: int = 0, who: str = "a person") -> None:
         """Say what became of an order in doubt that no reading can tell; the next sync applies it.
 
@@ -370,6 +389,7 @@ class StateReconciler:
         """What was said of orders in doubt and waits for the next believed reading, by order id."""
         return self._lookout.told
 
+    @in_turn
     def bind_to_terminal_account(self) -> SyncResult:
         """Bind the book to the account that the terminal is logged in to, by a person's will.
 
