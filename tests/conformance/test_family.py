@@ -18,7 +18,7 @@ from tests.conformance.test_conformance import (
     wrong,
 )
 from tests.support.desk_world import DeskWorld
-from tests.support.manners import GuideGateway, changed, opened
+from tests.support.manners import GuideGateway, changed, json_object, opened
 from tests.support.servers import ZmqServer
 from trueup.conformance.examination import Options
 from trueup.conformance.findings import Finding, Grade, Outcome, Report, Standing
@@ -36,7 +36,11 @@ def finding(report: Report, check: str) -> Finding:
 def of_manner(manner: Callable[[GuideGateway, Fields], Fields], options: Options = REAL) -> Report:
     """Examine a gateway of the guide's kind whose answers a function gives."""
     with GuideGateway() as gateway:
-        gateway.answer = lambda message: json.dumps(manner(gateway, json.loads(message))).encode()
+        gateway.answer = lambda message: (
+            json.dumps(manner(gateway, request)).encode()
+            if (request := json_object(message))
+            else gateway.as_the_guide_says(message)
+        )
         return examined(gateway.port, options)
 
 
@@ -161,10 +165,11 @@ def test_a_gateway_that_reads_an_orders_side_in_its_type_is_told() -> None:
     world = DeskWorld()
 
     def handle(message: bytes) -> bytes:
-        request = json.loads(message)
+        request = json_object(message)
         if request.get("action") in ("BUY", "SELL"):
             request |= {"action": request.get("type", "BUY"), "position": 0}
-        return world.desk.handle(json.dumps(request).encode())
+            return world.desk.handle(json.dumps(request).encode())
+        return world.desk.handle(message)
 
     report = of_desk(handle, TRADING)
     found = finding(report, "close-once")
@@ -278,7 +283,7 @@ def of_pages(change: Callable[[Fields, Fields], object]) -> Report:
     desk = opened(5).desk
 
     def handle(message: bytes) -> bytes:
-        request, fields = json.loads(message), json.loads(desk.handle(message))
+        request, fields = json_object(message), json.loads(desk.handle(message))
         if request.get("action") == "HISTORY":
             change(request, fields)
         return json.dumps(fields).encode()

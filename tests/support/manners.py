@@ -32,10 +32,15 @@ class GuideGateway(Threaded):
         self.answer: Handler = self.as_the_guide_says
 
     def as_the_guide_says(self, message: bytes) -> bytes:
-        request = json.loads(message)
-        action = request.get("action")
+        try:
+            request = json.loads(message)
+            action = request.get("action")
+        except (ValueError, AttributeError) as error:
+            return _json(status="ERROR", error=f"no request: {error}")
         if action == "GET_POSITIONS":
-            return _json(status="SUCCESS", positions=self.positions, error=None)
+            symbol = request.get("symbol", "*")
+            rows = [row for row in self.positions if symbol in ("*", row["symbol"])]
+            return _json(status="SUCCESS", positions=rows, error=None)
         if action in ("BUY", "SELL"):
             return self._execute(request)
         return _json(status="FAILED", error=f"unknown action {action!r}")
@@ -126,7 +131,7 @@ def forgetful(desk: Desk) -> Callable[[bytes], bytes]:
     count = itertools.count()
 
     def handle(message: bytes) -> bytes:
-        request = json.loads(message)
+        request = json_object(message)
         name = request.get("order_id")
         if name is None or request["action"] == "REQUEST_STATUS":
             return desk.handle(message)
@@ -145,6 +150,8 @@ def changed(desk: Desk, change: Callable[[dict[str, Any]], object]) -> Callable[
         if b'"SNAPSHOT"' not in message:
             return reply
         fields = json.loads(reply)
+        if fields["status"] not in ("SUCCESS", "UNCHANGED"):
+            return reply
         change(fields)
         return json.dumps(fields).encode()
 
@@ -158,6 +165,15 @@ def opened(count: int = 3) -> DeskWorld:
         world.person.open("EURUSD", (BUY, SELL)[number % 2], 0.1 * (number + 1))
     world.quote(1.102)
     return world
+
+
+def json_object(message: bytes) -> dict[str, Any]:
+    """A request as plain values, empty for one that is none."""
+    try:
+        request = json.loads(message)
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
 
 
 def _json(**fields: Any) -> bytes:

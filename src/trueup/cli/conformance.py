@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from trueup.cli.bot import JsonOption, print_json
+from trueup.cli.conformance_note import keep_note, read_note
 from trueup.cli.endpoint import endpoint_of
 from trueup.conformance.examination import Examination, Options
 from trueup.conformance.findings import Report
@@ -49,8 +50,16 @@ def conformance(
         bool,
         typer.Option(
             "--trade",
-            help="Place orders as well: one position of the smallest lot, closed again. The symbol "
-            "must have no position, and nobody else should trade it meanwhile.",
+            help="Place orders as well: one position of the smallest lot, closed again, two "
+            "pending orders far from the market, and orders that must be refused. The symbol must "
+            "have no position, and nobody else should trade it meanwhile.",
+        ),
+    ] = False,
+    restarted: Annotated[
+        bool,
+        typer.Option(
+            "--restarted",
+            help="The gateway was restarted since the latest run here: compare with that.",
         ),
     ] = False,
     real_money: Annotated[
@@ -76,11 +85,13 @@ def conformance(
     """Run the written protocol's checks against any gateway, and say what it is.
 
     Guide-compatible, snapshot-atomic, gap-detecting, at-most-once, authenticated: each with the
-    checks that show it (docs/reference/wire-protocol.md). Nothing is traded without --trade.
+    checks that show it (docs/reference/wire-protocol.md). Nothing is traded without --trade. What
+    only a restart shows is seen by a second run with --restarted, after the gateway was restarted.
     Exit code 0: everything that the gateway claims holds. 1: something does not, or a position
     could not be closed again. 2: nobody could be asked.
     """
     where = endpoint_of(endpoint, "ENDPOINT")
+    before = read_note(where.url) if restarted else None
     try:
         greeting = greet(where.host, where.port, timeout_ms)
     except NotSent as error:
@@ -105,9 +116,11 @@ def conformance(
     try:
         if greeting.is_encrypted and exam.first.raw is None:
             raise TrueupError(f"Nothing could be asked: {exam.first.why}.")
-        report = examine(exam, where.url)
+        report = examine(exam, where.url, before)
     finally:
         exam.probe.close()
+    if report.noted is not None:
+        keep_note(where.url, report.noted)
     _print(report, as_json=as_json, verbose=verbose)
     if not report.keeps_its_word or report.left_open:
         raise typer.Exit(BROKEN_WORD)

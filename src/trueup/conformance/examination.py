@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
@@ -105,6 +106,11 @@ class Examination:
         return capability in self.capabilities
 
     @cached_property
+    def version(self) -> object:
+        """The version of the protocol that HELLO tells, None where it tells none."""
+        return (self.probe.ask({"action": "HELLO"}).fields or {}).get("version")
+
+    @cached_property
     def taken(self) -> tuple[Taken, ...]:
         """A run of snapshots of one client."""
         return tuple(self.take(f"{self.name}-a", FIRST_ID + number) for number in range(SNAPSHOTS))
@@ -118,17 +124,30 @@ class Examination:
             if isinstance(one.reading, Snapshot) and one.reading.evidence is not None
         ]
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether a snapshot of the run has a position or a pending order."""
+        return any(s.positions or evidence.orders for s, evidence, _ in self.believable)
+
     def take(
         self,
         session: str,
         wanted_id: int,
         explain: tuple[int, ...] = (),
         known: Snapshot | None = None,
-        digest: str = "",
+        **more: Any,
     ) -> Taken:
-        """Ask for a snapshot in the name of a client, who may have one `known` with a `digest`."""
+        """Ask for a snapshot in the name of a client, who may have one `known` with its `digest`.
+
+        Args:
+            session: the client's name.
+            wanted_id: the id of the question.
+            explain: identifiers of positions whose deals are wanted.
+            known: the snapshot that the client has.
+            **more: further fields of the request.
+        """
         symbols = (self.options.symbol,)
-        request = SnapshotRequest(session, wanted_id, symbols, explain, digest=digest)
+        request = SnapshotRequest(session, wanted_id, symbols, explain, **more)
         exchange = self.probe.ask(encode_snapshot_request(request))
         raw = exchange.raw
         reading = None if raw is None else decode_snapshot(raw, wanted_id, known)
@@ -142,6 +161,11 @@ class Examination:
                 return False
             self.sleep(LOOK_AGAIN_SEC)
         return True
+
+    def look(self, **more: Any) -> Evidence | None:
+        """Return what a snapshot brings beside the positions, or None; `more` as for `take`."""
+        reading = self.take(f"{self.name}-l", FIRST_ID, **more).reading
+        return reading.evidence if isinstance(reading, Snapshot) else None
 
     def positions(self) -> Snapshot | Unknown:
         """Ask for the list of positions now."""

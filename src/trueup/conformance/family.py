@@ -17,6 +17,7 @@ from trueup.protocol import guide
 TYPE = "type"
 OTHER_NAMES = (TYPE, "command", "cmd", "request")
 LOOKS = 3
+NO_SUCH_SYMBOL = "NOSUCHSYMBOL"
 STAR, BARE = "for the symbol *", "without a symbol"
 
 
@@ -61,8 +62,12 @@ def _compared(exam: Examination) -> Verdict:
         return unseen("there was no list")
     bare = _list(exam, guide.GET_ALL_POSITIONS)
     symbols = {p.symbol for p in (*star, *(bare or ()))} or {exam.options.symbol}
-    by_symbol = {s: _list(exam, guide.encode_positions_request(s)) for s in sorted(symbols)}
+    asked = (*sorted(symbols), NO_SUCH_SYMBOL)
+    by_symbol = {s: _list(exam, guide.encode_positions_request(s)) for s in asked}
     others = {BARE: bare} | {f"for the symbol {s}": found for s, found in by_symbol.items()}
+    trouble = _of_other_symbols(by_symbol)
+    if trouble:
+        return broken(trouble)
     for how, found in others.items():
         hidden = _tickets(found or ()) - _tickets(star)
         if hidden:
@@ -77,6 +82,18 @@ def _compared(exam: Examination) -> Verdict:
         return broken(f"asked {STAR} it shows {len(star)} positions, asked {BARE} {len(bare)}")
     refuses = f"; it takes no question {BARE}, and a bot needs none" if bare is None else ""
     return holds(f"all forms of the question show the same positions{refuses}")
+
+
+def _of_other_symbols(by_symbol: dict[str, list[Position] | None]) -> str:
+    """Say where the list of one symbol has a position of another, or nothing."""
+    for symbol, found in by_symbol.items():
+        strangers = [position for position in found or () if position.symbol != symbol]
+        if strangers:
+            return (
+                f"asked for the symbol {symbol} it shows ticket {strangers[0].ticket}, which is in "
+                f"{strangers[0].symbol}"
+            )
+    return ""
 
 
 def _list(exam: Examination, question: bytes) -> list[Position] | None:

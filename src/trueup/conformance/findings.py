@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import msgspec
 
 from trueup.conformance.probe import Exchange
+from trueup.core.record import RecordMark
 
 
 class Grade(enum.Enum):
@@ -39,12 +41,14 @@ class Outcome(enum.Enum):
 class Verdict(msgspec.Struct, frozen=True):
     """The outcome of a check, and why, as a sentence.
 
-    `shown_by` is the exchange that shows it, where that is not the latest one.
+    `shown_by` is the exchange that shows it, where that is not the latest one. `lines` are what was
+    hashed, where the digest is in question.
     """
 
     outcome: Outcome
     because: str
     shown_by: Exchange | None = None
+    lines: tuple[str, ...] = ()
 
 
 def holds(because: str, shown_by: Exchange | None = None) -> Verdict:
@@ -52,9 +56,9 @@ def holds(because: str, shown_by: Exchange | None = None) -> Verdict:
     return Verdict(Outcome.HOLDS, because, shown_by)
 
 
-def broken(because: str, shown_by: Exchange | None = None) -> Verdict:
+def broken(because: str, shown_by: Exchange | None = None, lines: tuple[str, ...] = ()) -> Verdict:
     """The gateway did something else."""
-    return Verdict(Outcome.BROKEN, because, shown_by)
+    return Verdict(Outcome.BROKEN, because, shown_by, lines)
 
 
 def unseen(because: str, shown_by: Exchange | None = None) -> Verdict:
@@ -66,7 +70,7 @@ class Finding(msgspec.Struct, frozen=True):
     """One check: what the protocol says, what was sent and came, what that shows.
 
     `sent` and `came` are the exchange that decided, cut to what a person reads; `came` is None
-    where nothing came.
+    where nothing came. `lines` are the lines that a digest was made of.
     """
 
     check: str
@@ -76,12 +80,17 @@ class Finding(msgspec.Struct, frozen=True):
     rule: str
     sent: str | None = None
     came: str | None = None
+    lines: tuple[str, ...] = ()
 
 
 class Standing(enum.Enum):
-    """Whether a gateway is what a grade says."""
+    """Whether a gateway is what a grade says.
+
+    ON_EMPTY_LIST: everything that was seen holds, and no list had a row by which to see the rest.
+    """
 
     YES = "yes"
+    ON_EMPTY_LIST = "yes, on an empty list"
     NO = "NO"
     NOT_CLAIMED = "not claimed"
     NOT_TESTED = "not tested"
@@ -95,8 +104,29 @@ class GradeRow(msgspec.Struct, frozen=True):
     because: str
 
 
+class Noted(msgspec.Struct, frozen=True):
+    """What one run saw that a later one, after a restart of the gateway, compares with.
+
+    `boot` is HELLO's epoch, `epoch` that of a snapshot of `session`. `order` is the order that was
+    executed, with the `status` and `ticket` of its outcome; `withdrawn` one that was withdrawn.
+    """
+
+    session: str
+    boot: str
+    epoch: str
+    record: RecordMark | None = None
+    order: dict[str, Any] = {}
+    status: str = ""
+    ticket: int = 0
+    withdrawn: dict[str, Any] = {}
+
+
 class Report(msgspec.Struct, frozen=True):
-    """What a gateway is. `left_open` are tickets that the examination could not close again."""
+    """What a gateway is.
+
+    `left_open` are tickets that the examination could not close again; `noted` is what a run after
+    a restart of the gateway compares with.
+    """
 
     endpoint: str
     protocol: int
@@ -105,6 +135,7 @@ class Report(msgspec.Struct, frozen=True):
     grades: tuple[GradeRow, ...]
     findings: tuple[Finding, ...]
     left_open: tuple[int, ...] = ()
+    noted: Noted | None = None
 
     @property
     def keeps_its_word(self) -> bool:

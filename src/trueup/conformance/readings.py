@@ -9,14 +9,28 @@ from __future__ import annotations
 from typing import Any
 
 from trueup.conformance.examination import Examination
-from trueup.conformance.family import TYPE, other_name_read
+from trueup.conformance.family import NO_SUCH_SYMBOL, TYPE, other_name_read
 from trueup.conformance.findings import Verdict, broken, holds, unseen
+from trueup.conformance.probe import Exchange
 from trueup.core.model import Snapshot
 from trueup.core.trust import Reason
 from trueup.protocol import guide
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 ASKED_AGAIN = 3
+# The first is another number after it went through a double, the second the largest of 64 bits.
+WHOLE_UUIDS = (2**53 + 1, 2**64 - 1)
+# From here on a time is in milliseconds: as seconds it would be in the year 5138.
+MILLISECONDS = 10**11
+LONG = 200_000
+NOISE = {
+    "bytes that are no text": b"\xff\x00\xfe",
+    "a message without a byte": b"",
+    "half of a request": b'{"action": "GET_POSI',
+    "a list": b"[1, 2]",
+    "a number": b"7",
+    "an action that is no text": b'{"action": {}}',
+}
 NOBODY_KNOWS: tuple[dict[str, Any], ...] = ({"action": "CONFORMANCE_PROBE"}, {"symbol": "*"})
 
 
@@ -107,7 +121,12 @@ def uuid_comes_back(exam: Examination) -> Verdict:
             return holds("it echoes none, and need not")
         if exchange.fields["uuid"] != uuid:
             return broken(f"asked under {uuid!r}, it answered {exchange.fields['uuid']!r:.60}")
-    return holds("both of two came back")
+    for value in WHOLE_UUIDS:
+        exchange = exam.probe.ask({"action": "GET_POSITIONS", "symbol": "*", "uuid": value})
+        came = (exchange.fields or {}).get("uuid", value)
+        if type(came) is not int or came != value:
+            return broken(f"asked under the integer {value}, it answered {came!r:.60}")
+    return holds("texts and integers came back as they went")
 
 
 def ticks(exam: Examination) -> Verdict:
@@ -120,10 +139,51 @@ def ticks(exam: Examination) -> Verdict:
         return broken(exchange.why)
     tick = decode_tick(exchange.raw, symbol)
     if isinstance(tick, Tick):
-        return holds(f"{symbol} bid {tick.bid:g}, ask {tick.ask:g}")
+        return _tick_of_nobody(exam, tick, exchange)
     if tick.reason is Reason.OFFLINE:
         return unseen(tick.sentence)
     return broken(tick.sentence)
+
+
+def _tick_of_nobody(exam: Examination, tick: Tick, exchange: Exchange) -> Verdict:
+    """Judge a quotation, and what is said of a symbol that nobody has."""
+    time_msc = (exchange.fields or {}).get("time_msc")
+    if not isinstance(time_msc, int) or time_msc < MILLISECONDS:
+        return broken(f"time_msc is {time_msc!r:.30}, no milliseconds since 1970", exchange)
+    nobodys = exam.probe.ask(encode_tick_request(NO_SUCH_SYMBOL))
+    if nobodys.status != "FAILED":
+        return broken(f"TICK of {NO_SUCH_SYMBOL} got {nobodys.status or nobodys.why}", nobodys)
+    return holds(f"{exam.options.symbol} bid {tick.bid:g}, ask {tick.ask:g}", exchange)
+
+
+def unknown_fields_are_ignored(exam: Examination) -> Verdict:
+    """A field that nobody knows changes nothing, in a request of 200 KB as well."""
+    whole = exam.probe.ask(guide.GET_POSITIONS)
+    if not isinstance(guide.read_positions(whole.fields), Snapshot):
+        return unseen("there was no list")
+    for size in (1, LONG):
+        more = {"action": "GET_POSITIONS", "symbol": "*", "conformance_probe": "x" * size}
+        exchange = exam.probe.ask(more)
+        if not isinstance(guide.read_positions(exchange.fields), Snapshot):
+            said = exchange.error or exchange.why or exchange.status
+            return broken(f"a request with a further field of {size} bytes got {said:.100}")
+    return holds(f"further fields of 1 and {LONG} bytes were ignored")
+
+
+def noise_is_answered(exam: Examination) -> Verdict:
+    """Bytes that are no request get one reply too, and no success."""
+    for what, message in NOISE.items():
+        exchange = exam.probe.ask(message)
+        if exchange.raw is None:
+            return broken(f"{what} got no answer, so a REQ client waits for ever")
+        if exchange.fields is None:
+            return broken(f"{what} got a reply that is no JSON object")
+        if exchange.status in guide.GOOD_STATUS:
+            return broken(f"{what} got status {exchange.status}")
+    again = exam.probe.ask(guide.GET_POSITIONS)
+    if again.fields is None:
+        return broken(f"after bytes that are no request: {again.why or 'no JSON object'}")
+    return holds(f"{len(NOISE)} messages that are no request were answered")
 
 
 def _count(count: int) -> str:

@@ -6,13 +6,26 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from trueup.conformance import family, history, keys, readings, snapshots
+from trueup.conformance import (
+    after_close,
+    doubts,
+    family,
+    fields,
+    greetings,
+    history,
+    keys,
+    pending,
+    readings,
+    restarts,
+    snapshots,
+)
 from trueup.conformance.examination import Examination
 from trueup.conformance.findings import (
     MEANINGS,
     Finding,
     Grade,
     GradeRow,
+    Noted,
     Outcome,
     Report,
     Standing,
@@ -34,17 +47,22 @@ class Check(msgspec.Struct, frozen=True):
     make: Callable[[Examination], Verdict]
 
 
+class RestartCheck(msgspec.Struct, frozen=True):
+    """A check that compares with what a run before a restart of the gateway noted."""
+
+    name: str
+    grade: Grade
+    rule: str
+    make: Callable[[Examination, Noted, Orders | None], Verdict]
+
+
 class OrderCheck(msgspec.Struct, frozen=True):
-    """A check that places orders."""
+    """A check that places orders; nearly all belong to the grade that orders decide."""
 
     name: str
     rule: str
     make: Callable[[Orders], Verdict]
-
-    @property
-    def grade(self) -> Grade:
-        """The grade that orders decide."""
-        return Grade.ONCE
+    grade: Grade = Grade.ONCE
 
 
 G, A, S, K = Grade.GUIDE, Grade.ATOMIC, Grade.GAPS, Grade.KEYED
@@ -77,7 +95,18 @@ CHECKS = (
         readings.failure_is_not_empty,
     ),
     Check("uuid", G, "A uuid comes back as it went, or not at all.", readings.uuid_comes_back),
-    Check("tick", G, "TICK has bid and ask above 0, or status FAILED.", readings.ticks),
+    Check(
+        "tick",
+        G,
+        "TICK has bid and ask, and the quotation's time in milliseconds, or status FAILED.",
+        readings.ticks,
+    ),
+    Check(
+        "fields",
+        G,
+        "A field that nobody knows is ignored; a request may have up to 256 KiB.",
+        readings.unknown_fields_are_ignored,
+    ),
     Check("action", G, "The kind of a request is in `action`.", family.reads_action),
     Check(
         "forms",
@@ -86,7 +115,18 @@ CHECKS = (
         "name, those in it.",
         family.star_shows_all,
     ),
-    Check("snapshot", A, "A SNAPSHOT has every field that it must.", snapshots.snapshot_is_read),
+    Check(
+        "hello",
+        A,
+        "HELLO tells kind, run and capabilities of the gateway; PING is answered.",
+        greetings.hello_tells_who_it_is,
+    ),
+    Check(
+        "snapshot",
+        A,
+        "A SNAPSHOT has every field that it must, each position its identifier.",
+        snapshots.snapshot_is_read,
+    ),
     Check("id", A, "A SNAPSHOT carries the id of its question.", snapshots.snapshot_echoes_id),
     Check(
         "counts",
@@ -128,6 +168,12 @@ CHECKS = (
         history.pages_are_whole,
     ),
     Check(
+        "limits",
+        A,
+        "A question for more than the limits allow is ERROR, and nothing of it is answered.",
+        greetings.limits_are_kept,
+    ),
+    Check(
         "sequence",
         S,
         "The sequence is one higher with every snapshot served to a session.",
@@ -135,12 +181,24 @@ CHECKS = (
     ),
     Check("sessions", S, "Each session is counted for itself.", snapshots.sessions_apart),
     Check("epoch", S, "The epoch is the same until the gateway restarts.", snapshots.epoch_holds),
-    Check("clock", S, "The trade server's time does not go back.", snapshots.clock_goes_on),
+    Check(
+        "clock",
+        S,
+        "The trade server's time is the latest quotation's, in milliseconds, and does not go back.",
+        snapshots.clock_goes_on,
+    ),
     Check(
         "hints",
         S,
-        "Hints come within the time that they promise, numbered one after the other.",
+        "Hints come within the time that they promise, numbered one after the other, with HELLO's "
+        "epoch and the digest of the lists.",
         snapshots.hints_come,
+    ),
+    Check(
+        "record",
+        Grade.ONCE,
+        "REQUEST_STATUS tells `never seen` of an order that never came.",
+        doubts.record_answers,
     ),
     Check("key-wanted", K, "The port takes nobody without a key.", keys.wants_a_key),
     Check("strangers", K, "Who has no known key gets no answer.", keys.stranger_is_not_heard),
@@ -160,12 +218,13 @@ ORDER_CHECKS = (
     OrderCheck("executed", "What is FILLED was executed.", Orders.order_is_executed),
     OrderCheck(
         "repeat",
-        "The same order under the same id is executed once, and answered with the first outcome.",
+        "The same order under the same id is executed once, and answered with the first outcome "
+        "and `repeated`.",
         Orders.repeat_is_not_executed,
     ),
     OrderCheck(
         "changed",
-        "Another order under an id that was used is REJECTED.",
+        "Another order under an id that was used is REJECTED, whichever field is another.",
         Orders.change_is_refused,
     ),
     OrderCheck(
@@ -173,31 +232,122 @@ ORDER_CHECKS = (
         "REQUEST_STATUS tells the outcome that the reply to the order told.",
         Orders.status_is_told,
     ),
-    OrderCheck("refusal", "What cannot be executed is REJECTED.", Orders.refusal_is_told),
+    OrderCheck(
+        "integers",
+        "Integers have up to 64 bits, and do not go through a double.",
+        fields.integers_are_whole,
+        A,
+    ),
+    OrderCheck(
+        "refusal", "What cannot be executed is REJECTED, as an order.", fields.refusals_are_told
+    ),
+    OrderCheck(
+        "login",
+        "An order for another login, or another server, is not sent.",
+        fields.other_accounts_are_refused,
+    ),
+    OrderCheck(
+        "modify",
+        "MODIFY sets both stops of a position; 0 takes one away; what holds already is DONE.",
+        fields.stops_are_set,
+    ),
+    OrderCheck(
+        "pending",
+        "A limit or stop order is PLACED, and waits at its price in the list of orders.",
+        pending.pending_orders_wait,
+    ),
+    OrderCheck(
+        "cancel",
+        "CANCEL ends a pending order, and past_orders tell that it was canceled.",
+        pending.cancelled_orders_end,
+    ),
+    OrderCheck(
+        "withdrawn",
+        "What never came is withdrawn by in_doubt, and refused when it comes.",
+        doubts.withdrawn_is_refused,
+    ),
+    OrderCheck(
+        "covered",
+        "`covered` is said of the record's own mark, and of no other.",
+        doubts.marks_are_compared,
+    ),
     OrderCheck(
         "close-once",
         "A close that is sent twice closes once.",
         Orders.close_is_executed_once,
     ),
+    OrderCheck(
+        "changed-list",
+        "UNCHANGED is not said of the list from before a close.",
+        after_close.change_is_no_unchanged,
+        A,
+    ),
+    OrderCheck(
+        "closing-deals",
+        "The deals of a position that was closed come to nothing.",
+        after_close.close_is_explained,
+        A,
+    ),
+)
+# What some gateways do not survive, so it comes when everything is closed again.
+LAST_CHECKS = (
+    Check(
+        "noise",
+        G,
+        "Every request is answered by exactly one reply, whatever its bytes are.",
+        readings.noise_is_answered,
+    ),
+)
+RESTART_CHECKS = (
+    RestartCheck(
+        "restart",
+        S,
+        "After a restart, HELLO and SNAPSHOT tell another epoch.",
+        restarts.epochs_are_new,
+    ),
+    RestartCheck(
+        "durable",
+        Grade.ONCE,
+        "The record of requests is durable: no restart makes an order new.",
+        restarts.record_is_durable,
+    ),
+)
+ALL_CHECKS: tuple[Check | OrderCheck | RestartCheck, ...] = (
+    *FIRST_CHECKS,
+    *CHECKS,
+    *ORDER_CHECKS,
+    *RESTART_CHECKS,
+    *LAST_CHECKS,
 )
 # So many of them open the position that the others are about.
 OPENING = 3
 
 
-def examine(exam: Examination, endpoint: str) -> Report:
+def examine(exam: Examination, endpoint: str, before: Noted | None = None) -> Report:
     """Run all checks that may be run, and return what they show.
+
+    Args:
+        exam: the gateway.
+        endpoint: where it is.
+        before: what a run noted before the gateway was restarted; without it no restart is seen.
 
     Raises:
         TrueupError: orders were asked for, and the account may be real money.
     """
-    orders = Orders(exam) if exam.options.trade and _is_heard(exam) else None
+    orders = Orders(exam) if exam.options.trade and _may_trade(exam) else None
     left_open: tuple[int, ...] = ()
     try:
         findings = list(_examined(exam, orders))
+        if before is not None:
+            findings += _compared(exam, before, orders)
+        noted = restarts.note(exam, orders)
     finally:
         if orders is not None:
             left_open = tuple(orders.clean_up())
-    grades = tuple(_graded(grade, exam, findings) for grade in Grade)
+    if all(finding.outcome is Outcome.HOLDS for finding in findings[: len(FIRST_CHECKS)]):
+        findings += [_found(exam, check, check.make(exam)) for check in LAST_CHECKS]
+    is_compared = before is not None
+    grades = tuple(_graded(grade, exam, findings, is_compared=is_compared) for grade in Grade)
     return Report(
         endpoint,
         VERSION,
@@ -206,11 +356,20 @@ def examine(exam: Examination, endpoint: str) -> Report:
         grades,
         tuple(findings),
         left_open,
+        noted,
     )
 
 
-def _is_heard(exam: Examination) -> bool:
-    return exam.greeting.is_zeromq and exam.first.fields is not None
+def _compared(exam: Examination, before: Noted, orders: Orders | None) -> Iterator[Finding]:
+    for check in RESTART_CHECKS:
+        if _claims(exam, check.grade):
+            yield _found(exam, check, check.make(exam, before, orders))
+
+
+def _may_trade(exam: Examination) -> bool:
+    """Return whether what is said to an order can be understood."""
+    is_heard = exam.greeting.is_zeromq and exam.first.fields is not None
+    return is_heard and (not exam.claims("SNAPSHOT") or exam.version == VERSION)
 
 
 def _examined(exam: Examination, orders: Orders | None) -> Iterator[Finding]:
@@ -228,7 +387,8 @@ def _examined(exam: Examination, orders: Orders | None) -> Iterator[Finding]:
         yield from (_found(exam, check, check.make(orders)) for check in opening)
     yield from (_found(exam, check, check.make(exam)) for check in _others(exam))
     if orders is not None:
-        yield from (_found(exam, check, check.make(orders)) for check in others)
+        mine = [one for one in others if one.grade is Grade.ONCE or _claims(exam, one.grade)]
+        yield from (_found(exam, check, check.make(orders)) for check in mine)
 
 
 def _others(exam: Examination) -> list[Check]:
@@ -244,7 +404,9 @@ def _claims(exam: Examination, grade: Grade) -> bool:
     return grade is Grade.GUIDE or exam.claims("SNAPSHOT")
 
 
-def _found(exam: Examination, check: Check | OrderCheck, verdict: Verdict) -> Finding:
+def _found(
+    exam: Examination, check: Check | OrderCheck | RestartCheck, verdict: Verdict
+) -> Finding:
     shown_by = verdict.shown_by or (exam.probe.said[-1] if exam.probe.said else None)
     return Finding(
         check.name,
@@ -254,10 +416,13 @@ def _found(exam: Examination, check: Check | OrderCheck, verdict: Verdict) -> Fi
         check.rule,
         None if shown_by is None else shown(shown_by.sent),
         None if shown_by is None else shown(shown_by.raw),
+        verdict.lines,
     )
 
 
-def _graded(grade: Grade, exam: Examination, findings: list[Finding]) -> GradeRow:
+def _graded(
+    grade: Grade, exam: Examination, findings: list[Finding], *, is_compared: bool
+) -> GradeRow:
     ours = [finding for finding in findings if finding.grade is grade]
     wrong = [finding for finding in ours if finding.outcome is Outcome.BROKEN]
     seen = [finding for finding in ours if finding.outcome is Outcome.HOLDS]
@@ -266,12 +431,30 @@ def _graded(grade: Grade, exam: Examination, findings: list[Finding]) -> GradeRo
         return GradeRow(grade, Standing.NOT_CLAIMED, f"{_unclaimed(grade)}{also}")
     if wrong:
         return GradeRow(grade, Standing.NO, f"{wrong[0].check}: {wrong[0].because}")
+    if grade is Grade.ONCE and exam.options.trade and not _may_trade(exam):
+        return GradeRow(grade, Standing.NOT_TESTED, "no order was sent: see version")
     if grade is Grade.ONCE and not exam.options.trade:
         return GradeRow(grade, Standing.NOT_TESTED, "its checks place orders: give --trade")
     if not seen or (grade is Grade.ONCE and not _all_decisive(seen)):
         unseen = (finding.because for finding in ours if finding.outcome is Outcome.UNSEEN)
         return GradeRow(grade, Standing.NOT_TESTED, next(unseen, "nothing could be seen"))
-    return GradeRow(grade, Standing.YES, MEANINGS[grade])
+    because = f"{MEANINGS[grade]}{_not_looked_at(grade, ours, is_compared=is_compared)}"
+    if not _has_seen_rows(grade, exam, seen):
+        return GradeRow(grade, Standing.ON_EMPTY_LIST, because)
+    return GradeRow(grade, Standing.YES, because)
+
+
+def _not_looked_at(grade: Grade, findings: list[Finding], *, is_compared: bool) -> str:
+    names = [finding.check for finding in findings if finding.outcome is Outcome.UNSEEN]
+    if not is_compared and grade in (Grade.GAPS, Grade.ONCE):
+        names.append("a restart (--restarted)")
+    return f"; not seen: {', '.join(names)}" if names else ""
+
+
+def _has_seen_rows(grade: Grade, exam: Examination, seen: list[Finding]) -> bool:
+    if grade is Grade.GUIDE:
+        return "rows" in {finding.check for finding in seen}
+    return grade is not Grade.ATOMIC or exam.has_rows
 
 
 def _all_decisive(seen: list[Finding]) -> bool:

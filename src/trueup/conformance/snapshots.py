@@ -14,17 +14,24 @@ from msgspec.structs import replace
 
 from trueup.conformance.examination import FIRST_ID, Examination, Taken
 from trueup.conformance.findings import Verdict, broken, holds, unseen
+from trueup.conformance.probe import Exchange
 from trueup.core.digest import digest
 from trueup.core.model import Entry, Evidence, Snapshot
 from trueup.core.quantity import format_lots, from_units, to_units
 from trueup.core.trust import CLOCK_JITTER_MSC, Unknown, judge
 from trueup.protocol.hints import Hint, hints_port
 from trueup.protocol.snapshot import UNNAMED_VERSION, VERSION
+from trueup.protocol.snapshot_rows import lines_of
+from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 MOST_TORN = 1 / 4
 # A connection must stand first, and then two hints are due within a second each (ours).
 HINTS_WAIT_MS = 6_000
 LOOKS = 4
+LINES_SHOWN = 20
+# Quotations of two symbols may be days apart; a clock in other units, or of another zone by years,
+# is further.
+CLOCK_APART_MSC = 31 * 86_400_000
 EXPLAINED = 5
 NOBODYS_DIGEST = "0" * 32
 NO_SNAPSHOT = "no snapshot could be read"
@@ -55,9 +62,20 @@ def snapshot_is_read(exam: Examination) -> Verdict:
             return broken(one.reading.sentence, one.exchange)
         if isinstance(one.reading, Snapshot) and one.reading.faults:
             return broken(str(one.reading.faults[0]), one.exchange)
+        trouble = _without_identifier(one.exchange)
+        if trouble:
+            return broken(trouble, one.exchange)
     if len(failed) == len(exam.taken):
         return unseen(f"the terminal cannot be read now: {failed[0].exchange.error}")
     return holds(f"{len(exam.taken)} snapshots were read")
+
+
+def _without_identifier(exchange: Exchange) -> str:
+    """Name a position of which a snapshot does not say what it is known by while tickets change."""
+    for row in _list((exchange.fields or {}).get("positions")):
+        if isinstance(row, dict) and not row.get("identifier"):
+            return f"ticket {row.get('ticket')!r:.20} has no identifier"
+    return ""
 
 
 def snapshot_echoes_id(exam: Examination) -> Verdict:
@@ -88,13 +106,34 @@ def counts_agree(exam: Examination) -> Verdict:
 
 def digest_agrees(exam: Examination) -> Verdict:
     """The digest is that of the lists it came with."""
-    for snapshot, evidence, exchange in exam.believable:
-        computed = digest(snapshot.positions, evidence.orders)
-        if computed != evidence.digest:
-            return broken(
-                f"the digest is {evidence.digest:.40}, that of the lists is {computed}", exchange
-            )
-    return holds("every digest is that of its lists") if exam.believable else _none()
+    for one in exam.taken:
+        trouble, lines = digest_trouble(one)
+        if trouble:
+            return broken(trouble, one.exchange, lines)
+    if not exam.believable:
+        return _none()
+    if not exam.has_rows:
+        return holds("every digest is that of an empty list")
+    return holds("every digest is that of its lists")
+
+
+def digest_trouble(one: Taken) -> tuple[str, tuple[str, ...]]:
+    """Say what is wrong with the digest of a snapshot, and the lines that it should be made of."""
+    fields, reading = one.exchange.fields or {}, one.reading
+    if not isinstance(reading, Snapshot) or reading.evidence is None:
+        return "", ()
+    if reading.digest == reading.evidence.digest:
+        return "", ()
+    lines = lines_of(_list(fields.get("positions")), _list(fields.get("orders")))
+    count = f"{len(lines)} lines" if len(lines) <= LINES_SHOWN else f"{len(lines)} lines, such as"
+    return (
+        f"the digest is {reading.evidence.digest:.40}, that of the lists is {reading.digest}, made "
+        f"of {count if lines else 'no line'}"
+    ), lines[:LINES_SHOWN]
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def account_agrees(exam: Examination) -> Verdict:
@@ -103,9 +142,8 @@ def account_agrees(exam: Examination) -> Verdict:
     def contradicted(snapshot: Snapshot, evidence: Evidence) -> str:
         # What else may be wrong with it has a check of its own.
         counts = (len(snapshot.positions), len(evidence.orders))
-        found = digest(snapshot.positions, evidence.orders)
-        rest = replace(evidence, count_before=counts, count_after=counts, digest=found)
-        return unknown_of(replace(snapshot, faults=(), evidence=rest, digest=found))
+        rest = replace(evidence, count_before=counts, count_after=counts, digest=snapshot.digest)
+        return unknown_of(replace(snapshot, faults=(), evidence=rest, listed=None))
 
     return _few(exam, contradicted, "margin and profit are those of the list")
 
@@ -118,7 +156,11 @@ def unchanged_is_true(exam: Examination) -> Verdict:
     other = exam.take(session, FIRST_ID + 1, known=first, digest=NOBODYS_DIGEST)
     if other.exchange.status == "UNCHANGED":
         return broken(f"asked with a digest that nobody has, {NOBODYS_DIGEST}, it said UNCHANGED")
-    again = exam.take(session, FIRST_ID + 2, known=first, digest=first.evidence.digest)
+    if first.positions or first.evidence.orders:
+        empty = exam.take(session, FIRST_ID + 2, known=first, digest=digest([]))
+        if empty.exchange.status == "UNCHANGED":
+            return broken("asked with the digest of empty lists, it said UNCHANGED, and has rows")
+    again = exam.take(session, FIRST_ID + 3, known=first, digest=first.evidence.digest)
     if again.exchange.status != "UNCHANGED":
         return holds("it sends the lists whatever digest it is asked with, which is allowed")
     if isinstance(again.reading, Unknown):
@@ -236,12 +278,39 @@ def epoch_holds(exam: Examination) -> Verdict:
 
 
 def clock_goes_on(exam: Examination) -> Verdict:
-    """The trade server's clock never goes back."""
+    """The trade server's clock never goes back, and is that of the quotations."""
     times = [evidence.server_time_msc for _, evidence, _ in exam.believable]
     for before, after in pairwise(times):
         if after < before - CLOCK_JITTER_MSC:
             return broken(f"the server's time went back by {before - after} ms")
-    return holds("it never went back") if times else _none()
+    if not times:
+        return _none()
+    if not exam.claims("TICK"):
+        return holds("it never went back")
+    return _compared_with_tick(exam)
+
+
+def _compared_with_tick(exam: Examination) -> Verdict:
+    """Compare the server's time with the quotation of a symbol that a snapshot asks for."""
+    raw = exam.probe.ask(encode_tick_request(exam.options.symbol)).raw
+    tick = None if raw is None else decode_tick(raw, exam.options.symbol)
+    evidence = exam.look()
+    if not isinstance(tick, Tick) or not tick.time_msc or evidence is None:
+        return holds("it never went back; no quotation tells the time to compare")
+    said = evidence.server_time_msc
+    if not said:
+        return broken(f"server_time_msc is 0, and TICK has a quotation of {tick.time_msc}")
+    if said < tick.time_msc - CLOCK_JITTER_MSC:
+        return broken(
+            f"server_time_msc is {said}, older than the quotation of {tick.time_msc} that TICK had "
+            f"before (milliseconds of the trade server's clock, for {exam.options.symbol} too)"
+        )
+    if said > tick.time_msc + CLOCK_APART_MSC:
+        return broken(
+            f"server_time_msc is {said}, and TICK had a quotation of {tick.time_msc}: they are "
+            "not of one clock"
+        )
+    return holds("it never went back, and is that of the latest quotation")
 
 
 def hints_come(exam: Examination) -> Verdict:
@@ -250,6 +319,7 @@ def hints_come(exam: Examination) -> Verdict:
     if not port:
         return unseen("HINTS are not claimed")
     line = exam.hear(port)
+    before = _digest_now(exam)
     heard: list[bytes] = []
 
     def two_came() -> bool:
@@ -266,7 +336,26 @@ def hints_come(exam: Examination) -> Verdict:
         return broken(f"what came is no hint: {error}")
     if (second.boot, second.hint) != (first.boot, first.hint + 1):
         return broken(f"hint {first.hint} of {first.boot} was followed by {second.hint}")
+    trouble = _not_of_this_run(exam, second, before)
+    if trouble:
+        return broken(trouble)
     return holds(f"hints {first.hint} and {second.hint}, at most {first.within_ms} ms apart")
+
+
+def _not_of_this_run(exam: Examination, hint: Hint, before: str) -> str:
+    """Say in what a hint contradicts HELLO and the snapshots around it, or nothing."""
+    epoch = (exam.probe.ask({"action": "HELLO"}).fields or {}).get("epoch")
+    if hint.boot != epoch:
+        return f"a hint's boot is {hint.boot!r:.40}, and HELLO's epoch {epoch!r:.40}"
+    now = _digest_now(exam)
+    if hint.digest and before == now != hint.digest:
+        return f"a hint's digest is {hint.digest:.40}, and that of the lists is {now}"
+    return ""
+
+
+def _digest_now(exam: Examination) -> str:
+    evidence = exam.look()
+    return "" if evidence is None else evidence.digest
 
 
 def _few(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trueup.conformance.findings import Finding, Outcome, Report
 
 WIDTH = 80
-_GRADE, _STANDING, _OUTCOME, _CHECK, _LABEL = 18, 13, 10, 22, 6
+_GRADE, _STANDING, _OUTCOME, _CHECK, _LABEL = 18, 23, 10, 22, 6
 
 
 def write_report(report: Report, *, in_full: bool = False) -> str:
@@ -41,6 +41,8 @@ def _finding(finding: Finding, *, in_full: bool) -> Iterator[str]:
             ("came", finding.came or "nothing"),
         ):
             yield from _wrapped(" " * _OUTCOME + label.ljust(_LABEL), text, _OUTCOME + _LABEL)
+        for line in finding.lines:
+            yield from _wrapped(" " * _OUTCOME + "line".ljust(_LABEL), line, _OUTCOME + _LABEL)
 
 
 def _wrapped(head: str, text: str, indent: int) -> list[str]:

@@ -17,6 +17,8 @@ from trueup.core.quantity import to_units
 _MODULUS = 1 << 128
 _ROW = b"trueup-row"
 _SET = b"trueup-set"
+# What stands in a line for a field that a row leaves out.
+_WITHOUT = {"identifier": 0}
 
 
 def digest(positions: Iterable[Position], orders: Iterable[PendingOrder] = ()) -> str:
@@ -37,7 +39,12 @@ def digest(positions: Iterable[Position], orders: Iterable[PendingOrder] = ()) -
 
 def position_hash(position: Position) -> int:
     """Return what one position adds to the sum."""
-    return _hash(
+    return _hash(position_line(position))
+
+
+def position_line(position: Position) -> str:
+    """Return the line of one position, which is hashed."""
+    return (
         f"p {position.identifier} {position.ticket} {position.symbol} {position.side.value} "
         f"{to_units(position.volume)} {to_units(position.price_open)} "
         f"{to_units(position.sl)} {to_units(position.tp)} {position.magic}"
@@ -46,7 +53,12 @@ def position_hash(position: Position) -> int:
 
 def order_hash(order: PendingOrder) -> int:
     """Return what one pending order adds to the sum."""
-    return _hash(
+    return _hash(order_line(order))
+
+
+def order_line(order: PendingOrder) -> str:
+    """Return the line of one pending order, which is hashed."""
+    return (
         f"o {order.ticket} {order.symbol} {order.type.value} {to_units(order.volume)} "
         f"{to_units(order.price_open)} {to_units(order.price_stoplimit)} "
         f"{to_units(order.sl)} {to_units(order.tp)} {order.magic}"
@@ -59,18 +71,28 @@ def raw_position_hash(row: Mapping[str, object]) -> int:
     A position that is written and read again has the hash that it had; a row that is no position
     has one too, so that a digest proves also a list in which one cannot be believed.
     """
-    return _hash(_raw("p", row, ("identifier", "ticket", "symbol", "type"), ("sl", "tp")))
+    return _hash(raw_position_line(row))
+
+
+def raw_position_line(row: Mapping[str, object]) -> str:
+    """Return the line of a row of positions as it goes over the wire."""
+    return _raw("p", row, ("identifier", "ticket", "symbol", "type"), ("sl", "tp"))
 
 
 def raw_order_hash(row: Mapping[str, object]) -> int:
     """Return what a row of pending orders adds to the sum; see `raw_position_hash`."""
+    return _hash(raw_order_line(row))
+
+
+def raw_order_line(row: Mapping[str, object]) -> str:
+    """Return the line of a row of pending orders as it goes over the wire."""
     prices = ("price_stoplimit", "sl", "tp")
-    return _hash(_raw("o", row, ("ticket", "symbol", "type"), prices))
+    return _raw("o", row, ("ticket", "symbol", "type"), prices)
 
 
 def _raw(kind: str, row: Mapping[str, object], names: Sequence[str], prices: Sequence[str]) -> str:
     amounts = (_raw_units(row.get(name, 0.0)) for name in ("volume", "price_open", *prices))
-    words = (str(row.get(name, "")) for name in names)
+    words = (str(row.get(name, _WITHOUT.get(name, ""))) for name in names)
     return " ".join((kind, *words, *amounts, str(row.get("magic", 0))))
 
 

@@ -248,6 +248,12 @@ def _check_order(request: Request) -> None:
     _check_numbers(request)
     if request.action in TRADES:
         _check_symbol(request, request.action)
+    if request.action in TRADES and request.type != "market" and request.position:
+        # MetaTrader would place it, and it would open something beside the position.
+        raise RemoteProtocolError(
+            f"position={request.position} is only for orders at the market: a {request.type} order "
+            "opens something new; to close at a price give the position a stop or a target (MODIFY)"
+        )
 
 
 def _check_symbol(request: Request, what: str) -> None:

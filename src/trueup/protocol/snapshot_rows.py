@@ -20,9 +20,13 @@ import msgspec
 from trueup.core.digest import (
     digest_of,
     order_hash,
+    order_line,
     position_hash,
+    position_line,
     raw_order_hash,
+    raw_order_line,
     raw_position_hash,
+    raw_position_line,
 )
 from trueup.core.ids import row_id
 from trueup.core.model import FieldNote, PendingOrder, Position, RowFault
@@ -68,6 +72,24 @@ def read_lists(position_rows: Sequence[object], order_rows: Sequence[object]) ->
         digest_of(found.total, len(position_rows) + len(order_rows)),
         (len(position_rows), len(order_rows)),
     )
+
+
+def lines_of(position_rows: Sequence[object], order_rows: Sequence[object]) -> tuple[str, ...]:
+    """Return the lines that the digest of these rows is made of, for a person to compare."""
+    lines = []
+    for row in position_rows:
+        position = _converted(row, Position)
+        if position is not None and is_sound(position):
+            lines.append(position_line(position))
+        else:
+            lines.append(raw_position_line(_raw(row)))
+    for row in order_rows:
+        order = _converted(row, PendingOrder)
+        if order is not None and is_sound_order(order):
+            lines.append(order_line(order))
+        else:
+            lines.append(raw_order_line(_raw(row)))
+    return tuple(lines)
 
 
 class _Found:
