@@ -34,6 +34,7 @@ from trueup.gateway.request_store import (
     StoreTrouble,
 )
 from trueup.logs import logger
+from trueup.sqlite_file import connected
 
 log = logger("trueup.record")
 
@@ -284,7 +285,7 @@ class _NotOurs(Exception):
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    connection = connected(path, 0)
     with ExitStack() as undo:
         undo.callback(connection.close)
         (application,) = connection.execute("PRAGMA application_id").fetchone()

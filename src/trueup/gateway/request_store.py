@@ -24,6 +24,7 @@ from trueup.errors import TrueupError, reason
 from trueup.forks import HOLDERS, cut_files, never_finalise
 from trueup.gateway.descriptors import spare
 from trueup.logs import logger
+from trueup.sqlite_file import connected
 
 log = logger("trueup.record")
 
@@ -282,12 +283,7 @@ class RequestStore:
     def _connect(self) -> sqlite3.Connection:
         if self._path is not None:
             make_private(self._path.parent)
-        return sqlite3.connect(
-            self._path or ":memory:",
-            timeout=BUSY_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        return connected(self._path or ":memory:", BUSY_S)
 
     def _prepared(self, connection: sqlite3.Connection) -> RecordMark:
         # Exclusive before anything is read: then SQLite never lets go of the file again.

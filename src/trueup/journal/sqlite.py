@@ -22,6 +22,7 @@ from trueup.journal.journal import Tip
 from trueup.journal.lockfile import claim_file, is_locked, lock_files, noted
 from trueup.journal.statements import SQLITE
 from trueup.processes import holds, with_open_file
+from trueup.sqlite_file import connected
 
 BUSY_S = 2.0
 
@@ -91,7 +92,7 @@ class SqliteDatabase(Database):
 
     def driver_connection(self) -> sqlite3.Connection:
         """Return a new connection that leaves transactions to its caller."""
-        return _connected(self.path)
+        return connected(self.path, BUSY_S)
 
     def cut(self, connection: sqlite3.Connection) -> None:
         """Let go of the file and its log; a forked process can open neither again."""
@@ -215,7 +216,7 @@ class SqliteDatabase(Database):
 
     def _connected_to_read(self) -> sqlite3.Connection:
         address = f"{self.path.as_uri()}?mode=ro"
-        connection = _connected(address, uri=True)
+        connection = connected(address, BUSY_S, uri=True)
         # Without this SQLite refuses a file that was cut as a whole, and with it only what is gone.
         connection.execute("PRAGMA writable_schema=ON")
         try:
@@ -227,7 +228,7 @@ class SqliteDatabase(Database):
                 raise
             connection.close()
             address += "&immutable=1"
-            connection = _connected(address, uri=True)
+            connection = connected(address, BUSY_S, uri=True)
         return connection
 
     def _refuse_foreign(self) -> None:
@@ -249,13 +250,6 @@ class SqliteDatabase(Database):
         # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
         self.run("PRAGMA fullfsync=ON")
         self.run("PRAGMA checkpoint_fullfsync=ON")
-
-
-def _connected(place: Path | str, *, uri: bool = False) -> sqlite3.Connection:
-    # Threads take turns (`Database.lock`), so it need not be that of the thread that opened it.
-    return sqlite3.connect(
-        place, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=uri
-    )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -22,6 +22,7 @@ from trueup.journal.sqlite import SqliteDatabase
 from trueup.journal.store import StoredJournal, open_to_write
 from trueup.sim.world.moments import Row
 from trueup.sim.world.plan import Fault
+from trueup.sqlite_file import connected
 
 STREAM = "EURUSD"
 
@@ -228,7 +229,7 @@ class DiskDatabase(SqliteDatabase):
 @functools.cache
 def _template() -> sqlite3.Connection:
     """Return an empty journal, made by the product in a file."""
-    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    memory = connected(":memory:", 0)
     with tempfile.TemporaryDirectory(prefix="trueup-sim-") as folder:
         path = Path(folder) / "empty.db"
         open_journal(path, STREAM, now_ns=lambda: 0).close()
@@ -241,6 +242,6 @@ def _template() -> sqlite3.Connection:
 
 
 def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    copied = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    copied = connected(":memory:", 0)
     connection.backup(copied)
     return copied

@@ -14,6 +14,7 @@ from typing import Any
 
 from trueup.gateway.request_store import RequestStore
 from trueup.sim.world.schedule import MS
+from trueup.sqlite_file import OwnedConnection
 
 # The lazy writer of Windows comes once a second (Microsoft, "File Caching").
 WRITTEN_BACK_NS = 1_000 * MS
@@ -81,7 +82,7 @@ class RecordDisk:
         return connection
 
 
-class RecordConnection(sqlite3.Connection):
+class RecordConnection(OwnedConnection):
     """A connection that tells its disk of each write, and whether it is synced."""
 
     disk: RecordDisk
