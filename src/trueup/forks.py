@@ -62,7 +62,8 @@ class Holders:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """Let no other thread fork in a block, in which something is open that nobody holds yet."""
+        """Let no other thread fork in a block, in which something is open that no holder has: it is
+        being opened, or closed."""
         with self._opening:
             yield
 

@@ -241,7 +241,7 @@ class RequestStore:
 
     def close(self) -> None:
         """Let go of the file; closing twice does no harm."""
-        with self._lock:
+        with self._lock, HOLDERS.opening():
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()

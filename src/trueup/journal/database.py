@@ -142,7 +142,7 @@ class Database(ABC):
 
     def close(self) -> None:
         """Close the connection; closing twice does no harm."""
-        with self.lock:
+        with self.lock, HOLDERS.opening():
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()

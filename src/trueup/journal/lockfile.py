@@ -57,9 +57,10 @@ class FileClaim:
 
     def release(self) -> None:
         """Let somebody else have it; the note stays."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            os.close(handle)
+        with HOLDERS.opening():
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                os.close(handle)
 
     def let_go_in_child(self) -> None:
         """Close a forked process's copy, which would keep the lock when its owner has ended."""
