@@ -39,6 +39,8 @@ def run_python(code: str, folder: Path, **variables: str) -> subprocess.Complete
         capture_output=True,
         text=True,
         encoding="utf-8",
+        # Windows writes an error to a pipe in its code page.
+        errors="replace",
         timeout=60,
     )
 

@@ -59,6 +59,13 @@ class RealScalar:
 numbers.Real.register(RealScalar)
 
 
+class bool_:  # noqa: N801
+    """True as numpy 1 has it: it passes for the index 1, which numpy 2 refuses."""
+
+    def __index__(self) -> int:
+        return 1
+
+
 class Array:
     """An array without dimensions, as numpy's own functions return one in places."""
 
@@ -125,6 +132,7 @@ def no_numbers() -> dict[str, object]:
         "an object": object(),
         "bytes": b"1",
         "a complex number": 1j,
+        "True of numpy 1": bool_(),
     }
     numpy = _numpy()
     if numpy is not None:

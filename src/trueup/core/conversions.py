@@ -20,6 +20,8 @@ LARGEST_WHOLE_FLOAT = 2**53
 LATEST_SEC = 253_402_300_799
 """The last second of the year 9999, the latest moment that Python can name."""
 _DIGITS_MOST = 20
+# numpy 1 lets its True pass for the index 1, with a warning; numpy 2 refuses it by itself.
+_NUMPY_1_TRUTH = "bool_"
 _DECIMAL_TEXT = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _WHOLE_TEXT = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 # MetaTrader writes 2026.01.05 12:00:00 (MQL5 reference, TimeToString).
@@ -37,7 +39,7 @@ def whole_number(value: object) -> int | None:
         return value
     if isinstance(value, str):
         return _whole_of_text(value.strip())
-    if isinstance(value, bool):
+    if isinstance(value, bool) or type(value).__name__ == _NUMPY_1_TRUTH:
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
