@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.marks import needs_linter
+
 ROOT = Path(__file__).resolve().parents[1]
 
 FACADES = {
@@ -124,6 +126,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProc
     return lint(folder)
 
 
+@needs_linter
 def test_the_package_keeps_its_contracts(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".importlinter", tmp_path)
@@ -132,6 +135,7 @@ def test_the_package_keeps_its_contracts(tmp_path: Path) -> None:
     assert "0 broken" in done.stdout
 
 
+@needs_linter
 @pytest.mark.parametrize("name", OFFENCES)
 def test_an_import_across_a_contract_is_found_with_its_line(
     name: str, broken: subprocess.CompletedProcess[str]
@@ -141,6 +145,7 @@ def test_an_import_across_a_contract_is_found_with_its_line(
     assert f"{arrow} (l." in " ".join(broken.stdout.split()), broken.stdout + broken.stderr
 
 
+@needs_linter
 def test_no_contract_is_one_in_name_only(broken: subprocess.CompletedProcess[str]) -> None:
     kept = [line for line in broken.stdout.splitlines() if line.strip().endswith(" KEPT")]
     assert not kept

@@ -22,6 +22,7 @@ from src.config import SYNC_INTERVAL_SEC
 from src.strategy.portfolio import PortfolioManager
 from src.strategy.reconciler import StateReconciler, SyncResult, SyncStatus
 from tests.support import make
+from tests.support.marks import needs_bash
 from tests.support.servers import ZmqServer, free_port, until
 from trueup.gateway.client import ExecutionGateway
 from trueup.runtime.clock import ManualClock
@@ -283,6 +284,7 @@ SHOW = (
 )
 
 
+@needs_bash
 @pytest.mark.parametrize("heading", ["Option 1: Run Unit Tests Only", "Run All Tests"])
 def test_the_script_prints_what_the_guide_prints(heading: str) -> None:
     done = shell(BASH[heading])
@@ -292,12 +294,14 @@ def test_the_script_prints_what_the_guide_prints(heading: str) -> None:
     assert done.stdout.splitlines()[-3:] == expected
 
 
+@needs_bash
 def test_the_audit_passes() -> None:
     done = shell(BASH["Run Gate 1 Audit"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) > 5
 
 
+@needs_bash
 def test_the_environment_of_the_guide_is_the_default() -> None:
     exported = shell(BASH["Environment Variables"] + SHOW)
     assert exported.returncode == 0, exported.stderr
@@ -305,6 +309,7 @@ def test_the_environment_of_the_guide_is_the_default() -> None:
     assert exported.stdout == shell(SHOW).stdout
 
 
+@needs_bash
 def test_a_longer_interval_is_taken_from_the_environment() -> None:
     """Troubleshooting, "Mismatch still detected": and the reconciler goes by it."""
     ask = (
@@ -319,6 +324,7 @@ def test_a_longer_interval_is_taken_from_the_environment() -> None:
     assert shell(ask).stdout == "15\n"
 
 
+@needs_bash
 def test_the_gateway_listens_where_the_guide_looks_for_it() -> None:
     """Troubleshooting: what `nc -zv HOST PORT` finds, with nothing but a shell."""
     assert "nc -zv 172.19.141.255 5555" in BASH['"Gateway offline" errors']

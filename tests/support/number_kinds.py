@@ -59,7 +59,7 @@ class RealScalar:
 numbers.Real.register(RealScalar)
 
 
-class bool_:  # noqa: N801
+class bool_:
     """True as numpy 1 has it: it passes for the index 1, which numpy 2 refuses."""
 
     def __index__(self) -> int:
