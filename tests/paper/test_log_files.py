@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,3 +71,36 @@ def _unless_of(file: Path, rename: Any) -> Any:
         rename(source, target)
 
     return refusing
+
+
+READER = """
+import sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    print(file.readline(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_log_file_that_another_program_reads_loses_no_line(file: Path) -> None:
+    """On Windows the file cannot be renamed meanwhile; it is as soon as that program lets go."""
+    say(0, 3)
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout is not None
+        assert b"line 000" in reader.stdout.readline()
+        # More than one file takes, and less than those that are kept.
+        say(3, 20)
+        assert _all_said(file) == [*range(20)]
+        if sys.platform == "win32":
+            assert [*file.parent.iterdir()] == [file]
+    say(20, 21)
+    assert _all_said(file) == [*range(21)]
+    assert file.with_name("bot.log.1").exists()
+    assert said(file)[-1] == 20
+
+
+def _all_said(file: Path) -> list[int]:
+    """The numbers of the lines in a file and in the older ones, the oldest first."""
+    older = [file.with_name(f"bot.log.{number}") for number in range(log.FILES_KEPT, 0, -1)]
+    return [number for path in (*older, file) if path.exists() for number in said(path)]

@@ -1,0 +1,215 @@
+"""The gateway's command under strangers, edits of its allow file, and kills of its worker.
+
+Windows ends a process whose network code touches a socket that is not its own, so each of these
+must leave the same process serving, with keys and without. They hold on every system.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests.gateway.gateway_field import LOCAL, LONG_MS, Field
+from tests.gateway.locked_gateway import Keyring, order
+from tests.support.processes import KILL
+from tests.support.servers import free_port, until
+from trueup.core.model import Snapshot
+from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.descriptors import CONNECTIONS_MAX
+from trueup.gateway.gate import NOT_ALLOWED
+from trueup.gateway.server import FRAMES_MAX
+
+pytestmark = pytest.mark.timeout(300)
+
+FOLDER = "Счёт один, копия"
+LONG_SEC = 120.0
+BOTS = "bot1 trade * {bot1}", "bot2 trade * {bot2}"
+PING = b'{"action":"PING"}'
+
+
+class Served:
+    """A gateway process with keys or without, and the bots and strangers that come to it."""
+
+    def __init__(self, folder: Path, *, has_keys: bool) -> None:
+        self.has_keys = has_keys
+        (folder / "keys").mkdir(parents=True)
+        self.keys = Keyring(folder / "keys")
+        self.keys.allow(*BOTS)
+        self.field = Field(folder)
+        allow = "--allow", str(self.keys.allow_file)
+        key = "--key", str(self.keys.secret_file("gateway"))
+        self.hints_port = free_port()
+        options = "--rate", "0", "--hints-port", str(self.hints_port)
+        self.field.start_gateway(*options, *((*key, *allow) if has_keys else ()))
+        self.worker = self.field.wait_for_worker()
+
+    def bot(self, name: str, timeout_ms: int = LONG_MS) -> ExecutionGateway:
+        if self.has_keys:
+            return self.keys.bot(name, self.field.port, timeout_ms)
+        return ExecutionGateway(LOCAL, self.field.port, timeout_ms, server_key="")
+
+    def dressed(self, raw: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+        """Give a bare socket what it needs to be let in."""
+        raw.linger, raw.rcvtimeo = 0, LONG_MS
+        if self.has_keys:
+            keys = self.keys.link_keys("bot2")
+            raw.curve_serverkey = keys.server.encode()
+            raw.curve_publickey = keys.own.public.encode()
+            raw.curve_secretkey = keys.own.secret.encode()
+        return raw
+
+    def is_whole(self) -> bool:
+        """Whether neither the gateway nor its worker was replaced."""
+        return len(self.field.said("Serving")) == 1 and self.field.workers() == [self.worker]
+
+
+@pytest.fixture(params=["keys", "plain"])
+def served(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Served]:
+    for name in [name for name in os.environ if name.startswith(("GTW_", "TRUEUP_"))]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / FOLDER
+    monkeypatch.setenv("TRUEUP_HOME", str(folder / "state"))
+    made = Served(folder, has_keys=request.param == "keys")
+    yield made
+    made.field.close()
+
+
+def is_served(bot: ExecutionGateway, order_id: str) -> bool:
+    """Whether a bot reads and trades."""
+    assert bot.get_positions()["status"] == "SUCCESS"
+    filled = bot.send_order(order(order_id))
+    assert filled["status"] == "FILLED", filled["error"]
+    return True
+
+
+def knows_all(bot: ExecutionGateway) -> bool:
+    """Read; a hint from before may come after the answer, and is a reason to read again."""
+    assert isinstance(bot.read(), Snapshot)
+    return not bot.hint(time.time_ns())
+
+
+def all_hear_of(order_id: str, *bots: ExecutionGateway) -> None:
+    """The first one trades, and each hears that something changed."""
+    until(lambda: all(knows_all(bot) for bot in bots), LONG_SEC)
+    assert is_served(bots[0], order_id)
+    until(lambda: all(bot.hint(time.time_ns()) for bot in bots), LONG_SEC)
+
+
+def test_the_allow_file_is_edited_while_bots_ask_trade_and_listen(served: Served) -> None:
+    with served.bot("bot1") as bot, served.bot("bot2") as other:
+        assert is_served(other, "A")
+        all_hear_of("B", bot, other)
+        for edit in range(3):
+            served.keys.allow(BOTS[0], f"# edit {edit}")
+            all_hear_of(f"C{edit}", bot)
+            if served.has_keys:
+                refused = other.send_order(order(f"D{edit}"))
+                assert refused["error"] == f"not sent: {NOT_ALLOWED}"
+            served.keys.allow(*BOTS)
+            assert is_served(other, f"E{edit}")
+            all_hear_of(f"F{edit}", bot, other)
+    assert served.is_whole()
+
+
+def test_messages_of_51_frames_are_passed_over(served: Served) -> None:
+    endpoint = f"tcp://{LOCAL}:{served.field.port}"
+    assert FRAMES_MAX < 51
+    with (
+        served.bot("bot1") as bot,
+        zmq.Context() as context,
+        closing(served.dressed(context.socket(zmq.DEALER))) as raw,
+    ):
+        raw.connect(endpoint)
+        for number in range(20):
+            raw.send_multipart([PING] * 51)
+            raw.send_multipart([b"", PING])
+            assert b"SUCCESS" in raw.recv_multipart()[-1]
+            assert is_served(bot, f"A{number}")
+        assert not raw.poll(0)
+    assert served.is_whole()
+
+
+def test_1001_connects_that_say_nothing_leave_the_bots_served(served: Served) -> None:
+    port = served.field.port
+    with served.bot("bot1") as bot:
+        for number in range(2):
+            assert is_served(bot, f"A{number}")
+            with ExitStack() as lines:
+                for at in [port] * 1001 + [served.hints_port] * 1001:
+                    line = socket.create_connection((LOCAL, at), LONG_SEC)
+                    lines.enter_context(line)
+                assert is_served(bot, f"B{number}")
+                with served.bot("bot2") as newcomer:
+                    assert is_served(newcomer, f"C{number}")
+        assert is_served(bot, "D")
+    assert served.is_whole()
+
+
+def test_1001_members_at_once_fill_the_room_and_the_process_lives(served: Served) -> None:
+    """The thousandth and first is refused where there are keys; nobody who stands is hung up on."""
+    endpoint = f"tcp://{LOCAL}:{served.field.port}"
+    with served.bot("bot1") as bot, zmq.Context() as context:
+        assert is_served(bot, "A")
+        # Of the kinds of sockets this one connects to an endpoint as often as it is told to.
+        many = served.dressed(context.socket(zmq.ROUTER))
+        for _ in range(CONNECTIONS_MAX + 1):
+            many.connect(endpoint)
+        if served.has_keys:
+            until(lambda: served.field.said("1000 connections: others are refused"), LONG_SEC)
+        assert is_served(bot, "B")
+        many.close(0)
+        newcomer = served.bot("bot2", 1_000)
+        until(newcomer.connect, LONG_SEC)
+        newcomer.disconnect()
+        assert is_served(bot, "C")
+    assert served.is_whole()
+
+
+# -- the worker is killed while it starts ------------------------------------------------------
+
+
+@pytest.mark.parametrize("served", ["plain"], indirect=True)
+@pytest.mark.parametrize("after_sec", [0.0, 0.05, 1.0])
+def test_a_worker_that_is_killed_at_its_start_is_replaced_at_once(
+    served: Served, after_sec: float
+) -> None:
+    with served.bot("bot1") as bot:
+        assert is_served(bot, "A")
+        for number in range(3):
+            before = len(served.field.said("Initialising in process"))
+            os.kill(served.field.workers()[-1], KILL)
+            # The next one is killed so long after it was started, and the one after it lives.
+            until(lambda: len(_begun(served)) > before, LONG_SEC)  # noqa: B023
+            threading.Event().wait(after_sec)
+            _kill(_begun(served)[-1])
+            until(lambda: len(_begun(served)) > before + 1 or _is_up(served), LONG_SEC)  # noqa: B023
+            until(lambda: bot.get_positions()["status"] == "SUCCESS", LONG_SEC)
+            assert is_served(bot, f"B{number}")
+    assert len(served.field.said("Serving")) == 1
+
+
+def _begun(served: Served) -> list[int]:
+    """Every worker that was started, the latest last."""
+    return [int(pid) for pid in served.field.said(r"Initialising in process (\d+)")]
+
+
+def _is_up(served: Served) -> bool:
+    return served.field.workers()[-1] == _begun(served)[-1]
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, KILL)
+    except OSError:
+        # It ended by itself.
+        return
