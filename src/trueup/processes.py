@@ -23,14 +23,16 @@ if sys.platform == "win32":
 
     _QUERY_LIMITED_INFORMATION = 0x1000
     _STILL_ACTIVE = 259
+    _ACCESS_DENIED = 5
 
     def is_alive(pid: int) -> bool:
         """Return whether a process runs."""
-        kernel = ctypes.WinDLL("kernel32")
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.OpenProcess.restype = wintypes.HANDLE
         handle = wintypes.HANDLE(kernel.OpenProcess(_QUERY_LIMITED_INFORMATION, False, pid))
         if not handle.value:
-            return False
+            # Somebody else's.
+            return ctypes.get_last_error() == _ACCESS_DENIED
         code = wintypes.DWORD()
         found = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
         kernel.CloseHandle(handle)

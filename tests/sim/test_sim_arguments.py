@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.sim.sim_world import FOREVER, START_MSC, World
 from trueup.gateway import mt5_constants as mt5
-from trueup.sim.arguments import BadArgument, matches_group, parse_span
+from trueup.sim.arguments import matches_group, parse_span
 
 NOW = START_MSC // 1000
 SUCCESS = (1, "Success")
@@ -82,12 +82,15 @@ def test_nothing_found_is_an_empty_tuple_and_success(world: World, query: dict[s
 def test_ticket_out_of_range_is_a_system_error(world: World, ticket: int) -> None:
     with pytest.raises(SystemError, match="with an exception set"):
         world.terminal.positions_get(ticket=ticket)
+    assert world.terminal.last_error() == (-2, 'Invalid "ticket" argument')
 
 
 @pytest.mark.parametrize(("name", "most"), [("symbol", 29), ("group", 1997)])
 def test_text_length_is_limited(world: World, name: str, most: int) -> None:
     assert world.terminal.positions_get(**{name: "A" * most}) == ()
+    assert world.terminal.positions_get(**{name: "😀" * (most // 2)}) == ()
     assert world.terminal.positions_get(**{name: "A" * (most + 1)}) is None
+    assert world.terminal.positions_get(**{name: "😀" * (most // 2 + 1)}) is None
     assert world.terminal.last_error() == (-2, f'Invalid "{name}" argument')
 
 
@@ -120,10 +123,11 @@ def test_group_filter(group: str, passing: set[str]) -> None:
         ((), {}, "Invalid arguments"),
         ((), {"date_from": 1, "date_to": 2}, "Invalid arguments"),
         ((), {"group": "*"}, "Invalid arguments"),
-        ((1,), {}, "Invalid number of arguments"),
-        ((1, 2, 3), {}, "Invalid number of arguments"),
-        (("1", 2), {}, "Invalid 1st unnamed argument"),
-        ((1, None), {}, "Invalid 2nd unnamed argument"),
+        ((1,), {}, "Invalid arguments"),
+        ((1, 2, 3), {}, "Invalid arguments"),
+        (("1", 2), {}, "Invalid arguments"),
+        ((1, None), {}, "Invalid arguments"),
+        ((1, datetime(2024, 1, 1, tzinfo=UTC).date()), {}, "Invalid arguments"),
         ((1, 2), {"group": None}, 'Invalid "group" argument'),
         ((), {"ticket": None}, 'Invalid "ticket" argument'),
         ((), {"position": 1.0}, 'Invalid "position" argument'),
@@ -160,19 +164,38 @@ def test_a_window_that_ends_before_the_server_clock_misses_the_deal(world: World
 
 
 def test_dates_are_cut_to_signed_32_bits() -> None:
-    assert parse_span((1.9, 2**31 - 1)) == (1, 2**31 - 1)
-    assert parse_span((1, 2**31)) == (1, -(2**31))
+    assert parse_span("f", (1.9, 2**31 - 1)).span == (1, 2**31 - 1)
+    assert parse_span("f", (1, 2.0**31)).span == (1, -(2**31))
+    # What C makes of these has no low bits.
+    assert parse_span("f", (float("nan"), 1e20)).span == (0, 0)
+
+
+@pytest.mark.parametrize("date", [2**31, -(2**31) - 1, 2**64])
+def test_an_integer_that_is_no_long_of_c_is_asked_about_and_ends_in_a_system_error(
+    world: World, date: int
+) -> None:
+    """The error is that of the question, which was asked."""
+    for function in ("history_deals_get", "history_orders_get", "history_deals_total"):
+        with pytest.raises(SystemError, match="with an exception set"):
+            getattr(world.terminal, function)(1, date)
+        assert world.terminal.last_error() == SUCCESS
+    world.terminal.shutdown()
+    with pytest.raises(SystemError):
+        world.terminal.history_deals_get(1, date)
+    assert world.terminal.last_error() == (-10004, "No IPC connection")
+
+
+def test_a_local_time_before_the_second_day_of_1970_is_a_system_error(world: World) -> None:
+    with pytest.raises(SystemError):
+        world.terminal.history_deals_get(datetime(1960, 1, 1), 1)  # noqa: DTZ001
+    assert world.terminal.last_error() == (-2, "Invalid arguments")
+    assert world.terminal.history_deals_get(datetime(1960, 1, 1, tzinfo=UTC), 1) == ()
 
 
 def test_a_date_of_zero_reads_as_chance(world: World) -> None:
     assert world.terminal.history_deals_get(0, FOREVER) == ()
     world.terminal.switches.zero_date_reads_as = 1
     assert len(world.terminal.history_deals_get(0, FOREVER) or ()) == 3
-
-
-def test_a_date_that_is_no_number_is_refused() -> None:
-    with pytest.raises(BadArgument):
-        parse_span((float("nan"), 1))
 
 
 REQUEST: dict[str, Any] = {
@@ -217,14 +240,9 @@ def test_request_integer_out_of_range_is_a_system_error(
     before = dict(world.terminal.ledger.deals)
     with pytest.raises(SystemError):
         world.terminal.order_send(REQUEST | {field: value})
+    assert world.terminal.last_error() == (-2, f'Invalid "{field}" argument')
+    # What was wrong first is said, and nothing was sent.
     assert world.terminal.ledger.deals == before
-
-
-def test_request_integer_out_of_range_may_reach_the_server() -> None:
-    world = World(out_of_range_integer_is_sent=True)
-    with pytest.raises(SystemError):
-        world.terminal.order_send(REQUEST | {"magic": -1})
-    assert world.position().magic == 2**64 - 1
 
 
 def test_a_request_is_one_dict_or_keywords_not_both(world: World) -> None:
@@ -298,23 +316,45 @@ def test_unknown_symbol_is_not_found(world: World) -> None:
         assert call("NOSUCH") is None
         assert world.terminal.last_error() == (-4, "Terminal: Not found")
         assert call(7) is None
-        assert world.terminal.last_error() == (-2, "Invalid 1st unnamed argument")
+        assert world.terminal.last_error() == (-2, "Invalid arguments")
         assert call() is None
     assert world.terminal.symbol_select("NOSUCH") is False
-    assert world.terminal.symbol_select("EURUSD", "yes") is False
-    assert world.terminal.last_error() == (-2, "Invalid 2nd unnamed argument")
+    assert world.terminal.symbol_select("EURUSD", "anything that is true") is True
     assert world.terminal.symbol_select() is False
 
 
-def test_calculations_want_floats(world: World) -> None:
-    assert world.terminal.order_calc_margin(0, "EURUSD", 1, 1.1) is None
+def test_calculations_take_integers_for_floats_and_no_float_for_an_integer(world: World) -> None:
+    assert world.terminal.order_calc_margin(0, "EURUSD", 1, 1.1) == 1100.0
+    assert world.terminal.order_calc_margin(2**32, "EURUSD", 1, 1.1) == 1100.0
     assert world.terminal.order_calc_margin(0, "EURUSD", 1.0) is None
-    assert world.terminal.order_calc_margin(0.0, "EURUSD", 1.0, 1.1) is None
     assert world.terminal.order_calc_margin(5, "EURUSD", 1.0, 1.1) is None
     assert world.terminal.order_calc_margin(0, "NOSUCH", 1.0, 1.1) is None
-    assert world.terminal.order_calc_margin(0, "EURUSD", 1.0, 1.1) == 1100.0
+    assert world.terminal.order_calc_margin(0, 5, 1.0, 1.1) is None
+    assert world.terminal.last_error() == (-2, "Invalid arguments")
     assert world.terminal.order_calc_profit(0, "EURUSD", 1.0, 1.1, 1.2) == 10_000.0
     assert world.terminal.order_calc_profit(1, "EURUSD", 0.001, 1.1, 1.2) is None
+    for wrong in [(0.0, "EURUSD", 1.0, 1.1), (0, "EURUSD", "1", 1.1), (0, "EURUSD", 10**400, 1.1)]:
+        with pytest.raises(SystemError):
+            world.terminal.order_calc_margin(*wrong)
+        assert world.terminal.last_error() == (-2, "Invalid arguments")
+
+
+def test_of_several_mistakes_in_a_login_one_is_named(world: World) -> None:
+    said: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        "Invalid 1st unnamed argument": ((None,), {"password": 1}),
+        "Invalid 2nd unnamed argument": ((5, 1), {}),
+        'Invalid "server" argument': ((5,), {"password": 1, "server": 1, "timeout": "x"}),
+        'Invalid "password" argument': ((5, "p"), {"password": "x" * 254}),
+        'Invalid "timeout" argument': ((), {"timeout": "x"}),
+        'Invalid "login" argument': ((), {"password": "p"}),
+        "Invalid number of arguments": ((5, "p", "s", 1_000), {}),
+    }
+    for text, (args, kwargs) in said.items():
+        assert world.terminal.login(*args, **kwargs) is False
+        assert world.terminal.last_error() == (-2, text)
+    with pytest.raises(SystemError):
+        world.terminal.login(5, timeout=2**32)
+    assert world.terminal.last_error() == (-2, 'Invalid "timeout" argument')
 
 
 @given(st.text(alphabet="AB*!, ", max_size=8), st.text(alphabet="AB", max_size=4))

@@ -22,7 +22,10 @@ from tests.support.module_facts import (
     differences,
 )
 from tests.support.servers import until
+from tests.windows import argument_cases
+from tests.windows.argument_cases import Call
 from trueup.gateway.mt5 import OfficialTerminal, official_terminal
+from trueup.sim.terminal import SimulatedTerminal
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="needs Windows: `make windows`")
 
@@ -44,6 +47,28 @@ def test_without_a_terminal_it_answers_as_the_simulated_one_does(module: Any) ->
 def test_through_the_gateway_s_adapter_it_answers_the_same(module: Any) -> None:
     """Above all, it takes orders: it refuses a request beside an empty dict of keywords."""
     assert differences(OfficialTerminal(module)) == []
+
+
+def outcome(module: Any, call: Call) -> tuple[Any, ...]:
+    """What a call returns or raises, and what `last_error()` says then."""
+    function, arguments, keywords = call
+    try:
+        # An empty dict of keywords counts as keywords to the module.
+        ask = getattr(module, function)
+        answer = ask(*arguments, **keywords) if keywords else ask(*arguments)
+    except SystemError as error:
+        answer = SystemError, str(error)
+    return answer, module.last_error()
+
+
+def test_every_kind_of_argument_is_taken_as_the_simulated_terminal_takes_it(module: Any) -> None:
+    simulated = SimulatedTerminal(now_msc=lambda: 1_700_000_000_000)
+    different = [
+        (call, outcome(module, call), outcome(simulated, call))
+        for call in argument_cases.calls()
+        if outcome(module, call) != outcome(simulated, call)
+    ]
+    assert different == []
 
 
 @pytest.mark.parametrize("fact", WITHOUT_CONNECTION, ids=lambda fact: fact.function)

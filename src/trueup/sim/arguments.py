@@ -1,10 +1,10 @@
 """The official module's argument rules, with the error text each violation leaves behind.
 
-Nothing here is looser or stricter than the module (MT5 reference, Python integration, and the
-module's own argument checks): unknown keywords are ignored, ``None`` is refused, an integer is
-refused where a float is due, integers must be Python integers (a numpy integer is not), and what
-does not fit the C type ends in `SystemError`. Each violation is a `BadArgument` whose text the
-module reports as ``(-2, text)``.
+Nothing here is looser or stricter than the module (MT5 reference, Python integration; its own
+answers, compared by `tests/windows/test_real_module.py`): unknown keywords are ignored, ``None`` is
+refused, an integer is refused where a float of a request is due, integers must be Python integers
+(a numpy integer is not), and what does not fit the C type ends in `SystemError`. Each violation
+is a `BadArgument` whose text the module reports as ``(-2, text)``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -20,13 +21,21 @@ import msgspec
 
 from trueup.sim.structs import TradeRequest
 
+# Of UTF-16, as Windows counts them: a character beyond U+FFFF is two.
 SYMBOL_CHARACTERS_MAX: Final = 29
 COMMENT_CHARACTERS_MAX: Final = 29
 GROUP_CHARACTERS_MAX: Final = 1997
+CREDENTIAL_CHARACTERS_MAX: Final = 253
+PATH_CHARACTERS_MAX: Final = 257
+INVALID_ARGUMENTS: Final = "Invalid arguments"
 
 _UNSIGNED_32: Final = range(2**32)
 _UNSIGNED_64: Final = range(2**64)
 _SIGNED_64: Final = range(-(2**63), 2**63)
+# A `long` of C on Windows.
+_SIGNED_32: Final = range(-(2**31), 2**31)
+_DAY_SEC: Final = 86_400
+_ORDINALS: Final = ("1st", "2nd", "3rd")
 
 _INTEGER_FIELDS: Final[dict[str, range]] = {
     "action": _UNSIGNED_32,
@@ -55,11 +64,14 @@ class BadArgument(Exception):
 
 
 class Unrepresentable(SystemError):
-    """An integer that does not fit the C type: a result returned with an exception set."""
+    """A value that the C type cannot hold: a result returned with an exception set.
 
-    def __init__(self, function: str, request: TradeRequest | None = None) -> None:
+    `text` is what `last_error()` says then, or None where the call went on all the same.
+    """
+
+    def __init__(self, function: str, text: str | None) -> None:
         super().__init__(f"<built-in function {function}> returned a result with an exception set")
-        self.request = request
+        self.text = text
 
 
 class ListQuery(msgspec.Struct, frozen=True):
@@ -71,12 +83,17 @@ class ListQuery(msgspec.Struct, frozen=True):
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
-    """What a history call asks for: a span in server seconds, a ticket, or a position."""
+    """What a history call asks for: a span in server seconds, a ticket, or a position.
+
+    With `is_lost` a date fits no `long` of C: the terminal is asked, and the answer is lost in a
+    `SystemError`.
+    """
 
     span: tuple[int, int] | None = None
     group: str | None = None
     ticket: int | None = None
     position: int | None = None
+    is_lost: bool = False
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -87,13 +104,13 @@ class Credentials(msgspec.Struct, frozen=True):
     server: str = ""
 
 
-_CREDENTIAL_TYPES: Final[dict[str, type]] = {
-    "path": str,
-    "login": int,
-    "password": str,
-    "server": str,
-    "timeout": int,
-    "portable": int,
+# In this order, which decides what is said of several mistakes; of a text, its longest length.
+_CREDENTIALS: Final[dict[str, range | int]] = {
+    "login": _UNSIGNED_64,
+    "server": CREDENTIAL_CHARACTERS_MAX,
+    "password": CREDENTIAL_CHARACTERS_MAX,
+    "path": PATH_CHARACTERS_MAX,
+    "timeout": _UNSIGNED_32,
 }
 
 
@@ -107,30 +124,43 @@ def parse_login(
     """Read the arguments of `initialize` or `login`; path, timeout and portable have no effect."""
     if len(args) > len(positional):
         raise BadArgument("Invalid number of arguments")
-    given = dict(zip(positional, args, strict=False)) | dict(kwargs)
-    for name, kind in _CREDENTIAL_TYPES.items():
-        if name in given and not isinstance(given[name], kind):
-            raise BadArgument(f'Invalid "{name}" argument')
-    login, password, server = given.get("login", 0), given.get("password"), given.get("server")
-    return Credentials(
-        _integer(function, "login", login),
-        password if isinstance(password, str) else "",
-        server if isinstance(server, str) else "",
-    )
+    values: dict[str, Any] = {}
+    for ordinal, name, value in zip(_ORDINALS, positional, args, strict=False):
+        values[name] = _credential(function, name, f"{ordinal} unnamed", value)
+    for name in _CREDENTIALS:
+        if name in kwargs:
+            values[name] = _credential(function, name, f'"{name}"', kwargs[name])
+    return Credentials(values.get("login", 0), values.get("password", ""), values.get("server", ""))
+
+
+def _credential(function: str, name: str, said: str, value: object) -> int | str:
+    limit = _CREDENTIALS[name]
+    if isinstance(limit, range):
+        return _integer(function, said, value, limit)
+    return _text(said, value, limit)
 
 
 def _integer(function: str, name: str, value: object, allowed: range = _UNSIGNED_64) -> int:
+    said = f"Invalid {name} argument"
     if not isinstance(value, int):
-        raise BadArgument(f'Invalid "{name}" argument')
+        raise BadArgument(said)
     if value not in allowed:
-        raise Unrepresentable(function)
-    return value
+        raise Unrepresentable(function, said)
+    return int(value)
 
 
 def _text(name: str, value: object, characters_max: int) -> str:
-    if not isinstance(value, str) or len(value) > characters_max:
-        raise BadArgument(f'Invalid "{name}" argument')
+    return _short_text(f"Invalid {name} argument", value, characters_max)
+
+
+def _short_text(said: str, value: object, characters_max: int = SYMBOL_CHARACTERS_MAX) -> str:
+    if not isinstance(value, str) or _utf16_length(value) > characters_max:
+        raise BadArgument(said)
     return value
+
+
+def _utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def parse_list_query(
@@ -140,11 +170,11 @@ def parse_list_query(
     if args:
         raise BadArgument("Unnamed arguments not allowed")
     if "ticket" in kwargs:
-        return ListQuery(ticket=_integer(function, "ticket", kwargs["ticket"]))
+        return ListQuery(ticket=_integer(function, '"ticket"', kwargs["ticket"]))
     if "symbol" in kwargs:
-        return ListQuery(symbol=_text("symbol", kwargs["symbol"], SYMBOL_CHARACTERS_MAX))
+        return ListQuery(symbol=_text('"symbol"', kwargs["symbol"], SYMBOL_CHARACTERS_MAX))
     if "group" in kwargs:
-        return ListQuery(group=_text("group", kwargs["group"], GROUP_CHARACTERS_MAX))
+        return ListQuery(group=_text('"group"', kwargs["group"], GROUP_CHARACTERS_MAX))
     return ListQuery()
 
 
@@ -156,83 +186,99 @@ def parse_history_query(
     Dates are positional only; with two dates `ticket` and `position` are not even looked at.
     """
     if args:
-        span = parse_span(args)
+        span = parse_span(function, args)
         group = None
         if "group" in kwargs:
-            group = _text("group", kwargs["group"], GROUP_CHARACTERS_MAX)
-        return HistoryQuery(span=span, group=group)
+            group = _text('"group"', kwargs["group"], GROUP_CHARACTERS_MAX)
+        return msgspec.structs.replace(span, group=group)
     if "ticket" in kwargs:
-        return HistoryQuery(ticket=_integer(function, "ticket", kwargs["ticket"]))
+        return HistoryQuery(ticket=_integer(function, '"ticket"', kwargs["ticket"]))
     if "position" in kwargs:
-        return HistoryQuery(position=_integer(function, "position", kwargs["position"]))
-    raise BadArgument("Invalid arguments")
+        return HistoryQuery(position=_integer(function, '"position"', kwargs["position"]))
+    raise BadArgument(INVALID_ARGUMENTS)
 
 
-def parse_span(args: tuple[object, ...]) -> tuple[int, int]:
+def parse_span(function: str, args: tuple[object, ...]) -> HistoryQuery:
     """Read the two dates of a history call, in whole seconds as the module cuts them."""
     if len(args) != 2:
-        raise BadArgument("Invalid number of arguments")
-    return _moment("1st", args[0]), _moment("2nd", args[1])
-
-
-def _moment(which: str, value: object) -> int:
-    if isinstance(value, datetime):
-        # As the module does: a naive datetime means the local time of this machine.
-        value = value.timestamp()
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadArgument(f"Invalid {which} unnamed argument")
-    seconds = int(value)
+        raise BadArgument(INVALID_ARGUMENTS)
+    first, last = _seconds(function, args[0]), _seconds(function, args[1])
+    is_lost = any(type(date) is int and date not in _SIGNED_32 for date in args)
     # The module keeps the low 32 bits, signed: nothing lies after 2038-01-19.
-    return (seconds + 2**31) % 2**32 - 2**31
+    low_bits = [(seconds + 2**31) % 2**32 - 2**31 for seconds in (first, last)]
+    return HistoryQuery(span=(low_bits[0], low_bits[1]), is_lost=is_lost)
+
+
+def _seconds(function: str, value: object) -> int:
+    if isinstance(value, datetime):
+        value = _since_1970_sec(function, value)
+    if not isinstance(value, int | float):
+        raise BadArgument(INVALID_ARGUMENTS)
+    # What C makes of a float beyond its integers has no low bits.
+    is_whole = isinstance(value, int) or (math.isfinite(value) and int(value) in _SIGNED_64)
+    return int(value) if is_whole else 0
+
+
+def _since_1970_sec(function: str, moment: datetime) -> float:
+    """Return what Python on Windows makes of a datetime; a naive one is the machine's local time.
+
+    It knows no local time before the second day of 1970.
+    """
+    with suppress(OSError):
+        seconds = moment.timestamp()
+        if moment.tzinfo is not None or seconds >= _DAY_SEC:
+            return seconds
+    raise Unrepresentable(function, INVALID_ARGUMENTS)
 
 
 def parse_symbol(args: tuple[object, ...]) -> str:
     """Read the one symbol of `symbol_info` or `symbol_info_tick`."""
     if len(args) != 1:
-        raise BadArgument("Invalid number of arguments")
-    return _unnamed_text("1st", args[0])
+        raise BadArgument(INVALID_ARGUMENTS)
+    return _short_text(INVALID_ARGUMENTS, args[0])
 
 
 def parse_symbol_select(args: tuple[object, ...]) -> tuple[str, bool]:
-    """Read the symbol and the optional switch of `symbol_select`."""
+    """Read the symbol and the optional switch of `symbol_select`, anything true or false."""
     if len(args) not in (1, 2):
-        raise BadArgument("Invalid number of arguments")
-    if len(args) == 2 and not isinstance(args[1], int):
-        raise BadArgument("Invalid 2nd unnamed argument")
-    return _unnamed_text("1st", args[0]), bool(args[1]) if len(args) == 2 else True
+        raise BadArgument(INVALID_ARGUMENTS)
+    return _short_text(INVALID_ARGUMENTS, args[0]), bool(args[1]) if len(args) == 2 else True
 
 
 def parse_symbol_group(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str | None:
-    """Read the optional group of `symbols_get`, positional or by name."""
+    """Read the optional group of `symbols_get`, positional or by name; the name wins."""
     if len(args) > 1:
         raise BadArgument("Invalid number of arguments")
+    group = None
     if args:
-        return _unnamed_text("1st", args[0], GROUP_CHARACTERS_MAX)
+        group = _text("1st unnamed", args[0], GROUP_CHARACTERS_MAX)
     if "group" in kwargs:
-        return _text("group", kwargs["group"], GROUP_CHARACTERS_MAX)
-    return None
+        group = _text('"group"', kwargs["group"], GROUP_CHARACTERS_MAX)
+    return group
 
 
 def parse_calculation(
     function: str, args: tuple[object, ...], prices: int
 ) -> tuple[int, str, tuple[float, ...]]:
-    """Read action, symbol, volume and `prices` prices of an `order_calc_*` call."""
+    """Read action, symbol, volume and `prices` prices of an `order_calc_*` call.
+
+    Other than in a request, an integer is a float here, and of an action the low 32 bits count.
+    """
     if len(args) != 3 + prices:
-        raise BadArgument("Invalid number of arguments")
-    if not isinstance(args[0], int):
-        raise BadArgument("Invalid 1st unnamed argument")
-    action = _integer(function, "action", args[0], _UNSIGNED_32)
-    symbol = _unnamed_text("2nd", args[1])
-    figures = args[2:]
-    if not all(isinstance(figure, float) for figure in figures):
-        raise BadArgument("Invalid 3rd unnamed argument")
-    return action, symbol, tuple(figure for figure in figures if isinstance(figure, float))
+        raise BadArgument(INVALID_ARGUMENTS)
+    action, symbol, *figures = args
+    if not isinstance(action, int):
+        raise Unrepresentable(function, INVALID_ARGUMENTS)
+    floats = tuple(_c_double(function, figure) for figure in figures)
+    return action % 2**32, _short_text(INVALID_ARGUMENTS, symbol), floats
 
 
-def _unnamed_text(which: str, value: object, characters_max: int = SYMBOL_CHARACTERS_MAX) -> str:
-    if not isinstance(value, str) or len(value) > characters_max:
-        raise BadArgument(f"Invalid {which} unnamed argument")
-    return value
+def _c_double(function: str, value: object) -> float:
+    try:
+        # Text is a number to Python, and not to C.
+        return float("x" if isinstance(value, str | bytes) else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise Unrepresentable(function, INVALID_ARGUMENTS) from None
 
 
 def parse_request(
@@ -249,33 +295,22 @@ def parse_request(
         raise BadArgument("Invalid number of arguments")
     fields: object = args[0] if args else kwargs
     if not isinstance(fields, dict):
-        raise BadArgument("Invalid arguments")
-    overflow = False
-    values: list[Any] = []
-    for name in TradeRequest.__match_args__:
-        value, fits = _request_value(name, fields)
-        values.append(value)
-        overflow = overflow or not fits
+        raise BadArgument(INVALID_ARGUMENTS)
+    values = [_request_value(function, name, fields) for name in TradeRequest.__match_args__]
     request: TradeRequest = tuple.__new__(TradeRequest, values)
-    if overflow:
-        raise Unrepresentable(function, request)
     return request
 
 
-def _request_value(name: str, fields: dict[Any, Any]) -> tuple[Any, bool]:
+def _request_value(function: str, name: str, fields: dict[Any, Any]) -> int | str | float:
+    said = f'"{name}"'
     if name in _INTEGER_FIELDS:
-        value = fields.get(name, 0)
-        if not isinstance(value, int):
-            raise BadArgument(f'Invalid "{name}" argument')
-        allowed = _INTEGER_FIELDS[name]
-        # A failed C conversion yields all bits set.
-        return (int(value), True) if value in allowed else (allowed.stop - 1, False)
+        return _integer(function, said, fields.get(name, 0), _INTEGER_FIELDS[name])
     if name in _TEXT_FIELDS:
-        return _text(name, fields.get(name, ""), _TEXT_FIELDS[name]), True
+        return _text(said, fields.get(name, ""), _TEXT_FIELDS[name])
     value = fields.get(name, 0.0)
     if not isinstance(value, float):
-        raise BadArgument(f'Invalid "{name}" argument')
-    return float(value), True
+        raise BadArgument(f"Invalid {said} argument")
+    return float(value)
 
 
 @lru_cache(maxsize=256)

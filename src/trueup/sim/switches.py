@@ -145,8 +145,6 @@ class Switches:
     """Market and exchange execution refuse SL and TP in the opening request (10016)."""
     requests_per_second_max: int = 0
     """More requests than this within a second are answered 10024; 0 means no limit."""
-    out_of_range_integer_is_sent: bool = False
-    """A request with an integer out of range reaches the server before `SystemError`."""
     first_request_id: int = 1
     """`request_id` of the first answer of a terminal session; samples show huge numbers too."""
 

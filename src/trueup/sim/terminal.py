@@ -95,6 +95,10 @@ def _module_call(
                 self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
             except CallFailed as failure:
                 self.error = failure.error
+            except Unrepresentable as bad:
+                if bad.text is not None:
+                    self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
+                raise
             return failed
 
         return called
@@ -315,15 +319,15 @@ class SimulatedTerminal(TerminalProgram):
     @_module_call(failed=None)
     def history_orders_total(self, *args: object) -> int:
         """Number of finished orders in a span of server time."""
-        query = HistoryQuery(span=parse_span(args))
-        self.reach("history_orders_total")
+        query = parse_span("history_orders_total", args)
+        self._reach_history("history_orders_total", query)
         return len(self._shaped("history_orders_total", self._past_orders(query)))
 
     @_module_call(failed=None)
     def history_orders_get(self, /, *args: object, **kwargs: object) -> tuple[TradeOrder, ...]:
         """Finished orders in a span (by the time they ended), or by ticket, or by position."""
         query = parse_history_query("history_orders_get", args, kwargs)
-        self.reach("history_orders_get")
+        self._reach_history("history_orders_get", query)
         return self._shaped("history_orders_get", self._past_orders(query))
 
     def _past_orders(self, query: HistoryQuery) -> list[TradeOrder]:
@@ -340,16 +344,27 @@ class SimulatedTerminal(TerminalProgram):
     @_module_call(failed=None)
     def history_deals_total(self, *args: object) -> int:
         """Number of deals in a span of server time."""
-        query = HistoryQuery(span=parse_span(args))
-        self.reach("history_deals_total")
+        query = parse_span("history_deals_total", args)
+        self._reach_history("history_deals_total", query)
         return len(self._shaped("history_deals_total", self._past_deals(query)))
 
     @_module_call(failed=None)
     def history_deals_get(self, /, *args: object, **kwargs: object) -> tuple[TradeDeal, ...]:
         """Deals in a span of server time, or at most one by ticket, or those of a position."""
         query = parse_history_query("history_deals_get", args, kwargs)
-        self.reach("history_deals_get")
+        self._reach_history("history_deals_get", query)
         return self._shaped("history_deals_get", self._past_deals(query))
+
+    def _reach_history(self, function: str, query: HistoryQuery) -> None:
+        try:
+            self.reach(function)
+        except CallFailed as failure:
+            if query.is_lost:
+                self.error = failure.error
+                raise Unrepresentable(function, None) from None
+            raise
+        if query.is_lost:
+            raise Unrepresentable(function, None)
 
     def _past_deals(self, query: HistoryQuery) -> list[TradeDeal]:
         if query.span is not None:
@@ -382,13 +397,7 @@ class SimulatedTerminal(TerminalProgram):
     @_module_call(failed=None)
     def order_send(self, /, *args: object, **kwargs: object) -> OrderSendResult:
         """Send a request to the server; None leaves the reason in `last_error()`."""
-        try:
-            request = parse_request("order_send", args, kwargs)
-        except Unrepresentable as bad:
-            if self.switches.out_of_range_integer_is_sent and bad.request is not None:
-                self.reach("order_send")
-                sending.send(self, bad.request)
-            raise
+        request = parse_request("order_send", args, kwargs)
         self.reach("order_send")
         return sending.send(self, request)
 
