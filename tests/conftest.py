@@ -13,6 +13,8 @@ settings.register_profile(
 )
 # Each mutant runs every test that reaches it; what examples find, the unit tests find too.
 settings.register_profile("mutation", deadline=None, max_examples=10, derandomize=True)
+# `scripts/windows/tier.sh` says why.
+settings.register_profile("windows", deadline=None, max_examples=15)
 settings.load_profile("ci")
 
 
