@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -119,6 +120,23 @@ def test_the_allow_file_is_edited_while_bots_ask_trade_and_listen(served: Served
             assert is_served(other, f"E{edit}")
             all_hear_of(f"F{edit}", bot, other)
     assert served.is_whole()
+
+
+@pytest.mark.parametrize("served", ["plain"], indirect=True)
+def test_how_soon_a_bot_hears_of_anothers_trade_is_told(
+    served: Served, record_property: Callable[[str, object], None]
+) -> None:
+    """The clock of Windows goes in steps of 15.6 ms; what that comes to is told, not judged."""
+    heard_ms = []
+    with served.bot("bot1") as bot, served.bot("bot2") as other:
+        for number in range(20):
+            until(lambda: knows_all(other), LONG_SEC)
+            assert bot.send_order(order(f"A{number}"))["status"] == "FILLED"
+            began = time.perf_counter()
+            until(lambda: other.hint(time.time_ns()), LONG_SEC)
+            heard_ms.append((time.perf_counter() - began) * 1_000)
+    told = f"{statistics.median(heard_ms):.0f} ms in the median, {max(heard_ms):.0f} ms at most"
+    record_property("a fill at one bot was hinted at to another after", told)
 
 
 def test_messages_of_51_frames_are_passed_over(served: Served) -> None:
