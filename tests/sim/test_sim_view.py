@@ -386,8 +386,9 @@ def test_login_checks_the_credentials() -> None:
     assert world.terminal.login(OTHER.login, password="secret", server=OTHER.server, timeout=100)
     assert account(world).login == OTHER.login
     assert world.terminal.login(0) is False
-    assert world.terminal.login("1") is False
     assert world.terminal.last_error() == (-2, 'Invalid "login" argument')
+    assert world.terminal.login("1") is False
+    assert world.terminal.last_error() == (-2, "Invalid 1st unnamed argument")
 
 
 def test_initialize_with_credentials_switches_the_account() -> None:
