@@ -79,6 +79,8 @@ EVERY = [
         at_ns=19 * SEC, login=1, server="S", currency="USD", margin_mode=MarginMode.HEDGING
     ),
     events.HistoryCompared(at_ns=20 * SEC, since_msc=1, until_msc=2, agreed=3),
+    events.LossFound(at_ns=21 * SEC, because="an older copy was put back", orders=2),
+    events.LossAccepted(at_ns=22 * SEC, by="Ada"),
 ]
 
 

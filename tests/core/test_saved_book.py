@@ -105,6 +105,7 @@ def life() -> list[events.Event]:
         events.OrderCanceled(**AT, order_id="I", because="no trace", unproven=True),
         events.HistoryCompared(**AT, since_msc=1, until_msc=2, agreed=3),
         events.HistoryCompared(**AT, since_msc=2, until_msc=4, agreed=3, changed=1),
+        events.LossFound(**AT, because="a backup", orders=2, record=RecordMark("r1", 9, 5)),
     ]
 
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.posix_limits import files_limited_to, posix_only, without_root
+from trueup.core.record import BookAsked, RecordMark
 from trueup.gateway import request_store
 from trueup.gateway.request_store import (
     DAY_NS,
@@ -276,3 +278,108 @@ def test_numbers_go_on_when_the_newest_are_gone(
     forgetful.reopen()
     forgetful.add("C")
     assert forgetful.store.mark().last == 3
+
+
+# Which book sent what.
+
+# The tables as they were before a request named its book.
+EARLIER = """
+CREATE TABLE record (id TEXT NOT NULL, began_ns INTEGER NOT NULL, dropped INTEGER NOT NULL);
+CREATE TABLE requests (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id TEXT NOT NULL UNIQUE,
+    login INTEGER NOT NULL,
+    server TEXT NOT NULL,
+    parameters BLOB NOT NULL,
+    message BLOB,
+    before BLOB CHECK ((before IS NULL) = (message IS NULL)),
+    boot TEXT NOT NULL,
+    came_ns INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'unknown', 'settled', 'withdrawn')),
+    reply BLOB CHECK (reply IS NOT NULL OR state IN ('prepared', 'withdrawn')),
+    ended_ns INTEGER CHECK ((ended_ns IS NULL) = (state IN ('prepared', 'unknown')))
+);
+CREATE INDEX requests_unsettled ON requests (number) WHERE ended_ns IS NULL;
+CREATE INDEX requests_ended ON requests (ended_ns) WHERE ended_ns IS NOT NULL;
+"""
+EARLIER_ROW = (
+    "INSERT INTO requests (order_id, login, server, parameters, message, before, boot, came_ns, "
+    "state, reply, ended_ns) VALUES (?, 7, 'Demo', '{}', '{}', '{}', 'boot0', 5, 'settled', ?, 6)"
+)
+
+
+def asked(stream: str, journal: str = "", *marks: RecordMark) -> BookAsked:
+    return BookAsked(stream, journal, marks)
+
+
+def listed(found: tuple[int, list[Entry]]) -> tuple[int, list[str]]:
+    count, entries = found
+    return count, [entry.order_id for entry in entries]
+
+
+def test_a_record_of_before_gets_its_columns_and_keeps_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "requests.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(EARLIER)
+        connection.execute("INSERT INTO record VALUES ('old', 1, 0)")
+        connection.execute(f"PRAGMA application_id={request_store.APPLICATION_ID}")
+        connection.execute("PRAGMA user_version=1")
+        connection.execute(EARLIER_ROW, ("A", b'{"x":1}'))
+    connection.close()
+    for boot in ("boot1", "boot2"):
+        store = RequestStore(path, boot, lambda: BEGAN_NS)
+        found = store.find("A")
+        assert found is not None
+        assert (found.reply, found.stream, found.journal, found.key) == (b'{"x":1}', "", "", "")
+        assert store.mark() == RecordMark("old", 1, 5)
+        store.close()
+    store = RequestStore(path, "boot3", lambda: BEGAN_NS)
+    entry = Entry("B", 7, "Demo", b"{}", b"{}", b"{}", "boot3", 8, "prepared", stream="s")
+    assert store.add(entry._replace(journal="j", key="k"))
+    assert listed(store.sent_by(7, "Demo", asked("s", "j"), 10)) == (1, ["B"])
+    store.close()
+    # The release of before goes on with it, too.
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        connection.execute(EARLIER_ROW, ("C", b"{}"))
+    connection.close()
+    store = RequestStore(path, "boot4", lambda: BEGAN_NS)
+    assert store.find("C") is not None
+    store.close()
+
+
+def test_the_requests_of_a_book_are_those_of_its_stream_and_journal_after_its_mark(
+    kept: Kept,
+) -> None:
+    def add(order_id: str, stream: str, journal: str, **more: Any) -> RecordMark:
+        kept.clock.advance(1.0)
+        entry = kept.entry(order_id)._replace(stream=stream, journal=journal, **more)
+        assert kept.store.add(entry)
+        return kept.store.mark()
+
+    add("A", "s", "j1")
+    mark = add("B", "s", "j1")
+    add("C", "s", "j2")
+    add("D", "s", "j1")
+    add("E", "other", "j3")
+    add("F", "s", "j1", login=8)
+    add("G", "s", "")
+    for _ in range(2):
+        assert listed(kept.store.sent_by(7, "Demo", asked("s", "j1"), 10)) == (3, ["A", "B", "D"])
+        assert listed(kept.store.sent_by(7, "Demo", asked("s", "j1", mark), 10)) == (1, ["D"])
+        # A journal that sent nothing asks for all of its stream.
+        everybody = ["A", "B", "C", "D"]
+        assert listed(kept.store.sent_by(7, "Demo", asked("s"), 10)) == (4, everybody)
+        assert listed(kept.store.sent_by(7, "Demo", asked("s"), 2)) == (4, ["C", "D"])
+        # The marks of another record, and of one that has lost its end, say nothing.
+        for strange in (RecordMark("x", 2, mark.came_ns), RecordMark(mark.id, 2, 1)):
+            found = kept.store.sent_by(7, "Demo", asked("s", "j1", strange), 10)
+            assert listed(found) == (3, ["A", "B", "D"])
+        kept.reopen()
+
+
+def test_the_requests_under_a_key_are_those_of_its_stream(kept: Kept) -> None:
+    for order_id, stream, key in (("A", "s", "k"), ("B", "s", "x"), ("C", "t", "k")):
+        assert kept.store.add(kept.entry(order_id)._replace(stream=stream, key=key))
+    assert [e.order_id for e in kept.store.with_key(7, "Demo", "s", "k")] == ["A"]
+    assert kept.store.with_key(8, "Demo", "s", "k") == []

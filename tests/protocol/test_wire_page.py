@@ -57,10 +57,13 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
     record.RequestStatus: ("#### Request status", 0),
     record.RecordMark: ("#### Record", 0),
     record.RequestInDoubt: ("#### Request in doubt", 0),
+    record.BookAsked: ("#### Book", 0),
+    record.SentOrders: ("#### Sent orders", 0),
+    record.SentOrder: ("#### Sent order", 0),
 }
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
-    | {"magic", "login", "server", "comment", "type"}
+    | {"magic", "login", "server", "comment", "type", "stream", "journal", "key"}
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from trueup.core.book import Holding
-from trueup.core.holds import HoldKind
+from trueup.core.holds import WAITS_FOR_A_YES, HoldKind
 from trueup.core.model import PLAY_MONEY, Position, describe_mode
 from trueup.core.quantity import format_lots
 from trueup.observe.live import AUDIT_LINES, Level, Picture, Row, Side
@@ -60,7 +60,7 @@ def _money(loop: TradingLoop) -> str:
 
 def _waiting(loop: TradingLoop) -> str:
     """Say what a person's yes would release; the whole of it is in `trueup plan`."""
-    ids = [hold.id for hold in loop.reconciler.holds if hold.kind is HoldKind.ASK]
+    ids = [hold.id for hold in loop.reconciler.holds if hold.kind in WAITS_FOR_A_YES]
     if len(ids) == 1:
         return f"Waits for `trueup approve {ids[0]}`. "
     return f"{len(ids)} wait for a yes: `trueup plan`. " if ids else ""

@@ -15,6 +15,7 @@ from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, Unbo
 from trueup.core.model import MarginMode, PendingOrder, Position
 from trueup.core.order import Order
 from trueup.core.quantity import from_units
+from trueup.core.record import RecordMark
 from trueup.core.saved_book import fill_from, saved
 from trueup.core.trust import Bound
 
@@ -36,7 +37,9 @@ class Book:
     whose end the broker has not told yet: a part of one may have been filled before. `recent` are
     the positions whose deals were counted lately, oldest first: a broker may still change those.
     `compared` is how its deals were compared with the broker's history last, and `agreed_msc` up to
-    when (server time) they agreed at the last time that they did, 0 for never.
+    when (server time) they agreed at the last time that they did, 0 for never. `loss` is what the
+    journal was found to lack, until a person accepts that, and `recalled` how far the gateway's
+    record reached when that was found last.
     """
 
     def __init__(self) -> None:
@@ -61,6 +64,8 @@ class Book:
         self.realised_closed_units = 0
         self.compared: events.HistoryCompared | None = None
         self.agreed_msc = 0
+        self.loss: events.LossFound | None = None
+        self.recalled: RecordMark | None = None
 
     def apply(self, event: events.Event) -> None:
         """Take one event into the book.

@@ -315,6 +315,25 @@ class HistoryCompared(Event, frozen=True):
         return not (self.missing_in_book or self.missing_at_broker or self.changed)
 
 
+class LossFound(Event, frozen=True):
+    """The journal lacks its newest events: a backup was put back, or the journal was deleted.
+
+    `because` says what shows that. `orders` counts the orders that the gateway's record has and the
+    journal lacked; the events beside this one take the newest of them into the book. `record` is
+    how far that record reached. No entries until a person accepts the loss.
+    """
+
+    because: str
+    orders: int = 0
+    record: RecordMark | None = None
+
+
+class LossAccepted(Event, frozen=True):
+    """A person, named in `by`, has seen that the journal lacks events, and allows entries again."""
+
+    by: str
+
+
 AnyEvent = (
     OrderCreated
     | OrderFilled
@@ -336,4 +355,6 @@ AnyEvent = (
     | HaltRaised
     | AccountBound
     | HistoryCompared
+    | LossFound
+    | LossAccepted
 )

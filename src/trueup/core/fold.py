@@ -316,6 +316,15 @@ def _history_compared(book: Book, event: events.HistoryCompared) -> None:
         book.agreed_msc = event.until_msc
 
 
+def _loss_found(book: Book, event: events.LossFound) -> None:
+    book.loss = event
+    book.recalled = event.record or book.recalled
+
+
+def _loss_accepted(book: Book, event: events.LossAccepted) -> None:
+    book.loss = None
+
+
 def _advance(book: Book, event: events.OrderEvent) -> Order:
     order = book.orders[event.order_id]
     order.status = advance(order.status, type(event))
@@ -365,4 +374,6 @@ FOLD: dict[type[events.Event], Callable[[Book, Any], None]] = {
     events.HaltRaised: _halt_raised,
     events.AccountBound: _account_bound,
     events.HistoryCompared: _history_compared,
+    events.LossFound: _loss_found,
+    events.LossAccepted: _loss_accepted,
 }

@@ -21,6 +21,7 @@ class HoldKind(enum.Enum):
     HALT = "journal and broker contradict each other"
     UNREADABLE = "a row that cannot be read"
     BROKEN = "an error of the program"
+    LOSS = "the journal lacks events"
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -62,8 +63,14 @@ class Hold(msgspec.Struct, frozen=True):
 
 # An entry in a symbol that has such a hold could double a position, or reverse one.
 BLOCKS_ENTRIES = frozenset(
-    {HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT, HoldKind.UNREADABLE, HoldKind.BROKEN}
+    {
+        *(HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT, HoldKind.UNREADABLE),
+        *(HoldKind.BROKEN, HoldKind.LOSS),
+    }
 )
+
+# What a person's yes releases, and nothing else does.
+WAITS_FOR_A_YES = frozenset({HoldKind.ASK, HoldKind.LOSS})
 
 
 def age_of(then_ns: int, now_ns: int) -> str:

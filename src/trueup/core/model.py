@@ -20,7 +20,7 @@ from trueup.core.quantity import (
     format_price,
     to_units,
 )
-from trueup.core.record import RecordMark, RequestStatus
+from trueup.core.record import RecordMark, RequestStatus, SentOrders
 
 # What a decoder refuses, wherever the value comes from; see `core.quantity` for the bounds.
 Ticket = Annotated[int, msgspec.Meta(ge=1)]
@@ -344,7 +344,8 @@ class Evidence(msgspec.Struct, frozen=True):
     those we have; None where they came along, with their results. `profit_bounds` are the account's
     floating result right before and right after the positions were read, None from a gateway that
     tells one figure only. `record` marks the gateway's own
-    record of requests, and `requests` is what it has of those that were asked about.
+    record of requests, `requests` is what it has of those that were asked about, and `sent` what it
+    has of the book that asks, None where it was not asked, or does not say.
     """
 
     account: Account
@@ -365,6 +366,7 @@ class Evidence(msgspec.Struct, frozen=True):
     floating: float | None = None
     record: RecordMark | None = None
     requests: tuple[RequestStatus, ...] = ()
+    sent: SentOrders | None = None
     profit_bounds: tuple[float, float] | None = None
 
 

@@ -37,6 +37,7 @@ from trueup.core.halts import halts
 from trueup.core.holding import Unbooked
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.look import Look, Outcome
+from trueup.core.loss import Lost, for_loss
 from trueup.core.model import Snapshot
 from trueup.core.pending import for_pending
 from trueup.core.placing import explanations, placement, row_of
@@ -98,6 +99,7 @@ def plan(
     waited: Waited | None = None,
     rechecks: tuple[int, ...] = (),
     has_asked_history: bool = True,
+    lost: Lost | None = None,
 ) -> Plan:
     """Return what brings the book into agreement with the broker.
 
@@ -116,6 +118,7 @@ def plan(
         waited: how long before the question things were; by default as their dates say it.
         rechecks: identifiers of positions whose deals are due to be compared again.
         has_asked_history: whether the account's history was asked for, as far as that goes.
+        lost: what the gateway's record has of this book and the journal lacks.
     """
     waited = waited or by_dates(asked_ns)
     found = diff(book.holdings, snapshot, policy, book.pending)
@@ -136,7 +139,7 @@ def plan(
         rechecks,
         has_asked_history,
     )
-    if _nothing_to_do(found, look):
+    if lost is None and _nothing_to_do(found, look):
         return Plan(foreign=found.foreign)
     scales = Weighing(
         book,
@@ -152,6 +155,7 @@ def plan(
     doubts = weigh(scales)
     outcome = Outcome()
     _bind(look, outcome)
+    for_loss(lost, look, outcome)
     _settle(doubts, scales, outcome)
     outcome.order_questions += [
         doubt.order.target for doubt in doubts if doubt.order.kind is events.OrderKind.CANCEL
@@ -194,10 +198,10 @@ def knows_account(book: Book, snapshot: Snapshot) -> bool:
 
 
 def is_settled(book: Book, policy: Policy) -> bool:
-    """Return whether nothing in the book waits, for proof or for time to pass."""
+    """Return whether nothing in the book waits, for proof, for a person or for time to pass."""
     waits = book.in_doubt or book.missing or book.unexplained or book.halts
     waits_for_deals = book.unbooked or book.ending
-    return not (waits or waits_for_deals or policy.expects_stop_loss)
+    return not (waits or waits_for_deals or book.loss or policy.expects_stop_loss)
 
 
 def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None:

@@ -67,6 +67,51 @@ class RecordMark(msgspec.Struct, frozen=True):
     came_ns: int = 0
 
 
+class BookAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which book asks for the orders that it sent: a journal from a backup lacks the newest.
+
+    `journal` is the id of its journal, empty where the journal has sent nothing yet: then the
+    orders of every journal of that `stream` are meant, which is the name of the book. `marks` are
+    how far the records reached, one for each, that the journal knows of: what came before is in it.
+    """
+
+    stream: str
+    journal: str = ""
+    marks: tuple[RecordMark, ...] = ()
+
+
+class SentOrder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One order in a gateway's record, as its sender asked for it.
+
+    `action` is BUY, SELL, MODIFY or CANCEL, `type` market, limit or stop; `position` is the ticket
+    that it closes or changes, `order` the pending order that it cancels, `magic` what the broker
+    was given. `server_time_msc` is a time that the trade server's clock had passed when it was
+    sent, 0 where no quotation was needed.
+    """
+
+    order_id: str
+    action: str
+    symbol: str = ""
+    type: str = "market"
+    volume: float = 0.0
+    price: float = 0.0
+    sl: float = 0.0
+    tp: float = 0.0
+    position: int = 0
+    order: int = 0
+    magic: int = 0
+    comment: str = ""
+    key: str = ""
+    server_time_msc: int = 0
+
+
+class SentOrders(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a gateway's record has of a book: `count` orders in all, and the newest of them."""
+
+    count: int = 0
+    orders: tuple[SentOrder, ...] = ()
+
+
 class RequestInDoubt(msgspec.Struct, frozen=True, omit_defaults=True, rename={"order_id": "id"}):
     """A request whose sender does not know what became of it.
 

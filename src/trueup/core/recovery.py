@@ -18,6 +18,10 @@ broker (D, E), or the refusal, which then counts as if it had come in time (H). 
 had it withdraws, so that it is refused should it still come: with a record that covers the sending,
 that settles an absence at once (G).
 
+A journal can lack orders that left: a backup was put back, or the journal was deleted. The record
+knows them by their book. They enter the book as *sent*, and go through this table like any other
+order without an outcome, while entries wait until a person accepts the loss (`core.loss`).
+
 How each case comes about:
 
 A   The terminal is away, the list is torn, the account is another one. Whatever the journal says,

@@ -11,6 +11,7 @@ from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, Unbo
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import PendingOrder, Position
 from trueup.core.order import Order
+from trueup.core.record import RecordMark
 from trueup.errors import JournalCorrupt
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class _State(msgspec.Struct, frozen=True):
     recent: list[Recent] = []
     compared: events.HistoryCompared | None = None
     agreed_msc: int = 0
+    loss: events.LossFound | None = None
+    recalled: RecordMark | None = None
 
 
 _decode_state = msgspec.json.Decoder(_State).decode
@@ -67,6 +70,8 @@ def saved(book: Book) -> bytes:
             recent=list(book.recent.values()),
             compared=book.compared,
             agreed_msc=book.agreed_msc,
+            loss=book.loss,
+            recalled=book.recalled,
         )
     )
 
@@ -101,6 +106,7 @@ def fill_from(book: Book, state: bytes) -> None:
     book.unexplained = {p.identifier: p for p in kept.unexplained}
     book.realised_closed_units = kept.realised_closed_units
     book.compared, book.agreed_msc = kept.compared, kept.agreed_msc
+    book.loss, book.recalled = kept.loss, kept.recalled
     book.changed_ns = dict(kept.changed)
     book.unbooked = dict(kept.unbooked)
     book.ending = {order.ticket: order for order in kept.ending}

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from trueup.core.record import RecordMark
+from trueup.core.record import BookAsked, RecordMark
 from trueup.gateway.account_lock import AccountLock
 from trueup.gateway.request_store import (
     APPLICATION_ID,
@@ -157,6 +157,16 @@ class AccountRecords:
     def since(self, came_ns: int) -> list[Entry]:
         """Return all of the account's requests that came at or after a time, oldest first."""
         return self._current.since(came_ns) if self._open else []
+
+    def sent_by(
+        self, login: int, server: str, asked: BookAsked, most: int
+    ) -> tuple[int, list[Entry]]:
+        """Return how many requests of a book came after its mark, and the newest, oldest first."""
+        return self._current.sent_by(login, server, asked, most)
+
+    def with_key(self, login: int, server: str, stream: str, key: str) -> list[Entry]:
+        """Return the requests of an account that a book sent under one key, oldest first."""
+        return self._current.with_key(login, server, stream, key)
 
     def add(self, entry: Entry) -> bool:
         """Write a new request to the disk; return False, with nothing written, for a known id.

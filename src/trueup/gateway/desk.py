@@ -300,6 +300,8 @@ class Desk:
             account = reply.account
             reply.requests = known
             reply.record = self._record.mark(account.login, account.server)
+            if wanted.book is not None and reply.record is not None:
+                reply.sent = self._record.sent_by(account.login, account.server, wanted.book)
         return reply
 
     def _history(self, request: Request) -> Reply:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from trueup.core.model import Snapshot
-from trueup.core.record import RecordMark, RequestInDoubt
+from trueup.core.record import BookAsked, RecordMark, RequestInDoubt
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, Obstructed, OutcomeUnknown
 from trueup.gateway.link import Link
@@ -36,7 +36,8 @@ class Question(msgspec.Struct, frozen=True):
 
     With `prices` false the positions' current prices and profits may be those of the last answer
     that had any: a gateway that finds nothing else changed then says just that. `own` are the
-    symbols of the book, for a gateway of the guide.
+    symbols of the book, for a gateway of the guide. `book` asks a gateway that keeps a record which
+    orders of that book it has.
     """
 
     symbols: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class Question(msgspec.Struct, frozen=True):
     in_doubt: tuple[RequestInDoubt, ...] = ()
     prices: bool = True
     own: Own = NOTHING_OWN
+    book: BookAsked | None = None
 
 
 PLAIN = Question()
@@ -211,6 +213,7 @@ class Reader:
                 history_age_sec=min(question.history_age_sec, HISTORY_LONGEST_SEC),
                 in_doubt=self._some(question.in_doubt) if self.keeps_record else (),
                 digest="" if known is None or question.prices else known.digest,
+                book=question.book if "BOOK" in self.capabilities else None,
             )
         )
 

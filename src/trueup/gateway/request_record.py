@@ -4,7 +4,9 @@
 
 The same id with the same parameters gets the first outcome, and nothing is sent; with other
 parameters it is refused. Where the process died in between, or the answer left it open, the outcome
-is UNKNOWN until the terminal proves it (`gateway.request_evidence`). A request that cannot be
+is UNKNOWN until the terminal proves it (`gateway.request_evidence`). A book's key names one order:
+another id under a key whose order may have been executed is refused, as where a bot has a journal
+from a backup and has forgotten the first. A request that cannot be
 written first is not sent; while nobody can read whether it came before, its outcome is UNKNOWN too,
 for the first of its id may have been executed. What was refused stays refused: a copy of it may
 come when it could be sent, and its sender has gone on.
@@ -23,11 +25,18 @@ from typing import Any
 
 import msgspec
 
-from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
+from trueup.core.record import (
+    BookAsked,
+    RecordMark,
+    RequestInDoubt,
+    RequestState,
+    RequestStatus,
+    SentOrders,
+)
 from trueup.gateway.account_records import AccountRecords
 from trueup.gateway.clocks import Clocks, one_clock
 from trueup.gateway.request_evidence import LOOK_BACK_SEC, SECOND_NS, Investigator, Sending
-from trueup.gateway.request_rows import check, parameters_in, reply_in
+from trueup.gateway.request_rows import check, parameters_in, reply_in, sent_order
 from trueup.gateway.request_store import (
     ELSEWHERE,
     UNOPENED,
@@ -39,6 +48,7 @@ from trueup.gateway.request_store import (
 from trueup.gateway.terminal import AccountInfo
 from trueup.logs import logger
 from trueup.protocol.requests import OrderReply, Request, parameters_of
+from trueup.protocol.snapshot import NAMED_AT_ONCE
 
 log = logger("trueup.record")
 
@@ -142,7 +152,10 @@ class RequestRecord:
             return self._refused(request, None, not_recorded(request, trouble))
         if isinstance(account, str):
             return self._refused(request, None, not_sent(request, account))
-        why = _not_meant(request, account)
+        try:
+            why = _not_meant(request, account) or self._key_used(request, account)
+        except StoreTrouble as trouble:
+            return self._refused(request, None, not_recorded(request, trouble))
         if why:
             return self._refused(request, None, not_sent(request, why))
         made = make()
@@ -192,6 +205,15 @@ class RequestRecord:
         except StoreTrouble:
             return True
         return known is not None and known.state != "withdrawn"
+
+    def sent_by(self, login: int, server: str, asked: BookAsked) -> SentOrders | None:
+        """Return which orders of a book the record has, None when it cannot be read."""
+        try:
+            count, entries = self._store.sent_by(login, server, asked, NAMED_AT_ONCE)
+            return SentOrders(count, tuple(map(sent_order, self._readable(entries))))
+        except StoreTrouble as trouble:
+            self._complain(trouble)
+            return None
 
     def answer_doubts(self, asked: Iterable[RequestInDoubt]) -> tuple[RequestStatus, ...]:
         """Return what the record has of requests that their sender is in doubt about.
@@ -307,6 +329,9 @@ class RequestRecord:
             self._boot,
             self._now_ns(),
             state,
+            stream=request.stream,
+            journal=request.journal,
+            key=request.key,
         )
 
     @contextmanager
@@ -336,6 +361,27 @@ class RequestRecord:
             self._look()
             return self._store.find(known.order_id) or known
         return known
+
+    def _key_used(self, request: Request, account: AccountInfo) -> str:
+        """Say that the key of an order was another order's, or return an empty string.
+
+        Not where that one was refused: it did nothing.
+        """
+        if not (request.key and request.stream):
+            return ""
+        known = self._store.with_key(account.login, account.server, request.stream, request.key)
+        for entry in self._readable(known):
+            reply = self._owed.get(entry.order_id) or reply_in(entry)
+            if reply is not None and reply.status == "REJECTED":
+                continue
+            became = "in doubt" if reply is None else reply.status
+            ticket = f", ticket {reply.ticket}" if reply is not None and reply.ticket else ""
+            return (
+                f"key {request.key!r:.60} of stream {request.stream!r:.60} was used before, for "
+                f"order {entry.order_id} ({became}{ticket}): give another key, or give each bot a "
+                "stream of its own"
+            )
+        return ""
 
     def _unread(
         self, request: Request, account: AccountInfo | str, trouble: StoreTrouble

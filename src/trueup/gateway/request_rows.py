@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from trueup.core.record import SentOrder
 from trueup.gateway.request_store import Entry, StoreTrouble
 from trueup.protocol.requests import OrderReply
 
@@ -70,6 +71,16 @@ def before_in(entry: Entry) -> Before:
     return Before(0, None) if entry.before is None else _read(entry, entry.before, _before)
 
 
+def sent_order(entry: Entry) -> SentOrder:
+    """Return a request as its sender asked for it."""
+    given = {**parameters_in(entry), "order_id": entry.order_id, "key": entry.key}
+    given["server_time_msc"] = before_in(entry).quote_msc
+    try:
+        return msgspec.convert(given, SentOrder)
+    except msgspec.ValidationError as error:
+        raise _damaged(entry, error) from error
+
+
 def check(entry: Entry) -> None:
     """Make sure that everything in a row can be read."""
     for read in (reply_in, parameters_in, message_in, before_in):
@@ -80,6 +91,8 @@ def _read(entry: Entry, raw: bytes, decode: Callable[[bytes], Read]) -> Read:
     try:
         return decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
-        raise StoreTrouble(
-            f"the record of request {entry.order_id!r} is damaged ({error})"
-        ) from error
+        raise _damaged(entry, error) from error
+
+
+def _damaged(entry: Entry, error: Exception) -> StoreTrouble:
+    return StoreTrouble(f"the record of request {entry.order_id!r} is damaged ({error})")

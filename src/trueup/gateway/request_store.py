@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from trueup.core.record import RecordMark
+from trueup.core.record import BookAsked, RecordMark
 from trueup.errors import TrueupError, reason
 from trueup.forks import HOLDERS, cut_files, never_finalise
 from trueup.gateway.descriptors import spare
@@ -58,9 +58,16 @@ CREATE TABLE requests (
 CREATE INDEX requests_unsettled ON requests (number) WHERE ended_ns IS NULL;
 CREATE INDEX requests_ended ON requests (ended_ns) WHERE ended_ns IS NOT NULL;
 """
+# What records of before lack. A column with a default is added to those, and stays one that an
+# earlier release passes over: so the format has the same number, and either release opens the file.
+_ADDED = ("stream", "journal", "key")
+_INDEXES_OF_ADDED = (
+    "CREATE INDEX IF NOT EXISTS requests_journals ON requests (journal, number)",
+    "CREATE INDEX IF NOT EXISTS requests_keys ON requests (stream, key)",
+)
 _COLUMNS = (
     "order_id, login, server, parameters, message, before, boot, came_ns, state, reply, ended_ns, "
-    "number"
+    "stream, journal, key, number"
 )
 
 # SQLite's primary result codes (SQLite documentation, "Result and Error Codes").
@@ -90,8 +97,9 @@ class Entry(NamedTuple):
 
     `parameters` are what was asked for, `message` what `order_send` was given and `before` what was
     known of the terminal then, all JSON; the latter two are None where nothing was sent. `boot` is
-    the gateway's run that took it, `reply` the order's reply as JSON. Times are nanoseconds of UTC
-    since 1970.
+    the gateway's run that took it, `reply` the order's reply as JSON. `stream` is the book that
+    sent it, `journal` the id of that book's journal and `key` the caller's own name for the order;
+    empty where the sender named none. Times are nanoseconds of UTC since 1970.
     """
 
     order_id: str
@@ -105,6 +113,9 @@ class Entry(NamedTuple):
     state: str
     reply: bytes | None = None
     ended_ns: int | None = None
+    stream: str = ""
+    journal: str = ""
+    key: str = ""
     number: int = 0
 
 
@@ -184,6 +195,33 @@ class RequestStore:
         condition = "came_ns >= ? ORDER BY number"
         return self._rows(f"SELECT {_COLUMNS} FROM requests WHERE {condition}", came_ns)
 
+    def sent_by(
+        self, login: int, server: str, asked: BookAsked, most: int
+    ) -> tuple[int, list[Entry]]:
+        """Return how many requests of a book came after its mark, and the newest, oldest first.
+
+        Requests that were refused before an account was known are left out.
+        """
+        book = "journal = ?" if asked.journal else "stream = ? AND journal != ''"
+        condition = f"{book} AND number > ? AND login = ? AND server = ?"
+        values = (asked.journal or asked.stream, self._after(asked.marks), login, server)
+        newest = f"{condition} ORDER BY number DESC LIMIT {most}"
+        found = self._rows(f"SELECT {_COLUMNS} FROM requests WHERE {newest}", *values)
+        with self._lock, self._explained():
+            count = f"SELECT count(*) FROM requests WHERE {condition}"
+            (total,) = self._open().execute(count, values).fetchone()
+        return total, found[::-1]
+
+    def _after(self, marks: Sequence[RecordMark]) -> int:
+        """Return the number after which a book asks; 0 where no mark is one of this record's."""
+        return max((mark.last for mark in marks if self.covers(mark)), default=0)
+
+    def with_key(self, login: int, server: str, stream: str, key: str) -> list[Entry]:
+        """Return the requests of an account that a book sent under one key, oldest first."""
+        condition = "stream = ? AND key = ? AND login = ? AND server = ? ORDER BY number"
+        query = f"SELECT {_COLUMNS} FROM requests WHERE {condition}"
+        return self._rows(query, stream, key, login, server)
+
     def add(self, entry: Entry) -> bool:
         """Write a new request to the disk; return False, with nothing written, for a known id.
 
@@ -193,10 +231,11 @@ class RequestStore:
         with self._lock, self._explained():
             connection = self._open()
             self._refuse_replaced()
+            values = entry[:-1]
             cursor = connection.execute(
                 f"INSERT INTO requests ({_COLUMNS.removesuffix(', number')}) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING",
-                entry[:-1],
+                f"VALUES ({', '.join('?' * len(values))}) ON CONFLICT (order_id) DO NOTHING",
+                values,
             )
             if not cursor.rowcount:
                 return False
@@ -306,6 +345,7 @@ class RequestStore:
         with _transaction(connection):
             if not tables:
                 self._make(connection)
+            _add_columns(connection)
         record_id, self._dropped = connection.execute("SELECT id, dropped FROM record").fetchone()
         last = connection.execute(
             "SELECT number, came_ns FROM requests ORDER BY number DESC LIMIT 1"
@@ -349,6 +389,16 @@ class RequestStore:
         meaning = _MEANINGS.get(code)
         kind = StoreRefused if code == sqlite3.SQLITE_NOTADB else StoreTrouble
         return kind(f"{self.name}: {f'{meaning} ({error})' if meaning else error}.")
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Give a record the columns that it lacks, and their indexes."""
+    has = {row[1] for row in connection.execute("PRAGMA table_info(requests)")}
+    for name in _ADDED:
+        if name not in has:
+            connection.execute(f"ALTER TABLE requests ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
+    for statement in _INDEXES_OF_ADDED:
+        connection.execute(statement)
 
 
 def make_private(folder: Path) -> None:

@@ -8,15 +8,26 @@ acknowledged, is no accident, and is refused.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from trueup.errors import JournalCorrupt
 from trueup.journal.journal import Tip
 from trueup.journal.table import EventTable, Writer
 
 
-def mend(
-    table: EventTable, writer: Writer | None, note: Tip | None, now_ns: int
-) -> tuple[Tip, tuple[str, ...]]:
-    """Return where a stream goes on from, and what was found wrong, each a sentence.
+class Mended(NamedTuple):
+    """Where a stream goes on from, and what was found wrong, each a sentence.
+
+    `lost` says that acknowledged events are gone; empty where none are known to be.
+    """
+
+    tip: Tip
+    findings: tuple[str, ...] = ()
+    lost: str = ""
+
+
+def mend(table: EventTable, writer: Writer | None, note: Tip | None, now_ns: int) -> Mended:
+    """Return where a stream goes on from, and what was found wrong.
 
     Within a write transaction of the stream's only writer. `note` is a tip that is known from
     outside the database.
@@ -27,15 +38,20 @@ def mend(
     tip, findings = _end(table, now_ns)
     known = [one for one in (writer.tip if writer else None, note) if one is not None]
     furthest = max((one.position for one in known), default=0)
+    lost = ""
     if furthest > tip.position:
         findings.append(
             f"Stream {table.stream!r} of {table.place} ends at position {tip.position}, but "
             f"position {furthest} was acknowledged: the events in between are lost."
         )
+        lost = (
+            f"The journal ends at position {tip.position}, and position {furthest} was "
+            "acknowledged: an older copy of it was put back, or its disk lost the end"
+        )
     for one in known:
         if one.position <= tip.position and table.tip_at(one.position) != one:
             raise _another(table, one.position)
-    return tip, tuple(findings)
+    return Mended(tip, tuple(findings), lost)
 
 
 def _another(table: EventTable, position: int) -> JournalCorrupt:

@@ -48,6 +48,8 @@ class StoredJournal(JournalReader):
     """
 
     findings: tuple[str, ...] = ()
+    lost: str = ""
+    """That acknowledged events were gone when it was opened; empty where none are known to be."""
 
     def __init__(self, database: Database, stream: str) -> None:
         super().__init__(database, stream)
@@ -125,7 +127,7 @@ class StoredJournal(JournalReader):
             claim = self._claim = self._taken(take_over)
             # Until the claim was ours, a holder before us could still move the row.
             known = self._table.writer()
-            self._tip, findings = mend(self._table, known, claim.note, now_ns)
+            self._tip, findings, self.lost = mend(self._table, known, claim.note, now_ns)
             self._token = max(known.token + 1 if known else 1, claim.token)
             self._sign(known, holder, now_ns)
         claim.record(self._tip)

@@ -55,7 +55,10 @@ def write_journal_status(book: JournalStatus) -> str:
         *said("Account", f"{account_words(book.account, book.trade_mode)}, realised {money}"),
     ]
     for held in book.holds:
-        lines += [*said("Held", f"{held.symbol}: {held.reason}"), *said("", f"until {held.until}")]
+        lines += [
+            *said("Held", f"{held.symbol or 'Account'}: {held.reason}"),
+            *said("", f"until {held.until}"),
+        ]
     lines += doubt_lines(book.in_doubt)
     for identifier in book.waits:
         lines += said("Waits for", f"the deals of ticket {identifier}")

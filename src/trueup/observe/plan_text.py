@@ -74,6 +74,12 @@ def _block(event: events.Event, digits: int | None) -> Block | None:
         case events.PendingClosed(order=o, because=because):
             what = f"end order {describe_order(o)}"
             return Block("-", o.ticket, o.symbol, what, because, "the book lets it go")
+        case events.LossFound(because=because, orders=orders):
+            then = f"{orders} orders enter the book in doubt; entries wait for a yes"
+            return Block("!", 0, "Account", "note that the journal has lost its end", because, then)
+        case events.LossAccepted(by=by):
+            what, then = "accept that the journal lacks events", "entries are allowed again"
+            return Block("!", 0, "Account", what, f"{by} says yes", then)
         case events.PendingCorrected(local=was, remote=o):
             what, change = f"correct order {describe_order(o)}", f"was {describe_order(was)}"
             return Block(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from trueup.core.model import Position
-from trueup.core.record import RequestInDoubt
+from trueup.core.record import BookAsked, RequestInDoubt
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.history import CURSOR, HistoryReply, HistoryRequest
 from trueup.protocol.request_status import RequestStatusReply
@@ -38,6 +38,7 @@ NOT_PARAMETERS = frozenset(
     {
         *("order_id", "uuid", "session", "id", "ticket", "timestamp"),
         *("since_msc", "until_msc", "after"),
+        *("stream", "key", "journal", "book"),
     }
 )
 # Everything that may change something at the broker.
@@ -58,8 +59,9 @@ class Request(msgspec.Struct):
     0.0 for none), `position` (the ticket it closes), `magic`, `comment`, and `login` and `server`
     (the account it is for; 0 and an empty text for any). BUY and SELL with `type` limit or stop
     place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the
-    pending `order`. `since_msc`, `until_msc` and `after` are HISTORY's. `ticket` and `timestamp`
-    are of the other dialect (see `protocol.dialect`).
+    pending `order`. `stream`, `journal` and `key` say which book sent it, and under which key of
+    its caller's; the record keeps them. `since_msc`, `until_msc` and `after` are HISTORY's.
+    `ticket` and `timestamp` are of the other dialect (see `protocol.dialect`).
     """
 
     action: str
@@ -87,6 +89,10 @@ class Request(msgspec.Struct):
     since_msc: int = 0
     until_msc: int = 0
     after: str = ""
+    stream: str = ""
+    journal: str = ""
+    key: str = ""
+    book: BookAsked | None = None
     ticket: int = 0
     timestamp: object = None
     uuid: object = msgspec.UNSET
@@ -223,6 +229,7 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         history_age_sec=request.history_age_sec,
         in_doubt=request.in_doubt,
         digest=request.digest,
+        book=request.book,
     )
 
 
@@ -276,6 +283,9 @@ def _check_length(order_id: str, name: str) -> None:
 
 def _check_snapshot(request: Request) -> None:
     """Refuse what one reply does not carry: a part of the answer would be taken for the whole."""
+    marks = 0 if request.book is None else len(request.book.marks)
+    if marks > NAMED_AT_ONCE:
+        raise RemoteProtocolError(f"book has {marks} marks: give at most {NAMED_AT_ONCE}")
     for name in ("symbols", "explain", "explain_orders", "in_doubt"):
         _check_count(request, name)
     if not 0 <= request.history_age_sec <= HISTORY_LONGEST_SEC:

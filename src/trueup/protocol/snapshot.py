@@ -28,7 +28,7 @@ from trueup.core.model import (
     SymbolSpec,
     TerminalState,
 )
-from trueup.core.record import RecordMark, RequestInDoubt, RequestStatus
+from trueup.core.record import BookAsked, RecordMark, RequestInDoubt, RequestStatus, SentOrders
 from trueup.core.trust import Reason, Unknown
 from trueup.protocol.guide import needs_no_care
 from trueup.protocol.rows import TOO_LARGE, is_sound_order
@@ -49,7 +49,7 @@ UNNAMED_VERSION = 1
 # in later ones.
 NAMED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
-CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY")
+CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK")
 
 
 class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_defaults=True):
@@ -62,7 +62,8 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     `in_doubt` are orders whose sender does not know what became of them: the gateway's record
     answers for each, and withdraws those that never came. `digest` is that of the positions
     and orders which the client has already, empty where it wants them all the same: while it is
-    still true, and nothing more is asked, the reply leaves them out.
+    still true, and nothing more is asked, the reply leaves them out. `book` asks for the orders of
+    that book which the gateway's record has.
     """
 
     session: str
@@ -73,11 +74,13 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     history_age_sec: int = 0
     in_doubt: tuple[RequestInDoubt, ...] = ()
     digest: str = ""
+    book: BookAsked | None = None
 
     @property
     def asks_more(self) -> bool:
-        """Whether deals, past orders, history or the outcome of orders are wanted."""
-        return bool(self.explain or self.explain_orders or self.history_age_sec or self.in_doubt)
+        """Whether deals, past orders, history, or what the record has are wanted."""
+        of_terminal = self.explain or self.explain_orders or self.history_age_sec
+        return bool(of_terminal or self.in_doubt or self.book)
 
 
 class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defaults=True):
@@ -109,6 +112,7 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
     version: int = UNNAMED_VERSION
     profit_bounds: tuple[float, float] | None = None
     other_deals: tuple[Deal, ...] = ()
+    sent: SentOrders | None = None
 
 
 class AccountRow(Account, array_like=True, frozen=True, gc=False):
@@ -353,6 +357,7 @@ def _evidence(reply: SnapshotReply) -> Evidence:
         time_offset_sec=reply.time_offset_sec,
         record=reply.record,
         requests=reply.requests,
+        sent=reply.sent,
         profit_bounds=reply.profit_bounds,
     )
 

@@ -126,6 +126,10 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             return "BOUND", None, account_sentence(event), "", f"{login}@{server}"
         case events.HistoryCompared():
             return "COMPARED", None, compared_sentence(event), "", ""
+        case events.LossFound(because=because):
+            return "LOST", None, because, "", ""
+        case events.LossAccepted(by=by):
+            return "LOST", None, accepted_sentence(by), "", ""
     raise TypeError(f"{type(event).__name__} is not a correction")
 
 
@@ -140,6 +144,11 @@ def compared_sentence(event: events.HistoryCompared) -> str:
     ):
         said += [f"{count} {what}"] if count else []
     return f"{', '.join(said)}, up to {until:%Y-%m-%d %H:%M} server time"
+
+
+def accepted_sentence(who: str) -> str:
+    """Say that a person has accepted that the journal lacks events."""
+    return f"{who} accepts that the journal lacks events: entries are allowed again"
 
 
 def account_sentence(event: events.AccountBound) -> str:
@@ -229,6 +238,8 @@ def sentence(event: events.Event) -> str:
             return pending_sentence(event)
         case events.AccountBound(changed=changed) if changed:
             return account_sentence(event)
+        case events.LossFound(because=because):
+            return because
     return ""
 
 
@@ -278,6 +289,10 @@ def log_event(event: events.Event) -> None:
         case events.AccountBound():
             text = f"[ACCOUNT] {account_sentence(event)}"
             _say(logging.WARNING, "account.changed", None, text)
+        case events.LossFound(because=because):
+            _say(logging.ERROR, "journal.loss_found", None, f"[LOST] {because}")
+        case events.LossAccepted(by=by):
+            _say(logging.WARNING, "journal.loss_accepted", None, f"[LOST] {accepted_sentence(by)}")
         case events.PositionCorrected():
             _log_drift(event)
         case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from trueup.core.holds import Hold, HoldKind
+from trueup.core.holds import WAITS_FOR_A_YES, Hold, HoldKind
 from trueup.core.model import Account, describe_at
 from trueup.core.told import Told, not_in_doubt
 from trueup.core.trust import Unknown
@@ -112,7 +112,7 @@ class ControlDesk:
             "at": iso(look.asked.at.date_ns),
             "text": write_plan(look.plan, digits),
             "changes": len(look.plan.events),
-            "waiting": [h.id for h in self._glances.holds if h.kind is HoldKind.ASK],
+            "waiting": [h.id for h in self._glances.holds if h.kind in WAITS_FOR_A_YES],
             "needs_person": any(map(concerns_a_person, look.plan.holds)),
             "plan": plan_values(look.plan, digits),
         }

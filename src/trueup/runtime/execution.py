@@ -420,6 +420,10 @@ class OrderDesk:
             # may have accounts of one number.
             message["login"] = self._pm.book.bound.login
             message["server"] = self._pm.book.bound.server
+            # By these the gateway's record tells a later process what its journal has lost.
+            if self._pm.keeps_journal:
+                message["stream"], message["journal"] = self._pm.book_name, self._pm.journal_id
+                message["key"] = order.key
         ticket = self._pm.ticket_to_close(order)
         match order.kind:
             case OrderKind.CANCEL:

@@ -25,6 +25,8 @@ log = logger("trueup.journal")
 # Replaying an event costs a few microseconds, so a restart never replays more than a tenth of a
 # second's worth.
 EVENTS_PER_CHECKPOINT = 10_000
+# Of a hash; two journals never begin alike in so many by chance.
+ID_CHARS = 16
 # An order that is about to leave does not wait for a checkpoint.
 UNDER_WAY = (events.OrderCreated, events.SendStarted)
 
@@ -73,11 +75,27 @@ class KeptBook:
         self._crash = crash
         self._events_per_checkpoint = events_per_checkpoint
         self._saved_at = 0
+        self._journal_id = ""
         # Whether every event that the book has begun to take is in it.
         self._whole = True
         if journal is not None:
             self._load(journal)
             self.commit(after_restart(list(self.book.orders.values()), clock.now_ns()))
+            lost = getattr(journal, "lost", "")
+            if lost:
+                self.commit([events.LossFound(at_ns=clock.now_ns(), because=lost)])
+
+    @property
+    def journal_id(self) -> str:
+        """The journal's own name: the beginning of its first event's hash, the same in each copy.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        if not self._journal_id and self.journal is not None and self.journal.position:
+            first = next(iter(self.journal.records()))
+            self._journal_id = first.hash.hex()[:ID_CHARS]
+        return self._journal_id
 
     def commit(self, history: Sequence[events.Event]) -> None:
         """Journal events and take them into the book: all of them, or none.

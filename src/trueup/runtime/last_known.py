@@ -9,6 +9,7 @@ import msgspec
 
 from trueup.core.book import Book, Holding
 from trueup.core.holds import HoldKind
+from trueup.core.loss import hold_of
 from trueup.core.model import describe_at, describe_order
 from trueup.journal import open_reader
 from trueup.journal.location import database_at
@@ -18,7 +19,7 @@ from trueup.observe.journal_status_text import JournalStatus
 from trueup.observe.status_text import DoubtRow, HeldRow, PositionRow
 from trueup.runtime.clock import iso
 from trueup.runtime.execution import after_restart
-from trueup.runtime.status import position_row
+from trueup.runtime.status import held_row, position_row
 
 UNTIL_PROVEN = "the deals that close it, or its return to the broker's list"
 UNTIL_LOOKED = "somebody who looks, and the end of that position"
@@ -81,6 +82,8 @@ def _row(holding: Holding) -> PositionRow:
 
 
 def _holds(book: Book) -> Iterator[HeldRow]:
+    if book.loss is not None:
+        yield held_row(hold_of(book.loss), 0)
     for identifier, since_ns in book.missing.items():
         holding = book.holdings.get(identifier)
         what = f"Ticket {identifier}"

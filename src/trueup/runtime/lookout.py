@@ -25,6 +25,7 @@ from trueup.gateway.reader import Question, Reading
 from trueup.logs import logger
 from trueup.runtime.clock import Moment, moment
 from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.recall import Recall
 from trueup.runtime.rechecks import Rechecks
 from trueup.runtime.sources import Source
 from trueup.runtime.witness import Witness
@@ -131,6 +132,7 @@ class Lookout:
         # How many questions had been asked when something was said of an order in doubt.
         self._told_at: dict[str, int] = {}
         self._rechecks = Rechecks()
+        self._recall = Recall(pm)
         self._agreed: _Agreed | None = None
         self._count = 0
 
@@ -193,6 +195,7 @@ class Lookout:
         self._newest_believed = look.asked.number
         self._rechecks.done(look.asked.question.explain, look.asked.at.age_ns)
         if isinstance(look.verdict, Trusted):
+            self._recall.believed(look.asked.question.book, look.verdict.snapshot.evidence)
             self._rechecks.believed(self._pm.book, look.verdict.snapshot)
 
     def recheck(self, identifiers: Iterable[int]) -> None:
@@ -216,6 +219,7 @@ class Lookout:
     def forget(self) -> None:
         """Forget what earlier readings of this gateway said."""
         self._witness = Witness(self.meant)
+        self._recall = Recall(self._pm)
 
     def _asked_now(self, question: Question, follow_ups: int) -> Asked:
         # While the journal refuses them, `StateReconciler` decides nothing.
@@ -223,9 +227,9 @@ class Lookout:
             self._pm.desk.record_owed()
         self._witness.asked()
         self._count += 1
-        own = self._own()
-        if question.own != own:
-            question = msgspec.structs.replace(question, own=own)
+        own, book = self._own(), self._recall.question()
+        if (question.own, question.book) != (own, book):
+            question = msgspec.structs.replace(question, own=own, book=book)
         at, version = moment(self._pm.clock), self._pm.book.version
         return Asked(at, version, question, self._count, follow_ups)
 
@@ -269,7 +273,13 @@ class Lookout:
             self._prices_ns = asked.at.age_ns
         waited = self._pm.times.at(asked.at)
         due = self._rechecks.due(book, snapshot, waited)
-        if not due and agreed is not None and self._still_agrees(agreed, snapshot, asked):
+        lost = self._recall.lost(asked.question.book, snapshot.evidence)
+        if (
+            lost is None
+            and not due
+            and agreed is not None
+            and self._still_agrees(agreed, snapshot, asked)
+        ):
             return Look(asked, verdict, Plan(foreign=agreed.foreign))
         found = plan(
             book,
@@ -286,6 +296,7 @@ class Lookout:
             waited=waited,
             rechecks=due,
             has_asked_history=bool(asked.question.history_age_sec),
+            lost=lost,
         )
         if asked.question.history_age_sec or snapshot.evidence is None:
             self.absences = dict(found.absences)

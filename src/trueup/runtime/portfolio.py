@@ -446,6 +446,28 @@ class PortfolioManager:
         """Take into the book what is in the journal and not in the book, as after Ctrl-C."""
         self._kept.follow()
 
+    @property
+    def book_name(self) -> str:
+        """The name of this book at the gateway: its stream, and its magic number where it has one.
+
+        Books in journals of their own often have the default stream, the symbol.
+        """
+        return f"{self.stream}, magic {self.magic}" if self.magic else self.stream
+
+    @property
+    def keeps_journal(self) -> bool:
+        """Whether the book has a journal, which a later process can read."""
+        return self._kept.journal is not None
+
+    @property
+    def journal_id(self) -> str:
+        """The journal's own name, the same in each copy; empty without a journal or events.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        return self._kept.journal_id
+
     def recorded(self) -> Iterator[events.Event] | None:
         """Yield every event of the journal, oldest first; None without one.
 

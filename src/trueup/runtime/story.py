@@ -38,6 +38,7 @@ ACTIONS = (
     "HALT",
     "BOUND",
     "COMPARED",
+    "LOST",
 )
 # Which of them an event can be told as.
 ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
@@ -61,6 +62,8 @@ ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
     events.HaltRaised: frozenset({"HALT"}),
     events.AccountBound: frozenset({"BOUND"}),
     events.HistoryCompared: frozenset({"COMPARED"}),
+    events.LossFound: frozenset({"LOST"}),
+    events.LossAccepted: frozenset({"LOST"}),
 }
 REFUSED = decide(JournalSays.REFUSED, BrokerShows.NO_TRACE, settled=True)
 OVER = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED})

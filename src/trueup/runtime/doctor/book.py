@@ -10,15 +10,17 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from trueup.core.book import Book
-from trueup.core.events import AccountBound, HistoryCompared
+from trueup.core.events import AccountBound, HistoryCompared, LossAccepted, LossFound
+from trueup.core.loss import hold_of
 from trueup.core.trust import Bound
 from trueup.errors import TrueupError
 from trueup.journal import open_reader
 from trueup.journal.location import database_at
 from trueup.journal.reader import JournalReader
-from trueup.observe.doctor_text import DoctorRow, not_asked, ok, sick, warn
+from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.observe.status_text import BotStatus
 from trueup.runtime.audit import compared_sentence
 
@@ -43,9 +45,18 @@ class JournalLook:
         self._place, self._stream, self._bots = place, stream, bots
         self.bound: Bound | None = None
         self.compared: HistoryCompared | None = None
+        self.loss: LossFound | None = None
 
     def look(self) -> DoctorRow:
         """Return the row of the journal; afterwards `bound` and `compared` are what it says."""
+        row = self._look()
+        if self.loss is None or row.mark is Mark.SICK:
+            return row
+        hold = hold_of(self.loss)
+        remedy = f"look at what is open, then say `trueup approve {hold.id}` to the running bot"
+        return sick("journal writable", f"{row.found}. {hold.reason}", remedy, **row.figures)
+
+    def _look(self) -> DoctorRow:
         trouble = next((bot.journal_trouble for bot in self._bots if bot.journal_trouble), "")
         if trouble:
             remedy = "mend the cause; the bot then goes on by itself"
@@ -58,7 +69,7 @@ class JournalLook:
         try:
             name = database_at(self._place).name
             with open_reader(self._place, self._stream) as reader:
-                self.bound, self.compared = last_facts(reader)
+                self.bound, self.compared, self.loss = last_facts(reader)
                 events = f"{reader.position} event{'s' * (reader.position != 1)}"
                 said = f"{name}, stream {reader.stream}: {events}"
         except TrueupError as error:
@@ -119,19 +130,32 @@ class JournalLook:
         )
 
 
-def last_facts(reader: JournalReader) -> tuple[Bound | None, HistoryCompared | None]:
-    """Return the account of a journal's book, and the last comparison of its deals, if any."""
+class LastFacts(NamedTuple):
+    """What a journal says of its book; None for what it does not say.
+
+    `compared` is the last comparison of its deals, `loss` what was found lost and nobody accepted.
+    """
+
+    bound: Bound | None
+    compared: HistoryCompared | None
+    loss: LossFound | None
+
+
+def last_facts(reader: JournalReader) -> LastFacts:
+    """Return what a journal says of its book."""
     saved = reader.latest_checkpoint()
     book = Book() if saved is None else Book.restore(saved.state)
-    bound, compared = book.bound, book.compared
-    kinds = {AccountBound.__name__, HistoryCompared.__name__}
+    bound, compared, loss = book.bound, book.compared, book.loss
+    kinds = {kind.__name__ for kind in (AccountBound, HistoryCompared, LossFound, LossAccepted)}
     for event in reader.read(0 if saved is None else saved.position, kinds=kinds):
         if isinstance(event, HistoryCompared):
             compared = event
+        elif isinstance(event, LossFound | LossAccepted):
+            loss = event if isinstance(event, LossFound) else None
         elif isinstance(event, AccountBound):
             now = Bound(event.login, event.server)
             bound, compared = now, compared if bound == now else None
-    return bound, compared
+    return LastFacts(bound, compared, loss)
 
 
 def history_rows(compared: HistoryCompared | None) -> Iterator[DoctorRow]:
