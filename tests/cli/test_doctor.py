@@ -40,7 +40,8 @@ from trueup.runtime.doctor.line import Target
 QUICK_MS = "3000"
 EVERY = (
     *("versions", "settings", "resolvable", "port open", "key accepted", "answers", "protocol"),
-    *("clock", "reading", "terminal connected", "trade allowed", "account", "latency"),
+    *("clock", "reading", "terminal connected", "trade allowed", "account", "symbols"),
+    *("neighbours", "latency"),
     *("journal writable", "bot", "last sync"),
 )
 

@@ -81,12 +81,13 @@ def test_the_first_hold_is_told_with_its_age_as_of_now_and_the_others_are_counte
 
 
 @pytest.mark.parametrize("kind", HoldKind)
-def test_only_what_could_double_a_position_restricts_and_only_in_its_symbol(
+def test_what_could_double_a_position_or_come_to_nothing_restricts_its_symbol_alone(
     kind: HoldKind,
 ) -> None:
     found = restrictions(None, (held(kind),), (), NOW_NS)
     reason = "Ticket 7 left the list, no deal yet"
-    wanted = (Restriction("EURUSD", reason, NOW_NS, "its deals"),)
+    of_gateway = kind is HoldKind.NO_SYMBOL
+    wanted = (Restriction("EURUSD", reason, NOW_NS, "its deals", of_gateway),)
     assert found == (wanted if kind in BLOCKS_ENTRIES else ())
 
 

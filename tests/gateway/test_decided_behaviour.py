@@ -246,7 +246,7 @@ def test_a_symbol_that_is_not_selected_is_selected_and_traded() -> None:
 def test_an_unknown_symbol_is_not_sent() -> None:
     reply = DeskAlone().order(symbol="NO.SUCH")
     assert reply["status"] == "REJECTED"
-    assert reply["error"] == "not sent: symbol_info failed: (-4, 'Terminal: Not found')"
+    assert reply["error"] == "not sent: the broker does not have the symbol NO.SUCH"
 
 
 def test_a_symbol_without_quotes_is_not_sent() -> None:

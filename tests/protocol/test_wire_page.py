@@ -18,7 +18,7 @@ from tests.support.desk_world import DeskWorld
 from tests.support.servers import DEADLINE_SEC, until
 from trueup.conformance.findings import Grade
 from trueup.conformance.run import ALL_CHECKS
-from trueup.core import model, record
+from trueup.core import model, record, scope
 from trueup.core.digest import digest
 from trueup.gateway.service import Service, ServiceOptions
 from trueup.gateway.zmq_hints import ZmqHints
@@ -45,6 +45,9 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
     model.Account: ("### Account", 0),
     model.TerminalState: ("### Terminal", 0),
     model.SymbolSpec: ("### Symbol", 0),
+    model.UnknownSymbol: ("### Unknown symbol", 0),
+    scope.Scope: ("### Scope", 0),
+    scope.Neighbour: ("### Neighbour", 0),
     snapshot.SnapshotRequest: ("## SNAPSHOT", 0),
     snapshot.SnapshotReply: ("## SNAPSHOT", 1),
     snapshot.UnchangedReply: ("### Unchanged", 0),

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +65,12 @@ def doctor(
     stream: Annotated[
         str | None, typer.Option(help="Which book of the journal, where it has several.")
     ] = None,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask whether the broker has this symbol, beside those of the bots; repeat it."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at everything between this machine and the broker, and say what to do about it.
@@ -73,7 +79,7 @@ def doctor(
     the journal and the bots of this folder. Nothing is changed, and no order is sent. Exit code
     0: healthy, warnings aside. 1: something is sick.
     """
-    checks = _rows(gateway, server_key, key_file, journal, stream)
+    checks = _rows(gateway, server_key, key_file, journal, stream, symbol or ())
     if as_json:
         rows = list(checks)
         print_json({"healthy": is_healthy(rows), "rows": msgspec.to_builtins(rows)})
@@ -99,6 +105,7 @@ def _rows(
     key_file: str | None,
     journal: str | None,
     stream: str | None,
+    named: Sequence[str],
 ) -> Iterator[DoctorRow]:
     yield _versions()
     try:
@@ -117,7 +124,7 @@ def _rows(
         yield from unasked((*WAY, *CHECKS))
     else:
         yield ok("settings", f"gateway {target.url} ({target.said_by})", gateway=target.url)
-        symbols = sorted({bot.symbol for bot in bots})
+        symbols = sorted({*named, *(bot.symbol for bot in bots)})
         yield from _at_the_gateway(target, look, symbols, _meant(settings, target))
     yield journal_row
     yield from bot_rows(bots, silent, settings.sync_interval_sec)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from trueup.core.holds import BLOCKS_ENTRIES, Hold, age_of
+from trueup.core.holds import BLOCKS_ENTRIES, Hold, HoldKind, age_of
 from trueup.core.model import RowFault
 from trueup.core.trust import Unknown
 
@@ -15,12 +15,15 @@ class Restriction(msgspec.Struct, frozen=True):
     """New orders are refused in a scope: a symbol, or the whole account where `symbol` is empty.
 
     Closing what is known stays allowed. It ends by itself, when `until` has come about.
+    `gateway_refuses` says that the gateway refuses an order there by itself, with the same reason:
+    the order desk then leaves it to say so, because the gateway knows it as of now.
     """
 
     symbol: str
     reason: str
     since_ns: int
     until: str
+    gateway_refuses: bool = False
 
 
 def restrictions(
@@ -28,11 +31,15 @@ def restrictions(
 ) -> tuple[Restriction, ...]:
     """Return what restricts new orders now; one that goes on keeps the moment it began."""
     since = {(r.symbol, r.until): r.since_ns for r in before}
-    wanted = [("", unknown.sentence, unknown.until)] if unknown is not None else []
-    wanted += [(h.symbol, h.reason, h.until) for h in holds if h.kind in BLOCKS_ENTRIES]
+    wanted = [("", unknown.sentence, unknown.until, False)] if unknown is not None else []
+    wanted += [
+        (hold.symbol, hold.reason, hold.until, hold.kind is HoldKind.NO_SYMBOL)
+        for hold in holds
+        if hold.kind in BLOCKS_ENTRIES
+    ]
     return tuple(
-        Restriction(symbol, reason, since.get((symbol, until), now_ns), until)
-        for symbol, reason, until in wanted
+        Restriction(symbol, reason, since.get((symbol, until), now_ns), until, gateway_refuses)
+        for symbol, reason, until, gateway_refuses in wanted
     )
 
 

@@ -22,6 +22,7 @@ class HoldKind(enum.Enum):
     UNREADABLE = "a row that cannot be read"
     BROKEN = "an error of the program"
     LOSS = "the journal lacks events"
+    NO_SYMBOL = "a symbol that the broker does not have"
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -62,12 +63,14 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 # An entry in a symbol that has such a hold could double a position, or reverse one.
-BLOCKS_ENTRIES = frozenset(
+DOUBLES = frozenset(
     {
         *(HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT, HoldKind.UNREADABLE),
         *(HoldKind.BROKEN, HoldKind.LOSS),
     }
 )
+# And one in a symbol that the broker does not have comes to nothing.
+BLOCKS_ENTRIES = DOUBLES | {HoldKind.NO_SYMBOL}
 
 # What a person's yes releases, and nothing else does.
 WAITS_FOR_A_YES = frozenset({HoldKind.ASK, HoldKind.LOSS})

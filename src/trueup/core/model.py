@@ -21,6 +21,7 @@ from trueup.core.quantity import (
     to_units,
 )
 from trueup.core.record import RecordMark, RequestStatus, SentOrders
+from trueup.core.scope import Neighbour
 
 # What a decoder refuses, wherever the value comes from; see `core.quantity` for the bounds.
 Ticket = Annotated[int, msgspec.Meta(ge=1)]
@@ -331,6 +332,22 @@ class SymbolSpec(msgspec.Struct, frozen=True, gc=False):
     digits: int
 
 
+class UnknownSymbol(msgspec.Struct, frozen=True, gc=False):
+    """A symbol that somebody asked for and that the broker does not have.
+
+    `alike` are names that the broker has and that look like it, the likest first.
+    """
+
+    symbol: str
+    alike: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What there is to say of it, for a person."""
+        similar = f"; similar names there: {', '.join(self.alike)}" if self.alike else ""
+        return f"The broker does not have the symbol {self.symbol}{similar}"
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """What a gateway of ours sends beside the positions so that they can be believed.
 
@@ -346,6 +363,8 @@ class Evidence(msgspec.Struct, frozen=True):
     tells one figure only. `record` marks the gateway's own
     record of requests, `requests` is what it has of those that were asked about, and `sent` what it
     has of the book that asks, None where it was not asked, or does not say.
+    `unknown_symbols` are those asked for that the broker does not have, as far as the gateway tells
+    that, and `neighbours` the other books that ask this gateway for a symbol of ours.
     """
 
     account: Account
@@ -368,6 +387,8 @@ class Evidence(msgspec.Struct, frozen=True):
     requests: tuple[RequestStatus, ...] = ()
     sent: SentOrders | None = None
     profit_bounds: tuple[float, float] | None = None
+    unknown_symbols: tuple[UnknownSymbol, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 class RowFault(msgspec.Struct, frozen=True):

@@ -47,6 +47,7 @@ from trueup.core.record import RequestInDoubt
 from trueup.core.recording import updated
 from trueup.core.recovery import Decision
 from trueup.core.told import NOTHING_SAID, Words
+from trueup.core.unknown_symbols import for_unknown_symbols, unknown_to_broker
 from trueup.core.unreadable import for_unreadable_rows
 from trueup.core.waited import Waited, by_dates
 
@@ -167,6 +168,7 @@ def plan(
     _count_settled(doubts, look, outcome)
     for_pending(found, look, outcome)
     for_unreadable_rows(look, outcome)
+    for_unknown_symbols(look, outcome)
     return Plan(
         tuple(outcome.events),
         tuple(outcome.holds),
@@ -186,6 +188,7 @@ def _nothing_to_do(found: Diff, look: Look) -> bool:
         and not look.snapshot.faults
         and (not look.book.pending or look.snapshot.evidence is not None)
         and not look.rechecks
+        and not any(unknown_to_broker(look))
         and is_settled(look.book, look.policy)
         and knows_account(look.book, look.snapshot)
     )

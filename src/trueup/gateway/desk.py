@@ -18,6 +18,7 @@ from trueup.errors import RemoteProtocolError
 from trueup.gateway.access import ANYBODY, Access
 from trueup.gateway.account_look import AccountLook
 from trueup.gateway.account_records import AccountRecords
+from trueup.gateway.asking_books import AskingBooks
 from trueup.gateway.call_wire import RAISED
 from trueup.gateway.calls import Calls
 from trueup.gateway.clocks import Clocks, one_clock
@@ -33,6 +34,7 @@ from trueup.gateway.request_record import GatewayPoint, RequestRecord, carry_on
 from trueup.gateway.request_store import RequestStore, StoreTrouble
 from trueup.gateway.rows import account_of, listed_position
 from trueup.gateway.snapshots import CannotRead, Snapshots
+from trueup.gateway.symbol_check import SymbolCheck
 from trueup.gateway.terminal import Terminal
 from trueup.gateway.watcher import Watcher
 from trueup.logs import logger
@@ -103,7 +105,9 @@ class Desk:
         self._terminal = self.calls.terminal
         self._boot = boot
         self._now_ns, self._age_ns = now_ns, clocks.age_ns
-        self._snapshots = Snapshots(self._terminal, boot, now_ns, pace, attachments)
+        symbols = SymbolCheck(self._terminal, clocks.age_ns, attachments)
+        self._snapshots = Snapshots(self._terminal, boot, now_ns, pace, attachments, symbols)
+        self._books = AskingBooks(clocks.age_ns)
         self._pages = HistoryPages(self._terminal, now_ns)
         self.capabilities: tuple[str, ...] = CAPABILITIES
         """What it says that clients may ask for."""
@@ -117,7 +121,7 @@ class Desk:
         )
         # By the clock for ages: when the terminal was last asked for its account, None for never.
         self._met_ns: int | None = None
-        self._orders = Orders(self._terminal, self._record)
+        self._orders = Orders(self._terminal, self._record, symbols)
 
     def close(self) -> None:
         """Let go of the record of requests; the terminal is left as it is."""
@@ -288,6 +292,7 @@ class Desk:
 
     def _snapshot(self, request: Request, access: Access) -> Reply:
         wanted = snapshot_request(request)
+        self._books.note(wanted)
         # The record first: what it has as done is older than the lists, never newer.
         known = self._record.answer_doubts(wanted.in_doubt) if wanted.in_doubt else ()
         # Left out rather than called withdrawn: its sender may have had another scope then.
@@ -302,6 +307,7 @@ class Desk:
             reply.record = self._record.mark(account.login, account.server)
             if wanted.book is not None and reply.record is not None:
                 reply.sent = self._record.sent_by(account.login, account.server, wanted.book)
+            reply.neighbours = self._books.beside(wanted, account.name)
         return reply
 
     def _history(self, request: Request) -> Reply:

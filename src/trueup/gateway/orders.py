@@ -15,6 +15,7 @@ from trueup.gateway.dialect import CannotClose, closing_order
 from trueup.gateway.request_evidence import Sending
 from trueup.gateway.request_record import RequestRecord
 from trueup.gateway.rows import text_of
+from trueup.gateway.symbol_check import SymbolCheck
 from trueup.gateway.terminal import (
     AccountInfo,
     OrderSendResult,
@@ -37,10 +38,11 @@ class Orders:
     Args:
         terminal: what they are given to.
         record: sees to it that each is given to it at most once.
+        symbols: tells which symbols the broker does not have.
     """
 
-    def __init__(self, terminal: Terminal, record: RequestRecord) -> None:
-        self._terminal, self._record = terminal, record
+    def __init__(self, terminal: Terminal, record: RequestRecord, symbols: SymbolCheck) -> None:
+        self._terminal, self._record, self._symbols = terminal, record, symbols
 
     def no_quotes(self, symbol: str) -> str:
         """Say that there is no quotation, after `quote` returned none."""
@@ -86,7 +88,7 @@ class Orders:
                 return OrderReply(request.order_id, "REJECTED", error=str(error))
         spec = self._terminal.symbol_info(request.symbol)
         if spec is None:
-            why = f"symbol_info failed: {self._terminal.last_error()}"
+            why = self._symbols.why_not(request.symbol)
             return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
         tick = self.quote(request.symbol)
         if tick is None:
@@ -96,7 +98,7 @@ class Orders:
             return Sending(trade_request(request, spec, tick), tick.time_msc)
         working = self._terminal.orders_get(symbol=request.symbol)
         if working is None:
-            why = f"orders_get failed: {self._terminal.last_error()}"
+            why = f"orders_get failed for {request.symbol}: {self._terminal.last_error()}"
             return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
         tickets = tuple(order.ticket for order in working)
         return Sending(pending_request(request, spec, tick), tick.time_msc, tickets)

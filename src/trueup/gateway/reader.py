@@ -11,8 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
-from trueup.core.model import Snapshot
+from trueup.core.model import Snapshot, UnknownSymbol
 from trueup.core.record import BookAsked, RecordMark, RequestInDoubt
+from trueup.core.scope import Scope
 from trueup.core.trust import Reason, Unknown
 from trueup.errors import NotSent, Obstructed, OutcomeUnknown
 from trueup.gateway.link import Link
@@ -38,6 +39,7 @@ class Question(msgspec.Struct, frozen=True):
     that had any: a gateway that finds nothing else changed then says just that. `own` are the
     symbols of the book, for a gateway of the guide. `book` asks a gateway that keeps a record which
     orders of that book it has.
+    `scope` says to a gateway of ours which book asks, and what that counts as its own.
     """
 
     symbols: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class Question(msgspec.Struct, frozen=True):
     prices: bool = True
     own: Own = NOTHING_OWN
     book: BookAsked | None = None
+    scope: Scope | None = None
 
 
 PLAIN = Question()
@@ -113,6 +116,9 @@ class Reader:
         self._known: Snapshot | None = None
         self._epoch = ""
         self._known_symbols: tuple[str, ...] = ()
+        # Those that the question under way names, and what the broker does not have of all.
+        self._asked_symbols: tuple[str, ...] = ()
+        self._unknown_symbols: tuple[UnknownSymbol, ...] = ()
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer, at most the timeout for each step.
@@ -203,17 +209,19 @@ class Reader:
         self._wanted_id = self._id
         question = self._course.question
         known = self._known if self._known_symbols == question.symbols else None
+        self._asked_symbols = self._some(question.symbols)
         return encode_snapshot_request(
             SnapshotRequest(
                 session=self._session,
                 id=self._id,
-                symbols=self._some(question.symbols),
+                symbols=self._asked_symbols,
                 explain=self._some(question.explain),
                 explain_orders=self._some(question.explain_orders),
                 history_age_sec=min(question.history_age_sec, HISTORY_LONGEST_SEC),
                 in_doubt=self._some(question.in_doubt) if self.keeps_record else (),
                 digest="" if known is None or question.prices else known.digest,
                 book=question.book if "BOOK" in self.capabilities else None,
+                scope=question.scope,
             )
         )
 
@@ -252,7 +260,22 @@ class Reader:
         if isinstance(answer, Unknown):
             self._serves_snapshots = answer.reason is not Reason.NO_EVIDENCE
         else:
+            answer = self._with_all_unknown(answer)
             self._keep(answer)
+        return answer
+
+    def _with_all_unknown(self, answer: Snapshot) -> Snapshot:
+        """Return a reading with the unknown symbols that earlier questions named, and not this."""
+        evidence, asked = answer.evidence, self._course.question.symbols
+        if evidence is None or evidence.floating is not None:
+            return answer
+        if len(asked) > len(self._asked_symbols):
+            named = {*self._asked_symbols, *(one.symbol for one in evidence.unknown_symbols)}
+            kept = [one for one in self._unknown_symbols if one.symbol not in named]
+            unknown = (*evidence.unknown_symbols, *kept)
+            evidence = msgspec.structs.replace(evidence, unknown_symbols=unknown)
+            answer = msgspec.structs.replace(answer, evidence=evidence)
+        self._unknown_symbols = evidence.unknown_symbols
         return answer
 
     def _keep(self, answer: Snapshot) -> None:

@@ -20,7 +20,16 @@ from typing import NamedTuple, TypeVar, cast
 import msgspec
 from msgspec.structs import astuple
 
-from trueup.core.model import Deal, DealKind, History, PastOrder, PendingOrder, Position, SymbolSpec
+from trueup.core.model import (
+    Deal,
+    DealKind,
+    History,
+    PastOrder,
+    PendingOrder,
+    Position,
+    SymbolSpec,
+    UnknownSymbol,
+)
 from trueup.core.trust import sum_tolerance
 from trueup.errors import TrueupError
 from trueup.gateway.row_digest import RowDigest
@@ -35,6 +44,7 @@ from trueup.gateway.rows import (
     spec_of,
     terminal_of,
 )
+from trueup.gateway.symbol_check import SymbolCheck
 from trueup.gateway.terminal import (
     AccountInfo,
     Terminal,
@@ -64,6 +74,8 @@ OFFSET_FRESH_SEC = 60
 OFFSET_LIMIT_SEC = 26 * 3600
 # A client may name symbols that nobody has, and hundreds of them; only so many are asked again.
 WATCHED_MOST = 64
+# What looks like a name is searched for among all symbols, for so many names of one question.
+SEARCHED_MOST = 20
 
 
 _State = tuple[int, str, bool]
@@ -184,6 +196,7 @@ class Snapshots:
         pace: seconds of the trade server's clock in one of ours; above 1 where a simulation plays
             its market fast.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
+        symbols: tells which symbols the broker does not have.
     """
 
     def __init__(
@@ -193,9 +206,11 @@ class Snapshots:
         now_ns: Callable[[], int],
         pace: float = 1.0,
         attachments: Callable[[], int] = lambda: 1,
+        symbols: SymbolCheck | None = None,
     ) -> None:
         self._terminal = terminal
         self._attachments = attachments
+        self._symbols = symbols or SymbolCheck(terminal, now_ns, attachments)
         # What anybody saw last of the terminal, and how often that was something else.
         self._state: _State | None = None
         self._changes = 0
@@ -245,6 +260,7 @@ class Snapshots:
                 server_time_msc=server_time_msc,
                 time_offset_sec=self._offset_sec(server_time_msc),
             )
+        specs, unknown = self._specs(symbols)
         return SnapshotReply(
             id=request.id,
             epoch=epoch,
@@ -265,11 +281,14 @@ class Snapshots:
             explained=tuple(explained),
             past_orders=tuple(past_orders),
             history=self._history(request.history_age_sec, server_time_msc),
-            specs=tuple(self._specs(symbols)),
+            specs=tuple(specs),
+            # Without its trade server a terminal may have the symbols of another day.
+            unknown_symbols=tuple(unknown) if reading.terminal.connected else (),
         )
 
     def note(self, account: AccountInfo, terminal: TerminalInfo) -> None:
         """Note what was seen of the terminal, by whomever; see `_number`."""
+        self._symbols.note_account(account.login, account.server)
         state = account.login, account.server, terminal.connected
         if state != self._state:
             self._state = state
@@ -368,11 +387,20 @@ class Snapshots:
             _others(of_positions),
         )
 
-    def _specs(self, symbols: Iterable[str]) -> Iterable[SymbolSpec]:
+    def _specs(self, symbols: Iterable[str]) -> tuple[list[SymbolSpec], list[UnknownSymbol]]:
+        """Return the granularity of symbols, and which of them the broker does not have."""
+        specs: list[SymbolSpec] = []
+        unknown: list[UnknownSymbol] = []
         for symbol in symbols:
             row = self._terminal.symbol_info(symbol)
             if row is not None:
-                yield spec_of(row)
+                specs.append(spec_of(row))
+                continue
+            may_search = len(unknown) < SEARCHED_MOST
+            missing = self._symbols.unknown(symbol, may_search=may_search)
+            if missing is not None:
+                unknown.append(missing)
+        return specs, unknown
 
     def _server_time_msc(self, symbols: Iterable[str]) -> int:
         # The latest quotation of what was asked for now and lately: when a position goes, and its

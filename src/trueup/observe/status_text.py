@@ -94,7 +94,8 @@ class BotStatus(msgspec.Struct, frozen=True):
     the gateway does not say, None before there is an account. `currency_digits` are the decimals of
     the account's money, None where they are not known. `needs` says what a person should do; with
     an empty list nobody is needed. `journal` is a name for people, `journal_file` the path of a
-    SQLite file. `endpoint` is the gateway's, `gateway` the same in words.
+    SQLite file. `endpoint` is the gateway's, `gateway` the same in words. `neighbours` has a
+    sentence for each other bot that counts the same positions as its own.
     """
 
     pid: int
@@ -126,6 +127,7 @@ class BotStatus(msgspec.Struct, frozen=True):
     stream: str = ""
     journal_trouble: str = ""
     endpoint: str = ""
+    neighbours: list[str] = []
 
 
 def write_status(bot: BotStatus) -> str:
@@ -147,6 +149,7 @@ def write_status(bot: BotStatus) -> str:
         *_overdue(bot.overdue),
         *position_lines(bot.positions, bot.currency_digits),
         *_lots(bot.strategies),
+        *(line for neighbour in bot.neighbours for line in said("Neighbour", neighbour)),
     ]
     if bot.foreign:
         lines += said("Foreign", f"{bot.foreign} at the broker, not ours, never touched")

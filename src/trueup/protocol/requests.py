@@ -9,6 +9,7 @@ import msgspec
 
 from trueup.core.model import Position
 from trueup.core.record import BookAsked, RequestInDoubt
+from trueup.core.scope import Scope
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.history import CURSOR, HistoryReply, HistoryRequest
 from trueup.protocol.request_status import RequestStatusReply
@@ -37,7 +38,7 @@ ORDER_ID_LONGEST = 128
 NOT_PARAMETERS = frozenset(
     {
         *("order_id", "uuid", "session", "id", "ticket", "timestamp"),
-        *("since_msc", "until_msc", "after"),
+        *("since_msc", "until_msc", "after", "scope"),
         *("stream", "key", "journal", "book"),
     }
 )
@@ -95,6 +96,7 @@ class Request(msgspec.Struct):
     book: BookAsked | None = None
     ticket: int = 0
     timestamp: object = None
+    scope: Scope | None = None
     uuid: object = msgspec.UNSET
 
 
@@ -230,6 +232,7 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         in_doubt=request.in_doubt,
         digest=request.digest,
         book=request.book,
+        scope=request.scope,
     )
 
 

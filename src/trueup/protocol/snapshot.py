@@ -27,8 +27,10 @@ from trueup.core.model import (
     Snapshot,
     SymbolSpec,
     TerminalState,
+    UnknownSymbol,
 )
 from trueup.core.record import BookAsked, RecordMark, RequestInDoubt, RequestStatus, SentOrders
+from trueup.core.scope import Neighbour, Scope
 from trueup.core.trust import Reason, Unknown
 from trueup.protocol.guide import needs_no_care
 from trueup.protocol.rows import TOO_LARGE, is_sound_order
@@ -49,6 +51,8 @@ UNNAMED_VERSION = 1
 # in later ones.
 NAMED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
+# More than these other books are not told to one.
+NEIGHBOURS_MOST = 20
 CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK")
 
 
@@ -63,7 +67,9 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     answers for each, and withdraws those that never came. `digest` is that of the positions
     and orders which the client has already, empty where it wants them all the same: while it is
     still true, and nothing more is asked, the reply leaves them out. `book` asks for the orders of
-    that book which the gateway's record has.
+    that book which the gateway's record has. `scope` says which book
+    asks, and what that counts as its own; its symbols are `symbols`. Without one nobody asks, and
+    is told of no other book; one without a `run` is nobody's, and asks for all books.
     """
 
     session: str
@@ -75,6 +81,7 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     in_doubt: tuple[RequestInDoubt, ...] = ()
     digest: str = ""
     book: BookAsked | None = None
+    scope: Scope | None = None
 
     @property
     def asks_more(self) -> bool:
@@ -87,7 +94,9 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
     """A snapshot on the wire; the fields are those of `Evidence`, with the positions.
 
     `other_deals` are the deals of the explained positions that are no trades: a client that knows
-    only `deals` would count their lots.
+    only `deals` would count their lots. `unknown_symbols` are those of `symbols`, and of the
+    positions, that the broker does not have; `neighbours` the other books that asked lately for a
+    symbol of the asking book.
     """
 
     id: int
@@ -113,6 +122,8 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
     profit_bounds: tuple[float, float] | None = None
     other_deals: tuple[Deal, ...] = ()
     sent: SentOrders | None = None
+    unknown_symbols: tuple[UnknownSymbol, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 class AccountRow(Account, array_like=True, frozen=True, gc=False):
@@ -270,6 +281,8 @@ _LISTS: tuple[tuple[str, type, str], ...] = (
     ("past_orders", PastOrder, "past order"),
     ("specs", SymbolSpec, "symbol"),
     ("requests", RequestStatus, "request"),
+    ("unknown_symbols", UnknownSymbol, "unknown symbol"),
+    ("neighbours", Neighbour, "neighbour"),
 )
 
 
@@ -330,6 +343,8 @@ def _unchanged(reply: UnchangedReply, known: Snapshot | None) -> Snapshot | Unkn
         time_offset_sec=reply.time_offset_sec,
         floating=reply.floating,
         profit_bounds=reply.profit_bounds,
+        unknown_symbols=known.evidence.unknown_symbols,
+        neighbours=known.evidence.neighbours,
     )
     return Snapshot(known.positions, (), evidence, digest=known.digest)
 
@@ -359,6 +374,8 @@ def _evidence(reply: SnapshotReply) -> Evidence:
         requests=reply.requests,
         sent=reply.sent,
         profit_bounds=reply.profit_bounds,
+        unknown_symbols=reply.unknown_symbols,
+        neighbours=reply.neighbours,
     )
 
 

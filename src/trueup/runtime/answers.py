@@ -37,7 +37,16 @@ def send(gateway: OrderTaker, message: dict[str, Any]) -> Mapping[str, Any]:
             "status": "UNKNOWN",
             "error": f"the gateway answered with a {type(answer).__name__}",
         }
-    return answer
+    return _naming_symbol(answer, str(message.get("symbol") or ""))
+
+
+def _naming_symbol(answer: Mapping[str, Any], symbol: str) -> Mapping[str, Any]:
+    """Return a refusal with the symbol in its words: a terminal says "Not found", and not what."""
+    error = answer.get("error")
+    is_refusal = str(answer.get("status")).upper() == "REJECTED"
+    if not is_refusal or not isinstance(error, str) or not error or symbol in error:
+        return answer
+    return {**answer, "error": f"{error} ({symbol})"}
 
 
 def not_recorded(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from trueup.core.scope import Scope
+from trueup.errors import SettingsError
 from trueup.gateway.server import Server, anybody
+from trueup.processes import is_alive
 from trueup.runtime.control import ControlDesk
 from trueup.runtime.loop import TradingLoop
 from trueup.runtime.status import BotFacts
@@ -15,13 +20,16 @@ from trueup.runtime.whereabouts import StateFile, ask_process, listens, state_fo
 ANY_PORT = "tcp://127.0.0.1:0"
 # A bot answers between two turns, and a turn may wait for the broker's answer to an order.
 ASK_TIMEOUT_MS = 5_000
+# How soon a bot knows of another one that was started in its folder.
+LOOK_EVERY_NS = 10_000_000_000
 
 
 class Bot(msgspec.Struct, frozen=True):
     """What the state file of a bot says.
 
     `journal_file` is the path of its SQLite journal, empty for none or for a server's, and `stream`
-    its book there: they are read when the bot is dead.
+    its book there: they are read when the bot is dead. `endpoint` is its gateway's, and `scope`
+    what it counts as its own; None in a file of before.
     """
 
     pid: int
@@ -30,6 +38,8 @@ class Bot(msgspec.Struct, frozen=True):
     started: str
     journal_file: str = ""
     stream: str = ""
+    endpoint: str = ""
+    scope: Scope | None = None
 
 
 class Control:
@@ -51,7 +61,12 @@ class Control:
             facts.started,
             facts.journal_file,
             facts.stream,
+            facts.endpoint,
+            loop.reconciler.scope,
         )
+        self._loop = loop
+        # The clock for waiting (ns) when it looks for other bots next.
+        self._look_ns = loop.pm.clock.waiting_ns()
         self._file = _file(facts.pid)
         try:
             self._file.write(self.bot)
@@ -63,6 +78,23 @@ class Control:
         """Answer what was asked; never waits."""
         self._server.serve_once(0)
         self._desk.turn()
+        waiting_ns = self._loop.pm.clock.waiting_ns()
+        if waiting_ns >= self._look_ns:
+            self._look_ns = waiting_ns + LOOK_EVERY_NS
+            # A folder that cannot be read now costs what it would have told, and not the bot.
+            with contextlib.suppress(OSError, SettingsError):
+                self._loop.reconciler.note_neighbours(tuple(self._beside()))
+
+    def _beside(self) -> Iterator[Scope]:
+        """Yield the scopes of the other bots of this folder that trade at the same gateway.
+
+        Nobody is asked: a bot that is asked answers between two of its turns, and this one trades
+        meanwhile. A file whose process has ended is nobody's.
+        """
+        for bot in _noted():
+            is_other = bot.pid != self.bot.pid and bot.endpoint == self.bot.endpoint
+            if is_other and bot.scope is not None and is_alive(bot.pid):
+                yield bot.scope
 
     def close(self) -> None:
         """Stop listening, and take back the state file."""

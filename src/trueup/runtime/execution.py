@@ -448,7 +448,9 @@ class OrderDesk:
     def _refuse_entries(self, wish: Mapping[str, Any]) -> None:
         if wish.get("position") or wish.get("target"):
             return
-        reason = self._pm.entries_refused()
+        # What the broker does not have, the gateway refuses by name: an order that was asked for
+        # then has its answer, and a symbol that came a moment ago is not refused by old knowledge.
+        reason = self._pm.entries_refused(but_by_gateway=True)
         if reason:
             raise Refused(f"No entry: {reason}")
 

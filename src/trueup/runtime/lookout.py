@@ -24,6 +24,7 @@ from trueup.gateway.listing import Own
 from trueup.gateway.reader import Question, Reading
 from trueup.logs import logger
 from trueup.runtime.clock import Moment, moment
+from trueup.runtime.neighbours import OwnScope
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.recall import Recall
 from trueup.runtime.rechecks import Rechecks
@@ -120,6 +121,7 @@ class Lookout:
         self.approved: dict[str, str] = {}
         self.told: dict[str, Told] = {}
         self._pm, self._source = pm, source
+        self._scope = OwnScope(pm, policy)
         self._question = Question(symbols=tuple(sorted(policy.symbols)))
         # How many messages the question under way has taken, and when (ns) the last of them left.
         self._sent = self._sent_ns = 0
@@ -227,9 +229,9 @@ class Lookout:
             self._pm.desk.record_owed()
         self._witness.asked()
         self._count += 1
-        own, book = self._own(), self._recall.question()
-        if (question.own, question.book) != (own, book):
-            question = msgspec.structs.replace(question, own=own, book=book)
+        own, book, scope = self._own(), self._recall.question(), self._scope.on_wire
+        if (question.own, question.book, question.scope) != (own, book, scope):
+            question = msgspec.structs.replace(question, own=own, book=book, scope=scope)
         at, version = moment(self._pm.clock), self._pm.book.version
         return Asked(at, version, question, self._count, follow_ups)
 

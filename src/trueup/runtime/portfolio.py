@@ -36,6 +36,7 @@ from trueup.runtime.fills import (
 )
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
+from trueup.runtime.neighbours import this_process
 from trueup.runtime.risk import entries_refused, target_of, why_not
 from trueup.runtime.shown import LiveMapping, Shown
 from trueup.runtime.sight import Sight
@@ -114,7 +115,9 @@ class PortfolioManager:
         self._currency_digits: int | None = None
         self.restrictions: tuple[Restriction, ...] = ()
         self.on_forced: Callable[[Sequence[events.Event]], None] | None = None
-        self._run = run or secrets.token_hex(4)
+        self.run_id = run or secrets.token_hex(4)
+        self.process = this_process()
+        """By which process other books are told of this one."""
 
     # What the strategy reads.
 
@@ -483,7 +486,7 @@ class PortfolioManager:
 
     def next_order_id(self) -> str:
         """Return an order id that no other order of any run has."""
-        order_id = f"ORD_{self._counter}_{self._run}"
+        order_id = f"ORD_{self._counter}_{self.run_id}"
         self._counter += 1
         return order_id
 
@@ -533,9 +536,14 @@ class PortfolioManager:
         if self.on_forced is not None:
             self.on_forced(history)
 
-    def entries_refused(self) -> str:
-        """Say why no position may be opened now, or return an empty string."""
-        return self._owed() or entries_refused(self.book, self._restricted(), self.symbol)
+    def entries_refused(self, *, but_by_gateway: bool = False) -> str:
+        """Say why no position may be opened now, or return an empty string.
+
+        Args:
+            but_by_gateway: leave out what the gateway refuses by itself, as of now.
+        """
+        restricted = [r for r in self._restricted() if not (but_by_gateway and r.gateway_refuses)]
+        return self._owed() or entries_refused(self.book, restricted, self.symbol)
 
     def _restricted(self) -> tuple[Restriction, ...]:
         """Return what restricts new orders: what the last sync left, and that there was none."""

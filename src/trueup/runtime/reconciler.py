@@ -21,6 +21,7 @@ from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import Snapshot, describe_mode
 from trueup.core.plan import Plan
 from trueup.core.policy import Policy
+from trueup.core.scope import Scope
 from trueup.core.settle import LONGEST_MS, learn
 from trueup.core.told import Told, not_in_doubt
 from trueup.core.trust import Bound, Reason, Unknown
@@ -32,6 +33,7 @@ from trueup.runtime.duty import DutyCycle
 from trueup.runtime.history_watch import HistoryWatch
 from trueup.runtime.lookout import Asked, Look, Lookout
 from trueup.runtime.meant_account import meant_account
+from trueup.runtime.neighbours import Neighbours, OwnScope
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
@@ -113,6 +115,7 @@ class StateReconciler:
         self._clock = pm.clock
         self._source = source_of(gateway)
         self._lookout = Lookout(pm, self._source, self.policy, self.meant)
+        self._neighbours = Neighbours(OwnScope(pm, self.policy), gateway)
         self._history = HistoryWatch(pm, self._source.history, self.policy, self._lookout.recheck)
         self._audit = AuditTrail()
         pm.on_forced = self._audit.keep
@@ -240,6 +243,7 @@ class StateReconciler:
             "account": book.bound.name if book.bound else None,
             "foreign": self._foreign,
             "holds": [hold.reason_at(self.portfolio.counted_ns) for hold in self.holds],
+            "neighbours": list(self.neighbours),
             "settle_window_ms": self._lookout.settling.window_ms,
         }
 
@@ -261,6 +265,24 @@ class StateReconciler:
     def _date_of(self, age_ns: int) -> int:
         """Return the date of a moment by the clock for ages, past or to come."""
         return self._clock.now_ns() + age_ns - self._clock.age_ns()
+
+    @property
+    def scope(self) -> Scope:
+        """What names the book to others, and what it counts as its own."""
+        return OwnScope(self.portfolio, self.policy).now
+
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """A sentence for each other book that counts the same positions as its own.
+
+        A gateway of ours tells them; on the guide's wire the bots of this folder and the books of
+        this process are known. They bar no entry.
+        """
+        return self._neighbours.sentences
+
+    def note_neighbours(self, scopes: Iterable[Scope]) -> None:
+        """Note the books that somebody else found at the same gateway; each call tells all."""
+        self._neighbours.found(scopes)
 
     @property
     def unknown(self) -> Unknown | None:
@@ -498,6 +520,7 @@ class StateReconciler:
             self.portfolio.desk.see_server_clock(snapshot.evidence.server_time_msc)
             self._history.seen(snapshot.evidence)
         self._log_holds(snapshot, found)
+        self._neighbours.believed(snapshot.evidence)
         self.holds, self._shown, self._held_at = found.holds, (), asked.at
         if self._lookout.approved:
             said, still = self._lookout.approved, {hold.id for hold in found.holds}
@@ -548,10 +571,10 @@ class StateReconciler:
 
     def _log_holds(self, snapshot: Snapshot, found: Plan) -> None:
         self._log_unreadable(snapshot)
-        known = {(hold.kind, hold.identifier, hold.id) for hold in self.holds}
+        known = {(hold.kind, hold.symbol, hold.identifier, hold.id) for hold in self.holds}
         for hold in found.holds:
             level = logging.INFO if hold.kind is HoldKind.SETTLING else logging.WARNING
-            if (hold.kind, hold.identifier, hold.id) not in known:
+            if (hold.kind, hold.symbol, hold.identifier, hold.id) not in known:
                 log.log(level, "[HOLD] %s: %s (until %s)", hold.scope, hold.reason, hold.until)
 
     def _log_unreadable(self, snapshot: Snapshot) -> None:

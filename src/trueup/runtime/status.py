@@ -76,6 +76,7 @@ def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
         currency=book.account.currency if book.account else "",
         currency_digits=pm.currency_digits,
         journal_trouble=pm.journal_trouble,
+        neighbours=list(reconciler.neighbours),
     )
 
 

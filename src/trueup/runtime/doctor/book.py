@@ -23,6 +23,7 @@ from trueup.journal.reader import JournalReader
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.observe.status_text import BotStatus
 from trueup.runtime.audit import compared_sentence
+from trueup.runtime.neighbours import REMEDY
 
 LEAST_FREE_MB = 20
 FEW_FREE_MB = 500
@@ -198,6 +199,8 @@ def _bot_row(bot: BotStatus) -> DoctorRow:
         said = f"{who} It waits for the deals of {tickets} since {bot.overdue[0].since[11:19]} UTC"
         remedy = "show all of the terminal's history (History tab, All History): they may be there"
         return warn("bot", said, remedy, pid=bot.pid)
+    if bot.neighbours:
+        return warn("bot", f"{who} Another one: {bot.neighbours[0]}", REMEDY, pid=bot.pid)
     return ok("bot", who, pid=bot.pid)
 
 

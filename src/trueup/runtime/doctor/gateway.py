@@ -10,12 +10,14 @@ import msgspec
 
 from trueup.core.model import Snapshot, TerminalState, describe_mode
 from trueup.core.quantity import format_money
+from trueup.core.scope import Scope
 from trueup.core.trust import Bound, Unknown, judge
 from trueup.errors import NotSent, OutcomeUnknown
 from trueup.gateway.link import Link
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.protocol import guide
 from trueup.protocol.snapshot import (
+    NAMED_AT_ONCE,
     VERSION,
     SnapshotRequest,
     decode_snapshot,
@@ -23,18 +25,22 @@ from trueup.protocol.snapshot import (
 )
 from trueup.protocol.text import read_json
 from trueup.runtime.clock import Clock
+from trueup.runtime.doctor.books import CHECKS as BOOKS
+from trueup.runtime.doctor.books import NO_SNAPSHOT, BooksLook
 from trueup.runtime.doctor.line import Target
 
 CHECKS = (
     *("answers", "protocol", "clock", "reading"),
-    *("terminal connected", "trade allowed", "account", "latency"),
+    *("terminal connected", "trade allowed", "account", *BOOKS, "latency"),
 )
 SAMPLES = 50
-SNAPSHOT_ID = 1
 # What a bot's own clock is for: the audit trail, and how old a reading is. Seconds do no harm.
 CLOCK_APART_SEC = 2.0
 SEE_TO_THE_ROW = "look at this row in the terminal: nothing is opened in its symbol meanwhile"
-NO_SNAPSHOT = "this gateway does not tell it (no SNAPSHOT)"
+
+
+# It asks for every book, and is none.
+NO_BOOK = Scope("")
 
 
 class GatewayVisit:
@@ -45,7 +51,7 @@ class GatewayVisit:
         link: a connection to it.
         bound: the account that the book belongs to, or None where no journal says.
         session: this visit's name, which no other client has.
-        symbols: those that the bots of this folder trade.
+        symbols: those that the bots of this folder trade, and others that are asked about.
         meant: the account that the setting TRUEUP_ACCOUNT names, or None.
     """
 
@@ -66,6 +72,7 @@ class GatewayVisit:
         # What the gateway says of our key; one that is older says nothing.
         self._hello: dict[str, Any] = {}
         self._reading: Snapshot | Unknown | None = None
+        self._asked = 0
 
     def look(self) -> Iterator[DoctorRow]:
         """Yield a row for each check; what follows from silence is not asked."""
@@ -77,9 +84,11 @@ class GatewayVisit:
         # The many questions last: a gateway may limit how often one client asks.
         for check in (
             *(self._protocol, self._clocks, self._believed),
-            *(self._connected, self._trade_allowed, self._account, self._latency),
+            *(self._connected, self._trade_allowed, self._account),
         ):
             yield check()
+        yield from BooksLook(self._symbols, self._snapshot).look(self._reading)
+        yield self._latency()
 
     def _answers(self) -> DoctorRow:
         raw = self._ask(guide.GET_POSITIONS)
@@ -188,13 +197,7 @@ class GatewayVisit:
     def _believed(self) -> DoctorRow:
         if "SNAPSHOT" not in self._capabilities:
             return not_asked("reading", NO_SNAPSHOT)
-        request = SnapshotRequest(self._session, SNAPSHOT_ID)
-        raw = self._ask(encode_snapshot_request(request))
-        if raw is None:
-            reading: Snapshot | Unknown = guide.read_positions(None)
-        else:
-            reading = decode_snapshot(raw, SNAPSHOT_ID)
-        self._reading = reading
+        self._reading = reading = self._snapshot(self._symbols)
         # Whose account it is, and whether it is connected, have rows of their own.
         verdict = (
             reading if isinstance(reading, Unknown) else judge(_connected(reading), None, None)
@@ -205,6 +208,13 @@ class GatewayVisit:
         if verdict.snapshot.faults:
             return sick("reading", f"in part: {verdict.snapshot.faults[0]}", SEE_TO_THE_ROW)
         return ok("reading", "list, counts, digest and account agree")
+
+    def _snapshot(self, symbols: Sequence[str]) -> Snapshot | Unknown:
+        self._asked += 1
+        named = tuple(symbols[:NAMED_AT_ONCE])
+        request = SnapshotRequest(self._session, self._asked, named, scope=NO_BOOK)
+        raw = self._ask(encode_snapshot_request(request))
+        return guide.read_positions(None) if raw is None else decode_snapshot(raw, self._asked)
 
     def _connected(self) -> DoctorRow:
         return self._of_terminal("terminal connected", _connected_row)

@@ -23,6 +23,7 @@ from trueup.gateway.client import ExecutionGateway
 from trueup.protocol.ticks import Tick
 from trueup.runtime.execution import CrashPoint
 from trueup.runtime.loop import TradingLoop
+from trueup.runtime.neighbours import Process
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.prices import GatewayPrices
 from trueup.runtime.reconciler import SyncResult
@@ -262,6 +263,8 @@ class BotProcess:
             crash=self.pass_point,
             events_per_checkpoint=self._events_per_checkpoint,
         )
+        # A run is the same on every machine.
+        self.pm.process = Process(1, "simulated")
         self._put_together(self.pm, run, journal.token)
         assert self.reconciler is not None
         assert self.loop is not None

@@ -1,0 +1,103 @@
+"""Which books ask a gateway for snapshots, so that it can tell each of them of the others.
+
+A book says with each question what it counts as its own (`core.scope`). A book that ended is told
+to nobody who came after its last question: a bot that was started again is no neighbour of itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from trueup.core.scope import Neighbour, Scope
+from trueup.protocol.snapshot import NEIGHBOURS_MOST, SnapshotRequest
+
+# A book that asked within this time counts as one that asks.
+LATELY_NS = 300_000_000_000
+BOOKS_KEPT = 256
+# A book may have more symbols than one question names, and names others each time.
+SYMBOLS_KEPT = 2_000
+SYMBOL_LONGEST = 64
+
+
+class _Book(msgspec.Struct):
+    """A book, and its first and its latest question: their numbers and ages (ns)."""
+
+    scope: Scope
+    first: int
+    first_ns: int
+    last: int
+    last_ns: int
+
+
+class AskingBooks:
+    """The books that asked lately.
+
+    Args:
+        age_ns: the clock for ages.
+    """
+
+    def __init__(self, age_ns: Callable[[], int]) -> None:
+        self._age_ns = age_ns
+        self._count = itertools.count(1)
+        self._books: OrderedDict[str, _Book] = OrderedDict()
+
+    def note(self, request: SnapshotRequest) -> None:
+        """Note the book that asks; a question that names none is nobody's."""
+        scope = request.scope
+        if scope is None or not scope.run:
+            return
+        number, age_ns = next(self._count), self._age_ns()
+        book = self._books.get(scope.run)
+        if book is None:
+            nothing = msgspec.structs.replace(scope, symbols=())
+            book = self._books[scope.run] = _Book(nothing, number, age_ns, number, age_ns)
+        named = (symbol for symbol in request.symbols if len(symbol) <= SYMBOL_LONGEST)
+        symbols = dict.fromkeys((*named, *book.scope.symbols))
+        kept = tuple(itertools.islice(symbols, SYMBOLS_KEPT))
+        book.scope = msgspec.structs.replace(scope.shortened(), symbols=kept)
+        book.last, book.last_ns = number, age_ns
+        self._books.move_to_end(scope.run)
+        if len(self._books) > BOOKS_KEPT:
+            self._books.popitem(last=False)
+
+    def beside(self, request: SnapshotRequest, account: str) -> tuple[Neighbour, ...]:
+        """Return the other books that ask for a symbol of the one that asks, the newest first.
+
+        A question that names no book is told of none, and one with a scope without a run of all.
+
+        Args:
+            request: its question.
+            account: the terminal's, as login@server.
+        """
+        if request.scope is None:
+            return ()
+        own = self._books.get(request.scope.run)
+        found = (self._told(book, own) for book in self._of_now(own, account))
+        return tuple(itertools.islice(found, NEIGHBOURS_MOST))
+
+    def _of_now(self, own: _Book | None, account: str) -> Iterator[_Book]:
+        since_ns = self._age_ns() - LATELY_NS
+        for book in reversed(self._books.values()):
+            if book.last_ns < since_ns:
+                return
+            is_here = book.scope.account in ("", account)
+            if is_here and (own is None or _is_beside(own, book)):
+                yield book
+
+    def _told(self, book: _Book, own: _Book | None) -> Neighbour:
+        scope, age_ns = book.scope, self._age_ns()
+        if own is not None:
+            wanted = set(own.scope.symbols)
+            shared = tuple(symbol for symbol in scope.symbols if symbol in wanted)
+            scope = msgspec.structs.replace(scope, symbols=shared)
+        ages_ms = ((age_ns - then_ns) // 1_000_000 for then_ns in (book.last_ns, book.first_ns))
+        return Neighbour(scope, *ages_ms)
+
+
+def _is_beside(own: _Book, other: _Book) -> bool:
+    is_another = other is not own and other.last > own.first
+    return is_another and not set(other.scope.symbols).isdisjoint(own.scope.symbols)
