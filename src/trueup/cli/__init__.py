@@ -27,6 +27,7 @@ from trueup.cli import (
     trade,
 )
 from trueup.cli.group import SentenceGroup
+from trueup.cli.say import say
 from trueup.observe.log import make_streams_safe
 
 app = typer.Typer(
@@ -59,7 +60,7 @@ app.add_typer(keys.app, name="keys")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"trueup {__version__}")
+        say(f"trueup {__version__}")
         raise typer.Exit
 
 

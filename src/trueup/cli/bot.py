@@ -16,6 +16,7 @@ import msgspec
 import typer
 
 from trueup.cli.journal_place import JournalOption, default_journal, short_path
+from trueup.cli.say import say
 from trueup.cli.terminal import NOT_RUNNING, terminal_lines
 from trueup.core.quantity import format_money
 from trueup.errors import NotSent, OutcomeUnknown, TrueupError
@@ -82,7 +83,7 @@ def status(
             blocks.append(write_journal_status(left))
         if terminal is not None:
             blocks.append("\n".join(terminal_lines(terminal)))
-        typer.echo("\n\n".join(blocks))
+        say("\n\n".join(blocks))
     if silent is not None:
         raise silent
     if not found:
@@ -115,9 +116,9 @@ def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
     elif unknown is not None:
         lines = [*said("No plan", f"{unknown['reason']}.")]
         lines += [*said("", "The book stays as it is."), *said("Ends with", unknown["until"])]
-        typer.echo("\n".join(lines))
+        say("\n".join(lines))
     else:
-        typer.echo("\n".join(map(_wrapped, answer["text"].splitlines())))
+        say("\n".join(map(_wrapped, answer["text"].splitlines())))
     exit_needing_a_person(unknown is not None or answer["needs_person"])
 
 
@@ -151,7 +152,7 @@ def approve(
         then = _wait_until_carried_out(asked, answer)
         rows.append({"id": wanted, "ticket": answer["ticket"], "carried_out": then == DONE})
         if not as_json:
-            typer.echo(f"Approved {wanted} ({_what(answer)}): {then}.")
+            say(f"Approved {wanted} ({_what(answer)}): {then}.")
     if as_json:
         print_json(rows)
     exit_needing_a_person(not all(row["carried_out"] for row in rows))
@@ -171,7 +172,7 @@ def rebind(
     seen = look(asked, "account")
     if seen["bound"] == seen["terminal"]:
         done: dict[str, Any] = {"bound": seen["bound"], "changed": False}
-        print_json(done) if as_json else typer.echo(
+        print_json(done) if as_json else say(
             f"The book belongs to {seen['bound']} already: nothing to do."
         )
         return
@@ -183,7 +184,7 @@ def rebind(
     if as_json:
         print_json({**done, "changed": True, "left": seen["leaves"]})
     else:
-        typer.echo(f"The book belongs to {done['bound']} now. {done['health']}")
+        say(f"The book belongs to {done['bound']} now. {done['health']}")
     exit_needing_a_person(done["status"] != "SUCCESS")
 
 
@@ -272,7 +273,7 @@ def _confirm_letting_go(bot: Bot, wanted: str) -> None:
     held = next((r for r in _status_of(bot).holds if r.id == wanted and r.kind in kinds), None)
     if held is None:
         return
-    typer.echo(f"{held.reason}.\nNothing proves that it ended: it will count as assumed closed.")
+    say(f"{held.reason}.\nNothing proves that it ended: it will count as assumed closed.")
     ask_person("Have you seen that it is gone, and shall the book let go of it?")
 
 
@@ -303,14 +304,14 @@ def _what(approved: dict[str, Any]) -> str:
 
 def _confirm(seen: dict[str, Any]) -> None:
     balance = format_money(seen["balance"], seen.get("currency_digits"))
-    typer.echo(
+    say(
         f"The book belongs to {seen['bound'] or 'no account yet'}; the terminal is logged in to "
         f"{seen['terminal']}, balance {balance} {seen['currency']}."
     )
     if seen["leaves"]:
-        typer.echo("What leaves the book, and stays at its broker as it is:")
+        say("What leaves the book, and stays at its broker as it is:")
         for what in seen["leaves"]:
-            typer.echo(f"  - {what}")
+            say(f"  - {what}")
     ask_person("Bind the book to the terminal's account?")
 
 
@@ -330,7 +331,7 @@ def ask_person(question: str) -> None:
 
 def print_json(values: Any) -> None:
     """Print plain values as JSON."""
-    typer.echo(json.dumps(values, indent=2, ensure_ascii=not _shows_unicode()))
+    say(json.dumps(values, indent=2, ensure_ascii=not _shows_unicode()))
 
 
 def _shows_unicode() -> bool:

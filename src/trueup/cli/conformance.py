@@ -13,6 +13,7 @@ import typer
 from trueup.cli.bot import JsonOption, print_json
 from trueup.cli.conformance_note import keep_note, read_note
 from trueup.cli.endpoint import endpoint_of
+from trueup.cli.say import say
 from trueup.conformance.examination import Examination, Options
 from trueup.conformance.findings import Report
 from trueup.conformance.run import examine
@@ -148,4 +149,4 @@ def _print(report: Report, *, as_json: bool, verbose: bool) -> None:
     if as_json:
         print_json({**msgspec.to_builtins(report), "keeps_its_word": report.keeps_its_word})
     else:
-        typer.echo(write_report(report, in_full=verbose))
+        say(write_report(report, in_full=verbose))

@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 import msgspec
-import typer
 
+from trueup.cli.say import say
 from trueup.conformance.findings import Noted
 from trueup.errors import TrueupError
+from trueup.private import make_private, make_private_folder
 from trueup.runtime.whereabouts import state_folder
 
 
@@ -19,11 +20,12 @@ def keep_note(url: str, noted: Noted) -> None:
     path = _path(url)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
+        make_private(draft)
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(noted)) + b"\n")
         draft.replace(path)
     except OSError as error:
-        typer.echo(
+        say(
             f"{path} cannot be written ({error.strerror}): a later run with --restarted has "
             "nothing to compare with.",
             err=True,

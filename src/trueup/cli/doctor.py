@@ -18,6 +18,7 @@ from trueup.cli.bot import JsonOption, print_json
 from trueup.cli.conformance import KeyFileOption, ServerKeyOption
 from trueup.cli.endpoint import endpoint_of
 from trueup.cli.journal_place import JournalOption, default_journal, short_path
+from trueup.cli.say import say
 from trueup.core.meant import account_named
 from trueup.core.trust import Bound
 from trueup.errors import SettingsError, TrueupError
@@ -85,7 +86,7 @@ def doctor(
         print_json({"healthy": is_healthy(rows), "rows": msgspec.to_builtins(rows)})
     else:
         rows = list(map(_printed, checks))
-        typer.echo(f"\n{summary(rows)}")
+        say(f"\n{summary(rows)}")
     if not is_healthy(rows):
         raise typer.Exit(SICK)
 
@@ -95,7 +96,7 @@ def _printed(row: DoctorRow) -> DoctorRow:
     first, *others = row_lines(row)
     mark = row.mark.value
     typer.secho(mark, nl=False, fg=COLOURS[row.mark], bold=row.mark is Mark.SICK)
-    typer.echo("\n".join([first.removeprefix(mark), *others]))
+    say("\n".join([first.removeprefix(mark), *others]))
     return row
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from trueup.cli.say import say
 from trueup.sim.drill import Drill, Round
 
 DISAGREE = 1
@@ -30,13 +31,13 @@ def drill(
         for one in Drill(Path(folder), seed).run(rounds):
             done.append(one)
             if not as_json:
-                typer.echo(_said(one))
+                say(_said(one))
     agrees = all(one.agrees for one in done)
     if as_json:
         facts = {"seed": seed, "agrees": agrees, "rounds": msgspec.to_builtins(done)}
-        typer.echo(json.dumps(facts, indent=2))
+        say(json.dumps(facts, indent=2))
     else:
-        typer.echo(_summary(done, seed))
+        say(_summary(done, seed))
     if not agrees:
         raise typer.Exit(DISAGREE)
 

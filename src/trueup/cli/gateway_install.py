@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from trueup.cli.say import say
 from trueup.cli.service_files import systemd_unit, task_xml
 from trueup.errors import SettingsError
 
@@ -84,7 +85,7 @@ def _write_task(name: str, folder: Path, words: list[str]) -> None:
     user = f"{user}\\{getpass.getuser()}" if user else getpass.getuser()
     command = [sys.executable, "-P", "-m", "trueup", "gateway", *words]
     path = _write(folder / f"{name}.xml", task_xml(user, command, str(folder)))
-    typer.echo(
+    say(
         f"Wrote {path}\n"
         "\n"
         f"Register it, as {user}:\n"
@@ -114,7 +115,7 @@ def _write_unit(name: str, folder: Path, words: list[str], wine_python: str) -> 
     ]
     unit = systemd_unit([*command, "-P", "-m", "trueup", "gateway", *words], str(folder), kept)
     path = _write(folder / f"{name}.service", unit.encode())
-    typer.echo(
+    say(
         f"Wrote {path}\n"
         "\n"
         "Register it and start it, as the user whose terminal it is:\n"

@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
+from trueup.cli.say import say
 from trueup.errors import TrueupError
 from trueup.observe.log import is_closed
 
@@ -85,7 +86,7 @@ def sentence_of_system(error: Exception) -> str:
 def _end(sentence: str, code: int) -> None:
     # Where nobody can read it the exit code says the same.
     with contextlib.suppress(OSError):
-        typer.echo(sentence, err=True)
+        say(sentence, err=True)
     raise typer.Exit(code) from None
 
 

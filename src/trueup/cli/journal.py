@@ -21,6 +21,7 @@ import typer
 from trueup.cli import times
 from trueup.cli.bot import JsonOption, print_json
 from trueup.cli.journal_place import JournalOption, default_journal, short_path
+from trueup.cli.say import say
 from trueup.errors import JournalError, SettingsError, TrueupError
 from trueup.journal import Record, open_reader
 from trueup.journal.overview import overview
@@ -67,7 +68,7 @@ def verify(
     if as_json:
         print_json(verdicts)
     else:
-        typer.echo("\n".join(line for verdict in verdicts for line in _verdict_lines(verdict)))
+        say("\n".join(line for verdict in verdicts for line in _verdict_lines(verdict)))
     if any(verdict["faults"] for verdict in verdicts):
         raise typer.Exit(DAMAGED)
 
@@ -81,10 +82,10 @@ def info(journal: JournalOption = None, as_json: JsonOption = False) -> None:
         print_json({"journal": seen.name, "bytes": seen.size, "streams": rows})
         return
     size = "" if seen.size is None else f", {seen.size / 1e6:.1f} MB"
-    typer.echo(f"Journal {seen.name}{size}")
+    say(f"Journal {seen.name}{size}")
     for one in seen.streams:
-        typer.echo(f"  {one.name}  {one.events} events")
-        typer.echo(f"      last opened {time_of(iso(one.since_ns))} by {one.holder}")
+        say(f"  {one.name}  {one.events} events")
+        say(f"      last opened {time_of(iso(one.since_ns))} by {one.holder}")
 
 
 def audit(
@@ -147,7 +148,7 @@ def replay(
     if as_json:
         print_json(msgspec.to_builtins(scene))
     else:
-        typer.echo(write_scene(scene, _width()))
+        say(write_scene(scene, _width()))
 
 
 def _place(journal: str | None) -> str | Path:
@@ -220,9 +221,9 @@ def _verdict_lines(verdict: dict[str, Any]) -> Iterable[str]:
 
 def _print_audit(told: Iterable[Told]) -> None:
     lines = audit_lines(told, _width())
-    typer.echo(next(lines, "Nothing happened that fits."))
+    say(next(lines, "Nothing happened that fits."))
     while some := list(itertools.islice(lines, LINES_AT_ONCE)):
-        typer.echo("\n".join(some))
+        say("\n".join(some))
 
 
 def _print_json_rows(told: Iterable[Told]) -> None:
@@ -230,9 +231,9 @@ def _print_json_rows(told: Iterable[Told]) -> None:
     rows = (f"\n  {json.dumps(msgspec.to_builtins(one))}" for one in told)
     before = "["
     while some := list(itertools.islice(rows, LINES_AT_ONCE)):
-        typer.echo(before + ",".join(some), nl=False)
+        say(before + ",".join(some), nl=False)
         before = ","
-    typer.echo("[]" if before == "[" else "\n]")
+    say("[]" if before == "[" else "\n]")
 
 
 def _print_csv(told: Iterable[Told]) -> None:

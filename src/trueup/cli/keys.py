@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trueup.cli.say import say
 from trueup.errors import KeysError
 from trueup.gateway.keys import MODES_ARE_CHECKED, default_folder, new_keys, read_public_key
 
@@ -33,7 +34,7 @@ def new(
     """
     files = new_keys(_folder(folder).resolve(), name)
     kept = "readable by you alone" if MODES_ARE_CHECKED else "keep the folder private"
-    typer.echo(
+    say(
         f"Public key  {files.public}\n"
         f"            {files.public_file}\n"
         f"Secret key  {files.secret_file} ({kept}; it never leaves this machine)\n"
@@ -53,7 +54,7 @@ def show(
     folder: FolderOption = "",
 ) -> None:
     """Print the public key of a pair, and nothing else."""
-    typer.echo(read_public_key(_file(name, _folder(folder))))
+    say(read_public_key(_file(name, _folder(folder))))
 
 
 def _folder(folder: str) -> Path:

@@ -28,6 +28,7 @@ from trueup.cli.policy import (
     make_policy,
 )
 from trueup.cli.run import Place, Run, trade
+from trueup.cli.say import say
 from trueup.cli.terminal import (
     Account,
     AccountOption,
@@ -184,26 +185,24 @@ def _place(gateway: str | None, settings: Settings, options: TerminalOptions) ->
         return Place(*endpoint_of(gateway, "--gateway"))
     if settings.gateway_is_configured:
         url = Endpoint(settings.gtw_host, settings.gtw_port).url
-        typer.echo(f"GTW_HOST and GTW_PORT are not used: --gateway {url} trades there.")
+        say(f"GTW_HOST and GTW_PORT are not used: --gateway {url} trades there.")
     running = find_terminal()
     if running is None:
         play(options.feed, options.seed, options.speed, PortfolioManager().clock)
         running = start_terminal(options)
-        typer.echo(f"Started a simulated terminal, process {running.pid} at {running.gateway}.")
+        say(f"Started a simulated terminal, process {running.pid} at {running.gateway}.")
     else:
-        typer.echo(f"Found the simulated terminal, process {running.pid} at {running.gateway}.")
+        say(f"Found the simulated terminal, process {running.pid} at {running.gateway}.")
     return Place("127.0.0.1", running.port, running)
 
 
 def _say_what_stays(place: Place, kept: str | Path | None) -> None:
     if place.terminal is None:
-        typer.echo(f"Ended. What is open at {place.url} stays open.")
+        say(f"Ended. What is open at {place.url} stays open.")
     else:
-        typer.echo(
+        say(
             f"Ended. The simulated terminal goes on, process {place.terminal.pid}, and so do its "
             "positions: see them with `trueup trade list`, stop it with `trueup terminal --stop`."
         )
     if kept is not None:
-        typer.echo(
-            f"What happened is in {database_at(kept).name}: `trueup audit`, `trueup replay`."
-        )
+        say(f"What happened is in {database_at(kept).name}: `trueup audit`, `trueup replay`.")

@@ -12,6 +12,7 @@ from trueup.cli.bot import JsonOption, print_json
 from trueup.cli.conformance import KeyFileOption, ServerKeyOption
 from trueup.cli.doctor import NO_GATEWAY, target_of
 from trueup.cli.journal_place import JournalOption, default_journal
+from trueup.cli.say import say
 from trueup.cli.times import HELP, moment_ns
 from trueup.core.agreement import Counted
 from trueup.core.history_report import HistoryReport
@@ -81,7 +82,7 @@ def reconcile(
     if as_json:
         print_json(history_values(report))
     else:
-        typer.echo(write_history(report))
+        say(write_history(report))
     if not report.agrees:
         _tell(bot, report)
         raise typer.Exit(DIFFERS)
@@ -114,4 +115,4 @@ def _tell(bot: Bot | None, report: HistoryReport) -> None:
         return
     with suppress(TrueupError):
         ask_bot(bot, "recheck", positions=report.found.positions)
-        typer.echo(f"The bot, process {bot.pid}, counts at its next sync what it had missed.")
+        say(f"The bot, process {bot.pid}, counts at its next sync what it had missed.")

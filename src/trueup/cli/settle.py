@@ -19,6 +19,7 @@ from trueup.cli.bot import (
     until,
     user_name,
 )
+from trueup.cli.say import say
 from trueup.core.quantity import format_lots, format_price
 from trueup.errors import TrueupError
 from trueup.observe.status_text import said, time_of
@@ -81,7 +82,7 @@ def settle(
     if as_json:
         print_json({**became, "settled": is_settled})
     else:
-        typer.echo(_outcome(became))
+        say(_outcome(became))
     exit_needing_a_person(not is_settled)
 
 
@@ -90,7 +91,7 @@ def _show(seen: dict[str, Any]) -> None:
     lines = [*said("Order", f"{seen['id']}: {sent}"), *said("In doubt", seen["error"])]
     lines += said("Because", seen["why"])
     lines += [line for one in seen["fits"] for line in said("Fits", one["words"])]
-    typer.echo("\n".join(lines))
+    say("\n".join(lines))
 
 
 def _question(seen: dict[str, Any], ticket: int | None) -> str:

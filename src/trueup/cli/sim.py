@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from trueup.cli.numbers import jobs_of, numbers_of, range_of, seed_of
+from trueup.cli.say import say
 from trueup.errors import SettingsError, StrategyError, TrueupError
 from trueup.runtime.strategy_loading import own_place, strategy_maker
 from trueup.sim.drawing import page
@@ -109,11 +110,11 @@ def sim(
         for report in broken:
             _shrink(report, strategy, shown)
         if not broken:
-            typer.echo("Nothing to shrink.")
+            say("Nothing to shrink.")
     if coverage:
-        typer.echo(table(counted))
+        say(table(counted))
         if strategy:
-            typer.echo(LESS_IS_ASKED)
+            say(LESS_IS_ASKED)
     if broken or (coverage and counted.missing(by_signals=bool(strategy))):
         raise typer.Exit(BROKEN)
 
@@ -128,14 +129,14 @@ def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Rep
             count, orders = count + 1, orders + report.orders
             if not report.is_good:
                 broken.append(report)
-                typer.echo(_said(report, strategy))
+                say(_said(report, strategy))
     except KeyboardInterrupt as stop:
         stopped = _where(stop, strategy)
-    typer.echo(f"{stopped}{count} runs, {len(broken)} of them broke a promise.")
+    say(f"{stopped}{count} runs, {len(broken)} of them broke a promise.")
     if stopped:
         raise typer.Exit(STOPPED)
     if strategy and not orders:
-        typer.echo(NO_ORDERS)
+        say(NO_ORDERS)
     return broken
 
 
@@ -156,24 +157,24 @@ def _one(
         )
     except StrategyError:
         if shown.trace:
-            typer.echo(story(told))
+            say(story(told))
         raise
     except KeyboardInterrupt as stop:
-        typer.echo(f"{_where(stop, strategy)}seed {plan.seed} was not lived through to its end.")
+        say(f"{_where(stop, strategy)}seed {plan.seed} was not lived through to its end.")
         raise typer.Exit(STOPPED) from None
     if shrink and shown.needs_facts and not report.is_good:
-        typer.echo(_verdict(report))
+        say(_verdict(report))
         return [report]
     _show(told, report, strategy, shown)
-    typer.echo(_said(report, strategy))
+    say(_said(report, strategy))
     if strategy and not report.orders:
-        typer.echo(NO_ORDERS)
+        say(NO_ORDERS)
     return [] if report.is_good else [report]
 
 
 def _show(told: Sequence[Fact], report: Report, strategy: str, shown: _Shown) -> None:
     if shown.trace:
-        typer.echo(story(told, report.violations))
+        say(story(told, report.violations))
     if shown.html is not None:
         _draw(shown.html, told, report, strategy)
 
@@ -181,14 +182,14 @@ def _show(told: Sequence[Fact], report: Report, strategy: str, shown: _Shown) ->
 def _shrink(report: Report, strategy: str, shown: _Shown) -> None:
     """Find the shortest run that still breaks the promise, show it, and say what came of it."""
     short = shortest(report, strategy=strategy)
-    typer.echo("The fewest faults that break it:")
+    say("The fewest faults that break it:")
     for one in short.plan.strikes:
-        typer.echo(f"  {one.at_ms / 1000:.3f} s  {one.fault.value} (number {one.number})")
+        say(f"  {one.at_ms / 1000:.3f} s  {one.fault.value} (number {one.number})")
     if shown.needs_facts:
         told: list[Fact] = []
         run(short.plan, strategy=strategy, tell=told.append)
         _show(told, short, strategy, shown)
-    typer.echo(_said(short, strategy))
+    say(_said(short, strategy))
 
 
 def _where(stop: KeyboardInterrupt, strategy: str) -> str:

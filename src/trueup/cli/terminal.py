@@ -13,10 +13,12 @@ from typing import Annotated, Any
 import typer
 
 import trueup
+from trueup.cli.say import say
 from trueup.core.quantity import format_lots, format_money
 from trueup.errors import TrueupError
 from trueup.gateway.watcher import WATCH_MS
 from trueup.observe.log import set_up_logging
+from trueup.private import make_private_folder
 from trueup.runtime.clock import SystemClock
 from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
 from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
@@ -133,7 +135,7 @@ def terminal_lines(running: Whereabouts) -> list[str]:
 
 def show_positions(listed: dict[str, Any]) -> None:
     """Print the terminal's answer to `list`."""
-    typer.echo("\n".join(position_lines(listed)))
+    say("\n".join(position_lines(listed)))
 
 
 def position_lines(listed: dict[str, Any]) -> list[str]:
@@ -176,7 +178,7 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
         TrueupError: it ended, or does not answer; the message has its last words.
     """
     folder = state_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     log_path = folder / LOG_FILE
     with log_path.open("ab") as log:
         child = subprocess.Popen(
@@ -219,7 +221,7 @@ def _stop() -> None:
             raise TrueupError(f"The terminal, process {running.pid}, was told to stop and has not.")
         clock.sleep(_LOOK_AGAIN_SEC)
     gone = f"; its {left} open position{'s' * (left != 1)} went with it" if left else ""
-    typer.echo(f"Stopped the terminal, process {running.pid}{gone}.")
+    say(f"Stopped the terminal, process {running.pid}{gone}.")
 
 
 def _command_line(options: TerminalOptions) -> list[str]:

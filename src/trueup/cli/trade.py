@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trueup.cli.say import say
 from trueup.cli.terminal import running_terminal, show_positions
 from trueup.errors import Refused, SettingsError
 from trueup.sim.whereabouts import ask
@@ -80,4 +81,4 @@ def _command(**command: Any) -> None:
     answer = ask(running_terminal(), command)
     if not answer.get("ok"):
         raise Refused(answer.get("error"))
-    typer.echo(answer["text"])
+    say(answer["text"])

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from trueup import filelock
 from trueup.forks import HOLDERS
-from trueup.gateway.request_store import StoreRefused, StoreTrouble, make_private
+from trueup.gateway.request_store import StoreRefused, StoreTrouble
+from trueup.private import FILE_MODE, make_private_folder
 from trueup.processes import holder_of, holds, take_when_left
 
 _PID_CHARS = 20
@@ -34,9 +35,9 @@ class AccountLock:
     def __init__(self, path: Path, account: str) -> None:
         self._handle: int | None = None
         try:
-            make_private(path.parent)
+            make_private_folder(path.parent)
             with HOLDERS.opening():
-                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644)
+                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, FILE_MODE)
                 HOLDERS.add(self)
         except OSError as error:
             raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error

@@ -49,6 +49,7 @@ from trueup.protocol.dialect import (
 )
 from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.requests import (
+    ORDER_ID_LONGEST,
     ORDERS,
     ErrorReply,
     NotBegun,
@@ -59,6 +60,7 @@ from trueup.protocol.requests import (
     Request,
     TickReply,
     decode_request,
+    echoed,
     encode_reply,
     history_request,
     not_begun,
@@ -263,14 +265,15 @@ class Desk:
             fields = None
         if not isinstance(fields, dict):
             return encode_reply(ErrorReply("ERROR", error))
-        uuid = fields.get("uuid", msgspec.UNSET)
+        uuid = echoed(fields["uuid"]) if "uuid" in fields else msgspec.UNSET
         order_id, asked = fields.get("order_id"), fields.get("action")
         if not isinstance(asked, str):
             # No name of anything, and of a kind that may not even be looked up.
             asked = ""
-        if asked not in ONLY_HERE and isinstance(order_id, str) and order_id:
+        names_order = 0 < len(str(order_id or "")) <= ORDER_ID_LONGEST
+        if isinstance(order_id, str) and names_order and asked not in ONLY_HERE:
             return encode_reply(OrderReply(order_id, "REJECTED", error=error), uuid)
-        if asked in ONLY_HERE or uuid is not msgspec.UNSET:
+        if asked in ONLY_HERE or "uuid" in fields:
             return encode_reply(refusal(asked, BAD_REQUEST, error, self._now_ns()), uuid)
         return encode_reply(ErrorReply("ERROR", error))
 

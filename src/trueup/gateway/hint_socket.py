@@ -18,8 +18,12 @@ from trueup.logs import logger
 
 log = logger("trueup.access")
 
-# What one connection may leave in our memory, requests and replies that nobody takes.
+# Hints that one connection may leave in our memory.
 MESSAGES_PER_CONNECTION: Final = 64
+# Requests and replies may be large, so ZeroMQ keeps few of them. What it does not take of requests
+# waits at the client; of replies, `gateway.unread` keeps the others.
+UNREAD_REQUESTS: Final = 16
+UNREAD_REPLIES: Final = 16
 # ZeroMQ frees a port some milliseconds after its socket was closed. After so many attempts in vain
 # it is most likely somebody else's.
 ATTEMPTS_UNTOLD: Final = 30
@@ -42,8 +46,11 @@ def bound(
     """
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION)
-    socket.setsockopt(zmq.RCVHWM, MESSAGES_PER_CONNECTION)
+    socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION if kind == zmq.PUB else UNREAD_REPLIES)
+    if kind == zmq.ROUTER:
+        # So that a full connection is told, and its replies can wait where their bytes are counted.
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.RCVHWM, UNREAD_REQUESTS)
     socket.setsockopt(zmq.IPV6, is_ipv6(endpoint))
     door.fit(socket, domain)
     try:

@@ -24,6 +24,7 @@ from trueup.errors import TrueupError, reason
 from trueup.forks import HOLDERS, cut_files, never_finalise
 from trueup.gateway.descriptors import spare
 from trueup.logs import logger
+from trueup.private import make_private, make_private_folder
 from trueup.sqlite_file import connected
 
 log = logger("trueup.record")
@@ -321,7 +322,8 @@ class RequestStore:
 
     def _connect(self) -> sqlite3.Connection:
         if self._path is not None:
-            make_private(self._path.parent)
+            make_private_folder(self._path.parent)
+            make_private(self._path)
         return connected(self._path or ":memory:", BUSY_S)
 
     def _prepared(self, connection: sqlite3.Connection) -> RecordMark:
@@ -399,15 +401,6 @@ def _add_columns(connection: sqlite3.Connection) -> None:
             connection.execute(f"ALTER TABLE requests ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
     for statement in _INDEXES_OF_ADDED:
         connection.execute(statement)
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that is not there yet: what an account traded is for its user's eyes.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from trueup.errors import TrueupError
 from trueup.forks import HOLDERS, cut_connections, never_finalise
 from trueup.gateway.door import DOMAIN, Door, user_of
 from trueup.gateway.hint_socket import HintSocket, bound
+from trueup.gateway.unread import Unread
 from trueup.protocol.text import json_frame
 
 # One turn serves at most this many requests, so that a flood does not keep the caller's own work
@@ -30,6 +31,8 @@ FRAMES_MAX = 16
 # Enough for a machine that is busy with other things; waited for only where a reply is not out.
 LAST_REPLY_MS = 1_000
 # As numbers, because flags of an enumeration cost more to combine than a frame to send.
+# How soon replies that wait here are offered again.
+OFFER_AGAIN_MS = 5
 AT_ONCE = int(zmq.NOBLOCK)
 MORE_AT_ONCE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
@@ -86,6 +89,7 @@ class Server:
         """How many replies were handed to their connections."""
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._unread = Unread()
         self._is_copy = False
         self._bell, self._ear = self._make_bell()
         self._door.keep(self._context)
@@ -129,6 +133,11 @@ class Server:
         """The TCP port of its hints, 0 where it publishes none."""
         return 0 if self.hints_endpoint is None else _port(self.hints_endpoint)
 
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes of replies wait for connections that take none."""
+        return self._unread.size
+
     def serve_once(self, timeout_ms: int) -> int:
         """Wait at most `timeout_ms` for something to do, do what is there.
 
@@ -140,6 +149,9 @@ class Server:
         """
         if self._is_copy:
             raise TrueupError(f"{self.endpoint} is served by the process this one was forked from.")
+        if self._unread:
+            self._offer_again()
+            timeout_ms = min(timeout_ms, OFFER_AGAIN_MS) if self._unread else timeout_ms
         ready = dict(self._poller.poll(timeout_ms))
         if self._ear in ready:
             self._send_late()
@@ -217,14 +229,29 @@ class Server:
                 self._hints.publish(message, to)
 
     def _send(self, client: Client, reply: bytes) -> None:
+        if self._unread.has(client) or not self._is_taken(client, reply):
+            self._unread.put(client, reply)
+
+    def _is_taken(self, client: Client, reply: bytes) -> bool:
+        """Hand a reply to its connection; return False where that has too many unread."""
         try:
             for frame in client.way:
                 self._socket.send(frame, MORE_AT_ONCE)
             self._socket.send(reply, AT_ONCE)
             self.sent += 1
+        except zmq.Again:
+            return False
         except zmq.ZMQError:
-            # The client went away, or never takes its replies: there is nobody to tell.
-            return
+            # The client went away: there is nobody to tell.
+            return True
+        return True
+
+    def _offer_again(self) -> None:
+        for way in self._unread.ways():
+            while (waiting := self._unread.oldest(way)) is not None:
+                if not self._is_taken(*waiting):
+                    break
+                self._unread.drop(way)
 
     def close(self) -> None:
         """Stop listening, once the last reply is out or nobody takes it."""

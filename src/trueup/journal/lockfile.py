@@ -23,6 +23,7 @@ from pathlib import Path
 from trueup import filelock
 from trueup.forks import HOLDERS
 from trueup.journal.journal import Tip
+from trueup.private import FILE_MODE
 
 
 class FileClaim:
@@ -32,7 +33,7 @@ class FileClaim:
         self.token, self.note = token, note
         with HOLDERS.opening():
             self._handle: int | None = os.open(
-                path, os.O_RDWR | os.O_CREAT | filelock.BINARY, 0o644
+                path, os.O_RDWR | os.O_CREAT | filelock.BINARY, FILE_MODE
             )
             HOLDERS.add(self)
         try:

@@ -21,6 +21,7 @@ from trueup.journal.database import Claim, Database, FileDamaged
 from trueup.journal.journal import Tip
 from trueup.journal.lockfile import claim_file, is_locked, lock_files, noted
 from trueup.journal.statements import SQLITE
+from trueup.private import make_private
 from trueup.processes import holds, with_open_file
 from trueup.sqlite_file import connected
 
@@ -92,6 +93,7 @@ class SqliteDatabase(Database):
 
     def driver_connection(self) -> sqlite3.Connection:
         """Return a new connection that leaves transactions to its caller."""
+        make_private(self.path)
         return connected(self.path, BUSY_S)
 
     def cut(self, connection: sqlite3.Connection) -> None:

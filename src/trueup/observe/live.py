@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from rich.console import Console, Group, RenderableType
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trueup.core.quantity import format_lots, format_money
+from trueup.observe.log import CONTROLS
 
 AUDIT_LINES = 5
 # Lines that are there whatever the books hold: head, health, titles, notes, audit, foot.
@@ -84,7 +86,11 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def render(picture: Picture, width: int = 80, height: int = 24) -> RenderableType:
-    """Draw a picture for a console of `width` characters; `height` lines are never filled."""
+    """Draw a picture for a console of `width` characters; `height` lines are never filled.
+
+    A control character in a text, as a broker's error may have it, is shown and not obeyed.
+    """
+    picture = msgspec.convert(_without_controls(msgspec.to_builtins(picture)), Picture)
     shown = max(_ROWS_LEAST, height - 1 - _OTHER_LINES)
     return Group(
         _head(picture),
@@ -99,6 +105,16 @@ def render(picture: Picture, width: int = 80, height: int = 24) -> RenderableTyp
         *_audit(picture.audit),
         _line((f" {picture.foot}", "dim")),
     )
+
+
+def _without_controls(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.translate(CONTROLS)
+    if isinstance(value, list | tuple):
+        return [_without_controls(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _without_controls(part) for name, part in value.items()}
+    return value
 
 
 class LiveView:

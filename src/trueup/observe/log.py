@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from trueup.errors import SettingsError
+from trueup.private import make_private
 
 FILE_BYTES_MAX = 5_000_000
 FILES_KEPT = 3
@@ -28,7 +29,7 @@ FILES_KEPT = 3
 # What a console without the character shows in its place (Windows code page 1252 has no arrow).
 _PLAIN = {"→": "->", "≠": "!=", "─": "-", "│": "|", "●": "*", "✅": "[ok]"}
 # Line ends, and what makes a console do something, as Python writes them in a text.
-_CONTROLS = {
+CONTROLS = {
     code: repr(chr(code))[1:-1]
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
     if code != ord("\t")
@@ -45,7 +46,7 @@ class _Formatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """One message is one line: a name that came over the network must not pretend others."""
-        record.message = record.message.translate(_CONTROLS)
+        record.message = record.message.translate(CONTROLS)
         return super().formatMessage(record)
 
 
@@ -150,6 +151,7 @@ def is_closed(error: OSError) -> bool:
 def _file_handler(file: Path) -> logging.Handler:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        make_private(file)
         return _LogFile(file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
     except OSError as error:
         because = (error.strerror or str(error)).lower()

@@ -34,6 +34,11 @@ TRADES = frozenset({"BUY", "SELL"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
 DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
 ORDER_ID_LONGEST = 128
+# The symbol and the session of a request, in characters, and its uuid, in bytes of JSON: what comes
+# back in a reply, or is kept, is small whatever was sent.
+NAME_LONGEST = 128
+UUID_BYTES_MOST = 1_024
+COMMENT_LONGEST = 4_096
 # What says nothing about what an order does at the broker.
 NOT_PARAMETERS = frozenset(
     {
@@ -192,6 +197,7 @@ def decode_request(raw: bytes) -> Request:
     except (ValueError, RecursionError):
         raise RemoteProtocolError(f"the request cannot be read: {why_unreadable(raw)}") from None
     _check_names(request)
+    _check_sizes(request)
     request.comment = request.comment.replace(DAMAGED, MARK)
     if request.action not in ACTIONS:
         known = ", ".join(ACTIONS)
@@ -218,6 +224,43 @@ def _check_names(request: Request) -> None:
     for name in ("order_id", "symbol", "uuid"):
         if DAMAGED in str(getattr(request, name)):
             raise RemoteProtocolError(f"{name} has a part of a character: give whole characters")
+
+
+def _check_sizes(request: Request) -> None:
+    """Refuse names that no symbol and no client has: a reply never echoes more than that."""
+    if request.uuid is not msgspec.UNSET and echoed(request.uuid) is msgspec.UNSET:
+        raise RemoteProtocolError(
+            f"uuid has more than {UUID_BYTES_MOST} bytes as JSON: give a shorter one"
+        )
+    for name in ("symbol", "session", "after", "digest", "server", "type"):
+        _check_name(getattr(request, name), name)
+    if len(request.comment) > COMMENT_LONGEST:
+        raise RemoteProtocolError(
+            f"comment has {len(request.comment)} characters: give at most {COMMENT_LONGEST}, of "
+            "which 29 reach the broker"
+        )
+    if echoed(request.timestamp) is msgspec.UNSET:
+        raise RemoteProtocolError("timestamp is too long: give a time as ISO 8601")
+    for doubt in request.in_doubt:
+        _check_name("" if doubt.record is None else doubt.record.id, "a record's id in in_doubt")
+    for symbol in request.symbols:
+        _check_name(symbol, "a symbol in symbols")
+
+
+def _check_name(value: str, name: str) -> None:
+    if len(value) > NAME_LONGEST:
+        raise RemoteProtocolError(
+            f"{name} has {len(value)} characters: give at most {NAME_LONGEST}"
+        )
+
+
+def echoed(uuid: object) -> object:
+    """Return a uuid as it goes back with a reply: not at all where it is too large."""
+    try:
+        size = len(_encoder.encode(uuid))
+    except (TypeError, ValueError, RecursionError):
+        return msgspec.UNSET
+    return uuid if size <= UUID_BYTES_MOST else msgspec.UNSET
 
 
 def snapshot_request(request: Request) -> SnapshotRequest:

@@ -192,8 +192,8 @@ def is_sound_order(order: PendingOrder) -> bool:
 
 
 def is_name(symbol: object) -> bool:
-    """Return whether a text can be the name of a symbol, whole and not empty."""
-    if not isinstance(symbol, str) or not symbol:
+    """Return whether a text can be the name of a symbol: whole, not empty, and to be printed."""
+    if not isinstance(symbol, str) or not symbol or not symbol.isprintable():
         return False
     return symbol.isascii() or DAMAGED not in writable(symbol, DAMAGED)
 

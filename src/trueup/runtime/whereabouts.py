@@ -23,6 +23,7 @@ import msgspec
 from trueup.errors import NotSent, OutcomeUnknown, SettingsError
 from trueup.gateway.endpoints import bare
 from trueup.gateway.zmq_link import ZmqLink
+from trueup.private import make_private, make_private_folder
 
 
 class Located(Protocol):
@@ -72,8 +73,9 @@ class StateFile(Generic[State]):
         Raises:
             OSError: the state folder cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.path.parent)
         draft = self.path.with_name(f"{self.name}.{state.pid}")
+        make_private(draft)
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
         _replace(draft, self.path)
 
