@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, NETTING, OTHER, SELL
 from tests.support.make import RefusingJournal
+from trueup.core.events import Event
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalError
 from trueup.runtime.clock import iso
@@ -174,6 +177,39 @@ def test_a_journal_that_takes_nothing_is_said_first() -> None:
     world.broker.person.open("EURUSD", BUY, 0.05)
     world.loop.last_result = world.broker.sync()
     assert world.status().needs[0].startswith("The journal takes nothing, so no order is sent")
+    assert "the bot can neither open nor close: the disk is full" in world.status().needs[0]
+
+
+class FullDisk(RefusingJournal):
+    """Takes an append of nothing, which needs no room, and nothing that has to be written."""
+
+    is_full = False
+
+    def append(self, history: Sequence[Event]) -> int:
+        if self.is_full and history:
+            raise JournalError("the disk is full")
+        return super().append(history)
+
+    def checkpoint(self, position: int, state: bytes) -> None:
+        if self.is_full:
+            raise JournalError("the disk is full")
+        super().checkpoint(position, state)
+
+
+def test_a_full_disk_is_not_over_because_an_append_of_nothing_succeeds() -> None:
+    journal = FullDisk()
+    world = BotWorld(journal=journal)
+    world.broker.sync()
+    journal.is_full = True
+    ticket = world.broker.person.open("EURUSD", BUY, 0.05)
+    world.broker.sync()
+    world.broker.person.close(ticket)
+    for _ in range(3):
+        world.broker.sync()
+        assert "the disk is full" in world.status().journal_trouble
+    journal.is_full = False
+    world.broker.sync()
+    assert world.status().journal_trouble == ""
 
 
 def test_a_book_is_bound_to_the_terminal_s_account_by_a_person_s_will() -> None:

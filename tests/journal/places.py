@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from tests.journal.postgres_server import PostgresServer
+from tests.support.servers import until
 from trueup.core import events
 from trueup.core.model import Side
 from trueup.journal import open_journal, open_reader
@@ -70,6 +71,10 @@ class Place(ABC):
         """Open a stream for reading."""
         return open_reader(self.url, stream)
 
+    @abstractmethod
+    def wait_until_left(self) -> None:
+        """Wait until what a killed process held is free."""
+
     def writer_process(self, *arguments: str, holder: str = "bot") -> WriterProcess:
         """Start a process that opens the stream and does as it is told."""
         return WriterProcess(self.url, STREAM, holder, *arguments)
@@ -86,6 +91,10 @@ class SqlitePlace(Place):
         self.path = folder / "bot.db"
         self.url = str(self.path)
         shutil.copy(template, self.path)
+
+    def wait_until_left(self) -> None:
+        # The system lets go of a file's lock as it ends the process.
+        return
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
         connection = sqlite3.connect(self.path, isolation_level=None)
@@ -109,10 +118,21 @@ class PostgresPlace(Place):
 
     def end_sessions(self) -> None:
         """End the sessions of everybody else."""
-        self.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        others = (
+            " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
         )
+        self.sql(f"SELECT pg_terminate_backend(pid){others}")
+        # A session that was told to end has its locks until it has ended.
+        until(lambda: self.sql(f"SELECT count(*){others}") == [(0,)])
+
+    def wait_until_left(self) -> None:
+        """Wait until no session has a stream's lock."""
+        held = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        until(lambda: self.sql(held) == [(0,)])
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -14,7 +14,6 @@ import pytest
 
 from tests.journal.commit_proxy import CommitProxy, Loses
 from tests.journal.places import STREAM, PostgresPlace, SqlitePlace, orders
-from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import JournalAhead, open_journal
 from trueup.journal.postgres import SessionClaim
@@ -45,15 +44,6 @@ def fail_one_append(journal: StoredJournal, proxy: CommitProxy, loses: Loses) ->
         journal.append(orders(2, 3))
     assert proxy.loses is Loses.NOTHING
     proxy.accepts = True
-
-
-def wait_for_the_old_session(place: PostgresPlace) -> None:
-    """Wait until the server has ended the session whose connection broke, and freed its lock."""
-    held = (
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
-        " (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    until(lambda: place.sql(held) == [(0,)])
 
 
 @posix_only
@@ -130,7 +120,7 @@ def test_append_when_another_took_over_meanwhile_is_refused(
     journal: StoredJournal, proxy: CommitProxy, postgres_place: PostgresPlace
 ) -> None:
     fail_one_append(journal, proxy, Loses.THE_ANSWER)
-    wait_for_the_old_session(postgres_place)
+    postgres_place.wait_until_left()
     with postgres_place.open(holder="second.py") as second:
         assert second.position == 3
         with pytest.raises(JournalConflict, match=r"second\.py"):
@@ -143,7 +133,7 @@ def test_append_when_another_came_and_went_meanwhile_is_refused(
     journal: StoredJournal, proxy: CommitProxy, postgres_place: PostgresPlace
 ) -> None:
     fail_one_append(journal, proxy, Loses.THE_COMMIT)
-    wait_for_the_old_session(postgres_place)
+    postgres_place.wait_until_left()
     postgres_place.open(holder="second.py").close()
     with pytest.raises(JournalConflict, match=r"second\.py"):
         journal.append(orders(2, 3))

@@ -54,6 +54,7 @@ def test_holder_when_killed_frees_the_stream_at_once(place: Place) -> None:
     with place.writer_process() as writer:
         assert writer.ask("append 2") == "2"
         writer.kill()
+        place.wait_until_left()
         with place.open() as next_one:
             assert next_one.position == 2
             assert next_one.findings == ()

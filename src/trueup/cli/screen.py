@@ -70,7 +70,9 @@ def _health(loop: TradingLoop) -> tuple[Level, str]:
     reconciler, result = loop.reconciler, loop.last_result
     said = reconciler.health
     if loop.pm.journal_trouble:
-        return Level.TROUBLE, f"No order is sent: {loop.pm.journal_trouble} {said}"
+        trouble = loop.pm.journal_trouble.rstrip(".")
+        none = "The bot can neither open nor close."
+        return Level.TROUBLE, f"No order is sent: {trouble}. {none} {said}"
     if result is None:
         return Level.WAIT, "Looking at the broker for the first time."
     if result.status is SyncStatus.PARTIAL:

@@ -148,7 +148,7 @@ def ticks(exam: Examination) -> Verdict:
 def _tick_of_nobody(exam: Examination, tick: Tick, exchange: Exchange) -> Verdict:
     """Judge a quotation, and what is said of a symbol that nobody has."""
     time_msc = (exchange.fields or {}).get("time_msc")
-    if not isinstance(time_msc, int) or time_msc < MILLISECONDS:
+    if isinstance(time_msc, int) and 0 < time_msc < MILLISECONDS:
         return broken(f"time_msc is {time_msc!r:.30}, no milliseconds since 1970", exchange)
     nobodys = exam.probe.ask(encode_tick_request(NO_SUCH_SYMBOL))
     if nobodys.status != "FAILED":

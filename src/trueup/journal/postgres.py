@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import conninfo, errors
@@ -40,11 +41,23 @@ _SETTINGS = (
     " CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
     " ELSE current_setting('synchronous_commit') END, false)"
 )
+# A number of a session is given again after it ended; with its beginning it is one session. The
+# beginning of sessions of other users is hidden, and theirs are none of ours.
 _HOLDERS = (
-    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    " AND (classid::bigint << 32) | objid::bigint = %s"
+    "SELECT l.pid, a.backend_start::text FROM pg_locks l"
+    " LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
+    " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND (l.classid::bigint << 32) | l.objid::bigint = %s"
 )
+_THIS_SESSION = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+
+
+class Session(NamedTuple):
+    """One session of the server: its process, and when it began."""
+
+    pid: int
+    began: str | None
 
 
 class PostgresDatabase(Database):
@@ -128,9 +141,10 @@ class PostgresDatabase(Database):
         idle = psycopg.pq.TransactionStatus.IDLE
         return bool(self._open().info.transaction_status != idle)
 
-    def session(self) -> int:
-        """Return the number by which the server knows this connection."""
-        return int(self._open().info.backend_pid)
+    def session(self) -> Session:
+        """Return how the server knows this connection."""
+        ((pid, began),) = self.fetch(_THIS_SESSION)
+        return Session(pid, began)
 
     def explain(self, error: Exception) -> JournalError:
         """Say what an error of PostgreSQL means."""
@@ -154,36 +168,48 @@ class SessionClaim:
         self._database = database
         digest = hashlib.sha256(f"trueup journal {stream}".encode()).digest()
         self._key = int.from_bytes(digest[:8], "big", signed=True)
-        self._session = 0
+        # Sessions of ours that have the lock, or may have it: an answer may have been lost.
+        self._own: set[Session] = set()
 
     def take(self) -> bool:
         """Take the lock if it is free."""
+        # Known before the lock is asked for: should the answer be lost, the lock is ours.
+        this = self._database.session()
+        self._own.add(this)
         if self._database.fetch("SELECT pg_try_advisory_lock(%s)", self._key) != [(True,)]:
             return False
-        self._session = self._database.session()
+        self._own = {this}
         return True
 
-    def holders(self) -> list[int]:
+    def holders(self) -> list[Session]:
         """Return the sessions that hold the lock: one, or none."""
-        return [pid for (pid,) in self._database.fetch(_HOLDERS, self._key)]
+        return [Session(*row) for row in self._database.fetch(_HOLDERS, self._key)]
 
-    def wrest(self, sessions: list[int]) -> bool:
+    def wrest(self, sessions: Iterable[Session]) -> bool:
         """End these sessions, and take the lock when the server has let go of it."""
+        this = self._database.session()
+        self._own.add(this)
         for session in sessions:
-            self._database.fetch("SELECT pg_terminate_backend(%s)", session)
+            self._database.fetch("SELECT pg_terminate_backend(%s)", session.pid)
         self._database.fetch("SELECT pg_advisory_lock(%s)", self._key)
-        self._session = self._database.session()
+        self._own = {this}
         return True
 
     def renew(self) -> bool:
-        """Take the lock again on a new connection; our own old session may still have it."""
+        """Take the lock again on a new connection; our own old sessions may still have it.
+
+        Returns:
+            False where a session that is none of ours has it, and has it still when asked again.
+        """
+        strangers: set[Session] = set()
         while not self.take():
-            holders = self.holders()
-            if self._session in holders:
-                return self.wrest([self._session])
-            if holders:
+            holders = set(self.holders())
+            if holders & self._own:
+                return self.wrest(holders & self._own)
+            if holders & strangers:
                 return False
-            # Our own old session let go of it between the two questions.
+            # Whoever had it may have let go of it between the two questions.
+            strangers = holders
         return True
 
     def record(self, tip: Tip) -> None:

@@ -197,7 +197,21 @@ class StoredJournal(JournalReader):
         if not self._alone and self._claim is not None:
             self._alone = self._claim.renew()
             if not self._alone:
-                raise self._fence_out()
+                raise self._not_alone()
+
+    def _not_alone(self) -> JournalError:
+        """Return what it means that another session has the lock: our token says whether it writes.
+
+        Whoever takes over raises the token in the same transaction in which it holds the lock. One
+        that has the lock and not the token may still fail, and this writer is the writer then.
+        """
+        writer = self._table.writer()
+        if writer is None or writer.token != self._token:
+            return self._fence_out()
+        return JournalError(
+            f"{self._database.name}: another session has the lock of stream {self.stream!r}, and "
+            "has not taken it over; nothing was written now."
+        )
 
     def _append(self, rows: Sequence[Row]) -> None:
         self._ready()

@@ -147,12 +147,18 @@ class KeptBook:
         self.follow()
         if self.journal is None or not self.trouble:
             return
+        trouble = self.trouble
         try:
             with self.turn:
                 self._append(self.journal, ())
+                # A full disk takes an append of nothing, so something has to be written.
+                if self.book.version:
+                    self.journal.checkpoint(self.book.version, self.book.state())
+                    self._saved_at = self.book.version
         except JournalAhead:
             raise
         except JournalError as error:
+            self.trouble = self.trouble or trouble
             log.debug("[JOURNAL] %s", error)
 
     def _is_due(self) -> bool:

@@ -84,7 +84,10 @@ def needs(loop: TradingLoop) -> Iterator[str]:
     """Say what a person should look at, or do; nothing when all is well or settles by itself."""
     pm, result, holds = loop.pm, loop.last_result, loop.reconciler.holds
     if pm.journal_trouble:
-        yield f"The journal takes nothing, so no order is sent: {pm.journal_trouble}"
+        yield (
+            "The journal takes nothing, so no order is sent, and the bot can neither open nor "
+            f"close: {pm.journal_trouble}"
+        )
     meant = loop.reconciler.meant
     if result is not None and result.status is SyncStatus.FAILED and not pm.journal_trouble:
         if meant.account is not None and pm.book.bound in (None, meant.account):

@@ -1,0 +1,176 @@
+"""A writer that is alone never fences itself out, wherever its connection to the server is cut.
+
+The bytes of a whole reconnection are counted: the greeting, `take`, `holders`, `wrest` and the
+append. Then a connection is cut after each number of them, loudly and silently: in the second
+case the server keeps the session, and with it the lock.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journal.cutting_proxy import CuttingProxy
+from tests.journal.places import STREAM, PostgresPlace, orders
+from tests.support.servers import until
+from trueup.errors import JournalConflict, JournalError
+from trueup.journal import open_journal
+from trueup.journal.postgres import Session, SessionClaim
+from trueup.journal.store import StoredJournal
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
+CUTS, SOAK_CUTS = 60, 1_000
+TRIES = 8
+
+
+@pytest.fixture
+def proxy(postgres_place: PostgresPlace, tmp_path: Path) -> Iterator[CuttingProxy]:
+    between = CuttingProxy(tmp_path, postgres_place.server.folder)
+    yield between
+    between.close()
+
+
+@pytest.fixture
+def journal(postgres_place: PostgresPlace, proxy: CuttingProxy) -> Iterator[StoredJournal]:
+    url = postgres_place.url.replace(str(postgres_place.server.folder), str(proxy.folder))
+    with open_journal(url, STREAM, holder="alone.py", now_ns=lambda: 1) as opened:
+        yield opened
+
+
+def append(journal: StoredJournal, number: int) -> None:
+    """Append one event, again and again as a bot does; a writer that is alone is never refused."""
+    for _ in range(TRIES):
+        try:
+            journal.append(orders(number))
+        except JournalConflict:
+            raise
+        except JournalError:
+            continue
+        return
+    raise AssertionError(f"{TRIES} tries were in vain")
+
+
+def bytes_of_a_reconnection(journal: StoredJournal, proxy: CuttingProxy) -> int:
+    """Count them where the old session has the lock still: the longest way."""
+    proxy.cut_after(1 << 30, silently=True)
+    append(journal, 1)
+    return proxy.passed
+
+
+def cut_and_see(
+    journal: StoredJournal, proxy: CuttingProxy, place: PostgresPlace, cuts: int
+) -> None:
+    total = bytes_of_a_reconnection(journal, proxy)
+    assert total > 1_000
+    dice = random.Random(7)
+    # Each part of the way is met, also where there are fewer cuts than bytes.
+    places = [
+        number * total // cuts + dice.randrange(max(1, total // cuts)) for number in range(cuts)
+    ]
+    for number, count in enumerate(places, start=2):
+        proxy.cut_after(count, silently=dice.random() < 0.7)
+        append(journal, number)
+        proxy.let_the_server_know()
+    proxy.pass_everything()
+    assert journal.position == cuts + 1
+    assert list(journal.read()) == orders(*range(1, cuts + 2))
+    assert journal.verify().sound
+    assert place.sql("SELECT DISTINCT token FROM journal_writers") == [(journal.token,)]
+
+
+def test_a_lone_writer_is_never_fenced_out_by_itself(
+    journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
+) -> None:
+    cut_and_see(journal, proxy, postgres_place, CUTS)
+
+
+@pytest.mark.soak
+def test_a_lone_writer_is_never_fenced_out_in_a_thousand_cuts(
+    journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
+) -> None:
+    cut_and_see(journal, proxy, postgres_place, SOAK_CUTS)
+
+
+# Who has the lock, and who is the writer.
+
+
+def test_a_session_that_has_the_lock_and_no_token_fences_nobody_out(
+    journal: StoredJournal,
+    proxy: CuttingProxy,
+    postgres_place: PostgresPlace,
+) -> None:
+    """As one that was about to take over and died, or that still may."""
+    journal.append(orders(1))
+    claim = journal._claim
+    assert isinstance(claim, SessionClaim)
+    with postgres_place.connected() as other:
+        other.autocommit = True
+        proxy.cut_after(0, silently=False)
+        proxy.pass_everything()
+        other.execute("SELECT pg_advisory_lock(%s)", (claim._key,))
+        with pytest.raises(JournalError, match="has not taken it over") as refused:
+            journal.append(orders(2))
+        assert not isinstance(refused.value, JournalConflict)
+        other.execute("SELECT pg_advisory_unlock(%s)", (claim._key,))
+    assert journal.append(orders(2)) == 2
+    assert list(journal.read()) == orders(1, 2)
+
+
+def test_another_writer_still_fences_out(
+    journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
+) -> None:
+    journal.append(orders(1))
+    proxy.cut_after(0, silently=False)
+    proxy.pass_everything()
+
+    def taken() -> StoredJournal | None:
+        # Until the server has noticed that the session ended.
+        try:
+            return postgres_place.open(holder="second.py")
+        except JournalConflict:
+            return None
+
+    with until(taken), pytest.raises(JournalConflict, match=r"second\.py"):
+        journal.append(orders(2))
+
+
+def test_a_session_is_known_before_its_lock_is_asked_for(
+    journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = journal._claim
+    assert isinstance(claim, SessionClaim)
+    this = claim._database.session()
+    claim._own.clear()
+    fetch = claim._database.fetch
+
+    def loses_the_answer(statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        rows = fetch(statement, *parameters)
+        if "advisory" in statement:
+            raise JournalError("The answer was lost.")
+        return rows
+
+    for ask in (claim.take, lambda: claim.wrest([])):
+        monkeypatch.setattr(claim._database, "fetch", loses_the_answer)
+        with pytest.raises(JournalError):
+            ask()
+        monkeypatch.undo()
+        assert claim._own == {this}
+        assert claim.holders() == [this]
+        claim._own.clear()
+
+
+def test_the_number_of_an_old_session_that_is_given_again_is_no_session_of_ours(
+    journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = journal._claim
+    assert isinstance(claim, SessionClaim)
+    this = claim._database.session()
+    later = Session(this.pid, "2099-01-01 00:00:00+00")
+    monkeypatch.setattr(claim, "take", lambda: False)
+    monkeypatch.setattr(claim, "holders", lambda: [later])
+    monkeypatch.setattr(claim, "wrest", lambda sessions: pytest.fail("a stranger was ended"))
+    assert not claim.renew()
