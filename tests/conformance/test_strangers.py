@@ -234,6 +234,22 @@ class ClosesMoreThanThereIs(Stranger):
         return super().carry_out(order_id, order)
 
 
+class AddsOnTheOwnSide(Stranger):
+    def carry_out(self, order_id: str, order: Fields) -> Fields:
+        held = self.broker.positions.get(order["position"])
+        if held is not None and held["type"] == order["action"].lower():
+            order = {**order, "position": 0}
+        return super().carry_out(order_id, order)
+
+
+class ClosesWhatThereIs(Stranger):
+    def carry_out(self, order_id: str, order: Fields) -> Fields:
+        held = self.broker.positions.get(order["position"])
+        if held is not None and order["type"] == "market" and order["action"] == "SELL":
+            order = {**order, "volume": min(order["volume"], held["volume"])}
+        return super().carry_out(order_id, order)
+
+
 class NoEndOfOrders(Stranger):
     def snapshot(self, request: Fields) -> Fields:
         return {**super().snapshot(request), "past_orders": []}
@@ -283,6 +299,8 @@ WRONG: dict[type[Stranger], tuple[str, Grade]] = {
     AskingWithdraws: ("status", Grade.ONCE),
     CountsUtf16: ("record", Grade.ONCE),
     ClosesMoreThanThereIs: ("refusal", Grade.ONCE),
+    AddsOnTheOwnSide: ("refusal", Grade.ONCE),
+    ClosesWhatThereIs: ("refusal", Grade.ONCE),
     NoEndOfOrders: ("cancel", Grade.ONCE),
     NoClosingDeal: ("closing-deals", Grade.ATOMIC),
     AnotherEpochInHello: ("hello", Grade.ATOMIC),

@@ -15,7 +15,7 @@ import msgspec
 
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, DeskLink, DeskWorld
-from tests.support.manners import opened
+from tests.support.manners import json_object, opened
 from trueup.cli.times import moment_ns
 from trueup.conformance.examination import Examination, Options
 from trueup.conformance.run import examine
@@ -186,7 +186,7 @@ class Replies:
             if b'"GET_POSITIONS"' in message:
                 reply = self._world.desk.handle(message)
                 return reply.replace(b'"SNAPSHOT"', b'"SNAPSHOT","HINTS 5556"')
-            asked = msgspec.json.decode(message).get("id", 1)
+            asked = json_object(message).get("id", 1)
             return raw.replace(b'"id":1,', b'"id":%d,' % asked, 1)
 
         return answer

@@ -44,6 +44,8 @@ def world() -> DeskWorld:
         {"action": "BUY", "order_id": "a", "symbol": "EURUSD", "volume": 0.1, "type": LONG},
         {"action": "BUY", "order_id": "a", "symbol": "EURUSD", "volume": 0.1, "server": LONG},
         {"action": "BUY", "order_id": "a", "symbol": "EURUSD", "volume": 0.1, "comment": LONG},
+        {"action": "BUY", "order_id": "a", "symbol": "EURUSD", "volume": 0.1, "key": LONG},
+        {"action": "BUY", "order_id": "a", "symbol": "EURUSD", "volume": 0.1, "stream": LONG},
         {"action": "TICK", "symbol": LONG},
         {"action": "REQUEST_STATUS", "order_id": LONG},
         {"action": "SNAPSHOT", "session": LONG, "id": 1},

@@ -7,7 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import make
@@ -515,6 +515,9 @@ def test_any_value_is_a_believable_position_or_a_fault(value: object) -> None:
 
 
 @given(st.lists(rows, max_size=4))
+@example([make.row(1) | {"price_current": 1, "current_price": None}])
+@example([make.row(1) | {"symbol": "EUR\nUSD"}])
+@example([make.row(1) | {"symbol": "EUR\x1b[2J"}])
 def test_the_fast_way_and_the_slow_way_read_the_same(some: list[dict[str, Any]]) -> None:
     """The slow way alone reads what is decoded already; both must give one reading."""
     raw = make.as_bytes(make.reply(*some))

@@ -11,6 +11,7 @@ from trueup.conformance.family import NO_SUCH_SYMBOL
 from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.conformance.orders import NOT_OPENED, Orders
 from trueup.conformance.trading import NO_DOUBLE_HOLDS
+from trueup.core.model import MarginMode
 from trueup.core.quantity import to_units
 from trueup.errors import OutcomeUnknown
 
@@ -69,6 +70,8 @@ def refusals_are_told(orders: Orders) -> Verdict:
     if first.outcome.value != "holds" or barred(orders):
         return first
     price = orders.order["price"]
+    evidence = orders.exam.look()
+    is_hedging = evidence is not None and evidence.account.margin_mode is MarginMode.HEDGING
 
     def order(**fields: Any) -> dict[str, Any]:
         return orders.new_order("BUY", orders.volume) | fields
@@ -86,6 +89,16 @@ def refusals_are_told(orders: Orders) -> Verdict:
             "a type that nobody knows": order(type="dance"),
             "the close of a position that is none": order(action="SELL", position=1),
             "a close of 0 lots": order(action="SELL", position=ticket, volume=0.0),
+            **(
+                {
+                    "a close of more than there is": order(
+                        action="SELL", position=ticket, volume=2 * orders.volume
+                    ),
+                    "a close on the position's own side": order(position=ticket),
+                }
+                if is_hedging
+                else {}
+            ),
             "a pending order that names a position": order(
                 action="SELL", position=ticket, type="limit", price=price * 2
             ),

@@ -123,6 +123,7 @@ def needs_no_care(positions: Sequence[Position], *, is_plain: bool) -> bool:
         and max([position.magic for position in positions], default=0) < TOO_LARGE
         and max([position.time_msc for position in positions], default=0) < SIGNED
         and max([position.reason for position in positions], default=0) < SIGNED
+        and all(position.symbol.isprintable() for position in positions)
         and (is_plain or not any(DAMAGED in position.symbol for position in positions))
     )
 

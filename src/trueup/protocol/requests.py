@@ -39,6 +39,8 @@ ORDER_ID_LONGEST = 128
 NAME_LONGEST = 128
 UUID_BYTES_MOST = 1_024
 COMMENT_LONGEST = 4_096
+# A book's own names for itself and its orders are its caller's.
+OWN_NAME_LONGEST = 1_024
 # What says nothing about what an order does at the broker.
 NOT_PARAMETERS = frozenset(
     {
@@ -234,6 +236,8 @@ def _check_sizes(request: Request) -> None:
         )
     for name in ("symbol", "session", "after", "digest", "server", "type"):
         _check_name(getattr(request, name), name)
+    for name in ("stream", "journal", "key"):
+        _check_name(getattr(request, name), name, OWN_NAME_LONGEST)
     if len(request.comment) > COMMENT_LONGEST:
         raise RemoteProtocolError(
             f"comment has {len(request.comment)} characters: give at most {COMMENT_LONGEST}, of "
@@ -247,11 +251,9 @@ def _check_sizes(request: Request) -> None:
         _check_name(symbol, "a symbol in symbols")
 
 
-def _check_name(value: str, name: str) -> None:
-    if len(value) > NAME_LONGEST:
-        raise RemoteProtocolError(
-            f"{name} has {len(value)} characters: give at most {NAME_LONGEST}"
-        )
+def _check_name(value: str, name: str, most: int = NAME_LONGEST) -> None:
+    if len(value) > most:
+        raise RemoteProtocolError(f"{name} has {len(value)} characters: give at most {most}")
 
 
 def echoed(uuid: object) -> object:

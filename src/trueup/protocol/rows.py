@@ -73,7 +73,13 @@ def fields_of(row: object) -> Fields | None:
         if not isinstance(written, Mapping):
             return None
         named = written
-    return {OTHER_SPELLINGS.get(str(name), str(name)): value for name, value in named.items()}
+    fields = {str(name): value for name, value in named.items()}
+    for other, name in OTHER_SPELLINGS.items():
+        if other in fields:
+            # Where a row has both, the protocol's own counts.
+            fields.setdefault(name, fields[other])
+            del fields[other]
+    return fields
 
 
 def read_row(row: object, notes: Notes | None = None) -> Position:
