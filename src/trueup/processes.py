@@ -67,12 +67,17 @@ else:
 
 def with_open_file(path: Path) -> list[int]:
     """Return the other processes that have a file open, as far as the system tells: Linux does."""
+    if sys.platform == "win32":
+        # Under Wine there is a /proc, of Linux, and its numbers are others.
+        return []
     pids = [int(one.name) for one in Path("/proc").glob("[0-9]*")]
     return [pid for pid in sorted(pids) if pid != os.getpid() and _has_open(pid, path)]
 
 
 def _has_open(pid: int, path: Path) -> bool | None:
     """Return whether a process has a file open, or None where that is not told."""
+    if sys.platform == "win32":
+        return None
     folder = Path(f"/proc/{pid}/fd")
     try:
         wanted, handles = path.stat(), os.listdir(folder)

@@ -189,7 +189,8 @@ class LockedProcess:
     def memory_mb(self) -> float | None:
         """What it holds in memory, where the system tells it in a file."""
         status = Path(f"/proc/{self._process.pid}/status")
-        if not status.exists():
+        # Under Wine there is a /proc, whose numbers are those of Linux.
+        if sys.platform == "win32" or not status.exists():
             return None
         line = next(
             row
@@ -201,7 +202,8 @@ class LockedProcess:
     def open_files(self) -> int | None:
         """How many descriptors it has, where the system tells it."""
         folder = Path(f"/proc/{self._process.pid}/fd")
-        return len(list(folder.iterdir())) if folder.exists() else None
+        is_told = sys.platform != "win32" and folder.exists()
+        return len(list(folder.iterdir())) if is_told else None
 
     @property
     def is_alive(self) -> bool:
