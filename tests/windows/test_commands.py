@@ -47,6 +47,10 @@ class Shell:
             stderr=subprocess.STDOUT,
         )
 
+    def say(self, *arguments: str) -> str:
+        """Give a command, wait for its end, and return what it said, whatever that is."""
+        return self.start(*arguments).communicate(timeout=LONG_SEC)[0].decode("utf-8")
+
     def run(self, *arguments: str, code: int = 0) -> str:
         """Give a command, wait for its end, and return what it said."""
         process = self.start(*arguments)
@@ -101,7 +105,8 @@ def test_a_journal_s_second_writer_is_told_who_has_it(shell: Shell) -> None:
         with log.open(encoding="utf-8") as reader:
             assert "[JOURNAL]" in reader.read()
             assert bot.poll() is None
-            assert "trades EURUSD at tcp://" in shell.run("status")
+            # A bot that has just begun may not answer at once where the machine is busy.
+            until(lambda: "trades EURUSD at tcp://" in shell.say("status"), LONG_SEC)
     finally:
         bot.kill()
         bot.communicate()
