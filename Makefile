@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test windows windows-all check bench soak mutation wheel format docs lock clean mutants
+.PHONY: help setup paper test pythons windows windows-all check bench soak mutation wheel format docs lock clean mutants
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +53,9 @@ paper: setup ## Trade on paper against the simulated terminal: make paper ARGS="
 test: setup ## Run the tests: make test ARGS="-k ghost"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+pythons: ## Run a fast tier on the other Pythons here: make pythons PYTHONS="3.12 3.13"
+	@$(FIND_PYTHON); PYTHONS="$(PYTHONS)" "$$python" scripts/other_pythons.py $(ARGS)
+
 windows: setup ## Run the Windows side's tests under Wine (on Debian; the first time as root)
 	scripts/windows/test $(ARGS)
 
@@ -94,5 +97,5 @@ lock: ## Resolve the newest versions into requirements.lock (needs uv)
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean: ## Remove .venv and everything that tools leave behind
-	rm -rf $(VENV) .wine build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* .wine build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
