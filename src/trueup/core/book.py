@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from trueup.core import events
 from trueup.core.fold import FOLD
-from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, Unbooked
+from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, UnbookedOrders
 from trueup.core.model import MarginMode, PendingOrder, Position
 from trueup.core.order import Order
 from trueup.core.quantity import from_units
@@ -58,7 +58,7 @@ class Book:
         self.missing: dict[int, int] = {}
         self.unexplained: dict[int, Position] = {}
         self.changed_ns: dict[int, int] = {}
-        self.unbooked: dict[int, Unbooked] = {}
+        self.unbooked = UnbookedOrders()
         self.ending: dict[int, PendingOrder] = {}
         self.recent: dict[int, Recent] = {}
         self.realised_closed_units = 0

@@ -22,7 +22,7 @@ from trueup.core.filling import (
     rename,
     take_fill,
 )
-from trueup.core.holding import Holding, Pending, Unbooked
+from trueup.core.holding import Holding, Pending, Unbooked, UnbookedOrders
 from trueup.core.lifecycle import OrderStatus, advance
 from trueup.core.model import PendingOrder, Position
 from trueup.core.money import count_deals, expect_deals, forget_order
@@ -180,7 +180,7 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
         forget_order(book, position)
     _count_exit(book, event)
     for ticket in event.complete:
-        book.unbooked.pop(ticket, None)
+        book.unbooked.discard(ticket)
     holding.touched_ns = 0
     remove(book, holding)
     if event.went_on_as:
@@ -242,7 +242,7 @@ def _deals_recorded(book: Book, event: events.DealsRecorded) -> None:
             book, event.position, event.deals, event.booked, event.realised_units, event.at_ns
         )
     for ticket in event.complete:
-        book.unbooked.pop(ticket, None)
+        book.unbooked.discard(ticket)
     for successor in event.went_on_as:
         _follow(book, event.position, successor, was_counted=True)
     holding = book.holdings.get(identifier)
@@ -267,7 +267,7 @@ def _pending_closed(book: Book, event: events.PendingClosed) -> None:
     if event.filled or event.position:
         _expect_execution(book, event.order, to_units(event.filled), event.position)
     else:
-        book.unbooked.pop(ticket, None)
+        book.unbooked.discard(ticket)
 
 
 def _pending_corrected(book: Book, event: events.PendingCorrected) -> None:
@@ -298,7 +298,7 @@ def _account_bound(book: Book, event: events.AccountBound) -> None:
         book.closed.clear()
         book.unexplained.clear()
         book.changed_ns.clear()
-        book.unbooked.clear()
+        book.unbooked = UnbookedOrders()
         book.ending.clear()
         book.recent.clear()
         book.claims.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from trueup.core.deals import BookedDeal
@@ -67,6 +69,37 @@ class Unbooked(msgspec.Struct, frozen=True, gc=False):
     units: int = 0
     position: int = 0
     since_msc: int = 0
+
+
+class UnbookedOrders(dict[int, Unbooked]):
+    """Orders whose deals are not all counted yet, by ticket, and by the position they closed."""
+
+    def __init__(self, orders: Iterable[tuple[int, Unbooked]] = ()) -> None:
+        super().__init__()
+        self._closing: dict[int, set[int]] = {}
+        for ticket, order in orders:
+            self[ticket] = order
+
+    def __setitem__(self, ticket: int, order: Unbooked) -> None:
+        self.discard(ticket)
+        super().__setitem__(ticket, order)
+        if order.position:
+            self._closing.setdefault(order.position, set()).add(ticket)
+
+    def discard(self, ticket: int) -> None:
+        """Take an order out, if it is here."""
+        order = super().pop(ticket, None)
+        if order is not None and order.position:
+            closing = self._closing[order.position]
+            closing.discard(ticket)
+            if not closing:
+                del self._closing[order.position]
+
+    def of(self, position: Position) -> set[int]:
+        """Return the orders that made a position, or closed it by name."""
+        keys = {position.identifier, position.ticket}
+        named = (self._closing.get(key, set()) for key in keys)
+        return {key for key in keys if key in self}.union(*named)
 
 
 class Recent(msgspec.Struct, frozen=True, gc=False):

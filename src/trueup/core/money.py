@@ -85,7 +85,7 @@ def expect_deals(book: Book, ticket: int, wanted: Unbooked, *, in_parts: bool = 
 def forget_order(book: Book, position: Position) -> None:
     """Expect no deals any more of the orders that made a position: nobody will ever show them."""
     for ticket in _orders_of(book, position):
-        del book.unbooked[ticket]
+        book.unbooked.discard(ticket)
 
 
 def _find_orders(book: Book, position: Position, booked: tuple[BookedDeal, ...]) -> None:
@@ -97,18 +97,16 @@ def _find_orders(book: Book, position: Position, booked: tuple[BookedDeal, ...])
         return
     for ticket in {deal.order for deal in booked} & book.unbooked.keys():
         if _is_counted(book, ticket, booked):
-            del book.unbooked[ticket]
+            book.unbooked.discard(ticket)
 
 
-def _orders_of(book: Book, position: Position) -> list[int]:
-    keys = (position.identifier, position.ticket)
-    return [
-        ticket
-        for ticket, order in book.unbooked.items()
-        if ticket in keys
-        or order.position in keys
-        or (book.nets and order.symbol == position.symbol)
-    ]
+def _orders_of(book: Book, position: Position) -> set[int]:
+    found = book.unbooked.of(position)
+    if book.nets:
+        # Whatever was executed in the symbol went into its one position.
+        orders = book.unbooked.items()
+        found |= {ticket for ticket, order in orders if order.symbol == position.symbol}
+    return found
 
 
 def _is_counted(book: Book, ticket: int, booked: tuple[BookedDeal, ...]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trueup.core import events
-from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, Unbooked
+from trueup.core.holding import Claim, Holding, Pending, Recent, Tombstone, Unbooked, UnbookedOrders
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import PendingOrder, Position
 from trueup.core.order import Order
@@ -108,7 +108,7 @@ def fill_from(book: Book, state: bytes) -> None:
     book.compared, book.agreed_msc = kept.compared, kept.agreed_msc
     book.loss, book.recalled = kept.loss, kept.recalled
     book.changed_ns = dict(kept.changed)
-    book.unbooked = dict(kept.unbooked)
+    book.unbooked = UnbookedOrders(kept.unbooked)
     book.ending = {order.ticket: order for order in kept.ending}
     book.recent = {recent.position.identifier: recent for recent in kept.recent}
 

@@ -214,7 +214,10 @@ class ZmqLink:
         if timeout_ms != self._receive_timeout_ms:
             self._socket.rcvtimeo = self._receive_timeout_ms = timeout_ms
         try:
-            return json_frame(self._socket.recv_multipart())
+            first = self._socket.recv()
+            if not self._socket.getsockopt(zmq.RCVMORE):
+                return first
+            return json_frame([first, *self._socket.recv_multipart()])
         except zmq.Again:
             return None
         except zmq.ZMQError as error:

@@ -28,7 +28,6 @@ from trueup.protocol.text import (
     brief,
     check_text,
     cleaned,
-    is_plain,
     read_json,
     why_unreadable,
 )
@@ -88,10 +87,11 @@ def _decode_quickly(raw: bytes) -> Snapshot | None:
     positions = reply.positions
     if reply.status != "SUCCESS" or reply.error or not _all_believable(positions):
         return None
-    if not needs_no_care(positions, is_plain=is_plain(raw)):
+    if not needs_no_care(positions):
         return None
     # A row without them may have spelled them another way; one without `price_open` is not here.
-    has_gaps = any(position.time == 0 or position.price_current == 0 for position in positions)
+    times, prices = [p.time for p in positions], [p.price_current for p in positions]
+    has_gaps = 0 in times or 0.0 in prices
     if has_gaps and any(spelling in raw for spelling in UNUSUAL):
         return None
     return Snapshot(positions, capabilities=reply.capabilities)
@@ -112,19 +112,20 @@ def _all_believable(positions: list[Position]) -> bool:
     )
 
 
-def needs_no_care(positions: Sequence[Position], *, is_plain: bool) -> bool:
+def needs_no_care(positions: Sequence[Position]) -> bool:
     """Return whether positions that were decoded are what they must be, where no type says so.
 
-    It runs for every position of every reading; `is_plain` spares it the search for marks.
+    It runs for every position of every reading, and so over lists made at once.
     """
+    symbols = {position.symbol for position in positions}
     return (
         0.0 not in [position.price_open for position in positions]
         and max([position.time for position in positions], default=0) < MILLISECONDS
         and max([position.magic for position in positions], default=0) < TOO_LARGE
         and max([position.time_msc for position in positions], default=0) < SIGNED
         and max([position.reason for position in positions], default=0) < SIGNED
-        and all(position.symbol.isprintable() for position in positions)
-        and (is_plain or not any(DAMAGED in position.symbol for position in positions))
+        and all(symbol.isprintable() for symbol in symbols)
+        and not any(DAMAGED in symbol for symbol in symbols)
     )
 
 

@@ -315,7 +315,7 @@ def _is_whole(reply: SnapshotReply) -> bool:
             and max(identifiers, default=0) < TOO_LARGE
             and max(tickets, default=0) < TOO_LARGE
             and len(orders) == len(reply.orders)
-            and needs_no_care(reply.positions, is_plain=False)
+            and needs_no_care(reply.positions)
             and all(map(is_sound_order, reply.orders))
         )
     except AttributeError:

@@ -48,11 +48,6 @@ def check_text(raw: bytes) -> None:
         raw.decode()
 
 
-def is_plain(raw: bytes) -> bool:
-    """Return whether all texts of a message are ASCII, so that none has a mark."""
-    return raw.isascii() and b"\\u" not in raw
-
-
 def cleaned(raw: bytes) -> bytes:
     """Return a message as UTF-8 without what stands around its JSON.
 

@@ -128,6 +128,8 @@ class Lookout:
         self._witness = Witness(self.meant)
         self._under_way: Asked | None = None
         self._newest_believed = 0
+        # The symbols that the book held at a version of it.
+        self._held: tuple[int, tuple[str, ...]] = (-1, ())
         self.absences: Absences = NONE_ABSENT
         # The clock for ages when prices were asked for last, None before.
         self._prices_ns: int | None = None
@@ -245,8 +247,10 @@ class Lookout:
         if book.bound is not None:
             # Only what proves itself is believed.
             return Own(tuple(sorted(self.policy.symbols)))
-        held = tuple(sorted({holding.position.symbol for holding in book.holdings.values()}))
-        return Own(tuple(sorted(self.policy.symbols)), held)
+        if self._held[0] != book.version:
+            held = sorted({holding.position.symbol for holding in book.holdings.values()})
+            self._held = book.version, tuple(held)
+        return Own(tuple(sorted(self.policy.symbols)), self._held[1])
 
     def _ask(self, question: Question, follow_ups: int = 0) -> None:
         asked = self._under_way = self._asked_now(question, follow_ups)
