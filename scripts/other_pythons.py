@@ -24,8 +24,9 @@ ANSWER_SEC = 20
 # What depends on the interpreter (SQLite, threads, forks, files, numbers), and nothing that starts
 # hundreds of processes: three minutes each at most.
 TIER = (
-    *("tests/core", "tests/protocol", "tests/settings", "tests/journal", "tests/orders"),
-    *("tests/runtime", "tests/gateway/test_request_store.py", "tests/gateway/test_forks.py"),
+    *("tests/core", "tests/protocol", "tests/settings", "tests/journal", "tests/runtime"),
+    *("tests/orders", "tests/scenarios"),
+    *("tests/gateway/test_request_store.py", "tests/gateway/test_forks.py"),
     *("tests/cli/test_story.py", "tests/tidy"),
 )
 
