@@ -26,8 +26,7 @@ ANSWER_SEC = 20
 TIER = (
     *("tests/core", "tests/protocol", "tests/settings", "tests/journal", "tests/runtime"),
     *("tests/orders", "tests/scenarios"),
-    *("tests/gateway/test_request_store.py", "tests/gateway/test_forks.py"),
-    *("tests/cli/test_story.py", "tests/tidy"),
+    *("tests/gateway/test_request_store.py", "tests/cli/test_story.py", "tests/tidy"),
 )
 
 

@@ -27,6 +27,8 @@ REOPENS = frozenset(
         DealReason.CORPORATE_ACTION,
     }
 )
+# These change a position's volume, so that an equal one is no sign: it may be another's.
+RESIZES = frozenset({DealReason.SPLIT, DealReason.CORPORATE_ACTION})
 # The two halves of a re-opening are made together; a roll into the next contract takes longer.
 APART_MSC = 60_000
 # Without the deals only a position opened in the same second is taken for it.
@@ -122,7 +124,7 @@ def _likelier(out: Deal) -> tuple[Callable[[Deal], bool], ...]:
         lambda deal: deal.side is not out.side,
         lambda deal: deal.magic == out.magic,
         lambda deal: deal.symbol == out.symbol,
-        lambda deal: same(deal.volume, out.volume),
+        lambda deal: out.reason in RESIZES or same(deal.volume, out.volume),
     )
 
 
