@@ -51,10 +51,10 @@ def _has_deals_to_count(remote: Position, look: Look) -> bool:
     if remote.identifier in book.unexplained or (grave is not None and grave.deals):
         return True
     # The ticket may have changed since; the identifier is that of the order that opened it.
-    return any(
-        look.own_order(ticket) is not None or ticket in book.unbooked or ticket in book.pending
-        for ticket in (remote.ticket, remote.identifier)
-    )
+    for ticket in {remote.ticket, remote.identifier}:
+        if ticket in book.unbooked or ticket in book.pending or look.own_order(ticket) is not None:
+            return True
+    return False
 
 
 def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) -> None:

@@ -26,6 +26,10 @@ ORDERS_OWN_STEPS = (
 log = logger("trueup.reconciler")
 
 
+RECOVERED = frozenset({events.PositionAdopted, events.PositionClosed})
+OWN_STEPS = (*ORDERS_OWN_STEPS, events.HistoryCompared)
+
+
 class AuditTrail:
     """The last 1,000 corrections, oldest first; may be read from another thread."""
 
@@ -67,12 +71,15 @@ class AuditTrail:
 
 def is_own_step(event: events.Event) -> bool:
     """Return whether an event corrects nothing: a step of an order of ours, or a comparison."""
+    if type(event) in RECOVERED:
+        # Most events of a recovery; the others cost more to tell.
+        return False
     if isinstance(event, events.OrderRejected):
         return not event.because
     if isinstance(event, events.PendingClosed):
         # We cancelled it, and were answered; that nothing of it had been filled is no news.
         return event.ours and not event.filled and not event.position
-    return isinstance(event, (*ORDERS_OWN_STEPS, events.HistoryCompared))
+    return isinstance(event, OWN_STEPS)
 
 
 def entry(event: events.Event) -> dict[str, Any]:
