@@ -9,6 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from pathlib import Path
+
+from trueup.forks import HOLDERS
+from trueup.private import FILE_MODE
 
 BINARY = getattr(os, "O_BINARY", 0)
 """A flag for `os.open`: Windows would translate line ends otherwise."""
@@ -46,3 +50,35 @@ else:
             OSError: the file cannot be locked.
         """
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class LockableFile:
+    """A file that is open to be locked; made where it is not there.
+
+    A process that is forked from this one closes its copy, which would keep the lock when its owner
+    has ended.
+
+    Raises:
+        OSError: it cannot be opened or made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with HOLDERS.opening():
+            self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | BINARY, FILE_MODE)
+            HOLDERS.add(self)
+
+    def lock(self) -> None:
+        """Lock it; raises as the function `lock` does."""
+        assert self._handle is not None
+        lock(self._handle)
+
+    def release(self) -> None:
+        """Let somebody else have it; what is written in it stays. Twice does no harm."""
+        with HOLDERS.opening():
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                os.close(handle)
+
+    def let_go_in_child(self) -> None:
+        """Close a forked process's copy."""
+        self.release()

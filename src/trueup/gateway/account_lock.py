@@ -12,15 +12,14 @@ import os
 from pathlib import Path
 
 from trueup import filelock
-from trueup.forks import HOLDERS
 from trueup.gateway.request_store import StoreRefused, StoreTrouble
-from trueup.private import FILE_MODE, make_private_folder
+from trueup.private import make_private_folder
 from trueup.processes import holder_of, holds, take_when_left
 
 _PID_CHARS = 20
 
 
-class AccountLock:
+class AccountLock(filelock.LockableFile):
     """The right to serve one account on this machine.
 
     Args:
@@ -33,12 +32,9 @@ class AccountLock:
     """
 
     def __init__(self, path: Path, account: str) -> None:
-        self._handle: int | None = None
         try:
             make_private_folder(path.parent)
-            with HOLDERS.opening():
-                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | filelock.BINARY, FILE_MODE)
-                HOLDERS.add(self)
+            super().__init__(path)
         except OSError as error:
             raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error
         try:
@@ -53,14 +49,14 @@ class AccountLock:
                 f"Account {account} is served by another gateway on this machine, {holder}: end "
                 "that one, or log this terminal in to another account."
             )
+        assert self._handle is not None
         os.lseek(self._handle, 0, os.SEEK_SET)
         os.write(self._handle, f"{os.getpid():<{_PID_CHARS}}".encode())
 
     def _lock(self) -> bool | None:
         """Lock the file; None where another process has it."""
-        assert self._handle is not None
         try:
-            filelock.lock(self._handle)
+            self.lock()
         except BlockingIOError:
             return None
         return True
@@ -71,14 +67,3 @@ class AccountLock:
         os.lseek(self._handle, 0, os.SEEK_SET)
         pid = os.read(self._handle, _PID_CHARS).decode("ascii", "replace").strip()
         return int(pid) if pid.isascii() and pid.isdigit() else 0
-
-    def release(self) -> None:
-        """Let another process have it."""
-        with HOLDERS.opening():
-            handle, self._handle = self._handle, None
-            if handle is not None:
-                os.close(handle)
-
-    def let_go_in_child(self) -> None:
-        """Close a forked process's copy, which would keep the lock when its owner has ended."""
-        self.release()

@@ -23,21 +23,16 @@ from pathlib import Path
 from trueup import filelock
 from trueup.forks import HOLDERS
 from trueup.journal.journal import Tip
-from trueup.private import FILE_MODE
 
 
-class FileClaim:
+class FileClaim(filelock.LockableFile):
     """The right to write one stream of a SQLite file."""
 
     def __init__(self, path: Path, token: int, note: Tip | None) -> None:
         self.token, self.note = token, note
-        with HOLDERS.opening():
-            self._handle: int | None = os.open(
-                path, os.O_RDWR | os.O_CREAT | filelock.BINARY, FILE_MODE
-            )
-            HOLDERS.add(self)
+        super().__init__(path)
         try:
-            filelock.lock(self._handle)
+            self.lock()
         except OSError:
             self.release()
             raise
@@ -55,17 +50,6 @@ class FileClaim:
             with contextlib.suppress(OSError):
                 os.lseek(self._handle, 0, os.SEEK_SET)
                 os.write(self._handle, _written(tip))
-
-    def release(self) -> None:
-        """Let somebody else have it; the note stays."""
-        with HOLDERS.opening():
-            handle, self._handle = self._handle, None
-            if handle is not None:
-                os.close(handle)
-
-    def let_go_in_child(self) -> None:
-        """Close a forked process's copy, which would keep the lock when its owner has ended."""
-        self.release()
 
 
 def claim_file(database: Path, stream: str, token: int, *, take_over: bool) -> FileClaim | None:
