@@ -281,6 +281,41 @@ signal.pause()
 # -- a worker ----------------------------------------------------------------------------------
 
 
+def test_a_fork_during_a_call_waits_for_no_thread_that_is_not_there(tmp_path: Path) -> None:
+    """The thread that keeps the worker has its state for moments, and a call its turn for long."""
+    code = """
+from trueup.gateway.worker import WorkerTerminal
+terminal = WorkerTerminal("tests.support.worker_terminals:simulated")
+assert terminal.initialize()
+held, goes_on = threading.Event(), threading.Event()
+def hold():
+    with terminal._keeper._state, terminal._turn:
+        held.set()
+        goes_on.wait()
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+def child():
+    say(terminal.account_info(), terminal.last_error()[0], terminal.last_error()[1])
+    terminal.close()
+helper = fork(child)
+say(wait(helper))
+goes_on.set()
+holder.join()
+say(os.getpid(), terminal.account_info().login)
+terminal.close()
+"""
+    with program(code, cwd=tmp_path) as gateway:
+        refused, ended, own = gateway.lines()
+    pid = own.removesuffix(" 5000001")
+    assert refused.startswith("None -10004 ")
+    assert refused.endswith(
+        f"process {pid} started the worker; a process forked from it needs a WorkerTerminal of "
+        "its own"
+    )
+    assert ended == "0"
+
+
 def test_a_worker_ends_with_its_gateway_although_a_helper_of_that_lives(tmp_path: Path) -> None:
     code = """
 from trueup.gateway.worker import WorkerTerminal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from trueup.errors import TrueupError
+from trueup.forks import HOLDERS, never_finalise
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import RAISED, Call, decode_answer, encode_call
 from trueup.gateway.terminal_log import TerminalLog
@@ -66,6 +68,20 @@ class Keeper:
         self._attachments = 0
         self._is_closed = threading.Event()
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        HOLDERS.add(self)
+
+    def let_go_in_child(self) -> None:
+        """Have no worker in a forked process, and wait there for no thread that had the state."""
+        never_finalise(self._worker, self._coming)
+        self._state, self._is_closed = threading.Condition(), threading.Event()
+        self._is_closed.set()
+        self._worker = self._coming = self._thread = None
+        self._wanted = ()
+        self._trouble = (
+            f"process {self._process} started the worker; a process forked from it needs a "
+            "WorkerTerminal of its own"
+        )
 
     @property
     def trouble(self) -> str:

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trueup.errors import RemoteProtocolError
+from trueup.forks import HOLDERS
 from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.call_wire import SUCCESS, Call, Error, decode_answer, encode_call, failed
 from trueup.gateway.called import CalledTerminal
@@ -76,6 +77,11 @@ class WorkerTerminal(CalledTerminal):
         self._keeper = Keeper(lambda: Worker(factory, options or {}), timing, self._diary)
         self._turn = threading.Lock()  # one call at a time
         self._latest = threading.local()
+        HOLDERS.add(self)
+
+    def let_go_in_child(self) -> None:
+        """Wait in a forked process for no call of a thread that is not there."""
+        self._turn = threading.Lock()
 
     # -- for who runs it -----------------------------------------------------------------------
 
