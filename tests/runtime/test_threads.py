@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.forking import needs_fork, program
 from trueup.core.events import PositionAdopted, PositionClosed
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side
@@ -170,6 +171,31 @@ def test_two_books_share_one_gateway_object(bot: Bot, tmp_path: Path) -> None:
             one.result(DEADLINE_SEC)
     other.close_journal()
     assert bot.lots() == pytest.approx(0.2)
+
+
+@needs_fork
+def test_a_fork_waits_for_no_thread_that_reads_the_clock_or_writes_the_audit_trail(
+    tmp_path: Path,
+) -> None:
+    code = """
+from trueup.runtime.audit import AuditTrail
+from trueup.runtime.clock import AgeClock
+clock, trail = AgeClock(lambda: 7, lambda: 9), AuditTrail()
+held, goes_on = threading.Event(), threading.Event()
+def hold():
+    with clock._lock, trail._turn:
+        held.set()
+        goes_on.wait()
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+helper = fork(lambda: say(clock.now_ns(), trail.entries()))
+say(wait(helper))
+goes_on.set()
+holder.join()
+"""
+    with program(code, cwd=tmp_path) as running:
+        assert running.lines() == ["7 []", "0"]
 
 
 # What a reader sees.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from trueup.core import events
 from trueup.core.model import describe, describe_at, describe_order
 from trueup.core.quantity import format_lots, format_price
 from trueup.logs import logger
+from trueup.turns import Turn
 
 AUDIT_ENTRIES_KEPT = 1000
 # What an order of ours does by itself corrects nothing.
@@ -36,7 +36,7 @@ class AuditTrail:
     def __init__(self) -> None:
         self._entries: deque[dict[str, Any]] = deque(maxlen=AUDIT_ENTRIES_KEPT)
         # A deque that grows while another thread walks it raises in that thread.
-        self._lock = threading.Lock()
+        self._turn = Turn()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -53,19 +53,19 @@ class AuditTrail:
         """Keep an entry of each correction without logging it."""
         corrections = [event for event in history if not is_own_step(event)]
         added = [entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:]]
-        with self._lock:
+        with self._turn:
             self._entries.extend(added)
 
     def replace(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Keep these entries instead of those that are here."""
         given = [dict(item) for item in entries]
-        with self._lock:
+        with self._turn:
             self._entries.clear()
             self._entries.extend(given)
 
     def entries(self) -> list[dict[str, Any]]:
         """Return copies of the entries, oldest first."""
-        with self._lock:
+        with self._turn:
             return [dict(item) for item in self._entries]
 
 

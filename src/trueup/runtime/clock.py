@@ -34,6 +34,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from trueup.forks import HOLDERS
 from trueup.runtime.machine_time import awake_ns, uptime_ns
 
 # Time services slew a clock by less between two looks at it; more is a leap.
@@ -86,6 +87,11 @@ class AgeClock:
         self._lock = threading.Lock()
         self._apart_ns = now_ns() - uptime_ns()
         self._leapt_ns = 0
+        HOLDERS.add(self)
+
+    def let_go_in_child(self) -> None:
+        """Wait in a forked process for no thread that was reading the clock."""
+        self._lock = threading.Lock()
 
     def now_ns(self) -> int:
         """Return nanoseconds that never go back, whatever becomes of the wall clock."""
