@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 # A process that was forked just now lets go of what it must not have before it does anything else;
 # a busy machine may give it no turn for a while.
@@ -16,6 +17,19 @@ LOOKS: Final = 50
 PAUSE_SEC: Final = 0.02
 
 Taken = TypeVar("Taken")
+
+
+class Process(NamedTuple):
+    """A process, as it is named to others."""
+
+    number: int
+    host: str
+
+
+def this_process() -> Process:
+    """Return the process that this is."""
+    return Process(os.getpid(), socket.gethostname())
+
 
 if sys.platform == "win32":
     import ctypes

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.gateway.busy_gateway import SYMBOL, Asker, BusyGateway
 from tests.support.servers import until
+from trueup.gateway.door import Client
 from trueup.gateway.hint_socket import MESSAGES_PER_CONNECTION
-from trueup.gateway.server import Client
 from trueup.gateway.waiting import Task, Waiting
 from trueup.protocol.requests import Request
 

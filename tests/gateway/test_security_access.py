@@ -18,10 +18,10 @@ from trueup.gateway import access as access_module
 from trueup.gateway.access import Access, AllowFile, parse_allowed
 from trueup.gateway.admission import Terms, admission, is_loopback
 from trueup.gateway.descriptors import connections_max, spare
+from trueup.gateway.door import Client
 from trueup.gateway.gate import NOT_ALLOWED, Gate
 from trueup.gateway.keys import MODES_ARE_CHECKED, new_keys
 from trueup.gateway.limits import BUCKETS_MAX, Rate, Rates
-from trueup.gateway.server import Client
 from trueup.protocol.requests import ACTIONS, ORDERS, QUERIES, Request
 from trueup.runtime.clock import SystemClock
 

@@ -12,7 +12,8 @@ import zmq
 
 from tests.support.desk_world import BUY, DeskWorld
 from tests.support.servers import DEADLINE_SEC, until
-from trueup.gateway.server import Client, Server
+from trueup.gateway.door import Client
+from trueup.gateway.server import Server
 from trueup.gateway.service import Service, ServiceOptions
 from trueup.gateway.unread import Unread
 from trueup.protocol.requests import NAME_LONGEST, ORDER_ID_LONGEST, UUID_BYTES_MOST

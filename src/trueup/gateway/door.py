@@ -61,6 +61,18 @@ NO_ROOM: Final = Answer(b"500", b"no room for more connections")
 NOT_NOW: Final = Answer(b"300", b"not now")
 
 
+class Client(NamedTuple):
+    """Who asks: the way back to the connection, and the public key it has proved, or nothing."""
+
+    way: tuple[bytes, ...]
+    user: str = ""
+
+    @property
+    def party(self) -> str | bytes:
+        """Whose requests count together: a user's, or without users a connection's."""
+        return self.user or self.way[0]
+
+
 class Lock(NamedTuple):
     """The gateway's own keys, and who may come in with which."""
 

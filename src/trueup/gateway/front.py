@@ -20,9 +20,10 @@ from functools import partial
 
 from trueup.errors import TrueupError
 from trueup.gateway.desk import Desk
+from trueup.gateway.door import Client
 from trueup.gateway.gate import Gate
 from trueup.gateway.request_store import StoreRefused
-from trueup.gateway.server import Client, Server
+from trueup.gateway.server import Server
 from trueup.gateway.turned_away import TurnedAway
 from trueup.gateway.waiting import Task, Waiting
 from trueup.logs import logger

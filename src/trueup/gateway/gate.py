@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trueup.gateway.access import ANYBODY, NOBODY, Access, AllowFile
+from trueup.gateway.door import Client
 from trueup.gateway.limits import Rates
-from trueup.gateway.server import Client
 from trueup.logs import logger
 from trueup.protocol.requests import QUERIES, Request
 

@@ -12,13 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import NamedTuple
 
 import zmq
 
 from trueup.errors import TrueupError
 from trueup.forks import HOLDERS, cut_connections, never_finalise
-from trueup.gateway.door import DOMAIN, Door, user_of
+from trueup.gateway.door import DOMAIN, Client, Door, user_of
 from trueup.gateway.hint_socket import HintSocket, bound
 from trueup.gateway.unread import Unread
 from trueup.protocol.text import json_frame
@@ -35,18 +34,6 @@ LAST_REPLY_MS = 1_000
 OFFER_AGAIN_MS = 5
 AT_ONCE = int(zmq.NOBLOCK)
 MORE_AT_ONCE = int(zmq.NOBLOCK | zmq.SNDMORE)
-
-
-class Client(NamedTuple):
-    """Who asks: the way back to the connection, and the public key it has proved, or nothing."""
-
-    way: tuple[bytes, ...]
-    user: str = ""
-
-    @property
-    def party(self) -> str | bytes:
-        """Whose requests count together: a user's, or without users a connection's."""
-        return self.user or self.way[0]
 
 
 Handler = Callable[[Client, bytes], bytes | None]

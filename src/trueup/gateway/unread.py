@@ -9,12 +9,9 @@ its own, the latest first, as it would once ZeroMQ's queue is full.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
+from trueup.gateway.door import Client
 from trueup.logs import logger
-
-if TYPE_CHECKING:
-    from trueup.gateway.server import Client
 
 log = logger("trueup.server")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict, deque
 
-from trueup.gateway.server import Client
+from trueup.gateway.door import Client
 from trueup.protocol.requests import ORDERS, Request
 
 # Orders and queries have as many places each: queries cannot keep an order out.

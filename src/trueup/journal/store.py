@@ -15,7 +15,6 @@ import contextlib
 import datetime as dt
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from trueup.journal.reader import JournalReader
 from trueup.journal.revision import ensure_current
 from trueup.journal.table import Writer
 from trueup.logs import logger
-from trueup.processes import take_when_left
+from trueup.processes import take_when_left, this_process
 
 log = logger("trueup.journal")
 
@@ -362,14 +361,14 @@ def _again_when_lost(write: Callable[[], None]) -> None:
 
 def _described(holder: str | None) -> str:
     """Return how another process is told about this one."""
-    name = holder or Path(sys.argv[0]).name or "python"
-    return f"{name} (process {os.getpid()} on {socket.gethostname()})"
+    name, process = holder or Path(sys.argv[0]).name or "python", this_process()
+    return f"{name} (process {process.number} on {process.host})"
 
 
 def _pid_here(holder: str) -> int | None:
     """Return the number of a holder's process, if it is one of this machine."""
     signed = _SIGNATURE.fullmatch(holder)
-    if signed is None or signed["host"] != socket.gethostname():
+    if signed is None or signed["host"] != this_process().host:
         return None
     return int(signed["pid"])
 

@@ -9,11 +9,9 @@ no entry: which of the two is meant to trade, a person knows, and both books agr
 from __future__ import annotations
 
 import itertools
-import os
-import socket
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from trueup.core.model import Evidence
 from trueup.core.policy import Policy
@@ -33,18 +31,6 @@ REMEDY = (
     "give each bot a magic number of its own (`magic=`, `--magic`) and adopt ours, or give one of "
     "them another symbol"
 )
-
-
-class Process(NamedTuple):
-    """A process, as it is named to others."""
-
-    number: int
-    host: str
-
-
-def this_process() -> Process:
-    """Return the process that this is."""
-    return Process(os.getpid(), socket.gethostname())
 
 
 class OwnScope:

@@ -24,6 +24,7 @@ from trueup.core.tokens import magic_with_token
 from trueup.errors import NotEncodable
 from trueup.journal import Journal
 from trueup.logs import logger
+from trueup.processes import this_process
 from trueup.runtime.clock import Clock, Moment, SystemClock, utc
 from trueup.runtime.execution import CrashPoint, Intent, OrderDesk, carry_on
 from trueup.runtime.fills import (
@@ -36,7 +37,6 @@ from trueup.runtime.fills import (
 )
 from trueup.runtime.forced import ForcedEvent, added, closed, log_forced, updated
 from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT, KeptBook
-from trueup.runtime.neighbours import this_process
 from trueup.runtime.risk import entries_refused, target_of, why_not
 from trueup.runtime.shown import LiveMapping, Shown
 from trueup.runtime.sight import Sight

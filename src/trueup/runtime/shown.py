@@ -8,14 +8,23 @@ copy made last.
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from trueup.runtime.keeping import KeptBook
+from trueup.turns import Turn
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 # A copy takes microseconds; whoever is interrupted so often waits for a turn instead.
 ATTEMPTS = 20
+
+
+class Changing(Protocol):
+    """Something that one thread at a time changes, as `KeptBook`."""
+
+    changes: int
+    """Counts its changes; odd while one is under way."""
+    turn: Turn
+    """Held by the thread that changes it."""
 
 
 class Shown(Generic[Value]):
@@ -26,7 +35,7 @@ class Shown(Generic[Value]):
         make: makes the copy.
     """
 
-    def __init__(self, kept: KeptBook, make: Callable[[], Value]) -> None:
+    def __init__(self, kept: Changing, make: Callable[[], Value]) -> None:
         self._kept, self._make = kept, make
         self._copy: tuple[int, Value] | None = None
 

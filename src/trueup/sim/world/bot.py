@@ -20,10 +20,10 @@ from trueup.core.order import Order
 from trueup.core.policy import Policy
 from trueup.errors import JournalConflict, NotSent, Refused, StrategyError, TrueupError
 from trueup.gateway.client import ExecutionGateway
+from trueup.processes import Process
 from trueup.protocol.ticks import Tick
 from trueup.runtime.execution import CrashPoint
 from trueup.runtime.loop import TradingLoop
-from trueup.runtime.neighbours import Process
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.prices import GatewayPrices
 from trueup.runtime.reconciler import SyncResult
