@@ -50,22 +50,25 @@ NO_GATEWAY = (
     "simulated terminal runs in this folder"
 )
 
+GatewayOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tcp://HOST:PORT",
+        help="The gateway. By default GTW_HOST and GTW_PORT, where one is set; else that of "
+        "the bot of this folder, else its simulated terminal.",
+    ),
+]
+StreamOption = Annotated[
+    str | None, typer.Option(help="Which book of the journal, where it has several.")
+]
+
 
 def doctor(
-    gateway: Annotated[
-        str | None,
-        typer.Option(
-            metavar="tcp://HOST:PORT",
-            help="The gateway. By default GTW_HOST and GTW_PORT, where one is set; else that of "
-            "the bot of this folder, else its simulated terminal.",
-        ),
-    ] = None,
+    gateway: GatewayOption = None,
     server_key: ServerKeyOption = None,
     key_file: KeyFileOption = None,
     journal: JournalOption = None,
-    stream: Annotated[
-        str | None, typer.Option(help="Which book of the journal, where it has several.")
-    ] = None,
+    stream: StreamOption = None,
     symbol: Annotated[
         list[str] | None,
         typer.Option(

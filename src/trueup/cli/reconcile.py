@@ -10,7 +10,7 @@ import typer
 
 from trueup.cli.bot import JsonOption, print_json
 from trueup.cli.conformance import KeyFileOption, ServerKeyOption
-from trueup.cli.doctor import NO_GATEWAY, target_of
+from trueup.cli.doctor import NO_GATEWAY, GatewayOption, StreamOption, target_of
 from trueup.cli.journal_place import JournalOption, default_journal
 from trueup.cli.say import say
 from trueup.cli.times import HELP, moment_ns
@@ -35,20 +35,11 @@ def reconcile(
         str | None,
         typer.Option(help=f"From when on: {HELP}. By default since the book began."),
     ] = None,
-    gateway: Annotated[
-        str | None,
-        typer.Option(
-            metavar="tcp://HOST:PORT",
-            help="The gateway. By default GTW_HOST and GTW_PORT, where one is set; else "
-            "that of this folder's bot, or its simulated terminal.",
-        ),
-    ] = None,
+    gateway: GatewayOption = None,
     server_key: ServerKeyOption = None,
     key_file: KeyFileOption = None,
     journal: JournalOption = None,
-    stream: Annotated[
-        str | None, typer.Option(help="Which book of the journal, where it has several.")
-    ] = None,
+    stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the book's deals with the broker's history, deal by deal, to the cent.

@@ -164,36 +164,47 @@ def reopen(
     stays, unless the switches say otherwise.
     """
     switches = desk.switches
-    order_out = _service_order(desk, position, position.closing_type, position.steps, price_out)
-    desk.book(
-        order_out,
-        mt5.DEAL_ENTRY_OUT,
-        position.steps,
-        price_out,
-        position_id=position.identifier,
-        profit=desk.mark(position.symbol).profit(
-            position.is_buy, position.price_open, price_out, position.steps
-        ),
-        swap=position.swap,
-        reason=reason,
-    )
-    desk.finish(order_out, mt5.ORDER_STATE_FILLED)
+    _book_out(desk, position, price_out, reason)
     steps = position.steps if steps_in is None else steps_in
     order_in = _service_order(desk, position, position.type, steps, price_in)
     again = _reopened(desk, position, order_in, steps, price_in)
     if switches.reopening_changes_identifier:
         desk.ledger.drop_position(position.identifier)
+    _book_in(desk, again, order_in, price_in, reason)
+    return again
+
+
+def _book_out(desk: Desk, position: Position, price: float, reason: int) -> None:
+    """Book the half of a re-opening that closes a position."""
+    order = _service_order(desk, position, position.closing_type, position.steps, price)
+    profit = desk.mark(position.symbol).profit(
+        position.is_buy, position.price_open, price, position.steps
+    )
     desk.book(
-        order_in,
-        mt5.DEAL_ENTRY_IN,
-        steps,
-        price_in,
-        position_id=again.identifier,
+        order,
+        mt5.DEAL_ENTRY_OUT,
+        position.steps,
+        price,
+        position_id=position.identifier,
+        profit=profit,
+        swap=position.swap,
         reason=reason,
     )
-    desk.finish(replace(order_in, position_id=again.identifier), mt5.ORDER_STATE_FILLED)
-    desk.ledger.put_position(again)
-    return again
+    desk.finish(order, mt5.ORDER_STATE_FILLED)
+
+
+def _book_in(desk: Desk, position: Position, order: Order, price: float, reason: int) -> None:
+    """Book the half that opens it again, as this position."""
+    desk.book(
+        order,
+        mt5.DEAL_ENTRY_IN,
+        position.steps,
+        price,
+        position_id=position.identifier,
+        reason=reason,
+    )
+    desk.finish(replace(order, position_id=position.identifier), mt5.ORDER_STATE_FILLED)
+    desk.ledger.put_position(position)
 
 
 def _reopened(desk: Desk, position: Position, order: Order, steps: int, price: float) -> Position:
@@ -262,21 +273,7 @@ def roll(
     It is another position in another symbol, of the same side and volume; both deals have the
     reason ROLLOVER.
     """
-    order_out = _service_order(desk, position, position.closing_type, position.steps, price_out)
-    profit = desk.mark(position.symbol).profit(
-        position.is_buy, position.price_open, price_out, position.steps
-    )
-    desk.book(
-        order_out,
-        mt5.DEAL_ENTRY_OUT,
-        position.steps,
-        price_out,
-        position_id=position.identifier,
-        profit=profit,
-        swap=position.swap,
-        reason=mt5.DEAL_REASON_ROLLOVER,
-    )
-    desk.finish(order_out, mt5.ORDER_STATE_FILLED)
+    _book_out(desk, position, price_out, mt5.DEAL_REASON_ROLLOVER)
     desk.ledger.drop_position(position.identifier)
     next_one = replace(position, symbol=symbol)
     order_in = _service_order(desk, next_one, position.type, position.steps, price_in)
@@ -293,16 +290,7 @@ def roll(
         sl=0.0,
         tp=0.0,
     )
-    desk.book(
-        order_in,
-        mt5.DEAL_ENTRY_IN,
-        position.steps,
-        price_in,
-        position_id=rolled.identifier,
-        reason=mt5.DEAL_REASON_ROLLOVER,
-    )
-    desk.finish(replace(order_in, position_id=rolled.identifier), mt5.ORDER_STATE_FILLED)
-    desk.ledger.put_position(rolled)
+    _book_in(desk, rolled, order_in, price_in, mt5.DEAL_REASON_ROLLOVER)
     return rolled
 
 
