@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,22 +24,6 @@ from trueup.runtime.bots import Bot
 from trueup.runtime.clock import SystemClock
 from trueup.sim.symbols import EURUSD
 from trueup.sim.terminal import SimulatedTerminal
-
-IDLE = """
-class Idle:
-    def on_tick(self, tick):
-        return 0
-"""
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    made = Shell(tmp_path)
-    (tmp_path / "idle.py").write_text(IDLE, encoding="utf-8")
-    try:
-        yield made
-    finally:
-        made.clean()
 
 
 def start(shell: Shell, name: str, *options: str) -> Running:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,22 +10,6 @@ from typer.testing import CliRunner, Result
 from tests.paper.deadline import wait_for
 from tests.paper.test_paper_processes import Running, Shell
 from trueup.cli import app
-
-IDLE = """
-class Idle:
-    def on_tick(self, tick):
-        return 0
-"""
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    made = Shell(tmp_path)
-    (tmp_path / "idle.py").write_text(IDLE, encoding="utf-8")
-    try:
-        yield made
-    finally:
-        made.clean()
 
 
 def start(shell: Shell, name: str, *options: str) -> Running:

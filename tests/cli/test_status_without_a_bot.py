@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.cli.test_bot_processes import IDLE, start
+from tests.cli.test_bot_processes import start
 from tests.paper.test_paper_processes import Shell
 from tests.support.make import bound, created, pending, position
 from trueup.cli import app
@@ -35,16 +34,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRUEUP_HOME", raising=False)
     return tmp_path
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    made = Shell(tmp_path)
-    (tmp_path / "idle.py").write_text(IDLE, encoding="utf-8")
-    try:
-        yield made
-    finally:
-        made.clean()
 
 
 def run(*arguments: str) -> Result:

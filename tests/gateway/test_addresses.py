@@ -13,8 +13,8 @@ import pytest
 import zmq
 from typer.testing import CliRunner, Result
 
-from tests.gateway.test_service import LONG_MS, started
-from tests.support.servers import Threaded, until
+from tests.gateway.test_service import LONG_MS, Served, started
+from tests.support.servers import until
 from trueup.cli import app
 from trueup.cli.endpoint import endpoint_of
 from trueup.core.model import Snapshot
@@ -25,10 +25,9 @@ from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.endpoints import bare, tcp
 from trueup.gateway.greeting import greet
 from trueup.gateway.lookup import Found, Lookup
-from trueup.gateway.service import Service, ServiceOptions
+from trueup.gateway.service import ServiceOptions
 from trueup.gateway.zmq_link import ZmqLink
 from trueup.observe.log import set_up_logging
-from trueup.runtime.clock import SystemClock
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncStatus
 from trueup.settings import load_settings
@@ -49,27 +48,9 @@ def has_ipv6() -> bool:
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
-class Served(Threaded):
-    """A terminal behind a gateway at an IPv6 address."""
-
-    def __init__(self, host: str = "::1") -> None:
-        super().__init__()
-        self.service = Service(started(), ServiceOptions(host=host), SystemClock().now_ns)
-        self.port = int(self.service.endpoint.rpartition(":")[2])
-
-    def _run(self) -> None:
-        self._ready.set()
-        self.service.run()
-        self.service.close()
-
-    def stop(self) -> None:
-        self.service.stop()
-        super().stop()
-
-
 @pytest.fixture
 def port() -> Iterator[int]:
-    with Served() as served:
+    with Served(started(), "::1") as served:
         yield served.port
 
 
@@ -127,7 +108,10 @@ def test_a_bot_reads_trades_and_hears_hints_at_an_ipv6_address(port: int, spelle
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_a_gateway_listens_at_an_ipv6_address_with_or_without_brackets(host: str) -> None:
     assert ServiceOptions(host=host, port=5555).hints_endpoint == "tcp://[::1]:5556"
-    with Served(host) as served, ExecutionGateway("::1", served.port, LONG_MS) as gateway:
+    with (
+        Served(started(), host) as served,
+        ExecutionGateway("::1", served.port, LONG_MS) as gateway,
+    ):
         assert isinstance(gateway.read(), Snapshot)
         assert greet(host, served.port, LONG_MS).is_zeromq
 

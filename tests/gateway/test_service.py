@@ -31,9 +31,9 @@ def started() -> SimulatedTerminal:
 class Served(Threaded):
     """A service in a thread of its own."""
 
-    def __init__(self, terminal: SimulatedTerminal) -> None:
+    def __init__(self, terminal: SimulatedTerminal, host: str = LOCAL) -> None:
         super().__init__()
-        self.service = Service(terminal, ServiceOptions(), SystemClock().now_ns)
+        self.service = Service(terminal, ServiceOptions(host=host), SystemClock().now_ns)
         self.port = int(self.service.endpoint.rpartition(":")[2])
 
     def _run(self) -> None:
