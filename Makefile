@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test pythons windows windows-all check bench soak mutation wheel format docs lock clean mutants
+.PHONY: help setup paper test pythons windows windows-all check bench soak crash mutation wheel format docs lock clean mutants
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -74,6 +74,9 @@ bench: setup ## Measure the speeds that the documentation states
 
 soak: setup ## Run the long tests, with many more examples
 	$(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=0 $(ARGS)
+
+crash: setup ## Kill, freeze and break real processes at random: make crash ARGS="--events 300 --seed 7"
+	$(BIN)/python -m tests.crash.harness $(ARGS)
 
 mutation: setup ## Change one rule of the core at a time, and see that a test fails
 	$(BIN)/mutmut run $(ARGS)

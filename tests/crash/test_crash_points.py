@@ -17,10 +17,8 @@ from tests.support.crash_world import (
     Step,
     Terminal,
     forking,
-    journalled,
-    ledger_agrees,
-    replay_is_live,
 )
+from tests.support.ledger import journalled, ledger_agrees, replay_is_live
 from tests.support.processes import KILLED_ITSELF
 from trueup.runtime.execution import CrashPoint
 

@@ -12,10 +12,9 @@ from tests.support.crash_world import (
     BotProcess,
     Step,
     Terminal,
-    ledger_agrees,
-    replay_is_live,
 )
 from tests.support.faulty_proxy import FaultyProxy, NetFault, When
+from tests.support.ledger import ledger_agrees, replay_is_live
 
 ORDER = b'"order_id"'
 SETTLE: Step = {"do": "settle"}

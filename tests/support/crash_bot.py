@@ -31,11 +31,12 @@ from typing import Any, TextIO
 import msgspec
 import zmq
 
+from tests.support.hurt import ShiftedClock, allow_hurts
 from tests.support.processes import KILL
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.order import Order
 from trueup.core.policy import Policy
-from trueup.errors import Refused
+from trueup.errors import JournalError, Refused
 from trueup.gateway.client import ExecutionGateway
 from trueup.gateway.link import Link
 from trueup.gateway.zmq_link import ZmqLink
@@ -104,6 +105,7 @@ class Bot:
         self.pm = PortfolioManager(
             "EURUSD",
             journal=job["journal"],
+            clock=ShiftedClock(),
             crash=self._pass,
             events_per_checkpoint=EVENTS_PER_CHECKPOINT,
         )
@@ -225,6 +227,10 @@ class Bot:
                     self.say({"refused": str(refused)})
                     return
                 self.do_settle({})
+            except JournalError as error:
+                # The disk fails; the bot tries again later.
+                self.say({"journal": str(error)})
+                return
             except ValueError:
                 # A person closed it behind the bot's back.
                 return
@@ -267,6 +273,7 @@ def _shown() -> bool:
 
 def main() -> None:
     """Be one bot, or fork them."""
+    allow_hurts("bot")
     if sys.argv[1] == "--fork":
         serve_forks()
     else:

@@ -1,23 +1,19 @@
-"""A terminal process, bot processes that die, and an oracle that shares no code with the bot.
+"""A terminal process, bot processes that die, and the terminal's own ledger.
 
-The oracle asks the gateway's wire and the person's endpoint with bare sockets, reads the journal
-with bare SQL, and folds it with nothing but the book itself.
+Nothing here shares code with the bot: the terminal is asked with bare sockets. `ledger.py` judges.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import queue
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +21,9 @@ from typing import Any, Self
 
 import zmq
 
+from tests.support.hurt import VARIABLE
 from tests.support.processes import KILL
 from tests.support.servers import until
-from trueup.core.book import Book
-from trueup.journal import open_reader
 
 ROOT = Path(__file__).resolve().parents[2]
 BOT = ROOT / "tests" / "support" / "crash_bot.py"
@@ -39,11 +34,12 @@ EVERYTHING_SEC = 31 * 86_400
 Step = dict[str, Any]
 
 
-def environment(home: Path) -> dict[str, str]:
-    """What the children get: nothing of this machine's own settings."""
+def environment(home: Path, hurts: Path | None = None) -> dict[str, str]:
+    """What the children get: nothing of this machine's own settings; `hurts` as in `hurt.py`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GTW_", "TRUEUP_"))}
     return {
         **kept,
+        **({} if hurts is None else {VARIABLE: str(hurts)}),
         "TRUEUP_HOME": str(home),
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         "PYTHONUTF8": "1",
@@ -66,6 +62,8 @@ class Terminal:
         """What runs it, and what its environment has besides."""
         self.bot_prefix: tuple[str, ...] = ()
         """What starts a bot elsewhere, such as in another network namespace."""
+        self.hurts: Path | None = None
+        """The folder by which gateways and bots are hurt, see `hurt.py`."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.start()
 
@@ -185,7 +183,7 @@ class BotProcess:
                 self._process = subprocess.Popen(
                     [*terminal.bot_prefix, sys.executable, str(BOT), str(path)],
                     cwd=terminal.folder,
-                    env=environment(terminal.folder / "home"),
+                    env=environment(terminal.folder / "home", terminal.hurts),
                     stdin=their_in,
                     stdout=their_out,
                     stderr=log,
@@ -235,6 +233,11 @@ class BotProcess:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         self.said += [json.loads(line) for line in lines]
         return bool(piece)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended; of one that was forked, nobody knows yet."""
+        return self._forks is not None or self._process.poll() is None
 
     def kill(self) -> int:
         """Kill it, if it lives, and return how it ended."""
@@ -323,85 +326,3 @@ def forking(folder: Path) -> Iterator[Forks | None]:
         yield forks
     finally:
         forks.close()
-
-
-# The oracle.
-
-
-def journalled(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every intent in the journal, by its token, read with bare SQL."""
-    with contextlib.closing(sqlite3.connect(f"file:{folder / 'bot.db'}?mode=ro", uri=True)) as db:
-        rows = db.execute(
-            "SELECT payload FROM journal_events WHERE kind = 'OrderCreated' ORDER BY position"
-        ).fetchall()
-    intents = [json.loads(payload) for (payload,) in rows]
-    return {intent["token"]: intent for intent in intents}
-
-
-def adopted(folder: Path) -> set[int]:
-    """The identifiers of all positions that the reconciler ever took in."""
-    with contextlib.closing(sqlite3.connect(f"file:{folder / 'bot.db'}?mode=ro", uri=True)) as db:
-        rows = db.execute(
-            "SELECT payload FROM journal_events WHERE kind = 'PositionAdopted'"
-        ).fetchall()
-    return {json.loads(payload)["position"]["identifier"] for (payload,) in rows}
-
-
-def ledger_agrees(terminal: Terminal, report: dict[str, Any]) -> None:
-    """Ask the broker's own ledger whether all promises were kept."""
-    history, intents = terminal.history(), journalled(terminal.folder)
-    ours = [o for o in (*history["orders"], *history["working"]) if o.get("magic") == 7]
-    counted = Counter(order["comment"] for order in ours)
-    # At most once: no token on two orders.
-    assert all(count == 1 for count in counted.values()), counted
-    # No lost intent: whatever bears our magic is in the journal, with what was asked for.
-    for order in ours:
-        intent = intents[order["comment"]]
-        assert intent["volume"] == order["volume"]
-    # No key on two executions, whatever the tokens.
-    done = Counter(
-        intents[o["comment"]].get("key", "")
-        for o in history["orders"]
-        if o.get("filled", 0) > 0 and o.get("magic") == 7
-    )
-    assert all(count == 1 for count in done.values()), done
-    # What the book says of each order is what became of it.
-    executed = {o["comment"] for o in history["orders"] if o.get("filled", 0) > 0}
-    for status, token, error in report["orders"].values():
-        kind = intents[token].get("kind", "market")
-        if kind == "market":
-            assert (status == "FILLED") == (token in executed), (status, token, error)
-    # Agreement.
-    truth = terminal.positions()
-    assert report["positions"] == truth, (report["positions"], truth)
-    assert report["pending"] == sorted(order["ticket"] for order in history["working"])
-    assert report["holds"] == []
-    assert "Everything agrees" in report["health"]
-    # What came and went by somebody else's hand while nobody looked is no result of ours.
-    known = {deal["position"] for deal in history["deals"] if deal.get("magic") == 7}
-    known |= adopted(terminal.folder)
-    # A position that was changed and changed back while nobody looked shows nothing in a list: its
-    # deals are taken in when it closes.
-    known -= {position[0] for position in truth}
-    known -= set(report["identifiers"])
-    sums = sum(
-        round(deal.get(name, 0.0) * 1e8)
-        for deal in history["deals"]
-        for name in ("profit", "swap", "commission", "fee")
-        if deal["position"] in known
-    )
-    assert report["realised_closed"] == sums
-
-
-def replay_is_live(folder: Path, report: dict[str, Any]) -> None:
-    """Fold the journal from its first event, and from its checkpoint: both give the live book."""
-    with open_reader(folder / "bot.db") as reader:
-        assert reader.verify().sound
-        whole = Book().replay(reader.read())
-        saved = reader.latest_checkpoint()
-        if saved is not None:
-            tail = Book.restore(saved.state).replay(reader.read(after=saved.position))
-            assert tail.state() == whole.state()
-    # The bot may have journalled more since, but only after its report.
-    assert whole.version == report["version"]
-    assert hashlib.sha256(whole.state()).hexdigest() == report["state"]

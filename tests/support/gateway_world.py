@@ -18,6 +18,7 @@ from tests.support.servers import free_port, until
 SCRIPT = ROOT / "tests" / "support" / "killed_gateway.py"
 # What a gateway waits before it calls an order absent; the broker here has all at once.
 GRACE_SEC = 2
+STORE = "requests.db"
 
 
 class Gateway:
@@ -25,11 +26,12 @@ class Gateway:
 
     Args:
         terminal: the broker that it serves, and the Python that both are run with.
+        deadline_ms: how long it waits for a call of the terminal.
     """
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, deadline_ms: int = 5_000) -> None:
         self.port = free_port()
-        self._terminal = terminal
+        self._terminal, self._deadline_ms = terminal, deadline_ms
         self.log = terminal.folder / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -37,12 +39,16 @@ class Gateway:
     def start(self) -> None:
         """Start it, and wait until it serves."""
         before = len(self.workers())
-        options = ["--simulated", "--port", str(self.port), "--rate", "0", "--deadline-ms", "5000"]
-        options += ["--log", self.log.name, "--store", "requests.db"]
+        options = ["--simulated", "--port", str(self.port), "--rate", "0"]
+        options += ["--deadline-ms", str(self._deadline_ms)]
+        options += ["--log", self.log.name, "--store", STORE]
         self._process = subprocess.Popen(
             [*self._terminal.python, "-P", str(SCRIPT), "-", str(GRACE_SEC), *options],
             cwd=self._terminal.folder,
-            env={**environment(self._terminal.folder / "home"), **self._terminal.variables},
+            env={
+                **environment(self._terminal.folder / "home", self._terminal.hurts),
+                **self._terminal.variables,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if self._terminal.variables else None,
@@ -59,6 +65,12 @@ class Gateway:
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """Kill it."""

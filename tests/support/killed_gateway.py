@@ -10,8 +10,10 @@ import sys
 import time
 from functools import partial
 
+from tests.support.hurt import ShiftedClock, allow_hurts
 from tests.support.processes import KILL
 from trueup.cli import app
+from trueup.cli import gateway as command
 from trueup.gateway import request_evidence, service
 from trueup.gateway.desk import Desk
 from trueup.gateway.request_record import GatewayPoint
@@ -27,6 +29,8 @@ def die_at(wanted: str, point: GatewayPoint) -> None:
 def main() -> None:
     """Run the gateway."""
     point, grace_sec, *options = sys.argv[1:]
+    allow_hurts("gateway")
+    setattr(command, "SystemClock", ShiftedClock)  # noqa: B010
     request_evidence.GRACE_SEC = int(grace_sec)
     setattr(service, "Desk", partial(Desk, crash=partial(die_at, point)))  # noqa: B010
     app(["gateway", *options])

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.test_three_kills import Killed
+from tests.crash.harness import Harness
+from tests.crash.hurts import HURTS
 from tests.support.crash_world import Terminal
 from tests.support.gateway_world import Gateway
 from tests.wine import windows_python
 
-KILLS = 6
+KILLS = 10
+KINDS = [kind for kind in HURTS if kind.name in ("bot killed", "gateway killed")]
 
 
 @pytest.mark.timeout(1_200)
@@ -21,7 +23,7 @@ def test_a_bot_on_linux_and_a_gateway_on_windows_are_killed_and_lose_and_repeat_
     python, variables = windows_python.command(), dict(windows_python.variables())
     broker = Terminal(tmp_path, python=python, variables=variables)
     with broker as terminal, Gateway(terminal) as gateway:
-        killed = Killed(terminal, gateway, KILLS, seed=3, victims=("gateway",))
-        killed.live_through()
-    assert killed.count["bot"]
-    assert killed.count["gateway"]
+        harness = Harness(terminal, gateway, seed=3, hurts=KINDS)
+        harness.live_through(KILLS)
+    assert harness.faults == []
+    assert set(harness.count) == {kind.name for kind in KINDS}
