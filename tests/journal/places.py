@@ -22,8 +22,8 @@ from trueup.core import events
 from trueup.core.model import Side
 from trueup.journal import open_journal, open_reader
 from trueup.journal.location import database_at
+from trueup.journal.migrate import ensure_current
 from trueup.journal.reader import JournalReader
-from trueup.journal.revision import ensure_current
 from trueup.journal.store import StoredJournal
 
 STREAM = "account-1234"

@@ -87,8 +87,8 @@ class Database(ABC):
         """Open the connection."""
 
     @abstractmethod
-    def driver_connection(self) -> Any:
-        """Return a new connection of the driver, for SQLAlchemy to make or change tables with."""
+    def wait_for_migration(self) -> None:
+        """Within a write transaction, wait until no other process changes the tables."""
 
     @abstractmethod
     def revision(self) -> str | None:

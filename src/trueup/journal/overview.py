@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trueup.journal.location import database_at
-from trueup.journal.revision import require_current
+from trueup.journal.migrate import require_current
 from trueup.journal.table import EventTable
 
 

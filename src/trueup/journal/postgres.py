@@ -27,6 +27,8 @@ from trueup.journal.statements import POSTGRESQL
 CONNECT_S = 5
 SILENCE_MS = 10_000
 LOCK_MS = 5_000
+# Any number, as long as it is the same in every release.
+_MIGRATION_LOCK = 7_461_776_870
 _DEFAULTS = {
     "application_name": "trueup",
     "connect_timeout": CONNECT_S,
@@ -49,6 +51,12 @@ _HOLDERS = (
     " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (l.classid::bigint << 32) | l.objid::bigint = %s"
+)
+# Not `to_regclass`: within a transaction that answers from a cache, and would miss the tables that
+# another session made while this one waited for it.
+_HAS_TABLES = (
+    "SELECT EXISTS (SELECT FROM pg_tables"
+    " WHERE tablename = 'journal_revision' AND schemaname = ANY (current_schemas(false)))"
 )
 _THIS_SESSION = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
@@ -86,25 +94,24 @@ class PostgresDatabase(Database):
     def connect(self) -> None:
         """Open the connection."""
         try:
-            connection = self.driver_connection()
-            connection.autocommit = True
+            connection = psycopg.connect(self._address, autocommit=True)
             connection.execute(_SETTINGS, (str(LOCK_MS),))
         except psycopg.Error as error:
             raise JournalError(f"{self.name} cannot be reached: {_first_line(error)}.") from error
         self._connection = connection
-
-    def driver_connection(self) -> psycopg.Connection[Any]:
-        """Return a new connection with the driver's own transactions."""
-        return psycopg.connect(self._address)
 
     def cut(self, connection: psycopg.Connection[Any]) -> None:
         """Have a forked process say nothing to the server, not even that it ends."""
         with contextlib.suppress(psycopg.Error, OSError):
             cut_handle(connection.fileno())
 
+    def wait_for_migration(self) -> None:
+        """Within a write transaction, wait until no other process changes the tables."""
+        self.fetch("SELECT pg_advisory_xact_lock(%s)", _MIGRATION_LOCK)
+
     def revision(self) -> str | None:
         """Return the schema's revision, or None where there is no journal yet."""
-        if self.fetch("SELECT to_regclass('journal_revision')") == [(None,)]:
+        if self.fetch(_HAS_TABLES) == [(False,)]:
             return None
         rows = self.fetch(self.statements.revision)
         return str(rows[0][0]) if rows else ""

@@ -17,7 +17,7 @@ from trueup.journal.chain import BrokenChain, Row, checkpoint_digest
 from trueup.journal.codec import LARGEST_NS, decode
 from trueup.journal.database import Database
 from trueup.journal.journal import Checkpoint, Fault, Record, Tip, Verdict
-from trueup.journal.revision import require_current
+from trueup.journal.migrate import require_current
 from trueup.journal.table import EventTable
 from trueup.logs import logger
 

@@ -21,8 +21,8 @@ from trueup.journal.chain import BrokenChain, checkpoint_digest
 from trueup.journal.database import FileDamaged
 from trueup.journal.journal import GENESIS, Tip
 from trueup.journal.lockfile import FileClaim, all_lock_files, is_locked
+from trueup.journal.migrate import ensure_current
 from trueup.journal.reader import JournalReader
-from trueup.journal.revision import ensure_current
 from trueup.journal.sqlite import SqliteDatabase
 from trueup.journal.table import EventTable
 

@@ -91,17 +91,15 @@ class SqliteDatabase(Database):
         if not self._read_only:
             self._prepare_to_write()
 
-    def driver_connection(self) -> sqlite3.Connection:
-        """Return a new connection that leaves transactions to its caller."""
-        make_private(self.path)
-        return connected(self.path, BUSY_S)
-
     def cut(self, connection: sqlite3.Connection) -> None:
         """Let go of the file and its log; a forked process can open neither again."""
         names = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
         files = {one for one in (self._file, *map(_identity, names)) if one is not None}
         HOLDERS.inherited.update(files)
         cut_files(files)
+
+    def wait_for_migration(self) -> None:
+        """Nothing to wait for: `BEGIN IMMEDIATE` lets one process write."""
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None where there is no journal yet."""
@@ -210,9 +208,10 @@ class SqliteDatabase(Database):
 
     def _connected(self) -> sqlite3.Connection:
         try:
-            if not self._read_only:
-                return self.driver_connection()
-            return self._connected_to_read()
+            if self._read_only:
+                return self._connected_to_read()
+            make_private(self.path)
+            return connected(self.path, BUSY_S)
         except sqlite3.Error as error:
             raise self.explain(error) from error
 

@@ -1,186 +1,107 @@
-"""The compiled text of `queries.py`: run `queries.write()` after a change there.
+"""The SQL of a running journal.
 
-Nothing of SQLAlchemy is imported here; see there why.
+One text serves both databases: SQLite writes a parameter as `?` and psycopg as `%s`. Parameters go
+by their order in the text.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+_ROW = "position, batch, at_ns, kind, payload, intent_id, hash"
+_PAGE = f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position > ? AND position <= ?"
+
 
 class Statements(NamedTuple):
-    """Every statement of a running journal, in one dialect.
+    """Every statement of a running journal, for one driver."""
 
-    `revision`: The schema's revision.
-    `streams`: The names of all streams.
-    `writer`: Who writes a stream. Parameters: stream.
-    `first_claim`: A stream's first writer. Parameters: the columns in their order.
-    `claim`: A stream's next writer. Parameters: token, holder, since_ns, position, hash,
-        stream.
-    `advance`: A writer's next tip, if the token and the tip are still its own. Parameters: the
-        next position and hash, then stream, token, position and hash as they are.
-    `append`: One event. Parameters: the columns in their order.
-    `page`: Rows in a range of positions. Parameters: stream, after, until.
-    `page_between`: Those of them in a range of time. Parameters: stream, after, until,
-        since_ns, until_ns.
-    `last`: The row with the highest position. Parameters: stream, stream.
-    `before_batch`: The last row that is not of a batch. Parameters: stream, stream, batch.
-    `batches_after`: Which transactions the rows after a position say they are of. Parameters:
-        stream, after.
-    `set_aside`: Copy the rows after a position to where torn rows go. Parameters: found_ns,
-        stream, after.
-    `cut`: Take the rows after a position out. Parameters: stream, after.
-    `checkpoints`: The positions that have a checkpoint, newest first. Parameters: stream.
-    `checkpoint`: One checkpoint. Parameters: stream, position.
-    `keep_checkpoint`: A new checkpoint. Parameters: the columns in their order.
-    `drop_checkpoint`: Drop one. Parameters: stream, position.
-    """
+    revision: str = "SELECT version_num FROM journal_revision"
+    """The schema's revision."""
 
-    revision: str
-    streams: str
-    writer: str
-    first_claim: str
-    claim: str
-    advance: str
-    append: str
-    page: str
-    page_between: str
-    last: str
-    before_batch: str
-    batches_after: str
-    set_aside: str
-    cut: str
-    checkpoints: str
-    checkpoint: str
-    keep_checkpoint: str
-    drop_checkpoint: str
+    streams: str = "SELECT stream FROM journal_writers ORDER BY stream"
+    """The names of all streams."""
 
+    writer: str = (
+        "SELECT token, holder, since_ns, position, hash FROM journal_writers WHERE stream = ?"
+    )
+    """Who writes a stream."""
 
-SQLITE = Statements(
-    revision="SELECT version_num FROM journal_revision",
-    streams="SELECT stream FROM journal_writers ORDER BY stream",
-    writer="SELECT token, holder, since_ns, position, hash FROM journal_writers WHERE stream = ?",
-    first_claim=(
-        "INSERT INTO journal_writers (stream, token, holder, since_ns, position, hash) VALUES (?, "
-        "?, ?, ?, ?, ?)"
-    ),
-    claim=(
-        "UPDATE journal_writers SET token=?, holder=?, since_ns=?, position=?, hash=? WHERE stream "
-        "= ?"
-    ),
-    advance=(
-        "UPDATE journal_writers SET position=?, hash=? WHERE stream = ? AND token = ? AND position "
-        "= ? AND hash = ?"
-    ),
-    append=(
-        "INSERT INTO journal_events (stream, position, batch, at_ns, kind, payload, intent_id, "
-        "hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-    ),
-    page=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = ? AND position > ? AND position <= ? ORDER BY position"
-    ),
-    page_between=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = ? AND position > ? AND position <= ? AND at_ns >= ? AND at_ns < ? ORDER BY "
-        "position"
-    ),
-    last=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = ? AND position = (SELECT max(position) AS max_1 FROM journal_events WHERE stream "
-        "= ?)"
-    ),
-    before_batch=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = ? AND position = (SELECT max(position) AS max_1 FROM journal_events WHERE stream "
-        "= ? AND batch != ?)"
-    ),
-    batches_after=(
-        "SELECT min(batch) AS min_1, max(batch) AS max_1, max(position) AS max_2 FROM "
-        "journal_events WHERE stream = ? AND position > ?"
-    ),
-    set_aside=(
-        "INSERT INTO journal_torn (stream, found_ns, position, batch, at_ns, kind, payload, "
-        "intent_id, hash) SELECT stream, ? AS anon_1, position, batch, at_ns, kind, payload, "
-        "intent_id, hash FROM journal_events WHERE stream = ? AND position > ?"
-    ),
-    cut="DELETE FROM journal_events WHERE stream = ? AND position > ?",
-    checkpoints="SELECT position FROM journal_checkpoints WHERE stream = ? ORDER BY position DESC",
-    checkpoint="SELECT digest, state FROM journal_checkpoints WHERE stream = ? AND position = ?",
-    keep_checkpoint=(
+    first_claim: str = (
+        "INSERT INTO journal_writers (stream, token, holder, since_ns, position, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
+    )
+    """A stream's first writer."""
+
+    claim: str = (
+        "UPDATE journal_writers SET token = ?, holder = ?, since_ns = ?, position = ?, hash = ?"
+        " WHERE stream = ?"
+    )
+    """A stream's next writer."""
+
+    advance: str = (
+        "UPDATE journal_writers SET position = ?, hash = ?"
+        " WHERE stream = ? AND token = ? AND position = ? AND hash = ?"
+    )
+    """A writer's next tip, if the token and the tip are still its own."""
+
+    append: str = (
+        "INSERT INTO journal_events"
+        " (stream, position, batch, at_ns, kind, payload, intent_id, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    """One event."""
+
+    page: str = f"{_PAGE} ORDER BY position"
+    """Rows in a range of positions: of a stream, after one, up to another."""
+
+    page_between: str = f"{_PAGE} AND at_ns >= ? AND at_ns < ? ORDER BY position"
+    """Those of them in a range of time: since, until."""
+
+    last: str = (
+        f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position ="
+        " (SELECT max(position) FROM journal_events WHERE stream = ?)"
+    )
+    """The row with the highest position. Parameters: the stream, twice."""
+
+    before_batch: str = (
+        f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position ="
+        " (SELECT max(position) FROM journal_events WHERE stream = ? AND batch <> ?)"
+    )
+    """The last row that is not of a batch. Parameters: the stream, twice, and the batch."""
+
+    batches_after: str = (
+        "SELECT min(batch), max(batch), max(position) FROM journal_events"
+        " WHERE stream = ? AND position > ?"
+    )
+    """Which transactions the rows after a position say they are of."""
+
+    set_aside: str = (
+        f"INSERT INTO journal_torn (stream, found_ns, {_ROW})"
+        f" SELECT stream, ?, {_ROW} FROM journal_events WHERE stream = ? AND position > ?"
+    )
+    """Copy the rows after a position to where torn rows go, with the time they were found."""
+
+    cut: str = "DELETE FROM journal_events WHERE stream = ? AND position > ?"
+    """Take the rows after a position out."""
+
+    checkpoints: str = (
+        "SELECT position FROM journal_checkpoints WHERE stream = ? ORDER BY position DESC"
+    )
+    """The positions that have a checkpoint, newest first."""
+
+    checkpoint: str = (
+        "SELECT digest, state FROM journal_checkpoints WHERE stream = ? AND position = ?"
+    )
+    """One checkpoint."""
+
+    keep_checkpoint: str = (
         "INSERT INTO journal_checkpoints (stream, position, digest, state) VALUES (?, ?, ?, ?)"
-    ),
-    drop_checkpoint="DELETE FROM journal_checkpoints WHERE stream = ? AND position = ?",
-)
+    )
+    """A new checkpoint."""
+
+    drop_checkpoint: str = "DELETE FROM journal_checkpoints WHERE stream = ? AND position = ?"
+    """Drop one."""
 
 
-POSTGRESQL = Statements(
-    revision="SELECT version_num FROM journal_revision",
-    streams="SELECT stream FROM journal_writers ORDER BY stream",
-    writer=(
-        "SELECT token, holder, since_ns, position, hash FROM journal_writers WHERE stream = "
-        "%s::VARCHAR"
-    ),
-    first_claim=(
-        "INSERT INTO journal_writers (stream, token, holder, since_ns, position, hash) VALUES "
-        "(%s::VARCHAR, %s::BIGINT, %s::VARCHAR, %s::BIGINT, %s::BIGINT, %s)"
-    ),
-    claim=(
-        "UPDATE journal_writers SET token=%s::BIGINT, holder=%s::VARCHAR, since_ns=%s::BIGINT, "
-        "position=%s::BIGINT, hash=%s WHERE stream = %s::VARCHAR"
-    ),
-    advance=(
-        "UPDATE journal_writers SET position=%s::BIGINT, hash=%s WHERE stream = %s::VARCHAR AND "
-        "token = %s::BIGINT AND position = %s::BIGINT AND hash = %s"
-    ),
-    append=(
-        "INSERT INTO journal_events (stream, position, batch, at_ns, kind, payload, intent_id, "
-        "hash) VALUES (%s::VARCHAR, %s::BIGINT, %s::BIGINT, %s::BIGINT, %s::VARCHAR, %s, "
-        "%s::VARCHAR, %s)"
-    ),
-    page=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = %s::VARCHAR AND position > %s::BIGINT AND position <= %s::BIGINT ORDER BY "
-        "position"
-    ),
-    page_between=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = %s::VARCHAR AND position > %s::BIGINT AND position <= %s::BIGINT AND at_ns >= "
-        "%s::BIGINT AND at_ns < %s::BIGINT ORDER BY position"
-    ),
-    last=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = %s::VARCHAR AND position = (SELECT max(position) AS max_1 FROM journal_events "
-        "WHERE stream = %s::VARCHAR)"
-    ),
-    before_batch=(
-        "SELECT position, batch, at_ns, kind, payload, intent_id, hash FROM journal_events WHERE "
-        "stream = %s::VARCHAR AND position = (SELECT max(position) AS max_1 FROM journal_events "
-        "WHERE stream = %s::VARCHAR AND batch != %s::BIGINT)"
-    ),
-    batches_after=(
-        "SELECT min(batch) AS min_1, max(batch) AS max_1, max(position) AS max_2 FROM "
-        "journal_events WHERE stream = %s::VARCHAR AND position > %s::BIGINT"
-    ),
-    set_aside=(
-        "INSERT INTO journal_torn (stream, found_ns, position, batch, at_ns, kind, payload, "
-        "intent_id, hash) SELECT stream, %s::BIGINT AS anon_1, position, batch, at_ns, kind, "
-        "payload, intent_id, hash FROM journal_events WHERE stream = %s::VARCHAR AND position > "
-        "%s::BIGINT"
-    ),
-    cut="DELETE FROM journal_events WHERE stream = %s::VARCHAR AND position > %s::BIGINT",
-    checkpoints=(
-        "SELECT position FROM journal_checkpoints WHERE stream = %s::VARCHAR ORDER BY position DESC"
-    ),
-    checkpoint=(
-        "SELECT digest, state FROM journal_checkpoints WHERE stream = %s::VARCHAR AND position = "
-        "%s::BIGINT"
-    ),
-    keep_checkpoint=(
-        "INSERT INTO journal_checkpoints (stream, position, digest, state) VALUES (%s::VARCHAR, "
-        "%s::BIGINT, %s, %s)"
-    ),
-    drop_checkpoint=(
-        "DELETE FROM journal_checkpoints WHERE stream = %s::VARCHAR AND position = %s::BIGINT"
-    ),
-)
+SQLITE = Statements()
+POSTGRESQL = Statements(*(text.replace("?", "%s") for text in SQLITE))

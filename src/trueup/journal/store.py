@@ -26,8 +26,8 @@ from trueup.journal.codec import encode
 from trueup.journal.database import Claim, ConnectionLost, Database, FileDamaged
 from trueup.journal.journal import GENESIS, JournalAhead, Tip
 from trueup.journal.mending import mend
+from trueup.journal.migrate import ensure_current
 from trueup.journal.reader import JournalReader
-from trueup.journal.revision import ensure_current
 from trueup.journal.table import Writer
 from trueup.logs import logger
 from trueup.processes import take_when_left, this_process

@@ -142,10 +142,6 @@ class DiskDatabase(SqliteDatabase):
         self._connection = self._disk.connection
         self._prepare_to_write()
 
-    def driver_connection(self) -> sqlite3.Connection:
-        """Return the one connection there is."""
-        return self._disk.connection
-
     def restore(self) -> bool:
         """Wait for a slow disk; the connection is always there."""
         if self._disk.slow_ms:
