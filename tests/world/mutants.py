@@ -17,7 +17,7 @@ from unittest import mock
 
 import msgspec
 
-from trueup.core import ghosts, lifecycle
+from trueup.core import deals, ghosts, lifecycle
 from trueup.core.deals import History
 from trueup.core.diff import Ghost
 from trueup.core.events import OrderFilled
@@ -250,6 +250,16 @@ def deals_as_told() -> Patch:
     return mock.patch("trueup.core.look.history_of", mutated)
 
 
+def fee_not_counted() -> Patch:
+    """The fee of a deal is not counted."""
+
+    def mutated(deal: Deal) -> int:
+        return money_units(msgspec.structs.replace(deal, fee=0.0))
+
+    money_units = deals.money_units
+    return mock.patch.object(deals, "money_units", mutated)
+
+
 def late_reply_by_order() -> Patch:
     """A reply is taken for the answer to the request before it, whatever it says it answers."""
 
@@ -300,6 +310,7 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     duplicate_fill_counted,
     deals_counted_twice,
     deals_as_told,
+    fee_not_counted,
     late_reply_by_order,
     identifier_sent,
 )

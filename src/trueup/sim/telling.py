@@ -128,6 +128,7 @@ class _Telling:
             facts.Faulted: self._faulted,
             facts.Traded: lambda f: iter([("world", "broker", f.what)]),
             facts.Healed: lambda f: iter([("world", "turn", "All faults stop; now agree.")]),
+            facts.Agreed: lambda f: iter([("world", "turn", "Agreement is judged.")]),
             facts.Ended: lambda f: iter([("world", "turn", "The run is over.")]),
             facts.PositionShown: self._shown,
             facts.PositionLeft: self._left,

@@ -27,6 +27,7 @@ class Agreement(Checker):
             facts.Started: self._started,
             facts.Died: self._gone,
             facts.Fenced: self._gone,
+            facts.Agreed: self._agreed,
             facts.Ended: self._ended,
         }
 
@@ -55,8 +56,10 @@ class Agreement(Checker):
         yield from ()
 
     def _ended(self, fact: facts.Ended) -> Iterator[str]:
-        if not fact.owed:
-            return
+        if fact.owed:
+            yield from self._agreed(fact)
+
+    def _agreed(self, fact: facts.Agreed | facts.Ended) -> Iterator[str]:
         if self._faulted_by:
             # No run may go unjudged for want of an end of its faults.
             yield f"agreement is owed, and {self._faulted_by}"

@@ -1,4 +1,4 @@
-"""All ten checkers, by number."""
+"""All checkers, by the number of their promise."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from trueup.sim.oracle.agreement import Agreement
 from trueup.sim.oracle.checker import Checker
 from trueup.sim.oracle.closing import NoFalseGhost
 from trueup.sim.oracle.explained import Explained
+from trueup.sim.oracle.money import Money
 from trueup.sim.oracle.orders import AtMostOnce, NoLostIntent
 from trueup.sim.oracle.ownership import ForeignUntouched, OneWriter
 from trueup.sim.oracle.replay import Idempotence, Replay
 
 CHECKERS: tuple[type[Checker], ...] = (
     Agreement,
+    Money,
     AtMostOnce,
     NoFalseGhost,
     NoLostIntent,

@@ -101,6 +101,10 @@ class Healed(Fact, frozen=True):
     """All faults have ended: from here on agreement is owed."""
 
 
+class Agreed(Fact, frozen=True):
+    """Book and broker have had the syncs that they need to agree; trading goes on after that."""
+
+
 class Ended(Fact, frozen=True):
     """The run is over. `owed`: book and broker have had the syncs that they need to agree."""
 
@@ -159,11 +163,12 @@ class DealBooked(Fact, frozen=True):
 
 
 class DealStruck(Fact, frozen=True):
-    """The broker struck a deal out."""
+    """The broker struck a deal out, which had brought `result_units`."""
 
     login: int
     ticket: int
     identifier: int
+    result_units: int = 0
 
 
 class Requested(Fact, frozen=True):
@@ -271,7 +276,11 @@ class Audited(Fact, frozen=True):
 
 
 class BookSeen(Fact, frozen=True):
-    """What a bot's book holds now; `state` is the whole live fold as bytes."""
+    """What a bot's book holds now; `state` is the whole live fold as bytes.
+
+    `realised_units` is its realised result. `results` is what each position brought of it, open or
+    closed, by identifier; None where that was not looked at.
+    """
 
     bot: str
     version: int
@@ -280,6 +289,8 @@ class BookSeen(Fact, frozen=True):
     in_doubt: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
     state: bytes = b""
+    realised_units: int = 0
+    results: tuple[tuple[int, int], ...] | None = None
 
 
 class Forced(Fact, frozen=True):
@@ -335,6 +346,7 @@ AnyFact = (
     | Faulted
     | Traded
     | Healed
+    | Agreed
     | Ended
     | PositionShown
     | PositionLeft

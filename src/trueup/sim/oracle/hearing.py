@@ -64,6 +64,7 @@ class Hearing:
             ),
             moments.Traded: lambda m: tell(facts.Traded(m.at_ns, m.text)),
             moments.Healed: lambda m: tell(facts.Healed(m.at_ns)),
+            moments.Agreed: self._agreed,
             moments.Ended: self._ended,
         }
 
@@ -152,10 +153,18 @@ class Hearing:
             flat = not book.positions
             self._tell(facts.HandedOut(at_ns, bot, flat, current=True, max_age_ns=book.age_ns))
 
+    def _agreed(self, moment: moments.Agreed) -> None:
+        self._look(moment)
+        self._tell(facts.Agreed(moment.at_ns))
+
     def _ended(self, moment: moments.Ended) -> None:
-        for bot, book in moment.books.items():
-            self._tell(_seen(moment.at_ns, bot, book))
+        self._look(moment)
         self._tell(facts.Ended(moment.at_ns, moment.owed))
+
+    def _look(self, moment: moments.Agreed | moments.Ended) -> None:
+        for bot, book in moment.books.items():
+            seen = _seen(moment.at_ns, bot, book)
+            self._tell(msgspec.structs.replace(seen, results=_results(book)))
 
 
 def _seen(at_ns: int, bot: str, book: moments.LocalBook) -> facts.BookSeen:
@@ -181,7 +190,15 @@ def _seen(at_ns: int, bot: str, book: moments.LocalBook) -> facts.BookSeen:
         in_doubt=book.in_doubt,
         missing=book.missing,
         state=book.state,
+        realised_units=round(book.realised * UNITS),
     )
+
+
+def _results(book: moments.LocalBook) -> tuple[tuple[int, int], ...]:
+    """Return what each position brought, read off a book's saved state as plain JSON."""
+    state = _read(book.state)
+    held = [(one["position"]["identifier"], one["realised_units"]) for one in state["holdings"]]
+    return (*held, *((key, gone["realised_units"]) for key, gone in state["closed"]))
 
 
 def _orders(book: moments.LocalBook) -> tuple[Working, ...]:
@@ -212,7 +229,7 @@ class _Listener:
         self.happened: list[facts.Fact] = []
         """What happened since the last moment, without a time."""
         self._ledger, self._login = ledger, ledger.setup.login
-        self._identifier_of: dict[int, int] = {}
+        self._booked_as: dict[int, facts.DealBooked] = {}
         for identifier, position in ledger.positions.items():
             self(Channel.POSITION, identifier, position)
         for ticket, order in ledger.orders.items():
@@ -234,11 +251,11 @@ class _Listener:
             case Channel.ORDER, None:
                 tell(facts.OrderLeft(at_ns, login, key))
             case Channel.DEAL, Deal():
-                self._identifier_of[key] = record.position_id
-                tell(self._booked(at_ns, record))
+                booked = self._booked_as[key] = self._booked(at_ns, record)
+                tell(booked)
             case Channel.DEAL, None:
-                identifier = self._identifier_of.get(key, 0)
-                tell(facts.DealStruck(at_ns, login, key, identifier))
+                was = self._booked_as[key]
+                tell(facts.DealStruck(at_ns, login, key, was.identifier, was.result_units))
             case _:
                 pass
 

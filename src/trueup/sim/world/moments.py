@@ -233,6 +233,12 @@ class Healed(Moment, frozen=True):
     """All faults have stopped; from here on agreement is owed."""
 
 
+class Agreed(Moment, frozen=True):
+    """All that book and broker need to agree has passed; `books` are the living bots' by name."""
+
+    books: dict[str, LocalBook]
+
+
 class Ended(Moment, frozen=True):
     """The run is over.
 

@@ -33,6 +33,7 @@ from trueup.sim.world.broker import TellingBroker
 from trueup.sim.world.disk import Disk
 from trueup.sim.world.gateway import GatewayProcess
 from trueup.sim.world.moments import (
+    Agreed,
     Arrived,
     Began,
     Ended,
@@ -41,6 +42,7 @@ from trueup.sim.world.moments import (
     Healed,
     Journalled,
     JournalLost,
+    LocalBook,
     Moment,
     Replied,
     Row,
@@ -243,6 +245,7 @@ class World:
         self._heal()
         idle = self._look_by_themselves()
         self._come_to_agree()
+        self.observe(Agreed(at_ns=self.now_ns, books=self._books()))
         stuck = self._trade_again()
         self._end()
         # The books are judged first: they may say what is behind it.
@@ -382,13 +385,18 @@ class World:
         return {"status": "FILLED", "ticket": ticket, **filled}
 
     def _end(self) -> None:
-        # A bot that was fenced out and has not noticed yet does not act, and owes nothing.
-        books = {
+        self.observe(Ended(at_ns=self.now_ns, books=self._books(), owed=True))
+
+    def _books(self) -> dict[str, LocalBook]:
+        """Return the books of the bots that live and act.
+
+        One that was fenced out and has not noticed yet does not act, and owes nothing.
+        """
+        return {
             bot.name: local_book(bot.pm)
             for bot in self.bots
             if bot.pm is not None and bot is self.disk.holder
         }
-        self.observe(Ended(at_ns=self.now_ns, books=books, owed=True))
 
     # The market.
 

@@ -1,0 +1,110 @@
+"""A run is judged in money: what the book counted, against the broker's own deals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.oracle.histories import LOGIN, History, opened
+from trueup.gateway import mt5_constants as mt5
+from trueup.sim.oracle import facts
+
+
+def ended(history: History, *results: tuple[int, int], **seen: Any) -> list[str]:
+    """End a run with these results in the book, and return what is said about money."""
+    total = sum(units for _, units in results)
+    history.tell(facts.Healed).synced()
+    history.look(**{"results": results, "realised_units": total, **seen}).tell(facts.Ended)
+    return [said for number, said in history.judged() if number == 1]
+
+
+def stopped() -> History:
+    """A position of ours that its stop closed, and the book knows."""
+    return opened().stopped().closed()
+
+
+def deal(history: History, ticket: int, identifier: int, **fields: Any) -> History:
+    """Let the broker book any deal."""
+    known = {"order": 0, "symbol": "EURUSD", "buys": False, "units": 0, "price": 1.1}
+    known |= {"entry": 0, "reason": 0, "result_units": 0}
+    told = {**known, **fields}
+    return history.tell(facts.DealBooked, login=LOGIN, ticket=ticket, identifier=identifier, **told)
+
+
+def test_the_brokers_own_results_are_right() -> None:
+    assert ended(stopped(), (100, -500)) == []
+
+
+def test_a_result_that_is_a_cent_off_is_named_with_its_strategy_and_position() -> None:
+    cent = 1_000_000
+    (said,) = ended(stopped(), (100, -500 + cent))
+    assert "for magic 7" in said
+    assert "position 100" in said
+
+
+def test_two_errors_in_one_strategy_that_cancel_out_are_an_error_in_all() -> None:
+    history = stopped()
+    assert ended(history, (100, -500), realised_units=-499) != []
+
+
+def test_what_is_charged_on_a_deal_after_its_position_was_closed_is_due() -> None:
+    late = {"entry": 1, "reason": mt5.DEAL_REASON_SL, "order": 600, "units": 10_000_000}
+    history = deal(stopped(), 2_100, 100, result_units=-700, **late)
+    assert ended(history, (100, -500)) != []
+
+
+def test_a_position_that_an_order_of_ours_opened_and_no_look_ever_showed_is_due() -> None:
+    history = opened().intent("O2", token="tbbbbbbbb").execute(101, "tbbbbbbbb").stopped(101)
+    assert ended(history.stopped().closed(), (100, -500)) != []
+
+
+def test_a_position_that_the_server_lied_about_is_due_only_if_the_book_had_it() -> None:
+    history = opened().intent("O2", token="tbbbbbbbb").execute(101, "tbbbbbbbb").stopped(101)
+    history.tell(facts.Faulted, kind="REFUSED_EXECUTED", what="a lie", order_id="O2")
+    assert ended(history.stopped().closed(), (100, -500)) == []
+    history = opened().intent("O2", token="tbbbbbbbb").execute(101, "tbbbbbbbb")
+    history.tell(facts.Faulted, kind="REFUSED_EXECUTED", what="a lie", order_id="O2")
+    history.row("PositionAdopted", position={"identifier": 101, "ticket": 101}).stopped(101)
+    assert ended(history.stopped().closed(), (100, -500)) != []
+
+
+def test_a_position_of_somebody_else_is_not_to_be_counted() -> None:
+    history = deal(stopped(), 3_000, 700, result_units=-900)
+    assert ended(history, (100, -500)) == []
+    history = deal(stopped(), 3_000, 700, result_units=-900)
+    assert ended(history, (100, -500), (700, -900)) != []
+
+
+def test_the_position_as_which_a_rollover_goes_on_is_due() -> None:
+    rollover = {"reason": mt5.DEAL_REASON_ROLLOVER, "units": 10_000_000}
+    history = deal(opened(), 3_000, 100, entry=1, result_units=-300, **rollover)
+    history.tell(facts.PositionLeft, login=LOGIN, identifier=100)
+    history = deal(history, 3_001, 701, entry=0, result_units=-40, **rollover).closed()
+    assert ended(history, (100, -300)) != []
+
+
+def test_a_deal_that_was_struck_out_may_be_counted_or_not_and_no_other_money() -> None:
+    def struck() -> History:
+        history = deal(stopped(), 3_000, 100, result_units=-70)
+        return history.tell(
+            facts.DealStruck, login=LOGIN, ticket=3_000, identifier=100, result_units=-70
+        )
+
+    assert ended(struck(), (100, -500)) == []
+    assert ended(struck(), (100, -570)) == []
+    assert ended(struck(), (100, -569)) != []
+
+
+def adopted(history: History, result_units: int = -60) -> History:
+    """Let somebody open a position under our number, at a cost, and the book adopt it."""
+    history = deal(history, 3_000, 700, units=10_000_000, buys=True, result_units=result_units)
+    return history.row("PositionAdopted", position={"identifier": 700, "ticket": 700})
+
+
+def test_an_adopted_position_adds_nothing_or_all_until_it_has_a_new_deal_and_then_all() -> None:
+    assert ended(adopted(stopped()), (100, -500)) == []
+    assert ended(adopted(stopped()), (100, -500), (700, -60)) == []
+    assert ended(adopted(stopped()), (100, -500), (700, -59)) != []
+    history = deal(adopted(stopped()), 3_001, 700, entry=1, units=10_000_000, result_units=5)
+    assert ended(history, (100, -500)) != []
+    history = deal(adopted(stopped()), 3_001, 700, entry=1, units=10_000_000, result_units=5)
+    assert ended(history, (100, -500), (700, -55)) == []
