@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.crash.hurts import HURTS, Hurt, Machines, set_clock
-from tests.support.crash_world import BotProcess, Step, Terminal
+from tests.crash.hurts import HURTS, KILLS, Hurt, Machines, set_clock
+from tests.support.crash_world import DEADLINE_SEC, BotProcess, Step, Terminal
 from tests.support.gateway_world import Gateway
 from tests.support.ledger import Judgement, Report, judge, replay_is_live
 from tests.support.wishes import WISHES_A_ROUND, job, meddle
@@ -31,7 +31,7 @@ WAIT: Step = {"do": "wait"}
 # What a bot asks for again at its start: every key must give the order it gave before.
 ASKED_AGAIN = 20
 # Freezes are longer than some of these and shorter than others.
-TIMEOUT_MS, GRACE_MS, SETTLE_SEC = 900, 2_500, 60
+TIMEOUT_MS, GRACE_MS, SETTLE_SEC = 900, 2_500, int(DEADLINE_SEC / 2)
 DEADLINE_MS = 1_500
 
 
@@ -137,13 +137,15 @@ def table(harness: Harness) -> str:
     return "\n".join(f"{name:<26}{figure:>6}  {why}".rstrip() for name, figure, why in rows)
 
 
-def run(folder: Path, events: int, seed: int, account: str = "hedging") -> Harness:
+def run(
+    folder: Path, events: int, seed: int, account: str = "hedging", hurts: Sequence[Hurt] = HURTS
+) -> Harness:
     """Start everything in a folder, hurt it so often, and return what came of it."""
     with Terminal(folder, account) as terminal:
         terminal.hurts = folder / "hurts"
         terminal.hurts.mkdir()
         with Gateway(terminal, DEADLINE_MS) as gateway:
-            harness = Harness(terminal, gateway, seed)
+            harness = Harness(terminal, gateway, seed, hurts)
             harness.live_through(events)
     return harness
 
@@ -154,9 +156,11 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=300)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--account", choices=["hedging", "netting"], default="hedging")
+    parser.add_argument("--kills", action="store_true", help="only the kinds that kill a process")
     options = parser.parse_args()
+    hurts = KILLS if options.kills else HURTS
     folder, began = Path(tempfile.mkdtemp(prefix="crash-")), time.monotonic()
-    harness = run(folder, options.events, options.seed, options.account)
+    harness = run(folder, options.events, options.seed, options.account, hurts)
     took = f"seed {options.seed}, {options.account}, {time.monotonic() - began:.0f} s"
     lines = [table(harness), took, *harness.faults]
     if harness.faults:

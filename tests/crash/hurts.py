@@ -187,3 +187,4 @@ HURTS = (
     Hurt("worker frozen", _frozen_worker),
     Hurt("terminal frozen", lambda m: _frozen(m, m.terminal.process.pid)),
 )
+KILLS = tuple(hurt for hurt in HURTS if hurt.name.endswith(" killed"))
