@@ -87,7 +87,16 @@ QUESTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "stops": {
         "stop_close_keeps_magic": (False,),
         "stop_fills_at_level": (True,),
+        "stop_order_listed_ms": (3_000,),
         "volume_dust": (False,),
+    },
+    "what exchanges do": {
+        "filled_orders_listed_ms": (3_000,),
+        "positions_show_client": (True,),
+    },
+    "what an answer says": {
+        "random_request_ids": (True,),
+        "answers_with_request_comment": (True,),
     },
 }
 ANSWERS = [

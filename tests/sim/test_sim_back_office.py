@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from tests.sim.sim_world import FOREVER, HEDGING, NETTING, START_MSC, World
+from tests.sim.sim_world import FOREVER, HEDGING, START_MSC, World
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.structs import TradeDeal
 from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD
@@ -66,22 +66,6 @@ def test_the_balance_follows_a_cancelled_deal_by_an_operation_of_its_own() -> No
     assert (last.type, last.profit, last.position_id) == (mt5.DEAL_TYPE_BALANCE, -10.0, 0)
 
 
-@pytest.mark.parametrize("account", [HEDGING, NETTING])
-def test_variation_margin_by_money_sets_the_price_anew_and_moves_no_lots(account: object) -> None:
-    world = World(account, variation_margin_reopens=False)  # type: ignore[arg-type]
-    opened = world.buy(0.1)
-    before = world.position()
-    world.clock.advance(1_000)
-    world.terminal.broker.settle_variation_margin("EURUSD", 1.105)
-    _, deal = deals_of(world, opened.order)
-    assert (deal.volume, deal.order, deal.price, deal.profit) == (0.0, 0, 1.105, 49.0)
-    assert (deal.reason, deal.entry) == (mt5.DEAL_REASON_VMARGIN, mt5.DEAL_ENTRY_OUT)
-    after = world.position()
-    assert (after.price_open, after.volume, after.ticket) == (1.105, 0.1, before.ticket)
-    assert after.time_update_msc == before.time_update_msc
-    assert balance(world) == 10_049.0
-
-
 def test_a_roll_goes_on_in_the_next_contract_as_another_position() -> None:
     world = World(symbols=(*DEFAULT_SYMBOLS, NEXT))
     opened = world.buy(0.1, sl=1.05)
@@ -99,14 +83,6 @@ def test_a_roll_goes_on_in_the_next_contract_as_another_position() -> None:
     assert [d.reason for d in (out, again)] == [mt5.DEAL_REASON_ROLLOVER] * 2
     assert (out.profit, out.symbol, again.symbol) == (9.0, "EURUSD", NEXT.name)
     assert out.time_msc == again.time_msc == now.time_update_msc
-
-
-def test_a_split_may_be_called_a_corporate_action() -> None:
-    world = World()
-    opened = world.buy(0.1)
-    world.terminal.broker.split("EURUSD", 4, 1, mt5.DEAL_REASON_CORPORATE_ACTION)
-    _, out, again = deals_of(world, opened.order)
-    assert (out.reason, again.reason, again.volume) == (10, 10, pytest.approx(0.4))
 
 
 def test_what_is_archived_is_in_no_history_and_the_rest_is() -> None:

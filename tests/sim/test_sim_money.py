@@ -99,34 +99,6 @@ def test_tick_value_of_a_dollar_account() -> None:
     assert (info.point, info.digits, info.spread) == (1e-05, 5, 10)
 
 
-@pytest.mark.parametrize(
-    ("charged", "at_entry", "at_exit"),
-    [(Charged.AT_ENTRY, -0.7, 0.0), (Charged.AT_EXIT, 0.0, -0.7), (Charged.AT_BOTH, -0.7, -0.7)],
-)
-def test_commission_is_on_the_deals(charged: Charged, at_entry: float, at_exit: float) -> None:
-    world = World(
-        symbols=changed(EURUSD, commission_per_lot=7.0, commission_charged=charged, fee_per_lot=1.0)
-    )
-    opened = world.buy(0.1)
-    world.sell(0.1, position=opened.order)
-    first, second = all_deals(world)[-2:]
-    assert (first.commission, second.commission) == (at_entry, at_exit)
-    assert (first.fee, second.fee) == (-0.1, -0.1)
-    realised = sum(deal.profit + deal.swap + deal.commission + deal.fee for deal in (first, second))
-    assert account(world).balance == pytest.approx(10_000.0 + realised)
-
-
-def test_daily_commission_is_blocked_then_booked_as_its_own_deal() -> None:
-    world = World(symbols=changed(EURUSD, commission_per_lot=7.0, commission_charged=Charged.DAILY))
-    world.buy(0.1)
-    assert account(world).commission_blocked == 0.7
-    assert all_deals(world)[-1].commission == 0.0
-    world.terminal.broker.change_day()
-    deal = all_deals(world)[-1]
-    assert (deal.type, deal.profit) == (mt5.DEAL_TYPE_COMMISSION_DAILY, -0.7)
-    assert account(world).commission_blocked == 0.0
-
-
 def test_a_daily_commission_that_is_blocked_lowers_the_equity_with_nothing_open() -> None:
     """Equity is balance + credit - commission - blocked +/- floating result (terminal manual)."""
     world = World(
@@ -281,18 +253,6 @@ def test_balance_operations_are_deals_without_order_position_and_symbol() -> Non
     assert (deposit.type, deposit.profit, deposit.comment) == (2, 500.0, "Deposit")
     assert (deposit.order, deposit.position_id, deposit.symbol) == (0, 0, "")
     assert (deposit.entry, deposit.volume, deposit.price) == (0, 0.0, 0.0)
-
-
-def test_cancelled_deal_changes_its_type_and_loses_its_profit() -> None:
-    world = World()
-    opened = world.buy(0.1)
-    closed = world.sell(0.1, position=opened.order)
-    world.terminal.broker.cancel_deal(HEDGING.login, closed.deal)
-    world.terminal.broker.cancel_deal(HEDGING.login, opened.deal)
-    first, second = all_deals(world)[-2:]
-    assert (first.type, second.type) == (13, 14)
-    assert second.profit == 0.0
-    assert account(world).balance == 10_000.0
 
 
 def test_deleted_deal_is_gone() -> None:

@@ -49,7 +49,8 @@ def test_filling_by_execution_mode(
     world.terminal.market.change("EURUSD", execution=execution, filling_mode=mask)
     result = world.buy(0.1, type_filling=filling, price=1.1001)
     if filling in allowed:
-        assert result.retcode == mt5.TRADE_RETCODE_DONE
+        placed = execution == EXCHANGE
+        assert result.retcode == (mt5.TRADE_RETCODE_PLACED if placed else mt5.TRADE_RETCODE_DONE)
     else:
         assert result.retcode == mt5.TRADE_RETCODE_INVALID_FILL
         assert is_local(result)
@@ -212,7 +213,7 @@ def test_thin_market_fills_by_the_filling_mode(
     filling: int, retcode: int, state: int | None, rest: int
 ) -> None:
     """10010: IOC cancels the rest, RETURN leaves it working; FOK does nothing."""
-    world = World()
+    world = World(exchange_answers_placed=False)
     world.terminal.market.change("EURUSD", execution=EXCHANGE)
     world.terminal.market.set_liquidity("EURUSD", 0.1)
     result = world.buy(0.3, type_filling=filling)
@@ -234,7 +235,7 @@ def test_thin_market_fills_by_the_filling_mode(
 
 
 def test_market_without_volume() -> None:
-    world = World()
+    world = World(exchange_answers_placed=False)
     world.terminal.market.change("EURUSD", execution=EXCHANGE)
     world.terminal.market.set_liquidity("EURUSD", 0.0)
     assert world.buy(0.3).retcode == mt5.TRADE_RETCODE_REJECT
@@ -247,7 +248,7 @@ def test_market_without_volume() -> None:
 
 
 def test_a_second_close_while_one_works_is_10039() -> None:
-    world = World()
+    world = World(exchange_answers_placed=False)
     world.terminal.market.change("EURUSD", execution=EXCHANGE)
     opened = world.buy(0.3)
     world.terminal.market.set_liquidity("EURUSD", 0.1)

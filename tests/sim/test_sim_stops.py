@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.sim.sim_world import HEDGING, NETTING, World
+from tests.sim.sim_world import World
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.structs import TradeDeal, TradeOrder
 from trueup.sim.symbols import AccountSetup
@@ -20,42 +20,6 @@ def exit_of(world: World, identifier: int) -> tuple[TradeDeal, TradeOrder]:
     orders = world.terminal.history_orders_get(ticket=deals[-1].order)
     assert orders
     return deals[-1], orders[0]
-
-
-@pytest.mark.parametrize("account", [HEDGING, NETTING])
-@pytest.mark.parametrize(
-    ("side", "level", "bid", "reason", "comment"),
-    [
-        (BUY, {"sl": 1.09}, 1.0899, mt5.DEAL_REASON_SL, "[sl 1.09000]"),
-        (BUY, {"sl": 1.09}, 1.09, mt5.DEAL_REASON_SL, "[sl 1.09000]"),
-        (BUY, {"tp": 1.11}, 1.11, mt5.DEAL_REASON_TP, "[tp 1.11000]"),
-        (SELL, {"sl": 1.11}, 1.1105, mt5.DEAL_REASON_SL, "[sl 1.11000]"),
-        (SELL, {"tp": 1.09}, 1.0898, mt5.DEAL_REASON_TP, "[tp 1.09000]"),
-    ],
-)
-def test_level_hit_closes_with_its_reason(
-    account: AccountSetup, side: int, level: dict[str, Any], bid: float, reason: int, comment: str
-) -> None:
-    """A market order with ORDER_REASON_SL or TP, a deal OUT with the same reason, position_id set,
-    the position's magic; the price may differ from the level."""
-    world = World(account)
-    opened = world.deal(side, 0.1, magic=7, **level)
-    world.terminal.quote("EURUSD", bid, bid + 0.0001)
-    assert world.positions() == ()
-    deal, order = exit_of(world, opened.order)
-    assert (deal.entry, deal.reason, order.reason) == (mt5.DEAL_ENTRY_OUT, reason, reason)
-    assert (deal.comment, deal.magic, deal.position_id) == (comment, 7, opened.order)
-    assert deal.price == (bid if side == BUY else round(bid + 0.0001, 5))
-    assert order.type == (SELL if side == BUY else BUY)
-    assert order.ticket != opened.order
-
-
-def test_switches_of_stops() -> None:
-    world = World(stop_fills_at_level=True, stop_close_keeps_magic=False, stop_comment="")
-    opened = world.buy(0.1, magic=7, sl=1.09)
-    world.terminal.quote("EURUSD", 1.08, 1.0801)
-    deal, _ = exit_of(world, opened.order)
-    assert (deal.price, deal.magic, deal.comment) == (1.09, 0, "")
 
 
 def test_a_level_set_by_hand_works_and_a_removed_one_does_not() -> None:

@@ -93,7 +93,7 @@ class Broker:
                 self.clock.pinned_msc = None
         for desk in self.desks.values():
             if desk.ledger.orders:
-                triggers.expire(desk)
+                triggers.pass_time(desk)
         if self.switches.automatic_day_change:
             self._change_days()
 

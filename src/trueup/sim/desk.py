@@ -67,6 +67,8 @@ class Desk:
         """Orders that a dealer sits on: no price or liquidity fills them."""
         self.triggered: set[int] = set()
         """Pending orders whose price was met and whose rest waits for liquidity."""
+        self.stops_due: dict[int, int] = {}
+        """Listed orders of stop losses and take profits, and when they are executed (server ms)."""
 
     @property
     def setup(self) -> AccountSetup:
@@ -85,7 +87,7 @@ class Desk:
         """A request's comment as this broker stores it."""
         switches = self.switches
         kept = requested if switches.comment_replaced_by is None else switches.comment_replaced_by
-        return (switches.comment_prefix + kept)[: switches.comment_characters_max]
+        return _cut(switches.comment_prefix + kept, switches.comment_characters_max)
 
     def answer(
         self,
@@ -171,12 +173,16 @@ class Desk:
             price_open=price_of(units, digits),
             time_msc=now,
             time_update_msc=now,
-            magic=order.magic,
-            reason=order.reason,
+            magic=0 if self.switches.positions_show_client else order.magic,
+            reason=self._shown_reason(order),
             comment=order.comment,
             sl=order.sl,
             tp=order.tp,
         )
+
+    def _shown_reason(self, order: Order) -> int:
+        shows_client = self.switches.positions_show_client
+        return mt5.ORDER_REASON_CLIENT if shows_client else order.reason
 
     def _added(self, position: Position, order: Order, steps: int, price: float) -> Position:
         digits = self.symbol(order.symbol).digits
@@ -187,13 +193,20 @@ class Desk:
             self._relevelled(position, order),
             steps=position.steps + steps,
             price_units=units,
-            price_open=price_of(units, digits),
+            price_open=self._average_shown(position, units, steps, price),
             time_update_msc=self.clock.server_msc(),
         )
         if not self.setup.is_netting:
             return grown
         magic = order.magic if self.switches.addition_changes_magic else position.magic
         return replace(grown, comment=order.comment, magic=magic)
+
+    def _average_shown(self, position: Position, units: int, steps: int, price: float) -> float:
+        """The open price after an addition: exchanges show the whole double, others round it."""
+        if self.setup.margin_mode != mt5.ACCOUNT_MARGIN_MODE_EXCHANGE:
+            return price_of(units, self.symbol(position.symbol).digits)
+        worth = position.price_open * position.steps + price * steps
+        return worth / (position.steps + steps)
 
     def _relevelled(self, position: Position, order: Order) -> Position:
         """A pending order's levels overwrite the position's, its zeros remove them; a market
@@ -317,10 +330,10 @@ class Desk:
 
     # -- closing by the server -----------------------------------------------------------------
 
-    def close_by_server(self, position: Position, reason: int, comment: str, price: float) -> Deal:
-        """Stop loss, take profit, stop out: a market order of the server's own."""
+    def server_order(self, position: Position, reason: int, comment: str, price: float) -> Order:
+        """The market order of a stop loss, take profit or stop out; `price` is what it shows."""
         kept = self.switches.stop_close_keeps_magic
-        order = Order(
+        return Order(
             ticket=self.counters.next_order(),
             symbol=position.symbol,
             type=position.closing_type,
@@ -334,7 +347,13 @@ class Desk:
             comment=comment,
             closes=position.identifier,
         )
-        return self.fill(order, position.steps, price)
+
+    def list_stop(self, order: Order) -> None:
+        """List the order of a stop loss or take profit, to execute it after a while."""
+        self.held_back.add(order.ticket)
+        wait_ms = self.switches.stop_order_listed_ms
+        self.stops_due[order.ticket] = self.clock.server_msc() + wait_ms
+        self.ledger.put_order(replace(order, state=mt5.ORDER_STATE_PLACED))
 
     # -- deals ---------------------------------------------------------------------------------
 
@@ -380,3 +399,9 @@ class Desk:
             self.ledger.block_commission(amount)
             return 0.0
         return -amount if amount and entry in _CHARGED_ENTRIES[setup.commission_charged] else 0.0
+
+
+def _cut(text: str, units_max: int) -> str:
+    """The first units of UTF-16 of a text; the last may be half of a character."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    return units[: 2 * units_max].decode("utf-16-le", "surrogatepass")

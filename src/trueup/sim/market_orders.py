@@ -21,8 +21,14 @@ _MARKET_TYPES = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL})
 
 def deal(desk: Desk, request: TradeRequest, reason: int, liquidity: int | None) -> Outcome:
     """Carry out a DEAL request; `liquidity` caps the volume (steps) that this one finds."""
-    order = market_order(desk, request, reason)
-    return work(desk, replace(order, ticket=desk.counters.next_order()), liquidity)
+    order = replace(market_order(desk, request, reason), ticket=desk.counters.next_order())
+    exchange = desk.symbol(order.symbol).execution == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE
+    if not exchange or not desk.switches.exchange_answers_placed:
+        return work(desk, order, liquidity)
+    # What becomes of it shows in the lists alone.
+    with suppress(Refusal):
+        work(desk, order, liquidity)
+    return desk.answer(order.symbol, mt5.TRADE_RETCODE_PLACED, order=order.ticket)
 
 
 def hold(desk: Desk, request: TradeRequest, reason: int) -> Outcome:

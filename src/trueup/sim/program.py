@@ -140,6 +140,13 @@ class TerminalProgram:
         """Give the broker a new price; pending orders, stops and stop outs follow at once."""
         self.broker.quote(symbol, bid, ask)
 
+    def next_request_id(self) -> int:
+        """The number of an answer of the server."""
+        if self.switches.random_request_ids:
+            return self.rng.getrandbits(32)
+        self.request_id += 1
+        return self.request_id - 1
+
     def settle(self) -> None:
         """Let what is due by now happen at the server and arrive at the terminal."""
         self.broker.settle()

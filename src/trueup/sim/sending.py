@@ -155,10 +155,9 @@ def _server_says(
 
 
 def _result(program: TerminalProgram, request: TradeRequest, outcome: Outcome) -> OrderSendResult:
-    request_id = 0
-    if not outcome.local:
-        request_id = program.request_id
-        program.request_id += 1
+    request_id = 0 if outcome.local else program.next_request_id()
+    if program.switches.answers_with_request_comment and outcome.order:
+        outcome = replace(outcome, comment=request.comment)
     setup = program.market.setups.get(request.symbol)
     if setup is None and outcome.order:
         ledger = program.view.ledger

@@ -128,7 +128,8 @@ class Switches:
 
     # -- the broker ----------------------------------------------------------------------------
     comment_characters_max: int = 31
-    """The server cuts longer comments; the platform's field holds 31."""
+    """The server cuts longer comments; the platform's field holds 31 units of UTF-16, so a cut may
+    leave half of a character."""
     comment_replaced_by: str | None = None
     """The server stores this text in place of every comment of a request; None keeps it."""
     comment_prefix: str = ""
@@ -141,12 +142,27 @@ class Switches:
     """Deals of SL, TP and stop out carry the position's magic; otherwise 0."""
     stop_fills_at_level: bool = False
     """SL and TP fill at their level exactly; otherwise at the market, with its slippage."""
+    stop_order_listed_ms: int = 0
+    """How long the order of a stop loss or take profit stands among the working orders before it is
+    executed, at the price of then; 0 to 3 s were seen."""
+    filled_orders_listed_ms: int = 0
+    """How long a filled market order is still listed as working, with nothing left of it
+    (`volume_current` 0.0), as seen at an exchange."""
+    exchange_answers_placed: bool = True
+    """Symbols of exchange execution answer a market order 10008, whatever has become of it."""
+    positions_show_client: bool = False
+    """Positions show no magic and the reason CLIENT, whoever opened them, as seen at an exchange;
+    their deals and orders show what was sent."""
     stops_refused_at_open: bool = False
     """Market and exchange execution refuse SL and TP in the opening request (10016)."""
     requests_per_second_max: int = 0
     """More requests than this within a second are answered 10024; 0 means no limit."""
     first_request_id: int = 1
-    """`request_id` of the first answer of a terminal session; samples show huge numbers too."""
+    """`request_id` of the first answer of a terminal session."""
+    random_request_ids: bool = False
+    """Each `request_id` is any number of 32 bits; otherwise they count up."""
+    answers_with_request_comment: bool = False
+    """An answer to an order that was taken has the request's own comment; otherwise a text."""
 
     # -- netting -------------------------------------------------------------------------------
     reversal_time: OnReversal = OnReversal.RESET

@@ -33,8 +33,13 @@ def on_quote(desk: Desk, symbol: str) -> None:
     stop_out(desk)
 
 
-def expire(desk: Desk) -> None:
-    """End the orders whose time is over."""
+def pass_time(desk: Desk) -> None:
+    """Execute listed stops that are due, and end the orders whose time is over."""
+    _execute_stops(desk)
+    _expire(desk)
+
+
+def _expire(desk: Desk) -> None:
     now = desk.clock.server_msc()
     for order in list(desk.ledger.orders.values()):
         if order.time_expiration and order.time_expiration * 1000 <= now:
@@ -123,7 +128,7 @@ def _run_levels(desk: Desk, symbol: str, identifiers: list[int]) -> None:
     mark = desk.mark(symbol)
     for identifier in identifiers:
         position = desk.ledger.positions.get(identifier)
-        if position is None:
+        if position is None or _is_closing(desk, identifier):
             continue
         hit = _hit(position, mark)
         if hit is None:
@@ -131,9 +136,44 @@ def _run_levels(desk: Desk, symbol: str, identifiers: list[int]) -> None:
         reason, kind, level = hit
         text = f"{level:.{mark.setup.digits}f}"
         comment = desk.switches.stop_comment.format(kind=kind, level=text)
-        at_level = desk.switches.stop_fills_at_level
-        price = level if at_level else mark.price(not position.is_buy)
-        desk.close_by_server(position, reason, comment, price)
+        # Its price is the level, whatever it is executed at.
+        order = desk.server_order(position, reason, comment, level)
+        if desk.switches.stop_order_listed_ms:
+            desk.list_stop(order)
+        else:
+            _execute_stop(desk, order)
+
+
+def _execute_stops(desk: Desk) -> None:
+    """Execute the listed orders of stops whose time has come, or reject what has no target."""
+    now = desk.clock.server_msc()
+    for ticket in [one for one, due_msc in desk.stops_due.items() if due_msc <= now]:
+        order = desk.ledger.orders[ticket]
+        if order.symbol in desk.market.closed:
+            continue
+        del desk.stops_due[ticket]
+        if _fits(desk, order):
+            _execute_stop(desk, order)
+        else:
+            desk.finish(order, mt5.ORDER_STATE_REJECTED)
+
+
+def _fits(desk: Desk, order: Order) -> bool:
+    """Whether the position is as it was: it may be closed, smaller or turned round meanwhile."""
+    position = desk.ledger.positions.get(order.closes)
+    if position is None or position.closing_type != order.type:
+        return False
+    return position.steps >= order.steps_current
+
+
+def _execute_stop(desk: Desk, order: Order) -> None:
+    market = desk.mark(order.symbol).price(order.is_buy)
+    price = order.price_open if desk.switches.stop_fills_at_level else market
+    desk.fill(order, order.steps_current, price)
+
+
+def _is_closing(desk: Desk, identifier: int) -> bool:
+    return any(desk.ledger.orders[ticket].closes == identifier for ticket in desk.stops_due)
 
 
 def _hit(position: Position, mark: Mark) -> tuple[int, str, float] | None:
@@ -160,7 +200,8 @@ def stop_out(desk: Desk) -> None:
             level=figures.margin_level, equity=figures.equity, margin=figures.margin
         )
         price = desk.mark(worst.symbol).price(not worst.is_buy)
-        desk.close_by_server(worst, mt5.ORDER_REASON_SO, comment, price)
+        order = desk.server_order(worst, mt5.ORDER_REASON_SO, comment, price)
+        desk.fill(order, worst.steps, price)
 
 
 def _closable(desk: Desk) -> list[Position]:

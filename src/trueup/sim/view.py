@@ -10,7 +10,9 @@ from __future__ import annotations
 import random
 
 import msgspec
+from msgspec.structs import replace
 
+from trueup.gateway import mt5_constants as mt5
 from trueup.sim import holdings, rows
 from trueup.sim.broker import Broker
 from trueup.sim.holdings import Figures, Holdings
@@ -175,8 +177,25 @@ class View:
     # -- messages ------------------------------------------------------------------------------
 
     def _hear(self, channel: Channel, key: int, record: Position | Order | Deal | None) -> None:
+        stands_ms = self.switches.filled_orders_listed_ms
+        if stands_ms and isinstance(record, Order) and _is_filled_at_market(channel, record):
+            # It is listed with nothing left of it, and goes into the history later.
+            empty = replace(record, state=mt5.ORDER_STATE_PLACED, time_done_msc=0)
+            self._tell(Channel.ORDER, key, empty)
+            self._tell(Channel.ORDER, key, None, stands_ms)
+            self._tell(channel, key, record, stands_ms)
+        else:
+            self._tell(channel, key, record)
+
+    def _tell(
+        self,
+        channel: Channel,
+        key: int,
+        record: Position | Order | Deal | None,
+        later_ms: int = 0,
+    ) -> None:
         now = self.broker.clock.utc_msc()
-        lag, copies = self._lag_ms(channel), 1
+        lag, copies = self._lag_ms(channel) + later_ms, 1
         if channel is Channel.DEAL:
             lag = self.faults.take_deal_lag_ms(lag)
             copies = 2 if self.faults.take_duplicate() else 1
@@ -193,7 +212,7 @@ class View:
             is_other_deal = notice.channel is Channel.DEAL and earlier.key != notice.key
             if earlier.channel is notice.channel and not is_other_deal:
                 due_msc = max(earlier.due_msc, notice.due_msc)
-                return msgspec.structs.replace(notice, due_msc=due_msc)
+                return replace(notice, due_msc=due_msc)
         return notice
 
     def _lag_ms(self, channel: Channel) -> int:
@@ -368,3 +387,8 @@ class View:
         for row in some:
             held.put(self.held.positions[row.identifier])
         return some, held
+
+
+def _is_filled_at_market(channel: Channel, order: Order) -> bool:
+    is_filled = channel is Channel.ORDER_HISTORY and order.state == mt5.ORDER_STATE_FILLED
+    return is_filled and not order.is_pending
