@@ -61,16 +61,18 @@ def test_case_d_settles_it_with_what_was_done_and_at_which_price() -> None:
     book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(7, volume=0.1)))
     deals = (make.deal(1, 7, Side.BUY, 0.1, price=1.06),)
     plan = looked(make.position(7, volume=0.1), orders=(past(),), deals=deals, book=book)
-    assert plan.events == (
-        events.OrderSettled(
-            at_ns=NOW_NS,
-            order_id="A",
-            ticket=7,
-            volume=0.1,
-            price=1.06,
-            because="case D: it was filled and the answer was lost (by its token)",
-        ),
+    settled, counted = plan.events
+    assert settled == events.OrderSettled(
+        at_ns=NOW_NS,
+        order_id="A",
+        ticket=7,
+        volume=0.1,
+        price=1.06,
+        because="case D: it was filled and the answer was lost (by its token)",
     )
+    # Its position was in the book as the list has it, so no difference brings its deals along.
+    assert isinstance(counted, events.DealsRecorded)
+    assert (counted.position.identifier, counted.deals) == (7, (1,))
     assert plan.holds == ()
 
 

@@ -82,6 +82,15 @@ def test_the_position_as_which_a_rollover_goes_on_is_due() -> None:
     assert ended(history, (100, -300)) != []
 
 
+def test_what_a_position_was_rolled_into_is_not_due_where_its_symbol_is_not_the_bots() -> None:
+    rollover = {"reason": mt5.DEAL_REASON_ROLLOVER, "units": 10_000_000}
+    history = deal(opened(), 3_000, 100, entry=1, result_units=-300, **rollover)
+    history.tell(facts.PositionLeft, login=LOGIN, identifier=100)
+    next_one = {**rollover, "symbol": "EURUSD_DEC"}
+    history = deal(history, 3_001, 701, entry=0, result_units=-40, **next_one).closed()
+    assert ended(history, (100, -300)) == []
+
+
 def test_a_deal_that_was_struck_out_may_be_counted_or_not_and_no_other_money() -> None:
     def struck() -> History:
         history = deal(stopped(), 3_000, 100, result_units=-70)

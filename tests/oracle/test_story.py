@@ -19,7 +19,7 @@ from trueup.sim.oracle import facts
 from trueup.sim.scenes import BOOK, Scenes
 from trueup.sim.telling import lines, story
 from trueup.sim.world.moments import Violation
-from trueup.sim.world.plan import Fault, Strike, draw
+from trueup.sim.world.plan import Fault, Strike, calm, draw
 from trueup.sim.world.run import run
 from trueup.sim.world.schedule import BEGIN_NS
 
@@ -183,12 +183,20 @@ def test_the_cases_that_a_story_names_are_explained_at_its_end() -> None:
     assert [line.who for line in tale[-len(ends) :]] == sorted(named)
 
 
+def struck_run(*faults: Fault) -> list[facts.Fact]:
+    """Live through a run in which nothing but these faults strikes, and return its facts."""
+    strikes = tuple(Strike(n, 6_000 * n, fault) for n, fault in enumerate(faults, start=1))
+    told: list[facts.Fact] = []
+    run(msgspec.structs.replace(calm(0), strikes=strikes), tell=told.append)
+    return told
+
+
 def test_a_takeover_and_a_kill_are_told_only_where_they_happened() -> None:
-    told, _ = told_run(9)
+    told = struck_run(Fault.TAKEN_OVER)
     takeovers = [f for f in told if isinstance(f, facts.Faulted) and f.kind == "TAKEN_OVER"]
     starts = [f for f in told if isinstance(f, facts.Started) and f.bot == "B"]
     assert len(takeovers) == len(starts) == 1
-    told, _ = told_run(71)
+    told = struck_run(Fault.KILL_ANYWHERE, Fault.KILL_ANYWHERE)
     kills = [n for n, f in enumerate(told) if getattr(f, "kind", "") == "KILL_ANYWHERE"]
     assert kills
     for place in kills:

@@ -374,3 +374,45 @@ def test_a_position_is_not_closed_by_a_rollover_whose_other_half_does_not_show()
     world.terminal.reconnect()
     world.sync()
     assert world.agrees()
+
+
+def test_our_own_closing_counts_though_the_history_has_lost_the_entry() -> None:
+    """Seed 363: the broker had archived the entry; the closing of ours, which it showed, was waited
+    for by the book without an end, and its result was missing."""
+    world = OrderWorld()
+    held = world.pm.submit("buy", 0.3)
+    world.pm.close(held.ticket, 0.1)
+    world.sync()
+    (identifier,) = world.tickets()
+    world.wait(60)
+    world.terminal.switches.history_begins_msc = world.terminal.broker.clock.server_msc()
+    world.quote(1.2)
+    world.pm.close(held.ticket)
+    world.wait_out()
+    assert world.pm.realised == world.realised([identifier]) > 0
+    assert not world.pm.book.unexplained
+    assert not world.pm.book.unbooked
+    assert world.agrees()
+
+
+def test_the_deals_of_a_settled_closing_that_was_cancelled_are_counted_by_the_same_reading() -> (
+    None
+):
+    """Seed 29: they were counted with the next one, so that a second plan had something to do."""
+    world = OrderWorld()
+    held = world.pm.submit("buy", 0.3)
+    world.sync()
+    (before,) = world.ledger.positions.values()
+    world.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    closing = world.pm.close(held.ticket)
+    assert world.status(closing) == "IN_DOUBT"
+    deal = max(world.ledger.deals)
+    world.terminal.broker.cancel_deal(HEDGING.login, deal)
+    world.ledger.put_position(before)
+    world.sync(5)
+    assert world.status(closing) == "FILLED"
+    (holding,) = world.pm.book.holdings.values()
+    made = world.ledger.deals_of(before.identifier)
+    assert holding.deals == tuple(sorted(one.ticket for one in made))
+    assert not world.pm.book.unbooked
+    assert world.agrees()

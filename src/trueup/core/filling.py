@@ -205,7 +205,12 @@ def remove(book: Book, holding: Holding) -> None:
     book.realised_closed_units += holding.realised_units
     book.closed.pop(identifier, None)
     book.closed[identifier] = Tombstone(
-        book.version, holding.touched_ns, holding.realised_units, holding.deals, holding.booked
+        book.version,
+        holding.touched_ns,
+        holding.realised_units,
+        holding.deals,
+        holding.booked,
+        explained_units=holding.explained_units,
     )
     if len(book.closed) > CLOSED_KEPT:
         del book.closed[next(iter(book.closed))]

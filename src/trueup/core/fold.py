@@ -197,6 +197,8 @@ def _count_exit(book: Book, event: events.PositionClosed) -> None:
         # A journal of before has the tickets of the exit alone.
         deals = event.deals or (event.ended.deals if event.ended else ())
         count_deals(book, event.position, deals, event.booked, event.realised_units, event.at_ns)
+        # All that it held is counted as closed.
+        book.holdings[event.position.identifier].explained_units = 0
 
 
 def _follow(book: Book, position: Position, identifier: int, *, was_counted: bool) -> None:

@@ -46,7 +46,9 @@ class Pending(msgspec.Struct, gc=False):
 class Tombstone(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a position that left the book; see `Book.closed`.
 
-    `went_on_as` are the identifiers under which the broker opened it again.
+    `went_on_as` are the identifiers under which the broker opened it again. `explained_units` is
+    that of the holding: what the deals that are still to come close, None where a version saved it
+    that did not keep that.
     """
 
     version: int
@@ -55,6 +57,7 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False):
     deals: tuple[int, ...] = ()
     booked: tuple[BookedDeal, ...] = ()
     went_on_as: tuple[int, ...] = ()
+    explained_units: int | None = None
 
 
 class Unbooked(msgspec.Struct, frozen=True, gc=False):

@@ -60,7 +60,7 @@ def count_deals(
         grave = book.closed.get(identifier, Tombstone(book.version, 0, 0))
         book.realised_closed_units += realised_units - grave.realised_units
         book.closed[identifier] = msgspec.structs.replace(
-            grave, deals=deals, booked=booked, realised_units=realised_units
+            grave, deals=deals, booked=booked, realised_units=realised_units, explained_units=0
         )
     _find_orders(book, position, booked)
     _remember(book, position, at_ns)

@@ -249,10 +249,17 @@ def _history_since(since_msc: int, look: Look) -> int:
 
 
 def _count_settled(doubts: Sequence[Doubt], look: Look, outcome: Outcome) -> None:
-    """Record entry and exit of orders in doubt whose position came and went meanwhile."""
+    """Count the deals of orders in doubt that no difference of a position brings along.
+
+    Those of a position that came and went meanwhile, entry and exit; and those of a position that
+    the book has as the list does: it was adopted before we knew whose it is, or the broker has
+    cancelled since what closed it.
+    """
     for doubt in doubts:
-        order, trace = doubt.order, doubt.trace
-        if doubt.case.decision is not Decision.RECORD_BOTH or order.kind is not OrderKind.MARKET:
+        order, trace, decision = doubt.order, doubt.trace, doubt.case.decision
+        is_held = {order.position, trace.position} & look.book.holdings.keys()
+        is_wanted = decision is Decision.RECORD_BOTH or (decision is Decision.ADOPT and is_held)
+        if not is_wanted or order.kind is not OrderKind.MARKET:
             continue
         wanted = Unbooked(order.symbol, to_units(trace.volume), trace.position)
         row, told = row_of(trace.ticket, wanted), f"{settled_because(doubt)}; "

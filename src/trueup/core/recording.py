@@ -165,10 +165,12 @@ def _is_proven(known: Comparison, position: Position, net_units: int, look: Look
     if known.adds_up_to(net_units):
         return True
     holding = look.book.holdings.get(position.identifier)
-    if holding is None or holding.explained_units is None:
+    kept = holding or look.book.closed.get(position.identifier)
+    if kept is None or kept.explained_units is None:
         return False
-    since_msc = 0 if holding.deals else holding.position.time_update_msc
-    return known.leads(holding.explained_units, net_units, since_msc)
+    before = position if holding is None else holding.position
+    since_msc = 0 if kept.deals else before.time_update_msc
+    return known.leads(kept.explained_units, net_units, since_msc)
 
 
 def _has_fresh_deals(known: Comparison, position: Position) -> bool:

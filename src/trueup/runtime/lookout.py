@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from trueup.core.absence import NONE_ABSENT, Absences
+from trueup.core.loss import Lost
 from trueup.core.meant import Meant
 from trueup.core.model import Position, Snapshot
 from trueup.core.plan import Plan, is_settled, knows_account, plan
@@ -66,11 +67,17 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """A reading, judged and thought through."""
+    """A reading, judged and thought through.
+
+    `rechecks` are the positions whose deals were due to be compared again in it, `lost` what the
+    gateway's record had of this book and the journal lacked.
+    """
 
     asked: Asked
     verdict: Trusted | Unknown
     plan: Plan = Plan()
+    rechecks: tuple[int, ...] = ()
+    lost: Lost | None = None
 
     @property
     def follow_up(self) -> Question | None:
@@ -310,7 +317,7 @@ class Lookout:
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)
         if is_quiet and asked.version == book.version:
             self._agreed = _Agreed(book.version, snapshot.positions, found.foreign)
-        return Look(asked, verdict, found)
+        return Look(asked, verdict, found, due, lost)
 
     def _still_agrees(self, agreed: _Agreed, snapshot: Snapshot, asked: Asked) -> bool:
         """Return whether neither the book nor the broker's list changed since they agreed."""

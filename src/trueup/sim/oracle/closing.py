@@ -36,6 +36,8 @@ class NoFalseGhost(Checker):
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge every close, and what leaves the book without one."""
         self._held: dict[str, set[int]] = {}
+        # When each bot asked for the reading that it believed last.
+        self._asked_ns: dict[str, int] = {}
         self._forced: set[tuple[str, int]] = set()
         self._corrected: dict[str, str] = {}
         # The symbols of fills since a bot's book was last seen.
@@ -67,7 +69,7 @@ class NoFalseGhost(Checker):
         self._corrected[fact.bot] = fact.kind
         if not identifier:
             return
-        if identifier in self.truth.positions:
+        if self._is_open(identifier, fact.bot):
             yield (
                 f"{fact.bot} closed position {identifier} in its book, and it is open at the "
                 f"broker: {row['because']}"
@@ -83,9 +85,20 @@ class NoFalseGhost(Checker):
             # that since; the next reading shows what is left.
             if self.scope.netting and self.truth.symbol_of.get(identifier) in filled:
                 continue
-            if identifier in self.truth.positions:
+            if self._is_open(identifier, fact.bot):
                 yield f"position {identifier} left {fact.bot}'s book, and it is open at the broker"
         self._held[fact.bot] = held
+
+    def _is_open(self, identifier: int, bot: str) -> bool:
+        """Return whether a position is open, as far as a bot could know.
+
+        A broker that cancels the deal that closed a position, or a part of it, gives that back.
+        Until a reading shows it, a book that followed the closing is right.
+        """
+        given_back_ns = self.truth.given_back_ns.get(identifier)
+        shown_ns = self._asked_ns.get(bot, 0) - self.scope.sees_late_ns
+        is_known = given_back_ns is None or given_back_ns <= shown_ns
+        return identifier in self.truth.positions and is_known
 
     def _died(self, fact: facts.Died) -> Iterator[str]:
         self._corrected.pop(fact.bot, None)
@@ -93,6 +106,8 @@ class NoFalseGhost(Checker):
 
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
         corrected = self._corrected.pop(fact.bot, "")
+        if fact.believed:
+            self._asked_ns[fact.bot] = fact.asked_ns
         self._forced = {one for one in self._forced if one[0] != fact.bot}
         # A book can change all the same, by what an earlier commit without an answer had written;
         # that it is the fold of the journal is promise 5. A sync can also fail for the journal.

@@ -1,8 +1,9 @@
 """Promise 1, in money: what the book says it realised is what the broker's own deals come to.
 
 Due is read off the broker's ledger: every deal of every position that an order of ours went into,
-that the book had in it, or that goes on from such a one (a rollover or a split under another
-identifier). All other deals are somebody else's, and the book may not count them.
+that the book had in it, or that goes on from such a one within the bots' scope (a rollover or a
+split under another identifier, the next contract where that is theirs too). All other deals are
+somebody else's, and the book may not count them.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Money(Checker):
         self._newest_ns[fact.identifier] = fact.at_ns
         last, self._last = self._last, fact
         is_pair = last is not None and fact.reason in REOPENS and last.reason == fact.reason
+        is_pair = is_pair and fact.symbol in self.scope.symbols
         if last is not None and is_pair and last.entry and not fact.entry:
             # The broker books the two halves of a re-opening one right after the other.
             self._went_on[last.identifier].add(fact.identifier)

@@ -29,6 +29,8 @@ class Truth:
         self.magic_of: dict[int, int] = {}
         """The magic number that each position, and each order, was first seen with."""
         self.symbol_of: dict[int, str] = {}
+        self.given_back_ns: dict[int, int] = {}
+        """When a deal of a position was cancelled last: what that had closed is open again."""
         self.flat_ns = 0
         """The last moment at which nothing in scope was open."""
         self._steps: dict[type[facts.Fact], Callable[[Any], None]] = {
@@ -68,7 +70,10 @@ class Truth:
 
     def _take_deal(self, fact: facts.DealBooked) -> None:
         if fact.login == self.scope.login:
-            self.deals.setdefault(fact.identifier, {})[fact.ticket] = fact
+            deals = self.deals.setdefault(fact.identifier, {})
+            if fact.ticket in deals and deals[fact.ticket].units and not fact.units:
+                self.given_back_ns[fact.identifier] = fact.at_ns
+            deals[fact.ticket] = fact
 
     def _drop_deal(self, fact: facts.DealStruck) -> None:
         if fact.login == self.scope.login:

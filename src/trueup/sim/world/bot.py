@@ -31,12 +31,11 @@ from trueup.runtime.strategy import Strategy
 from trueup.sim.world.clocks import Machine, ProcessClock
 from trueup.sim.world.disk import Disk
 from trueup.sim.world.moments import BotDied, BotRefused, BotStarted, Moment, Repeated, Sent
-from trueup.sim.world.plan import FaultPlan
+from trueup.sim.world.plan import SYMBOL, FaultPlan
 from trueup.sim.world.schedule import MS, Schedule
 from trueup.sim.world.views import SyncWatch, local_book
 from trueup.sim.world.wire import Network, WorldLink
 
-SYMBOL = "EURUSD"
 # How many fills a bot is told again after each sync that is to bring agreement.
 FILLS_AGAIN = 3
 # After how many events a bot saves its book: so early that most starts begin from what was saved,

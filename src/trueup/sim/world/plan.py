@@ -14,6 +14,8 @@ import random
 
 import msgspec
 
+# What the bots trade, and the contract into which it may be rolled.
+SYMBOL, NEXT_CONTRACT = "EURUSD", "EURUSD_DEC"
 STRIKES_LEAST, STRIKES_MOST = 3, 16
 KINDS_LEAST, KINDS_MOST = 2, 7
 SAFETY_MS_LEAST, SAFETY_MS_MOST = 20_000, 60_000
@@ -82,6 +84,17 @@ class Fault(enum.Enum):
     TICKET_CHANGED = "a position gets another ticket"
     DAY_CHANGED = "the server's day ends"
     DST_CHANGED = "the server's clock changes between summer and winter"
+    # The broker's back office.
+    COMMISSION_LATE = "the broker charges a commission afterwards"
+    COMMISSION_BLOCKED = "the broker charges the day's blocked commissions"
+    DEAL_AMENDED = "the broker amends a deal"
+    DEAL_CANCELLED = "the broker cancels a deal"
+    REOPENED_ANEW = "the broker closes a position and opens it again as another one"
+    SPLIT = "the symbol is split"
+    ROLLED = "a position is rolled into the next contract"
+    MARGIN_REOPENS = "variation margin is settled by opening positions again"
+    MARGIN_BY_MONEY = "variation margin is settled by a deal without volume"
+    HISTORY_ARCHIVED = "the history of before is archived"
     # People and others.
     HAND_OPENS = "somebody opens a position by hand"
     HAND_CLOSES = "somebody closes a position by hand"
@@ -135,7 +148,8 @@ class Setting(msgspec.Struct, frozen=True):
     `owns_magic` says that the bots own the positions with their magic number, else all in their
     symbol; `hints` that the gateway hints at changes, `pins_account` that it serves one account
     and no other, `fills_in_part` that the broker may fill a part of an order, `lots` how much is
-    traded by a signal. Times are milliseconds.
+    traded by a signal, `owns_next_contract` that the next contract is the bots' too. Times are
+    milliseconds.
     """
 
     netting: bool = False
@@ -153,11 +167,13 @@ class Setting(msgspec.Struct, frozen=True):
     fills_in_part: bool = False
     quote_every_ms: int = 700
     lots: float = 0.01
+    owns_next_contract: bool = False
 
     def sentence(self, magic: int) -> str:
         """Say what a person needs to know of it to read a run's story; the bots' is `magic`."""
         account = "netting" if self.netting else "hedging"
         whose = f"with magic {magic}" if self.owns_magic else "in their symbol"
+        whose += f", {NEXT_CONTRACT} included" if self.owns_next_contract else ""
         parts = (
             f"The account is a {account} one, and the bots own the positions {whose}",
             f"a sync comes every {self.sync_interval_ms / 1000:g} s and at hints"
@@ -243,6 +259,7 @@ def _setting(chance: random.Random) -> Setting:
         hints=chance.random() < 0.3,
         pins_account=chance.random() < 0.5,
         fills_in_part=chance.random() < 0.5,
+        owns_next_contract=chance.random() < 0.5,
     )
 
 

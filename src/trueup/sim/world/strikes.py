@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from trueup.runtime.execution import CrashPoint
 from trueup.sim.records import Refusal
 from trueup.sim.switches import ListAnswer
+from trueup.sim.world import strikes_broker as office
 from trueup.sim.world import strikes_people as people
 from trueup.sim.world import strikes_terminal as terminal
 from trueup.sim.world import strikes_wire as wire
@@ -48,6 +49,16 @@ DEEDS: dict[Fault, Deed] = {
     Fault.LATE_ORDERS: terminal.late_orders,
     Fault.COMMENT_REWRITTEN: terminal.rewrite_comments,
     Fault.COMMENT_CUT: terminal.cut_comments,
+    Fault.COMMISSION_LATE: office.charge_late,
+    Fault.COMMISSION_BLOCKED: office.block_commission,
+    Fault.DEAL_AMENDED: office.amend_deal,
+    Fault.DEAL_CANCELLED: office.cancel_deal,
+    Fault.REOPENED_ANEW: office.reopen_anew,
+    Fault.SPLIT: office.split,
+    Fault.ROLLED: office.roll,
+    Fault.MARGIN_REOPENS: lambda w, c: office.settle_margin(w, c, by_money=False),
+    Fault.MARGIN_BY_MONEY: lambda w, c: office.settle_margin(w, c, by_money=True),
+    Fault.HISTORY_ARCHIVED: office.archive_history,
     Fault.TICKET_CHANGED: people.change_ticket,
     Fault.LOST_FILL: people.lose_fill,
     Fault.HAND_OPENS: people.opens,

@@ -11,11 +11,11 @@ from trueup.core.lifecycle import OrderStatus
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.person import Person
 from trueup.sim.records import Position
+from trueup.sim.world.plan import SYMBOL
 
 if TYPE_CHECKING:
     from trueup.sim.world.world import World
 
-SYMBOL = "EURUSD"
 STRANGE_MAGIC = 99
 # The share of deeds that are about the newest position.
 NEWEST = 0.4
@@ -38,7 +38,7 @@ def _opener(world: World, chance: random.Random) -> Person:
     return _hand(world, chance)
 
 
-def _one(world: World, chance: random.Random) -> Position | None:
+def one_held(world: World, chance: random.Random) -> Position | None:
     """Any position, and often the newest: what was done a moment ago is what is still settling."""
     held = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
     if held and chance.random() < NEWEST:
@@ -62,7 +62,7 @@ def opens(world: World, chance: random.Random) -> str:
 
 def closes(world: World, chance: random.Random) -> str:
     """Close a position."""
-    one = _one(world, chance)
+    one = one_held(world, chance)
     if one is None:
         return ""
     _hand(world, chance).close(one.ticket)
@@ -71,7 +71,7 @@ def closes(world: World, chance: random.Random) -> str:
 
 def closes_part(world: World, chance: random.Random) -> str:
     """Close a part of a position."""
-    one = _one(world, chance)
+    one = one_held(world, chance)
     if one is None or one.steps < 2:
         return ""
     _hand(world, chance).close(one.ticket, 0.01)
@@ -80,7 +80,7 @@ def closes_part(world: World, chance: random.Random) -> str:
 
 def moves_stops(world: World, chance: random.Random) -> str:
     """Move stop loss and take profit."""
-    one = _one(world, chance)
+    one = one_held(world, chance)
     if one is None:
         return ""
     away = chance.choice((0.0, 0.0100, 0.0200))
@@ -94,7 +94,7 @@ def moves_stops(world: World, chance: random.Random) -> str:
 
 def closes_by(world: World, chance: random.Random) -> str:
     """Close two opposite positions against each other; the second is opened where there is none."""
-    one = _one(world, chance)
+    one = one_held(world, chance)
     if one is None:
         return ""
     hand = _hand(world, chance)
@@ -110,7 +110,7 @@ def closes_by(world: World, chance: random.Random) -> str:
 
 def reverses(world: World, chance: random.Random) -> str:
     """Turn a netting position round."""
-    one = _one(world, chance)
+    one = one_held(world, chance)
     if one is None:
         return ""
     lots = world.ledger.lots(SYMBOL, one.steps)
@@ -169,7 +169,7 @@ def stop_out(world: World, chance: random.Random) -> str:
 
 def change_ticket(world: World, chance: random.Random) -> str:
     """Let the broker close and open a position again under another ticket."""
-    one = _one(world, chance)
+    one = one_held(world, chance)
     if one is None:
         return ""
     broker = world.terminal.broker

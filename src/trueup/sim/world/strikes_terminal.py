@@ -144,7 +144,7 @@ def late_positions(world: World, chance: random.Random) -> None:
 def late_deals(world: World, chance: random.Random) -> None:
     """Let deals show late from now on, and out of order."""
     switches = world.terminal.switches
-    switches.deal_lag_ms = chance.choice((200, 700, 3_000))
+    switches.deal_lag_ms = chance.choice((200, 700, 3_000, 12_000))
     switches.deal_order = chance.choice(list(DealOrder))
     world.terminal.faults.duplicate_deals(chance.choice((0, 1)))
     world.awaited[Fault.LATE_DEALS] = f"by {switches.deal_lag_ms} ms"

@@ -171,6 +171,9 @@ def change_dst(world: World, chance: random.Random) -> str:
     summer_first = world.plan.chance("summer time").random() < 0.5
     other = usual + (60 if summer_first else -60)
     switches.server_offset_minutes = other if before == usual else usual
+    if switches.history_begins_msc:
+        # What is archived stays so; what is made within the hour that comes twice is not.
+        switches.history_begins_msc += min(0, switches.server_offset_minutes - before) * 60_000
     return "forward" if switches.server_offset_minutes > before else "back"
 
 

@@ -109,12 +109,12 @@ class SyncWatch(StateReconciler):
         reading = self._retold(look)
         second = None if reading is None else steps(self._planned(look, reading))
         result = super()._finish(look)
-        self._tell(result, before)
+        self._tell(result, before, look)
         if is_own and result.status in BELIEVED:
             self._bot.owes_own_sync = False
         if second is not None and result.status in BELIEVED:
             now_ns, bot = self._bot.schedule.now_ns, self._bot.name
-            again = self._again(before, reading)
+            again = self._again(before, reading, look)
             self._bot.observe(
                 Retold(at_ns=now_ns, bot=bot, first=steps(look.plan), second=second, again=again)
             )
@@ -145,9 +145,12 @@ class SyncWatch(StateReconciler):
             absences=lookout.absences,
             told=lookout.told,
             waited=pm.times.at(asked.at),
+            rechecks=look.rechecks,
+            has_asked_history=bool(asked.question.history_age_sec),
+            lost=look.lost,
         )
 
-    def _tell(self, result: SyncResult, before: LocalBook) -> None:
+    def _tell(self, result: SyncResult, before: LocalBook, look: Look) -> None:
         pm, schedule = self.portfolio, self._bot.schedule
         believed = result.status in BELIEVED
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
@@ -167,7 +170,7 @@ class SyncWatch(StateReconciler):
                 asked_ns=asked_ns,
                 before=before,
                 after=local_book(pm),
-                again=self._again(before, self.remote) if believed else (),
+                again=self._again(before, self.remote, look) if believed else (),
                 audit=tuple(fresh),
                 holds=tuple(hold.reason for hold in self.holds),
                 reason=unknown.reason.value if unknown is not None and is_unknown else "",
@@ -176,7 +179,7 @@ class SyncWatch(StateReconciler):
             )
         )
 
-    def _again(self, before: LocalBook, remote: Snapshot | None) -> tuple[str, ...]:
+    def _again(self, before: LocalBook, remote: Snapshot | None, look: Look) -> tuple[str, ...]:
         """Return what a second plan on the same reading would change."""
         pm = self.portfolio
         if remote is None or pm.seen is None:
@@ -195,5 +198,6 @@ class SyncWatch(StateReconciler):
             now_ns=pm.clock.now_ns(),
             settle_ms=self._lookout.settling.window_ms,
             waited=pm.times.at(pm.seen),
+            rechecks=look.rechecks,
         )
         return tuple(type(event).__name__ for event in found.events)

@@ -23,12 +23,12 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.runtime.strategy import MovingAverageCross, Strategy
 from trueup.sim.ledger import Ledger
 from trueup.sim.person import Person
-from trueup.sim.records import Channel, Outcome
+from trueup.sim.records import Channel, Outcome, Position
 from trueup.sim.structs import TradeRequest
 from trueup.sim.switches import ListAnswer, Switches
 from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
 from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.world.bot import SYMBOL, BotProcess
+from trueup.sim.world.bot import BotProcess
 from trueup.sim.world.broker import TellingBroker
 from trueup.sim.world.disk import Disk
 from trueup.sim.world.gateway import GatewayProcess
@@ -51,7 +51,7 @@ from trueup.sim.world.moments import (
     Traded,
     Watcher,
 )
-from trueup.sim.world.plan import Fault, FaultPlan, Setting
+from trueup.sim.world.plan import NEXT_CONTRACT, SYMBOL, Fault, FaultPlan, Setting
 from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
 from trueup.sim.world.strikes import strike
 from trueup.sim.world.strikes_terminal import own_account
@@ -106,7 +106,10 @@ class World:
         """
         # The order that each token came to at the broker.
         self._done: dict[str, int] = {}
-        self.bid = EURUSD.bid
+        # What each position was, after each of its changes, and the newest deal at that time.
+        self._changes: dict[int, list[tuple[int, Position | None]]] = {}
+        self.bid, self.price_scale = EURUSD.bid, 1.0
+        self.is_healed = False
         self.terminal = self._terminal()
         self.ledger.listeners.append(self._changed)
         assert self.terminal.initialize()
@@ -154,6 +157,8 @@ class World:
 
     def _policy(self) -> Policy:
         symbols = frozenset({SYMBOL})
+        if self.plan.setting.owns_next_contract:
+            symbols |= {NEXT_CONTRACT}
         if not self.plan.setting.owns_magic:
             return Policy(symbols=symbols)
         return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS)
@@ -256,7 +261,7 @@ class World:
 
     def _heal(self) -> None:
         """End all faults, and let nobody do anything any more."""
-        self._market_is_open = False
+        self._market_is_open, self.is_healed = False, True
         for trader in self.traders:
             trader.is_quiet = True
         self.network.heal()
@@ -413,11 +418,31 @@ class World:
 
     def move_market(self, step: float, *, said: bool = True) -> None:
         """Move the price; stops, pending orders and stop outs follow."""
-        self.bid = round(min(HIGHEST, max(LOWEST, self.bid + step)), 5)
+        lowest, highest = LOWEST * self.price_scale, HIGHEST * self.price_scale
+        self.bid = round(min(highest, max(lowest, self.bid + step)), 5)
         before = len(self.ledger.deals)
         self.terminal.quote(SYMBOL, self.bid, round(self.bid + SPREAD, 5))
         if len(self.ledger.deals) > before and not said:
             self.observe(Traded(at_ns=self.now_ns, text=f"the market at {self.bid} set off orders"))
+
+    def scale_prices(self, ratio: float) -> None:
+        """Move the price as a split of the symbol does."""
+        self.price_scale *= ratio
+        self.bid = round(self.bid * ratio, 5)
+        self.move_market(0.0)
+
+    # What becomes of positions.
+
+    def held_before(self, identifier: int) -> Position | None:
+        """Return what a position was before its last change."""
+        changes = self._changes[identifier]
+        return changes[-2][1] if len(changes) > 1 else None
+
+    def changed_last_by(self, identifier: int) -> int:
+        """Return the deal that made the last change of a position, and no other one; else 0."""
+        changes = self._changes.get(identifier, [])
+        deals = [deal for deal, _ in changes[-2:]]
+        return deals[-1] if deals and deals.count(deals[-1]) == 1 else 0
 
     # What is told.
 
@@ -452,7 +477,11 @@ class World:
             self.struck(fault, text)
 
     def _changed(self, channel: Channel, key: int, record: object) -> None:
-        """See whether a change at the broker shows late."""
+        """Note what a position became, and see whether a change at the broker shows late."""
+        if channel is Channel.POSITION:
+            position = record if isinstance(record, Position) else None
+            newest = next(reversed(self.ledger.deals), 0)
+            self._changes.setdefault(key, []).append((newest, position))
         terminal = self.terminal
         is_shown = terminal.current_login == terminal.home_login and terminal.view.is_synchronised
         if not self.awaited or not is_shown:
@@ -548,7 +577,7 @@ def _symbols(setting: Setting) -> Sequence[SymbolSetup]:
         changes |= {**charges, "fee_per_lot": 0.25}
     if setting.fills_in_part:
         changes["filling_mode"] = mt5.SYMBOL_FILLING_IOC
-    return tuple(
-        dataclasses.replace(one, **changes) if one.name == SYMBOL else one
-        for one in DEFAULT_SYMBOLS
-    )
+    traded = dataclasses.replace(EURUSD, **changes)
+    next_contract = dataclasses.replace(traded, name=NEXT_CONTRACT, bid=1.2, ask=1.2001)
+    others = tuple(one for one in DEFAULT_SYMBOLS if one.name != SYMBOL)
+    return (traded, *others, next_contract)

@@ -1,0 +1,60 @@
+"""Runs of the simulated world in which one kind of thing happens again and again."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from trueup.sim.folding import BookFold
+from trueup.sim.oracle import Oracle
+from trueup.sim.world import moments
+from trueup.sim.world.plan import Fault, Strike, calm
+from trueup.sim.world.world import World
+
+EVERY_MS = 3_500
+
+
+class Lived:
+    """A run without any fault but those of some kinds, lived to its end.
+
+    `said` is what each strike that met something said, `broken` what the oracle says, which
+    compares money to the cent.
+    """
+
+    def __init__(self, *faults: Fault, seed: int = 0, strikes: int = 10, **setting: Any) -> None:
+        plan = calm(seed)
+        kinds = [faults[n % len(faults)] for n in range(strikes)]
+        self.plan = msgspec.structs.replace(
+            plan,
+            safety_ms=EVERY_MS * (strikes + 2),
+            setting=msgspec.structs.replace(plan.setting, **setting),
+            strikes=tuple(Strike(n, EVERY_MS * n, kind) for n, kind in enumerate(kinds, start=1)),
+        )
+        self.world = World(self.plan)
+        self.said: list[tuple[str, str]] = []
+        self.syncs: list[moments.Synced] = []
+        oracle = Oracle(self.world.ledger, self.world.scope, BookFold)
+        self.world.watchers += [oracle, self]
+        log = logging.getLogger("trueup")
+        level = log.level
+        log.setLevel(logging.CRITICAL + 1)
+        try:
+            self.world.run()
+        finally:
+            log.setLevel(level)
+        self.broken = oracle.verdicts()
+
+    def observe(self, moment: moments.Moment) -> None:
+        """Take note of a moment."""
+        match moment:
+            case moments.Struck(fault=fault, text=text):
+                self.said.append((fault, text))
+            case moments.Synced():
+                self.syncs.append(moment)
+
+    @property
+    def met(self) -> set[str]:
+        """The kinds that met something."""
+        return {fault for fault, _ in self.said}
