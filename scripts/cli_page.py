@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from trueup.cli import app
+from trueup.cli.commands import COMMANDS
 
 HEAD = """\
 # The command line
@@ -50,7 +50,12 @@ class Parameter(typing.NamedTuple):
 
 def commands() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield every command by its full name, `trueup trade open`, in the order of the help."""
-    yield from _commands(app, "trueup")
+    for entry in COMMANDS:
+        target = entry.target()
+        if isinstance(target, typer.Typer):
+            yield from _group(target, f"trueup {entry.name}")
+        else:
+            yield f"trueup {entry.name}", target
 
 
 def options(command: Callable[..., Any]) -> list[str]:
@@ -65,17 +70,14 @@ def cli_page() -> str:
     return "\n".join([HEAD, *sections])
 
 
-def _commands(group: typer.Typer, prefix: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+def _group(group: typer.Typer, name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+    own = group.registered_callback
+    if own is not None and group.info.invoke_without_command:
+        assert own.callback is not None
+        yield name, own.callback
     for command in group.registered_commands:
         assert command.callback is not None
-        yield f"{prefix} {command.name or command.callback.__name__}", command.callback
-    for inner in group.registered_groups:
-        assert inner.typer_instance is not None
-        own = inner.typer_instance.registered_callback
-        if own is not None and inner.typer_instance.info.invoke_without_command:
-            assert own.callback is not None
-            yield f"{prefix} {inner.name}", own.callback
-        yield from _commands(inner.typer_instance, f"{prefix} {inner.name}")
+        yield f"{name} {command.name or command.callback.__name__}", command.callback
 
 
 def _parameters(command: Callable[..., Any]) -> list[Parameter]:

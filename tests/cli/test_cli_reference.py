@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from typer.testing import CliRunner
 
 from scripts.cli_page import cli_page, commands, options
 from trueup.cli import app
+from trueup.cli.commands import COMMANDS as COMMANDS_LISTED
+from trueup.cli.commands import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
@@ -28,6 +32,37 @@ def test_every_command_has_help_and_is_on_the_page_with_each_option(name: str) -
     for option in options(COMMANDS[name]):
         assert f"`{option}`" in section
         assert option in done.stdout
+
+
+@pytest.mark.parametrize("entry", COMMANDS_LISTED, ids=lambda entry: entry.name)
+def test_the_summary_is_the_first_line_of_the_help_and_is_not_cut(entry: Entry) -> None:
+    help_text = entry.load().help or ""
+    assert help_text.partition("\n")[0] == entry.summary
+    assert len(entry.summary) <= 55
+    listed = CliRunner().invoke(app, ["--help"], terminal_width=80).stdout
+    assert f" {entry.summary}\n" in listed
+
+
+@pytest.mark.parametrize("group", ["gateway", "journal", "trade", "keys"])
+def test_no_summary_is_cut_in_the_help_of_a_group(group: str) -> None:
+    listed = CliRunner().invoke(app, [group, "--help"], terminal_width=80).stdout
+    assert "..." not in listed.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_no_command(option: str) -> None:
+    """A command costs ten times the time of a bare help; what is not run is not imported."""
+    program = (
+        "import sys, trueup.cli\n"
+        "try: trueup.cli.app(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'pydantic', 'zmq', 'sqlite3', 'trueup.runtime', 'trueup.cli.bot'}\n"
+        "print(sorted(heavy & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, option], capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stdout.endswith("\n[]\n"), done.stdout
 
 
 def test_the_page_misses_no_command_of_the_program() -> None:

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-import typer.main
 from typer.testing import CliRunner
 
 from tests.paper.deadline import wait_for
 from tests.paper.test_paper_processes import Shell
-from trueup.cli import app, process
+from trueup.cli import app, commands, process
 from trueup.errors import NotSent
 from trueup.observe.log import set_up_logging
 from trueup.runtime.whereabouts import ask_process
@@ -59,7 +58,8 @@ def fractions() -> Iterator[tuple[str, ...]]:
         for name, below in getattr(command, "commands", {}).items():
             yield from walk(below, (*names, name))
 
-    return walk(typer.main.get_command(app), ())
+    for entry in commands.COMMANDS:
+        yield from walk(entry.load(), (entry.name,))
 
 
 def test_the_walk_over_the_options_finds_those_that_are_known() -> None:
@@ -272,12 +272,19 @@ def python(shell: Shell, code: str) -> subprocess.CompletedProcess[str]:
 
 
 @ON_POSIX
-@pytest.mark.parametrize("module", ["trueup.cli", "typer", "trueup.sim.world", "trueup.cli.group"])
-def test_ctrl_c_while_the_command_is_loaded_ends_it_without_a_word(
+@pytest.mark.parametrize("module", ["trueup.cli", "typer", "trueup.cli.group"])
+def test_ctrl_c_while_the_command_line_is_loaded_ends_it_without_a_word(
     shell: Shell, module: str
 ) -> None:
     done = python(shell, PRESSED_WHILE_IMPORTING.format(module=module))
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@ON_POSIX
+@pytest.mark.parametrize("module", ["trueup.cli.bot", "msgspec"])
+def test_ctrl_c_while_one_command_is_loaded_is_one_word(shell: Shell, module: str) -> None:
+    done = python(shell, PRESSED_WHILE_IMPORTING.format(module=module))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
 @ON_POSIX

@@ -94,10 +94,9 @@ class BotAnswers:
 
     def feed(self, raw: bytes) -> None:
         """It is an answer, or it is not known what became of the command."""
-        where = "trueup.runtime.whereabouts"
         with (
-            mock.patch(f"{where}.ZmqLink", return_value=DeskLink(lambda _: raw)),
-            mock.patch(f"{where}.listens", return_value=True),
+            mock.patch("trueup.gateway.zmq_link.ZmqLink", return_value=DeskLink(lambda _: raw)),
+            mock.patch("trueup.runtime.whereabouts.listens", return_value=True),
         ):
             assert answers("tcp://127.0.0.1:5555", 7, 100) in (False, True)
             with contextlib.suppress(OutcomeUnknown):

@@ -15,8 +15,8 @@ from rich.console import Console
 from tests.cli.bot_world import BotWorld
 from tests.cli.test_status_text import QUIET
 from tests.support.desk_world import COSTLY, DeskLink
+from trueup.cli.running_terminal import position_lines
 from trueup.cli.screen import picture
-from trueup.cli.terminal import position_lines
 from trueup.core.events import AccountBound
 from trueup.core.model import MarginMode
 from trueup.gateway import mt5_constants as mt5

@@ -1,6 +1,6 @@
-"""The command line: every command of `trueup`; docs/reference/cli.md has them all.
+"""The command line. `cli.commands` lists the commands, docs/reference/cli.md describes them.
 
-What goes wrong is one sentence on stderr and exit code 2; see `cli.group` and `cli.process`.
+An error is one sentence on stderr and exit code 2; see `cli.group` and `cli.process`.
 """
 
 from __future__ import annotations
@@ -11,51 +11,18 @@ from typing import Annotated
 import typer
 
 from trueup import __version__
-from trueup.cli import (
-    bot,
-    conformance,
-    doctor,
-    drill,
-    gateway,
-    journal,
-    keys,
-    paper,
-    reconcile,
-    settle,
-    sim,
-    terminal,
-    trade,
-)
-from trueup.cli.group import SentenceGroup
+from trueup.cli.group import CommandGroup
 from trueup.cli.say import say
 from trueup.observe.log import make_streams_safe
 
 app = typer.Typer(
     name="trueup",
-    cls=SentenceGroup,
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("paper")(paper.paper)
-app.command("terminal")(terminal.terminal)
-app.command("status")(bot.status)
-app.command("plan")(bot.plan)
-app.command("approve")(bot.approve)
-app.command("settle")(settle.settle)
-app.command("rebind")(bot.rebind)
-app.command("reconcile")(reconcile.reconcile)
-app.command("audit")(journal.audit)
-app.command("replay")(journal.replay)
-app.command("drill")(drill.drill)
-app.command("sim")(sim.sim)
-app.command("doctor")(doctor.doctor)
-app.command("conformance")(conformance.conformance)
-app.add_typer(gateway.app, name="gateway")
-app.add_typer(journal.app, name="journal")
-app.add_typer(trade.app, name="trade")
-app.add_typer(keys.app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

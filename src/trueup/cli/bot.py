@@ -16,15 +16,14 @@ import msgspec
 import typer
 
 from trueup.cli.journal_place import JournalOption, default_journal, short_path
+from trueup.cli.running_terminal import NOT_RUNNING, terminal_lines
 from trueup.cli.say import say
-from trueup.cli.terminal import NOT_RUNNING, terminal_lines
 from trueup.core.quantity import format_money
 from trueup.errors import NotSent, OutcomeUnknown, TrueupError
 from trueup.observe.journal_status_text import JournalStatus, write_journal_status
 from trueup.observe.status_text import WIDTH, BotStatus, said, write_status
 from trueup.runtime.bots import Bot, ask_bot, find_bots, last_bot
 from trueup.runtime.clock import Clock, SystemClock
-from trueup.runtime.last_known import last_known
 from trueup.sim.whereabouts import ask, find_terminal
 
 NEEDS_A_PERSON = 1
@@ -51,7 +50,7 @@ def status(
         typer.Option(help="Which book of the journal; by default that of the bot that ran last."),
     ] = None,
 ) -> None:
-    """Show what runs in this folder: the bots, how they agree with the broker, the terminal.
+    """Show the bots and the terminal of this folder.
 
     Where no bot runs, or one is silent, the journal says what its book holds, which orders are in
     doubt and what was held. What waited for a yes is not in it: the next bot asks again.
@@ -99,11 +98,14 @@ def _left_behind(journal: str | None, stream: str | None) -> JournalStatus | Non
         place, stream = short_path(Path(last.journal_file)), stream or last.stream
     if journal is None and not Path(place).exists():
         return None
+    # Imported here: a running bot's status does not need the book, nor the time to import it.
+    from trueup.runtime.last_known import last_known
+
     return last_known(place, stream)
 
 
 def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
-    """Show what the next sync would do to the book, and what it would leave alone.
+    """Show what the next sync would change.
 
     The bot looks at the broker now; nothing is changed. What is held with an id waits for
     `trueup approve`. Exit code 0: nothing is held that a person should know of. 1: something is,
@@ -133,7 +135,7 @@ def approve(
     as_json: JsonOption = False,
     bot: BotOption = None,
 ) -> None:
-    """Say yes to what is held and waits for it, and wait until it is carried out.
+    """Approve a held correction.
 
     A yes to what is missing says that you have seen it is gone: the book lets go of it as assumed
     closed, unproven, with your name in the journal. It asks before, and nothing is let go of that
@@ -163,7 +165,7 @@ def rebind(
     as_json: JsonOption = False,
     bot: BotOption = None,
 ) -> None:
-    """Bind the book to the account that the terminal is logged in to.
+    """Bind the book to the terminal's present account.
 
     A book belongs to one account, and refuses every other until a person says so here. What the
     book holds belongs to the other account and leaves the book; nothing is done at either broker.

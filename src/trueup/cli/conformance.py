@@ -83,7 +83,7 @@ def conformance(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the written protocol's checks against any gateway, and say what it is.
+    """Check a gateway against the protocol page.
 
     Guide-compatible, snapshot-atomic, gap-detecting, at-most-once, authenticated: each with the
     checks that show it (docs/reference/wire-protocol.md). Nothing is traded without --trade. What

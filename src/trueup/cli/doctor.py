@@ -77,7 +77,7 @@ def doctor(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at everything between this machine and the broker, and say what to do about it.
+    """Check everything between this machine and the broker.
 
     The way to the gateway, its key, its speed and clock; the terminal behind it and its account;
     the journal and the bots of this folder. Nothing is changed, and no order is sent. Exit code

@@ -21,7 +21,7 @@ def drill(
     seed: Annotated[int, typer.Option(help="The same seed does the same things.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Kill a bot in the middle of an order, trade behind its back, start it again, and look.
+    """Kill a bot in the middle of an order and restart it.
 
     It starts a simulated terminal and a bot of its own, and touches nothing else. Exit code 0: the
     books agree after every kill. 1: they do not.

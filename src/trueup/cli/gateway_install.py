@@ -54,9 +54,10 @@ def install(
         ),
     ] = "",
 ) -> None:
-    """Write the file by which this machine runs the gateway by itself, and say how to register it.
+    """Write a service file that runs the gateway.
 
-    Nothing is registered. What follows `--` is what `trueup gateway` is run with.
+    The command says how to register the file, and registers nothing itself. What follows `--` is
+    what `trueup gateway` is run with.
     """
     words = _checked(ctx, options or [])
     if not name or Path(name).name != name:

@@ -1,4 +1,4 @@
-"""How the command line says what went wrong."""
+"""The group of all commands: loads the one that is run, and says in a sentence what went wrong."""
 
 from __future__ import annotations
 
@@ -6,31 +6,49 @@ import contextlib
 import errno
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
+from trueup.cli.commands import COMMANDS
 from trueup.cli.say import say
 from trueup.errors import TrueupError
 from trueup.observe.log import is_closed
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 WRONG = 2
 # As a shell has it for a process that Ctrl-C ended, and for one whose output was closed.
 STOPPED, CLOSED = 130, 141
 
 
-class SentenceGroup(TyperGroup):
-    """Commands whose errors are one sentence on stderr and an exit code, without a traceback.
+class CommandGroup(TyperGroup):
+    """All commands. Their errors are one sentence on stderr and an exit code, never a traceback.
 
     No option takes a number that is none: `nan` and `inf` are refused for all commands here.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for parameter in _parameters(self):
-            parameter.callback = _finite(parameter.callback)
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, in the order of the help."""
+        return [entry.name for entry in COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and return a command, or None where there is none of this name."""
+        entry = next((entry for entry in COMMANDS if entry.name == cmd_name), None)
+        if entry is None:
+            return None
+        if cmd_name not in self.commands:
+            command = self.commands[cmd_name] = entry.load()
+            for parameter in _parameters(command):
+                parameter.callback = _finite(parameter.callback)
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(entry.name, entry.summary) for entry in COMMANDS])
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Read the arguments of a command."""
@@ -57,6 +75,9 @@ def _sentences() -> Iterator[None]:
             raise typer.Exit(CLOSED) from None
         _end(sentence_of_system(error), WRONG)
     except typer.BadParameter as error:
+        # Imported here: pydantic takes longer to import than most commands to run.
+        from pydantic import ValidationError
+
         if isinstance(error.__cause__, ValidationError):
             error.message = sentence_of(error.__cause__)
         raise

@@ -37,7 +37,7 @@ from trueup.runtime.story import ACTIONS, Wanted, orders_of, story
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look at a journal, and prove that nothing in it was altered.",
+    help="Verify a journal, or list its streams.",
 )
 DAMAGED = 1
 # Each line by itself would cost more to print than to tell.
@@ -56,7 +56,7 @@ StreamOption = Annotated[
 def verify(
     journal: JournalOption = None, stream: StreamOption = None, as_json: JsonOption = False
 ) -> None:
-    """Prove that the journal is whole, in order and unaltered, event by event.
+    """Verify that no event of a journal was altered.
 
     Without --stream every stream is proven. Keep the tip that is printed elsewhere: a journal that
     was written anew from the beginning has another. Exit code 0: it holds. 1: it does not, and the
@@ -75,7 +75,7 @@ def verify(
 
 @app.command()
 def info(journal: JournalOption = None, as_json: JsonOption = False) -> None:
-    """Show the streams of a journal, and who wrote them last."""
+    """List the streams of a journal and their last writers."""
     seen = overview(_place(journal))
     if as_json:
         rows = [{**one._asdict(), "since": iso(one.since_ns)} for one in seen.streams]
@@ -105,7 +105,7 @@ def audit(
     journal: JournalOption = None,
     stream: StreamOption = None,
 ) -> None:
-    """Tell what happened: every correction of the book and every step of every order.
+    """List all corrections and all steps of orders.
 
     All times are UTC, those you give as well unless they say otherwise. It works while the bot
     runs and when it is dead.
@@ -137,7 +137,7 @@ def replay(
     journal: JournalOption = None,
     stream: StreamOption = None,
 ) -> None:
-    """Show both books as they were known at a moment, and why.
+    """Show book and broker as they were known at a moment.
 
     All times are UTC, the one you give as well unless it says otherwise. The journal is folded up
     to the end of that second, so what is shown is what was known then, not what turned out later.

@@ -14,7 +14,7 @@ from trueup.gateway.keys import MODES_ARE_CHECKED, default_folder, new_keys, rea
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Make and show the keys by which gateways and bots know each other.",
+    help="Create and show the keys of gateways and bots.",
 )
 
 FolderOption = Annotated[
@@ -28,9 +28,10 @@ def new(
     name: Annotated[str, typer.Argument(help="Whose keys they are, such as gateway or bot1.")],
     folder: FolderOption = "",
 ) -> None:
-    """Make a key pair: NAME.key to give away, NAME.key_secret to keep.
+    """Create a key pair, NAME.key and NAME.key_secret.
 
-    Existing files are never overwritten. The secret key is written to its file and nowhere else.
+    NAME.key is for others; NAME.key_secret stays with you. Existing files are never overwritten.
+    The secret key is written to its file and nowhere else.
     """
     files = new_keys(_folder(folder).resolve(), name)
     kept = "readable by you alone" if MODES_ARE_CHECKED else "keep the folder private"
@@ -53,7 +54,7 @@ def show(
     name: Annotated[str, typer.Argument(help="The pair's name, or the path of a key file.")],
     folder: FolderOption = "",
 ) -> None:
-    """Print the public key of a pair, and nothing else."""
+    """Print the public key of a pair."""
     say(read_public_key(_file(name, _folder(folder))))
 
 

@@ -115,7 +115,7 @@ def paper(
         Path | None, typer.Option(metavar="FILE", help="Write the log to a file as well.")
     ] = None,
 ) -> None:
-    """Trade on paper, keeping the book in agreement with the broker.
+    """Run a strategy on paper and keep its book reconciled.
 
     Without --gateway, a simulated terminal is found or started as a process of its own. It stays
     when this command ends, and so do the positions, as they would at a real one. --account,

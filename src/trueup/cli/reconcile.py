@@ -42,7 +42,7 @@ def reconcile(
     stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the book's deals with the broker's history, deal by deal, to the cent.
+    """Compare the book with the broker's deal history.
 
     The book's side is its journal, whether a bot runs or not; the broker's is asked for page by
     page. Nothing is changed. A bot that runs on this journal is told which positions differ, and

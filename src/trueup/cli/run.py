@@ -22,8 +22,8 @@ from trueup.journal.location import database_at
 from trueup.logs import logger
 from trueup.observe.live import LiveView
 from trueup.observe.log import when_console_closes
-from trueup.runtime.bots import Control
 from trueup.runtime.clock import SystemClock, utc
+from trueup.runtime.listener import Control
 from trueup.runtime.loop import TradingLoop
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.prices import GatewayPrices, Prices

@@ -52,7 +52,7 @@ def settle(
     as_json: JsonOption = False,
     bot: BotOption = None,
 ) -> None:
-    """Say what became of an order in doubt that only a person can tell.
+    """Resolve an order in doubt by hand.
 
     Without --ticket and --never-executed it shows what is known and what fits at the broker, and
     changes nothing. Price and volume are the broker's. It asks before, and the journal has it as

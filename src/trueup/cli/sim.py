@@ -86,7 +86,7 @@ def sim(
         ),
     ] = 1,
 ) -> None:
-    """Run bots, wire, gateway, terminal and market in one simulated world in which much goes wrong.
+    """Run seeded simulations with faults and judge them.
 
     Everything follows from the seed: what fails, when, and what the bots try. Exit code 0: every
     promise was kept (docs/concepts/guarantees.md). 1: one was broken, or with --coverage something

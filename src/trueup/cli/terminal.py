@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 import trueup
+from trueup.cli.running_terminal import running_terminal
 from trueup.cli.say import say
-from trueup.core.quantity import format_lots, format_money
 from trueup.errors import TrueupError
 from trueup.gateway.watcher import WATCH_MS
 from trueup.observe.log import set_up_logging
@@ -24,9 +24,6 @@ from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
 from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
 
 LOG_FILE = "terminal.log"
-NOT_RUNNING = (
-    "No terminal runs in this folder: start one with `trueup terminal`, or with `trueup paper`."
-)
 _START_SEC = 20.0
 _STOP_SEC = 10.0
 _LOOK_AGAIN_SEC = 0.05
@@ -88,7 +85,7 @@ def terminal(
         bool, typer.Option("--stop", help="Stop the terminal that runs in this folder.")
     ] = False,
 ) -> None:
-    """Run a simulated MetaTrader 5 terminal for bots and by hand.
+    """Run a simulated MetaTrader 5 terminal.
 
     Its gateway listens on this machine only. Bots trade there (`trueup paper` finds it by itself),
     and so do you, with `trueup trade` in a second shell. It ends with Ctrl-C, with
@@ -118,57 +115,6 @@ def terminal(
     process = TerminalProcess(options)
     stop_on_signals(process.stop)
     process.run()
-
-
-def terminal_lines(running: Whereabouts) -> list[str]:
-    """Return what a terminal says of itself, and what is open there."""
-    facts = ask(running, {"command": "hello"})
-    return [
-        f"Terminal   process {running.pid}, started {running.started}",
-        f"Gateway    {running.gateway}",
-        f"Account    {running.account}",
-        f"Market     {running.symbol} from {facts['feed']} at speed {facts['speed']:g}, "
-        f"{facts['market_time']}",
-        *position_lines(ask(running, {"command": "list"})),
-    ]
-
-
-def show_positions(listed: dict[str, Any]) -> None:
-    """Print the terminal's answer to `list`."""
-    say("\n".join(position_lines(listed)))
-
-
-def position_lines(listed: dict[str, Any]) -> list[str]:
-    """Return the terminal's answer to `list` as lines."""
-    digits = listed.get("currency_digits")
-    equity, balance = (format_money(listed[name], digits) for name in ("equity", "balance"))
-    lines = [f"Equity     {equity} {listed['currency']}, balance {balance}"]
-    if not listed["positions"]:
-        return [*lines, "Positions  none"]
-    lines.append(
-        "    ticket  symbol   side    lots      open   current  sl       tp         profit"
-    )
-    for row in listed["positions"]:
-        levels = [f"{row[name]:.5f}" if row[name] else "-" for name in ("sl", "tp")]
-        lines.append(
-            f"{row['ticket']:>10}  {row['symbol']:<7}  {row['side']:<5}  "
-            f"{format_lots(row['volume']):>5}  {row['price_open']:>8.5f}  "
-            f"{row['price_current']:>8.5f}  {levels[0]:<7}  {levels[1]:<7}  "
-            f"{format_money(row['profit'], digits):>8}"
-        )
-    return lines
-
-
-def running_terminal() -> Whereabouts:
-    """Return the terminal of this folder.
-
-    Raises:
-        TrueupError: there is none; the message says how to start one.
-    """
-    running = find_terminal()
-    if running is None:
-        raise TrueupError(NOT_RUNNING)
-    return running
 
 
 def start_terminal(options: TerminalOptions) -> Whereabouts:

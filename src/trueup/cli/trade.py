@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from trueup.cli.running_terminal import running_terminal, show_positions
 from trueup.cli.say import say
-from trueup.cli.terminal import running_terminal, show_positions
 from trueup.errors import Refused, SettingsError
 from trueup.sim.whereabouts import ask
 

@@ -1,27 +1,16 @@
-"""The bots of a folder: how a running one listens, and how a second shell finds and asks it."""
+"""The bots of a folder: how a second shell finds and asks them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from trueup.core.scope import Scope
-from trueup.errors import SettingsError
-from trueup.gateway.server import Server, anybody
-from trueup.processes import is_alive
-from trueup.runtime.control import ControlDesk
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.status import BotFacts
 from trueup.runtime.whereabouts import StateFile, ask_process, listens, state_folder
 
-ANY_PORT = "tcp://127.0.0.1:0"
 # A bot answers between two turns, and a turn may wait for the broker's answer to an order.
 ASK_TIMEOUT_MS = 5_000
-# How soon a bot knows of another one that was started in its folder.
-LOOK_EVERY_NS = 10_000_000_000
 
 
 class Bot(msgspec.Struct, frozen=True):
@@ -42,80 +31,20 @@ class Bot(msgspec.Struct, frozen=True):
     scope: Scope | None = None
 
 
-class Control:
-    """The listening end: found by a state file while it is open.
-
-    Raises:
-        OSError: no loopback port can be had, or the state folder cannot be written.
-        SettingsError: the state folder is no folder.
-    """
-
-    def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
-        _forget_dead()
-        self._desk = ControlDesk(loop, gateway, facts)
-        self._server = Server(ANY_PORT, anybody(self._desk.handle))
-        self.bot = Bot(
-            facts.pid,
-            self._server.endpoint,
-            loop.pm.symbol,
-            facts.started,
-            facts.journal_file,
-            facts.stream,
-            facts.endpoint,
-            loop.reconciler.scope,
-        )
-        self._loop = loop
-        # The clock for waiting (ns) when it looks for other bots next.
-        self._look_ns = loop.pm.clock.waiting_ns()
-        self._file = _file(facts.pid)
-        try:
-            self._file.write(self.bot)
-        except OSError:
-            self._server.close()
-            raise
-
-    def turn(self) -> None:
-        """Answer what was asked; never waits."""
-        self._server.serve_once(0)
-        self._desk.turn()
-        waiting_ns = self._loop.pm.clock.waiting_ns()
-        if waiting_ns >= self._look_ns:
-            self._look_ns = waiting_ns + LOOK_EVERY_NS
-            # A folder that cannot be read now costs what it would have told, and not the bot.
-            with contextlib.suppress(OSError, SettingsError):
-                self._loop.reconciler.note_neighbours(tuple(self._beside()))
-
-    def _beside(self) -> Iterator[Scope]:
-        """Yield the scopes of the other bots of this folder that trade at the same gateway.
-
-        Nobody is asked: a bot that is asked answers between two of its turns, and this one trades
-        meanwhile. A file whose process has ended is nobody's.
-        """
-        for bot in _noted():
-            is_other = bot.pid != self.bot.pid and bot.endpoint == self.bot.endpoint
-            if is_other and bot.scope is not None and is_alive(bot.pid):
-                yield bot.scope
-
-    def close(self) -> None:
-        """Stop listening, and take back the state file."""
-        self._file.remove(self.bot.pid)
-        self._server.close()
-
-
 def find_bots() -> list[Bot]:
     """Return the bots of this folder whose port is open, the oldest first.
 
     That something listens there does not make it the bot: `ask_bot` asks.
     """
     return sorted(
-        (bot for bot in _noted() if listens(bot.control, ASK_TIMEOUT_MS)),
+        (bot for bot in noted_bots() if listens(bot.control, ASK_TIMEOUT_MS)),
         key=lambda bot: (bot.started, bot.pid),
     )
 
 
 def last_bot() -> Bot | None:
     """Return the bot that was started last in this folder and did not end in order, or None."""
-    return max(_noted(), key=lambda bot: (bot.started, bot.pid), default=None)
+    return max(noted_bots(), key=lambda bot: (bot.started, bot.pid), default=None)
 
 
 def ask_bot(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
@@ -129,19 +58,12 @@ def ask_bot(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
     return ask_process(bot.control, {"command": command, **fields}, ASK_TIMEOUT_MS, whom)
 
 
-def _file(pid: int) -> StateFile[Bot]:
+def state_file(pid: int) -> StateFile[Bot]:
+    """Return the state file of a bot, by its process."""
     return StateFile(f"bot-{pid}.json", Bot)
 
 
-def _noted() -> list[Bot]:
+def noted_bots() -> list[Bot]:
+    """Return what all state files of this folder say, also those of dead bots."""
     files = [StateFile(path.name, Bot) for path in state_folder().glob("bot-*.json")]
     return [bot for bot in (file.read() for file in files) if bot is not None]
-
-
-def _forget_dead() -> None:
-    """Remove the files that killed bots left behind."""
-    for path in list(state_folder().glob("bot-*.json")):
-        file = StateFile(path.name, Bot)
-        bot = file.read()
-        if bot is not None and not listens(bot.control, ASK_TIMEOUT_MS):
-            file.remove(bot.pid)

@@ -22,7 +22,6 @@ import msgspec
 
 from trueup.errors import NotSent, OutcomeUnknown, SettingsError
 from trueup.gateway.endpoints import bare
-from trueup.gateway.zmq_link import ZmqLink
 from trueup.private import make_private, make_private_folder
 
 
@@ -126,6 +125,9 @@ def ask_process(
         NotSent: nobody listens, or the command cannot be written; it did nothing.
         OutcomeUnknown: it was sent and no usable answer came.
     """
+    # Imported here: a command that finds nobody to ask does not need ZeroMQ, nor its import time.
+    from trueup.gateway.zmq_link import ZmqLink
+
     link = ZmqLink(endpoint)
     try:
         link.send(_written(command), timeout_ms)

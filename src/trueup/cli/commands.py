@@ -1,0 +1,62 @@
+"""Every command of `trueup`: its name, where its code is, and its line in `trueup --help`.
+
+A command is imported when it runs. Importing all of them takes ten times as long as `--help` or
+`status` need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+
+
+class Entry(NamedTuple):
+    """One command, or one group of commands.
+
+    `code` is `module:name` under `trueup.cli`, a function or a `typer.Typer`. `summary` is the
+    first line of its help, at most 55 characters, so that `trueup --help` cuts none at 80 columns.
+    """
+
+    name: str
+    code: str
+    summary: str
+
+    def target(self) -> Any:
+        """Import and return the function or the `typer.Typer`."""
+        module, _, name = self.code.partition(":")
+        return getattr(import_module(f"trueup.cli.{module}"), name)
+
+    def load(self) -> Any:
+        """Import the command and return it as click has it."""
+        target = self.target()
+        shell = typer.Typer(rich_markup_mode=None)
+        if isinstance(target, typer.Typer):
+            shell.add_typer(target, name=self.name)
+        else:
+            shell.command(self.name)(target)
+        return typer.main.get_group(shell).commands[self.name]
+
+
+# In the order of `trueup --help`.
+COMMANDS = (
+    Entry("paper", "paper:paper", "Run a strategy on paper and keep its book reconciled."),
+    Entry("terminal", "terminal:terminal", "Run a simulated MetaTrader 5 terminal."),
+    Entry("status", "bot:status", "Show the bots and the terminal of this folder."),
+    Entry("plan", "bot:plan", "Show what the next sync would change."),
+    Entry("approve", "bot:approve", "Approve a held correction."),
+    Entry("settle", "settle:settle", "Resolve an order in doubt by hand."),
+    Entry("rebind", "bot:rebind", "Bind the book to the terminal's present account."),
+    Entry("reconcile", "reconcile:reconcile", "Compare the book with the broker's deal history."),
+    Entry("audit", "journal:audit", "List all corrections and all steps of orders."),
+    Entry("replay", "journal:replay", "Show book and broker as they were known at a moment."),
+    Entry("drill", "drill:drill", "Kill a bot in the middle of an order and restart it."),
+    Entry("sim", "sim:sim", "Run seeded simulations with faults and judge them."),
+    Entry("doctor", "doctor:doctor", "Check everything between this machine and the broker."),
+    Entry("conformance", "conformance:conformance", "Check a gateway against the protocol page."),
+    Entry("gateway", "gateway:app", "Serve this machine's MetaTrader 5 terminal to bots."),
+    Entry("journal", "journal:app", "Verify a journal, or list its streams."),
+    Entry("trade", "trade:app", "Trade by hand at the simulated terminal."),
+    Entry("keys", "keys:app", "Create and show the keys of gateways and bots."),
+)
