@@ -16,11 +16,11 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from tests.support.crash_world import BotProcess, Terminal
 from tests.support.gateway_world import STORE, Gateway
-from tests.support.hurt import SYNC_FAILS, acknowledged, can_fail_syncs, note_of
+from tests.support.hurt import HEADER, SYNC_FAILS, acknowledged, can_fail_syncs, note_of
 from tests.support.processes import stopped
 from tests.support.servers import until
 
@@ -145,26 +145,26 @@ def lose_tail(database: Path, chance: random.Random, notes: Path | None) -> None
     """Take from a database's log what was not acknowledged, as a power loss may."""
     assert notes is not None
     log, note = database.with_name(f"{database.name}-wal"), note_of(notes, database)
-    if log.exists() and note.exists():
-        salt, end = acknowledged(note)
+    salt, end = acknowledged(note)
+    if log.exists():
         with log.open("r+b") as file:
             # A log begun anew holds nothing yet that was acknowledged.
-            keep = end if file.read(32)[16:24] == salt else 32
+            keep = end if file.read(HEADER)[16:24] == salt else HEADER
             _overwrite(file, keep, log.stat().st_size, chance)
     for lock in database.parent.glob(f"{database.name}.*.lock"):
         if chance.random() < 0.3:
             lock.write_bytes(b"")
 
 
-def _overwrite(file: object, keep: int, size: int, chance: random.Random) -> None:
+def _overwrite(file: BinaryIO, keep: int, size: int, chance: random.Random) -> None:
     rest = max(0, size - keep)
     tail = chance.choice((None, b"", bytes(rest), chance.randbytes(rest)))
     if tail is None:
         # The system had written it back by itself.
         return
-    file.seek(keep)  # type: ignore[attr-defined]
-    file.truncate()  # type: ignore[attr-defined]
-    file.write(tail)  # type: ignore[attr-defined]
+    file.seek(keep)
+    file.truncate()
+    file.write(tail)
 
 
 _NO_LIMITS = "" if sys.platform == "linux" else "only Linux limits the files of another process"

@@ -36,7 +36,7 @@ SYNC_FAILS = getattr(signal, "SIGUSR1", None)
 # Linux, `asm/unistd.h`: seccomp, fsync, fdatasync; and AUDIT_ARCH of `linux/audit.h`.
 _CALLS = {"x86_64": (317, 74, 75), "aarch64": (277, 82, 83)}
 
-_WAL_HEADER, _FRAME_HEADER = 32, 24
+HEADER, _FRAME_HEADER = 32, 24
 _NOTE = struct.Struct("<8sQ")
 
 
@@ -113,7 +113,12 @@ def note_of(folder: Path, database: Path) -> Path:
 
 
 def acknowledged(note: Path) -> tuple[bytes, int]:
-    """Return the generation of the log that a note is about, and where its last commit ends."""
+    """Return the generation of the log that a note is about, and where its last commit ends.
+
+    Without a note nothing was ever acknowledged.
+    """
+    if not note.exists():
+        return b"", 0
     salt, end = _NOTE.unpack(note.read_bytes()[: _NOTE.size])
     return salt, end
 
@@ -127,11 +132,11 @@ def committed(log: Path, salt: bytes = b"", end: int = 0) -> tuple[bytes, int]:
     """
     try:
         with log.open("rb") as file:
-            header = file.read(_WAL_HEADER)
-            if len(header) < _WAL_HEADER:
+            header = file.read(HEADER)
+            if len(header) < HEADER:
                 return b"", 0
             if header[16:24] != salt:
-                salt, end = header[16:24], _WAL_HEADER
+                salt, end = header[16:24], HEADER
             for commit_end in _commits(file, int.from_bytes(header[8:12], "big"), salt, end):
                 end = commit_end
     except OSError:
