@@ -14,7 +14,8 @@ ask pays nothing. pytest itself comes with your tests, and is no dependency of t
 | `simulated_terminal` | the terminal, with the functions of the official `MetaTrader5` module |
 | `simulated_gateway` | a running gateway in front of that terminal, on a loopback port |
 
-Each test has its own.
+Each test has its own. Beside the fixtures this module has what they are made of, and the faults
+that `simulated_terminal.faults` takes.
 """
 
 from __future__ import annotations
@@ -30,14 +31,41 @@ from trueup.gateway.clocks import Clocks
 from trueup.gateway.desk import Desk
 from trueup.gateway.server import Server, anybody
 from trueup.runtime.clock import ManualClock, SystemClock
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.switches import Switches
+from trueup.sim.symbols import AccountSetup, SymbolSetup
 from trueup.sim.terminal import SimulatedTerminal
+from trueup.sim.terminal_faults import (
+    Answered,
+    AnswerLost,
+    AnswersEmpty,
+    AnswersPartial,
+    AnswersStale,
+    DoneWithoutDeal,
+    Fails,
+    Hang,
+    Partial,
+    PlacedLater,
+    TimedOut,
+)
 
 __all__ = [
     "AccountSetup",
+    "AnswerLost",
+    "Answered",
+    "AnswersEmpty",
+    "AnswersPartial",
+    "AnswersStale",
+    "DoneWithoutDeal",
+    "Fails",
+    "Hang",
     "ManualClock",
+    "Partial",
+    "PlacedLater",
     "SimulatedGateway",
     "SimulatedTerminal",
+    "Switches",
+    "SymbolSetup",
+    "TimedOut",
     "simulated_account",
     "simulated_clock",
     "simulated_gateway",

@@ -31,6 +31,7 @@ from trueup.journal import Journal
 from trueup.runtime.audit import entry, is_own_step
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncResult
+from trueup.runtime.wishes import SideWord
 from trueup.sim.records import Position, Refusal
 from trueup.sim.switches import DealOrder
 from trueup.sim.symbols import EURUSD, Charged
@@ -160,8 +161,9 @@ class Story(OrderWorld):
         now = f"{(self.clock.now_ns() // 1_000_000) % 100_000_000}"
         self.told.append(f"{now} {name}: {said or ''} deals {list(made)} orders {done}")
 
-    def _side(self) -> str:
-        return self.chance.choice(["buy", "sell"])
+    def _side(self) -> SideWord:
+        sides: list[SideWord] = ["buy", "sell"]
+        return self.chance.choice(sides)
 
     def _lots(self) -> float:
         return self.chance.randint(1, 40) / 100
@@ -182,7 +184,7 @@ class Story(OrderWorld):
 
     # The bot.
 
-    def _levels(self, price: float, side: str) -> dict[str, float]:
+    def _levels(self, price: float, side: SideWord) -> dict[str, float]:
         """Stops near a price, or none."""
         sign = 1 if side == "buy" else -1
         away = {name: self.chance.randint(5, 60) / 100_000 for name in ("sl", "tp")}

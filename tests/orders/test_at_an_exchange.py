@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.order_world import OrderWorld
+from trueup.core.model import Side
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.symbols import EURUSD, AccountSetup
 
@@ -38,8 +39,8 @@ def test_orders_that_are_only_placed_are_settled_as_the_exchange_did_them(
 ) -> None:
     world = world_with(habit)
     sent = []
-    for side, volume in (("buy", 0.1), ("buy", 0.2), ("sell", 0.1), ("sell", 0.5)):
-        sent.append(world.pm.submit(side, volume))
+    for lots in (0.1, 0.2, -0.1, -0.5):
+        sent.append(world.pm.submit(Side.BUY if lots > 0 else Side.SELL, abs(lots)))
         if with_restart:
             world.restart()
         world.wait_out()

@@ -21,6 +21,7 @@ from trueup.gateway import mt5_constants as mt5
 from trueup.journal import MemoryJournal
 from trueup.runtime.execution import CrashPoint
 from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.wishes import SideWord
 from trueup.sim.symbols import EURUSD, AccountSetup
 from trueup.sim.terminal_faults import Partial
 
@@ -503,7 +504,7 @@ def test_attribution_survives_a_crash(
 )
 @BOTH
 def test_a_pending_order_is_placed_changed_by_nobody_and_filled(
-    account: AccountSetup, side: str, wish: dict[str, Any], kind: OrderType, fills_at: float
+    account: AccountSetup, side: SideWord, wish: dict[str, Any], kind: OrderType, fills_at: float
 ) -> None:
     world = OrderWorld(account)
     intent = world.pm.submit(side, 0.1, **wish, magic=7, why="level")

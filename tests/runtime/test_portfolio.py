@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -406,3 +407,9 @@ def test_what_the_journal_refuses_does_not_happen(change: Any) -> None:
 def test_orders_cannot_be_changed_from_outside() -> None:
     with pytest.raises(TypeError):
         make.portfolio().orders["A"] = "order"  # type: ignore[index]
+
+
+def test_a_with_block_lets_go_of_the_journal(tmp_path: Path) -> None:
+    for _ in range(2):
+        with PortfolioManager("EURUSD", journal=tmp_path / "bot.db") as pm:
+            assert pm.keeps_journal

@@ -567,8 +567,8 @@ def test_pending_orders_are_asked_about_as_the_policy_says() -> None:
 def test_netting_position_is_split_into_claims_and_a_residual_that_adds_up() -> None:
     world = DeskWorld(NETTING)
     world.sync()
-    for side, volume, magic in (("buy", 0.3, 1), ("buy", 0.2, 2)):
-        world.pm.submit(side, volume, magic=magic)
+    for volume, magic in ((0.3, 1), (0.2, 2)):
+        world.pm.submit("buy", volume, magic=magic)
         world.sync()
     world.person.open("EURUSD", SELL, 0.1)
     assert figures(world.sync()) == ("SUCCESS", 0, 0, 1)

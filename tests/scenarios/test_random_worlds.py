@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.support.desk_world import BUY, NETTING, OTHER, SELL, DeskWorld, agree
 from trueup.core.book import Book
 from trueup.core.digest import digest
-from trueup.core.model import Snapshot
+from trueup.core.model import Side, Snapshot
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import Refused
@@ -103,7 +103,7 @@ class World(DeskWorld):
 
     def do_submit(self) -> None:
         self._need_terminal()
-        side = "buy" if self._side() == BUY else "sell"
+        side = Side.BUY if self._side() == BUY else Side.SELL
         self.pm.submit(side, self._lots(), magic=OURS)
 
     def do_close(self) -> None:

@@ -37,7 +37,6 @@ from trueup.protocol.history import PastDeals, Span
 from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.text import read_json, reason_of, why_unreadable
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
-from trueup.settings import load_settings
 from trueup.turns import Turn
 
 log = logger("trueup.gateway")
@@ -84,6 +83,9 @@ class ExecutionGateway:
         session: str | None = None,
     ) -> None:
         if host is None or port is None or timeout_ms is None:
+            # Imported here: pydantic takes longer to import than everything else of a bot together.
+            from trueup.settings import load_settings
+
             settings = load_settings()
             host = settings.gtw_host if host is None else host
             port = settings.gtw_port if port is None else port
@@ -396,6 +398,8 @@ def _whole(name: str, value: object, fitting: range, valid: str) -> int:
 def _keys(server_key: str | None, key_file: str | Path | None) -> LinkKeys | None:
     """Return these keys, or those of the settings; None for plain text."""
     if server_key is None:
+        from trueup.settings import load_settings
+
         settings = load_settings()
         server_key = settings.gtw_server_key
         key_file = settings.gtw_key_file if key_file is None else key_file

@@ -30,6 +30,7 @@ from trueup.runtime.fills import log_created
 from trueup.runtime.outcomes import NEVER_LEFT, UNSENT, OwedOutcomes
 from trueup.runtime.risk import CHANGES
 from trueup.runtime.wishes import (
+    SideWord,
     Wish,
     check_levels,
     check_magic,
@@ -106,7 +107,7 @@ class OrderDesk:
         self._gateway = gateway
         self._pm.sight.sends(gateway)
 
-    def submit(self, side: Side | str | int, volume: float, **wish: Unpack[Wish]) -> Intent:
+    def submit(self, side: SideWord, volume: float, **wish: Unpack[Wish]) -> Intent:
         """Open a position, or place a pending order; see `PortfolioManager.submit`."""
         unknown = sorted(wish.keys() - Wish.__annotations__.keys())
         if unknown:

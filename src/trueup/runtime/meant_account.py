@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from trueup.core.meant import EXAMPLE, Meant, account_named
-from trueup.settings import account_setting
 
 
 def meant_account(account: str | None, *, real_money: bool) -> Meant:
@@ -18,6 +17,9 @@ def meant_account(account: str | None, *, real_money: bool) -> Meant:
         SettingsError: a setting cannot be used.
     """
     if account is None:
+        # Imported here: pydantic takes longer to import than everything else of a bot together.
+        from trueup.settings import account_setting
+
         text = account_setting()
         known = account_named(text) if text else None
         return Meant(known, "TRUEUP_ACCOUNT", real_money)

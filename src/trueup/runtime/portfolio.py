@@ -42,7 +42,7 @@ from trueup.runtime.shown import LiveMapping, Shown
 from trueup.runtime.sight import Sight
 from trueup.runtime.times import Times
 from trueup.runtime.views import Position, direction, order_row, view
-from trueup.runtime.wishes import Wish, check_magic, check_price, check_volume
+from trueup.runtime.wishes import SideWord, Wish, check_magic, check_price, check_volume
 from trueup.turns import Turn, in_turn
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
@@ -350,7 +350,7 @@ class PortfolioManager:
     # Orders that are journalled before they leave, and never in doubt twice.
 
     @in_turn
-    def submit(self, side: Side | str | int, volume: float, **wish: Unpack[Wish]) -> Intent:
+    def submit(self, side: SideWord, volume: float, **wish: Unpack[Wish]) -> Intent:
         """Open a position, or place a pending order; journalled first, sent once.
 
         Args:
@@ -480,8 +480,14 @@ class PortfolioManager:
         journal = self._kept.journal
         return None if journal is None else journal.read()
 
+    def __enter__(self) -> PortfolioManager:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_journal()
+
     def close_journal(self) -> None:
-        """Save the book and let go of the journal; for the end of a process."""
+        """Save the book and let go of the journal, as at the end of a `with` block."""
         self._kept.close()
 
     def next_order_id(self) -> str:

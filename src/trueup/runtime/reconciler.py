@@ -38,7 +38,6 @@ from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.results import RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sources import source_of
 from trueup.runtime.timetable import SECOND_NS, Timetable
-from trueup.settings import load_settings
 from trueup.turns import Turn, in_turn
 
 __all__ = [
@@ -89,6 +88,9 @@ class StateReconciler:
         real_money: bool = True,
     ) -> None:
         if sync_interval_sec is None:
+            # Imported here: pydantic takes longer to import than everything else of a bot together.
+            from trueup.settings import load_settings
+
             sync_interval_sec = load_settings().sync_interval_sec
         interval_sec = number(sync_interval_sec)
         if interval_sec is None or interval_sec < 0:

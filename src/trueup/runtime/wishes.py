@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from trueup.core.book import Order
 from trueup.core.conversions import number, whole_number
@@ -14,6 +14,10 @@ from trueup.errors import Refused
 
 HIGHEST_MAGIC = 2**64
 SIDES = {"buy": Side.BUY, "sell": Side.SELL, "1": Side.BUY, "-1": Side.SELL}
+
+
+SideWord = Side | Literal["buy", "sell", "BUY", "SELL", 1, -1]
+"""How a caller may name a side. Case does not matter at run time."""
 
 
 class Wish(TypedDict, total=False):

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from trueup.core.model import Side
 from trueup.core.order import Order
 from trueup.core.policy import Policy
 from trueup.core.recovery import BrokerShows, JournalSays, decide
@@ -118,7 +119,7 @@ class DrillBot:
         if chance.random() < 1 / 3:
             pm.close(chance.choice(tickets), key=self._job.key, why="the last order")
         else:
-            side = chance.choice(["buy", "sell"])
+            side = chance.choice([Side.BUY, Side.SELL])
             pm.submit(side, _lots(chance), magic=MAGIC, key=self._job.key, why="the last order")
 
     def _pass(self, point: CrashPoint) -> None:
