@@ -18,8 +18,10 @@ from tests.support.make import position
 from trueup.core import events
 from trueup.core.book import Book
 from trueup.core.model import MarginMode, OrderType, PendingOrder, Side
+from trueup.core.plan import Plan
 from trueup.journal import MemoryJournal, Record
 from trueup.observe.audit_text import Told, audit_lines
+from trueup.observe.plan_text import plan_values, write_plan
 from trueup.observe.replay_text import Scene, write_scene
 from trueup.runtime.clock import iso
 from trueup.runtime.replay import replay
@@ -93,6 +95,18 @@ def records(history: Sequence[events.Event]) -> list[Record]:
 
 def told(history: Sequence[events.Event], **wanted: Any) -> list[Told]:
     return list(story(records(history), Wanted(**wanted)))
+
+
+@pytest.mark.parametrize("event", EVERY, ids=lambda event: type(event).__name__)
+def test_a_plan_with_any_event_says_what_it_would_do(event: events.Event) -> None:
+    """Text, JSON and the count agree, whatever the event: a plan that changes something says so."""
+    plan = Plan(events=(event,))
+    text = write_plan(plan, 2)
+    assert text.startswith("Plan: 1 to change, 0 held.")
+    (step,) = plan_values(plan, 2)["steps"]
+    assert step["what"] in text
+    assert step["evidence"]
+    assert step["consequence"]
 
 
 def test_every_kind_of_event_is_told() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
+from trueup.core.fold import FOLD
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import MarginMode, Position, Side
 from trueup.runtime.portfolio import PortfolioManager
@@ -260,3 +261,7 @@ def test_a_fill_told_after_a_sync_saw_its_position_gone_opens_nothing(
     assert book.orders["A"].status is OrderStatus.FILLED
     assert not book.holdings
     assert not book.claims
+
+
+def test_every_event_has_a_rule_in_the_fold() -> None:
+    assert set(FOLD) == set(get_args(events.AnyEvent))

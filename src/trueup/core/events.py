@@ -10,6 +10,7 @@ Events are acyclic and many, so the garbage collector is told to pass them by (g
 from __future__ import annotations
 
 import enum
+from typing import cast
 
 import msgspec
 
@@ -358,3 +359,8 @@ AnyEvent = (
     | LossFound
     | LossAccepted
 )
+
+
+def as_any(event: Event) -> AnyEvent:
+    """Return the same event, typed as the union of all: a `match` over it must name each class."""
+    return cast("AnyEvent", event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import assert_never
 
 from trueup.core import events
 from trueup.core.model import PendingOrder, Position
@@ -48,7 +49,8 @@ def change_id(event: events.Event) -> tuple[str, int]:
     Two plans that come to the same changes have the same ids in the same order.
     """
     kind = type(event).__name__
-    match event:
+    known = events.as_any(event)
+    match known:
         case (
             events.PositionAdopted(position=row)
             | events.PositionMissing(position=row)
@@ -68,10 +70,12 @@ def change_id(event: events.Event) -> tuple[str, int]:
         ):
             return step_id(kind, order), order.ticket
         case events.AccountBound(login=login, server=server):
-            facts = f"{event.margin_mode.value} {event.fifo_close} {event.currency_digits}"
-            return f"{kind} {login}@{server} {event.currency} {facts}", 0
+            facts = f"{known.margin_mode.value} {known.fifo_close} {known.currency_digits}"
+            return f"{kind} {login}@{server} {known.currency} {facts}", 0
         case events.HaltRaised(identifier=identifier):
             return f"{kind}-{identifier}", identifier
         case events.OrderEvent(order_id=order_id):
             return f"{kind}-{order_id}", 0
-    return kind, 0
+        case events.HistoryCompared() | events.LossFound() | events.LossAccepted():
+            return kind, 0
+    assert_never(known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -12,6 +12,17 @@ from trueup.core.holds import Hold
 from trueup.core.model import describe_at, describe_order
 from trueup.core.plan import Plan
 from trueup.core.quantity import format_lots, format_money, format_price, from_units
+
+OrderStep = (
+    events.OrderCreated
+    | events.SendStarted
+    | events.OrderApplied
+    | events.OrderFilled
+    | events.OrderRejected
+    | events.OrderInDoubt
+    | events.OrderCanceled
+    | events.OrderSettled
+)
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -32,13 +43,11 @@ def blocks(plan: Plan, digits: int | None = None) -> Iterator[Block]:
     `digits` are the decimals of the account's money, None where they are not known.
     """
     for event in plan.events:
-        block = _block(event, digits)
-        if block is not None:
-            yield block
+        yield _block(events.as_any(event), digits)
     yield from map(_held, plan.holds)
 
 
-def _block(event: events.Event, digits: int | None) -> Block | None:
+def _block(event: events.AnyEvent, digits: int | None) -> Block:
     match event:
         case events.PositionAdopted(position=p):
             what, proof = f"adopt {describe_at(p)}", "in the broker's list, not in the book"
@@ -85,7 +94,60 @@ def _block(event: events.Event, digits: int | None) -> Block | None:
             return Block(
                 "~", o.ticket, o.symbol, what, change, "the book takes the broker's values"
             )
-    return None
+        case events.HaltRaised(identifier=ticket, symbol=symbol, because=because):
+            then = "entries are refused in its symbol until a person has looked"
+            return Block("!", ticket, symbol, "halt", because, then)
+        case events.AccountBound(login=login, server=server, changed=changed):
+            what = f"bind the book to {login}@{server}"
+            proof = f"the terminal shows it; changed: {', '.join(changed)}" if changed else ""
+            then = "the book belongs to this account alone"
+            return Block("~", 0, "Account", what, proof or "the terminal is logged in to it", then)
+        case events.HistoryCompared(agreed=agreed, is_whole=is_whole):
+            what = "note a comparison with the broker's history"
+            proof = f"{agreed} deals agree" if is_whole else f"{agreed} deals agree, others do not"
+            return Block("$", 0, "Account", what, proof, "the book keeps how far it was compared")
+        case (
+            events.OrderCreated()
+            | events.SendStarted()
+            | events.OrderApplied()
+            | events.OrderFilled()
+            | events.OrderRejected()
+            | events.OrderInDoubt()
+            | events.OrderCanceled()
+            | events.OrderSettled()
+        ):
+            return _order_block(event)
+    assert_never(event)
+
+
+def _order_block(event: OrderStep) -> Block:
+    """Return the block of what becomes of an order of ours; the book knows it by its id."""
+
+    def block(what: str, evidence: str, consequence: str, ticket: int = 0) -> Block:
+        return Block("~", ticket, "Order", f"{what} {event.order_id}", evidence, consequence)
+
+    match event:
+        case events.OrderCreated(symbol=symbol, side=side, volume=volume):
+            wish = f"{side.action} {format_lots(volume)}L {symbol}"
+            return block("record", wish, "the book knows the order")
+        case events.SendStarted():
+            return block("send", "recorded before it leaves", "it may be executed from now on")
+        case events.OrderApplied(ticket=ticket, by=by):
+            proof = f"{by} says so" if by else "the broker shows its effect"
+            return block("settle", proof, "took effect, no longer in doubt", ticket)
+        case events.OrderFilled(ticket=ticket, volume=volume, price=price):
+            proof = f"filled {format_lots(volume)}L at {format_price(price)}"
+            return block("fill", proof, "the book holds it", ticket)
+        case events.OrderRejected(error=error, because=because):
+            return block("settle", because or error, f"not executed: {error}")
+        case events.OrderInDoubt(error=error):
+            return block("doubt", error, "it may have been executed, entries wait")
+        case events.OrderCanceled(because=because):
+            return block("settle", because, "not executed, no longer in doubt")
+        case events.OrderSettled(ticket=ticket, volume=volume, because=because):
+            then = f"executed, {format_lots(volume)}L, no longer in doubt"
+            return block("settle", because, then, ticket)
+    assert_never(event)
 
 
 def _change(event: events.PositionCorrected, name: str) -> str:

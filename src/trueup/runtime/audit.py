@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from trueup.core import events
 from trueup.core.model import describe, describe_at, describe_order
@@ -84,7 +84,7 @@ def is_own_step(event: events.Event) -> bool:
 
 def entry(event: events.Event) -> dict[str, Any]:
     """Return the guide's audit entry of an event."""
-    action, ticket, details, before, after = _facts(event)
+    action, ticket, details, before, after = _facts(events.as_any(event))
     return {
         "timestamp": dt.datetime.fromtimestamp(event.at_ns / 1e9, dt.UTC),
         "action": action,
@@ -95,7 +95,7 @@ def entry(event: events.Event) -> dict[str, Any]:
     }
 
 
-def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
+def _facts(event: events.AnyEvent) -> tuple[str, int | None, str, str, str]:
     match event:
         case events.PositionAdopted(position=position):
             details = f"Zombie position recovered: {describe_at(position)}"
@@ -137,7 +137,14 @@ def _facts(event: events.Event) -> tuple[str, int | None, str, str, str]:
             return "LOST", None, because, "", ""
         case events.LossAccepted(by=by):
             return "LOST", None, accepted_sentence(by), "", ""
-    raise TypeError(f"{type(event).__name__} is not a correction")
+        case (
+            events.OrderCreated()
+            | events.SendStarted()
+            | events.OrderFilled()
+            | events.OrderInDoubt()
+        ):
+            raise TypeError(f"{type(event).__name__} is not a correction")
+    assert_never(event)
 
 
 def compared_sentence(event: events.HistoryCompared) -> str:
@@ -226,8 +233,10 @@ def drift_sentence(drift: events.PositionCorrected) -> str:
 
 def sentence(event: events.Event) -> str:
     """Say what a correction would be about; an empty string for what is no difference."""
-    if is_own_step(event):
-        return ""
+    return "" if is_own_step(event) else _sentence(events.as_any(event))
+
+
+def _sentence(event: events.AnyEvent) -> str:
     match event:
         case events.PositionAdopted(position=position):
             return f"Zombie position: Ticket {position.ticket}, {describe(position)}"
@@ -247,7 +256,21 @@ def sentence(event: events.Event) -> str:
             return account_sentence(event)
         case events.LossFound(because=because):
             return because
-    return ""
+        case (
+            events.PositionFound()
+            | events.DealsRecorded()
+            | events.HaltRaised()
+            | events.OrderApplied()
+            | events.AccountBound()
+            | events.LossAccepted()
+            | events.HistoryCompared()
+            | events.OrderCreated()
+            | events.SendStarted()
+            | events.OrderFilled()
+            | events.OrderInDoubt()
+        ):
+            return ""
+    assert_never(event)
 
 
 def _level(price: float) -> str:
@@ -256,6 +279,10 @@ def _level(price: float) -> str:
 
 def log_event(event: events.Event) -> None:
     """Write the guide's log lines for one correction."""
+    _log(events.as_any(event))
+
+
+def _log(event: events.AnyEvent) -> None:
     match event:
         case events.PositionAdopted(position=position):
             _say(
@@ -312,6 +339,17 @@ def log_event(event: events.Event) -> None:
             became = "is given up" if unproven else "was not executed"
             text = f"[SETTLED] Order {order_id} {became}: {because}"
             _say(logging.WARNING, "order.settled", None, text)
+        case (
+            events.OrderCreated()
+            | events.SendStarted()
+            | events.OrderFilled()
+            | events.OrderInDoubt()
+            | events.HistoryCompared()
+        ):
+            # No corrections: they are told where they happen.
+            return
+        case _:
+            assert_never(event)
 
 
 def _log_drift(drift: events.PositionCorrected) -> None:

@@ -7,6 +7,7 @@ order's own steps have no entry there; here they do.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import assert_never
 
 import msgspec
 
@@ -180,33 +181,46 @@ def orders_of(records: Iterable[Record], ticket: int) -> frozenset[str]:
 
 def tickets_of(event: events.Event) -> frozenset[int]:
     """Return the tickets and identifiers that an event names."""
+    return frozenset(_named(events.as_any(event)) - {0})
+
+
+def _named(event: events.AnyEvent) -> set[int]:
     match event:
         case events.OrderCreated(position=position, target=target):
-            named = {position, target}
+            return {position, target}
         case events.OrderFilled(ticket=t) | events.OrderSettled(ticket=t):
-            named = {t}
+            return {t}
         case events.OrderApplied(ticket=t) | events.HaltRaised(identifier=t):
-            named = {t}
+            return {t}
         case events.PositionCorrected(local=local, remote=remote):
-            named = {local.ticket, remote.ticket, remote.identifier}
+            return {local.ticket, remote.ticket, remote.identifier}
         case events.PendingCorrected(remote=order) | events.PendingAdopted(order=order):
-            named = {order.ticket}
+            return {order.ticket}
         case events.PendingClosed(order=order, position=position):
-            named = {order.ticket, position}
+            return {order.ticket, position}
         case (
             events.PositionClosed(position=p, went_on_as=went_on_as)
             | events.DealsRecorded(position=p, went_on_as=went_on_as)
         ):
-            named = {p.ticket, p.identifier, *went_on_as}
+            return {p.ticket, p.identifier, *went_on_as}
         case (
             events.PositionAdopted(position=p)
             | events.PositionMissing(position=p)
             | events.PositionFound(position=p)
         ):
-            named = {p.ticket, p.identifier}
-        case _:
-            return frozenset()
-    return frozenset(named - {0})
+            return {p.ticket, p.identifier}
+        case (
+            events.SendStarted()
+            | events.OrderRejected()
+            | events.OrderInDoubt()
+            | events.OrderCanceled()
+            | events.AccountBound()
+            | events.HistoryCompared()
+            | events.LossFound()
+            | events.LossAccepted()
+        ):
+            return set()
+    assert_never(event)
 
 
 def _told(
