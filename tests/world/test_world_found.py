@@ -416,3 +416,20 @@ def test_the_deals_of_a_settled_closing_that_was_cancelled_are_counted_by_the_sa
     assert holding.deals == tuple(sorted(one.ticket for one in made))
     assert not world.pm.book.unbooked
     assert world.agrees()
+
+
+def test_an_exit_that_shows_before_its_entry_closes_nothing_yet() -> None:
+    """Seed 78: the entry's deal was late, was taken for archived, and its commission was missing
+    from the result with which the position was closed."""
+    world = OrderWorld()
+    world.terminal.faults.next_deal_lags(6_000)
+    held = world.pm.submit("buy", 0.3)
+    world.sync()
+    (identifier,) = world.tickets()
+    world.person.close(identifier)
+    world.sync()
+    assert "opened it is not visible yet" in world.hold(HoldKind.MISSING).why
+    world.sync(10)
+    assert world.tickets() == set()
+    assert world.pm.realised == world.realised([identifier])
+    assert held.ticket == identifier

@@ -196,13 +196,14 @@ def test_a_fault_strikes_one_order_whatever_else_waits_for_a_deal(seed: int) -> 
     assert [one.fault for one in struck].count("REFUSED_EXECUTED") == 1
 
 
+@pytest.mark.parametrize("fault", [Fault.OTHER_ACCOUNT, Fault.SAME_LOGIN_ELSEWHERE])
 @pytest.mark.parametrize("seed", range(2))
 def test_a_bot_that_believes_another_account_is_caught(
-    seed: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = calm(seed)
     setting = msgspec.structs.replace(plan.setting, pins_account=False, sync_interval_ms=1_000)
-    strikes = tuple(Strike(n, 3_000 * n, Fault.OTHER_ACCOUNT) for n in range(1, 6))
+    strikes = tuple(Strike(n, 3_000 * n, fault) for n in range(1, 6))
     plan = msgspec.structs.replace(plan, setting=setting, strikes=strikes)
     assert run(plan).is_good
     rules = tuple(rule for rule in trust.RULES if rule is not trust._wrong_account)

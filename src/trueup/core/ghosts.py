@@ -16,7 +16,7 @@ from trueup.core.leaving import closing, follow
 from trueup.core.look import Look, Outcome, newer, settling, unread
 from trueup.core.model import Position
 from trueup.core.quantity import format_lots, from_units, to_units
-from trueup.core.recording import went_into
+from trueup.core.recording import entry_may_be_late, went_into
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
 from trueup.core.reopening import followed
 
@@ -67,8 +67,8 @@ def _close_proven(holding: Holding, look: Look, outcome: Outcome) -> None:
         )
         outcome.propose("ghost", local, look.policy.ghost, look, merged)
         return
-    if not _has_ended(holding, known):
-        _missing(local, known, _why_not(holding, known), look, outcome)
+    if not _has_ended(holding, known, look):
+        _missing(local, known, _why_not(holding, known, look), look, outcome)
         return
     missing_ns = look.book.missing.get(local.identifier)
     waited_ns = 0 if missing_ns is None else look.waited.waited_ns(missing_ns)
@@ -83,19 +83,21 @@ def _close_proven(holding: Holding, look: Look, outcome: Outcome) -> None:
             follow(identifier, look, outcome, was_counted=was_counted)
 
 
-def _has_ended(holding: Holding, known: Comparison) -> bool:
+def _has_ended(holding: Holding, known: Comparison, look: Look) -> bool:
     """Return whether deals prove that nothing is left open: all of them add up to zero, or where
     the history lost its beginning, the new ones close exactly what is held."""
     if known.adds_up_to(0):
         return True
     local = holding.position
+    if not holding.deals and entry_may_be_late(local, holding.touched_ns, look):
+        return False
     since_msc = 0 if holding.deals else local.time_update_msc
     # What was explained last, and what is held, which differ by the deals still to come.
     begun_with = {to_units(local.net_volume), holding.explained_units or 0} - {0}
     return any(known.leads(units, 0, since_msc) for units in begun_with)
 
 
-def _why_not(holding: Holding, known: Comparison) -> str:
+def _why_not(holding: Holding, known: Comparison, look: Look) -> str:
     """Say why deals do not prove that a position ended."""
     history = known.history
     if known.lacking and history.deals:
@@ -103,6 +105,8 @@ def _why_not(holding: Holding, known: Comparison) -> str:
     if not history.deals or history.net_units == to_units(holding.position.net_volume):
         return "deal not visible yet"
     if history.lost_its_beginning:
+        if not holding.deals and entry_may_be_late(holding.position, holding.touched_ns, look):
+            return "the deal that opened it is not visible yet"
         return "the broker shows the end of its deals only, and they do not close what is held"
     return f"its deals leave {format_lots(from_units(abs(history.net_units)))} lots open"
 

@@ -169,8 +169,21 @@ def _is_proven(known: Comparison, position: Position, net_units: int, look: Look
     if kept is None or kept.explained_units is None:
         return False
     before = position if holding is None else holding.position
+    if not kept.deals and entry_may_be_late(before, kept.touched_ns, look):
+        return False
     since_msc = 0 if kept.deals else before.time_update_msc
     return known.leads(kept.explained_units, net_units, since_msc)
+
+
+def entry_may_be_late(position: Position, touched_ns: int, look: Look) -> bool:
+    """Return whether a position was opened so lately that its first deal may still come.
+
+    Deals of one position can show in any order. A history that begins with an exit has lost the
+    entry only where that is older than any broker is late.
+    """
+    if position.time_msc and look.server_time_msc:
+        return look.server_time_msc - position.time_msc < LONGEST_MS
+    return bool(touched_ns) and look.waited.age_of_ns(touched_ns) < LONGEST_MS * 1_000_000
 
 
 def _has_fresh_deals(known: Comparison, position: Position) -> bool:

@@ -104,6 +104,8 @@ class TerminalProgram:
         self._account_row: tuple[tuple[object, ...], AccountInfo] | None = None
 
     def _new_view(self, login: int) -> View:
+        self.current_login = login
+        """The account that the terminal is logged in to now, by its number among the broker's."""
         return View(self.broker, self.broker.ledger(login), self.faults, self.rng)
 
     # -- the world around it -------------------------------------------------------------------
@@ -117,11 +119,6 @@ class TerminalProgram:
     def market(self) -> Market:
         """Specifications, sessions and liquidity of the broker's symbols."""
         return self.broker.market
-
-    @property
-    def current_login(self) -> int:
-        """The account that the terminal is logged in to now."""
-        return self.view.ledger.setup.login
 
     @property
     def person(self) -> Person:

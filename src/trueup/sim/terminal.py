@@ -54,6 +54,7 @@ from trueup.sim.structs import (
 from trueup.sim.switches import DealTicketMeans, ListAnswer
 from trueup.sim.terminal_faults import (
     AnswersEmpty,
+    AnswersOdd,
     AnswersPartial,
     AnswersStale,
     CallFault,
@@ -128,6 +129,8 @@ class SimulatedTerminal(TerminalProgram):
                 return ()
             case AnswersPartial(count):
                 return listed[:count]
+            case AnswersOdd():
+                return _odd(listed, fault)
             case AnswersStale():
                 return self.last_answers.get(function, ())
             case _:
@@ -431,6 +434,17 @@ class SimulatedTerminal(TerminalProgram):
         self._known(symbol)
         if action not in _SIDES:
             raise CallFailed(mt5.RES_E_INVALID_PARAMS)
+
+
+def _odd(listed: tuple[_Row, ...], fault: AnswersOdd) -> tuple[_Row, ...]:
+    """Return rows of which the first comes twice, or has another value in one of its fields."""
+    if not listed or not fault.field:
+        return listed[:1] + listed
+    first, *others = listed
+    told = zip(first.__match_args__, first, strict=True)
+    values = (fault.value if name == fault.field else value for name, value in told)
+    odd: _Row = tuple.__new__(type(first), values)
+    return (odd, *others)
 
 
 def _as_known(answer: ListAnswer, listed: tuple[_Row, ...]) -> tuple[_Row, ...]:

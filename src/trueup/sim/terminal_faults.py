@@ -104,11 +104,22 @@ class AnswersPartial:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswersOdd:
+    """The next call of a list function has another `value` in the `field` of its first row.
+
+    Without a field that row comes twice.
+    """
+
+    field: str = ""
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class AnswersStale:
     """The next call of a function repeats its previous answer."""
 
 
-CallFault = Fails | AnswersEmpty | AnswersPartial | AnswersStale | Hang
+CallFault = Fails | AnswersEmpty | AnswersPartial | AnswersOdd | AnswersStale | Hang
 """What can go wrong with one call of any other function."""
 
 

@@ -58,9 +58,12 @@ class Fault(enum.Enum):
     DISCONNECTED_HALF = "the terminal is disconnected and shows half of its list"
     IPC_LOST = "the pipe to the terminal breaks"
     OTHER_ACCOUNT = "the terminal is logged in to another account"
+    SAME_LOGIN_ELSEWHERE = "the terminal is logged in to the same number at another server"
     LIST_EMPTY = "a list is answered empty"
     LIST_HALF = "a list is answered in part"
     LIST_STALE = "a list is answered as it was"
+    ROW_ODD = "a row of a list is odd"
+    ROW_TWICE = "a row of a list comes twice"
     CALL_FAILS = "a call of the terminal fails"
     # What becomes of an order.
     NONE_EXECUTED = "order_send returns None, and the order is executed"
@@ -95,6 +98,9 @@ class Fault(enum.Enum):
     MARGIN_REOPENS = "variation margin is settled by opening positions again"
     MARGIN_BY_MONEY = "variation margin is settled by a deal without volume"
     HISTORY_ARCHIVED = "the history of before is archived"
+    TRADE_MODE = "the broker restricts trading in the symbol"
+    FILLING_MODE = "the symbol's filling modes change"
+    STEPS = "the symbol's smallest volume and price step change"
     # People and others.
     HAND_OPENS = "somebody opens a position by hand"
     HAND_CLOSES = "somebody closes a position by hand"
@@ -107,6 +113,8 @@ class Fault(enum.Enum):
     ROBOT = "another robot trades"
     COPY = "a copy of the bot's journal sends what the bot never did"
     STOPS_HIT = "the market runs into the stops"
+    FILLED_UNSEEN = "a pending order is filled and its position closed at once"
+    BALANCE_MOVED = "somebody pays money in or out"
     STOP_OUT = "the broker closes for want of margin"
     # The bot.
     KILL_BEFORE_INTENT = "the bot dies before it records an intent"
@@ -122,6 +130,7 @@ class Fault(enum.Enum):
     KILL_ANYWHERE = "the bot is killed"
     STOPPED = "the bot is stopped and started again"
     SUSPENDED = "the bot's machine sleeps"
+    SUSPENDED_LONG = "the bot's machine sleeps for minutes"
     SECOND_BOT = "a second bot is started on the same account"
     TAKEN_OVER = "a second bot takes the account over from one that lives"
     SYNC_BY_HAND = "somebody asks for a sync while one is under way"
@@ -131,6 +140,7 @@ class Fault(enum.Enum):
     COMMIT_UNANSWERED = "a commit gives no answer, and is on the disk"
     COMMIT_FAILS = "a commit fails"
     POWER_LOST = "the bot's machine loses its power"
+    CLOCK_SET = "the bot's clock is set under its feet"
     CLOCK_JUMPS = "the bot's clock is set, and the bot starts anew"
 
 

@@ -12,6 +12,7 @@ from trueup.sim.switches import ListAnswer
 from trueup.sim.world import strikes_broker as office
 from trueup.sim.world import strikes_people as people
 from trueup.sim.world import strikes_terminal as terminal
+from trueup.sim.world import strikes_terms as terms
 from trueup.sim.world import strikes_wire as wire
 from trueup.sim.world.bot import Doom
 from trueup.sim.world.plan import Fault, Strike
@@ -34,16 +35,19 @@ DEEDS: dict[Fault, Deed] = {
     Fault.DISK_FULL: wire.fill_disk,
     Fault.DISK_SLOW: wire.slow_disk,
     Fault.POWER_LOST: wire.lose_power,
-    Fault.CLOCK_JUMPS: wire.set_clock,
+    Fault.CLOCK_JUMPS: lambda w, c: wire.set_clock(w, c, starts_anew=True),
+    Fault.CLOCK_SET: lambda w, c: wire.set_clock(w, c, starts_anew=False),
     Fault.DST_CHANGED: wire.change_dst,
     Fault.DAY_CHANGED: wire.change_day,
     Fault.SUSPENDED: wire.suspend,
+    Fault.SUSPENDED_LONG: wire.suspend_for_minutes,
     Fault.TERMINAL_RESTARTED: terminal.restart_terminal,
     Fault.DISCONNECTED_OLD: lambda w, c: terminal.disconnect(w, ListAnswer.CACHED, c),
     Fault.DISCONNECTED_EMPTY: lambda w, c: terminal.disconnect(w, ListAnswer.EMPTY, c),
     Fault.DISCONNECTED_HALF: lambda w, c: terminal.disconnect(w, ListAnswer.PARTIAL, c),
     Fault.IPC_LOST: terminal.break_pipe,
     Fault.OTHER_ACCOUNT: terminal.other_account,
+    Fault.SAME_LOGIN_ELSEWHERE: terminal.same_login_elsewhere,
     Fault.LATE_POSITIONS: terminal.late_positions,
     Fault.LATE_DEALS: terminal.late_deals,
     Fault.LATE_ORDERS: terminal.late_orders,
@@ -59,6 +63,9 @@ DEEDS: dict[Fault, Deed] = {
     Fault.MARGIN_REOPENS: lambda w, c: office.settle_margin(w, c, by_money=False),
     Fault.MARGIN_BY_MONEY: lambda w, c: office.settle_margin(w, c, by_money=True),
     Fault.HISTORY_ARCHIVED: office.archive_history,
+    Fault.TRADE_MODE: terms.restrict_trading,
+    Fault.FILLING_MODE: terms.change_filling,
+    Fault.STEPS: terms.change_steps,
     Fault.TICKET_CHANGED: people.change_ticket,
     Fault.LOST_FILL: people.lose_fill,
     Fault.HAND_OPENS: people.opens,
@@ -71,6 +78,8 @@ DEEDS: dict[Fault, Deed] = {
     Fault.HAND_CANCELS: people.cancels,
     Fault.ROBOT: people.robot,
     Fault.STOPS_HIT: people.run_into_stops,
+    Fault.FILLED_UNSEEN: people.fill_unseen,
+    Fault.BALANCE_MOVED: people.move_balance,
     Fault.STOP_OUT: people.stop_out,
 }
 KILLS: dict[Fault, CrashPoint | str] = {
@@ -107,6 +116,8 @@ def _deed(fault: Fault) -> Deed:
         return lambda w, c: terminal.on_send(w, fault, c)
     if fault in terminal.READS:
         return lambda w, c: terminal.on_list(w, fault, c)
+    if fault in terminal.ROWS:
+        return lambda w, c: terminal.on_row(w, fault, c)
     if fault is Fault.CALL_FAILS:
         return lambda w, c: terminal.on_call(w, fault, c)
     if fault in KILLS:

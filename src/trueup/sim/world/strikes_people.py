@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import msgspec
 from trueup.core.lifecycle import OrderStatus
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.person import Person
-from trueup.sim.records import Position
-from trueup.sim.world.plan import SYMBOL
+from trueup.sim.records import Position, Refusal
+from trueup.sim.world.plan import SYMBOL, Fault
 
 if TYPE_CHECKING:
     from trueup.sim.world.world import World
@@ -152,6 +153,38 @@ def run_into_stops(world: World, chance: random.Random) -> str:
     before = len(world.ledger.deals)
     world.move_market(points)
     return f"{points:+}" if len(world.ledger.deals) > before else ""
+
+
+def fill_unseen(world: World, chance: random.Random, looks: int = 20) -> None:
+    """Move the market through a pending order, and close what that opened before anybody looks.
+
+    Where there is none, look again each second.
+    """
+    pending = [one for one in world.ledger.orders.values() if one.symbol == SYMBOL]
+    if world.is_healed or not looks:
+        return
+    if not pending:
+        world.schedule.after(1_000, lambda: fill_unseen(world, chance, looks - 1))
+        return
+    order = chance.choice(pending)
+    before = len(world.ledger.deals)
+    world.move_market(round(order.price_open - world.bid, 5))
+    deals = list(world.ledger.deals.values())[before:]
+    opened = [deal.position_id for deal in deals if deal.order == order.ticket]
+    left = world.ledger.positions.get(opened[0]) if opened else None
+    if left is not None:
+        with contextlib.suppress(Refusal):
+            _hand(world, chance).close(left.ticket)
+    if opened:
+        world.struck(Fault.FILLED_UNSEEN, f"ticket {order.ticket}")
+
+
+def move_balance(world: World, chance: random.Random) -> str:
+    """Pay money in or out."""
+    kinds = (mt5.DEAL_TYPE_BALANCE, mt5.DEAL_TYPE_CREDIT, mt5.DEAL_TYPE_BONUS)
+    kind, amount = chance.choice(kinds), chance.choice((-250.0, 0.01, 1_000.0))
+    world.terminal.broker.balance_operation(world.terminal.home_login, kind, amount)
+    return f"{amount:+}"
 
 
 def stop_out(world: World, chance: random.Random) -> str:

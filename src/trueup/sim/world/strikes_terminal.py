@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from trueup.sim.terminal_faults import (
     Answered,
     AnswerLost,
     AnswersEmpty,
+    AnswersOdd,
     AnswersPartial,
     AnswersStale,
     CallFault,
@@ -63,6 +66,15 @@ READS: dict[Fault, Callable[[], CallFault]] = {
 }
 
 
+ROWS = frozenset({Fault.ROW_ODD, Fault.ROW_TWICE})
+_ODD_ANYWHERE = (("price_open", math.nan), ("type", 99), ("ticket", 0), ("symbol", ""))
+ROWS_ODD: dict[str, tuple[tuple[str, object], ...]] = {
+    "positions_get": (("volume", -0.1), ("volume", math.inf), *_ODD_ANYWHERE),
+    "orders_get": (("volume_current", -0.1), *_ODD_ANYWHERE),
+}
+"""Fields of a row without which nothing is known of it, and values that they cannot have."""
+
+
 def on_send(world: World, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next order that reaches the terminal."""
     world.gateway.orders.append(Mishap(fault, send=SENDS[fault](chance)))
@@ -73,6 +85,15 @@ def on_list(world: World, fault: Fault, chance: random.Random) -> None:
     function = chance.choice(LISTS)
     times = chance.choice((1, 4))
     calls = tuple((function, READS[fault]()) for _ in range(times))
+    world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
+
+
+def on_row(world: World, fault: Fault, chance: random.Random) -> None:
+    """Let the first row of the next readings be one that cannot be read, or come twice."""
+    function = chance.choice(("positions_get", "positions_get", "orders_get"))
+    field, value = ("", None) if fault is Fault.ROW_TWICE else chance.choice(ROWS_ODD[function])
+    times = chance.choice((1, 3))
+    calls = tuple((function, AnswersOdd(field, value)) for _ in range(times))
     world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
 
 
@@ -127,6 +148,26 @@ def other_account(world: World, chance: random.Random) -> str:
     return f"for {seconds} s"
 
 
+def same_login_elsewhere(world: World, chance: random.Random) -> str:
+    """Log the terminal in to an account with the same number at another server for a while."""
+    terminal = world.terminal
+    if terminal.current_login != terminal.home_login:
+        return ""
+    ledger = terminal.broker.ledger(world.other_login)
+    usual = ledger.setup
+    number = world.ledger.setup.login
+    ledger.setup = dataclasses.replace(usual, login=number, server="Elsewhere-Demo")
+    terminal.switch_account(world.other_login)
+    seconds = chance.choice((2, 8))
+
+    def come_back() -> None:
+        own_account(world)
+        ledger.setup = usual
+
+    world.schedule.after(seconds * 1000, come_back)
+    return f"for {seconds} s"
+
+
 def own_account(world: World) -> None:
     """Log the terminal in to the bots' account, unless it is."""
     terminal = world.terminal
@@ -144,7 +185,7 @@ def late_positions(world: World, chance: random.Random) -> None:
 def late_deals(world: World, chance: random.Random) -> None:
     """Let deals show late from now on, and out of order."""
     switches = world.terminal.switches
-    switches.deal_lag_ms = chance.choice((200, 700, 3_000, 12_000))
+    switches.deal_lag_ms = chance.choice((200, 700, 3_000, 8_000))
     switches.deal_order = chance.choice(list(DealOrder))
     world.terminal.faults.duplicate_deals(chance.choice((0, 1)))
     world.awaited[Fault.LATE_DEALS] = f"by {switches.deal_lag_ms} ms"

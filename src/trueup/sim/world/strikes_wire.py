@@ -150,13 +150,15 @@ def lose_power(world: World, chance: random.Random) -> str:
     return f"for {down_ms} ms"
 
 
-def set_clock(world: World, chance: random.Random) -> str:
-    """Set the wall clock of the bot's machine, and start the bot anew."""
-    seconds = chance.choice((-7_200, -90, -5, 5, 90, 7_200))
+def set_clock(world: World, chance: random.Random, *, starts_anew: bool) -> str:
+    """Set the wall clock of the bot's machine, and start the bot anew, or let it live."""
+    # A bot whose clock was set back is given that time again, so two hours are for one kind alone.
+    seconds = chance.choice((-7_200 if starts_anew else -30, -90, -5, 5, 90, 7_200))
     world.set_back_sec += max(0, -seconds)
     for bot in world.bots:
         bot.machine.skew_ns += seconds * SECOND
-        bot.kill(500)
+        if starts_anew:
+            bot.kill(500)
     return f"by {seconds} s"
 
 
@@ -190,4 +192,15 @@ def suspend(world: World, chance: random.Random) -> str:
     seconds = chance.choice((2, 8, 20))
     for bot in world.bots:
         bot.sleep_until(world.now_ns + seconds * 1_000 * MS)
+    return f"for {seconds} s"
+
+
+def suspend_for_minutes(world: World, chance: random.Random) -> str:
+    """Let the bot's machine sleep for as long as a night is to its rules; the run goes on later."""
+    seconds = chance.choice((120, 240))
+    if not world.may_be_prolonged:
+        return ""
+    for bot in world.bots:
+        bot.sleep_until(world.now_ns + seconds * SECOND)
+    world.faults_last_until(world.now_ns + (seconds + 5) * SECOND)
     return f"for {seconds} s"

@@ -55,6 +55,7 @@ from trueup.sim.world.plan import NEXT_CONTRACT, SYMBOL, Fault, FaultPlan, Setti
 from trueup.sim.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
 from trueup.sim.world.strikes import strike
 from trueup.sim.world.strikes_terminal import own_account
+from trueup.sim.world.strikes_terms import allow_trading
 from trueup.sim.world.trader import Wanderer
 from trueup.sim.world.views import local_book
 from trueup.sim.world.wire import Network
@@ -133,6 +134,7 @@ class World:
         self._retells = plan.chance("retells")
         self._market_is_open = True
         self._is_over = False
+        self._faults_end_ns = 0
         self.set_back_sec = 0
         """By how much the clocks of bots were set back, in all."""
         self.traders: list[Wanderer] = []
@@ -236,8 +238,19 @@ class World:
         for one in self.plan.strikes:
             at_ns = BEGIN_NS + one.at_ms * MS
             self.schedule.at(at_ns, lambda one=one: strike(self, one))  # type: ignore[misc]
-        self.schedule.run(BEGIN_NS + self.plan.safety_ms * MS)
+        self.faults_last_until(BEGIN_NS + self.plan.safety_ms * MS)
+        while self.now_ns < self._faults_end_ns:
+            self.schedule.run(self._faults_end_ns)
         self.finish()
+
+    @property
+    def may_be_prolonged(self) -> bool:
+        """Whether the faults last no longer than planned yet."""
+        return self._faults_end_ns <= BEGIN_NS + self.plan.safety_ms * MS
+
+    def faults_last_until(self, at_ns: int) -> None:
+        """Let the faults stop no sooner than at a time."""
+        self._faults_end_ns = max(at_ns, self._faults_end_ns)
 
     def begin(self) -> None:
         """Let the market move and the bot start; `schedule.run` lets time pass."""
@@ -283,6 +296,7 @@ class World:
         terminal.reconnect()
         terminal.running = True
         own_account(self)
+        allow_trading(self)
 
     def _look_by_themselves(self) -> list[str]:
         """Let each bot's own loop find the broker again, before anybody asks for a sync.
