@@ -120,10 +120,12 @@ def test_a_mode_is_only_whether_it_can_be_written(tmp_path: Path) -> None:
     assert oct(path.stat().st_mode & 0o777) == "0o666"
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 reads a finer clock")
 def test_the_clock_goes_in_coarse_steps() -> None:
     """15.6 ms, a 64th of a second; what is measured by it may be 0."""
     steps = []
-    for _ in range(21):
+    # So many that a busy machine, which sees long steps of any clock, sees a short one too.
+    for _ in range(101):
         begin = time.monotonic()
         while (now := time.monotonic()) == begin:
             pass

@@ -1,8 +1,8 @@
-"""What Python 3.12 asks of Windows and Wine 8 lacks: the number of the parent process.
+"""What Python asks of Windows from 3.12 on, and where Wine 8 aborts the process for it.
 
-`os.getppid` calls PssCaptureSnapshot from 3.12 on, in which Wine 8 aborts the process. Before, it
-looked through the list of processes, and so does this: the number at the same place of
-PROCESS_BASIC_INFORMATION (Microsoft, "NtQueryInformationProcess").
+* `os.getppid` calls PssCaptureSnapshot. The number is in PROCESS_BASIC_INFORMATION as well
+  (Microsoft, "NtQueryInformationProcess").
+* `shutil.copy2` calls CopyFile2, where Python has it; elsewhere it copies by itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import sys
 
 if sys.platform == "win32" and sys.version_info >= (3, 12):
+    import _winapi
+
     _SIZE, _PARENT = 6, 5
 
     def getppid() -> int:
@@ -24,3 +26,4 @@ if sys.platform == "win32" and sys.version_info >= (3, 12):
         return facts[_PARENT]
 
     os.getppid = getppid
+    del _winapi.CopyFile2
