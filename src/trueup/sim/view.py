@@ -124,6 +124,15 @@ class View:
         """The terminal has read the account since its start or login."""
         return self.synchronises_msc is None
 
+    @property
+    def catches_up(self) -> bool:
+        """Whether it has its link, and does not know yet all that the server knows."""
+        return self.connected and not self._hears(self.broker.clock.utc_msc())
+
+    def listed(self) -> tuple[TradePosition, ...]:
+        """The positions that it lists in its present state, before any fault of one call."""
+        return self._shown()[0]
+
     def refresh(self) -> None:
         """Take in what has arrived by now."""
         if not self._waiting and self.synchronises_msc is None and self._deaf_until_msc is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trueup.sim.oracle.age import HonestAge
 from trueup.sim.oracle.agreement import Agreement
+from trueup.sim.oracle.believing import Believed
 from trueup.sim.oracle.checker import Checker
 from trueup.sim.oracle.closing import NoFalseGhost
 from trueup.sim.oracle.explained import Explained
@@ -17,6 +18,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Money,
     AtMostOnce,
     NoFalseGhost,
+    Believed,
     NoLostIntent,
     Replay,
     Idempotence,

@@ -246,12 +246,42 @@ class Sent(Fact, frozen=True):
     message: bytes
 
 
+class Served(Fact, frozen=True):
+    """The terminal was read for a bot, and what was true of it then.
+
+    `reading` is the session that asked, the gateway's name for itself, and the reading's number.
+    `login` is the account that the terminal was logged in to, `says_connected` what it said of its
+    link, `catches_up` whether it had the link and still lacked what the server knew. `rows` are
+    the positions that it listed, as tickets and lots, `digest` is over all that the reading lists.
+    `server_time_msc` is the trade server's time by the reading, 0 for none; `contradicts` says that
+    no position was listed, and that the account's figures showed some.
+    """
+
+    reading: tuple[str, str, int]
+    login: int
+    says_connected: bool = True
+    catches_up: bool = False
+    rows: tuple[tuple[int, float], ...] = ()
+    digest: str = ""
+    server_time_msc: int = 0
+    contradicts: bool = False
+
+
+class Heard(Fact, frozen=True):
+    """A reading came to a bot, which judges it next."""
+
+    bot: str
+    reading: tuple[str, str, int]
+
+
 class Synced(Fact, frozen=True):
     """A sync came to a result.
 
     `asked_ns` is when it asked (the world's time). `believed`: the reading was taken for the truth.
     `changed`: the book after it is another than before; `version` and `state` are those before.
-    `said` is what a person is told of it.
+    `said` is what a person is told of it. `reading` says which reading was believed, None where it
+    proves nothing of itself, and `rows` its positions, as tickets and lots, None where a row could
+    not be read.
     """
 
     bot: str
@@ -262,6 +292,8 @@ class Synced(Fact, frozen=True):
     version: int = 0
     state: bytes = b""
     said: str = ""
+    reading: tuple[str, str, int] | None = None
+    rows: tuple[tuple[int, float], ...] | None = None
 
 
 class Audited(Fact, frozen=True):
@@ -362,6 +394,8 @@ AnyFact = (
     | Journalled
     | JournalLost
     | Sent
+    | Served
+    | Heard
     | Synced
     | Audited
     | BookSeen

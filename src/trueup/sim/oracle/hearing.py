@@ -49,6 +49,10 @@ class Hearing:
             moments.JournalLost: lambda m: tell(facts.JournalLost(m.at_ns, m.position)),
             moments.Sent: lambda m: tell(facts.Sent(m.at_ns, m.bot, m.message)),
             moments.Executed: self._executed,
+            moments.Served: self._served,
+            moments.Heard: lambda m: tell(
+                facts.Heard(m.at_ns, m.bot, (m.session, m.epoch, m.sequence))
+            ),
             moments.Synced: self._synced,
             moments.Forced: lambda m: tell(facts.Forced(m.at_ns, m.bot, m.identifier)),
             moments.Repeated: lambda m: tell(
@@ -129,6 +133,21 @@ class Hearing:
             )
         )
 
+    def _served(self, moment: moments.Served) -> None:
+        self._tell(
+            facts.Served(
+                moment.at_ns,
+                reading=(moment.session, moment.epoch, moment.sequence),
+                login=moment.login,
+                says_connected=moment.says_connected,
+                catches_up=moment.catches_up,
+                rows=moment.rows,
+                digest=moment.digest,
+                server_time_msc=moment.server_time_msc,
+                contradicts=moment.contradicts,
+            )
+        )
+
     def _synced(self, moment: moments.Synced) -> None:
         at_ns, bot, book = moment.at_ns, moment.bot, moment.after
         self._tell(
@@ -142,6 +161,8 @@ class Hearing:
                 version=moment.before.version,
                 state=moment.before.state,
                 said=moment.health if moment.believed else moment.why,
+                reading=moment.reading,
+                rows=moment.rows,
             )
         )
         entries = tuple((e["action"], e["ticket"] or 0, e["details"]) for e in moment.audit)

@@ -84,6 +84,8 @@ class GatewayProcess:
     ) -> None:
         self._schedule, self.terminal, self._name = schedule, terminal, name
         self._struck, self._arrived, self._replied = struck, arrived, replied
+        self.on_reading: Callable[[bytes, bytes], None] = lambda message, reply: None
+        """Told of each question that was answered with a reading, and of that."""
         self.machine = Machine(schedule)
         self.hints_every_ms, self._pins_account = hints_every_ms, pins_account
         self.network: Network | None = None
@@ -184,6 +186,8 @@ class GatewayProcess:
         self._mend_pipe()
         if is_order and reply is not None:
             self._replied(reply, self.boot)
+        elif reply is not None and b'"sequence"' in reply:
+            self.on_reading(message, reply)
         return reply
 
     def _answer(self, desk: Desk, message: bytes) -> bytes:

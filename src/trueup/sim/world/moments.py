@@ -125,6 +125,36 @@ class Replied(Moment, frozen=True):
     gateway: str
 
 
+class Served(Moment, frozen=True):
+    """The gateway answered a question of a bot's `session` with the reading `epoch`, `sequence`.
+
+    The rest is what was true of the terminal: the account that it was logged in to, whether it said
+    that it has its trade server, whether it had its link and still lacked what the server knew
+    (`catches_up`), and the positions that it listed, as tickets and lots. `server_time_msc` is the
+    trade server's time by the reading; `contradicts` says that no position was listed, and that the
+    account's figures showed some.
+    """
+
+    session: str
+    epoch: str
+    sequence: int
+    login: int
+    says_connected: bool
+    catches_up: bool
+    rows: tuple[tuple[int, float], ...]
+    digest: str
+    server_time_msc: int
+    contradicts: bool
+
+
+class Heard(Moment, frozen=True):
+    """A reading came to a bot, which is about to judge it."""
+
+    session: str
+    epoch: str
+    sequence: int
+
+
 class GatewayDied(Moment, frozen=True):
     """The gateway was killed at `where`, a point of carrying out an order, by its name."""
 
@@ -173,6 +203,10 @@ class Synced(Moment, frozen=True):
     reason: str
     health: str
     why: str = ""
+    reading: tuple[str, str, int] | None = None
+    """Session, epoch and number of the reading that was believed; None where none proves itself."""
+    rows: tuple[tuple[int, float], ...] | None = None
+    """The positions of that reading, as tickets and lots; None where a row could not be read."""
 
 
 class Forced(Moment, frozen=True):

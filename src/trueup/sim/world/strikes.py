@@ -174,7 +174,9 @@ def _sync_by_hand(world: World, chance: random.Random) -> None:
 
     def ask() -> None:
         why = ""
-        if chance.random() < 0.7:
+        if chance.random() < 0.3:
+            terminal.on_list(world, chance.choice(list(terminal.READS)), chance)
+        elif chance.random() < 0.7:
             shown = chance.choice((ListAnswer.CACHED, ListAnswer.EMPTY, ListAnswer.PARTIAL))
             why = f", as the terminal loses its link {terminal.disconnect(world, shown, chance)}"
         bot.sync()

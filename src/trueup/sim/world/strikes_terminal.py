@@ -127,7 +127,8 @@ def restart_terminal(world: World, chance: random.Random) -> str:
     switches = world.terminal.switches
     switches.unsynchronised_list = chance.choice(list(ListAnswer))
     switches.unsynchronised_account_known = chance.random() < 0.7
-    switches.synchronise_ms = chance.choice((500, 2_000, 5_000))
+    # A gateway waits for five seconds until the terminal may trade, and serves it then.
+    switches.synchronise_ms = chance.choice((500, 2_000, 5_000, 8_000))
     world.terminal.restart()
     return f"and shows {switches.unsynchronised_list.value} until it is synchronised"
 

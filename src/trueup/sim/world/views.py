@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from typing import Protocol
+from typing import Any, Protocol
 
 from trueup.core.model import Snapshot
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
-from trueup.core.trust import Trusted
+from trueup.core.trust import Trusted, Unknown
 from trueup.gateway.client import ExecutionGateway
-from trueup.runtime.lookout import Look
+from trueup.gateway.reader import Reading
+from trueup.runtime.lookout import Asked, Look
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
-from trueup.sim.world.moments import Local, LocalBook, Moment, Retold, Synced
+from trueup.sim.world.moments import Heard, Local, LocalBook, Moment, Retold, Synced
 from trueup.sim.world.retelling import retold, steps
 from trueup.sim.world.schedule import Schedule
 
@@ -79,6 +80,24 @@ class SyncWatch(StateReconciler):
         self._told = 0
         self._asked_version = 0
         self._is_by_hand = self._is_first = False
+        self._session = pm.run_id
+        consider = self._lookout._consider
+
+        def hear(reading: Reading, asked: Asked) -> Look:
+            evidence = reading.evidence if isinstance(reading, Snapshot) else None
+            if evidence is not None:
+                bot.observe(
+                    Heard(
+                        at_ns=bot.schedule.now_ns,
+                        bot=bot.name,
+                        session=self._session,
+                        epoch=evidence.epoch,
+                        sequence=evidence.sequence,
+                    )
+                )
+            return consider(reading, asked)
+
+        vars(self._lookout)["_consider"] = hear
 
     @property
     def is_looking(self) -> bool:
@@ -176,8 +195,20 @@ class SyncWatch(StateReconciler):
                 reason=unknown.reason.value if unknown is not None and is_unknown else "",
                 health=self.health,
                 why=unknown.sentence if unknown is not None and is_unknown else "",
+                **self._reading(look),
             )
         )
+
+    def _reading(self, look: Look) -> dict[str, Any]:
+        """Return which reading a look believed, and what positions it has."""
+        if isinstance(look.verdict, Unknown) or look.verdict.snapshot.evidence is None:
+            return {}
+        snapshot, evidence = look.verdict.snapshot, look.verdict.snapshot.evidence
+        rows = tuple((row.ticket, row.volume) for row in snapshot.positions)
+        return {
+            "reading": (self._session, evidence.epoch, evidence.sequence),
+            "rows": None if snapshot.faults else rows,
+        }
 
     def _again(self, before: LocalBook, remote: Snapshot | None, look: Look) -> tuple[str, ...]:
         """Return what a second plan on the same reading would change."""

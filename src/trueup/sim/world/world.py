@@ -16,6 +16,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import JournalError
@@ -47,6 +49,7 @@ from trueup.sim.world.moments import (
     Replied,
     Row,
     Scope,
+    Served,
     Struck,
     Traded,
     Watcher,
@@ -128,6 +131,7 @@ class World:
             self.schedule, plan.chance("network"), self.gateway.serve, self.struck
         )
         self.gateway.network = self.network
+        self.gateway.on_reading = self._served
         self.disk = Disk(self._journalled, self.struck)
         self._make_strategy = make_strategy
         self._market = plan.chance("market")
@@ -536,6 +540,28 @@ class World:
 
     def _replied(self, message: bytes, gateway: str) -> None:
         self.observe(Replied(at_ns=self.now_ns, message=message, gateway=gateway))
+
+    def _served(self, message: bytes, reply: bytes) -> None:
+        """Tell what was true of the terminal when a reading of it was served."""
+        told, terminal = msgspec.json.decode(reply), self.terminal
+        view, figures = terminal.view, terminal.view.figures()
+        listed = view.listed()
+        has_some = bool(figures.profit) or (figures.margin > 0 and not view.orders)
+        self.observe(
+            Served(
+                at_ns=self.now_ns,
+                session=msgspec.json.decode(message)["session"],
+                epoch=told["epoch"],
+                sequence=told["sequence"],
+                login=terminal.current_login,
+                says_connected=view.shows_connected,
+                catches_up=view.catches_up,
+                rows=tuple((row.ticket, row.volume) for row in listed),
+                digest=told["digest"],
+                server_time_msc=told.get("server_time_msc", 0),
+                contradicts=not listed and has_some,
+            )
+        )
 
     def _executed(self, login: int, request: TradeRequest, outcome: Outcome) -> None:
         if login == self.ledger.setup.login and outcome.order:
