@@ -51,6 +51,7 @@ class HeardWorld(DeskWorld):
         journal = TellingJournal()
         journal.world = self
         self.oracle: Oracle | None = None
+        self.looks = 0
         super().__init__(account, policy=policy, journal=journal, **switches)
         scope = moments.Scope(policy.symbols, policy.magics)
         self.oracle = Oracle(self.ledger, scope, BookFold)
@@ -93,7 +94,21 @@ class HeardWorld(DeskWorld):
         self.requote()
         before, asked_ns = self.local(), self.clock.now_ns()
         told = len(self.reconciler.get_audit_trail())
+        self.looks += 1
+        reading = {"session": "A", "epoch": "gateway", "sequence": self.looks}
         result = self.reconciler.sync_positions()
+        self.tell(
+            moments.Served,
+            **reading,
+            login=self.ledger.setup.login,
+            says_connected=True,
+            catches_up=False,
+            rows=(),
+            digest="",
+            server_time_msc=0,
+            contradicts=False,
+        )
+        self.tell(moments.Heard, **reading)
         self.tell(
             moments.Synced,
             status=result.status.value,
@@ -106,6 +121,7 @@ class HeardWorld(DeskWorld):
             holds=(),
             reason="",
             health=self.reconciler.health,
+            reading=tuple(reading.values()),
         )
 
     def end(self) -> list[moments.Violation]:

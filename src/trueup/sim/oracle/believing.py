@@ -19,9 +19,9 @@ JITTER_MSC = 1_000
 class Believed(Checker):
     """Holds each believed reading against what the terminal was and knew when it was read.
 
-    Two things nobody can tell from readings, and they are left alone: that a terminal which still
-    calls itself connected has lost its link; and, where two readings in a row are alike, that the
-    terminal has not caught up yet.
+    What no reading shows is left alone: that a terminal which still calls itself connected has lost
+    its link, and may have it back by the next reading; and that it has not caught up yet, where two
+    readings in a row are alike, or where the reading is the first that a process has.
     """
 
     number = 3
@@ -85,7 +85,7 @@ class Believed(Checker):
             yield f"of the account {served.login}"
         if not served.says_connected:
             yield "of a terminal that said that it has no connection"
-        elif served.catches_up and (before is None or before.digest != served.digest):
+        elif served.catches_up and before is not None and _was_away(before, served):
             yield "of a terminal that had not caught up, which no other one confirms"
         if fact.rows is not None and sorted(fact.rows) != sorted(served.rows):
             yield f"with the positions {fact.rows}, and the terminal listed {served.rows}"
@@ -100,3 +100,9 @@ class Believed(Checker):
         back_msc = before.server_time_msc - served.server_time_msc
         if served.server_time_msc and back_msc > JITTER_MSC:
             yield f"whose server's clock went back by {back_msc / 1000:g} s"
+
+
+def _was_away(before: facts.Served, now: facts.Served) -> bool:
+    """Whether the reading before says that terminal or gateway were away, and is another one."""
+    is_another_gateway = before.reading[1] != now.reading[1]
+    return (is_another_gateway or not before.says_connected) and before.digest != now.digest

@@ -336,12 +336,16 @@ class Forced(Fact, frozen=True):
 
 
 class HandedOut(Fact, frozen=True):
-    """The strategy was told what it holds, and whether that is no older than `max_age_ns`."""
+    """The strategy was told what it holds, and whether that is no older than `max_age_ns`.
+
+    `may_open` says that it was told it may open a position.
+    """
 
     bot: str
     flat: bool
     current: bool
     max_age_ns: int
+    may_open: bool = False
 
 
 class Replanned(Fact, frozen=True):

@@ -54,6 +54,9 @@ class Hearing:
                 facts.Heard(m.at_ns, m.bot, (m.session, m.epoch, m.sequence))
             ),
             moments.Synced: self._synced,
+            moments.Asked: lambda m: tell(
+                facts.HandedOut(m.at_ns, m.bot, m.flat, m.current, m.max_age_ns, m.may_open)
+            ),
             moments.Forced: lambda m: tell(facts.Forced(m.at_ns, m.bot, m.identifier)),
             moments.Repeated: lambda m: tell(
                 facts.Repeated(

@@ -30,12 +30,14 @@ from trueup.runtime.reconciler import SyncResult
 from trueup.runtime.strategy import Strategy
 from trueup.sim.world.clocks import Machine, ProcessClock
 from trueup.sim.world.disk import Disk
-from trueup.sim.world.moments import BotDied, BotRefused, BotStarted, Moment, Repeated, Sent
+from trueup.sim.world.moments import Asked, BotDied, BotRefused, BotStarted, Moment, Repeated, Sent
 from trueup.sim.world.plan import SYMBOL, FaultPlan
 from trueup.sim.world.schedule import MS, Schedule
 from trueup.sim.world.views import SyncWatch, local_book
 from trueup.sim.world.wire import Network, WorldLink
 
+# After how many intervals without a sync a strategy takes what it is told for old.
+CURRENT_SYNCS = 1.5
 # How many fills a bot is told again after each sync that is to bring agreement.
 FILLS_AGAIN = 3
 # After how many events a bot saves its book: so early that most starts begin from what was saved,
@@ -330,12 +332,31 @@ class BotProcess:
         assert self.loop is not None
         try:
             self.loop.turn()
+            self._ask()
             if not self.plan.setting.trades_by_signal:
                 self._trader.act(self, self.loop)
         except JournalConflict:
             # Another process writes the journal now: a bot of ours ends then.
             self.is_retired = True
             raise
+
+    def _ask(self) -> None:
+        """Ask what a strategy asks before it trades."""
+        pm = self.pm
+        assert pm is not None
+        max_age_sec = CURRENT_SYNCS * self.plan.setting.sync_interval_ms / 1000
+        passes = [pm.check_risk(signal) for signal in (1, -1)]
+        self.observe(
+            Asked(
+                at_ns=self.schedule.now_ns,
+                bot=self.name,
+                flat=not pm.book.holdings,
+                current=pm.is_current(max_age_sec),
+                max_age_ns=round(max_age_sec * 1e9),
+                # Whoever is flat in the symbol opens something with whatever passes.
+                may_open=not pm.entries_refused() or (pm.position is None and any(passes)),
+            )
+        )
 
     def stop(self, down_ms: int) -> None:
         """End the process in good order, and start it again after `down_ms`."""

@@ -209,6 +209,15 @@ class Synced(Moment, frozen=True):
     """The positions of that reading, as tickets and lots; None where a row could not be read."""
 
 
+class Asked(Moment, frozen=True):
+    """A strategy asked whether it is flat, whether that is current, and whether it may open."""
+
+    flat: bool
+    current: bool
+    max_age_ns: int
+    may_open: bool
+
+
 class Forced(Moment, frozen=True):
     """A person made the book of a bot what its next events say of one position, whatever the broker
     has."""

@@ -1,0 +1,109 @@
+"""What a bot believes, and what a strategy is told, are judged by what was true of the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.oracle.histories import LOGIN, SEC, History
+from trueup.sim.oracle import facts
+
+ROWS = ((100, 0.1),)
+
+
+def read(history: History, number: int, epoch: str = "g1", **fields: Any) -> History:
+    """Serve a reading, and let it come to the bot."""
+    known = {"login": LOGIN, "rows": ROWS, "digest": "d", "server_time_msc": 1_000 * number}
+    reading = ("A1", epoch, number)
+    history.tell(facts.Served, reading=reading, **{**known, **fields})
+    return history.tell(facts.Heard, bot="A", reading=reading)
+
+
+def believed(history: History, number: int, epoch: str = "g1", **fields: Any) -> list[str]:
+    """Let the bot believe a reading, and return what is said."""
+    asked = {"asked_ns": history.now_ns - 2 * SEC, "reading": ("A1", epoch, number), "rows": ROWS}
+    history.synced(**{**asked, **fields})
+    return [said for number, said in history.judged() if number == 3]
+
+
+def bound() -> History:
+    """A bot that is bound to its account, and has heard a reading."""
+    return read(History().start().row("AccountBound", login=LOGIN), 1)
+
+
+def test_a_true_reading_is_rightly_believed() -> None:
+    assert believed(read(bound(), 2), 2) == []
+
+
+@pytest.mark.parametrize(
+    ("served", "word"),
+    [
+        ({"login": 1}, "of the account 1"),
+        ({"says_connected": False}, "no connection"),
+        ({"rows": ()}, "with the positions"),
+        ({"contradicts": True}, "figures"),
+        ({"server_time_msc": -600}, "went back"),
+        ({"epoch": "g2", "catches_up": True, "digest": "e"}, "not caught up"),
+    ],
+)
+def test_a_reading_that_was_not_true_is_wrongly_believed(served: dict[str, Any], word: str) -> None:
+    (said,) = believed(read(bound(), 2, **served), 2, served.get("epoch", "g1"))
+    assert word in said
+
+
+def test_a_terminal_that_catches_up_is_believed_when_two_readings_are_alike() -> None:
+    history = read(bound(), 1, "g2", catches_up=True, digest="e")
+    assert believed(read(history, 2, "g2", catches_up=True, digest="e"), 2, "g2") == []
+
+
+def test_a_reading_that_is_older_than_another_one_is_wrongly_believed() -> None:
+    history = bound()
+    old = ("A1", "g1", 1)
+    read(history, 2)
+    history.tell(facts.Heard, bot="A", reading=old)
+    (said,) = believed(history, 1, asked_ns=0)
+    assert "older" in said
+
+
+def test_a_reading_of_before_its_question_is_wrongly_believed() -> None:
+    history = read(bound(), 2)
+    (said,) = believed(history, 2, asked_ns=history.now_ns)
+    assert "before it had asked" in said
+
+
+def test_a_reading_that_proves_nothing_is_wrongly_believed_by_a_bound_book() -> None:
+    assert believed(bound(), 2, reading=None) != []
+    assert believed(History().start(), 2, reading=None) == []
+
+
+def told(history: History, **fields: Any) -> list[str]:
+    """Tell the strategy something, and return what is said."""
+    history.hand_out(**{"flat": False, "current": False, **fields})
+    return [said for number, said in history.judged() if number == 10]
+
+
+def test_nothing_may_be_opened_before_a_look_was_believed() -> None:
+    assert told(bound(), may_open=True) != []
+    assert told(bound(), may_open=False) == []
+    assert told(bound().synced(), may_open=True) == []
+
+
+def test_nothing_may_be_opened_after_a_look_that_was_not_believed() -> None:
+    assert told(bound().synced().synced(believed=False), may_open=True) != []
+
+
+def test_nothing_may_be_opened_while_a_trade_is_in_doubt() -> None:
+    def doubt(**fields: Any) -> History:
+        history = bound().synced().intent(**fields)
+        return history.row("OrderInDoubt", order_id="O1", error="no reply")
+
+    assert told(doubt(), may_open=True) != []
+    assert told(doubt(kind="modify", position=100), may_open=True) == []
+
+
+def test_an_age_counts_from_when_the_terminal_was_truly_read() -> None:
+    history = read(bound(), 2)
+    history.synced(asked_ns=history.now_ns, reading=("A1", "g1", 2), rows=ROWS)
+    assert told(history, current=True, max_age_ns=2 * SEC) != []
+    assert told(history, current=True, max_age_ns=9 * SEC)[1:] == []
