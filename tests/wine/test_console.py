@@ -58,6 +58,11 @@ class Console:
         """What there is to see."""
         return self._tmux("capture-pane", "-p", "-S", "-200")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has."""
+        return self._code.exists()
+
     def code(self) -> int:
         """Wait for the end of the process, and return its exit code."""
         until(self._code.exists, ENDS_SEC + LONG_SEC, pause_sec=0.05)
@@ -108,7 +113,8 @@ def test_ctrl_c_ends_a_gateway_and_its_worker_at_once_and_in_good_order(
 ) -> None:
     pattern, later_sec = MOMENTS[moment]
     console = gateway(tmp_path, opened)
-    until(lambda: said(tmp_path, pattern), LONG_SEC, pause_sec=0.01)
+    until(lambda: said(tmp_path, pattern) or console.has_ended, LONG_SEC, pause_sec=0.01)
+    assert not console.has_ended, console.screen()
     time.sleep(later_sec)
     console.press("C-c")
     begin = time.monotonic()

@@ -24,7 +24,8 @@ from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
 from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
 
 LOG_FILE = "terminal.log"
-_START_SEC = 20.0
+# For a machine that is busy with other things; whoever waits is told as soon as it answers.
+_START_SEC = 90.0
 _STOP_SEC = 10.0
 _LOOK_AGAIN_SEC = 0.05
 
