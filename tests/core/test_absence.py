@@ -65,5 +65,13 @@ def test_a_time_that_is_not_told_is_no_time() -> None:
     assert looked(looked(FIRST, 200, 0), 200, 115).again_msc == 115_000
 
 
-def test_who_waits_for_nothing_has_it_at_once() -> None:
-    assert absent_again(None, 100, 0, 0).is_settled
+def test_two_looks_at_one_moment_do_not_begin_it_anew() -> None:
+    """A clock that ticks every 15 ms shows the same time twice."""
+    assert looked(FIRST, 100, 101) == FIRST
+    assert looked(AGAIN, 100, 115).is_settled
+
+
+def test_who_waits_for_nothing_has_it_at_once_from_that_look_on() -> None:
+    at_once = Absence(since_ns=100, since_msc=7, again_msc=7, is_settled=True)
+    assert absent_again(None, 100, 7, 0) == at_once
+    assert absent_again(FIRST, 100, 7, 0) == at_once

@@ -11,12 +11,23 @@ from tests.support import make
 from trueup.core import events
 from trueup.core.absence import Absence
 from trueup.core.book import Book
+from trueup.core.change_traces import (
+    of_cancellation,
+    of_cancellation_without_evidence,
+    of_modification,
+    of_modification_without_evidence,
+)
 from trueup.core.events import OrderKind
 from trueup.core.holds import HoldKind
-from trueup.core.model import History, HistoryOrder, PastOrder, Side, Snapshot
+from trueup.core.model import Evidence, History, HistoryOrder, PastOrder, Side, Snapshot
 from trueup.core.plan import Plan
 from trueup.core.record import RequestState, RequestStatus
+from trueup.core.recovery import BrokerShows
+from trueup.core.said_by_record import not_by_record
 from trueup.core.told import Told
+from trueup.core.trace import Trace
+
+OPEN, NO_TRACE, UNSEEN = BrokerShows.OPEN, BrokerShows.NO_TRACE, BrokerShows.UNSEEN
 
 HELD = make.position(7, volume=0.1)
 MSC = make.NOW_NS // 1_000_000
@@ -262,3 +273,120 @@ def test_an_entry_that_the_record_has_as_refused_is_refused_whatever_bears_its_t
         requests=(record(status="REJECTED", error="10006 REJECT"),),
     )
     assert became(book, snapshot) == ("refused", "10006 REJECT")
+
+
+# In which words, and whether waiting can still change it.
+
+CHANGE = make.sent(kind=OrderKind.MODIFY, position=7, sl=1.0, tp=1.1)
+CANCELLATION = make.sent(kind=OrderKind.CANCEL, target=50)
+AS_MEANT = make.position(7, volume=0.1, sl=1.0, tp=1.1)
+BY_RECORD = "the gateway's record has it as done"
+LOADING = "the account may not trade at this terminal now, which may be loading still"
+
+
+def evidence_of(snapshot: Snapshot) -> Evidence:
+    assert snapshot.evidence is not None
+    return snapshot.evidence
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "trace"),
+    [
+        (seen(requests=(record(status="DONE"),)), Trace(OPEN, BY_RECORD)),
+        (seen(AS_MEANT), Trace(OPEN, "the position has the levels that were meant")),
+        (seen(HELD), Trace(NO_TRACE, "the position has other levels")),
+        (seen(account=MAY_NOT_TRADE), Trace(UNSEEN, LOADING)),
+        (seen(history=None), Trace(UNSEEN, "the history could not be read")),
+        (
+            seen(),
+            Trace(
+                NO_TRACE,
+                "the position is no longer open, and the gateway's record does not say",
+                is_final=True,
+                is_untold=True,
+            ),
+        ),
+    ],
+)
+def test_what_shows_of_a_change_to_the_word(snapshot: Snapshot, trace: Trace) -> None:
+    assert of_modification(CHANGE, snapshot, evidence_of(snapshot)) == trace
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "trace"),
+    [
+        (seen(requests=(record(status="DONE"),)), Trace(OPEN, BY_RECORD)),
+        (
+            seen(requests=(record(status="DONE"),), orders=(make.pending(50),)),
+            Trace(UNSEEN, f"{BY_RECORD}, and the broker still lists the order"),
+        ),
+        (seen(orders=(make.pending(50),)), Trace(NO_TRACE, "the pending order still works")),
+        (
+            seen(past_orders=(PastOrder(50, "canceled"),)),
+            Trace(OPEN, "the history has the pending order as canceled"),
+        ),
+        (
+            seen(past_orders=(PastOrder(50, "filled"),)),
+            Trace(NO_TRACE, "the history has the pending order as filled", is_final=True),
+        ),
+        (seen(account=MAY_NOT_TRADE), Trace(UNSEEN, LOADING)),
+        (seen(history=None), Trace(UNSEEN, "the history could not be read")),
+        (
+            seen(),
+            Trace(
+                NO_TRACE,
+                "the pending order works no longer, and neither record nor history says why",
+                is_untold=True,
+            ),
+        ),
+    ],
+)
+def test_what_shows_of_a_cancellation_to_the_word(snapshot: Snapshot, trace: Trace) -> None:
+    assert of_cancellation(CANCELLATION, evidence_of(snapshot)) == trace
+
+
+def test_what_the_guide_s_wire_shows_to_the_word() -> None:
+    assert of_modification_without_evidence(CHANGE, make.snapshot()) == Trace(
+        NO_TRACE, "this gateway keeps no record, and its list does not say", is_untold=True
+    )
+    assert of_cancellation_without_evidence() == Trace(
+        NO_TRACE, "this gateway keeps no record, and lists no pending orders", is_untold=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "trace"),
+    [
+        (record(RequestState.PREPARED), Trace(UNSEEN, "the gateway is still carrying it out")),
+        (
+            record(RequestState.WITHDRAWN),
+            Trace(NO_TRACE, "the gateway never saw it, and takes it no more", is_final=True),
+        ),
+        # A record that began after the order left does not know whether it had it.
+        (RequestStatus("A", RequestState.WITHDRAWN), None),
+        (
+            record(status="REJECTED"),
+            Trace(
+                NO_TRACE,
+                "the gateway's record has it as refused",
+                is_final=True,
+                refusal="the gateway's record has it as refused",
+            ),
+        ),
+        (
+            record(status="REJECTED", error="10016 INVALID_STOPS"),
+            Trace(
+                NO_TRACE,
+                "the gateway's record has it as refused",
+                is_final=True,
+                refusal="10016 INVALID_STOPS",
+            ),
+        ),
+        (record(status="DONE"), None),
+        (record(RequestState.UNKNOWN), None),
+    ],
+)
+def test_what_the_gateway_s_record_says_to_the_word(
+    said: RequestStatus, trace: Trace | None
+) -> None:
+    assert not_by_record(CHANGE, evidence_of(seen(requests=(said,)))) == trace

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support import make
 from trueup.core.meant import Meant, account_named
 from trueup.core.model import describe_mode
-from trueup.core.trust import Bound, Reason
+from trueup.core.trust import Bound, Reason, Unknown
 
 OURS = Bound(make.ACCOUNT.login, make.ACCOUNT.server)
 OTHER = Bound(OURS.login + 1, OURS.server)
@@ -53,6 +53,7 @@ def test_only_the_account_that_is_meant_is_taken() -> None:
     assert objection.sentence == (
         f"The terminal is logged in to {OURS.name}, and TRUEUP_ACCOUNT says {OTHER.name}"
     )
+    assert objection.until == f"a login to {OTHER.name}"
     # The same login at another server is another account.
     elsewhere = Meant(Bound(OURS.login, "Elsewhere")).objection(reading())
     assert elsewhere is not None
@@ -61,7 +62,11 @@ def test_only_the_account_that_is_meant_is_taken() -> None:
 def test_a_gateway_that_does_not_say_is_not_taken_for_the_account_that_is_meant() -> None:
     objection = Meant(OURS).objection(make.snapshot())
     assert objection is not None
-    assert "does not say which account its terminal has" in objection.sentence
+    assert objection == Unknown(
+        Reason.WRONG_ACCOUNT,
+        f"The gateway does not say which account its terminal has, and account says {OURS.name}",
+        "a gateway that serves SNAPSHOT, as `trueup gateway` does",
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,9 +94,11 @@ def test_real_money_is_touched_only_where_that_is_said(mode: str, said: str | No
 
 
 def test_a_wire_that_tells_no_account_counts_as_real() -> None:
-    objection = Meant(real_money=False).objection(make.snapshot())
-    assert objection is not None
-    assert "does not say whether its account is a demo" in objection.sentence
+    assert Meant(real_money=False).objection(make.snapshot()) == Unknown(
+        Reason.REAL_MONEY,
+        "The gateway does not say whether its account is a demo, so it counts as REAL",
+        "a word that real money is meant",
+    )
 
 
 def test_whose_money_it_is_is_told_in_a_word_and_what_is_unknown_is_told_as_unknown() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trueup.core.retcodes import (
     LAST_ERRORS,
     RETCODES,
+    Code,
     Effect,
     classify_last_error,
     classify_retcode,
@@ -61,6 +62,12 @@ def test_every_last_error_of_the_module_has_its_class(number: int) -> None:
 def test_the_tables_have_no_code_that_the_platform_has_not() -> None:
     assert set(RETCODES) == set(SERVER)
     assert set(LAST_ERRORS) <= set(LOCAL)
+
+
+def test_a_code_that_is_not_known_is_told_by_its_number() -> None:
+    """It is all that a person has to look the code up with."""
+    assert classify_retcode(10099) == Code("10099", Effect.UNKNOWN, "a code not known")
+    assert classify_last_error(-77) == Code("-77", Effect.UNKNOWN, "a failure not known")
 
 
 @given(st.integers().filter(lambda number: number not in SERVER))

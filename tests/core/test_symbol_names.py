@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import pytest
@@ -49,6 +50,13 @@ def listed(*names: str) -> list[Listed]:
         ("AAPL", "AAPL.US"),
         ("AAPL.US", "#AAPL"),
         ("BTCUSD", "BTCUSDT"),
+        ("BTCUSDT", "BTCUSD"),
+        ("DE40", "DE40.premium"),
+        ("eurusd.m", "eurusd.raw"),
+        ("DAX", "DAX40"),
+        ("DAX", "DAX40CFD"),
+        ("DAX.c", "DAX.x"),
+        ("EURUSD", "EURUSDMARGIN"),
     ],
 )
 def test_the_ways_in_which_brokers_write_one_name(wanted: str, has: str) -> None:
@@ -68,6 +76,8 @@ def test_the_ways_in_which_brokers_write_one_name(wanted: str, has: str) -> None
         ("XAUUSD", "GOLD"),
         ("GOLD", "XAUUSD"),
         ("US30", "US500"),
+        ("US", "US30"),
+        ("EURUSD", "EURUSDMARGINS"),
         ("???", "EURUSD"),
         ("EURUSD", "???"),
         ("", "EURUSD"),
@@ -85,6 +95,9 @@ def test_what_the_broker_itself_says_of_a_symbol_counts_last() -> None:
     assert look_alikes("XAUUSD", [gold, *listed("XAUUSD.m")]) == ("XAUUSD.m", "GOLD")
     in_words = Listed("XAUUSD", "USD", "USD", "Gold vs US Dollar")
     assert look_alikes("GOLD", [in_words, Listed("GS", description="Goldman Sachs")]) == ("XAUUSD",)
+    # Three letters in a description are a currency more often than an instrument.
+    assert look_alikes("USD", [Listed("XAUEUR", description="Gold and no USD")]) == ()
+    assert look_alikes("XAUUSD", [Listed("???", "XAU", "USD", "XAUUSD")]) == ()
     # A share in dollars is not the pair of its two currencies.
     assert look_alikes("USDUSD", [Listed("AAPL", "USD", "USD", "Apple")]) == ()
 
@@ -94,6 +107,29 @@ def test_the_likest_come_first_and_five_are_shown() -> None:
     found = look_alikes("EURUSD", listed(*names))
     assert found[:3] == ("eurusd", "EUR-USD", "EURUSD.m")
     assert len(found) == SHOWN_MOST == 5
+
+
+def test_the_likest_come_first_however_long_they_are() -> None:
+    """By case alone, by signs, by a suffix, by a part, by currencies; a description is last."""
+    by_currencies, by_words = Listed("E", "EUR", "USD"), Listed("F", description="No EURUSD")
+    by_part, by_suffix, by_signs = listed("XEURUSD", "EURUSDpro", "EUR_._._USD")
+    by_case = Listed("eur///////usd")
+    ranked = [by_case, by_signs, by_suffix, by_part, by_currencies, by_words]
+    names = tuple(symbol.name for symbol in ranked)
+    assert look_alikes("EUR///////USD", ranked[::-1]) == names[:5]
+    for likelier, other in itertools.pairwise(ranked):
+        found = look_alikes("EUR///////USD", [other, likelier])
+        assert found == (likelier.name, other.name)
+
+
+def test_a_catalogue_knows_the_names_that_the_broker_has_to_the_letter() -> None:
+    catalogue = Catalogue(listed("EURUSD.m", "XAUUSD"))
+    assert len(catalogue) == 2
+    assert [name in catalogue for name in ("EURUSD.m", "EURUSD", "eurusd.m")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 @given(

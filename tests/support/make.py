@@ -23,6 +23,7 @@ from trueup.core.model import (
     Deal,
     Entry,
     Evidence,
+    HistoryOrder,
     MarginMode,
     OrderType,
     PendingOrder,
@@ -32,6 +33,7 @@ from trueup.core.model import (
     Snapshot,
     TerminalState,
 )
+from trueup.core.order import Order
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
 from trueup.journal.memory import MemoryJournal
@@ -200,6 +202,45 @@ def pending(ticket: int = 50, **changes: Any) -> PendingOrder:
         "price_open": 1.05,
     }
     return PendingOrder(**(facts | changes))
+
+
+TOKEN = "tabcdefgh"
+
+
+def sent(order_id: str = "A", **changes: Any) -> Order:
+    """An order of our desk to buy 0.1 lots, which left at NOW_NS with a token."""
+    facts: dict[str, Any] = {
+        "symbol": "EURUSD",
+        "action": "BUY",
+        "volume": 0.1,
+        "entry_price": 1.05,
+        "entry_ns": NOW_NS,
+        "token": TOKEN,
+        "by_desk": True,
+    }
+    return Order(order_id, **(facts | changes))
+
+
+def past_order(ticket: int = 7, **changes: Any) -> HistoryOrder:
+    """An order of the broker's history that bought 0.1 lots a second after NOW_NS."""
+    facts: dict[str, Any] = {
+        "symbol": "EURUSD",
+        "side": Side.BUY,
+        "volume": 0.1,
+        "filled": 0.1,
+        "state": "filled",
+        "position": ticket,
+        "time_setup_msc": NOW_NS // 1_000_000 + 1_000,
+    }
+    return HistoryOrder(ticket, **(facts | changes))
+
+
+def book_with(*orders: Order) -> Book:
+    """A book that knows exactly these orders."""
+    book = Book()
+    book.orders = {order.order_id: order for order in orders}
+    book.orders_by_ticket = {order.ticket: order for order in orders if order.ticket}
+    return book
 
 
 def created(order_id: str, side: Side, volume: float = 0.01, **changes: Any) -> events.Event:

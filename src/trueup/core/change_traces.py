@@ -92,9 +92,9 @@ def _position_of(order: Order, snapshot: Snapshot) -> Position | None:
     return next((p for p in snapshot.positions if p.identifier == order.position), None)
 
 
-def _end_of(ticket: int, evidence: Evidence) -> str:
-    """Return the state in which a pending order ended, or an empty string where nothing says."""
+def _end_of(ticket: int, evidence: Evidence) -> str | None:
+    """Return the state in which a pending order ended, None where nothing says."""
     past = evidence.history.orders if evidence.history else ()
     states = {one.ticket: one.state for one in past}
     states |= {one.ticket: one.state for one in evidence.past_orders}
-    return states.get(ticket, "")
+    return states.get(ticket)

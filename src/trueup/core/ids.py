@@ -63,17 +63,20 @@ def change_id(event: events.Event) -> tuple[str, int]:
             | events.DealsRecorded(position=row, realised_units=units)
         ):
             return f"{step_id(kind, row)} {units}", row.identifier
-        case (
-            events.PendingAdopted(order=order)
-            | events.PendingClosed(order=order)
-            | events.PendingCorrected(remote=order)
-        ):
+        case events.PendingAdopted(order=order) | events.PendingCorrected(remote=order):
             return step_id(kind, order), order.ticket
+        case events.PendingClosed(order=order, filled=filled, position=position):
+            return f"{step_id(kind, order)} {to_units(filled)} {position}", order.ticket
         case events.AccountBound(login=login, server=server):
             facts = f"{known.margin_mode.value} {known.fifo_close} {known.currency_digits}"
             return f"{kind} {login}@{server} {known.currency} {facts}", 0
         case events.HaltRaised(identifier=identifier):
             return f"{kind}-{identifier}", identifier
+        case events.OrderSettled(order_id=order_id, ticket=ticket, volume=volume):
+            price = "" if known.price is None else to_units(known.price)
+            return f"{kind}-{order_id} {ticket} {to_units(volume)} {price}", 0
+        case events.OrderCanceled(order_id=order_id, unproven=unproven):
+            return f"{kind}-{order_id} {unproven}", 0
         case events.OrderEvent(order_id=order_id):
             return f"{kind}-{order_id}", 0
         case events.HistoryCompared() | events.LossFound() | events.LossAccepted():
