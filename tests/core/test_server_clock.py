@@ -45,6 +45,7 @@ def seen(after_ms: int, offset_sec: int | None = 0, history: History | None = No
 def test_an_order_s_age_is_told_by_the_server_s_clock_where_it_told_both_times() -> None:
     order, later_ns = sent(), make.NOW_NS + 7 * make.SECOND_NS
     assert age_sec(order, LEFT_MSC + 95_999, by_dates(later_ns)) == 95
+    assert age_sec(order, LEFT_MSC + 7_200_000, by_dates(later_ns)) == 7_200
     assert age_sec(order, LEFT_MSC - 5_000, by_dates(later_ns)) == 0
     assert age_sec(order, 0, by_dates(later_ns)) == 7
     assert age_sec(sent(server_time_msc=0), LEFT_MSC, by_dates(later_ns)) == 7
@@ -113,6 +114,13 @@ def test_an_order_may_be_dated_an_hour_back_where_the_server_s_clock_was_set_bac
 ) -> None:
     evidence = seen(1_000, offset_sec, history(6, age=HOUR_SEC))
     assert (lacking_in(evidence, book_of(done())) is not None) is lacks
+
+
+def test_that_hour_is_an_hour_to_the_millisecond() -> None:
+    evidence = seen(1_000, None, history(6, age=HOUR_SEC + 1))
+    assert lacking_in(evidence, book_of(done())) is not None
+    evidence = seen(1_001, None, history(6, age=HOUR_SEC + 1))
+    assert lacking_in(evidence, book_of(done())) is None
 
 
 def test_without_a_history_or_a_time_nothing_is_lacking() -> None:

@@ -1,0 +1,408 @@
+"""What a reading shows of an order in doubt, and in which words a person reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support import make
+from trueup.core.book import Book
+from trueup.core.events import OrderKind
+from trueup.core.fitting import Habits, habit
+from trueup.core.lifecycle import OrderStatus
+from trueup.core.model import (
+    Deal,
+    DealReason,
+    Entry,
+    History,
+    HistoryOrder,
+    OrderType,
+    Side,
+    Snapshot,
+)
+from trueup.core.order import Order
+from trueup.core.record import RequestState, RequestStatus
+from trueup.core.recovery import BrokerShows
+from trueup.core.tokens import magic_with_token
+from trueup.core.trace import Trace
+from trueup.core.traces import trace_of
+
+OPEN, CLOSED = BrokerShows.OPEN, BrokerShows.CLOSED
+UNSEEN, NO_TRACE = BrokerShows.UNSEEN, BrokerShows.NO_TRACE
+MSC = make.NOW_NS // 1_000_000
+BY_TOKEN = "by its token"
+BY_RECORD = "by the gateway's record, ticket 7"
+MAY_NOT_TRADE = msgspec.structs.replace(make.ACCOUNT, trade_allowed=False)
+IN_MAGIC = magic_with_token(3, make.TOKEN)
+MARKED = {"magic": 3, "wire_magic": IN_MAGIC}
+NO_HABITS: Habits = frozenset()
+
+
+def shown(
+    *positions: Any,
+    orders: tuple[HistoryOrder, ...] = (),
+    deals: tuple[Deal, ...] = (),
+    said: RequestStatus | None = None,
+    **more: Any,
+) -> Snapshot:
+    facts = {
+        "history": History(120, orders, deals),
+        "requests": () if said is None else (said,),
+        "time_offset_sec": 0,
+    }
+    return make.proven(*positions, **(facts | more))
+
+
+def trace(
+    seen: Snapshot,
+    *rivals: Order,
+    book: Book | None = None,
+    habits: Habits = NO_HABITS,
+    **order: Any,
+) -> Trace:
+    one = make.sent(**order)
+    return trace_of(one, [one, *rivals], seen, book or make.book_with(one), habits)
+
+
+def said(state: RequestState = RequestState.SETTLED, **more: Any) -> RequestStatus:
+    facts: dict[str, Any] = {"status": "FILLED", "ticket": 7, "price": 1.06}
+    return RequestStatus("A", state, **(facts | more))
+
+
+def opened(position: int = 7, **more: Any) -> Deal:
+    return make.deal(1, position, Side.BUY, 0.1, **({"price": 1.06} | more))
+
+
+def closed(position: int = 7, **more: Any) -> Deal:
+    facts = {"entry": Entry.OUT, "order": 70, "price": 1.07}
+    return make.deal(2, position, Side.SELL, 0.1, **(facts | more))
+
+
+HELD = make.position(7, volume=0.1, price_open=1.06)
+FILLED = make.past_order(7, comment=make.TOKEN)
+# Another order of ours, which was answered: done, as order 9.
+DONE = make.sent("B", ticket=9, status=OrderStatus.FILLED, server_time_msc=MSC, time_offset_sec=0)
+
+
+def test_without_evidence_nothing_is_seen() -> None:
+    assert trace(make.snapshot(HELD)) == Trace(UNSEEN, "this gateway shows no history")
+
+
+# By the token.
+
+
+@pytest.mark.parametrize(
+    "bearer",
+    [
+        {"comment": make.TOKEN},
+        {"comment": make.TOKEN[:6]},
+        {"comment": "rewritten", "magic": IN_MAGIC},
+    ],
+    ids=["whole", "cut", "in the magic number"],
+)
+def test_a_token_in_comment_or_magic_number_is_the_order(bearer: dict[str, Any]) -> None:
+    position = msgspec.structs.replace(HELD, **bearer)
+    assert trace(shown(position), **MARKED) == Trace(
+        OPEN, BY_TOKEN, ticket=7, position=7, volume=0.1, price=1.06
+    )
+    past = make.past_order(7, **bearer)
+    assert trace(shown(HELD, orders=(past,), deals=(opened(),)), **MARKED) == Trace(
+        OPEN, BY_TOKEN, ticket=7, position=7, volume=0.1, price=1.06
+    )
+
+
+def test_a_working_order_that_bears_its_token_is_open_and_a_market_order_is_waited_for() -> None:
+    for bearer in ({"comment": make.TOKEN}, {"comment": "rewritten", "magic": IN_MAGIC}):
+        seen = make.proven(history=History(120), orders=(make.pending(50, **bearer),))
+        limit = trace(seen, kind=OrderKind.LIMIT, **MARKED)
+        assert limit == Trace(OPEN, BY_TOKEN, ticket=50)
+        assert trace(seen, **MARKED) == Trace(UNSEEN, "the broker still works on it, by its token")
+
+
+@pytest.mark.parametrize("magic", [3, IN_MAGIC])
+def test_a_number_that_only_looks_like_a_token_s_is_no_token(magic: int) -> None:
+    """Where no token was put into the magic number, its low half says nothing."""
+    for seen in (
+        shown(msgspec.structs.replace(HELD, magic=IN_MAGIC)),
+        shown(orders=(make.past_order(7, magic=IN_MAGIC, by_program=False),)),
+        make.proven(history=History(120), orders=(make.pending(50, magic=IN_MAGIC),)),
+    ):
+        found = trace(seen, magic=magic, wire_magic=magic)
+        assert found == Trace(NO_TRACE, "nothing fits in the last 120 s of history")
+
+
+def test_an_order_without_a_token_is_not_found_by_none() -> None:
+    assert trace(shown(msgspec.structs.replace(HELD, comment="x")), token="").shows is NO_TRACE
+
+
+def test_the_record_knows_the_ticket_of_the_order_whose_position_was_opened_again() -> None:
+    again = make.position(20, identifier=7, volume=0.1, price_open=1.06, comment=make.TOKEN)
+    found = Trace(OPEN, BY_TOKEN, ticket=7, position=7, volume=0.1, price=1.06)
+    assert trace(shown(again, said=said())) == found
+    assert trace(shown(again)) == msgspec.structs.replace(found, ticket=20)
+    without = said(RequestState.UNKNOWN, status="", ticket=0)
+    assert trace(shown(again, said=without)) == msgspec.structs.replace(found, ticket=20)
+
+
+# By the gateway's record.
+
+
+def test_the_ticket_of_the_record_finds_the_past_order_among_others() -> None:
+    orders = (make.past_order(6), make.past_order(7), make.past_order(8))
+    deals = (opened(6, price=1.01), opened(7), opened(8, price=1.03))
+    seen = shown(HELD, orders=orders, deals=deals, said=said(price=1.09))
+    found = Trace(OPEN, BY_RECORD, ticket=7, position=7, volume=0.1, price=1.06)
+    assert trace(seen) == found
+    # The deals may come later than the order, and the answer had the price.
+    seen = shown(HELD, orders=orders, said=said(price=1.09))
+    assert trace(seen) == msgspec.structs.replace(found, price=1.09)
+
+
+def test_the_ticket_of_the_record_finds_the_position() -> None:
+    found = Trace(OPEN, BY_RECORD, ticket=7, position=7, volume=0.1, price=1.06)
+    assert trace(shown(make.position(6), HELD, said=said())) == found
+    # Also where it has another ticket now.
+    again = make.position(20, identifier=7, volume=0.1, price_open=1.06)
+    assert trace(shown(again, said=said())) == found
+
+
+def test_the_position_that_an_order_closes_is_not_the_order() -> None:
+    """Its ticket may be that of the position in the list; that shows no execution."""
+    assert trace(shown(HELD, said=said()), position=7).shows is UNSEEN
+    assert trace(shown(make.position(6), said=said()), position=6).shows is UNSEEN
+
+
+def test_the_ticket_of_the_record_finds_the_working_order() -> None:
+    orders = (make.pending(6), make.pending(7))
+    seen = make.proven(history=History(120), orders=orders, requests=(said(status="PLACED"),))
+    assert trace(seen, kind=OrderKind.LIMIT) == Trace(OPEN, BY_RECORD, ticket=7)
+    assert trace(seen) == Trace(UNSEEN, f"the broker still works on it, {BY_RECORD}")
+
+
+@pytest.mark.parametrize(
+    ("record", "history", "words"),
+    [
+        (said(), History(120), f"FILLED {BY_RECORD}; the broker does not show it yet"),
+        (said(), None, f"FILLED {BY_RECORD}; the broker does not show it yet"),
+        (
+            said(RequestState.UNKNOWN, status=""),
+            None,
+            f"sent {BY_RECORD}; the broker does not show it yet",
+        ),
+    ],
+)
+def test_what_the_record_has_and_no_list_shows_yet_is_waited_for(
+    record: RequestStatus, history: History | None, words: str
+) -> None:
+    """However well another order fits: the broker gave ours that ticket."""
+    fitting = History(120, (make.past_order(8),)) if history else None
+    assert trace(shown(said=record, history=fitting)) == Trace(UNSEEN, words)
+
+
+def test_a_ticket_without_an_outcome_that_no_history_has_is_absent() -> None:
+    record = said(RequestState.UNKNOWN, status="")
+    other = make.past_order(8, comment=make.TOKEN[:4])
+    words = "the broker shows nothing of ticket 7"
+    assert trace(shown(orders=(other,), said=record)) == Trace(NO_TRACE, words)
+    assert trace(shown(said=record), book=make.book_with(make.sent(), DONE)) == Trace(
+        UNSEEN, "the history lacks order 9, which was done: it is not whole"
+    )
+
+
+def test_a_refusal_in_the_record_comes_before_what_bears_the_token() -> None:
+    bearing = msgspec.structs.replace(HELD, comment=make.TOKEN)
+    refused = said(status="REJECTED", error="10019 NO_MONEY")
+    words = "the gateway's record has it as refused"
+    assert trace(shown(bearing, said=refused)) == Trace(
+        NO_TRACE, words, is_final=True, refusal="10019 NO_MONEY"
+    )
+
+
+def test_what_the_gateway_still_carries_out_is_waited_for() -> None:
+    preparing = RequestStatus("A", RequestState.PREPARED)
+    assert trace(shown(said=preparing)) == Trace(UNSEEN, "the gateway is still carrying it out")
+    # It has a ticket only when it was answered.
+    assert trace(shown(said=said(RequestState.UNKNOWN, status="", ticket=0))).shows is NO_TRACE
+
+
+# By the only order that fits.
+
+
+def test_the_only_order_that_fits_is_it_where_something_says_so() -> None:
+    cut = make.TOKEN[:4]
+    past = make.past_order(7, comment=cut)
+    assert trace(shown(HELD, orders=(past,), deals=(opened(),))) == Trace(
+        OPEN,
+        "the only order that fits",
+        ticket=7,
+        position=7,
+        volume=0.1,
+        price=1.06,
+        comment=cut,
+    )
+    working = make.pending(50, comment=cut)
+    seen = make.proven(history=History(120), orders=(working,))
+    assert trace(seen, kind=OrderKind.LIMIT) == Trace(
+        OPEN, "the only order that fits", ticket=50, comment=cut
+    )
+    # The broker writes that on ours.
+    habits = frozenset({habit(make.sent(), "server 7")})
+    past = make.past_order(7, comment="server 9")
+    seen = shown(HELD, orders=(past,), deals=(opened(),))
+    assert trace(seen, habits=habits).shows is OPEN
+    assert trace(seen).is_nobodys
+
+
+def test_one_that_fits_without_a_sign_is_left_to_a_person() -> None:
+    past = make.past_order(7, comment="my robot")
+    candidate = Trace(
+        OPEN,
+        "if it is that one",
+        ticket=7,
+        position=7,
+        volume=0.1,
+        price=1.06,
+        comment="my robot",
+    )
+    assert trace(shown(HELD, orders=(past,), deals=(opened(),))) == Trace(
+        UNSEEN,
+        "fits order 7, and nothing shows that this is ours",
+        is_nobodys=True,
+        candidates=(candidate,),
+    )
+
+
+def test_of_several_that_fit_a_person_reads_each() -> None:
+    seen = shown(orders=(make.past_order(7, comment="x"), make.past_order(8)))
+    found = trace(seen)
+    assert (found.shows, found.is_nobodys) == (UNSEEN, True)
+    assert found.words == "fits 2 (order 7, order 8), or other orders fit the same one"
+    assert [(one.ticket, one.comment) for one in found.candidates] == [(7, "x"), (8, "")]
+    assert {one.words for one in found.candidates} == {
+        "it was executed, and its position is not visible yet"
+    }
+
+
+def test_a_candidate_that_still_works_is_told_as_working() -> None:
+    working = make.pending(50, type=OrderType.OTHER, comment="x")
+    (candidate,) = trace(make.proven(history=History(120), orders=(working,))).candidates
+    assert candidate == Trace(
+        UNSEEN, "the broker still works on it, if it is that one", ticket=50, comment="x"
+    )
+
+
+def test_one_that_fits_two_orders_in_doubt_is_left_to_a_person() -> None:
+    found = trace(shown(orders=(make.past_order(7),)), make.sent("B"))
+    assert found.words == "fits 1 (order 7), or other orders fit the same one"
+
+
+# Absence.
+
+
+def test_nothing_that_fits_is_no_trace_in_a_history_that_is_whole() -> None:
+    nothing = Trace(NO_TRACE, "nothing fits in the last 120 s of history")
+    assert trace(shown()) == nothing
+    book = make.book_with(make.sent(), DONE)
+    assert trace(shown(), book=book) == Trace(
+        UNSEEN, "the history lacks order 9, which was done: it is not whole"
+    )
+    has_it = make.past_order(9, by_program=False)
+    assert trace(shown(orders=(has_it,)), book=book) == nothing
+
+
+def test_an_unread_history_or_a_terminal_that_may_be_loading_proves_no_absence() -> None:
+    assert trace(shown(history=None)) == Trace(UNSEEN, "the history could not be read")
+    assert trace(shown(account=MAY_NOT_TRADE)) == Trace(
+        UNSEEN, "the account may not trade at this terminal now, which may be loading still"
+    )
+
+
+# What became of an order of the history.
+
+
+@pytest.mark.parametrize("state", ["rejected", "canceled", "expired"])
+def test_an_order_that_ended_without_a_fill_left_no_trace_for_good(state: str) -> None:
+    past = make.past_order(7, comment=make.TOKEN, filled=0.0, state=state)
+    assert trace(shown(orders=(past,))) == Trace(
+        NO_TRACE, f"the history has it as {state}, by its token", ticket=7, is_final=True
+    )
+
+
+@pytest.mark.parametrize("filled", [0.01, 0.1, 2.0])
+def test_a_part_that_was_filled_counts_however_the_rest_ended(filled: float) -> None:
+    past = make.past_order(7, comment=make.TOKEN, filled=filled, volume=2.0, state="canceled")
+    found = trace(shown(HELD, orders=(past,), deals=(opened(),)), volume=2.0)
+    assert (found.shows, found.volume) == (OPEN, filled)
+
+
+def test_what_was_done_and_not_told_how_much_counts_as_meant() -> None:
+    past = make.past_order(7, comment=make.TOKEN, filled=0.0)
+    found = trace(shown(HELD, orders=(past,)), volume=0.3)
+    assert (found.shows, found.volume, found.price) == (OPEN, 0.3, None)
+
+
+def test_the_price_is_the_average_of_its_own_deals_by_volume() -> None:
+    deals = (
+        make.deal(1, 7, Side.BUY, 0.03, price=1.0),
+        make.deal(2, 7, Side.BUY, 0.01, price=1.1),
+        make.deal(3, 7, Side.BUY, 0.5, price=2.0, order=8),
+    )
+    assert trace(shown(HELD, orders=(FILLED,), deals=deals)).price == 1.025
+
+
+def test_a_close_is_done_whether_its_position_is_still_there_or_not() -> None:
+    close = make.past_order(11, comment=make.TOKEN, position=7, side=Side.SELL)
+    deal = closed(order=11)
+    for positions in ((), (HELD,)):
+        seen = shown(*positions, orders=(close,), deals=(deal,))
+        assert trace(seen, position=7, action="SELL") == Trace(
+            OPEN, BY_TOKEN, ticket=11, position=7, volume=0.1, price=1.07
+        )
+
+
+def test_a_filled_order_that_is_still_listed_is_open() -> None:
+    past = make.past_order(50, comment=make.TOKEN)
+    seen = make.proven(history=History(120, (past,)), orders=(make.pending(50),))
+    assert trace(seen, kind=OrderKind.LIMIT).shows is OPEN
+
+
+def test_an_entry_has_closed_only_where_deals_prove_it() -> None:
+    closed_since = Trace(CLOSED, BY_TOKEN, ticket=7, position=7, volume=0.1, price=1.06)
+    assert trace(shown(orders=(FILLED,), deals=(opened(), closed()))) == closed_since
+    assert trace(shown(orders=(FILLED,), deals=(opened(),))) == Trace(
+        UNSEEN, "it was executed, and its position is not visible yet"
+    )
+    another = make.position(8)
+    assert trace(shown(another, orders=(FILLED,), deals=(opened(), closed()))) == closed_since
+
+
+@pytest.mark.parametrize(("after_ms", "is_waited_for"), [(0, True), (9_999, True), (10_000, False)])
+def test_a_position_that_was_closed_to_be_opened_again_is_waited_for_ten_seconds(
+    after_ms: int, *, is_waited_for: bool
+) -> None:
+    """By the trade server's clock; and from the last time that it was closed so."""
+    rolled = {"reason": DealReason.ROLLOVER, "time_msc": MSC - after_ms}
+    seen = shown(orders=(FILLED,), deals=(opened(), closed(**rolled)))
+    found = trace(seen)
+    if is_waited_for:
+        assert found == Trace(
+            UNSEEN,
+            "it was executed, and its position closed to be opened again, which is not visible yet",
+        )
+    else:
+        assert found.shows is CLOSED
+
+
+def test_the_last_time_that_it_was_closed_to_be_opened_again_counts() -> None:
+    day_msc = 86_400_000
+    first = closed(reason=DealReason.ROLLOVER, time_msc=MSC - day_msc)
+    again = make.deal(3, 7, Side.BUY, 0.1, time_msc=MSC - day_msc // 2)
+    last = make.deal(
+        4, 7, Side.SELL, 0.1, entry=Entry.OUT, reason=DealReason.ROLLOVER, time_msc=MSC
+    )
+    deals = (opened(), first, again, last)
+    assert trace(shown(orders=(FILLED,), deals=deals)).shows is UNSEEN
+    ended = msgspec.structs.replace(last, reason=DealReason.STOP_LOSS)
+    assert trace(shown(orders=(FILLED,), deals=(*deals[:3], ended))).shows is CLOSED
