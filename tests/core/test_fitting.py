@@ -356,7 +356,7 @@ def test_a_working_order_is_never_too_old() -> None:
 
 # What becomes of our comments at this broker.
 
-ANSWERED = {"ticket": 7, "fill_ns": 5}
+ANSWERED: dict[str, Any] = {"ticket": 7, "fill_ns": 5}
 
 
 def habits(seen: Snapshot, *orders: Order) -> set[tuple[bool, str]]:

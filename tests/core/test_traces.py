@@ -36,7 +36,7 @@ BY_TOKEN = "by its token"
 BY_RECORD = "by the gateway's record, ticket 7"
 MAY_NOT_TRADE = msgspec.structs.replace(make.ACCOUNT, trade_allowed=False)
 IN_MAGIC = magic_with_token(3, make.TOKEN)
-MARKED = {"magic": 3, "wire_magic": IN_MAGIC}
+MARKED: dict[str, Any] = {"magic": 3, "wire_magic": IN_MAGIC}
 NO_HABITS: Habits = frozenset()
 
 
@@ -383,7 +383,7 @@ def test_a_position_that_was_closed_to_be_opened_again_is_waited_for_ten_seconds
     after_ms: int, *, is_waited_for: bool
 ) -> None:
     """By the trade server's clock; and from the last time that it was closed so."""
-    rolled = {"reason": DealReason.ROLLOVER, "time_msc": MSC - after_ms}
+    rolled: dict[str, Any] = {"reason": DealReason.ROLLOVER, "time_msc": MSC - after_ms}
     seen = shown(orders=(FILLED,), deals=(opened(), closed(**rolled)))
     found = trace(seen)
     if is_waited_for:

@@ -10,7 +10,7 @@ from tests.support.order_world import OrderWorld
 from trueup.core.events import OrderCanceled
 from trueup.core.order import Order
 from trueup.core.tokens import token_of
-from trueup.errors import Refused
+from trueup.errors import PlanOutdated, Refused
 from trueup.journal import MemoryJournal
 from trueup.sim.symbols import AccountSetup
 
@@ -109,6 +109,27 @@ def test_of_two_that_fit_the_other_stays_a_stranger_s() -> None:
     world.sync(1)
     assert (world.status(lost), lost.ticket) == ("FILLED", ours)
     assert world.agrees()
+
+
+@BOTH
+def test_a_plan_that_was_looked_at_is_outdated_when_another_order_is_named_meanwhile(
+    account: AccountSetup,
+) -> None:
+    """On a netting account both came to one position, so all else in the plan is the same."""
+    world = OrderWorld(account, comment_replaced_by="")
+    lost = lose(world, executed=True)
+    ours = max(order.ticket for order in world.past())
+    robot(world).open("EURUSD", BUY, 0.1)
+    settle(world)
+    world.reconciler.settle(lost.order_id, ours)
+    looked_at = world.reconciler.plan()
+    world.reconciler.settle(lost.order_id, max(order.ticket for order in world.past()))
+    with pytest.raises(PlanOutdated):
+        world.reconciler.apply(looked_at)
+    assert world.status(lost) == "IN_DOUBT"
+    world.reconciler.settle(lost.order_id, ours)
+    world.reconciler.apply(looked_at)
+    assert (world.status(lost), lost.ticket) == ("FILLED", ours)
 
 
 def test_a_word_that_the_broker_contradicts_is_not_heard_and_does_not_last() -> None:
