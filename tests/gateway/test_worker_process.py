@@ -20,6 +20,7 @@ from tests.support.servers import until
 from tests.support.worker_terminals import EXIT_CODE
 from trueup.errors import TrueupError
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.call_wire import Call, decode_answer, encode_call
 from trueup.gateway.keeper import Timing
 from trueup.gateway.worker import WorkerTerminal
 from trueup.gateway.worker_process import Died, Worker
@@ -176,7 +177,8 @@ def test_the_command_line_has_neither_factory_nor_options_nor_secrets(notes: Pat
         assert terminal.initialize(login=5_000_001, password=SECRET)
         command = _command_line(terminal.pid or 0)
     if command is not None:
-        assert command[1:-1] == [*command[1:-4], "-P", "-m", "trueup.gateway.worker_main"]
+        assert command[1:-2] == [*command[1:-5], "-P", "-m", "trueup.gateway.worker_main"]
+        assert command[-2].isdigit()
         assert command[-1].isdigit()
 
 
@@ -282,6 +284,24 @@ def test_long_answers_do_not_look_like_the_parents_end() -> None:
         for length in [1, 3_000_000, 10, 300_000] * 5:
             assert len(terminal.symbol_info("x" * length)) == length
         assert terminal.pid == pid
+
+
+def test_what_comes_on_the_line_during_a_call_does_not_end_the_worker(notes: Path) -> None:
+    """The signal that belongs to a message may come when its call is under way already."""
+    worker = Worker(f"{TERMINALS}:waiting", {"notes": str(notes)})
+    try:
+        worker.wait_ready(LONG_MS)
+        line = worker._process.line
+        line.send_bytes(encode_call(Call("symbol_info", ("EURUSD",))))
+        until((notes / "asked").exists, START_SEC)
+        line.send_bytes(encode_call(Call("symbol_info", ("GBPUSD",))))
+        (notes / "go").touch()
+        for symbol in ("EURUSD", "GBPUSD"):
+            assert line.poll(START_SEC)
+            assert decode_answer(line.recv_bytes())[0] == symbol
+        assert worker.is_alive
+    finally:
+        worker.kill()
 
 
 def test_a_worker_is_not_lost_for_what_it_says_right_before_it_ends(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,22 @@ def telling_long() -> Terminal:
     """A terminal that says of a symbol no more than its name."""
     terminal: Any = SimulatedTerminal(now_msc=SteppingClock())
     terminal.symbol_info = lambda symbol: symbol
+    made: Terminal = terminal
+    return made
+
+
+def waiting(notes: str) -> Terminal:
+    """A terminal that leaves a file `asked`, and answers when there is a file `go`."""
+    folder = Path(notes)
+
+    def name_of(symbol: str) -> str:
+        (folder / "asked").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+        return symbol
+
+    terminal: Any = SimulatedTerminal(now_msc=SteppingClock())
+    terminal.symbol_info = name_of
     made: Terminal = terminal
     return made
 

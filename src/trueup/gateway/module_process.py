@@ -3,10 +3,12 @@
 It is started as `python -m MODULE`, and never by importing the program that starts it, as
 `multiprocessing` does: a script without `if __name__ == "__main__"` would run once more in there.
 
-The line is one end of a pair that nobody else can open. The process inherits it by its number, and
-nothing else. Each side sees that the other has ended, however it did: the process by the end of
-its line, and whoever started it by that or, at once and also where the other end of the line
-lives on in a program that the process started, by the process itself.
+The line is one end of a pair that nobody else can open. The process inherits it by its number,
+with one end of a pipe on which nothing is ever said and which ends with the parent, and nothing
+else. (On Windows it inherits the line alone, and its number comes twice.) Each side sees that the
+other has ended, however it did: the process by the end of its line, and whoever started it by that
+or, at once and also where the other end of the line lives on in a program that the process
+started, by the process itself.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class ModuleProcess:
     """A running process.
 
     Args:
-        module: what it runs; the number of its end of the line is its only argument.
+        module: what it runs; its arguments are the numbers of its ends of the line and the pipe.
 
     Raises:
         OSError: the machine starts no process.
@@ -48,12 +50,13 @@ class ModuleProcess:
     """
 
     def __init__(self, module: str) -> None:
+        self._alive: Line | None = None
         with HOLDERS.opening():
             self.line, theirs = Pipe()
             HOLDERS.add(self)
             # Only the process may hold its end: it is then closed when the process ends.
             with theirs:
-                self._process = _start(module, theirs)
+                self._process, self._alive = _start(module, theirs)
         self._watch()
         # Where it ended already, whoever waits for it is told so.
         with suppress(OSError):
@@ -91,6 +94,8 @@ class ModuleProcess:
     def let_go_in_child(self) -> None:
         """Close a forked process's copy of the line, which must end when its owner does."""
         self.line.close()
+        if self._alive is not None:
+            self._alive.close()
 
     def kill(self) -> None:
         """End the process at once, whatever it does; safe to call from another thread."""
@@ -143,33 +148,37 @@ def inherited_line(number: str) -> Line:
 
 if sys.platform == "win32":
 
-    def _start(module: str, theirs: Line) -> subprocess.Popen[bytes]:
+    def _start(module: str, theirs: Line) -> tuple[subprocess.Popen[bytes], Line | None]:
         handle = theirs.fileno()
         os.set_handle_inheritable(handle, True)
-        return subprocess.Popen(
-            _command(module, handle),
+        process = subprocess.Popen(
+            _command(module, handle, handle),
             env=_environment(),
             stdin=subprocess.DEVNULL,
             startupinfo=subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]}),
             # No console of its own in sight, and no Ctrl-C from another's.
             creationflags=subprocess.CREATE_NO_WINDOW,
         )
+        return process, None
 else:
 
-    def _start(module: str, theirs: Line) -> subprocess.Popen[bytes]:
-        handle = theirs.fileno()
-        return subprocess.Popen(
-            _command(module, handle),
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            pass_fds=[handle],
-            # A Ctrl-C in the terminal is for the program that was started there.
-            process_group=0,
-        )
+    def _start(module: str, theirs: Line) -> tuple[subprocess.Popen[bytes], Line | None]:
+        ends_with_parent, alive = Pipe(duplex=False)
+        with ends_with_parent:
+            handles = theirs.fileno(), ends_with_parent.fileno()
+            process = subprocess.Popen(
+                _command(module, *handles),
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                pass_fds=handles,
+                # A Ctrl-C in the terminal is for the program that was started there.
+                process_group=0,
+            )
+        return process, alive
 
 
-def _command(module: str, handle: int) -> list[str]:
-    return [_interpreter(), *_flags(), "-P", "-m", module, str(handle)]
+def _command(module: str, *handles: int) -> list[str]:
+    return [_interpreter(), *_flags(), "-P", "-m", module, *map(str, handles)]
 
 
 def _interpreter() -> str:

@@ -1,7 +1,8 @@
 """The worker: a process that does nothing but call the terminal, for `gateway.worker_process`.
 
-It is run as `python -m trueup.gateway.worker_main NUMBER`, where NUMBER is its end of a line. On
-that comes what to make, and then one call after another. When the line ends, so does the worker.
+It is run as `python -m trueup.gateway.worker_main LINE ALIVE`: the numbers of its end of a line,
+and of a pipe that ends with the parent. On the line comes what to make, and then one call after
+another. When the line ends, so does the worker.
 """
 
 from __future__ import annotations
@@ -16,23 +17,22 @@ from contextlib import contextmanager
 from trueup.errors import TrueupError
 from trueup.gateway.call_wire import perform
 from trueup.gateway.module_process import inherited_line
-from trueup.gateway.parent_watch import ParentWatch
+from trueup.gateway.parent_watch import end_with_parent
 from trueup.gateway.terminal import Terminal
 
 MODULE = "trueup.gateway.worker_main"
 READY = b"ready"
 
 
-def main(number: str) -> None:
+def main(line_number: str, alive: str) -> None:
     """Be the worker at the end of a line: make the terminal, then answer calls."""
     _leave_signals_to_the_gateway()
+    end_with_parent(int(alive))
     with _until_it_ends():
-        line = inherited_line(number)
-        watch = ParentWatch(line)
+        line = inherited_line(line_number)
         made = line.recv_bytes()
     try:
-        with watch.call_under_way():
-            terminal = _make(made)
+        terminal = _make(made)
     except TrueupError as error:
         with _until_it_ends():
             line.send_bytes(str(error).encode())
@@ -42,8 +42,7 @@ def main(number: str) -> None:
     while True:
         with _until_it_ends():
             call = line.recv_bytes()
-        with watch.call_under_way():
-            answer = perform(terminal, call)
+        answer = perform(terminal, call)
         with _until_it_ends():
             line.send_bytes(answer)
 
@@ -88,4 +87,4 @@ def _leave_signals_to_the_gateway() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:3])
