@@ -184,6 +184,27 @@ def test_a_send_without_a_link_that_is_done_when_the_link_is_back() -> None:
     assert world.agrees()
 
 
+def test_looks_on_both_sides_of_one_that_was_not_believed_prove_no_absence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a terminal does while nobody can watch it may be what the order still waits for."""
+    monkeypatch.setattr(OrderWorld, "keeps_record", False)
+    world = OrderWorld()
+    world.terminal.faults.next_send(AnswerLost(executed=False, pipe_breaks=False))
+    intent = world.pm.submit("buy", 0.1)
+    world.sync(1)
+    world.sync(GRACE_SEC - 1)
+    assert world.status(intent) == "IN_DOUBT"
+    world.lose_replies(1)
+    assert world.sync(1).status.value == "DEGRADED"
+    world.sync(GRACE_SEC / 2)
+    assert world.status(intent) == "IN_DOUBT"
+    world.sync(GRACE_SEC)
+    assert world.status(intent) == "IN_DOUBT"
+    world.sync(GRACE_SEC / 2)
+    assert world.status(intent) == "CANCELED"
+
+
 def test_an_order_filled_in_part_is_settled_with_what_was_filled() -> None:
     world = OrderWorld()
     world.terminal.faults.next_send(PlacedLater(4_000))

@@ -11,6 +11,7 @@ import pytest
 from tests.support import make
 from tests.support.desk_world import BUY
 from tests.support.order_world import OrderWorld
+from trueup.core.trust import Bound
 from trueup.errors import JournalError, Refused
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler
@@ -212,6 +213,16 @@ def test_a_book_that_is_bound_to_another_account_begins_anew() -> None:
     # The reading after the binding is of the first account again: a wrong one now.
     assert bound.status.value == "FAILED"
     assert world.pm.entries_refused()
+
+
+def test_a_rebound_book_opens_nothing_before_its_new_account_was_seen() -> None:
+    """What was seen of the old account says nothing of the new one, and no reading came yet."""
+    world = OrderWorld()
+    world.tamper(_another_account, *[dict.clear] * 9)
+    assert world.reconciler.bind_to_terminal_account().status.value != "SUCCESS"
+    assert world.pm.book.bound == Bound(9, "Elsewhere")
+    assert "believed since the book was bound to its account" in world.pm.entries_refused()
+    assert not world.pm.check_risk(1)
 
 
 def _another_account(reply: dict[str, Any]) -> None:
