@@ -111,7 +111,7 @@ def test_the_likest_come_first_and_five_are_shown() -> None:
 
 def test_the_likest_come_first_however_long_they_are() -> None:
     """By case alone, by signs, by a suffix, by a part, by currencies; a description is last."""
-    by_currencies, by_words = Listed("E", "EUR", "USD"), Listed("F", description="No EURUSD")
+    by_currencies, by_words = Listed("EU", "EUR", "USD"), Listed("F", description="No EURUSD")
     by_part, by_suffix, by_signs = listed("XEURUSD", "EURUSDpro", "EUR_._._USD")
     by_case = Listed("eur///////usd")
     ranked = [by_case, by_signs, by_suffix, by_part, by_currencies, by_words]

@@ -34,7 +34,7 @@ from trueup.core.model import (
 )
 from trueup.core.order import PENDING_TYPES
 from trueup.core.quantity import add_lots, format_lots, same
-from trueup.core.tokens import bears, begins, is_token
+from trueup.core.tokens import bears, begins, is_in_comment, is_token
 from trueup.core.waited import Waited
 
 # What is left between two clocks when their time zones are taken off.
@@ -79,7 +79,7 @@ def habits_of(book: Book, snapshot: Snapshot) -> Habits:
         order = book.orders_by_ticket.get(ticket)
         if order is None or not _was_answered(order):
             continue
-        if not bears(comment, 0, order.token, in_magic=False):
+        if not is_in_comment(comment, order.token):
             found.add(habit(order, comment))
     return frozenset(found)
 

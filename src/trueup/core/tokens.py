@@ -60,9 +60,12 @@ def is_in_magic(magic: int, token: str) -> bool:
 
 
 def bears(comment: str, magic: int, token: str, *, in_magic: bool) -> bool:
-    """Return whether a comment or a magic number carries a token, whole or cut at its end."""
-    if in_magic and is_in_magic(magic, token):
-        return True
+    """Return whether a magic number or a comment carries a token."""
+    return (in_magic and is_in_magic(magic, token)) or is_in_comment(comment, token)
+
+
+def is_in_comment(comment: str, token: str) -> bool:
+    """Return whether a comment carries a token, whole or cut at its end."""
     if token in comment:
         return True
     is_short = len(token) == TOKEN_CHARS

@@ -55,7 +55,7 @@ def trace_of(
     return (
         _by_token(order, snapshot, evidence)
         or _by_record(order, snapshot, evidence, book)
-        or _by_evidence(order, rivals, snapshot, book, habits)
+        or _by_evidence(order, rivals, snapshot, evidence, book, habits)
     )
 
 
@@ -91,7 +91,7 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
 def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
     """Find what the gateway's record has of an order, by the ticket that the broker gave it."""
     said = recorded(order, evidence)
-    if said is None or not said.ticket or said.status == "REJECTED":
+    if said is None or not said.ticket:
         return not_by_record(order, evidence)
     words = f"by the gateway's record, ticket {said.ticket}"
     for past in evidence.history.orders if evidence.history else ():
@@ -112,11 +112,15 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book)
 
 
 def _by_evidence(
-    order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book, habits: Habits
+    order: Order,
+    rivals: Sequence[Order],
+    snapshot: Snapshot,
+    evidence: Evidence,
+    book: Book,
+    habits: Habits,
 ) -> Trace:
-    evidence = snapshot.evidence
-    history = evidence.history if evidence else None
-    if evidence is None or history is None:
+    history = evidence.history
+    if history is None:
         return Trace(BrokerShows.UNSEEN, "the history could not be read")
     found = fitting(order, rivals, snapshot, book, habits)
     if found.ours is not None:
