@@ -140,6 +140,32 @@ def test_what_belongs_together_is_done_in_one_turn(bot: Bot) -> None:
     assert bot.lots() == 0.01
 
 
+# What only reads, or takes the turn by itself, or is for the thread that has the turn already.
+WITHOUT_A_TURN = {
+    PortfolioManager: {
+        *("is_current", "get_local_positions", "get_position_summary", "get_order_history"),
+        *("find_order_by_ticket", "ticket_to_close", "next_order_id", "recorded"),
+        *("commit", "find_out", "follow", "entries_refused", "close_journal"),
+    },
+    StateReconciler: {
+        *("get_audit_trail", "get_status", "sync_continuous", "note_neighbours"),
+        "recheck_deals",
+    },
+}
+
+
+@pytest.mark.parametrize("owner", WITHOUT_A_TURN)
+def test_what_may_change_a_book_takes_turns(owner: type) -> None:
+    """A method that is added here without a turn has to be named above, with its reason."""
+    methods = {
+        name: member
+        for name, member in vars(owner).items()
+        if callable(member) and not name.startswith("_")
+    }
+    free = {name for name, member in methods.items() if not hasattr(member, "__wrapped__")}
+    assert free == WITHOUT_A_TURN[owner]
+
+
 def test_sync_continuous_returns_at_once_while_another_thread_sends(bot: Bot) -> None:
     """The order is at the gateway, which answers when it is let."""
     with ThreadPoolExecutor(1) as pool, bot.gateway.terminal():

@@ -408,6 +408,8 @@ def test_what_stays_different_is_noted_and_compared_again_the_next_day(
         world.turn(90)
         (*_, last) = noted(world)
         assert (len(noted(world)), last.missing_at_broker) == (day, 1)
+        # Each day anew: compared, asked about, and compared once more before it is an error.
+        assert len(world.asked()) == 2 * day
         assert not last.is_whole
     assert world.pm.book.agreed_msc == since == 0
     assert noted(world)[0].since_msc == noted(world)[1].since_msc
