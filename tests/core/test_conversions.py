@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import importlib.util
 import math
+import sys
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -160,3 +162,94 @@ def test_values_become_what_json_has() -> None:
     values = [True, None, "x", WholeScalar(5), Decimal("0.05"), moment, ["kept"]]
     assert list(map(plain, values)) == [True, None, "x", 5, 0.05, moment.isoformat(), ["kept"]]
     assert type(plain(WholeScalar(5))) is int
+
+
+LARGEST = sys.float_info.max
+
+
+class OwnFloat(float):
+    """A float of somebody's own class, as numpy's float64 is."""
+
+
+@pytest.mark.parametrize("kind", [float, OwnFloat])
+@pytest.mark.parametrize("value", [LARGEST, -LARGEST, 0.0])
+def test_the_largest_float_is_a_number_and_a_plain_float(kind: Any, value: float) -> None:
+    found = number(kind(value))
+    assert found == value
+    assert type(found) is float
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, OwnFloat("inf"), 10**400])
+def test_what_is_beyond_every_float_is_no_number(value: float) -> None:
+    assert number(value) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [("5.0", 5), ("5.", 5), ("1e3", 1000), ("-7.0", -7), ("+7", 7), ("5.25", None), ("x", None)],
+)
+def test_a_text_with_a_fraction_of_nothing_is_a_whole_number(text: str, whole: int | None) -> None:
+    assert whole_number(text) == whole
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(5.0, float), (0.5, float), (OwnFloat(2.0), float), (5, int), (None, None)]
+)
+def test_a_float_stays_a_float_where_it_is_written_as_json(value: Any, found: Any) -> None:
+    assert plain(value) == value
+    assert plain(value) is None if found is None else type(plain(value)) is found
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds"),
+    [
+        (0, 0),
+        ("0", 0),
+        (1, 1),
+        (10**11 - 1, 10**11 - 1),
+        # From there on it counts milliseconds, then microseconds, then nanoseconds.
+        (10**11, 10**8),
+        (10**14, 10**8),
+        (10**17, 10**8),
+        (10**20, None),
+        (-1, None),
+        # A float cannot hold that many nanoseconds.
+        (1_767_614_399_999_999_999, NOON - 1),
+        ("1767614399999999999", NOON - 1),
+    ],
+)
+def test_the_size_of_a_number_tells_what_it_counts(count: Any, seconds: int | None) -> None:
+    assert seconds_since_1970(count) == seconds
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [
+        (dt.datetime(1970, 1, 1, tzinfo=dt.UTC), 0),
+        (dt.datetime(1970, 1, 1, 0, 0, 1, tzinfo=dt.UTC), 1),
+        (dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC), 253_402_300_799),
+        ("9999-12-31T23:59:59-01:00", None),
+    ],
+)
+def test_moments_go_from_1970_to_the_last_second_of_9999(
+    moment: object, seconds: int | None
+) -> None:
+    assert seconds_since_1970(moment) == seconds
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="no time zones to change here")
+@pytest.mark.parametrize(
+    "moment",
+    ["2026-01-05 12:00:00", dt.datetime(2026, 1, 5, 12), dt.date(2026, 1, 5)],  # noqa: DTZ001
+)
+def test_a_moment_without_a_zone_is_the_same_wherever_the_bot_runs(
+    moment: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = seconds_since_1970(moment)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert seconds_since_1970(moment) == here
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -67,3 +67,86 @@ def test_what_is_in_our_symbols_is_foreign_only_where_ours_alone_are_adopted(ado
     assert policy.is_foreign(make.position(magic=8)) is (adopt is Adopt.OURS)
     assert policy.is_foreign(make.position(magic=7)) is False
     assert policy.is_foreign(make.position(magic=7, symbol="GBPUSD")) is True
+
+
+# What our own desk would send, and this policy would not take for ours.
+
+
+@pytest.mark.parametrize(
+    ("changes", "symbol", "magic", "why"),
+    [
+        ({}, "EURUSD", 0, ""),
+        (
+            {"symbols": frozenset({"USDJPY", "EURUSD"})},
+            "GBPUSD",
+            7,
+            "its symbols are EURUSD, USDJPY, and an order of this book would be in GBPUSD",
+        ),
+        ({"magics": {7}, "adopt": Adopt.OURS}, "EURUSD", 7, ""),
+        (
+            {"magics": {9, 7}, "adopt": Adopt.OURS},
+            "EURUSD",
+            8,
+            "ours is magic 7 or magic 9, so an order of this book with magic 8 would be foreign",
+        ),
+        (
+            {"magics": {7}, "comment_prefix": "ORD_", "adopt": Adopt.ASK},
+            "EURUSD",
+            8,
+            "ours is magic 7 or comments that begin with 'ORD_', so an order of this book with "
+            "magic 8 would wait for a yes",
+        ),
+        ({"magics": {7}, "adopt": Adopt.ALL}, "EURUSD", 8, ""),
+        # Every token begins so, and the comment of each order of ours is one.
+        ({"comment_prefix": "t", "adopt": Adopt.OURS}, "EURUSD", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("magic_token", [False, True])
+def test_an_order_that_its_own_policy_would_not_take_for_ours_says_why(
+    changes: dict[str, Any], symbol: str, magic: int, why: str, *, magic_token: bool
+) -> None:
+    policy = Policy(**({"symbols": MINE} | changes))
+    assert policy.why_not_ours(symbol, magic, magic_token=magic_token) == why
+
+
+def test_without_a_strategys_number_a_token_is_no_owner() -> None:
+    """Magic 0 with a token in its low half would be read as the number that the token is."""
+    nobody = Policy(symbols=MINE, magics=frozenset({0, 1}), adopt=Adopt.OURS)
+    assert nobody.why_not_ours("EURUSD", 0, magic_token=False) == ""
+    small = Policy(symbols=MINE, magics=frozenset({2}), adopt=Adopt.OURS)
+    assert small.why_not_ours("EURUSD", 0, magic_token=True).endswith("would be foreign")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (7, "7"),
+        ("7", "'7'"),
+        ({-1}, "{-1}"),
+        ({2**64}, "{18446744073709551616}"),
+        ([7, "8"], "[7, '8']"),
+        ([7.0], "[7.0]"),
+        ([None], "[None]"),
+    ],
+)
+def test_magic_numbers_are_whole_numbers_of_64_bits(given: Any, said: str) -> None:
+    with pytest.raises(ValueError, match="is not valid") as refused:
+        Policy(symbols=MINE, magics=given)
+    assert str(refused.value) == (
+        f"magics={said} is not valid: give a set of whole numbers from 0 to 2**64 - 1, as {{7}}."
+    )
+
+
+def test_names_and_numbers_are_taken_from_any_list_of_them() -> None:
+    policy = Policy(symbols=["EURUSD", "EURUSD"], magics=[0, 7, 2**64 - 1])  # type: ignore[arg-type]
+    assert policy.symbols == MINE
+    assert policy.magics == {0, 7, 2**64 - 1}
+
+
+@pytest.mark.parametrize("symbols", ["EURUSD", [], ["EURUSD", ""], ["EURUSD", 5], 5, None])
+def test_what_is_no_set_of_names_is_refused_with_what_would_be(symbols: Any) -> None:
+    with pytest.raises(ValueError, match="is not valid") as refused:
+        Policy(symbols=symbols)
+    assert str(refused.value) == (
+        f"symbols={symbols!r} is not valid: give a set of names, as {{'EURUSD'}}."
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from trueup.core.quantity import (
     format_money,
     format_price,
     is_number,
+    is_price,
     is_volume,
     same,
 )
@@ -153,3 +155,37 @@ def test_money_of_an_account_is_told_without_loss(units: int, digits: int) -> No
     amount = units / 10**digits
     assert round(float(format_money(amount, digits)) * 10**digits) == units
     assert round(float(format_money(amount)) * 10**8) == round(amount * 10**8)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        (1e-8, True),
+        (1e-9, False),
+        (0.01, True),
+        (999_999_999.0, True),
+        (1e9, False),
+        (0.0, False),
+        (-0.01, False),
+    ],
+)
+def test_a_volume_is_between_the_finest_step_and_what_no_market_has(
+    value: float, *, is_one: bool
+) -> None:
+    assert is_volume(value) is is_one
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [(0.00001, True), (0.0, False), (-1.0, False), (1.0, True), (9e11, True), (1e12, False)],
+)
+def test_a_price_is_above_nothing_and_below_what_no_market_has(
+    value: float, *, is_one: bool
+) -> None:
+    assert is_price(value) is is_one
+
+
+@pytest.mark.parametrize("value", [sys.float_info.max, -sys.float_info.max])
+def test_the_largest_float_is_a_number(value: float) -> None:
+    assert is_number(value)
+    assert not is_number(value * 2)

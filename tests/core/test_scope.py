@@ -109,3 +109,55 @@ def test_a_message_carries_bounded_texts_and_no_symbols() -> None:
     assert (found.symbols, len(found.magics)) == ((), MAGICS_MOST)
     assert {len(found.stream), len(found.host)} == {TEXT_LONGEST}
     assert (found.process, found.magic, found.run) == (3, 9, "a")
+
+
+def test_a_message_keeps_the_beginning_of_every_text() -> None:
+    given = {"stream": "s", "host": "h", "adopt": "a", "comment_prefix": "c", "account": "1@"}
+    long: dict[str, Any] = {name: text * 500 for name, text in given.items()}
+    short = scope(1, 2, process=3, magic=9, **long).shortened()
+    cut = {name: text[:TEXT_LONGEST] for name, text in long.items()}
+    assert short == scope(1, 2, process=3, magic=9, symbols=(), **cut)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "S0, "),
+        (3, "S0, S1, S2, "),
+        (4, "S0, S1, S2 and 1 more symbols, "),
+        (6, "S0, S1, S2 and 3 more symbols, "),
+    ],
+)
+def test_three_symbols_are_named_and_the_others_counted(count: int, said: str) -> None:
+    many = tuple(f"S{number}" for number in range(count))
+    both = scope(7, symbols=many), scope(7, symbols=many)
+    assert overlap(*both) == f"{said}magic 7"
+
+
+@pytest.mark.parametrize(
+    ("magics", "said"), [((8,), "8"), ((8, 9, 10), "8, 9, 10"), ((8, 9, 10, 11), "8, 9, 10")]
+)
+def test_three_magic_numbers_are_named_of_the_one_that_has_some(
+    magics: tuple[int, ...], said: str
+) -> None:
+    all_of_it, some = scope(7, adopt="all"), scope(*magics)
+    assert overlap(all_of_it, some) == overlap(some, all_of_it) == f"EURUSD, magic {said}"
+
+
+@pytest.mark.parametrize(("asked_ms_ago", "is_beside"), [(399, True), (400, False), (401, False)])
+def test_one_that_began_when_the_other_asked_last_came_after_it(
+    asked_ms_ago: int, *, is_beside: bool
+) -> None:
+    ended, began = Neighbour(scope(7), asked_ms_ago, 900), Neighbour(scope(7), 0, 400)
+    assert ended.is_beside(began) is began.is_beside(ended) is is_beside
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "stream bot (process 3, magic 9)"),
+        ({"host": "vps"}, "stream bot (process 3 on vps, magic 9)"),
+    ],
+)
+def test_a_book_is_named_for_people(changes: dict[str, Any], name: str) -> None:
+    assert scope(stream="bot", process=3, magic=9, **changes).name == name

@@ -121,6 +121,22 @@ def test_own_partial_closes_never_flap_however_slow_the_list_is(
     assert not set(world.actions()) & FLAPS
 
 
+@pytest.mark.parametrize("position_lag_ms", LAGS_MS)
+def test_own_reversals_never_turn_back_however_slow_the_list_is(position_lag_ms: int) -> None:
+    """On a netting account; a list from before our fill shows the side that we have left."""
+    world = fast(NETTING, position_lag_ms=position_lag_ms)
+    world.trade(1, 0.3)
+    world.turn(20)
+    for signal, volume, left in ((-1, 0.5, -0.2), (1, 0.6, 0.4), (-1, 0.5, -0.1)):
+        world.trade(signal, volume)
+        for _ in range(15):
+            world.turn(1)
+            assert world.pm.position is not None
+            assert world.pm.position.net_volume == left
+    assert not set(world.actions()) & FLAPS
+    assert world.pm.realised == world.realised(everything(world))
+
+
 @pytest.mark.parametrize("position_lag_ms", [1_500, 3_000, 6_000])
 def test_window_is_learnt_from_a_broker_that_is_slower_than_the_default(
     position_lag_ms: int,
