@@ -413,3 +413,14 @@ def test_a_with_block_lets_go_of_the_journal(tmp_path: Path) -> None:
     for _ in range(2):
         with PortfolioManager("EURUSD", journal=tmp_path / "bot.db") as pm:
             assert pm.keeps_journal
+
+
+def test_after_a_restart_a_callers_own_order_may_have_left(tmp_path: Path) -> None:
+    """Who sends by himself may have died between the sending and `on_fill`: nobody knows."""
+    with PortfolioManager("EURUSD", journal=tmp_path / "bot.db") as pm:
+        order = pm.create_order(1, 1.1, 0.1)
+        assert order is not None
+    with PortfolioManager("EURUSD", journal=tmp_path / "bot.db") as pm:
+        assert pm.orders[order.order_id].status is OrderStatus.IN_DOUBT
+        assert "before an answer was recorded" in (pm.orders[order.order_id].error or "")
+        assert not pm.check_risk(1)
