@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from scripts.cli_page import cli_page  # noqa: E402
+from scripts.house_page import house_page  # noqa: E402
 from scripts.recovery_page import recovery_page  # noqa: E402
 from trueup.core.invariants import INVARIANTS  # noqa: E402
 from trueup.settings import ENV_FILE, TOML_FILE, Settings, valid_values  # noqa: E402
@@ -72,6 +73,7 @@ def guarantees_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "docs/concepts/guarantees.md": guarantees_page,
     "docs/concepts/recovery.md": recovery_page,
+    "docs/internals/house.md": house_page,
     "docs/reference/cli.md": cli_page,
     "docs/reference/settings.md": settings_page,
 }
