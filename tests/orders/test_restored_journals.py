@@ -278,6 +278,28 @@ def test_a_position_that_came_and_went_since_the_backup_counts(world: BackupWorl
     assert world.agrees()
 
 
+def test_a_close_of_what_a_lost_pending_order_opened_counts_with_the_reading_that_settles_it(
+    world: BackupWorld,
+) -> None:
+    backup = world.back_up()
+    limit = world.pm.submit("buy", 0.1, limit=1.05)
+    world.quote(1.04)
+    world.sync()
+    world.quote(1.2)
+    world.pm.close(limit.ticket)
+    world.sync()
+    realised = world.pm.realised
+    assert realised == world.realised([limit.ticket or 0])
+    world.put_back(backup)
+    # The first look finds the loss, the second settles the orders and counts their deals.
+    world.sync()
+    world.sync()
+    assert world.pm.realised == realised
+    world.sync()
+    assert world.pm.realised == realised
+    assert world.agrees()
+
+
 def test_what_was_in_doubt_and_what_was_refused_is_known_again(world: BackupWorld) -> None:
     backup = world.back_up()
     world.lose_replies(1)

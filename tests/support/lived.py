@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -23,7 +24,14 @@ class Lived:
     compares money to the cent.
     """
 
-    def __init__(self, *faults: Fault, seed: int = 0, strikes: int = 10, **setting: Any) -> None:
+    def __init__(
+        self,
+        *faults: Fault,
+        seed: int = 0,
+        strikes: int = 10,
+        watchers: Iterable[moments.Watcher] = (),
+        **setting: Any,
+    ) -> None:
         plan = calm(seed)
         kinds = [faults[n % len(faults)] for n in range(strikes)]
         self.plan = msgspec.structs.replace(
@@ -36,7 +44,7 @@ class Lived:
         self.said: list[tuple[str, str]] = []
         self.syncs: list[moments.Synced] = []
         oracle = Oracle(self.world.ledger, self.world.scope, BookFold)
-        self.world.watchers += [oracle, self]
+        self.world.watchers += [oracle, self, *watchers]
         log = logging.getLogger("trueup")
         level = log.level
         log.setLevel(logging.CRITICAL + 1)

@@ -170,8 +170,9 @@ def test_readings_told_in_another_way_come_to_the_same_and_an_order_of_deals_is_
     assert any(one.first for one in told)
     assert all(one.first == one.second and not one.again for one in told)
     with deals_as_told():
-        broken = {violation.invariant for violation in run(draw(0)).violations}
-    assert broken == {6}
+        # Not every seed has two deals of one moment; one of the first has.
+        found = ({one.invariant for one in run(draw(seed)).violations} for seed in range(20))
+        assert {6} in found
 
 
 def test_a_reading_told_in_another_way_has_the_same_rows_and_what_is_past_twice() -> None:

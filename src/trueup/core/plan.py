@@ -253,12 +253,14 @@ def _count_settled(doubts: Sequence[Doubt], look: Look, outcome: Outcome) -> Non
 
     Those of a position that came and went meanwhile, entry and exit; and those of a position that
     the book has as the list does: it was adopted before we knew whose it is, or the broker has
-    cancelled since what closed it.
+    cancelled since what closed it. An order that closes can have closed one that is in neither.
     """
     for doubt in doubts:
         order, trace, decision = doubt.order, doubt.trace, doubt.case.decision
         is_held = {order.position, trace.position} & look.book.holdings.keys()
-        is_wanted = decision is Decision.RECORD_BOTH or (decision is Decision.ADOPT and is_held)
+        is_gone = order.position and not {order.position, trace.position} & look.listed.keys()
+        is_wanted = decision is Decision.ADOPT and (is_held or is_gone)
+        is_wanted = is_wanted or decision is Decision.RECORD_BOTH
         if not is_wanted or order.kind is not OrderKind.MARKET:
             continue
         wanted = Unbooked(order.symbol, to_units(trace.volume), trace.position)

@@ -108,6 +108,10 @@ class SqliteDatabase(Database):
         rows = self.fetch(self.statements.revision)
         return str(rows[0][0]) if rows else ""
 
+    def in_place(self) -> tuple[int, int] | None:
+        """Return which file is at the journal's path, by device and number; None for none."""
+        return _identity(self.path)
+
     def restore(self) -> bool:
         """Make sure that the file which is open is still the one that others will open.
 
@@ -115,7 +119,7 @@ class SqliteDatabase(Database):
         with the process.
         """
         self._open()
-        if self._file != _identity(self.path):
+        if self._file != self.in_place():
             raise JournalError(
                 f"{self.name} was moved, replaced or deleted while it was open; put it back, or "
                 "open the journal again."

@@ -146,7 +146,7 @@ class _Telling:
             facts.Died: self._died,
             facts.Fenced: lambda f: iter([(f.bot, "death", "is fenced out of the journal")]),
             facts.JournalLost: lambda f: iter(
-                [("world", "fault", f"the journal is cut off after event {f.position}")]
+                [("world", "fault", f"the journal ends at event {f.position} now")]
             ),
             facts.Journalled: self._journalled,
             facts.Sent: self._sent,

@@ -37,6 +37,7 @@ class HonestAge(Checker):
             facts.Synced: self._synced,
             facts.Started: self._started,
             facts.HandedOut: self._handed_out,
+            facts.JournalLost: self._lost,
         }
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
@@ -48,6 +49,10 @@ class HonestAge(Checker):
             self._in_doubt.add(order_id)
         elif fact.kind in SETTLING:
             self._in_doubt.discard(order_id)
+        yield from ()
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        self._in_doubt &= self.papers.intent_of.keys()
         yield from ()
 
     def _closes(self, order_id: str) -> bool:

@@ -48,6 +48,7 @@ class NoFalseGhost(Checker):
             facts.Synced: self._synced,
             facts.Forced: self._force,
             facts.Died: self._died,
+            facts.JournalLost: self._lost,
         }
 
     def _force(self, fact: facts.Forced) -> Iterator[str]:
@@ -99,6 +100,11 @@ class NoFalseGhost(Checker):
         shown_ns = self._asked_ns.get(bot, 0) - self.scope.sees_late_ns
         is_known = given_back_ns is None or given_back_ns <= shown_ns
         return identifier in self.truth.positions and is_known
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        # What a lost row had brought into a book did not leave that by a correction.
+        self._held.clear()
+        yield from ()
 
     def _died(self, fact: facts.Died) -> Iterator[str]:
         self._corrected.pop(fact.bot, None)

@@ -23,6 +23,9 @@ _NEED_A_REASON = frozenset(
     }
 )
 
+# Entries of the audit trail about what changes no position and no pending order by itself.
+NO_CORRECTIONS = frozenset({"SETTLED", "BOUND", "LOST"})
+
 
 def _is_own_step(kind: str, row: Mapping[str, Any]) -> bool:
     """Return whether a row is the end of an order that the bot itself cancelled, unfilled."""
@@ -141,7 +144,7 @@ class Explained(Checker):
             )
 
     def _audited(self, fact: facts.Audited) -> Iterator[str]:
-        told = [entry for entry in fact.entries if entry[0] not in ("SETTLED", "BOUND")]
+        told = [entry for entry in fact.entries if entry[0] not in NO_CORRECTIONS]
         self._told[fact.bot] = self._told.get(fact.bot, 0) + len(told)
         if self._believed:
             # A commit that gave no answer is told of when the book follows it.

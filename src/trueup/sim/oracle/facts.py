@@ -234,9 +234,13 @@ class Journalled(Fact, frozen=True):
 
 
 class JournalLost(Fact, frozen=True):
-    """The journal lost, with its machine's power, what followed `position`."""
+    """The journal lost, with its machine's power, what followed `position`.
+
+    `put_back`: somebody put an earlier copy of it in its place instead.
+    """
 
     position: int
+    put_back: bool = False
 
 
 class Sent(Fact, frozen=True):

@@ -46,7 +46,7 @@ class Hearing:
             moments.BotRefused: lambda m: tell(facts.Refused(m.at_ns, m.bot, m.because)),
             moments.BotDied: self._died,
             moments.Journalled: self._journalled,
-            moments.JournalLost: lambda m: tell(facts.JournalLost(m.at_ns, m.position)),
+            moments.JournalLost: lambda m: tell(facts.JournalLost(m.at_ns, m.position, m.put_back)),
             moments.Sent: lambda m: tell(facts.Sent(m.at_ns, m.bot, m.message)),
             moments.Executed: self._executed,
             moments.Served: self._served,

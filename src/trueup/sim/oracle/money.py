@@ -74,7 +74,7 @@ class Money(Checker):
         yield from ()
 
     def _requested(self, fact: facts.Requested) -> Iterator[str]:
-        intent = self.papers.intents.get(fact.comment)
+        intent = self.papers.meant(fact.comment)
         if fact.done and fact.login == self.scope.login and intent is not None:
             self._own[fact.order] = intent["order_id"]
         yield from ()

@@ -16,6 +16,7 @@ _read = msgspec.json.Decoder().decode
 _TOKEN = re.compile(r"t[a-z2-7]{8}")
 _TRADES = frozenset({"BUY", "SELL"})
 _PENDING = frozenset({"limit", "stop"})
+FILLS = frozenset({"OrderFilled", "OrderSettled"})
 # The server says no to an order, and does it.
 LIE = "REFUSED_EXECUTED"
 MARKET = 1
@@ -55,7 +56,16 @@ class AtMostOnce(Checker):
             facts.Requested: self._requested,
             facts.DealBooked: self._booked,
             facts.Journalled: self._journalled,
+            facts.JournalLost: self._lost,
         }
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        # What the journal has no more is not counted in it; the keys of it hold all the same.
+        self._filled = Counter()
+        for row in self.papers.rows:
+            if row.kind in FILLS:
+                self._filled[_read(row.payload)["order_id"]] += 1
+        yield from ()
 
     def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
         if fact.kind == LIE:
@@ -65,7 +75,7 @@ class AtMostOnce(Checker):
     def _requested(self, fact: facts.Requested) -> Iterator[str]:
         if not fact.done or fact.login != self.scope.login:
             return
-        if fact.comment not in self.papers.intents:
+        if self.papers.meant(fact.comment) is None:
             return
         # A market order that is accepted first (10008) is executed when its deal is booked.
         self._accepted[fact.order] = fact
@@ -81,7 +91,8 @@ class AtMostOnce(Checker):
             yield from self._execute(request)
 
     def _execute(self, fact: facts.Requested) -> Iterator[str]:
-        intent = self.papers.intents[fact.comment]
+        intent = self.papers.meant(fact.comment)
+        assert intent is not None
         order_id, key = intent["order_id"], intent.get("key", "")
         if order_id in self._executed:
             first = self._executed[order_id].order
@@ -107,7 +118,7 @@ class AtMostOnce(Checker):
             self._denied[order_id] = said
         elif fact.kind == "OrderApplied":
             yield from self._placed(order_id, done)
-        elif fact.kind in ("OrderFilled", "OrderSettled"):
+        elif fact.kind in FILLS:
             self._filled[order_id] += 1
             if self._filled[order_id] > 1:
                 yield f"the fill of {order_id} was counted {self._filled[order_id]} times"
@@ -187,7 +198,7 @@ class NoLostIntent(Checker):
         self._position = fact.position
 
     def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
-        if fact.position < self._position:
+        if fact.position < self._position and not fact.put_back:
             lost = self._position - fact.position
             yield f"the journal lost {lost} events that were on its disk, with the power"
         self._position = fact.position
@@ -219,7 +230,7 @@ class NoLostIntent(Checker):
 
     def _requested(self, fact: facts.Requested) -> Iterator[str]:
         is_token = _TOKEN.fullmatch(fact.comment) is not None
-        if fact.done and is_token and fact.comment not in self.papers.intents:
+        if fact.done and is_token and self.papers.meant(fact.comment) is None:
             yield (
                 f"order {fact.order} with token {fact.comment} was executed, and no intent in the "
                 "journal has that token"

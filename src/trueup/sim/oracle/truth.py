@@ -126,6 +126,12 @@ class Papers:
         """The ids of orders whose send was recorded as started."""
         self.row: dict[str, Any] = {}
         """The last row, read."""
+        self.lost: dict[str, dict[str, Any]] = {}
+        """The intents by token that a journal lacks since an earlier copy of it was put back."""
+
+    def meant(self, token: str) -> dict[str, Any] | None:
+        """Return the intent with a token, in the journal or lost; None where there never was."""
+        return self.intents.get(token) or self.lost.get(token)
 
     @property
     def position(self) -> int:
@@ -138,9 +144,11 @@ class Papers:
             self._write(fact)
         elif isinstance(fact, facts.JournalLost):
             kept = [row for row in self.rows if row.position <= fact.position]
+            before = {**self.lost, **self.intents} if fact.put_back else {}
             Papers.__init__(self)
             for row in kept:
                 self._write(row)
+            self.lost = before
 
     def _write(self, row: facts.Journalled) -> None:
         self.rows.append(row)

@@ -162,7 +162,7 @@ class BotProcess:
 
     def kill(self, down_ms: int) -> None:
         """Kill the process wherever it is; it starts again after `down_ms`."""
-        if self.pm is None:
+        if not self.is_running():
             return
         self._is_killed, self._killed_down_ms = True, down_ms
         if not self._is_running:

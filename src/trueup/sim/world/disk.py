@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trueup.errors import JournalError
 from trueup.journal import open_journal
@@ -65,12 +65,16 @@ class Disk:
         self.is_full = False
         self.slow_ms = 0
         self.armed: list[Fault] = []
+        self.file: tuple[int, int] | None = (1, 1)
+        """Which file is at the journal's path; None while there is none."""
+        self._files = 1
         self._safe: sqlite3.Connection | None = None
 
     def heal(self) -> None:
         """Take everything, at once, from now on."""
         self.is_full, self.slow_ms = False, 0
         self.armed.clear()
+        self.file = (1, self._files)
 
     def open(self, writer: Writer, now_ns: Callable[[], int], *, take_over: bool) -> StoredJournal:
         """Open the journal for a process.
@@ -105,6 +109,33 @@ class Disk:
         if self._safe is not None:
             self.connection, self._safe = self._safe, None
 
+    def move_away(self) -> None:
+        """Move the journal's folder away; whoever has its file open has it still."""
+        self.file = None
+
+    def move_back(self) -> None:
+        """Put the folder back where it was."""
+        self.file = (1, self._files)
+
+    def copied(self) -> JournalCopy:
+        """Return a copy of the journal as it is now, and of the note beside it."""
+        return JournalCopy(_copy(self.connection), self.note)
+
+    def put_in_place(self, copy: JournalCopy, *, with_note: bool) -> None:
+        """Put a copy in the journal's place: another file, which no process has open."""
+        self._files += 1
+        self.file = (1, self._files)
+        self.connection, self._safe = _copy(copy.connection), None
+        if with_note:
+            self.note = copy.note
+
+
+class JournalCopy(NamedTuple):
+    """A copy of the journal's file, and of the note beside it, which says how far it reached."""
+
+    connection: sqlite3.Connection
+    note: Tip | None
+
 
 class DiskClaim:
     """The right to write, which ends with its process."""
@@ -138,16 +169,34 @@ class DiskDatabase(SqliteDatabase):
         self._rows: list[Row] = []
 
     def connect(self) -> None:
-        """Open the connection."""
-        self._connection = self._disk.connection
+        """Open the connection.
+
+        Raises:
+            JournalError: its folder was moved away.
+        """
+        if self._disk.file is None:
+            raise JournalError("bot.db cannot be made: there is no folder for it.")
+        self._connection, self._file = self._disk.connection, self.in_place()
         self._prepare_to_write()
 
+    def in_place(self) -> tuple[int, int] | None:
+        """Return which file is at the journal's path."""
+        return self._disk.file
+
     def restore(self) -> bool:
-        """Wait for a slow disk; the connection is always there."""
+        """Wait for a slow disk; the connection is always there, and may be to a file that is not.
+
+        Raises:
+            JournalError: it is.
+        """
         if self._disk.slow_ms:
             self.struck_by(Fault.DISK_SLOW)
             self._writer.wait(self._disk.slow_ms)
-        return False
+        try:
+            return super().restore()
+        except JournalError:
+            self.struck_by(Fault.JOURNAL_MOVED)
+            raise
 
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
         """Take the right to write; None when a living process has it."""

@@ -100,9 +100,13 @@ class Journalled(Moment, frozen=True):
 
 
 class JournalLost(Moment, frozen=True):
-    """The machine lost its power, and the journal what followed `position`."""
+    """The machine lost its power, and the journal what followed `position`.
+
+    `put_back` says that somebody put an earlier copy of the journal in its place instead.
+    """
 
     position: int
+    put_back: bool = False
 
 
 class Sent(Moment, frozen=True):

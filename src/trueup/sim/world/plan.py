@@ -140,6 +140,8 @@ class Fault(enum.Enum):
     COMMIT_UNANSWERED = "a commit gives no answer, and is on the disk"
     COMMIT_FAILS = "a commit fails"
     POWER_LOST = "the bot's machine loses its power"
+    JOURNAL_PUT_BACK = "an earlier copy of the journal is put back"
+    JOURNAL_MOVED = "the journal's file is moved while the bot runs"
     CLOCK_SET = "the bot's clock is set under its feet"
     CLOCK_JUMPS = "the bot's clock is set, and the bot starts anew"
 

@@ -10,6 +10,7 @@ from trueup.runtime.execution import CrashPoint
 from trueup.sim.records import Refusal
 from trueup.sim.switches import ListAnswer
 from trueup.sim.world import strikes_broker as office
+from trueup.sim.world import strikes_journal as journal
 from trueup.sim.world import strikes_people as people
 from trueup.sim.world import strikes_terminal as terminal
 from trueup.sim.world import strikes_terms as terms
@@ -35,6 +36,8 @@ DEEDS: dict[Fault, Deed] = {
     Fault.DISK_FULL: wire.fill_disk,
     Fault.DISK_SLOW: wire.slow_disk,
     Fault.POWER_LOST: wire.lose_power,
+    Fault.JOURNAL_PUT_BACK: journal.put_back,
+    Fault.JOURNAL_MOVED: journal.move,
     Fault.CLOCK_JUMPS: lambda w, c: wire.set_clock(w, c, starts_anew=True),
     Fault.CLOCK_SET: lambda w, c: wire.set_clock(w, c, starts_anew=False),
     Fault.DST_CHANGED: wire.change_dst,

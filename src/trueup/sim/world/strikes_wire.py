@@ -105,7 +105,12 @@ def fill_gateway_disk(world: World, chance: random.Random) -> None:
 
 
 def downgrade_gateway(world: World, chance: random.Random) -> str:
-    """Put a gateway in its place that proves nothing."""
+    """Put a gateway in its place that proves nothing.
+
+    A journal that was put back learns from the record alone what it lacks, keys included.
+    """
+    if world.loss_is_unasked:
+        return ""
     seconds = chance.choice((3, 10))
     world.gateway.stop(200)
     world.gateway.knows_only_the_guide = True

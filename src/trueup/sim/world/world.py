@@ -32,7 +32,7 @@ from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, S
 from trueup.sim.terminal import SimulatedTerminal
 from trueup.sim.world.bot import BotProcess
 from trueup.sim.world.broker import TellingBroker
-from trueup.sim.world.disk import Disk
+from trueup.sim.world.disk import Disk, JournalCopy
 from trueup.sim.world.gateway import GatewayProcess
 from trueup.sim.world.moments import (
     Agreed,
@@ -51,6 +51,7 @@ from trueup.sim.world.moments import (
     Scope,
     Served,
     Struck,
+    Synced,
     Traded,
     Watcher,
 )
@@ -139,6 +140,10 @@ class World:
         self._market_is_open = True
         self._is_over = False
         self._faults_end_ns = 0
+        self.loss_is_unasked = False
+        """A journal was put back, and no record of requests was asked yet what it lacks."""
+        self.restarts_bots = False
+        """The journal's file was moved under the bots, and somebody starts them anew later."""
         self.set_back_sec = 0
         """By how much the clocks of bots were set back, in all."""
         self.traders: list[Wanderer] = []
@@ -285,6 +290,7 @@ class World:
         self.disk.heal()
         self._heal_terminal()
         self.gateway.heal()
+        self.start_anew()
         for bot in self.bots:
             bot.retells = self._retells
             bot.doom = bot.meanwhile = None
@@ -363,6 +369,7 @@ class World:
             bot.sync()
             bot.hear_again()
             self._look_into(bot)
+        self.accept_losses()
 
     def _look_into(self, bot: BotProcess) -> None:
         """Be the person whom case L calls: what the broker struck out is given up in the book."""
@@ -381,12 +388,18 @@ class World:
                     bot.pm.force_close_position(held.position.ticket)
 
     def _say_whose(self, bot: BotProcess) -> None:
-        """Be the person whom an order calls that may be ours or not, and who asks the broker."""
+        """Be the person whom an order calls that may be ours or not, and who asks the broker.
+
+        So does an order that a journal had lost, and whose position the broker struck out: it was
+        executed, and nothing will ever show that.
+        """
         if bot.pm is None or bot.reconciler is None:
             return
         asked = [one.reason for one in bot.reconciler.holds if one.kind is HoldKind.DOUBT]
         for order in list(bot.pm.book.in_doubt.values()):
-            if not any(f"({order.order_id})" in said and CALLS in said for said in asked):
+            is_struck_out = self._done.get(order.token) in self.struck_out
+            is_asked = any(f"({order.order_id})" in said and CALLS in said for said in asked)
+            if not is_asked and not is_struck_out:
                 continue
             told = self.true_answer(order.token) | {"order_id": order.order_id}
             with contextlib.suppress(JournalError):
@@ -466,6 +479,8 @@ class World:
 
     def observe(self, moment: Moment) -> None:
         """Tell all watchers."""
+        if type(moment) is Synced and moment.believed:
+            self.loss_is_unasked = False
         for watcher in self.watchers:
             watcher.observe(moment)
 
@@ -531,6 +546,27 @@ class World:
         rows = self.disk.rows()
         position = rows[-1].position if rows else 0
         self.observe(JournalLost(at_ns=self.now_ns, position=position))
+
+    def put_journal_back(self, copy: JournalCopy, *, with_note: bool) -> None:
+        """Put an earlier copy of the journal in its place, while no bot runs."""
+        self.disk.put_in_place(copy, with_note=with_note)
+        rows = self.disk.rows()
+        position = rows[-1].position if rows else 0
+        self.loss_is_unasked = True
+        self.observe(JournalLost(at_ns=self.now_ns, position=position, put_back=True))
+
+    def start_anew(self) -> None:
+        """Start each bot anew, where the file that it has open is the journal's no more."""
+        is_due, self.restarts_bots = self.restarts_bots, False
+        for bot in self.bots if is_due else ():
+            bot.kill(100)
+
+    def accept_losses(self) -> None:
+        """Be the person who has seen what is open, and accepts what journals have lost."""
+        for reconciler in (bot.reconciler for bot in self.bots):
+            for hold in () if reconciler is None else reconciler.holds:
+                if hold.kind is HoldKind.LOSS and reconciler is not None:
+                    reconciler.approve(hold.id)
 
     def _journalled(self, bot: str, token: int, rows: tuple[Row, ...]) -> None:
         self.observe(Journalled(at_ns=self.now_ns, bot=bot, token=token, rows=rows))
