@@ -13,6 +13,7 @@ from tests.support.desk_world import NETTING, DeskWorld
 from trueup.core.events import Event
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import Refused
+from trueup.gateway import mt5_constants as mt5
 from trueup.journal import MemoryJournal
 from trueup.sim.broker import Broker
 from trueup.sim.folding import BookFold
@@ -65,6 +66,8 @@ class HeardWorld(DeskWorld):
 
     def _execute(self, login: int, request: TradeRequest, *args: Any, **kwargs: Any) -> Outcome:
         outcome = Broker.execute(self.terminal.broker, login, request, *args, **kwargs)
+        if args[0] != mt5.ORDER_REASON_EXPERT:
+            return outcome
         self.tell(
             moments.Executed,
             action=request.action,
@@ -76,6 +79,8 @@ class HeardWorld(DeskWorld):
             deal=outcome.deal,
             retcode=outcome.retcode,
             login=login,
+            sl=request.sl,
+            tp=request.tp,
         )
         return outcome
 
@@ -157,7 +162,7 @@ def live(world: HeardWorld, seed: int, steps: int = 60) -> None:
         lambda: opener.open("EURUSD", chance.choice([0, 1]), 0.23),
         lambda: world.person.close(one(7).ticket),
         lambda: robot.close(one(7).ticket, 0.03),
-        lambda: robot.modify(one(7).ticket, sl=chance.choice([0.0, 1.0])),
+        lambda: world.person.modify(one(7).ticket, sl=chance.choice([0.0, 1.0])),
         lambda: world.person.close(one(7).ticket, 0.01),
         lambda: world.quote(round(1.1 + chance.randint(-300, 300) / 100_000, 5)),
         lambda: world.lose_replies(1),

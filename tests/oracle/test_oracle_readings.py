@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.histories import LOGIN, SEC, History
+from tests.oracle.histories import LOGIN, SEC, History, held, opened
 from trueup.sim.oracle import facts
 
 ROWS = ((100, 0.1),)
@@ -41,7 +41,7 @@ def test_a_true_reading_is_rightly_believed() -> None:
     [
         ({"login": 1}, "of the account 1"),
         ({"says_connected": False}, "no connection"),
-        ({"rows": ()}, "with the positions"),
+        ({"rows": ()}, "and the terminal listed"),
         ({"contradicts": True}, "figures"),
         ({"server_time_msc": -600}, "went back"),
         ({"epoch": "g2", "catches_up": True, "digest": "e"}, "not caught up"),
@@ -107,3 +107,48 @@ def test_an_age_counts_from_when_the_terminal_was_truly_read() -> None:
     history.synced(asked_ns=history.now_ns, reading=("A1", "g1", 2), rows=ROWS)
     assert told(history, current=True, max_age_ns=2 * SEC) != []
     assert told(history, current=True, max_age_ns=9 * SEC)[1:] == []
+
+
+def shown(history: History, sl: float, tp: float) -> History:
+    """Let the broker show the position with other stops."""
+    return history.tell(facts.PositionShown, login=LOGIN, position=held(sl=sl, tp=tp))
+
+
+def stops_set(sl: float = 1.0, tp: float = 1.2) -> list[str]:
+    """Let the broker set stops where 1.0 and 1.2 were meant, and the book record that."""
+    history = opened().intent("O2", kind="modify", position=100, sl=1.0, tp=1.2)
+    shown(history, sl, tp).requested(0, "", action=6, position=100, sl=sl, tp=tp)
+    history.row("OrderApplied", order_id="O2")
+    return [said for number, said in history.judged() if number == 2]
+
+
+def test_stops_that_were_meant_are_rightly_set_and_others_are_not() -> None:
+    assert stops_set() == []
+    other, never = stops_set(tp=0.0)
+    assert "none meant that" in other
+    assert "never had the stops" in never
+
+
+def fill(price: float) -> list[str]:
+    """Record the fill of an order that was filled at 1.1."""
+    history = History().start().synced().intent().send().execute().filled(price=price)
+    return [said for number, said in history.judged() if number == 2]
+
+
+def test_a_fill_is_recorded_at_the_price_of_its_deals() -> None:
+    assert fill(1.1) == []
+    assert len(fill(1.1001)) == 1
+
+
+def exit_told(**told: Any) -> list[str]:
+    """Explain an exit that one deal made, 0.1 lots at 1.1 by a stop loss."""
+    ended = {"price": 1.1, "volume": 0.1, "reason": "by its stop loss", "deals": [2_100]}
+    history = opened().stopped().closed(ended={**ended, **told})
+    return [said for number, said in history.judged() if number == 7]
+
+
+def test_price_lots_and_reason_of_an_exit_are_those_of_its_deals() -> None:
+    assert exit_told() == []
+    assert len(exit_told(price=1.2)) == 1
+    assert len(exit_told(volume=0.2)) == 1
+    assert len(exit_told(reason="by a program")) == 1

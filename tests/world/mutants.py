@@ -17,10 +17,11 @@ from unittest import mock
 
 import msgspec
 
-from trueup.core import deals, ghosts, lifecycle
+from trueup.core import counting, deals, explain, ghosts, leaving, lifecycle, trust
 from trueup.core.deals import History
 from trueup.core.diff import Ghost
 from trueup.core.events import OrderFilled
+from trueup.core.explain import Exit
 from trueup.core.lifecycle import OrderStatus
 from trueup.core.look import Look as CoreLook
 from trueup.core.look import Outcome
@@ -260,6 +261,76 @@ def fee_not_counted() -> Patch:
     return mock.patch.object(deals, "money_units", mutated)
 
 
+def stops_without_take_profit() -> Patch:
+    """A change of stops leaves out the take profit."""
+    message = OrderDesk._message
+
+    def mutated(self: OrderDesk, order: Any) -> dict[str, Any]:
+        sent = message(self, order)
+        return {**sent, "tp": 0.0} if order.kind.value == "modify" else sent
+
+    return mock.patch.object(OrderDesk, "_message", mutated)
+
+
+def exit_at_last_price() -> Patch:
+    """The price of an exit is that of its last deal, however many there are."""
+
+    def mutated(*args: Any) -> Exit | None:
+        ended = exit_of(*args)
+        return ended and msgspec.structs.replace(ended, price=args[0][-1].price)
+
+    exit_of = explain.exit_of
+    both = contextlib.ExitStack()
+    for module in (leaving, counting):
+        both.enter_context(mock.patch.object(module, "exit_of", mutated))
+    return both
+
+
+def _without(rule: Callable[..., Any]) -> Patch:
+    """Return the judgement of readings without one of its rules."""
+    return mock.patch.object(trust, "RULES", tuple(one for one in trust.RULES if one is not rule))
+
+
+def trust_without_evidence() -> Patch:
+    """A book that is bound to an account believes a reading that proves nothing."""
+    return mock.patch.object(trust, "_without_evidence", return_value=None)
+
+
+def trust_any_account() -> Patch:
+    """A reading of any account is believed."""
+    return _without(trust._wrong_account)
+
+
+def trust_disconnected() -> Patch:
+    """A reading of a terminal without its trade server is believed."""
+    return _without(trust._not_connected)
+
+
+def trust_restarted_gateway() -> Patch:
+    """The first reading of a gateway that was started anew is believed."""
+    return _without(trust._epoch_changed)
+
+
+def trust_clock_jump() -> Patch:
+    """A reading is believed whose trade server's clock went back."""
+    return _without(trust._clock_jump)
+
+
+def trust_reconnected() -> Patch:
+    """A terminal that has just come back is believed at its first word."""
+    return _without(trust._reconnected)
+
+
+def trust_torn() -> Patch:
+    """A list is believed that lacks what the terminal counted, or was changed on its way."""
+    return _without(trust._torn)
+
+
+def trust_empty() -> Patch:
+    """An empty list is believed, whatever the account's figures say."""
+    return _without(trust._contradicts_empty)
+
+
 def late_reply_by_order() -> Patch:
     """A reply is taken for the answer to the request before it, whatever it says it answers."""
 
@@ -311,6 +382,16 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     deals_counted_twice,
     deals_as_told,
     fee_not_counted,
+    stops_without_take_profit,
+    exit_at_last_price,
+    trust_without_evidence,
+    trust_any_account,
+    trust_disconnected,
+    trust_restarted_gateway,
+    trust_clock_jump,
+    trust_reconnected,
+    trust_torn,
+    trust_empty,
     late_reply_by_order,
     identifier_sent,
 )

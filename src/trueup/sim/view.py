@@ -133,6 +133,13 @@ class View:
         """The positions that it lists in its present state, before any fault of one call."""
         return self._shown()[0]
 
+    def listed_orders(self) -> tuple[TradeOrder, ...]:
+        """The pending orders that it lists, likewise."""
+        everything, answer = self.order_rows(), self.answer()
+        if answer in (ListAnswer.CURRENT, ListAnswer.CACHED, ListAnswer.NONE):
+            return everything
+        return everything[: len(everything) // 2] if answer is ListAnswer.PARTIAL else ()
+
     def refresh(self) -> None:
         """Take in what has arrived by now."""
         if not self._waiting and self.synchronises_msc is None and self._deaf_until_msc is None:

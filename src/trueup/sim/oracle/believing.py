@@ -88,7 +88,7 @@ class Believed(Checker):
         elif served.catches_up and before is not None and _was_away(before, served):
             yield "of a terminal that had not caught up, which no other one confirms"
         if fact.rows is not None and sorted(fact.rows) != sorted(served.rows):
-            yield f"with the positions {fact.rows}, and the terminal listed {served.rows}"
+            yield f"that lists {fact.rows}, and the terminal listed {served.rows}"
         if served.contradicts:
             yield "without a position, while the account's own figures said that there are some"
         if served.at_ns < fact.asked_ns:

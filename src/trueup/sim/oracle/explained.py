@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trueup.gateway import mt5_constants as mt5
 from trueup.sim.oracle import facts
 from trueup.sim.oracle.checker import Checker, Step
 from trueup.sim.oracle.closing import CORRECTIONS
@@ -25,6 +26,23 @@ _NEED_A_REASON = frozenset(
 
 # Entries of the audit trail about what changes no position and no pending order by itself.
 NO_CORRECTIONS = frozenset({"SETTLED", "BOUND", "LOST"})
+TURNS, CLOSES_BY = mt5.DEAL_ENTRY_INOUT, mt5.DEAL_ENTRY_OUT_BY
+CLOSES = frozenset({mt5.DEAL_ENTRY_OUT, CLOSES_BY})
+BY_ANOTHER = "by an opposite position"
+REASONS = {
+    mt5.DEAL_REASON_CLIENT: "by hand in the terminal",
+    mt5.DEAL_REASON_MOBILE: "by hand on the phone",
+    mt5.DEAL_REASON_WEB: "by hand in the browser",
+    mt5.DEAL_REASON_EXPERT: "by a program",
+    mt5.DEAL_REASON_SL: "by its stop loss",
+    mt5.DEAL_REASON_TP: "by its take profit",
+    mt5.DEAL_REASON_SO: "by a stop out",
+    mt5.DEAL_REASON_ROLLOVER: "by a rollover",
+    mt5.DEAL_REASON_VMARGIN: "by variation margin",
+    mt5.DEAL_REASON_SPLIT: "by a split",
+    mt5.DEAL_REASON_CORPORATE_ACTION: "by a corporate action",
+}
+"""What a person is to read for each of the broker's reasons."""
 
 
 def _is_own_step(kind: str, row: Mapping[str, Any]) -> bool:
@@ -108,6 +126,30 @@ class Explained(Checker):
             yield (
                 f"position {identifier} realised {realised / facts.UNITS:.2f} at the broker, and "
                 f"{units / facts.UNITS:.2f} in the book"
+            )
+        yield from self._as_told(identifier, row["ended"])
+
+    def _as_told(self, identifier: int, ended: Mapping[str, Any]) -> Iterator[str]:
+        """Hold price, lots and reason of an exit against the deals that it names."""
+        known = self.truth.deals.get(identifier, {})
+        told = [known[ticket] for ticket in ended.get("deals", ()) if ticket in known]
+        out = [deal for deal in told if deal.entry in CLOSES and deal.units]
+        if not out or len(told) < len(ended["deals"]) or any(d.entry == TURNS for d in told):
+            # Of a deal that turns a position round only a part closes.
+            return
+        units = sum(deal.units for deal in out)
+        price = sum(deal.price * deal.units for deal in out) / units
+        if round(ended["volume"] * facts.UNITS) != units or abs(ended["price"] - price) > 1e-7:
+            yield (
+                f"position {identifier} is told as closed with {ended['volume']} lots at "
+                f"{ended['price']}, and its deals are {units / facts.UNITS} lots at {price:.8f}"
+            )
+        newest = max(out, key=lambda deal: (deal.time_msc, deal.ticket))
+        words = BY_ANOTHER if newest.entry == CLOSES_BY else REASONS.get(newest.reason, "")
+        if not ended["reason"].startswith(words):
+            yield (
+                f"position {identifier} is told as closed {ended['reason']}, and its last deal "
+                f"was made {words}"
             )
 
     def _name(self, kind: str, position: int) -> None:

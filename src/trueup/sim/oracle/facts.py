@@ -160,6 +160,7 @@ class DealBooked(Fact, frozen=True):
     reason: int
     result_units: int
     magic: int = 0
+    time_msc: int = 0
 
 
 class DealStruck(Fact, frozen=True):
@@ -256,7 +257,7 @@ class Served(Fact, frozen=True):
     `reading` is the session that asked, the gateway's name for itself, and the reading's number.
     `login` is the account that the terminal was logged in to, `says_connected` what it said of its
     link, `catches_up` whether it had the link and still lacked what the server knew. `rows` are
-    the positions that it listed, as tickets and lots, `digest` is over all that the reading lists.
+    the positions and pending orders that it listed, as tickets and lots, and `digest` is over them.
     `server_time_msc` is the trade server's time by the reading, 0 for none; `contradicts` says that
     no position was listed, and that the account's figures showed some.
     """

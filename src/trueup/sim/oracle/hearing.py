@@ -330,4 +330,5 @@ class _Listener:
             reason=deal.reason,
             result_units=sum(round(part * UNITS) for part in money),
             magic=deal.magic,
+            time_msc=deal.time_msc,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +21,8 @@ FILLS = frozenset({"OrderFilled", "OrderSettled"})
 LIE = "REFUSED_EXECUTED"
 MARKET = 1
 """MetaTrader's number of a market order, TRADE_ACTION_DEAL."""
+STOPS = 6
+"""That of a change of stops, TRADE_ACTION_SLTP."""
 
 
 def order_in(message: bytes) -> dict[str, Any]:
@@ -36,7 +38,8 @@ class AtMostOnce(Checker):
     What the journal says of an order is compared with what became of it: a rejection that was an
     execution is how an order comes to be sent twice. Of an order about which the server itself lied
     no journal can know that it was executed; that it was executed once is judged all the same.
-    Changes of stops and cancellations carry no token, and come to the same done once or twice.
+    Changes of stops and cancellations carry no token, and come to the same done once or twice; the
+    stops that were set are compared with the intents that may have left for that position.
     """
 
     number = 2
@@ -51,10 +54,13 @@ class AtMostOnce(Checker):
         self._denied: dict[str, str] = {}
         self._filled: Counter[str] = Counter()
         self._lied_about: set[str] = set()
+        # All stop losses and take profits that a position ever had, by identifier.
+        self._stops: dict[int, set[tuple[float, float]]] = defaultdict(set)
         return {
             facts.Faulted: self._faulted,
             facts.Requested: self._requested,
             facts.DealBooked: self._booked,
+            facts.PositionShown: self._shown,
             facts.Journalled: self._journalled,
             facts.JournalLost: self._lost,
         }
@@ -72,9 +78,41 @@ class AtMostOnce(Checker):
             self._lied_about.add(fact.order_id)
         yield from ()
 
+    def _shown(self, fact: facts.PositionShown) -> Iterator[str]:
+        held = fact.position
+        if fact.login == self.scope.login:
+            self._stops[held.identifier].add((held.sl, held.tp))
+        yield from ()
+
+    def _as_meant(self, fact: facts.Requested) -> Iterator[str]:
+        """Compare a change of stops that was carried out with the intents for that position.
+
+        It bears no token: so its position has to be that of an intent to change stops which may
+        have left, and the levels those of that intent.
+        """
+        positions = self.truth.positions.values()
+        held = next((one for one in positions if one.ticket == fact.position), None)
+        wanted = (held.identifier if held else 0, fact.sl, fact.tp)
+        meant = [
+            (intent["position"], intent.get("sl", 0.0), intent.get("tp", 0.0))
+            for order_id, intent in self.papers.intent_of.items()
+            if intent.get("kind") == "modify" and order_id in self.papers.started
+        ]
+        meant += [
+            (intent["position"], intent.get("sl", 0.0), intent.get("tp", 0.0))
+            for intent in self.papers.lost.values()
+            if intent.get("kind") == "modify"
+        ]
+        if wanted not in meant:
+            yield f"the stops of position {wanted[0]} were set to {wanted[1:]}, and none meant that"
+        elif held is not None and (held.sl, held.tp) != wanted[1:]:
+            yield f"position {wanted[0]} has the stops {held.sl}, {held.tp}, and {wanted[1:]} meant"
+
     def _requested(self, fact: facts.Requested) -> Iterator[str]:
         if not fact.done or fact.login != self.scope.login:
             return
+        if fact.action == STOPS:
+            yield from self._as_meant(fact)
         if self.papers.meant(fact.comment) is None:
             return
         # A market order that is accepted first (10008) is executed when its deal is booked.
@@ -118,6 +156,7 @@ class AtMostOnce(Checker):
             self._denied[order_id] = said
         elif fact.kind == "OrderApplied":
             yield from self._placed(order_id, done)
+            yield from self._applied(order_id)
         elif fact.kind in FILLS:
             self._filled[order_id] += 1
             if self._filled[order_id] > 1:
@@ -144,9 +183,33 @@ class AtMostOnce(Checker):
             return
         if kind == "OrderFilled" and row["ticket"] not in (done.order, done.position):
             yield f"{order_id} is order {done.order}, and its recorded fill is of {row['ticket']}"
+        yield from self._at_its_price(order_id, done)
         if round(row["volume"] * facts.UNITS) > done.units:
             lots = done.units / facts.UNITS
             yield f"{order_id} asked for {lots} lots, and its recorded fill is {row['volume']}"
+
+    def _applied(self, order_id: str) -> Iterator[str]:
+        """See whether stops that are recorded as set were ever the position's."""
+        intent = self.papers.intent_of.get(order_id, {})
+        stops = (intent.get("sl", 0.0), intent.get("tp", 0.0))
+        if intent.get("kind") == "modify" and stops not in self._stops[intent["position"]]:
+            yield f"{order_id} is recorded as done, and the position never had the stops {stops}"
+
+    def _at_its_price(self, order_id: str, done: facts.Requested) -> Iterator[str]:
+        """Compare the price of a recorded fill with the deals of its order, where it has all."""
+        row = self.papers.row
+        deals = [
+            deal
+            for made in self.truth.deals.values()
+            for deal in made.values()
+            if deal.order == done.order and deal.units
+        ]
+        units = sum(deal.units for deal in deals)
+        if not units or units != round(row["volume"] * facts.UNITS) or not row.get("price"):
+            return
+        price = sum(deal.price * deal.units for deal in deals) / units
+        if abs(price - row["price"]) > self.scope.price_grain:
+            yield f"{order_id} was filled at {price:.8f}, and its recorded fill at {row['price']}"
 
     def _placed(self, order_id: str, done: facts.Requested | None) -> Iterator[str]:
         """Compare a recorded pending order with the one that has that order's own token."""

@@ -134,8 +134,8 @@ class Served(Moment, frozen=True):
 
     The rest is what was true of the terminal: the account that it was logged in to, whether it said
     that it has its trade server, whether it had its link and still lacked what the server knew
-    (`catches_up`), and the positions that it listed, as tickets and lots. `server_time_msc` is the
-    trade server's time by the reading; `contradicts` says that no position was listed, and that the
+    (`catches_up`), and what it listed, as tickets and lots. `server_time_msc` is the trade
+    server's time by the reading; `contradicts` says that no position was listed, and that the
     account's figures showed some.
     """
 
@@ -210,7 +210,7 @@ class Synced(Moment, frozen=True):
     reading: tuple[str, str, int] | None = None
     """Session, epoch and number of the reading that was believed; None where none proves itself."""
     rows: tuple[tuple[int, float], ...] | None = None
-    """The positions of that reading, as tickets and lots; None where a row could not be read."""
+    """What that reading lists, as tickets and lots; None where a row could not be read."""
 
 
 class Asked(Moment, frozen=True):

@@ -115,7 +115,7 @@ def disconnect(world: World, shown: ListAnswer, chance: random.Random) -> str:
         (DownSend.REFUSED, DownSend.EXECUTED_LATER, DownSend.TIMED_OUT, DownSend.BLOCKS)
     )
     switches.account_figures = chance.choice(list(FiguresFrom))
-    switches.resync_ms = chance.choice((0, 1_500))
+    switches.resync_ms = chance.choice((0, 1_500, 5_000))
     terminal.disconnect()
     seconds = chance.choice((1, 4, 10, 25))
     world.schedule.after(seconds * 1000, terminal.reconnect)

@@ -200,11 +200,11 @@ class SyncWatch(StateReconciler):
         )
 
     def _reading(self, look: Look) -> dict[str, Any]:
-        """Return which reading a look believed, and what positions it has."""
+        """Return which reading a look believed, and what it lists."""
         if isinstance(look.verdict, Unknown) or look.verdict.snapshot.evidence is None:
             return {}
         snapshot, evidence = look.verdict.snapshot, look.verdict.snapshot.evidence
-        rows = tuple((row.ticket, row.volume) for row in snapshot.positions)
+        rows = tuple((row.ticket, row.volume) for row in (*snapshot.positions, *evidence.orders))
         return {
             "reading": (self._session, evidence.epoch, evidence.sequence),
             "rows": None if snapshot.faults else rows,

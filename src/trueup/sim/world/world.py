@@ -592,7 +592,10 @@ class World:
                 login=terminal.current_login,
                 says_connected=view.shows_connected,
                 catches_up=view.catches_up,
-                rows=tuple((row.ticket, row.volume) for row in listed),
+                rows=(
+                    *((row.ticket, row.volume) for row in listed),
+                    *((row.ticket, row.volume_current) for row in view.listed_orders()),
+                ),
                 digest=told["digest"],
                 server_time_msc=told.get("server_time_msc", 0),
                 contradicts=not listed and has_some,
