@@ -6,14 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
 from trueup.core import events
-from trueup.core.agreement import Agreement, Counted, compare, counted_in
+from trueup.core.agreement import (
+    Agreement,
+    Counted,
+    DealChange,
+    DealLine,
+    compare,
+    counted_in,
+)
 from trueup.core.book import Book
-from trueup.core.deals import as_booked
+from trueup.core.deals import Known, as_booked
 from trueup.core.explain import Exit
 from trueup.core.model import Deal, Entry, Side
 
@@ -243,3 +251,135 @@ def test_exactly_what_differs_is_found(
     assert found.agreed == len(deals) - len(lacking) - len(gone) - len(changed)
     book = sum(as_booked(d).money for d in deals if d.ticket not in lacking)
     assert book + found.difference == sum(as_booked(d).money for d in shown)
+
+
+# What each side's line says, in full.
+
+
+def line(one: Deal, **changes: Any) -> DealLine:
+    """A deal as its counted side has it."""
+    booked = as_booked(one)
+    facts = (booked.ticket, one.position, booked.money, booked.lots, one.time_msc)
+    return msgspec.structs.replace(DealLine(*facts), **changes)
+
+
+def test_a_difference_is_named_with_its_position_lots_time_and_symbol() -> None:
+    sold = make.deal(2, 7, Side.SELL, 0.3, profit=4.0, time_msc=30 * MSC)
+    changed = msgspec.structs.replace(deal(3), profit=-1.0)
+    known = counted(recorded(deal(1), deal(3), deal(4)))
+    found = compared(known, deal(1), sold, changed)
+    assert found == Agreement(
+        agreed=1,
+        missing_in_book=(line(sold, symbol="EURUSD"),),
+        missing_at_broker=(line(deal(4)),),
+        changed=(DealChange(line(deal(3)), line(changed, symbol="EURUSD")),),
+    )
+    assert line(sold).lots == -30_000_000
+    assert found.positions == (7,)
+
+
+def test_a_sum_that_differs_is_named_with_the_newest_deal() -> None:
+    """Where a journal of before has the tickets alone, nothing tells which deal it was."""
+    first, last = deal(2, profit=1.5, time_msc=BEGIN), deal(1, profit=2.5, time_msc=BEGIN + 5)
+    old = counted(recorded(first, last, only_tickets=True))
+    found = compared(old, first, msgspec.structs.replace(last, profit=2.25))
+    both = line(last, money=400 * CENT), line(last, money=375 * CENT, symbol="EURUSD")
+    assert found == Agreement(agreed=0, changed=(DealChange(*both),))
+
+
+def test_missing_deals_are_named_oldest_first() -> None:
+    shown = [deal(number, time_msc=BEGIN + 100 - number) for number in (1, 3, 2)]
+    found = compared(counted(*order("A", 7)), *(msgspec.structs.replace(d, order=7) for d in shown))
+    assert [one.ticket for one in found.missing_in_book] == [3, 2, 1]
+    gone = compared(counted(recorded(*shown)))
+    assert [one.ticket for one in gone.missing_at_broker] == [3, 2, 1]
+
+
+def test_the_deals_of_all_others_are_counted_together() -> None:
+    found = compared(counted(), deal(1, 98), deal(2, 98), deal(3, 99))
+    assert found == Agreement(of_others=3)
+
+
+# What a journal says of whose a deal is.
+
+
+def test_of_a_new_journal_nothing_is_known() -> None:
+    known = Counted()
+    assert (known.account, known.began_ns, known.agreed_msc) == (None, 0, 0)
+    assert (known.positions, known.symbols, known.orders, known.magics) == ({}, set(), set(), set())
+
+
+def test_a_journal_says_its_symbols_and_since_when_and_until_when_it_agreed() -> None:
+    exotic = make.position(8, symbol="USDJPY")
+    whole = events.HistoryCompared(at_ns=1, since_msc=1, until_msc=20, agreed=3)
+    torn = msgspec.structs.replace(whole, until_msc=30, missing_in_book=1)
+    gone = events.PositionClosed(
+        at_ns=0, position=make.position(9, symbol="AUDUSD"), because="x", unproven=True
+    )
+    known = counted(
+        make.bound(),
+        make.created("A", Side.BUY, symbol="GBPUSD"),
+        recorded(deal(1)),
+        events.PositionAdopted(at_ns=0, position=exotic),
+        gone,
+        whole,
+        torn,
+        make.bound(),
+    )
+    assert known.symbols == {"EURUSD", "GBPUSD", "USDJPY", "AUDUSD"}
+    assert known.positions[8] == Known()
+    assert (known.began_ns, known.agreed_msc) == (make.NOW_NS, 20)
+    changes: list[dict[str, Any]] = [{"login": 2}, {"server": "Other"}]
+    for change in changes:
+        assert known.account is not None
+        other = msgspec.structs.replace(known.account, at_ns=5, **change)
+        known.take(whole)
+        known.take(other)
+        assert (known.account, known.began_ns, known.agreed_msc) == (other, 5, 0)
+        assert (known.positions, known.orders) == ({}, set())
+
+
+@pytest.mark.parametrize(
+    ("wire_magic", "ours", "others"), [(0, {7}, {8}), ((7 << 32) | 5, {7, (7 << 32) | 5}, {8, 5})]
+)
+def test_an_order_is_known_by_what_it_carried_or_else_by_its_strategys_number(
+    wire_magic: int, ours: set[int], others: set[int]
+) -> None:
+    first = make.created("A", Side.BUY, magic=3)
+    second = make.created("B", Side.BUY, magic=7, wire_magic=wire_magic)
+    for known in (counted(first, second), counted_in(Book().replay([first, second]))):
+        assert known.magics == {3} | ours
+        assert all(known.is_ours(deal(1, magic=magic)) for magic in {3} | ours)
+        assert not any(known.is_ours(deal(1, magic=magic)) for magic in others | {0})
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+def test_a_book_has_counted_what_is_open_and_what_closed_lately(*, is_bound: bool) -> None:
+    opened, exits = deal(1, order=7), deal(2, 8, entry=Entry.OUT)
+    gone = make.position(8, symbol="GBPUSD")
+    placed = make.created("L", Side.BUY, kind=events.OrderKind.LIMIT, symbol="USDJPY", magic=5)
+    refused = events.OrderRejected(at_ns=1, order_id="R", error="no")
+    book = Book().replay([make.bound()] if is_bound else [])
+    book.replay(
+        [
+            events.PositionAdopted(at_ns=1, position=make.position(7, symbol="AUDUSD")),
+            *order("A", 77, magic=3),
+            placed,
+            events.OrderApplied(at_ns=1, order_id="L", ticket=50),
+            make.created("R", Side.BUY, magic=6),
+            refused,
+            events.PositionAdopted(at_ns=1, position=gone),
+            msgspec.structs.replace(recorded(opened), position=make.position(7, symbol="AUDUSD")),
+            msgspec.structs.replace(recorded(exits, identifier=8), position=gone),
+            events.PositionClosed(at_ns=1, position=gone, because="x", unproven=True),
+            events.HistoryCompared(at_ns=1, since_msc=1, until_msc=20, agreed=3),
+        ]
+    )
+    known = counted_in(book)
+    assert known.positions[7] == Known((1,), (as_booked(opened),), as_booked(opened).money)
+    assert known.positions[8] == Known((2,), (as_booked(exits),), as_booked(exits).money)
+    assert known.symbols == {"AUDUSD", "EURUSD", "USDJPY"}
+    assert known.magics == {3, 5, 6}
+    assert known.orders == {77, 50}
+    assert known.account == book.account
+    assert (known.began_ns, known.agreed_msc) == (make.NOW_NS if is_bound else 0, 20)

@@ -195,3 +195,65 @@ def test_a_changed_deal_says_what_it_was_and_what_it_is_made_of_now() -> None:
     assert change_sentence(Change(as_booked(before), less), digits=2) == (
         "the broker changed deal 4: result 0.00 → 0.00, 0.20 → 0.10 lots (now no money)"
     )
+
+
+def test_a_reversal_closes_what_the_deals_before_it_left_open() -> None:
+    """Each of them moves it: what was added, and what was closed in part."""
+    deals = [
+        make.deal(1, 7, Side.BUY, 0.2),
+        make.deal(2, 7, Side.BUY, 0.3),
+        sold(3, 0.1, 1.06),
+        turned(1.0),
+    ]
+    deals[3] = make.deal(4, 7, Side.SELL, 1.0, entry=Entry.IN_OUT)
+    assert closing_units(deals) == {3: to_units(0.1), 4: to_units(0.4)}
+
+
+MADE_OF = make.deal(
+    4, 7, Side.SELL, 0.2, entry=Entry.OUT, profit=1.5, swap=-2.25, commission=-3.5, fee=-0.125
+)
+
+
+@pytest.mark.parametrize(
+    ("digits", "profit", "swap", "costs", "result"),
+    [
+        (0, "2", "-2", "-4", "-4"),
+        (2, "1.50", "-2.25", "-3.62", "-4.38"),
+        (3, "1.500", "-2.250", "-3.625", "-4.375"),
+        (8, "1.50000000", "-2.25000000", "-3.62500000", "-4.37500000"),
+        (None, "1.50", "-2.25", "-3.625", "-4.375"),
+    ],
+)
+def test_money_is_told_with_the_decimals_of_its_account(
+    digits: int | None, profit: str, swap: str, costs: str, result: str
+) -> None:
+    ended = exit_of([MADE_OF])
+    assert ended is not None
+    money = f"profit {profit}, swap {swap}, commission {costs}, 1970-01-01 00:00:00 server time"
+    said = exit_sentence(ended, digits=digits)
+    assert said == f"closed for a reason not known: 0.20 lots at 1.0543, {money}"
+    moneys = make.deal(4, 7, Side.SELL, 0.0, profit=1.5, swap=-2.25, commission=-3.5, fee=-0.125)
+    assert cash_sentence([moneys], digits=digits) == f"money without a trade: {money}"
+    before = as_booked(make.deal(4, 7, Side.SELL, 0.2))
+    none = {0: "0", 2: "0.00", 3: "0.000", 8: "0.00000000", None: "0.00"}[digits]
+    assert change_sentence(Change(before, MADE_OF), digits=digits) == (
+        f"the broker changed deal 4: result {none} → {result} "
+        f"(now profit {profit}, swap {swap}, commission {costs})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("digits", "costs", "other"),
+    [(0, "-4", "-1"), (2, "-3.62", "-0.75"), (None, "-3.625", "-0.75")],
+)
+def test_an_entry_is_told_with_the_decimals_of_its_account(
+    digits: int | None, costs: str, other: str
+) -> None:
+    """Profit and swap together are its other money."""
+    assert entry_sentence([MADE_OF], "added", digits=digits) == (
+        f"added: 0.20 lots at 1.0543, commission {costs}, other money {other}"
+    )
+
+
+def test_an_entry_of_no_lots_has_no_price() -> None:
+    assert entry_sentence([cash(entry=Entry.IN)], "added").startswith("added: 0.00 lots at 0.0, ")

@@ -13,7 +13,16 @@ from trueup.core.book import Book
 from trueup.core.events import OrderKind
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
-from trueup.core.model import Deal, DealReason, Entry, PastOrder, PendingOrder, Position, Side
+from trueup.core.model import (
+    Deal,
+    DealReason,
+    Entry,
+    PastOrder,
+    PendingOrder,
+    Position,
+    RowFault,
+    Side,
+)
 from trueup.core.pending import UNDER_WAY
 from trueup.core.plan import Plan
 from trueup.core.policy import Action, Adopt, Policy
@@ -48,7 +57,7 @@ def gone(*positions: Position, past: PastOrder | None = None, **more: Any) -> Pl
 def ended(plan: Plan) -> str:
     """What became of the order, by the plan."""
     (event,) = (e for e in plan.events if isinstance(e, events.PendingClosed))
-    assert (event.order, event.at_ns) == (ORDER, NOW_NS)
+    assert (event.order, event.at_ns, event.ours) == (ORDER, NOW_NS, False)
     assert plan.holds == ()
     return event.because
 
@@ -375,3 +384,162 @@ def test_where_there_is_no_order_history_nothing_is_awaited() -> None:
         ]
     )
     assert (local.ending, local.pending) == ({}, {})
+
+
+# How much of it was executed, where no history tells.
+
+
+def own_limit(volume: float = 0.3, sent_msc: int = 0, **more: Any) -> Book:
+    """A book whose own pending order works as 50."""
+    return make.bound_book(**more).replay(
+        [
+            make.created("A", Side.BUY, volume, kind=OrderKind.LIMIT, price=1.05),
+            events.SendStarted(at_ns=make.NOW_NS, order_id="A", server_time_msc=sent_msc),
+            events.OrderApplied(at_ns=make.NOW_NS, order_id="A", ticket=50),
+        ]
+    )
+
+
+def of_volume(whole: float, left: float) -> Book:
+    return book(make.pending(50, volume=left, volume_initial=whole))
+
+
+def closed_by(plan: Plan) -> tuple[str, float, int]:
+    (event,) = (e for e in plan.events if isinstance(e, events.PendingClosed))
+    return event.because, event.filled, event.position
+
+
+@pytest.mark.parametrize(
+    ("local", "row", "filled"),
+    [
+        (own_limit(0.3), make.position(50, volume=0.3), 0.3),
+        (of_volume(0.3, 0.3), make.position(50, volume=0.3), 0.3),
+        # A stranger's, of which the list never said what was asked for.
+        (of_volume(0.0, 0.3), make.position(50, volume=0.3), 0.0),
+    ],
+)
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_what_was_asked_for_tells_how_much_was_filled(
+    local: Book, row: Position, filled: float, *, is_listed: bool
+) -> None:
+    if is_listed:
+        plan = make.planned(local, make.proven(row))
+        assert closed_by(plan) == ("filled: it is position 50 now", filled, 50)
+    else:
+        past = PastOrder(50, "filled", 5)
+        plan = make.planned(local, make.proven(past_orders=(past,)))
+        assert closed_by(plan) == ("filled: it went into position 5", filled, 5)
+
+
+def test_a_market_order_says_nothing_of_a_pending_order_with_its_ticket() -> None:
+    local = book(make.pending(50, volume=0.3))
+    local.apply(make.created("M", Side.BUY, 0.7))
+    local.apply(make.filled("M", 50, Side.BUY, 0.7, 1.05))
+    local.apply(events.PositionClosed(at_ns=1, position=local.holdings[50].position, because="x"))
+    past = PastOrder(50, "filled", 5)
+    plan = make.planned(local, make.proven(past_orders=(past,)))
+    assert closed_by(plan) == ("filled: it went into position 5", 0.0, 5)
+
+
+@pytest.mark.parametrize("filled", [0.0, None])
+def test_one_that_ended_without_an_execution_went_into_nothing(filled: float | None) -> None:
+    """Whatever position the broker names with it."""
+    position = 50 if filled == 0.0 else 0
+    plan = gone(past=PastOrder(50, "canceled", position, filled))
+    assert closed_by(plan) == ("canceled", 0.0, 0)
+
+
+def part_of(units: float, *, whole: float) -> Plan:
+    """The plan where 0.1 of an order were executed, and deals of so many lots are there."""
+    local = book(make.pending(50, volume=0.3, volume_initial=whole))
+    rest = make.pending(50, volume=0.2, volume_initial=whole)
+    part = msgspec.structs.replace(BUY_IT, volume=units)
+    exit_ = msgspec.structs.replace(STOPPED, volume=units)
+    seen = make.proven(orders=(rest,), deals=(part, exit_), explained=frozenset({50}))
+    return make.planned(local, seen)
+
+
+def test_a_part_is_asked_for_until_all_of_its_deals_are_there() -> None:
+    assert part_of(0.1, whole=0.3).questions == ()
+    assert part_of(0.04, whole=0.3).questions == (50,)
+    # Of one that was filled in part before, all parts count.
+    assert part_of(0.1, whole=0.4).questions == (50,)
+
+
+def test_where_nothing_tells_how_much_any_deal_of_it_is_enough() -> None:
+    part = msgspec.structs.replace(BUY_IT, volume=0.04)
+    out = msgspec.structs.replace(STOPPED, volume=0.04)
+    plan = told(part, out, past=PastOrder(50, "filled", 50))
+    assert kinds(plan) == ["PendingClosed", "PositionAdopted", "PositionClosed"]
+    assert plan.questions == ()
+
+
+# Where its deals are looked for.
+
+SERVER_MSC = make.NOW_NS // 1_000_000
+NOWHERE = frozenset({5, 50})
+
+
+def looked_for(local: Book, account: Any = make.NETTING, **more: Any) -> Plan:
+    """The plan where an order says that it is filled, and no position has its deals."""
+    past = more.pop("past", PastOrder(50, "filled", 5, 0.1))
+    seen = make.proven(past_orders=(past,), account=account, explained=NOWHERE, **more)
+    return make.planned(local, seen)
+
+
+def netting(order: PendingOrder) -> Book:
+    local = make.bound_book(account=make.NETTING)
+    return local.replay([events.PendingAdopted(at_ns=make.NOW_NS, order=order)])
+
+
+@pytest.mark.parametrize(
+    ("local", "back_sec"),
+    [
+        # When it was placed, as the list says; or when it left, as we know of our own.
+        (netting(make.pending(50, time_setup=SERVER_MSC // 1000 - 500)), 500),
+        (own_limit(0.1, SERVER_MSC - 700_000, account=make.NETTING), 700),
+        (netting(make.pending(50)), None),
+    ],
+)
+def test_the_history_is_wanted_since_it_was_placed(local: Book, back_sec: int | None) -> None:
+    wanted = 0 if back_sec is None else back_sec + 60 + 3_660
+    assert looked_for(local).history_age_sec == wanted
+
+
+def test_on_a_netting_account_it_may_be_in_any_position_of_its_symbol() -> None:
+    mine, other = make.position(7, volume=0.2), make.position(8, symbol="GBPUSD")
+    local = make.bound_book(mine, other, account=make.NETTING)
+    local.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=ORDER))
+    local.unexplained.clear()
+    seen = make.proven(
+        mine, other, past_orders=(PastOrder(50, "filled", 0, 0.1),), account=make.NETTING
+    )
+    plan = make.planned(local, seen, policy=make.policy("EURUSD", "GBPUSD"))
+    # The history gives no position: its own number is a guess, and the symbol's position another.
+    assert set(plan.questions) == {7, 50}
+
+
+def test_an_order_whose_end_names_no_position_is_looked_for_under_its_own_number() -> None:
+    past = PastOrder(50, "canceled", 0, 0.04)
+    for account, local in ((make.ACCOUNT, book(ORDER)), (make.NETTING, netting(ORDER))):
+        seen = make.proven(past_orders=(past,), account=account)
+        plan = make.planned(local, seen)
+        assert plan.questions == (50,)
+        assert plan.order_questions == (() if account is make.ACCOUNT else (50,))
+
+
+# A row that cannot be read may be it.
+
+
+def test_one_that_may_be_unreadable_is_no_missing_one_and_nobody_lets_go_of_it() -> None:
+    fault = RowFault("row 1: its price is no number", "EURUSD", 50)
+    seen = msgspec.structs.replace(make.proven(), faults=(fault,))
+    plan = make.planned(book(ORDER), seen, approved={ID: "Mary"})
+    assert plan.events == ()
+    assert plan.order_questions == (50,)
+    said = (
+        "Ticket 50 is not in the part of the list that can be read (row 1: its price is no number)"
+    )
+    hold = Hold("EURUSD", said, "a whole reading", 50, HoldKind.PARTIAL)
+    assert hold in plan.holds
+    assert MISSING not in plan.holds

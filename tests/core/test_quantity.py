@@ -189,3 +189,12 @@ def test_a_price_is_above_nothing_and_below_what_no_market_has(
 def test_the_largest_float_is_a_number(value: float) -> None:
     assert is_number(value)
     assert not is_number(value * 2)
+
+
+@pytest.mark.parametrize(("price", "text"), [(1.0, "1.0"), (0.0, "0.0"), (150.0, "150.0")])
+def test_a_whole_price_has_one_decimal(price: float, text: str) -> None:
+    assert format_price(price) == text
+
+
+def test_no_gain_has_its_sign_too() -> None:
+    assert format_money(0.0, with_sign=True) == "+0.00"
