@@ -13,9 +13,20 @@ from trueup.core.book import Book
 from trueup.core.deals import as_booked
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
-from trueup.core.model import DealKind, DealReason, Entry, PastOrder, Position, Side, SymbolSpec
+from trueup.core.model import (
+    DealKind,
+    DealReason,
+    Entry,
+    History,
+    PastOrder,
+    Position,
+    RowFault,
+    Side,
+    SymbolSpec,
+)
 from trueup.core.plan import Plan
 from trueup.core.policy import Action, Policy
+from trueup.core.waited import by_dates
 
 P = make.position(7, volume=0.2, price_current=1.0543)
 OPENED = make.deal(1, 7, Side.BUY, 0.2, commission=-0.7)
@@ -452,3 +463,71 @@ def test_many_ghosts_are_each_decided_for_themselves() -> None:
     plan = gone(OPENED, CLOSED, book=make.bound_book(P, *others))
     assert [type(event).__name__ for event in plan.events].count("PositionMissing") == 5
     assert plan.questions == (20, 21, 22, 23, 24)
+
+
+# A list that cannot be read in full, and what was counted before.
+
+
+def test_one_that_may_be_unreadable_is_not_missing_and_nobody_lets_go_of_it() -> None:
+    fault = RowFault("row 1: its price is no number", "EURUSD", 7)
+    seen = msgspec.structs.replace(make.proven(), faults=(fault,))
+    plan = make.planned(make.bound_book(P), seen, approved={ID: "Mary"})
+    said = f"Ticket 7 is not in the part of the list that can be read ({fault})"
+    assert Hold("EURUSD", said, "a whole reading", 7, HoldKind.PARTIAL) in plan.holds
+    assert (plan.events, plan.questions) == ((), (7,))
+
+
+def test_deals_that_the_broker_does_not_show_any_more_say_so() -> None:
+    rest = make.deal(5, 7, Side.SELL, 0.05, entry=Entry.OUT)
+    plan = gone(rest, book=counted(OPENED, GREW, PART))
+    why = "the broker does not show all of its deals that were recorded before"
+    assert missing(plan).why == why
+
+
+def test_a_clock_that_was_set_does_not_change_since_when_it_is_missing() -> None:
+    """It is counted back from now by how long the process has waited."""
+    book = make.bound_book(P)
+    book.replay(gone(book=book).events)
+    since_ns = make.NOW_NS + 20 * make.SECOND_NS
+    asked_ns = since_ns + 3600 * make.SECOND_NS
+    noted = {since_ns: (asked_ns - 75 * make.SECOND_NS, asked_ns - 75 * make.SECOND_NS)}
+    waited = msgspec.structs.replace(by_dates(asked_ns), noted=noted)
+    plan = gone(book=book, waited=waited)
+    assert missing(plan).since_ns == since_ns - 75 * make.SECOND_NS
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_what_a_closed_position_goes_on_as_counts_if_it_did_itself(*, is_counted: bool) -> None:
+    """What was adopted, and had no deal counted yet, begins to count with a new one."""
+    rolled = msgspec.structs.replace(CLOSED, reason=DealReason.ROLLOVER)
+    again = make.deal(
+        3, 9, Side.BUY, 0.2, order=9, reason=DealReason.ROLLOVER, time_msc=CLOSED.time_msc
+    )
+    row = make.position(9, volume=0.2)
+    book = counted(OPENED) if is_counted else make.bound_book(P)
+    seen = make.proven(
+        row,
+        deals=(OPENED, rolled, again),
+        explained=frozenset({7, 9}),
+        history=History(4_000, deals=(rolled, again)),
+    )
+    plan = make.planned(book, seen, after_sec=20)
+    exits = [event for event in plan.events if isinstance(event, events.PositionClosed)]
+    assert [event.went_on_as for event in exits] == [(9,)]
+    counts = [
+        event.position.identifier
+        for event in plan.events
+        if isinstance(event, events.DealsRecorded)
+    ]
+    assert counts == ([9] if is_counted else [])
+
+
+def test_a_fill_that_went_into_another_position_goes_on_as_that() -> None:
+    book = Book().replay([make.bound(make.NETTING), make.created("A", Side.BUY, 0.2)])
+    book.apply(make.filled("A", 7, Side.BUY, 0.2, 1.0543))
+    past = PastOrder(7, "filled", 5, 0.2)
+    seen = make.proven(account=make.NETTING, explained=frozenset({7}), past_orders=(past,))
+    plan = make.planned(book, seen, after_sec=20)
+    (event,) = (e for e in plan.events if isinstance(e, events.PositionClosed))
+    assert event.went_on_as == (5,)
+    assert event.because == "its fill went into position 5, which the book did not know"

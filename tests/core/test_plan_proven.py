@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support import make
@@ -244,3 +245,51 @@ def test_what_is_not_said_is_a_plan_that_nobody_approved_and_nothing_is_left_to_
     args = {key: value for key, value in said.items() if key != name}
     book = make.bound_book(P)
     assert make.planned(book, make.proven(), **args) == make.planned(book, make.proven(), **said)
+
+
+def answered_before(*ago_sec: float, offset_sec: int | None = 0, **more: Any) -> Plan:
+    """The plan with an order in doubt of 100 s ago, and orders answered so long ago."""
+    book = make.bound_book()
+    for number, ago in enumerate(ago_sec):
+        at_ns = make.NOW_NS - round(ago * make.SECOND_NS)
+        name, ticket = f"F{number}", 90 + number
+        book.apply(make.created(name, Side.BUY, at_ns=at_ns, token=TOKEN))
+        fill = make.filled(name, ticket, Side.BUY, 0.01, 1.0543)
+        book.apply(msgspec.structs.replace(fill, at_ns=at_ns))
+    make.put_in_doubt(book, "A", Side.BUY, at_ns=make.NOW_NS - 100 * make.SECOND_NS)
+    seen = make.proven(time_offset_sec=offset_sec, **more)
+    return make.planned(book, seen, after_sec=0)
+
+
+@pytest.mark.parametrize(
+    ("ago_sec", "offset_sec", "wanted_sec"),
+    [
+        # It shows what the broker makes of the comment of an order of ours.
+        (500.9, 0, 500),
+        (101, 0, 101),
+        (86_500, 0, 86_500),
+        # Not one of another day, and none that the history has anyhow.
+        (86_501, 0, 100),
+        (100, 0, 100),
+        (50, 0, 100),
+        # What is older than the doubt is not known without the broker's clock.
+        (500, None, 100),
+    ],
+)
+def test_the_history_reaches_back_to_the_latest_answered_order_of_that_day(
+    ago_sec: float, offset_sec: int | None, wanted_sec: int
+) -> None:
+    plan = answered_before(ago_sec, offset_sec=offset_sec)
+    assert plan.history_age_sec == wanted_sec + 3_660
+
+
+def test_the_age_of_an_order_in_doubt_is_told_by_the_trade_servers_clock() -> None:
+    book, server_msc = make.bound_book(), make.NOW_NS // 1_000_000
+    book.apply(make.created("A", Side.BUY))
+    book.apply(
+        events.SendStarted(at_ns=make.NOW_NS, order_id="A", server_time_msc=server_msc - 250_000)
+    )
+    book.apply(events.OrderInDoubt(at_ns=make.NOW_NS, order_id="A", error="no reply"))
+    assert make.planned(book, make.proven(), after_sec=0).history_age_sec == 250 + 3_660
+    untold = make.proven(server_time_msc=0)
+    assert make.planned(book, untold, after_sec=0).history_age_sec == 3_660

@@ -12,6 +12,7 @@ from trueup.core.digest import digest
 from trueup.core.model import (
     Account,
     Evidence,
+    FieldNote,
     MarginMode,
     PendingOrder,
     Position,
@@ -446,3 +447,101 @@ def test_a_sum_from_the_gateway_is_what_is_compared_where_it_left_the_rows_out()
     assert judge(now, BOUND, SEEN) == Trusted(now)
     other = snapshot(position(profit=5.0), account=account(profit=5.0, equity=105.0), floating=1.0)
     assert objection(other)[1] == "The positions' results add up to 1.00, and the account says 5.00"
+
+
+# Rows that were left out, and results that cannot be read.
+
+
+def left_out(seen: Snapshot, listed: tuple[int, int], **more: Any) -> Snapshot:
+    """The same reading with one row, or one result, that cannot be read."""
+    return msgspec.structs.replace(seen, listed=listed, **more)
+
+
+ROW = RowFault("row 2: its volume is no number")
+
+
+@pytest.mark.parametrize(("listed", "own_digest"), [(None, "d"), ((1, 0), ""), (None, "")])
+def test_a_row_that_was_left_out_is_believed_only_where_it_was_counted_and_digested(
+    listed: Any, own_digest: str
+) -> None:
+    seen = snapshot(position())
+    assert seen.evidence is not None
+    torn = left_out(seen, listed, faults=(ROW,), digest=own_digest)
+    said = "The list cannot be read in full: row 2: its volume is no number"
+    assert objection(torn) == (Reason.TORN, said, TORN)
+    whole = left_out(seen, (1, 0), faults=(ROW,), digest=seen.evidence.digest)
+    assert judge(whole, BOUND, SEEN) == Trusted(whole)
+
+
+@pytest.mark.parametrize(
+    ("faults", "named"), [((), ""), ((ROW, RowFault("row 3")), " (row 2: its volume is no number)")]
+)
+def test_a_digest_that_differs_names_the_first_row_that_cannot_be_read(
+    faults: tuple[RowFault, ...], named: str
+) -> None:
+    torn = left_out(snapshot(position()), (1, 0), faults=faults, digest="another")
+    said = f"The list does not have the digest that came with it{named}"
+    assert objection(torn) == (Reason.TORN, said, TORN)
+
+
+def test_an_empty_list_is_one_of_no_positions_whatever_pending_orders_there_are() -> None:
+    """A position that was left out of it is one; a pending order is none."""
+    with_order = snapshot(orders=(ORDER,), account=account(profit=5.0))
+    listed = left_out(with_order, (0, 1))
+    assert objection(listed)[0] is Reason.ACCOUNT_CONTRADICTS
+    one_left_out = snapshot(account=account(profit=5.0), count_before=(1, 0), count_after=(1, 0))
+    assert one_left_out.evidence is not None
+    believed = left_out(one_left_out, (1, 0), faults=(ROW,), digest=one_left_out.evidence.digest)
+    assert judge(believed, BOUND, SEEN) == Trusted(believed)
+
+
+@pytest.mark.parametrize(
+    ("field", "is_compared"), [("profit", False), ("swap", False), ("comment", True)]
+)
+def test_a_result_that_cannot_be_read_is_in_no_sum(field: str, *, is_compared: bool) -> None:
+    seen = snapshot(position(profit=5.0), account=account(profit=50.0))
+    note = FieldNote(7, field, "str", "x")
+    noted = msgspec.structs.replace(seen, notes=(note,))
+    verdict = judge(noted, BOUND, SEEN)
+    assert isinstance(verdict, Unknown if is_compared else Trusted)
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_compared"), [((1, 0), True), ((2, 0), False), ((1, 1), True), (None, True)]
+)
+def test_a_list_that_lacks_a_position_has_no_sum(listed: Any, *, is_compared: bool) -> None:
+    orders = (ORDER,) if listed == (1, 1) else ()
+    counts = listed or (1, 0)
+    seen = snapshot(
+        position(profit=5.0),
+        account=account(profit=50.0),
+        orders=orders,
+        count_before=counts,
+        count_after=counts,
+    )
+    assert seen.evidence is not None
+    faults = (ROW,) if listed == (2, 0) else ()
+    given = left_out(seen, listed, faults=faults, digest=seen.evidence.digest)
+    assert isinstance(judge(given, BOUND, SEEN), Unknown if is_compared else Trusted)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "is_believed"),
+    [((0.0, 5.0), True), ((-5.0, 0.0), True), ((0.5, 5.0), False), ((-5.0, -0.5), False)],
+)
+def test_an_empty_list_is_believed_from_a_moment_without_a_result(
+    bounds: tuple[float, float], *, is_believed: bool
+) -> None:
+    """Also where that was right before the reading, or right after it."""
+    profit = max(bounds, key=abs)
+    seen = snapshot(account=account(profit=profit), profit_bounds=bounds)
+    assert isinstance(judge(seen, BOUND, SEEN), Trusted if is_believed else Unknown)
+
+
+@pytest.mark.parametrize("profit", [10.0, 20.0])
+def test_an_accounts_figure_may_be_one_of_its_bounds(profit: float) -> None:
+    """A result that lies within them is believed, whichever of the two the account had last."""
+    seen = snapshot(
+        position(profit=15.0), account=account(profit=profit), profit_bounds=(10.0, 20.0)
+    )
+    assert judge(seen, BOUND, SEEN) == Trusted(seen)
