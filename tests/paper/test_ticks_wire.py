@@ -109,6 +109,16 @@ def test_a_question_is_given_up_after_the_timeout_and_its_answer_never_seen() ->
     assert len(link.sent) == 2
 
 
+def test_what_earlier_questions_waited_for_is_no_part_of_a_later_ones_timeout() -> None:
+    """One that is asked again and again, each time answered a moment late, is never given up."""
+    rounds = 5
+    bot, link = gateway(*[None, GOOD] * rounds)
+    for _ in range(rounds):
+        assert bot.get_tick("EURUSD", 600) is None
+        assert bot.get_tick("EURUSD", 600) == Tick("EURUSD", 1.1, 1.2, 5)
+    assert (len(link.sent), link.resets) == (rounds, 0)
+
+
 def test_a_question_about_another_symbol_leaves_the_first() -> None:
     bot, link = gateway(None, GOOD)
     bot.get_tick("GBPUSD", 10)
