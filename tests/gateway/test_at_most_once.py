@@ -239,6 +239,18 @@ def test_an_id_is_one_request_whatever_the_account(gateway: Gateway) -> None:
     assert gateway.status().login == gateway.login
 
 
+def test_an_id_of_the_same_number_at_another_server_is_not_answered_from_there(
+    gateway: Gateway,
+) -> None:
+    """Servers number their accounts by themselves: the number alone names none."""
+    gateway.ask(**BUY)
+    ledger = gateway.terminal.broker.ledger(gateway.login)
+    ledger.setup = dataclasses.replace(ledger.setup, server="Elsewhere-Demo")
+    reply = gateway.ask(**BUY)
+    assert (reply["status"], reply["ticket"]) == ("REJECTED", None)
+    assert f"logged in to {gateway.login}@Elsewhere-Demo now" in reply["error"]
+
+
 def test_an_order_is_not_sent_when_the_account_cannot_be_read(gateway: Gateway) -> None:
     gateway.terminal.faults.next_call("account_info", Fails())
     reply = gateway.ask(**BUY)

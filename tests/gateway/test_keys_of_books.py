@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.gateway.test_at_most_once import BUY, Gateway
 from tests.support.desk_world import DeskWorld
 from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.request_record import GatewayPoint
 from trueup.sim.terminal_faults import Answered
 
 
@@ -53,6 +56,21 @@ def test_an_order_that_may_have_been_executed_has_used_its_key(world: DeskWorld)
     assert buy(world, "a-1")["status"] == "UNKNOWN"
     again = buy(world, "a-2")
     assert (again["status"], "for order a-1" in again["error"]) == ("REJECTED", True)
+
+
+def test_an_order_that_was_under_way_when_the_gateway_died_has_used_its_key(
+    tmp_path: Path,
+) -> None:
+    """Nothing is known of it: it may have been executed, and a new id must not double it."""
+    gateway = Gateway(tmp_path / "requests.db")
+    book = {"stream": "s", "journal": "j", "key": "k"}
+    gateway.kill_at(GatewayPoint.AFTER_SEND, **BUY, **book)
+    # While the terminal cannot be read, nobody finds out what became of it.
+    gateway.terminal.disconnect()
+    again = gateway.ask(**{**BUY, "order_id": "B"}, **book)
+    assert again["status"] == "REJECTED"
+    assert "was used before, for order A (in doubt)" in again["error"]
+    assert gateway.executions() == ["A"]
 
 
 def test_an_order_that_was_refused_has_not(world: DeskWorld) -> None:
