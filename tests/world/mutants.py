@@ -321,11 +321,6 @@ def trust_reconnected() -> Patch:
     return _without(trust._reconnected)
 
 
-def trust_torn() -> Patch:
-    """A list is believed that lacks what the terminal counted, or was changed on its way."""
-    return _without(trust._torn)
-
-
 def trust_empty() -> Patch:
     """An empty list is believed, whatever the account's figures say."""
     return _without(trust._contradicts_empty)
@@ -390,7 +385,6 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     trust_restarted_gateway,
     trust_clock_jump,
     trust_reconnected,
-    trust_torn,
     trust_empty,
     late_reply_by_order,
     identifier_sent,

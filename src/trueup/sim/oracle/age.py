@@ -29,6 +29,7 @@ class HonestAge(Checker):
         self._served_ns: dict[tuple[str, str, int], int] = {}
         self._unseen: dict[str, str] = {}
         self._is_bound = False
+        self._fenced: set[str] = set()
         self._closed_ns: dict[str, int] = {}
         self._in_doubt: set[str] = set()
         return {
@@ -36,6 +37,7 @@ class HonestAge(Checker):
             facts.Served: self._serve,
             facts.Synced: self._synced,
             facts.Started: self._started,
+            facts.Fenced: self._fence,
             facts.HandedOut: self._handed_out,
             facts.JournalLost: self._lost,
         }
@@ -76,6 +78,7 @@ class HonestAge(Checker):
     def _started(self, fact: facts.Started) -> Iterator[str]:
         for known in (self._asked_ns, self._read_ns, self._unseen):
             known.pop(fact.bot, None)
+        self._fenced.discard(fact.bot)
         yield from ()
 
     def _may_not_open(self, fact: facts.HandedOut) -> Iterator[str]:
@@ -91,8 +94,13 @@ class HonestAge(Checker):
         if trades:
             yield f"{told} while {', '.join(trades)} is in doubt"
 
+    def _fence(self, fact: facts.Fenced) -> Iterator[str]:
+        # It acts for nobody, and does not know what the new writer has in doubt.
+        self._fenced.add(fact.bot)
+        yield from ()
+
     def _handed_out(self, fact: facts.HandedOut) -> Iterator[str]:
-        if fact.may_open:
+        if fact.may_open and fact.bot not in self._fenced:
             yield from self._may_not_open(fact)
         if not fact.current:
             return

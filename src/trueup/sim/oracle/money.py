@@ -125,14 +125,19 @@ class Money(Checker):
     def _adds_nothing_yet(self, identifier: int) -> bool:
         """Whether somebody else opened a position, and it had no deal since it was adopted."""
         deals = self.truth.deals.get(identifier, {}).values()
-        if self.scope.netting or any(deal.order in self._own for deal in deals):
+        if self.scope.netting or any(deal.order in self._known for deal in deals):
             return False
         _, adopted_ns = self._had.get(identifier, (0, 0))
         return self._newest_ns.get(identifier, 0) <= adopted_ns
 
+    @property
+    def _known(self) -> set[int]:
+        """Our orders, but for those about which the server lied, which are nobody's to the book."""
+        return {ticket for ticket, name in self._own.items() if name not in self._lied_about}
+
     def _due(self) -> set[int]:
         """Return the positions whose results are the book's."""
-        own = {ticket for ticket, name in self._own.items() if name not in self._lied_about}
+        own = self._known
         due = set(self._had)
         for identifier, deals in self.truth.deals.items():
             if identifier and any(deal.order in own for deal in deals.values()):

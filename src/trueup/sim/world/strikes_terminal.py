@@ -82,8 +82,10 @@ def on_send(world: World, fault: Fault, chance: random.Random) -> None:
 
 def on_list(world: World, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next reading of a list, and for its repetitions."""
-    function = chance.choice(LISTS)
-    times = chance.choice((1, 4))
+    # A total that is wrong costs a reading, and a list that is wrong the truth.
+    function = chance.choice((*LISTS, "positions_get", "orders_get"))
+    # A gateway reads four times before it sends what does not agree.
+    times = chance.choice((1, 4, 4))
     calls = tuple((function, READS[fault]()) for _ in range(times))
     world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
 
