@@ -543,3 +543,49 @@ def test_one_that_may_be_unreadable_is_no_missing_one_and_nobody_lets_go_of_it()
     hold = Hold("EURUSD", said, "a whole reading", 50, HoldKind.PARTIAL)
     assert hold in plan.holds
     assert MISSING not in plan.holds
+
+
+# What raises in the rule of one order is that order's trouble alone.
+
+
+@pytest.mark.parametrize("what", ["unknown", "differs", "gone", "cancelled"])
+def test_an_order_that_cannot_be_judged_is_held_by_its_ticket(what: str) -> None:
+    nan = make.pending(50, volume=float("nan"))
+    policy = Policy(symbols=EURUSD, pending=Action.ASK)
+    local, seen = make.bound_book(), make.proven(orders=(ORDER,))
+    assert seen.evidence is not None
+    odd = msgspec.structs.replace(seen.evidence, orders=(nan,))
+    seen = msgspec.structs.replace(seen, evidence=odd)
+    if what == "differs":
+        local = book(ORDER)
+    elif what == "gone":
+        local, seen = book(nan), make.proven()
+    elif what == "cancelled":
+        local, seen = canceled_by_us(), make.proven(past_orders=(PastOrder(50, "filled", 50),))
+        local.ending[50] = make.pending(50, volume_initial=float("nan"))
+    (hold,) = make.planned(local, seen, policy=policy).holds
+    assert (hold.kind, hold.identifier, hold.symbol) == (HoldKind.BROKEN, 50, "EURUSD")
+
+
+# The guide's wire lists no pending orders.
+
+
+@pytest.mark.parametrize(("asked_version", "is_closed"), [(2, True), (1, True), (0, False)])
+def test_without_a_list_of_them_one_ends_where_its_position_shows(
+    asked_version: int, *, is_closed: bool
+) -> None:
+    """Unless it changed here after the question; and no other ends with it."""
+    local = Book().replay([events.PendingAdopted(at_ns=make.NOW_NS, order=ORDER)])
+    local.replay([events.PendingAdopted(at_ns=make.NOW_NS, order=make.pending(51))])
+    rows = make.snapshot(make.position(49), make.position(50, volume=0.1))
+    plan = make.planned(local, rows, asked_version=asked_version)
+    ends = tuple(e for e in plan.events if isinstance(e, events.PendingClosed))
+    said = "filled: it is position 50 now"
+    ended_now = events.PendingClosed(at_ns=NOW_NS, order=ORDER, because=said)
+    assert ends == ((ended_now,) if is_closed else ())
+
+
+def test_without_a_list_of_them_nothing_is_awaited_of_one_that_we_cancelled() -> None:
+    local = canceled_by_us()
+    plan = make.planned(local, make.snapshot(make.position(9)))
+    assert (plan.order_questions, set(local.ending)) == ((), {50})

@@ -10,8 +10,11 @@ import pytest
 from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
+from trueup.core.deals import as_booked
+from trueup.core.holding import Unbooked
 from trueup.core.holds import BLOCKS_ENTRIES, HoldKind
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, PastOrder, Position, Side
+from trueup.core.placing import row_of
 from trueup.core.plan import Plan, plan
 
 P = make.position(7, volume=0.2)
@@ -281,3 +284,239 @@ def test_no_rule_of_a_position_ends_the_sync(what: str) -> None:
 
 def test_entries_wait_while_a_position_cannot_be_judged() -> None:
     assert HoldKind.BROKEN in BLOCKS_ENTRIES
+
+
+def test_what_cannot_be_judged_is_held_by_its_number_and_in_its_symbol() -> None:
+    """Where only an order is known, by the number of that; where nothing is, in no symbol."""
+    book = bought(account=make.ACCOUNT)
+    book.unexplained.clear()
+    book.unbooked[8] = Unbooked("GBPUSD", 10_000_000, 9)
+    rows = (P, make.position(8, volume=0.1))
+    nan = {key: (broken(make.deal(1, key, Side.BUY, 0.1, order=8)),) for key in (7, 9, 11)}
+    deals = tuple(deal for own in nan.values() for deal in own)
+    seen = make.proven(*rows, deals=deals, explained=frozenset(nan))
+    found = make.planned(
+        book, seen, policy=make.policy("EURUSD", "GBPUSD"), after_sec=20, rechecks=(7, 11)
+    )
+    assert [(hold.kind, hold.identifier, hold.symbol) for hold in found.holds] == [
+        (HoldKind.BROKEN, 8, "GBPUSD"),
+        (HoldKind.BROKEN, 7, "EURUSD"),
+        (HoldKind.BROKEN, 11, ""),
+    ]
+    row = row_of(8, Unbooked("GBPUSD"))
+    assert (row.ticket, row.identifier, row.symbol) == (8, 8, "GBPUSD")
+
+
+# What is compared again.
+
+STOPS = msgspec.structs.replace(P, sl=1.0)
+
+
+def counted_book(*deals: Deal, position: Position = STOPS, account: Any = make.NETTING) -> Book:
+    book = make.bound_book(position, account=account)
+    book.apply(counting(*deals, position=position))
+    book.unexplained.clear()
+    return book
+
+
+def counting(*deals: Deal, position: Position = STOPS) -> events.DealsRecorded:
+    booked = tuple(map(as_booked, deals))
+    return events.DealsRecorded(
+        at_ns=make.NOW_NS,
+        position=position,
+        deals=tuple(deal.ticket for deal in deals),
+        booked=booked,
+        realised_units=sum(deal.money for deal in booked),
+        because="counted before",
+    )
+
+
+def recorded(plan: Plan) -> list[tuple[int, Position]]:
+    found = [e for e in plan.events if isinstance(e, events.DealsRecorded)]
+    return [(event.position.identifier, event.position) for event in found]
+
+
+LATE = msgspec.structs.replace(OPENED, commission=-2.0)
+
+
+def rechecked(book: Book, *rows: Position, deals: tuple[Deal, ...]) -> Plan:
+    seen = make.proven(*rows, deals=deals, explained=frozenset({7}), account=make.NETTING)
+    return make.planned(book, seen, after_sec=20, rechecks=(7,))
+
+
+def test_an_open_position_is_compared_again_also_long_after_it_was_counted() -> None:
+    book = counted_book(OPENED)
+    book.recent.clear()
+    assert recorded(rechecked(book, STOPS, deals=(LATE,))) == [(7, STOPS)]
+
+
+def test_a_closed_position_is_told_as_the_book_had_it_last() -> None:
+    book = counted_book(OPENED)
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=STOPS, because="x"))
+    book.apply(counting(OPENED, BY_HAND))
+    assert recorded(rechecked(book, deals=(LATE, BY_HAND))) == [(7, STOPS)]
+
+
+def test_what_is_awaited_already_is_not_asked_about_twice() -> None:
+    book = counted_book(OPENED)
+    book.unexplained[7] = STOPS
+    seen = make.proven(STOPS, account=make.NETTING)
+    plan = make.planned(book, seen, after_sec=20, rechecks=(7,))
+    assert (plan.questions, plan.rechecks) == ((7,), ())
+
+
+# An order of which the deals are in a position that the book has let go.
+
+BACK = (
+    make.deal(3, 7, Side.BUY, 0.1, order=8, time_msc=3),
+    make.deal(4, 7, Side.SELL, 0.1, entry=Entry.OUT, order=71, profit=9.0, time_msc=4),
+)
+
+
+def let_go(units: int = 10_000_000) -> Book:
+    """A book whose position 7 is closed and counted, and whose order 8 may have gone into it."""
+    book = counted_book(OPENED)
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=STOPS, because="x"))
+    book.apply(counting(OPENED, BY_HAND))
+    book.unexplained.clear()
+    book.unbooked[8] = Unbooked("EURUSD", units, 7)
+    return book
+
+
+def test_a_closed_position_that_an_order_went_into_counts_that() -> None:
+    book = let_go()
+    plan = looked(book, read={7: (OPENED, BY_HAND, *BACK)})
+    assert recorded(plan) == [(7, STOPS)]
+    assert plan.questions == ()
+    book.replay(plan.events)
+    assert (book.realised, book.unbooked) == (8.3, {})
+    # The entry alone leaves something open: its exit is still to come.
+    early = looked(let_go(), read={7: (OPENED, BY_HAND, BACK[0])})
+    assert (early.events, early.questions) == ((), (7,))
+
+
+@pytest.mark.parametrize("own", [(OPENED, BY_HAND), (LATE, BY_HAND)])
+def test_a_position_that_an_order_did_not_go_into_is_left_alone(own: tuple[Deal, ...]) -> None:
+    plan = looked(let_go(), read={7: own})
+    assert plan.events == ()
+    assert set(plan.questions) == {7, 8}
+
+
+def test_a_closed_position_that_may_go_on_as_another_waits_for_that() -> None:
+    rolled = msgspec.structs.replace(
+        BACK[1], reason=DealReason.ROLLOVER, time_msc=make.NOW_NS // 1_000_000
+    )
+    plan = looked(let_go(), read={7: (OPENED, BY_HAND, BACK[0], rolled)})
+    assert plan.events == ()
+
+
+def test_deals_that_were_counted_before_their_order_was_known_end_the_wait_for_it() -> None:
+    """The answer told of more than the broker did."""
+    row = make.position(7, volume=0.3)
+    more = make.deal(3, 7, Side.BUY, 0.1, order=8, time_msc=1)
+    book = counted_book(OPENED, more, position=row)
+    book.unbooked[8] = Unbooked("EURUSD", 15_000_000, 7)
+    past = (PastOrder(8, "filled", 7, 0.1),)
+    plan = looked(book, row, read={7: (OPENED, more)}, past_orders=past)
+    (event,) = plan.events
+    assert isinstance(event, events.DealsRecorded)
+    assert event.complete == (8,)
+    book.replay(plan.events)
+    assert book.unbooked == {}
+
+
+def test_the_event_that_has_the_orders_deals_says_that_they_are_all() -> None:
+    """Whatever else is counted in the same look, before or after it."""
+    row = make.position(7, volume=0.3)
+    more = make.deal(3, 7, Side.BUY, 0.1, order=8, time_msc=1)
+    book = counted_book(OPENED, position=row)
+    book.unexplained[7] = row
+    book.unexplained[9] = make.position(9, symbol="EURUSD")
+    book.unbooked[8] = Unbooked("EURUSD", 15_000_000, 7)
+    nine = (
+        make.deal(5, 9, Side.BUY, 0.2, time_msc=2),
+        make.deal(6, 9, Side.SELL, 0.2, entry=Entry.OUT, order=90, time_msc=3),
+    )
+    past = (PastOrder(8, "filled", 7, 0.1),)
+    plan = looked(book, row, read={7: (OPENED, more), 9: nine}, past_orders=past)
+    assert [(kind, number) for kind, number in kinds(plan)] == [
+        ("DealsRecorded", 7),
+        ("PositionAdopted", 9),
+        ("PositionClosed", 9),
+    ]
+    assert plan.holds == ()
+    complete = [getattr(event, "complete", None) for event in plan.events]
+    assert complete == [(8,), None, ()]
+
+
+# Parts in an open position, in the one that the order names, and in others.
+
+
+def test_parts_in_an_open_position_and_in_a_closed_one_both_count() -> None:
+    row = make.position(7, volume=0.24)
+    book = counted_book(OPENED, position=row)
+    book.unbooked[8] = Unbooked("EURUSD", 10_000_000)
+    part = make.deal(5, 7, Side.BUY, 0.04, order=8, time_msc=1)
+    out = make.deal(9, 8, Side.SELL, 0.06, entry=Entry.OUT, order=90, profit=-1.0, time_msc=3)
+    past = (PastOrder(8, "filled", 8, 0.1),)
+    plan = looked(book, row, read={7: (OPENED, part), 8: (REST, out)}, past_orders=past)
+    assert kinds(plan) == [("DealsRecorded", 7), ("PositionAdopted", 8), ("PositionClosed", 8)]
+    assert plan.questions == ()
+
+
+PAST = (PastOrder(8, "filled", 8, 0.1),)
+OUT_OF_EIGHT = make.deal(9, 8, Side.SELL, 0.06, entry=Entry.OUT, order=90, profit=-1.0, time_msc=3)
+
+
+def test_the_history_is_wanted_since_a_little_before_the_order_was_placed() -> None:
+    plan = looked(parted(), read={8: (REST,)}, past_orders=PAST)
+    assert plan.history_age_sec == 600 + 60 + 3_660
+
+
+@pytest.mark.parametrize(
+    ("read", "more"),
+    [
+        # Until the order itself says how it ended, that is asked for.
+        ({8: (REST,)}, {}),
+        # All of it is where it says.
+        (
+            {8: (make.deal(7, 8, Side.BUY, 0.1, order=8), OUT_OF_EIGHT)},
+            {"past_orders": PAST},
+        ),
+        # The history is there already.
+        ({8: (REST,)}, {"past_orders": PAST, "history": History(4_000, deals=(REST,))}),
+    ],
+)
+def test_the_history_is_not_wanted_where_it_would_tell_nothing_new(
+    read: dict[int, Any], more: dict[str, Any]
+) -> None:
+    assert looked(parted(), read=read, **more).history_age_sec == 0
+
+
+def test_a_part_that_is_older_than_the_history_counts_beside_one_that_is_in_it() -> None:
+    late = History(4_000, deals=OF_SIX)
+    read = {8: (REST, OUT_OF_EIGHT)}
+    plan = looked(parted(), read=read, past_orders=PAST, history=late)
+    assert {key for kind, key in kinds(plan) if kind == "PositionClosed"} == {6, 8}
+
+
+def test_the_positions_of_other_orders_in_the_history_are_not_asked_about() -> None:
+    other = make.deal(20, 99, Side.BUY, 0.1, order=98, time_msc=5)
+    late = History(4_000, deals=(*OF_SIX, REST, other))
+    plan = looked(parted(), read={8: (REST,)}, past_orders=PAST, history=late)
+    assert 99 not in plan.questions
+
+
+@pytest.mark.parametrize(
+    ("more", "is_waited_for"),
+    [({}, False), ({"volume": 0.04}, True), ({"kind": DealKind.CANCELED}, False)],
+)
+def test_a_part_is_waited_for_unless_the_broker_cancelled_it(
+    more: dict[str, Any], *, is_waited_for: bool
+) -> None:
+    book = counted_book(OPENED, position=P)
+    book.unbooked[8] = Unbooked("EURUSD", 10_000_000, 7)
+    deal = msgspec.structs.replace(BACK[0], **more)
+    out = msgspec.structs.replace(BACK[1], **more)
+    plan = looked(book, P, read={7: (OPENED, deal, out)})
+    assert (plan.questions != ()) is is_waited_for
