@@ -157,6 +157,26 @@ def test_outcomes_go_to_the_account_whose_order_it_was(gateway: Accounts) -> Non
         store.close()
 
 
+def test_an_outcome_that_comes_after_the_account_changed_goes_to_the_one_that_asked(
+    gateway: Accounts,
+) -> None:
+    gateway.ask(**BUY)
+    records = gateway.records
+    under_way = entry("late")._replace(state="prepared", reply=None, ended_ns=None)
+    assert records.add(under_way)
+    gateway.log_in(OTHER.login)
+    gateway.ask(**{**BUY, "order_id": "B"})
+    records.end("late", "settled", b'{"order_id":"late","status":"FILLED"}')
+    found = records.find("late")
+    assert found is not None
+    records.close()
+    for login, state in ((LOGIN, "settled"), (OTHER.login, None)):
+        store = RequestStore(gateway.folder / f"requests-{login}@{SERVER}.db", "x", lambda: 1)
+        kept = store.find("late")
+        assert (kept and kept.state) == state
+        store.close()
+
+
 def test_before_the_account_is_known_an_id_that_came_before_is_unknown_and_never_rejected(
     gateway: Accounts,
 ) -> None:

@@ -7,9 +7,11 @@ what they say may not.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -61,11 +63,19 @@ def test_old_journal_and_its_checkpoint_come_to_the_same_book(url: str) -> None:
             whole.apply(event)
     with open_journal(url, STREAM, now_ns=lambda: NOW_NS) as journal:
         manager = PortfolioManager("EURUSD", journal=journal)
-        assert saved(manager.book) == saved(whole)
+        assert state_of(manager.book) == state_of(whole)
         ((ticket, position),) = manager.get_local_positions().items()
         assert (ticket, position.net_volume, position.avg_entry_price) == (100010, 0.01, 1.0999)
         assert manager.realised == 0.08
         assert {key: order.status.value for key, order in manager.orders.items()} == STATUSES
+
+
+def state_of(book: Book) -> dict[str, Any]:
+    """What a checkpoint would keep of a book, without what that release did not keep yet."""
+    state: dict[str, Any] = json.loads(saved(book))
+    for _, tombstone in state["closed"]:
+        del tombstone["explained_units"]
+    return state
 
 
 def test_old_journal_is_written_on(url: str) -> None:
