@@ -531,3 +531,67 @@ def test_a_fill_that_went_into_another_position_goes_on_as_that() -> None:
     (event,) = (e for e in plan.events if isinstance(e, events.PositionClosed))
     assert event.went_on_as == (5,)
     assert event.because == "its fill went into position 5, which the book did not know"
+
+
+# A history that begins with the exit, of a position that was opened a moment ago.
+
+LATE_ENTRY = "the deal that opened it is not visible yet"
+
+
+def opened_by_us(**changes: Any) -> Book:
+    """A book whose order was filled as position 7 at NOW_NS."""
+    book = Book().replay([make.bound(), make.created("A", Side.BUY, 0.2)])
+    book.apply(make.filled("A", 7, Side.BUY, 0.2, 1.0543))
+    held = book.holdings[7]
+    held.position = msgspec.structs.replace(held.position, **changes)
+    return book
+
+
+@pytest.mark.parametrize(
+    ("book", "after_sec", "server_time_msc", "is_late"),
+    [
+        (opened_by_us(), 9.999, 0, True),
+        (opened_by_us(), 10, 0, False),
+        # By the server's clock, where that tells both times.
+        (opened_by_us(time_msc=50_000), 20, 59_999, True),
+        (opened_by_us(time_msc=50_000), 5, 60_000, False),
+        # What we did not touch was opened long ago, as far as anybody knows.
+        (make.bound_book(P), 5, 0, False),
+        # Where its entry was counted, it has been there.
+        (counted(OPENED), 5, 0, False),
+    ],
+)
+def test_an_exit_alone_proves_nothing_while_the_entry_may_still_come(
+    book: Book, after_sec: float, server_time_msc: int, *, is_late: bool
+) -> None:
+    seen = make.proven(deals=(CLOSED,), explained=frozenset({7}), server_time_msc=server_time_msc)
+    plan = make.planned(book, seen, after_sec=after_sec)
+    assert [hold.why for hold in plan.holds] == ([LATE_ENTRY] if is_late else [])
+    exits = [event for event in plan.events if isinstance(event, events.PositionClosed)]
+    assert len(exits) == (not is_late)
+
+
+def test_what_was_counted_is_closed_by_new_deals_however_old_the_list_says_they_are() -> None:
+    """The time of a position's last change is no bound where its deals are known."""
+    local = msgspec.structs.replace(P, time_update_msc=CLOSED.time_msc + 1)
+    for exit_ in (CLOSED, msgspec.structs.replace(CLOSED, time_msc=0)):
+        book = counted(OPENED)
+        book.holdings[7].position = local
+        plan = gone(exit_, book=book)
+        assert [type(event).__name__ for event in plan.events] == ["PositionClosed"]
+
+
+def test_a_netting_position_whose_deals_are_read_needs_no_question_about_its_order() -> None:
+    """It was closed to be opened again, and that does not show yet."""
+    rolled = msgspec.structs.replace(CLOSED, reason=DealReason.ROLLOVER)
+    book = make.bound_book(P, account=make.NETTING)
+    seen = make.proven(
+        deals=(OPENED, rolled),
+        explained=frozenset({7}),
+        history=History(60, deals=()),
+        account=make.NETTING,
+        server_time_msc=CLOSED.time_msc + 1,
+    )
+    plan = make.planned(book, seen, after_sec=20)
+    assert [hold.identifier for hold in plan.holds] == [7]
+    assert (plan.questions, plan.order_questions) == ((7,), ())

@@ -139,3 +139,11 @@ def test_an_order_that_may_be_at_the_broker_halts_nothing(status: str) -> None:
         book.apply(events.OrderInDoubt(at_ns=make.NOW_NS, order_id="A", error="no reply"))
     seen = make.proven(make.position(9, comment=TOKEN))
     assert halted(make.planned(book, seen, after_sec=20)) == []
+
+
+def test_a_halt_takes_nothing_else_that_is_held_away() -> None:
+    book = make.bound_book()
+    book.replay(after_refusal(book, 7, make.position(9, comment=TOKEN)).events)
+    make.put_in_doubt(book, "B", Side.BUY)
+    plan = make.planned(book, make.proven(make.position(9, comment=TOKEN)), after_sec=20)
+    assert [hold.kind for hold in plan.holds] == [HoldKind.DOUBT, HoldKind.HALT]

@@ -532,3 +532,84 @@ def test_on_a_hedging_account_nothing_is_shared() -> None:
     sold = make.deal(2, 7, Side.SELL, 0.05, entry=Entry.OUT, order=61, magic=4)
     assert recorded(looked(book, less, deals=(OPENED, sold))).shares == ()
     assert own_book(magic=3).claims == {}
+
+
+def test_our_own_exit_is_counted_by_one_rule_and_asks_for_nothing_more() -> None:
+    plan = looked(closed_by_us(), deals=(OPENED, CLOSING))
+    assert [type(event).__name__ for event in plan.events] == ["DealsRecorded"]
+    assert (plan.questions, plan.order_questions, plan.holds) == ((), (), ())
+
+
+def test_a_closed_position_that_is_awaited_waits_for_what_it_goes_on_as() -> None:
+    """It left unproven, and its deals say now that the broker opened it again."""
+    book = own_book()
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=P, because="x", unproven=True))
+    rolled = msgspec.structs.replace(
+        CLOSING, reason=DealReason.ROLLOVER, time_msc=make.NOW_NS // 1_000_000
+    )
+    told = make.proven(deals=(OPENED, rolled), explained=frozenset({7}))
+    plan = make.planned(book, told, after_sec=20, has_asked_history=False)
+    assert (plan.events, plan.holds) == ((), ())
+    assert plan.history_age_sec == 60 + 3_660
+
+
+THEIRS = tuple(msgspec.structs.replace(deal, magic=5) for deal in NEWER)
+SHARES = (Share(71, 5, 10_000_000), Share(72, 5, -10_000_000))
+
+
+def test_what_strategies_brought_to_a_shared_position_counts_however_it_was_found() -> None:
+    """By the time of the last change, or because it was compared again."""
+    book = own_book(make.NETTING)
+    row = make.position(7, volume=0.2, time_update_msc=1_000)
+    book.apply(recorded(looked(book, row, deals=(TIMED,))))
+    assert recorded(looked(book, CHANGED, deals=(TIMED, *THEIRS))).shares == SHARES
+    again = looked(book, row, deals=(TIMED, *THEIRS), rechecks=(7,))
+    assert recorded(again).shares == SHARES
+
+
+# Where the broker has archived what opened a position.
+
+
+def archived(*deals: Any, volume: float = 0.3, **local: Any) -> Plan:
+    """The plan of a list that shows more of a position whose entry is archived."""
+    book = make.bound_book(make.position(7, volume=0.2, **local))
+    row = make.position(7, volume=volume, price_open=1.06, **(local | {"time_update_msc": 0}))
+    return looked(book, row, deals=deals)
+
+
+GREW = make.deal(5, 7, Side.BUY, 0.1, order=70, price=1.07, time_msc=5_000)
+EARLIER = make.deal(4, 7, Side.SELL, 0.1, entry=Entry.OUT, order=69, time_msc=1_000)
+
+
+def test_the_newest_deals_from_what_was_adopted_to_what_is_listed_are_enough() -> None:
+    plan = archived(EARLIER, GREW)
+    assert recorded(plan).deals == (4, 5)
+    assert plan.questions == ()
+
+
+def test_deals_that_lead_somewhere_else_are_not() -> None:
+    assert archived(EARLIER, GREW, volume=0.4).questions == (7,)
+
+
+def test_deals_of_before_it_was_adopted_are_not() -> None:
+    """The list had told of a later change already."""
+    assert archived(EARLIER, GREW, time_update_msc=5_001).questions == (7,)
+    assert archived(EARLIER, GREW, time_update_msc=5_000).questions == ()
+
+
+def test_a_book_of_before_that_kept_no_volume_has_no_beginning_to_lead_from() -> None:
+    book = make.bound_book(make.position(7, volume=0.2))
+    book.holdings[7].explained_units = None
+    row = make.position(7, volume=0.3, price_open=1.06)
+    assert looked(book, row, deals=(EARLIER, GREW)).questions == (7,)
+
+
+@pytest.mark.parametrize(("after_sec", "is_late"), [(9.999, True), (10, False)])
+def test_what_we_opened_a_moment_ago_may_lack_its_first_deal(
+    after_sec: float, *, is_late: bool
+) -> None:
+    """Deals of one position can show in any order."""
+    book = own_book()
+    book.holdings[7].explained_units = 10_000_000
+    plan = looked(book, P, deals=(EARLIER, GREW), after_sec=after_sec)
+    assert (7 in plan.questions) is is_late

@@ -326,3 +326,51 @@ def test_a_chain_of_rollovers_is_followed_to_its_end() -> None:
     assert set(book.unexplained) == set()
     book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=P, because="x", went_on_as=(9,)))
     assert set(book.unexplained) == {11}
+
+
+def test_what_was_opened_a_second_before_may_be_it_and_no_earlier() -> None:
+    """Two servers' clocks write the two halves."""
+    early = opened_again(time_msc=AT_MSC - 1_000)
+    assert closed(looked(make.position(9, volume=0.2), late=(early,))).went_on_as == (9,)
+
+
+def test_what_was_opened_within_a_second_comes_before_what_was_opened_later() -> None:
+    late = (
+        opened_again(time_msc=AT_MSC + 1_000),
+        opened_again(4, 10, time_msc=AT_MSC + 1_001),
+    )
+    assert closed(looked(make.position(9, volume=0.2), late=late)).went_on_as == (9,)
+
+
+def test_of_two_symbols_of_ours_it_is_the_same_one() -> None:
+    late = (opened_again(4, 10, symbol="GBPUSD"), opened_again())
+    plan = looked(make.position(9, volume=0.2), late=late, policy=make.policy("EURUSD", "GBPUSD"))
+    assert closed(plan).went_on_as == (9,)
+
+
+def test_a_second_rollover_of_one_number_is_followed_also_after_the_first_was() -> None:
+    """An order of ours filled the same number again in between."""
+    rest = make.deal(4, 7, Side.BUY, 0.2, time_msc=AT_MSC + 1)
+    second = out(time_msc=AT_MSC + 100_000)
+    second = msgspec.structs.replace(second, ticket=5)
+    late = (
+        opened_again(),
+        opened_again(6, 11, time_msc=AT_MSC + 100_000),
+    )
+    deals = (OPENED, out(), rest, second)
+    both = closed(looked(own=deals, late=late, server_time_msc=AT_MSC + 200_000))
+    assert both.went_on_as == (9, 11)
+    book = make.bound_book(P)
+    booked = tuple(map(as_booked, deals[:3]))
+    book.apply(
+        events.DealsRecorded(
+            at_ns=make.NOW_NS,
+            position=P,
+            deals=(1, 2, 4),
+            booked=booked,
+            realised_units=sum(deal.money for deal in booked),
+            because="counted before",
+        )
+    )
+    plan = looked(own=deals, late=late, book=book, server_time_msc=AT_MSC + 200_000)
+    assert closed(plan).went_on_as == (11,)

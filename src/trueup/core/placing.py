@@ -49,7 +49,7 @@ def _recheck(identifier: int, look: Look, outcome: Outcome) -> None:
     if known is None:
         outcome.rechecks.append(identifier)
     elif position is not None:
-        recheck(position, look, outcome)
+        recheck(position, known, look, outcome)
     elif identifier not in look.listed and known.adds_up_to(0):
         came_and_went(identifier, look, outcome)
 

@@ -78,16 +78,12 @@ def updated(remote: Position, look: Look, outcome: Outcome) -> None:
         outcome.events.append(recorded)
 
 
-def recheck(position: Position, look: Look, outcome: Outcome) -> None:
+def recheck(position: Position, known: Comparison, look: Look, outcome: Outcome) -> None:
     """Compare what was counted of a position with what the broker shows of it now.
 
     `position` is the position as the book had it last.
     """
     identifier = position.identifier
-    known = look.compare(identifier)
-    if known is None:
-        outcome.rechecks.append(identifier)
-        return
     holding, listed = look.book.holdings.get(identifier), look.listed.get(identifier)
     if (holding is not None) != (listed is not None) or not known.differs:
         return
