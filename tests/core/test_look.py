@@ -9,11 +9,9 @@ import pytest
 
 from tests.support import make
 from trueup.core import events
-from trueup.core.book import Book
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.ids import step_id
 from trueup.core.look import (
-    Look,
     Outcome,
     broken,
     late,
@@ -29,24 +27,7 @@ from trueup.core.waited import by_dates
 
 P = make.position(99, identifier=7, volume=0.2)
 ORDER = make.pending(50)
-SETTLE_NS = make.SECOND_NS
-
-
-def look_at(seen: Snapshot | None = None, **more: Any) -> Look:
-    """A look asked for at NOW_NS."""
-    facts: dict[str, Any] = {
-        "book": Book(),
-        "snapshot": make.proven() if seen is None else seen,
-        "policy": make.OURS,
-        "asked_version": 0,
-        "asked_ns": make.NOW_NS,
-        "now_ns": make.NOW_NS,
-        "settle_ns": SETTLE_NS,
-        "approved": {},
-        "is_final": True,
-        "waited": by_dates(make.NOW_NS),
-    }
-    return Look(**(facts | more))
+SETTLE_NS = make.SECOND_NS  # what `make.look_at` has
 
 
 # How long ago we touched it.
@@ -57,18 +38,18 @@ def look_at(seen: Snapshot | None = None, **more: Any) -> Look:
     [(0, True), (SETTLE_NS - 1, True), (SETTLE_NS, False)],
 )
 def test_it_settles_for_its_window_and_no_longer(ago_ns: int, *, is_settling: bool) -> None:
-    assert look_at().is_settling(make.NOW_NS - ago_ns) is is_settling
+    assert make.look_at().is_settling(make.NOW_NS - ago_ns) is is_settling
 
 
 def test_what_we_touched_after_the_question_does_not_settle() -> None:
     """It is newer than the reading, and another rule holds it."""
     later_ns = make.NOW_NS + 1
     waited = msgspec.structs.replace(by_dates(make.NOW_NS), noted={later_ns: (later_ns, later_ns)})
-    assert not look_at(waited=waited).is_settling(later_ns)
+    assert not make.look_at(waited=waited).is_settling(later_ns)
 
 
 def test_what_we_never_touched_does_not_settle() -> None:
-    assert not look_at(asked_ns=0, waited=by_dates(0)).is_settling(0)
+    assert not make.look_at(asked_ns=0, waited=by_dates(0)).is_settling(0)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +64,7 @@ def test_what_we_never_touched_does_not_settle() -> None:
 def test_it_is_recent_for_the_longest_time_that_any_broker_takes(
     ago_ns: int, settle_ns: int, *, is_recent: bool
 ) -> None:
-    assert look_at(settle_ns=settle_ns).is_recent(make.NOW_NS - ago_ns) is is_recent
+    assert make.look_at(settle_ns=settle_ns).is_recent(make.NOW_NS - ago_ns) is is_recent
 
 
 # What it knows of deals and orders.
@@ -113,7 +94,7 @@ def with_history(*deals: Deal) -> Snapshot:
 def test_deals_are_known_where_they_were_asked_for_or_the_history_has_all(
     seen: Snapshot, found: tuple[int, ...] | None
 ) -> None:
-    history, known = look_at(seen).history(7), look_at(seen).compare(7)
+    history, known = make.look_at(seen).history(7), make.look_at(seen).compare(7)
     assert (history is None) == (known is None) == (found is None)
     if history is not None and known is not None:
         assert tuple(deal.ticket for deal in history.deals) == found
@@ -127,25 +108,25 @@ def test_deals_are_compared_with_those_of_the_same_position() -> None:
             at_ns=1, position=make.position(7), deals=(1,), realised_units=5, because="x"
         )
     )
-    known = look_at(with_history(ENTRY), book=book).compare(7)
+    known = make.look_at(with_history(ENTRY), book=book).compare(7)
     assert known is not None
     assert (known.known.tickets, known.known.realised_units, known.news) == ((1,), 5, ())
 
 
 def test_without_evidence_nothing_is_known_of_the_account() -> None:
-    bare, told = look_at(make.snapshot(P)), look_at(make.proven(P))
+    bare, told = make.look_at(make.snapshot(P)), make.look_at(make.proven(P))
     assert (bare.server_time_msc, bare.money_digits, bare.late_deals) == (0, None, None)
     assert (bare.is_shared, bare.past_order(5)) == (False, None)
     assert (told.server_time_msc, told.money_digits) == (make.NOW_NS // 1_000_000, 2)
     assert (told.late_deals, told.is_shared, told.past_order(5)) == (None, False, None)
-    assert look_at(with_history(ENTRY)).late_deals == (ENTRY,)
-    assert look_at(make.proven(account=make.NETTING)).is_shared
+    assert make.look_at(with_history(ENTRY)).late_deals == (ENTRY,)
+    assert make.look_at(make.proven(account=make.NETTING)).is_shared
     assert bare.listed == told.listed == {7: P}
 
 
 def test_the_end_of_an_order_is_that_orders() -> None:
     ends = (PastOrder(4, "filled"), PastOrder(5, "canceled"))
-    seen = look_at(make.proven(past_orders=ends))
+    seen = make.look_at(make.proven(past_orders=ends))
     assert (seen.past_order(5), seen.past_order(6)) == (ends[1], None)
 
 
@@ -153,16 +134,16 @@ def test_an_order_that_stands_in_for_an_unknown_one_is_not_ours() -> None:
     book = make.book_of(make.position(7))
     book.apply(make.created("A", Side.BUY))
     book.apply(make.filled("A", 8, Side.BUY, 0.01, 1.0))
-    seen = look_at(book=book)
+    seen = make.look_at(book=book)
     assert seen.own_order(8) is book.orders["A"]
     assert (seen.own_order(7), seen.own_order(9)) == (None, None)
 
 
 def test_a_person_lets_go_only_of_what_was_asked_for() -> None:
     approved = {"x": "Mary"}
-    assert look_at(approved=approved).let_go_by("x") == "Mary"
-    assert look_at(approved=approved).let_go_by("y") == ""
-    assert look_at(approved=approved, is_final=False).let_go_by("x") == ""
+    assert make.look_at(approved=approved).let_go_by("x") == "Mary"
+    assert make.look_at(approved=approved).let_go_by("y") == ""
+    assert make.look_at(approved=approved, is_final=False).let_go_by("x") == ""
 
 
 # A row that cannot be read may be the one that is not in the list.
@@ -190,7 +171,7 @@ def test_a_row_that_cannot_be_read_may_be_this_one(
 ) -> None:
     fault, other = RowFault("x", symbol, ticket), RowFault("y", "USDJPY", 99)
     seen = msgspec.structs.replace(make.proven(account=account), faults=(other, fault))
-    assert look_at(seen).may_be_unread(P) == (fault if may_be else None)
+    assert make.look_at(seen).may_be_unread(P) == (fault if may_be else None)
 
 
 def test_what_may_be_unread_waits_for_a_whole_reading() -> None:
@@ -208,7 +189,7 @@ def test_what_may_be_unread_waits_for_a_whole_reading() -> None:
 
 
 def test_what_settles_says_until_when() -> None:
-    hold = settling(P, "it moves", make.NOW_NS - 300_000_000, look_at())
+    hold = settling(P, "it moves", make.NOW_NS - 300_000_000, make.look_at())
     assert hold == Hold(
         "EURUSD",
         "it moves",
@@ -334,7 +315,7 @@ def test_a_change_is_taken_as_the_policy_and_a_person_say(
     action: Action, approved: dict[str, str], *, is_taken: bool
 ) -> None:
     outcome = Outcome()
-    seen = look_at(approved=approved)
+    seen = make.look_at(approved=approved)
     assert outcome.propose("drift", P, action, seen, CHANGE, CHANGE) is is_taken
     assert outcome.events == ([CHANGE, CHANGE] if is_taken else [])
     assert len(outcome.holds) == (not is_taken)
@@ -360,8 +341,8 @@ def test_what_waits_for_a_person_says_what_they_would_say_yes_to(
 ) -> None:
     identifier, wanted = 50 if row is ORDER else 7, step_id(kind, row)
     outcome = Outcome()
-    outcome.propose(kind, row, Action.ASK, look_at(), CHANGE)
-    outcome.propose(kind, row, Action.ALERT, look_at(), CHANGE)
+    outcome.propose(kind, row, Action.ASK, make.look_at(), CHANGE)
+    outcome.propose(kind, row, Action.ALERT, make.look_at(), CHANGE)
     assert outcome.holds == [
         Hold(
             "EURUSD",

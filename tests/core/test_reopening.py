@@ -15,7 +15,7 @@ from trueup.core.holds import HoldKind
 from trueup.core.model import Deal, DealReason, Entry, History, Position, Side
 from trueup.core.plan import Plan
 from trueup.core.policy import Adopt, Policy
-from trueup.core.reopening import APART_MSC, moved_on
+from trueup.core.reopening import APART_MSC, Successor, moved_on, opened_by, successors
 
 P = make.position(7, volume=0.2)
 AT_MSC = make.NOW_NS // 1_000_000 - 5_000
@@ -374,3 +374,29 @@ def test_a_second_rollover_of_one_number_is_followed_also_after_the_first_was() 
     )
     plan = looked(own=deals, late=late, book=book, server_time_msc=AT_MSC + 200_000)
     assert closed(plan).went_on_as == (11,)
+
+
+@pytest.mark.parametrize(("order", "ticket"), [(90, 90), (0, 9)])
+def test_what_a_deal_opened_is_told_as_it_was_then(order: int, ticket: int) -> None:
+    """Some brokers make the deals of a rollover without an order."""
+    deal = opened_again(
+        order=order, side=Side.SELL, volume=0.3, price=1.07, magic=5, comment="rolled"
+    )
+    assert opened_by(deal) == Position(
+        ticket,
+        "EURUSD",
+        Side.SELL,
+        0.3,
+        1.07,
+        identifier=9,
+        magic=5,
+        comment="rolled",
+        time=AT_MSC // 1000,
+        time_msc=AT_MSC,
+    )
+
+
+def test_without_the_deals_what_was_opened_then_in_the_list_is_told_with_its_symbol() -> None:
+    again = make.position(9, volume=0.2, time_msc=AT_MSC)
+    look = make.look_at(make.proven(again))
+    assert successors(P, out(), look) == (Successor(9, "EURUSD", is_ours=True),)

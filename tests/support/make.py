@@ -18,6 +18,7 @@ from trueup.core import events
 from trueup.core.book import Book
 from trueup.core.digest import digest
 from trueup.core.events import AccountBound
+from trueup.core.look import Look
 from trueup.core.model import (
     Account,
     Deal,
@@ -36,6 +37,7 @@ from trueup.core.model import (
 from trueup.core.order import Order
 from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
+from trueup.core.waited import by_dates
 from trueup.journal.memory import MemoryJournal
 from trueup.protocol.snapshot import SnapshotReply
 from trueup.runtime.clock import ManualClock
@@ -298,6 +300,23 @@ def planned(
         now_ns=asked_ns if now_sec is None else NOW_NS + round(now_sec * SECOND_NS),
         **more,
     )
+
+
+def look_at(seen: Snapshot | None = None, **more: Any) -> Look:
+    """A look that asked at NOW_NS, with a settle window of a second."""
+    facts: dict[str, Any] = {
+        "book": Book(),
+        "snapshot": proven() if seen is None else seen,
+        "policy": OURS,
+        "asked_version": 0,
+        "asked_ns": NOW_NS,
+        "now_ns": NOW_NS,
+        "settle_ns": SECOND_NS,
+        "approved": {},
+        "is_final": True,
+        "waited": by_dates(NOW_NS),
+    }
+    return Look(**(facts | more))
 
 
 def positions_of(book: Book) -> dict[int, tuple[str, float, float]]:
