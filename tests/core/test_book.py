@@ -263,5 +263,21 @@ def test_a_fill_told_after_a_sync_saw_its_position_gone_opens_nothing(
     assert not book.claims
 
 
+@pytest.mark.parametrize("mode", [MarginMode.HEDGING, MarginMode.NETTING])
+def test_a_fill_told_after_what_it_opened_was_counted_and_closed_opens_nothing(
+    mode: MarginMode,
+) -> None:
+    """A person may say what an order was when its position has long been adopted and closed."""
+    book = make.book_of()
+    book.apply(make.bound(msgspec.structs.replace(make.ACCOUNT, margin_mode=mode)))
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    held = make.position(7, volume=0.1)
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=held))
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=held, because="gone"))
+    book.apply(make.filled("A", 7, Side.BUY, 0.1, 1.1))
+    assert book.orders["A"].status is OrderStatus.FILLED
+    assert not book.holdings
+
+
 def test_every_event_has_a_rule_in_the_fold() -> None:
     assert set(FOLD) == set(get_args(events.AnyEvent))

@@ -297,6 +297,26 @@ def test_on_the_guides_wire_the_only_difference_that_fits_is_it() -> None:
     assert (event.ticket, event.volume, event.price) == (7, 0.1, 1.0543)
 
 
+def test_a_late_list_with_what_we_closed_a_moment_ago_settles_no_order_in_doubt() -> None:
+    """On the guide's wire the list is all there is, and it may still have what our close ended."""
+    book = make.book_of(make.position(7, volume=0.1))
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    book.apply(make.created("B", Side.SELL, 0.1, position=7))
+    book.apply(events.SendStarted(at_ns=NOW_NS, order_id="B"))
+    book.apply(make.filled("B", 9, Side.SELL, 0.1, 1.05))
+    assert not book.holdings
+    plan = guided(make.position(7, volume=0.1), book=book)
+    assert not [one for one in plan.events if isinstance(one, events.OrderSettled)]
+    assert "it may still be working (no difference fits)" in waits(plan)
+
+
+def test_a_position_with_another_orders_token_is_not_what_an_order_in_doubt_opened() -> None:
+    book = make.book_of()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1)
+    others = make.position(7, volume=0.1, comment="tmlk4cdpr")
+    assert "no difference fits" in waits(guided(others, book=book))
+
+
 def test_on_the_guides_wire_what_proves_to_be_our_order_needs_no_yes() -> None:
     book = make.book_of()
     make.put_in_doubt(book, "A", Side.BUY, 0.1)

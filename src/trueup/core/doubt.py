@@ -18,7 +18,7 @@ from trueup.core.change_traces import (
 )
 from trueup.core.diff import Diff, Drift, Ghost, Zombie
 from trueup.core.events import OrderKind
-from trueup.core.fitting import habits_of
+from trueup.core.fitting import habits_of, is_anothers
 from trueup.core.model import Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import format_lots, to_units
@@ -69,7 +69,7 @@ def weigh(scales: Weighing) -> tuple[Doubt, ...]:
         traces = [trace_of(order, orders, snapshot, book, habits) for order in orders]
     else:
         differences = _differences(scales)
-        traces = [_by_difference(order, orders, differences, snapshot) for order in orders]
+        traces = [_by_difference(order, orders, differences, scales) for order in orders]
     return tuple(_verdict(o, t, scales) for o, t in zip(orders, traces, strict=True))
 
 
@@ -110,7 +110,7 @@ def _differences(scales: Weighing) -> list[Difference]:
 
 
 def _by_difference(
-    order: Order, orders: list[Order], differences: list[Difference], snapshot: Snapshot
+    order: Order, orders: list[Order], differences: list[Difference], scales: Weighing
 ) -> Trace:
     """Find the trace of an order on a wire that carries neither token nor history.
 
@@ -118,11 +118,12 @@ def _by_difference(
     the position it meant to close. With two of them nobody can say which one is ours.
     """
     if order.kind is OrderKind.MODIFY:
-        return of_modification_without_evidence(order, snapshot)
+        return of_modification_without_evidence(order, scales.snapshot)
     if order.kind is OrderKind.CANCEL:
         return of_cancellation_without_evidence()
-    fitting = [difference for difference in differences if _fits(order, difference)]
-    rivals = [other for other in orders if any(_fits(other, d) for d in fitting)]
+    book = scales.book
+    fitting = [difference for difference in differences if _fits(order, difference, book)]
+    rivals = [other for other in orders if any(_fits(other, d, book) for d in fitting)]
     would_be = [_of_difference(order, difference) for difference in fitting]
     if len(fitting) == 1 and len(rivals) == 1:
         return would_be[0]
@@ -151,8 +152,12 @@ def _of_difference(order: Order, difference: Difference) -> Trace:
     )
 
 
-def _fits(order: Order, difference: Difference) -> bool:
+def _fits(order: Order, difference: Difference, book: Book) -> bool:
     position = _affected(difference)
+    # A late list still has what we closed a moment ago, and an order that opens opens another one.
+    is_known = position.identifier in book.closed or is_anothers(order, position, book)
+    if isinstance(difference, Zombie) and is_known:
+        return False
     return (
         position.symbol == order.symbol
         and (not order.position or position.identifier == order.position)

@@ -30,6 +30,7 @@ from trueup.core.model import (
     MarginMode,
     OrderType,
     PendingOrder,
+    Position,
     Snapshot,
 )
 from trueup.core.order import PENDING_TYPES
@@ -220,15 +221,15 @@ def _bearers(order: Order, evidence: Evidence) -> set[int]:
 
 
 def _fits(order: Order, one: Shown, book: Book, evidence: Evidence) -> bool:
-    if _is_anothers(order, one, book) or one.symbol != order.symbol:
+    if is_anothers(order, one, book) or one.symbol != order.symbol:
         return False
     if isinstance(one, PendingOrder):
         return _fits_working(order, one, book)
     return _fits_past(order, one, evidence.time_offset_sec)
 
 
-def _is_anothers(order: Order, one: Shown, book: Book) -> bool:
-    """Return whether it is known to be another order than this one."""
+def is_anothers(order: Order, one: Shown | Position, book: Book) -> bool:
+    """Return whether it is known to be another order than this one, or what another one opened."""
     known = book.orders_by_ticket.get(one.ticket)
     if known is not None and not known.is_stand_in:
         return True

@@ -63,6 +63,10 @@ def _order_filled(book: Book, event: events.OrderFilled) -> None:
         link(holding, order)
         await_deals(book, holding.position)
         return
+    if event.ticket in book.closed and not order.position and holding is None:
+        # A sync saw what it opened, and its end: it opens nothing a second time.
+        finish(book, order.order_id)
+        return
     take_fill(book, event, order)
     _finish_unless_held(book, order)
 

@@ -59,7 +59,7 @@ class HonestAge(Checker):
 
     def _closes(self, order_id: str) -> bool:
         """Whether a fill may leave a book flat: on netting accounts any may."""
-        return self.scope.netting or bool(self.papers.intent_of.get(order_id, {}).get("position"))
+        return self.scope.books_net or bool(self.papers.intent_of.get(order_id, {}).get("position"))
 
     def _serve(self, fact: facts.Served) -> Iterator[str]:
         self._served_ns[fact.reading] = fact.at_ns

@@ -75,7 +75,7 @@ class NoFalseGhost(Checker):
                 f"{fact.bot} closed position {identifier} in its book, and it is open at the "
                 f"broker: {row['because']}"
             )
-        elif row.get("unproven"):
+        elif row.get("unproven") and self.scope.proves:
             yield f"{fact.bot} closed position {identifier} without a proof: {row['because']}"
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
@@ -84,7 +84,7 @@ class NoFalseGhost(Checker):
         for identifier in sorted(self._held.get(fact.bot, set()) - held):
             # On a netting account a fill closes what the book has, and somebody may have added to
             # that since; the next reading shows what is left.
-            if self.scope.netting and self.truth.symbol_of.get(identifier) in filled:
+            if self.scope.books_net and self.truth.symbol_of.get(identifier) in filled:
                 continue
             if self._is_open(identifier, fact.bot):
                 yield f"position {identifier} left {fact.bot}'s book, and it is open at the broker"

@@ -156,7 +156,7 @@ class Explained(Checker):
         row, names = self.papers.row, _Names(position)
         if kind == "AccountBound":
             names.everything = True
-        elif kind == "OrderFilled" and self.scope.netting:
+        elif kind == "OrderFilled" and self.scope.books_net:
             names.symbol = row["symbol"]
         elif kind == "OrderFilled":
             closed = self.papers.intent_of.get(row["order_id"], {}).get("position", 0)

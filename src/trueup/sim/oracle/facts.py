@@ -19,6 +19,8 @@ class Scope(msgspec.Struct, frozen=True):
     this world may show what was before. `price_grain` is
     the unit to which brokers round an averaged open price: the symbols' digits and three more.
     `netting`: the account has one position a symbol, and whatever trades there changes it.
+    `proves`: the gateway shows deals, pending orders and the account; one of the guide's wire alone
+    shows positions and nothing else.
     """
 
     login: int
@@ -27,6 +29,15 @@ class Scope(msgspec.Struct, frozen=True):
     sees_late_ns: int = 0
     price_grain: float = 1e-8
     netting: bool = False
+    proves: bool = True
+
+    @property
+    def books_net(self) -> bool:
+        """Whether a bot's own fill may change any position in its symbol.
+
+        Where nothing tells what kind of account it is, a book nets until the next list.
+        """
+        return self.netting or not self.proves
 
     def is_foreign(self, symbol: str, magic: int) -> bool:
         """Return whether a position or an order is outside what the bot may act on."""

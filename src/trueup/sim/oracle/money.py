@@ -117,6 +117,9 @@ class Money(Checker):
             yield from self._agreed(fact)
 
     def _agreed(self, fact: facts.Agreed | facts.Ended) -> Iterator[str]:
+        if not self.scope.proves:
+            # Without deals nothing tells what a position brought.
+            return
         due = self._due()
         books, self._books = self._books, {}
         for book in books.values():

@@ -37,6 +37,7 @@ class Oracle:
             scope.magics,
             SEES_LATE_NS,
             netting=setup.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
+            proves=scope.proves,
         )
         self._judge = Judge(known, fold)
         self._hearing = Hearing(ledger, self._judge.take)

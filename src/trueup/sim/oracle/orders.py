@@ -147,6 +147,9 @@ class AtMostOnce(Checker):
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         order_id = self.papers.row.get("order_id", "")
         done = self._executed.get(order_id)
+        if not self.scope.proves and _is_unproven(self.papers.row):
+            # A plain list alone: the book says itself that this is no proof.
+            return
         if fact.kind in ("OrderRejected", "OrderCanceled"):
             if order_id in self._lied_about:
                 return
@@ -216,10 +219,18 @@ class AtMostOnce(Checker):
         row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
         if intent.get("kind", "market") not in _PENDING or not row.get("ticket"):
             return
+        if not self.scope.proves:
+            # No list tells of the order itself: it is called by the position that it made.
+            return
         if done is None and row["ticket"] in self._accepted:
             yield f"{order_id} is recorded as {row['ticket']}, which is another order of ours"
         elif done is not None and row["ticket"] != done.order:
             yield f"{order_id} is order {done.order}, and it is recorded as {row['ticket']}"
+
+
+def _is_unproven(row: Mapping[str, Any]) -> bool:
+    """Return whether a row calls itself unproven."""
+    return bool(row.get("unproven")) or "unproven" in row.get("because", "")
 
 
 def _otherwise(done: facts.Requested, intent: Mapping[str, Any]) -> Iterator[str]:

@@ -81,6 +81,7 @@ class GatewayProcess:
         *,
         hints_every_ms: int = 0,
         pins_account: bool = True,
+        proves: bool = True,
     ) -> None:
         self._schedule, self.terminal, self._name = schedule, terminal, name
         self._struck, self._arrived, self._replied = struck, arrived, replied
@@ -91,7 +92,7 @@ class GatewayProcess:
         self.network: Network | None = None
         self.orders: deque[Mishap] = deque()
         self.readings: deque[Mishap] = deque()
-        self.knows_only_the_guide = False
+        self._proves, self.knows_only_the_guide = proves, not proves
         self.disk = RecordDisk(
             lambda: schedule.now_ns, lambda: struck(Fault.GATEWAY_DISK_FULL, "an order", "")
         )
@@ -162,7 +163,7 @@ class GatewayProcess:
         self.readings.clear()
         self.doom = None
         self.disk.is_full = False
-        self.knows_only_the_guide = False
+        self.knows_only_the_guide = not self._proves
         self.start()
         self._mend_pipe()
 

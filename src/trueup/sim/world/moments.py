@@ -15,10 +15,14 @@ import msgspec
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Whose positions the bots keep: those in `symbols`, of them with `magics` (empty for all)."""
+    """Whose positions the bots keep: those in `symbols`, of them with `magics` (empty for all).
+
+    `proves` says that the gateway shows more than a list of positions.
+    """
 
     symbols: frozenset[str]
     magics: frozenset[int]
+    proves: bool = True
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -80,6 +80,7 @@ class Fault(enum.Enum):
     LOST_FILL = "the server takes a fill back"
     # The broker's habits.
     LATE_POSITIONS = "positions show late"
+    LATE_POSITIONS_UNPROVEN = "positions show late, on the guide's wire alone"
     LATE_DEALS = "deals show late, in any order"
     LATE_ORDERS = "orders show late"
     COMMENT_REWRITTEN = "the broker rewrites comments"
@@ -160,8 +161,9 @@ class Setting(msgspec.Struct, frozen=True):
     `owns_magic` says that the bots own the positions with their magic number, else all in their
     symbol; `hints` that the gateway hints at changes, `pins_account` that it serves one account
     and no other, `fills_in_part` that the broker may fill a part of an order, `lots` how much is
-    traded by a signal, `owns_next_contract` that the next contract is the bots' too. Times are
-    milliseconds.
+    traded by a signal, `owns_next_contract` that the next contract is the bots' too, `proves` that
+    the gateway shows deals and orders and keeps a record; one of the guide's wire alone never does.
+    Times are milliseconds.
     """
 
     netting: bool = False
@@ -180,13 +182,14 @@ class Setting(msgspec.Struct, frozen=True):
     quote_every_ms: int = 700
     lots: float = 0.01
     owns_next_contract: bool = False
+    proves: bool = True
 
     def sentence(self, magic: int) -> str:
         """Say what a person needs to know of it to read a run's story; the bots' is `magic`."""
         account = "netting" if self.netting else "hedging"
         whose = f"with magic {magic}" if self.owns_magic else "in their symbol"
         whose += f", {NEXT_CONTRACT} included" if self.owns_next_contract else ""
-        parts = (
+        parts: tuple[str, ...] = (
             f"The account is a {account} one, and the bots own the positions {whose}",
             f"a sync comes every {self.sync_interval_ms / 1000:g} s and at hints"
             if self.hints
@@ -194,6 +197,8 @@ class Setting(msgspec.Struct, frozen=True):
             f"a reply is waited for {self.timeout_ms / 1000:g} s",
             f"the trade server is {self.offset_minutes:+d} minutes from UTC",
         )
+        if not self.proves:
+            parts += ("the gateway knows only the guide's wire",)
         return f"{'; '.join(parts)}."
 
 
@@ -224,10 +229,52 @@ MIXES: tuple[tuple[Fault, ...], ...] = (
     (Fault.GATEWAY_POWER_LOST, Fault.COMMENT_REWRITTEN, Fault.COMMENT_CUT),
     (Fault.NONE_EXECUTED, Fault.COMMENT_REWRITTEN, Fault.CLOCK_JUMPS),
     (Fault.TIMEOUT_EXECUTED, Fault.DISCONNECTED_OLD),
+    (Fault.LATE_POSITIONS_UNPROVEN, Fault.HAND_CLOSES, Fault.REPLY_LOST),
 )
 """Kinds that bring about together what each alone hardly does."""
 FOCUSES: tuple[tuple[Fault, ...], ...] = (*((fault,) for fault in Fault), *MIXES)
 """What the seeds have in their focus, in turn."""
+
+
+SEEN_UNPROVEN = frozenset(
+    {
+        Fault.LATE_POSITIONS_UNPROVEN,
+        Fault.REQUEST_LOST,
+        Fault.REPLY_LOST,
+        Fault.REQUEST_LATE,
+        Fault.REPLY_LATE,
+        Fault.REQUEST_DUPLICATED,
+        Fault.REPLY_DUPLICATED,
+        Fault.PARTITION,
+        Fault.GATEWAY_RESTARTED,
+        Fault.RETCODE,
+        Fault.REQUOTE,
+        Fault.COMMENT_CUT,
+        Fault.HAND_OPENS,
+        Fault.HAND_CLOSES,
+        Fault.HAND_CLOSES_PART,
+        Fault.HAND_MOVES_STOPS,
+        Fault.ROBOT,
+        Fault.STOPS_HIT,
+        Fault.KILL_AFTER_INTENT,
+        Fault.KILL_AFTER_SEND_STARTED,
+        Fault.KILL_AFTER_SEND,
+        Fault.KILL_BEFORE_OUTCOME,
+        Fault.KILL_AFTER_OUTCOME,
+        Fault.KILL_INSIDE_PLAN,
+        Fault.KILL_AFTER_COMMIT,
+        Fault.KILL_ANYWHERE,
+        Fault.STOPPED,
+        Fault.SUSPENDED,
+        Fault.DISK_FULL,
+        Fault.POWER_LOST,
+    }
+)
+"""What is drawn where a bot has nothing but plain lists: all but what makes such a list a lie.
+
+Nobody can tell a list without rows of a terminal that lost its server from an account without
+positions by that list alone.
+"""
 
 
 def draw(seed: int) -> FaultPlan:
@@ -286,10 +333,16 @@ def _fitting(setting: Setting, focus: tuple[Fault, ...]) -> Setting:
         changes = {"hints": True}
     if Fault.PARTIAL_FILL in focus:
         changes = {"fills_in_part": True}
+    if Fault.LATE_POSITIONS_UNPROVEN in focus:
+        changes = {"proves": False}
     return msgspec.structs.replace(setting, **changes)
 
 
 def _fits(fault: Fault, setting: Setting) -> bool:
+    if not setting.proves:
+        return fault in SEEN_UNPROVEN
+    if fault is Fault.LATE_POSITIONS_UNPROVEN:
+        return False
     if fault is Fault.HAND_REVERSES:
         return setting.netting
     if fault is Fault.HAND_CLOSES_BY:

@@ -52,6 +52,7 @@ DEEDS: dict[Fault, Deed] = {
     Fault.OTHER_ACCOUNT: terminal.other_account,
     Fault.SAME_LOGIN_ELSEWHERE: terminal.same_login_elsewhere,
     Fault.LATE_POSITIONS: terminal.late_positions,
+    Fault.LATE_POSITIONS_UNPROVEN: terminal.late_positions_unproven,
     Fault.LATE_DEALS: terminal.late_deals,
     Fault.LATE_ORDERS: terminal.late_orders,
     Fault.COMMENT_REWRITTEN: terminal.rewrite_comments,

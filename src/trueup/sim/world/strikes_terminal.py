@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from trueup.gateway import mt5_constants as mt5
@@ -178,11 +178,23 @@ def own_account(world: World) -> None:
         terminal.switch_account(terminal.home_login)
 
 
-def late_positions(world: World, chance: random.Random) -> None:
+def late_positions(
+    world: World, chance: random.Random, lags: Sequence[int] = (200, 700, 3_000)
+) -> None:
     """Let positions show late from now on."""
-    lag_ms = chance.choice((200, 700, 3_000))
+    lag_ms = chance.choice(lags)
     world.terminal.switches.position_lag_ms = lag_ms
     world.awaited[Fault.LATE_POSITIONS] = f"by {lag_ms} ms"
+
+
+def late_positions_unproven(world: World, chance: random.Random) -> None:
+    """Let positions show late from now on, to a bot that has nothing else to go by.
+
+    A bot waits twice its settle window there, of a second by default. What is later than that it
+    takes for gone, unproven, until it shows again.
+    """
+    late_positions(world, chance, (200, 700, 1_500))
+    world.awaited[Fault.LATE_POSITIONS_UNPROVEN] = world.awaited.pop(Fault.LATE_POSITIONS)
 
 
 def late_deals(world: World, chance: random.Random) -> None:

@@ -146,6 +146,9 @@ class SyncWatch(StateReconciler):
         chance = self._bot.retells if is_wanted else None
         if chance is None or not isinstance(look.verdict, Trusted):
             return None
+        if look.verdict.snapshot.evidence is None:
+            # A plain list bears no number: planned on once more, it is one more look.
+            return None
         return retold(look.verdict.snapshot, chance)
 
     def _planned(self, look: Look, snapshot: Snapshot) -> Plan:

@@ -127,6 +127,7 @@ class World:
             self._replied,
             hints_every_ms=HINTS_EVERY_MS if plan.setting.hints else 0,
             pins_account=plan.setting.pins_account,
+            proves=plan.setting.proves,
         )
         self.network = Network(
             self.schedule, plan.chance("network"), self.gateway.serve, self.struck
@@ -177,7 +178,7 @@ class World:
     @property
     def scope(self) -> Scope:
         """Whose positions the bots keep."""
-        return Scope(self.policy.symbols, self.policy.magics)
+        return Scope(self.policy.symbols, self.policy.magics, self.plan.setting.proves)
 
     # What there is.
 
@@ -522,6 +523,7 @@ class World:
         switches = terminal.switches
         if channel is Channel.POSITION and switches.position_lag_ms:
             self._met(Fault.LATE_POSITIONS)
+            self._met(Fault.LATE_POSITIONS_UNPROVEN)
         elif channel is Channel.DEAL and switches.deal_lag_ms:
             self._met(Fault.LATE_DEALS)
         elif (channel is Channel.ORDER and switches.order_lag_ms) or (
@@ -586,7 +588,7 @@ class World:
         self.observe(
             Served(
                 at_ns=self.now_ns,
-                session=msgspec.json.decode(message)["session"],
+                session=_session_in(message).session,
                 epoch=told["epoch"],
                 sequence=told["sequence"],
                 login=terminal.current_login,
@@ -636,6 +638,15 @@ class Somebody(Person):
             return super().request(**fields)
         finally:
             broker.is_quiet = False
+
+
+class _Asked(msgspec.Struct):
+    """Who asks. The rest of a question may be damaged where the gateway does not read it."""
+
+    session: str = ""
+
+
+_session_in = msgspec.json.Decoder(_Asked).decode
 
 
 def _trade_elsewhere(broker: TellingBroker) -> None:
