@@ -6,7 +6,7 @@ import ast
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -98,6 +98,7 @@ def _floors(arrows: dict[str, set[str]]) -> Iterator[str]:
         rooms = {room: arrows[room] for room in arrows if room.startswith(f"{top}.")}
         if rooms:
             yield f"## The rooms of `{top}`\n"
+            yield _told(rooms)
             yield _drawing(
                 {
                     room.removeprefix(f"{top}."): {
@@ -106,6 +107,17 @@ def _floors(arrows: dict[str, set[str]]) -> Iterator[str]:
                     for room, imported in rooms.items()
                 }
             )
+
+
+def _told(rooms: Iterable[str]) -> str:
+    """Return a table of rooms: what each is for, by its own docstring, and how many modules."""
+    lines = ["| room | modules | what is in it |", "| --- | --- | --- |"]
+    for room in sorted(rooms):
+        folder = PACKAGE / room.replace(".", "/")
+        told = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+        count = sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        lines.append(f"| `{room}` | {count} | {(told or '').partition(chr(10))[0]} |")
+    return "\n".join([*lines, ""])
 
 
 def _drawing(arrows: dict[str, set[str]]) -> str:
