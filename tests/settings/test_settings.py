@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from scripts import generate_docs
 from trueup.errors import SettingsError, quoted
-from trueup.settings import Settings, load_settings
+from trueup.settings import Settings, account_setting, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS_AND_HOST = ("SYNC_INTERVAL_SEC", "GTW_HOST", "GTW_PORT", "GTW_TIMEOUT_MS")
-NAMES = (*NUMBERS_AND_HOST, "GTW_SERVER_KEY", "GTW_KEY_FILE")
+NAMES = (*NUMBERS_AND_HOST, "GTW_SERVER_KEY", "GTW_KEY_FILE", "TRUEUP_ACCOUNT")
+ACCOUNT = "5000001@Simulated-Demo"
 SHOW_CONFIG = (
     "from src.config import SYNC_INTERVAL_SEC, GTW_HOST, GTW_PORT, GTW_TIMEOUT_MS;"
     "print(repr((SYNC_INTERVAL_SEC, GTW_HOST, GTW_PORT, GTW_TIMEOUT_MS)))"
@@ -286,6 +287,19 @@ def test_package_when_imported_under_src_is_refused(tmp_path: Path) -> None:
     done = run_python("import src.trueup", tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ImportError: Write `import trueup`, not ")
+
+
+@pytest.mark.parametrize("place", ["environment", ".env", "trueup.toml", "nowhere"])
+def test_the_account_that_is_meant_may_be_set_in_each_place_alone(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "environment":
+        monkeypatch.setenv("TRUEUP_ACCOUNT", ACCOUNT)
+    elif place == ".env":
+        Path(".env").write_text(f"TRUEUP_ACCOUNT={ACCOUNT}\n", encoding="utf-8")
+    elif place == "trueup.toml":
+        Path("trueup.toml").write_text(f'trueup_account = "{ACCOUNT}"\n', encoding="utf-8")
+    assert account_setting() == ("" if place == "nowhere" else ACCOUNT)
 
 
 def test_settings_page_when_fields_change_is_written_again() -> None:
