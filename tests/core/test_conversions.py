@@ -253,3 +253,19 @@ def test_a_moment_without_a_zone_is_the_same_wherever_the_bot_runs(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("value", "whole"),
+    [
+        (2.0**53 - 1, 2**53 - 1),
+        (2.0**53, None),
+        (-(2.0**53), None),
+        (Decimal("1E+19"), 10**19),
+        (Decimal("1E+20"), None),
+    ],
+)
+def test_a_whole_number_is_taken_as_far_as_every_digit_of_it_is_sure(
+    value: object, whole: int | None
+) -> None:
+    assert whole_number(value) == whole

@@ -613,3 +613,44 @@ def test_what_we_opened_a_moment_ago_may_lack_its_first_deal(
     book.holdings[7].explained_units = 10_000_000
     plan = looked(book, P, deals=(EARLIER, GREW), after_sec=after_sec)
     assert len(plan.events) == (not is_late)
+
+
+def test_what_was_counted_is_led_on_by_new_deals_whatever_their_time() -> None:
+    """The time of the last change is a bound only where nothing was counted."""
+    for at_msc in (5_000, 0):
+        grew = msgspec.structs.replace(GREW, time_msc=at_msc)
+        book = make.bound_book(make.position(7, volume=0.2))
+        book.apply(recorded(looked(book, P, deals=(OPENED,), rechecks=(7,))))
+        local = make.position(7, volume=0.2, time_update_msc=5_001)
+        book.holdings[7].position = local
+        row = make.position(7, volume=0.3, price_open=1.07)
+        assert recorded(looked(book, row, deals=(grew,))).deals == (1, 5)
+
+
+def both_counted(second_price: float = 1.0573) -> tuple[Book, tuple[Any, ...]]:
+    """A book that has counted an entry, and what somebody added and took away again."""
+    added = make.deal(3, 7, Side.BUY, 0.1, order=71, price=second_price, time_msc=5_000)
+    deals = (OPENED, added, NEWER[1])
+    book = counted_book()
+    book.apply(recorded(looked(book, P, deals=deals, rechecks=(7,))))
+    return book, deals
+
+
+@pytest.mark.parametrize(
+    ("row", "is_explained"),
+    [
+        # The price of one of the deals, or the time of the newest, is where it comes from.
+        ({"price_open": 1.0573}, True),
+        ({"price_open": 1.06, "time_update_msc": 6_000}, True),
+        ({"price_open": 1.06}, False),
+        ({"price_open": 1.06, "time_update_msc": 6_001}, False),
+    ],
+)
+def test_a_price_that_moved_is_explained_by_deals_that_were_counted_before(
+    row: dict[str, Any], *, is_explained: bool
+) -> None:
+    """The list came later than they did; but something of it has to be theirs."""
+    book, deals = both_counted()
+    moved = make.position(7, volume=0.2, **row)
+    plan = looked(book, moved, deals=deals, server_time_msc=6_002)
+    assert plan.questions == (() if is_explained else (7,))
