@@ -10,11 +10,13 @@ import pytest
 from tests.support import make
 from trueup.core import events
 from trueup.core.book import Book
+from trueup.core.events import OrderKind
 from trueup.core.holds import Hold, HoldKind
+from trueup.core.loss import Lost
 from trueup.core.model import History, HistoryOrder, Side
 from trueup.core.plan import Plan, is_settled
 from trueup.core.policy import Adopt, Policy
-from trueup.core.record import RecordMark, RequestInDoubt
+from trueup.core.record import RecordMark, RequestInDoubt, SentOrder
 
 EURUSD = frozenset({"EURUSD"})
 P = make.position(7)
@@ -293,3 +295,40 @@ def test_the_age_of_an_order_in_doubt_is_told_by_the_trade_servers_clock() -> No
     assert make.planned(book, make.proven(), after_sec=0).history_age_sec == 250 + 3_660
     untold = make.proven(server_time_msc=0)
     assert make.planned(book, untold, after_sec=0).history_age_sec == 3_660
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [(OrderKind.CANCEL, (50,)), (OrderKind.MODIFY, ()), (OrderKind.MARKET, ())],
+)
+def test_the_end_of_what_a_cancellation_in_doubt_is_about_is_asked_for(
+    kind: OrderKind, asked: tuple[int, ...]
+) -> None:
+    order = make.pending(50)
+    book = make.bound_book(P)
+    book.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=order))
+    position = 7 if kind is OrderKind.MODIFY else 0
+    make.put_in_doubt(book, "C", Side.BUY, kind=kind, target=50, position=position)
+    plan = make.planned(book, make.proven(P, orders=(order,)))
+    assert plan.order_questions == asked
+
+
+def test_a_loss_that_the_gateways_record_shows_is_in_the_plan() -> None:
+    lost = Lost((SentOrder("A", "BUY", "EURUSD", volume=0.1),), 1, "bot")
+    plan = make.planned(make.bound_book(P), make.proven(P), lost=lost)
+    assert [type(event).__name__ for event in plan.events[:2]] == ["LossFound", "OrderCreated"]
+    assert [hold.kind for hold in plan.holds if not hold.symbol] == [HoldKind.LOSS]
+
+
+@pytest.mark.parametrize(
+    ("settle_ms", "after_sec", "is_held"),
+    [(None, 1.999999999, True), (None, 2, False), (300, 0.599999999, True), (300, 0.6, False)],
+)
+def test_without_deals_what_we_did_has_twice_the_time_to_show(
+    settle_ms: int | None, after_sec: float, *, is_held: bool
+) -> None:
+    book = Book().replay([make.created("A", Side.BUY, 0.2)])
+    book.apply(make.filled("A", 7, Side.BUY, 0.2, 1.0543))
+    plan = make.planned(book, make.snapshot(), after_sec=after_sec, settle_ms=settle_ms)
+    assert [hold.kind for hold in plan.holds] == ([HoldKind.SETTLING] if is_held else [])
+    assert len(plan.events) == (not is_held)
