@@ -589,3 +589,10 @@ def test_without_a_list_of_them_nothing_is_awaited_of_one_that_we_cancelled() ->
     local = canceled_by_us()
     plan = make.planned(local, make.snapshot(make.position(9)))
     assert (plan.order_questions, set(local.ending)) == ((), {50})
+
+
+def test_without_a_list_of_them_one_ends_also_where_its_position_is_in_the_book() -> None:
+    row = make.position(50, volume=0.1)
+    local = Book().replay([events.PendingAdopted(at_ns=make.NOW_NS, order=ORDER)])
+    local.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=row))
+    assert kinds(make.planned(local, make.snapshot(row))) == ["PendingClosed"]
