@@ -66,6 +66,7 @@ def test_a_number_too_large_for_memory_is_none_at_once() -> None:
 
 
 def test_a_text_is_a_number_only_where_texts_are_read() -> None:
+    assert number_or_text(1.5) == 1.5
     assert number("1.5") is None
     assert number_or_text(" 1.5 ") == 1.5
     for text in ("1,5", "1_0", "NaN", "Infinity", "1e999", "", "0x1", "١"):
