@@ -332,3 +332,17 @@ def test_without_deals_what_we_did_has_twice_the_time_to_show(
     plan = make.planned(book, make.snapshot(), after_sec=after_sec, settle_ms=settle_ms)
     assert [hold.kind for hold in plan.holds] == ([HoldKind.SETTLING] if is_held else [])
     assert len(plan.events) == (not is_held)
+
+
+def test_what_the_broker_changed_about_an_account_is_noted_once_with_what_it_was() -> None:
+    book = make.bound_book(P)
+    now = msgspec.structs.replace(make.ACCOUNT, fifo_close=True)
+    plan = make.planned(book, make.proven(P, account=now))
+    assert book.account is not None
+    known = msgspec.structs.replace(book.account, at_ns=NOW_NS, fifo_close=True)
+    (event,) = plan.events
+    assert isinstance(event, events.AccountBound)
+    assert len(event.changed) == 1
+    assert msgspec.structs.replace(event, changed=()) == known
+    book.replay(plan.events)
+    assert make.planned(book, make.proven(P, account=now)) == Plan()
