@@ -400,3 +400,15 @@ def test_without_the_deals_what_was_opened_then_in_the_list_is_told_with_its_sym
     again = make.position(9, volume=0.2, time_msc=AT_MSC)
     look = make.look_at(make.proven(again))
     assert successors(P, out(), look) == (Successor(9, "EURUSD", is_ours=True),)
+
+
+def test_of_several_that_fit_each_is_named_in_one_order_whatever_the_listing() -> None:
+    deals = opened_again(3, 9), opened_again(4, 11)
+    told = [closed(looked(late=late)).went_on_as for late in (deals, deals[::-1])]
+    assert told == [(9, 11), (9, 11)]
+
+    rows = [make.position(key, volume=0.2, time_msc=AT_MSC) for key in (9, 11)]
+    looks = [make.look_at(make.proven(*order)) for order in (rows, rows[::-1])]
+    first, second = (successors(P, out(), look) for look in looks)
+    assert first == second
+    assert [one.identifier for one in first] == [9, 11]

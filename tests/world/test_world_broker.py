@@ -98,6 +98,14 @@ def test_variation_margin_that_opens_positions_again_is_counted_to_the_cent(nett
     assert not lived.broken
 
 
+def test_splits_of_an_odd_ratio_are_drawn_too_and_taken_back_again() -> None:
+    lived = [Lived(Fault.SPLIT, seed=seed, strikes=6) for seed in range(4)]
+    assert not [broken for one in lived for broken in one.broken]
+    said = " ".join(text for one in lived for _, text in one.said)
+    assert "3 to 2" in said
+    assert "2 to 3" in said
+
+
 @pytest.mark.parametrize("owns_next_contract", [False, True])
 def test_a_position_is_followed_into_the_next_contract_where_that_is_ours(
     owns_next_contract: bool,

@@ -81,7 +81,8 @@ def successors(local: Position, out: Deal, look: Look) -> tuple[Successor, ...]:
         found = [deal for deal in found if is_likelier(deal)] or found
     ours = (
         Successor(deal.position, deal.symbol, not look.policy.is_foreign(opened_by(deal)))
-        for deal in found
+        # As they were made, in whatever order they are told.
+        for deal in sorted(found, key=lambda deal: deal.ticket)
     )
     return tuple({one.identifier: one for one in ours}.values())
 
@@ -131,7 +132,7 @@ def _likelier(out: Deal) -> tuple[Callable[[Deal], bool], ...]:
 def _listed_successors(local: Position, out: Deal, look: Look) -> tuple[Successor, ...]:
     return tuple(
         Successor(one.identifier, one.symbol, not look.policy.is_foreign(one))
-        for one in look.snapshot.positions
+        for one in sorted(look.snapshot.positions, key=lambda one: one.identifier)
         if one.identifier != local.identifier
         and (one.symbol, one.side) == (local.symbol, local.side)
         and same(one.volume, out.volume)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 UNITS = 100_000_000
 TRADES = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
 SPLITS = (mt5.DEAL_REASON_SPLIT, mt5.DEAL_REASON_CORPORATE_ACTION)
+RATIOS = ((2, 1), (3, 2))
+# What a split two to one leaves of a price.
+HALF = 0.5
 DAILY_COMMISSION_PER_LOT = 3.5
 # How much dearer the next contract is: nothing that is open there is at a price of this one.
 NEXT_IS_DEARER = 0.1
@@ -116,12 +119,16 @@ def reopen_anew(world: World, chance: random.Random) -> str:
 
 
 def split(world: World, chance: random.Random) -> str:
-    """Split the symbol two to one, or back again; the price follows."""
+    """Split the symbol two to one or three to two, or back again; the price follows.
+
+    A fraction of the least volume is nobody's: brokers pay it out, or forget it.
+    """
     held = list(world.ledger.held.of_symbol(SYMBOL))
-    is_back = world.price_scale < 1.0
-    if not held or (is_back and any(one.steps < 2 for one in held)):
+    ratio = chance.choice(RATIOS)
+    if world.price_scale < 1.0:
+        ratio = (1, 2) if world.price_scale == HALF else (2, 3)
+    if not held or any(one.steps * ratio[0] < ratio[1] for one in held):
         return ""
-    ratio = (1, 2) if is_back else (2, 1)
     with _identifiers_change(world, anew=chance.random() < 0.5):
         world.terminal.broker.split(SYMBOL, *ratio, chance.choice(SPLITS))
     said = _gone_on(world, held)
