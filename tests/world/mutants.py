@@ -48,7 +48,7 @@ from trueup.sim.world.plan import draw
 from trueup.sim.world.run import run
 from trueup.sim.world.wire import WorldLink
 
-SEEDS = 500
+SEEDS = 1_500
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "simulator.md"
 BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
 

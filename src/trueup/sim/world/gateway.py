@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from trueup.gateway import mt5_constants as mt5
 from trueup.gateway.clocks import Clocks
 from trueup.gateway.desk import Desk
 from trueup.gateway.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
@@ -16,7 +17,14 @@ from trueup.protocol.hints import capability
 from trueup.protocol.snapshot import CAPABILITIES
 from trueup.sim.program import Pipe
 from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.terminal_faults import CallFault, DoneWithoutDeal, Partial, PlacedLater, SendFault
+from trueup.sim.terminal_faults import (
+    Answered,
+    CallFault,
+    DoneWithoutDeal,
+    Partial,
+    PlacedLater,
+    SendFault,
+)
 from trueup.sim.world.clocks import Machine, ProcessClock
 from trueup.sim.world.plan import Fault
 from trueup.sim.world.record_disk import RecordDisk
@@ -273,6 +281,9 @@ class GatewayProcess:
 
 def _suits(fault: SendFault | None, message: bytes) -> bool:
     """Return whether a fault can befall an order."""
+    if isinstance(fault, Answered) and fault.retcode == mt5.TRADE_RETCODE_NO_CHANGES:
+        # To a modification that changes something this answer would be a lie.
+        return b'"action":"MODIFY"' not in message
     if not isinstance(fault, AT_MARKET):
         return True
     if b'"type":"market"' not in message:
