@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.histories import LOGIN, History, opened
+from tests.oracle.histories import LOGIN, SEC, History, opened
 from trueup.gateway import mt5_constants as mt5
 from trueup.sim.oracle import facts
 
@@ -117,3 +117,17 @@ def test_an_adopted_position_adds_nothing_or_all_until_it_has_a_new_deal_and_the
     assert ended(history, (100, -500)) != []
     history = deal(adopted(stopped()), 3_001, 700, entry=1, units=10_000_000, result_units=5)
     assert ended(history, (100, -500), (700, -55)) == []
+
+
+def explained(seconds: int) -> list[str]:
+    """What is said of an exit that is told so many seconds after a deal of it was amended."""
+    history = opened().stopped()
+    history.deal(2_100, 600, closes=100, result_units=-570)
+    history.now_ns += (seconds - 1) * SEC
+    return [said for number, said in history.closed().judged() if number == 7]
+
+
+def test_what_the_broker_amends_while_a_look_is_under_way_the_next_one_shows() -> None:
+    assert explained(1) == []
+    (said,) = explained(12)
+    assert "realised" in said

@@ -26,6 +26,8 @@ _NEED_A_REASON = frozenset(
 
 # Entries of the audit trail about what changes no position and no pending order by itself.
 NO_CORRECTIONS = frozenset({"SETTLED", "BOUND", "LOST"})
+# A look is under way no longer than that: a question, and five about deals, within two seconds each.
+A_LOOK_NS = 12_000_000_000
 TURNS, CLOSES_BY = mt5.DEAL_ENTRY_INOUT, mt5.DEAL_ENTRY_OUT_BY
 CLOSES = frozenset({mt5.DEAL_ENTRY_OUT, CLOSES_BY})
 BY_ANOTHER = "by an opposite position"
@@ -122,7 +124,10 @@ class Explained(Checker):
             lots = left / facts.UNITS
             yield f"position {identifier} is explained as closed, and its deals leave {lots} lots"
         realised = self.truth.realised_units(identifier)
-        if not left and units != realised:
+        amended_ns, before = self.truth.amended.get(identifier, (-A_LOOK_NS, realised))
+        # What the broker changed while the look was under way, the next one shows.
+        is_of_before = units == before and fact.at_ns - amended_ns < A_LOOK_NS
+        if not left and units != realised and not is_of_before:
             yield (
                 f"position {identifier} realised {realised / facts.UNITS:.2f} at the broker, and "
                 f"{units / facts.UNITS:.2f} in the book"

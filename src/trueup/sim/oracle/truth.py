@@ -31,6 +31,8 @@ class Truth:
         self.symbol_of: dict[int, str] = {}
         self.given_back_ns: dict[int, int] = {}
         """When a deal of a position was cancelled last: what that had closed is open again."""
+        self.amended: dict[int, tuple[int, int]] = {}
+        """When the broker changed a deal of a position last, and what the position brought before."""
         self.flat_ns = 0
         """The last moment at which nothing in scope was open."""
         self._steps: dict[type[facts.Fact], Callable[[Any], None]] = {
@@ -73,6 +75,8 @@ class Truth:
             deals = self.deals.setdefault(fact.identifier, {})
             if fact.ticket in deals and deals[fact.ticket].units and not fact.units:
                 self.given_back_ns[fact.identifier] = fact.at_ns
+            if fact.ticket in deals:
+                self.amended[fact.identifier] = fact.at_ns, self.realised_units(fact.identifier)
             deals[fact.ticket] = fact
 
     def _drop_deal(self, fact: facts.DealStruck) -> None:
