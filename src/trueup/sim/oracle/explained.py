@@ -26,7 +26,7 @@ _NEED_A_REASON = frozenset(
 
 # Entries of the audit trail about what changes no position and no pending order by itself.
 NO_CORRECTIONS = frozenset({"SETTLED", "BOUND", "LOST"})
-# A look is under way no longer than that: a question, and five about deals, within two seconds each.
+# No look takes longer: a question, and five about deals, within two seconds each.
 A_LOOK_NS = 12_000_000_000
 TURNS, CLOSES_BY = mt5.DEAL_ENTRY_INOUT, mt5.DEAL_ENTRY_OUT_BY
 CLOSES = frozenset({mt5.DEAL_ENTRY_OUT, CLOSES_BY})
