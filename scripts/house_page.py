@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import ast
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.desk import Desk
 from trueup.journal import MemoryJournal
 from trueup.runtime.clock import ManualClock, SystemClock
 from trueup.runtime.portfolio import PortfolioManager
 from trueup.runtime.reconciler import StateReconciler
 from trueup.sim.symbols import AccountSetup
 from trueup.sim.terminal import SimulatedTerminal
-from trueup.testing import SimulatedGateway
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "trueup"
 HEAD = """\
@@ -161,11 +161,29 @@ class _Tracer:
 
     def __init__(self) -> None:
         self.entered: dict[str, int] = {}
-        self._thread = threading.get_ident()
         self._path: list[str] = []
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Trace what a block calls."""
+        sys.setprofile(self)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """Trace nothing of a block."""
+        before = sys.getprofile()
+        sys.setprofile(None)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        if event not in ("call", "return") or threading.get_ident() != self._thread:
+        if event not in ("call", "return"):
             return
         file = Path(frame.f_code.co_filename)
         # Python 3.12 and later have no frame for a comprehension.
@@ -184,12 +202,36 @@ def order_way() -> Iterator[str]:
     """Trace `pm.submit` on the bot's side, down to the socket, and yield it as a list."""
     entered = _traced()
     yield "## The way of an order\n"
-    yield '`pm.submit("buy", 0.1)` with a journal, on the bot\'s side down to the socket:'
+    yield '`pm.submit("buy", 0.1)` with a journal, on the bot\'s side down to the link:'
     yield f"{len(entered)} modules, entered at most {max(entered.values())} calls deep. In the"
     yield "order of their first call:\n"
     yield "| module | depth |\n| --- | --- |"
     yield from (f"| `{name}` | {depth} |" for name, depth in entered.items())
     yield ""
+
+
+class _Socket:
+    """A link to a desk in this process, so that the trace is the same each time and ends here."""
+
+    def __init__(self, desk: Desk, tracer: _Tracer) -> None:
+        self._desk, self._tracer = desk, tracer
+        self._reply: bytes | None = None
+
+    def send(self, message: bytes, timeout_ms: int) -> None:
+        """Have the desk answer, untraced."""
+        with self._tracer.looking_away():
+            self._reply = self._desk.handle(message)
+
+    def receive(self, timeout_ms: int) -> bytes | None:
+        """Return the answer."""
+        reply, self._reply = self._reply, None
+        return reply
+
+    def reset(self) -> None:
+        """Forget the answer."""
+        self._reply = None
+
+    close = reset
 
 
 def _traced() -> dict[str, int]:
@@ -199,19 +241,13 @@ def _traced() -> dict[str, int]:
     )
     terminal.initialize()
     terminal.quote("EURUSD", 1.1, 1.1001)
-    gateway = SimulatedGateway(terminal, clock)
-    try:
-        with PortfolioManager("EURUSD", journal=MemoryJournal(), clock=clock) as pm:
-            reconciler = StateReconciler(pm, ExecutionGateway(gateway.host, gateway.port), 15)
-            reconciler.startup_recovery()
-            # The first order imports and asks what later ones know.
+    tracer = _Tracer()
+    socket = _Socket(Desk(terminal, "drawn", clock.now_ns), tracer)
+    gateway = ExecutionGateway("127.0.0.1", 5555, 2_000, link=lambda _: socket)
+    with PortfolioManager("EURUSD", journal=MemoryJournal(), clock=clock) as pm:
+        StateReconciler(pm, gateway, 15).startup_recovery()
+        # The first order imports and asks what later ones know.
+        pm.submit("buy", 0.1)
+        with tracer.looking():
             pm.submit("buy", 0.1)
-            tracer = _Tracer()
-            sys.setprofile(tracer)
-            try:
-                pm.submit("buy", 0.1)
-            finally:
-                sys.setprofile(None)
-    finally:
-        gateway.stop()
     return tracer.entered

@@ -69,7 +69,7 @@ def test_the_protocol_has_functions_and_arguments_of_the_module_only() -> None:
 
 def calls_of_a_terminal() -> Iterator[tuple[str, ast.Call]]:
     """Every place in the gateway that calls a function of the module by its name."""
-    for path in (ROOT / "src/trueup/gateway").glob("*.py"):
+    for path in (ROOT / "src/trueup/gateway").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 whose = ast.unparse(node.func.value)

@@ -18,11 +18,8 @@ from trueup.settings import load_settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating/keys.md").read_text(encoding="utf-8")
 MODEL = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-SOURCES = re.sub(
-    r'"\n\s+f?"',
-    "",
-    "".join(path.read_text("utf-8") for path in sorted((ROOT / "src/trueup/gateway").glob("*.py"))),
-)
+GATEWAY = sorted((ROOT / "src/trueup/gateway").rglob("*.py"))
+SOURCES = re.sub(r'"\n\s+f?"', "", "".join(path.read_text("utf-8") for path in GATEWAY))
 KEY_IN_TEXT = re.compile(r"(?<=Public key  )\S+|(?<=GTW_SERVER_KEY=')[^']+")
 
 
