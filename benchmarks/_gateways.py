@@ -15,19 +15,19 @@ from typing import Any
 
 import zmq
 
-from trueup.gateway.admission import Terms, admission
-from trueup.gateway.desk import Desk
-from trueup.gateway.front import Front
-from trueup.gateway.keys import LinkKeys, new_keys, read_key_pair
-from trueup.gateway.mt5_constants import ORDER_TYPE_BUY
-from trueup.gateway.request_store import Entry, RequestStore
-from trueup.gateway.server import Server
-from trueup.runtime.clock import SystemClock
-from trueup.sim.person import Person
-from trueup.sim.process import TerminalOptions, TerminalProcess
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.whereabouts import Whereabouts
+from trueup.gateway.access.admission import Terms, admission
+from trueup.gateway.access.keys import LinkKeys, new_keys, read_key_pair
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.store import Entry, RequestStore
+from trueup.gateway.server.front import Front
+from trueup.gateway.server.sockets import Server
+from trueup.gateway.terminal.mt5_constants import ORDER_TYPE_BUY
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.process.process import TerminalOptions, TerminalProcess
+from trueup.sim.process.whereabouts import Whereabouts
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 SYMBOL = "EURUSD"
 LOOPBACK = "tcp://127.0.0.1:0"

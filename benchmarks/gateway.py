@@ -16,14 +16,14 @@ import zmq
 from benchmarks._gateways import SYMBOL, holding, instant, instant_desk, terminal
 from benchmarks._measure import Pair, in_turn, report
 from benchmarks.sync import answering
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime.clock import SystemClock
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.prices import GatewayPrices
-from trueup.runtime.reconciler import StateReconciler
-from trueup.sim.whereabouts import ask
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import SystemClock
+from trueup.runtime.trading.loop import TradingLoop
+from trueup.runtime.trading.prices import GatewayPrices
+from trueup.sim.process.whereabouts import ask
 
 MANY = 10_000
 ROUNDS = 100

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks._measure import in_turn, report
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.model import Position, Side
 from trueup.journal import MemoryJournal, open_journal
 from trueup.journal.chain import chained

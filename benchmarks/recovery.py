@@ -20,30 +20,30 @@ from typing import Any
 from benchmarks._measure import in_turn, report
 from benchmarks.journal import bare
 from benchmarks.sync import answering, positions, reply
-from trueup.core import events
-from trueup.core.book import Book
-from trueup.core.filling import FINISHED_KEPT
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.fills import FINISHED_KEPT
 from trueup.core.model import Position, Side
 from trueup.core.tokens import token_of
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.desk import Desk
-from trueup.gateway.mt5_constants import ORDER_TYPE_BUY
-from trueup.gateway.server import Server, anybody
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.server.sockets import Server, anybody
+from trueup.gateway.terminal.mt5_constants import ORDER_TYPE_BUY
 from trueup.journal import Record, open_journal, open_reader
 from trueup.journal.chain import chained
 from trueup.journal.codec import encode
 from trueup.journal.journal import GENESIS, Tip
 from trueup.journal.sqlite import SqliteDatabase
 from trueup.observe.audit_text import audit_lines
-from trueup.runtime.clock import SystemClock
-from trueup.runtime.keeping import EVENTS_PER_CHECKPOINT
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
-from trueup.runtime.replay import replay
-from trueup.runtime.story import Wanted, story
-from trueup.sim.person import Person
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.runtime.bot.kept_book import EVENTS_PER_CHECKPOINT
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.story.replay import replay
+from trueup.runtime.story.story import Wanted, story
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 SYMBOL = "EURUSD"
 NOW_NS = 1_767_571_200_000_000_000
@@ -180,9 +180,9 @@ _PROGRAM = """
 import json, logging, pathlib, resource, sys, time
 UNIT = 1024 if sys.platform == "darwin" else 1
 logging.getLogger("trueup").addHandler(logging.NullHandler())
-from trueup.gateway.client import ExecutionGateway
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
 pm = PortfolioManager({symbol!r}, journal={path!r})
 with ExecutionGateway("127.0.0.1", {port}, 5000) as gateway:
     reconciler = StateReconciler(pm, gateway, 15)

@@ -16,10 +16,10 @@ import zmq
 
 from benchmarks._measure import in_turn, report
 from trueup.core.model import Position, Side
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.protocol.guide import GET_POSITIONS
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
 
 TICKET = 500_000_000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from benchmarks._measure import report
-from trueup.sim.world import run as world
-from trueup.sim.world.moments import Moment
-from trueup.sim.world.plan import draw
+from trueup.lab.facts.moments import Moment
+from trueup.lab.runs import run as world
+from trueup.lab.world.plan import draw
 
 RUNS, EVENTS = 100, 1_000
 EVENTS_PER_SEC, SECONDS = 20_000, 10.0

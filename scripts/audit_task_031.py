@@ -38,14 +38,14 @@ import zmq  # noqa: E402
 import src.config  # noqa: E402
 import src.main_paper_trading  # noqa: E402
 import src.strategy.reconciler  # noqa: E402
-import trueup.gateway.client  # noqa: E402
-import trueup.runtime.portfolio  # noqa: E402
-import trueup.runtime.reconciler  # noqa: E402
+import trueup.gateway.client.execution_gateway  # noqa: E402
+import trueup.runtime.bot.portfolio  # noqa: E402
+import trueup.runtime.sync.reconciler  # noqa: E402
 from src.main_paper_trading import ExecutionGateway  # noqa: E402
 from src.strategy.portfolio import OrderStatus, PortfolioManager  # noqa: E402
 from src.strategy.reconciler import StateReconciler, SyncStatus  # noqa: E402
-from trueup.sim.process import TerminalOptions, TerminalProcess  # noqa: E402
-from trueup.sim.whereabouts import ask  # noqa: E402
+from trueup.sim.process.process import TerminalOptions, TerminalProcess  # noqa: E402
+from trueup.sim.process.whereabouts import ask  # noqa: E402
 
 HOST = "127.0.0.1"
 LINES: list[str] = []
@@ -163,11 +163,11 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 @check("the guide's import paths give the package's own classes")
 def _() -> None:
-    assert StateReconciler is trueup.runtime.reconciler.StateReconciler
-    assert src.strategy.reconciler.SyncResult is trueup.runtime.reconciler.SyncResult
-    assert SyncStatus is trueup.runtime.reconciler.SyncStatus
-    assert PortfolioManager is trueup.runtime.portfolio.PortfolioManager
-    assert ExecutionGateway is trueup.gateway.client.ExecutionGateway
+    assert StateReconciler is trueup.runtime.sync.reconciler.StateReconciler
+    assert src.strategy.reconciler.SyncResult is trueup.runtime.sync.reconciler.SyncResult
+    assert SyncStatus is trueup.runtime.sync.reconciler.SyncStatus
+    assert PortfolioManager is trueup.runtime.bot.portfolio.PortfolioManager
+    assert ExecutionGateway is trueup.gateway.client.execution_gateway.ExecutionGateway
     assert callable(src.main_paper_trading.main)
     for name in ("SYNC_INTERVAL_SEC", "GTW_HOST", "GTW_PORT", "GTW_TIMEOUT_MS"):
         assert hasattr(src.config, name), name

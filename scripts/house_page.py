@@ -11,14 +11,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.desk import Desk
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.desk.desk import Desk
 from trueup.journal import MemoryJournal
-from trueup.runtime.clock import ManualClock, SystemClock
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import ManualClock, SystemClock
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "trueup"
 HEAD = """\

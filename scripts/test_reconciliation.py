@@ -27,9 +27,9 @@ from scripts.support import (
 
 use_project_python()
 
-from trueup.gateway.client import ExecutionGateway  # noqa: E402
-from trueup.runtime.portfolio import OrderStatus, PortfolioManager  # noqa: E402
-from trueup.runtime.reconciler import StateReconciler, SyncStatus  # noqa: E402
+from trueup.gateway.client.execution_gateway import ExecutionGateway  # noqa: E402
+from trueup.runtime.bot.portfolio import OrderStatus, PortfolioManager  # noqa: E402
+from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus  # noqa: E402
 
 LINES: list[str] = []
 

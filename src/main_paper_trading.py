@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from trueup.__main__ import main as run
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 
 __all__ = ["ExecutionGateway", "main"]
 

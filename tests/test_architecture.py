@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FACADES = {
     "src.strategy.portfolio": (
-        "trueup.runtime.portfolio",
+        "trueup.runtime.bot.portfolio",
         ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"],
     ),
     "src.strategy.reconciler": (
-        "trueup.runtime.reconciler",
+        "trueup.runtime.sync.reconciler",
         ["RemotePosition", "StateReconciler", "SyncResult", "SyncStatus"],
     ),
-    "src.main_paper_trading": ("trueup.gateway.client", ["ExecutionGateway"]),
+    "src.main_paper_trading": ("trueup.gateway.client.execution_gateway", ["ExecutionGateway"]),
 }
 
 
@@ -82,22 +82,42 @@ def test_the_guides_imports_work_from_a_bare_checkout(tmp_path: Path) -> None:
 
 OFFENCES = {
     "core/quantity.py": ("import time", "trueup.core.quantity -> time"),
-    "core/lifecycle.py": ("import os.path", "trueup.core.lifecycle -> os"),
+    "core/book/lifecycle.py": ("import os.path", "trueup.core.book.lifecycle -> os"),
     "core/model.py": ("import random", "trueup.core.model -> random"),
-    "core/events.py": ("import logging", "trueup.core.events -> logging"),
+    "core/book/events.py": ("import logging", "trueup.core.book.events -> logging"),
     "core/recovery.py": ("import trueup.settings", "trueup.core.recovery -> trueup.settings"),
     "protocol/guide.py": ("import socket", "trueup.protocol.guide -> socket"),
-    "runtime/fills.py": ("import zmq", "trueup.runtime.fills -> zmq"),
-    "runtime/views.py": ("import MetaTrader5", "trueup.runtime.views -> MetaTrader5"),
-    "gateway/link.py": (
-        "import trueup.runtime.clock",
-        "trueup.gateway.link -> trueup.runtime.clock",
+    "runtime/bot/fills.py": ("import zmq", "trueup.runtime.bot.fills -> zmq"),
+    "runtime/bot/views.py": ("import MetaTrader5", "trueup.runtime.bot.views -> MetaTrader5"),
+    "gateway/client/link.py": (
+        "import trueup.runtime.time.clock",
+        "trueup.gateway.client.link -> trueup.runtime.time.clock",
+    ),
+    "core/book/diff.py": (
+        "import trueup.core.sync.plan",
+        "trueup.core.book.diff -> trueup.core.sync.plan",
+    ),
+    "gateway/terminal/calls.py": (
+        "import trueup.gateway.server.front",
+        "trueup.gateway.terminal.calls -> trueup.gateway.server.front",
+    ),
+    "runtime/time/machine_time.py": (
+        "import trueup.runtime.bot.views",
+        "trueup.runtime.time.machine_time -> trueup.runtime.bot.views",
+    ),
+    "sim/market/clock.py": (
+        "import trueup.sim.process.playback",
+        "trueup.sim.market.clock -> trueup.sim.process.playback",
+    ),
+    "lab/facts/moments.py": (
+        "import trueup.lab.runs.run",
+        "trueup.lab.facts.moments -> trueup.lab.runs.run",
     ),
     "errors.py": ("import trueup.core.quantity", "trueup.errors -> trueup.core.quantity"),
-    "runtime/audit.py": ("import src.config", "trueup.runtime.audit -> src"),
-    "sim/oracle/closing.py": (
+    "runtime/story/audit.py": ("import src.config", "trueup.runtime.story.audit -> src"),
+    "lab/oracle/closing.py": (
         "import trueup.core.explain",
-        "trueup.sim.oracle.closing -> trueup.core.explain",
+        "trueup.lab.oracle.closing -> trueup.core.explain",
     ),
 }
 

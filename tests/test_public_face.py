@@ -68,7 +68,7 @@ def test_importing_the_package_imports_nothing_of_it() -> None:
 def test_the_three_classes_of_a_bot_import_no_pydantic() -> None:
     names = "PortfolioManager, StateReconciler, ExecutionGateway"
     loaded = loaded_by(f"from trueup import {names}")
-    assert "trueup.runtime.reconciler" in loaded
+    assert "trueup.runtime.sync.reconciler" in loaded
     assert not [name for name in loaded if name.startswith("pydantic")]
 
 

@@ -1,8 +1,8 @@
-"""The guide's import path for the portfolio; the classes live in `trueup.runtime.portfolio`."""
+"""The guide's import path for the portfolio; the classes live in `trueup.runtime.bot.portfolio`."""
 
 from __future__ import annotations
 
-from trueup.runtime.portfolio import (
+from trueup.runtime.bot.portfolio import (
     Order,
     OrderStatus,
     PortfolioManager,

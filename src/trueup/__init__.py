@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trueup.core.lifecycle import OrderStatus
+    from trueup.core.book.lifecycle import OrderStatus
     from trueup.core.policy import Action, Adopt, Policy
     from trueup.errors import (
         BrokerUnknown,
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
         SettingsError,
         TrueupError,
     )
-    from trueup.gateway.client import ExecutionGateway
+    from trueup.gateway.client.execution_gateway import ExecutionGateway
     from trueup.journal import open_journal, open_reader
     from trueup.protocol.ticks import Tick
-    from trueup.runtime.portfolio import PortfolioManager
-    from trueup.runtime.reconciler import StateReconciler
-    from trueup.runtime.results import SyncResult, SyncStatus
-    from trueup.runtime.strategy import Strategy
+    from trueup.runtime.bot.portfolio import PortfolioManager
+    from trueup.runtime.sync.reconciler import StateReconciler
+    from trueup.runtime.sync.results import SyncResult, SyncStatus
+    from trueup.runtime.trading.strategy import Strategy
 
 __version__ = "0.1.0"
 
@@ -71,14 +71,14 @@ __all__ = [
 _MODULES = {
     "Action": "core.policy",
     "Adopt": "core.policy",
-    "ExecutionGateway": "gateway.client",
-    "OrderStatus": "core.lifecycle",
+    "ExecutionGateway": "gateway.client.execution_gateway",
+    "OrderStatus": "core.book.lifecycle",
     "Policy": "core.policy",
-    "PortfolioManager": "runtime.portfolio",
-    "StateReconciler": "runtime.reconciler",
-    "Strategy": "runtime.strategy",
-    "SyncResult": "runtime.results",
-    "SyncStatus": "runtime.results",
+    "PortfolioManager": "runtime.bot.portfolio",
+    "StateReconciler": "runtime.sync.reconciler",
+    "Strategy": "runtime.trading.strategy",
+    "SyncResult": "runtime.sync.results",
+    "SyncStatus": "runtime.sync.results",
     "Tick": "protocol.ticks",
     "open_journal": "journal",
     "open_reader": "journal",

@@ -26,15 +26,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.clocks import Clocks
-from trueup.gateway.desk import Desk
-from trueup.gateway.server import Server, anybody
-from trueup.runtime.clock import ManualClock, SystemClock
-from trueup.sim.switches import Switches
-from trueup.sim.symbols import AccountSetup, SymbolSetup
-from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.terminal_faults import (
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.server.sockets import Server, anybody
+from trueup.gateway.terminal.clocks import Clocks
+from trueup.runtime.time.clock import ManualClock, SystemClock
+from trueup.sim.market.switches import Switches
+from trueup.sim.market.symbols import AccountSetup, SymbolSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
+from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
     AnswersEmpty,

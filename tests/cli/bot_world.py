@@ -10,11 +10,11 @@ from tests.support.desk_world import HEDGING, DeskWorld
 from trueup.core.policy import Policy
 from trueup.journal import Journal
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.control import ControlDesk
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.prices import GatewayPrices
-from trueup.runtime.status import BotFacts
-from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
+from trueup.runtime.control.commands import ControlDesk
+from trueup.runtime.control.status import BotFacts
+from trueup.runtime.trading.loop import TradingLoop
+from trueup.runtime.trading.prices import GatewayPrices
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
 
 FACTS = BotFacts(pid=4711, started="2026-01-05T14:00:00+00:00", gateway="at tcp://127.0.0.1:5555")
 

@@ -20,10 +20,10 @@ from tests.support.servers import ZmqServer
 from trueup.cli import app
 from trueup.core.scope import Scope
 from trueup.observe.status_text import BotStatus, write_status
-from trueup.runtime.bots import Bot
-from trueup.runtime.clock import SystemClock
-from trueup.sim.symbols import EURUSD
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.runtime.control.bots import Bot
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.market.symbols import EURUSD
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 
 def start(shell: Shell, name: str, *options: str) -> Running:

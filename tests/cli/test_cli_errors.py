@@ -16,14 +16,14 @@ from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, OTHER
 from trueup.cli import app, bot
 from trueup.cli.policy import PAPER_MAGIC, AdoptChoice, Difference, make_policy
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.model import MarginMode
 from trueup.core.policy import Action, Adopt
 from trueup.journal import open_journal
 from trueup.observe.log import set_up_logging
-from trueup.runtime import bots
-from trueup.runtime.bots import Bot
-from trueup.runtime.whereabouts import StateFile
+from trueup.runtime.control import bots
+from trueup.runtime.control.bots import Bot
+from trueup.runtime.control.state_files import StateFile
 
 BOUND = events.AccountBound(
     at_ns=1, login=1, server="S", currency="USD", margin_mode=MarginMode.HEDGING

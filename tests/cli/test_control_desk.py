@@ -9,11 +9,11 @@ import pytest
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, NETTING, OTHER, SELL
 from tests.support.make import RefusingJournal
-from trueup.core.events import Event
+from trueup.core.book.events import Event
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalError
-from trueup.runtime.clock import iso
-from trueup.runtime.results import SyncStatus
+from trueup.runtime.sync.results import SyncStatus
+from trueup.runtime.time.clock import iso
 
 EURUSD = frozenset({"EURUSD"})
 ASKING = Policy(symbols=EURUSD, adopt=Adopt.ASK, magics=frozenset({7}))

@@ -23,19 +23,19 @@ from tests.support.rewritten import changed as rewritten
 from tests.support.servers import TcpServer, ZmqServer, free_port
 from tests.support.servers import until as wait_until
 from trueup.cli import app
-from trueup.core.events import AccountBound
+from trueup.core.book.events import AccountBound
 from trueup.core.model import MarginMode
-from trueup.gateway.keys import KeyFiles, new_keys
-from trueup.gateway.zmq_link import ZmqLink
+from trueup.gateway.access.keys import KeyFiles, new_keys
+from trueup.gateway.client.zmq_link import ZmqLink
 from trueup.journal import open_journal
 from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
 from trueup.observe.log import make_streams_safe
 from trueup.observe.status_text import BotStatus, OverdueRow
-from trueup.runtime.bots import Bot
-from trueup.runtime.clock import ManualClock, SystemClock
+from trueup.runtime.control.bots import Bot
 from trueup.runtime.doctor.book import JournalLook, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
 from trueup.runtime.doctor.line import Target
+from trueup.runtime.time.clock import ManualClock, SystemClock
 
 QUICK_MS = "3000"
 EVERY = (

@@ -11,8 +11,8 @@ from tests.cli.bot_world import FACTS, BotWorld
 from tests.support.desk_world import BUY, HEDGING
 from trueup.cli import app
 from trueup.cli import bot as command
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.bots import Bot
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.control.bots import Bot
 
 
 class Shell:

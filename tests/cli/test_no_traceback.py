@@ -20,7 +20,7 @@ from tests.paper.test_paper_processes import Shell
 from trueup.cli import app, commands, process
 from trueup.errors import NotSent
 from trueup.observe.log import set_up_logging
-from trueup.runtime.whereabouts import ask_process
+from trueup.runtime.control.state_files import ask_process
 
 COMMANDS = (
     *(("status",), ("plan",), ("approve", "x"), ("settle", "x"), ("rebind",)),

@@ -15,14 +15,14 @@ from rich.console import Console
 
 from tests.support.desk_world import DeskWorld
 from trueup.cli.say import say
-from trueup.gateway.account_lock import AccountLock
-from trueup.gateway.request_store import RequestStore
+from trueup.gateway.record.account_lock import AccountLock
+from trueup.gateway.record.store import RequestStore
 from trueup.journal import open_journal
 from trueup.observe.live import Level, Picture, render
 from trueup.observe.log import set_up_logging
 from trueup.protocol.rows import is_name
-from trueup.runtime.whereabouts import StateFile
-from trueup.sim.whereabouts import Whereabouts
+from trueup.runtime.control.state_files import StateFile
+from trueup.sim.process.whereabouts import Whereabouts
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "trueup" / "cli"
 # Clears the screen, sets the title, and rings; the last is the 8-bit form of the first.

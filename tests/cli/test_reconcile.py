@@ -17,9 +17,9 @@ from tests.support.manners import GuideGateway
 from tests.support.order_world import OrderWorld
 from tests.support.servers import ZmqServer, free_port
 from trueup.cli import app
-from trueup.core.agreement import Agreement, DealLine
-from trueup.core.events import HistoryCompared
-from trueup.core.history_report import HistoryReport
+from trueup.core.book.events import HistoryCompared
+from trueup.core.realised.agreement import Agreement, DealLine
+from trueup.core.realised.history_report import HistoryReport
 from trueup.journal import open_journal
 from trueup.observe.history_text import LINES_MOST, WIDTH, write_history
 

@@ -9,8 +9,8 @@ from trueup.cli.screen import picture
 from trueup.core.policy import Action, Policy
 from trueup.errors import JournalError
 from trueup.observe.live import Level
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.prices import GatewayPrices
+from trueup.runtime.trading.loop import TradingLoop
+from trueup.runtime.trading.prices import GatewayPrices
 
 ASKING = Policy(symbols=frozenset({"EURUSD"}), zombie=Action.ASK)
 

@@ -13,10 +13,10 @@ from tests.support.desk_world import BUY, HEDGING, SELL, DeskWorld
 from trueup.cli import app
 from trueup.cli import bot as command
 from trueup.core.tokens import token_of
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.bots import Bot
-from trueup.sim.person import Person
-from trueup.sim.terminal_faults import AnswerLost
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.control.bots import Bot
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal_faults import AnswerLost
 
 
 @pytest.fixture(autouse=True)

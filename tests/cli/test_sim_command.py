@@ -20,11 +20,11 @@ from tests.support.processes import is_running
 from tests.world.mutants import outcome_before_send, timeout_as_rejected
 from trueup.cli import app
 from trueup.errors import StrategyError, TrueupError
-from trueup.gateway.module_process import ModuleProcess
-from trueup.sim.world.coverage import CHANCY, WANTED, Coverage
-from trueup.sim.world.moments import Moment, Sent
-from trueup.sim.world.plan import draw
-from trueup.sim.world.run import Report, run, run_many
+from trueup.gateway.worker.module_process import ModuleProcess
+from trueup.lab.facts.moments import Moment, Sent
+from trueup.lab.runs.coverage import CHANCY, WANTED, Coverage
+from trueup.lab.runs.run import Report, run, run_many
+from trueup.lab.world.plan import draw
 
 BUYS = "class Buys:\n    def on_tick(self, tick):\n        return 1\n"
 FAILS = "class Fails:\n    def on_tick(self, tick):\n        raise ValueError('too low')\n"
@@ -285,7 +285,7 @@ def test_other_processes_end_where_no_more_runs_are_wanted(
 def test_an_unguarded_program_has_its_runs_and_runs_once(folder: Path) -> None:
     """No process that lives through seeds begins by running the program that asked."""
     (folder / "asks.py").write_text(
-        "from trueup.sim.world.run import run_many\n"
+        "from trueup.lab.runs.run import run_many\n"
         "print('asked')\n"
         "print(sum(report.is_good for report in run_many(range(12), jobs=2)))\n",
         encoding="utf-8",

@@ -13,15 +13,15 @@ from tests.cli.test_bot_processes import start
 from tests.paper.test_paper_processes import Shell
 from tests.support.make import bound, created, pending, position
 from trueup.cli import app
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.model import Side
 from trueup.journal import open_journal
 from trueup.journal.store import StoredJournal
-from trueup.runtime import bots
-from trueup.runtime.bots import Bot
-from trueup.runtime.last_known import last_known
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.whereabouts import StateFile
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.control import bots
+from trueup.runtime.control.bots import Bot
+from trueup.runtime.control.last_known import last_known
+from trueup.runtime.control.state_files import StateFile
 
 NOW_NS = 1_767_621_787_000_000_000
 JOURNAL = Path(".trueup") / "paper.db"

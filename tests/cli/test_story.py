@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, DeskWorld
 from tests.support.make import position
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
 from trueup.core.model import MarginMode, OrderType, PendingOrder, Side
-from trueup.core.plan import Plan
+from trueup.core.sync.plan import Plan
 from trueup.journal import MemoryJournal, Record
 from trueup.observe.audit_text import Told, audit_lines
 from trueup.observe.plan_text import plan_values, write_plan
 from trueup.observe.replay_text import Scene, write_scene
-from trueup.runtime.clock import iso
-from trueup.runtime.replay import replay
-from trueup.runtime.story import ACTIONS, ACTIONS_OF, Wanted, orders_of, story, tickets_of
+from trueup.runtime.story.replay import replay
+from trueup.runtime.story.story import ACTIONS, ACTIONS_OF, Wanted, orders_of, story, tickets_of
+from trueup.runtime.time.clock import iso
 
 SEC = 1_000_000_000
 ORDER = PendingOrder(9, "EURUSD", OrderType.BUY_LIMIT, 0.1, 1.05)

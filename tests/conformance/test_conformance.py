@@ -32,14 +32,14 @@ from trueup.conformance.run import ALL_CHECKS, examine
 from trueup.conformance.text import write_report
 from trueup.core.digest import digest
 from trueup.errors import TrueupError
-from trueup.gateway.admission import Terms
-from trueup.gateway.greeting import Greeting, greet
-from trueup.gateway.keys import KeyFiles, new_keys
-from trueup.gateway.service import Service, ServiceOptions
-from trueup.gateway.zmq_hints import ZmqHints
-from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime.clock import SystemClock
-from trueup.sim.terminal_faults import AnswerLost
+from trueup.gateway.access.admission import Terms
+from trueup.gateway.access.keys import KeyFiles, new_keys
+from trueup.gateway.client.greeting import Greeting, greet
+from trueup.gateway.client.zmq_hints import ZmqHints
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.gateway.server.service import Service, ServiceOptions
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.terminal.terminal_faults import AnswerLost
 
 QUICK_MS = 1_000
 PATIENT_MS = 20_000

@@ -11,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.agreement import (
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.deals import Known, as_booked
+from trueup.core.explain import Exit
+from trueup.core.model import Deal, Entry, Side
+from trueup.core.realised.agreement import (
     Agreement,
     Counted,
     DealChange,
@@ -20,10 +24,6 @@ from trueup.core.agreement import (
     compare,
     counted_in,
 )
-from trueup.core.book import Book
-from trueup.core.deals import Known, as_booked
-from trueup.core.explain import Exit
-from trueup.core.model import Deal, Entry, Side
 
 MSC = 1_000
 BEGIN, END = 10 * MSC, 90 * MSC

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.attribution import StrategyRow, strategy_rows
-from trueup.core.book import Book
-from trueup.core.events import Share
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import Share
+from trueup.core.book.strategies import StrategyRow, strategy_rows
 from trueup.core.model import Side
 
 

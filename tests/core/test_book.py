@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
-from trueup.core.fold import FOLD
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.fold import FOLD
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.model import MarginMode, Position, Side
-from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.bot.portfolio import PortfolioManager
 
 fills = st.lists(
     st.tuples(

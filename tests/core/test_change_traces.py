@@ -8,24 +8,24 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.absence import Absence
-from trueup.core.book import Book
-from trueup.core.change_traces import (
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.doubt.absence import Absence
+from trueup.core.doubt.change_traces import (
     of_cancellation,
     of_cancellation_without_evidence,
     of_modification,
     of_modification_without_evidence,
 )
-from trueup.core.events import OrderKind
+from trueup.core.doubt.manual import Told
+from trueup.core.doubt.said_by_record import not_by_record
+from trueup.core.doubt.trace import Trace
+from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
 from trueup.core.model import Evidence, History, HistoryOrder, PastOrder, Side, Snapshot
-from trueup.core.plan import Plan
-from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
-from trueup.core.said_by_record import not_by_record
-from trueup.core.told import Told
-from trueup.core.trace import Trace
+from trueup.core.sync.plan import Plan
 
 OPEN, NO_TRACE, UNSEEN = BrokerShows.OPEN, BrokerShows.NO_TRACE, BrokerShows.UNSEEN
 

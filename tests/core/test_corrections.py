@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.event_ids import step_id
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.ids import step_id
+from trueup.core.look.settle_window import LONGEST_MS
 from trueup.core.model import Entry, Position, Side, SymbolSpec
-from trueup.core.plan import Plan
 from trueup.core.policy import Action, Adopt, Policy
-from trueup.core.settle import LONGEST_MS
+from trueup.core.sync.plan import Plan
 
 EURUSD = frozenset({"EURUSD"})
 P = make.position(7, volume=0.2)

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core.diff import Diff, Drift, Ghost, PendingDrift, Zombie, diff, differing
+from trueup.core.book.diff import Diff, Drift, Ghost, PendingDrift, Zombie, diff, differing
+from trueup.core.book.holdings import Pending
 from trueup.core.digest import order_hash, position_hash
-from trueup.core.holding import Pending
 from trueup.core.model import OrderType, PendingOrder, Position, Side, Snapshot, SymbolSpec
 from trueup.core.policy import Adopt, Policy
 

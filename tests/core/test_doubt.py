@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.absence import Absence
-from trueup.core.book import Book
-from trueup.core.events import OrderKind
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.doubt.absence import Absence
+from trueup.core.doubt.manual import NOTHING_SAID, Told, Words
+from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
 from trueup.core.model import DealReason, Entry, History, HistoryOrder, Position, Side
-from trueup.core.plan import Plan
 from trueup.core.policy import Adopt, Policy
-from trueup.core.record import RequestState, RequestStatus
-from trueup.core.told import NOTHING_SAID, Told, Words
-from trueup.runtime.audit import entry
+from trueup.core.sync.plan import Plan
+from trueup.runtime.story.audit import entry
 
 TOKEN = "tabcdefgh"
 NOW_NS = make.NOW_NS + make.SECOND_NS

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
 from trueup.core.holds import HoldKind
 from trueup.core.model import MarginMode, Position, Side
 from trueup.core.quantity import to_units

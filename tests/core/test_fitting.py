@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests.support import make
-from trueup.core.book import Book, Holding, Pending
-from trueup.core.events import OrderKind
-from trueup.core.fitting import (
+from trueup.core.book.book import Book, Holding, Pending
+from trueup.core.book.events import OrderKind
+from trueup.core.book.holdings import Tombstone
+from trueup.core.book.order import Order
+from trueup.core.doubt.lookalikes import (
     Fitting,
     Habits,
     fitting,
@@ -18,7 +20,6 @@ from trueup.core.fitting import (
     latest_answer_ns,
     why_unfit,
 )
-from trueup.core.holding import Tombstone
 from trueup.core.model import (
     Account,
     History,
@@ -28,7 +29,6 @@ from trueup.core.model import (
     Side,
     Snapshot,
 )
-from trueup.core.order import Order
 from trueup.core.tokens import magic_with_token, token_of
 
 MSC = make.NOW_NS // 1_000_000

@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events, filling
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book import fills as filling
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.book.holdings import Unbooked
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.deals import BookedDeal
-from trueup.core.events import OrderKind
-from trueup.core.holding import Unbooked
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.gateway_record import RecordMark
 from trueup.core.model import MarginMode, OrderType, PendingOrder, Position, Side
-from trueup.core.record import RecordMark
 
 AT = make.NOW_NS + make.SECOND_NS
 P = make.position(7, volume=0.2)

@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.event_ids import step_id
 from trueup.core.deals import as_booked
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.ids import step_id
+from trueup.core.look.waited import by_dates
 from trueup.core.model import (
     DealKind,
     DealReason,
@@ -24,9 +25,8 @@ from trueup.core.model import (
     Side,
     SymbolSpec,
 )
-from trueup.core.plan import Plan
 from trueup.core.policy import Action, Policy
-from trueup.core.waited import by_dates
+from trueup.core.sync.plan import Plan
 
 P = make.position(7, volume=0.2, price_current=1.0543)
 OPENED = make.deal(1, 7, Side.BUY, 0.2, commission=-0.7)

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.model import RowFault, Side
-from trueup.core.plan import Plan
+from trueup.core.sync.plan import Plan
 from trueup.core.tokens import magic_with_token, token_of
 
 OPENER = magic_with_token(7, token_of("OPENER"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.core.health import Restriction, health, restrictions
+from trueup.core.account.health import Restriction, health, restrictions
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.holds import BLOCKS_ENTRIES, Hold, HoldKind, age_of
-from trueup.core.trust import Reason, Unknown
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 10_000 * SECOND_NS

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.ids import MOVING, change_id, row_id, step_id
+from trueup.core.book import events
+from trueup.core.book.event_ids import MOVING, change_id, row_id, step_id
 from trueup.core.model import MarginMode, OrderType, Side
 
 POSITION = make.position(7, identifier=5, magic=3, sl=1.0, tp=1.1)

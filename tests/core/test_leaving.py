@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.event_ids import step_id
 from trueup.core.deals import as_booked
-from trueup.core.ids import step_id
-from trueup.core.leaving import came_as
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, Position, Side
-from trueup.core.plan import Plan
 from trueup.core.policy import Action
+from trueup.core.realised.leaving import came_as
+from trueup.core.sync.plan import Plan
 
 P = make.position(7, volume=0.2)
 AT_MSC = make.NOW_NS // 1_000_000 - 5_000

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
-from trueup.core.lifecycle import IllegalTransition, OrderStatus, advance, may_advance
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.lifecycle import IllegalTransition, OrderStatus, advance, may_advance
 from trueup.core.model import Side
 
 # The whole table, written a second time and by hand: every pair that is not here is refused.

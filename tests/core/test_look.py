@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
+from trueup.core.book import events
+from trueup.core.book.event_ids import step_id
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.ids import step_id
-from trueup.core.look import (
+from trueup.core.look.inputs import (
     Outcome,
     broken,
     late,
@@ -20,10 +20,10 @@ from trueup.core.look import (
     unread,
     where_it_broke,
 )
+from trueup.core.look.settle_window import LONGEST_MS
+from trueup.core.look.waited import by_dates
 from trueup.core.model import Deal, Entry, History, PastOrder, RowFault, Side, Snapshot
 from trueup.core.policy import Action
-from trueup.core.settle import LONGEST_MS
-from trueup.core.waited import by_dates
 
 P = make.position(99, identifier=7, volume=0.2)
 ORDER = make.pending(50)

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
-from trueup.core.events import OrderKind
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.gateway_record import RecordMark, SentOrder
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.lifecycle import OrderStatus
-from trueup.core.look import Look, Outcome
-from trueup.core.loss import Lost, for_loss, hold_of, known_marks, loss_id
+from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.waited import by_dates
 from trueup.core.model import Side
-from trueup.core.plan import Plan
-from trueup.core.record import RecordMark, SentOrder
+from trueup.core.sync.loss import Lost, for_loss, hold_of, known_marks, loss_id
+from trueup.core.sync.plan import Plan
 from trueup.core.tokens import magic_with_token, token_of
-from trueup.core.waited import by_dates
 
 NOW_NS = make.NOW_NS + make.SECOND_NS
 MARK = RecordMark("r", 9)

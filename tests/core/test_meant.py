@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core.meant import Meant, account_named
+from trueup.core.account.meant import Meant, account_named
+from trueup.core.account.trust import Bound, Reason, Unknown
 from trueup.core.model import describe_mode
-from trueup.core.trust import Bound, Reason, Unknown
 
 OURS = Bound(make.ACCOUNT.login, make.ACCOUNT.server)
 OTHER = Bound(OURS.login + 1, OURS.server)

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events, money
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book import realised as money
+from trueup.core.book.book import Book
+from trueup.core.book.realised import known_deals
 from trueup.core.deals import BookedDeal, Known
 from trueup.core.explain import Exit
 from trueup.core.model import Position, Side
-from trueup.core.money import known_deals
 
 P = make.position(7, volume=0.2)
 ENTRY = BookedDeal(1, -70_000_000, 20_000_000, order=7)

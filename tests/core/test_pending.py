@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
-from trueup.core.events import OrderKind
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.event_ids import step_id
+from trueup.core.book.events import OrderKind
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.ids import step_id
 from trueup.core.model import (
     Deal,
     DealReason,
@@ -23,9 +23,9 @@ from trueup.core.model import (
     RowFault,
     Side,
 )
-from trueup.core.pending import UNDER_WAY
-from trueup.core.plan import Plan
 from trueup.core.policy import Action, Adopt, Policy
+from trueup.core.sync.pending_orders import UNDER_WAY
+from trueup.core.sync.plan import Plan
 
 EURUSD = frozenset({"EURUSD"})
 ORDER = make.pending(50)

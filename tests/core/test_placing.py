@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.holdings import Unbooked
 from trueup.core.deals import as_booked
-from trueup.core.holding import Unbooked
 from trueup.core.holds import BLOCKS_ENTRIES, HoldKind
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, PastOrder, Position, Side
-from trueup.core.placing import row_of
-from trueup.core.plan import Plan, plan
+from trueup.core.realised.placing import row_of
+from trueup.core.sync.plan import Plan, plan
 
 P = make.position(7, volume=0.2)
 OPENED = make.deal(1, 7, Side.BUY, 0.2, commission=-0.7)

@@ -10,12 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
-from trueup.core.diff import diff
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.diff import diff
 from trueup.core.holds import HoldKind
 from trueup.core.model import Position, Side
-from trueup.core.plan import Plan
+from trueup.core.sync.plan import Plan
 
 chances = st.randoms(use_true_random=False)
 

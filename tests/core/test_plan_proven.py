@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
-from trueup.core.events import OrderKind
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.gateway_record import RecordMark, RequestInDoubt, SentOrder
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.loss import Lost
 from trueup.core.model import History, HistoryOrder, Side
-from trueup.core.plan import Plan, is_settled
 from trueup.core.policy import Adopt, Policy
-from trueup.core.record import RecordMark, RequestInDoubt, SentOrder
+from trueup.core.sync.loss import Lost
+from trueup.core.sync.plan import Plan, is_settled
 
 EURUSD = frozenset({"EURUSD"})
 P = make.position(7)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind, Share
 from trueup.core.deals import as_booked
-from trueup.core.events import OrderKind, Share
 from trueup.core.model import (
     DealKind,
     DealReason,
@@ -21,8 +21,8 @@ from trueup.core.model import (
     Side,
     SymbolSpec,
 )
-from trueup.core.plan import Plan
 from trueup.core.policy import Action, Policy
+from trueup.core.sync.plan import Plan
 
 P = make.position(7, volume=0.2)
 OPENED = make.deal(1, 7, Side.BUY, 0.2, commission=-0.7, fee=-0.05)

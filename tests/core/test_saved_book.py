@@ -11,15 +11,16 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events, filling
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book import fills as filling
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.book.holdings import Holding
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
 from trueup.core.deals import BookedDeal
-from trueup.core.events import OrderKind
-from trueup.core.holding import Holding
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.gateway_record import RecordMark
 from trueup.core.model import Side
-from trueup.core.order import Order
-from trueup.core.record import RecordMark
 from trueup.core.tokens import magic_with_token, token_of
 
 AT: dict[str, Any] = {"at_ns": make.NOW_NS}

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core.book import Book
-from trueup.core.events import OrderKind
-from trueup.core.fitting import age_sec, lacking_in
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
+from trueup.core.doubt.lookalikes import age_sec, lacking_in
+from trueup.core.look.waited import by_dates
 from trueup.core.model import Evidence, History, HistoryOrder, Side
-from trueup.core.order import Order
-from trueup.core.waited import by_dates
 
 LEFT_MSC = 1_700_000_000_000
 HOUR_SEC = 3_600

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.core.settle import LONGEST_MS, SAMPLES_KEPT, Settling, learn
+from trueup.core.look.settle_window import LONGEST_MS, SAMPLES_KEPT, Settling, learn
 
 
 def learnt(default_ms: int, *lags_ms: int) -> Settling:

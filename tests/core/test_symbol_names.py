@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.core.symbol_names import SHOWN_MOST, Catalogue, Listed
+from trueup.core.account.symbol_names import SHOWN_MOST, Catalogue, Listed
 
 PLAIN = ("EURUSD", "GBPUSD", "XAUUSD", "US30", "AAPL", "BTCUSD", "USDJPY", "EURGBP")
 

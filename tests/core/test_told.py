@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.doubt.manual import Told, hear, not_in_doubt
+from trueup.core.doubt.trace import Trace
 from trueup.core.model import History, Snapshot
 from trueup.core.recovery import BrokerShows
-from trueup.core.told import Told, hear, not_in_doubt
-from trueup.core.trace import Trace
 
 ORDER = make.sent()
 NEVER = Told("Mary", make.NOW_NS)

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
 from trueup.core.deals import as_booked
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, Position, Side
-from trueup.core.plan import Plan
+from trueup.core.sync.plan import Plan
 
 # An account whose money has three decimals, as the dinars of Kuwait have.
 KWD = msgspec.structs.replace(make.ACCOUNT, currency="KWD", currency_digits=3)

@@ -8,10 +8,14 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core.book import Book
-from trueup.core.events import OrderKind
-from trueup.core.fitting import Habits, habit
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
+from trueup.core.doubt.lookalikes import Habits, habit
+from trueup.core.doubt.trace import Trace
+from trueup.core.doubt.traces import trace_of
+from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.model import (
     Deal,
     DealReason,
@@ -22,12 +26,8 @@ from trueup.core.model import (
     Side,
     Snapshot,
 )
-from trueup.core.order import Order
-from trueup.core.record import RequestState, RequestStatus
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import magic_with_token
-from trueup.core.trace import Trace
-from trueup.core.traces import trace_of
 
 OPEN, CLOSED = BrokerShows.OPEN, BrokerShows.CLOSED
 UNSEEN, NO_TRACE = BrokerShows.UNSEEN, BrokerShows.NO_TRACE

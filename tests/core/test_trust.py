@@ -1,4 +1,4 @@
-"""Every rule of `core.trust`: its reason, its sentence, its end, and its bounds to the unit."""
+"""Every rule of `core.account.trust`: reason, sentence, end, and bounds to the unit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from trueup.core.account.trust import (
+    CLOCK_JITTER_MSC,
+    RULES,
+    Bound,
+    Reason,
+    Seen,
+    Trusted,
+    Unknown,
+    judge,
+    seen_after,
+    seen_without,
+)
 from trueup.core.digest import digest
 from trueup.core.model import (
     Account,
@@ -22,18 +34,6 @@ from trueup.core.model import (
     TerminalState,
 )
 from trueup.core.model import OrderType as Kind
-from trueup.core.trust import (
-    CLOCK_JITTER_MSC,
-    RULES,
-    Bound,
-    Reason,
-    Seen,
-    Trusted,
-    Unknown,
-    judge,
-    seen_after,
-    seen_without,
-)
 
 BOUND = Bound(1, "Demo")
 SEEN = Seen("e1", 10, 1_000_000, "old")
@@ -205,7 +205,7 @@ def test_an_objection_says_what_happened_and_what_would_end_it(name: str) -> Non
 
 def test_every_rule_objects_to_something() -> None:
     seen = {reason for _, reason, _, _ in OBJECTIONS.values()} | {Reason.RECONNECTED}
-    # Those are of the connection, and of which account is meant (`core.meant`).
+    # Those are of the connection, and of which account is meant (`core.account.meant`).
     elsewhere = (Reason.OFFLINE, Reason.UNREADABLE, Reason.REAL_MONEY)
     rules = {reason for reason in Reason if reason not in elsewhere}
     assert seen | {Reason.NO_EVIDENCE} == rules

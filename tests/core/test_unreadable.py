@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.support import make
-from trueup.core.health import health, restrictions
+from trueup.core.account.health import health, restrictions
 from trueup.core.holds import HoldKind
 from trueup.core.model import RowFault, Snapshot
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
 
 BAD = {
     "volume": make.row(7, volume=0.0),

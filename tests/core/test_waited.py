@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.core.waited import Waited, by_dates
+from trueup.core.look.waited import Waited, by_dates
 
 # A process that began at date 1000 with its clocks at 50 (ages) and 30 (waiting). Meanwhile 400
 # have passed, 100 of them asleep: the clock for waiting leaves those out.

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tests.support.crash_world import ROOT
 from trueup.cli import app
 from trueup.core.recovery import CASES
-from trueup.sim.drill import Drill, Round
+from trueup.lab.drill.drill import Drill, Round
 
 ROUND_FACTS = {
     "number",

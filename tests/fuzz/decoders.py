@@ -20,12 +20,12 @@ from tests.fuzz import files, neighbours
 from tests.support.desk_world import BUY, DeskWorld
 from tests.support.make import as_bytes, reply, row
 from tests.support.rewritten import RewrittenWorld, changed
-from trueup.core.book import Book
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.account.trust import Unknown
+from trueup.core.book.book import Book
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.model import Snapshot
-from trueup.core.trust import Unknown
 from trueup.errors import OutcomeUnknown, RemoteProtocolError
-from trueup.gateway.reader import Question
+from trueup.gateway.client.reader import Question
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.hints import Ear, Hint, encode_hint
 from trueup.protocol.orders import decode_outcome
@@ -34,8 +34,8 @@ from trueup.protocol.requests import ORDERS, decode_request
 from trueup.protocol.snapshot import decode_snapshot
 from trueup.protocol.text import read_json, why_unreadable
 from trueup.protocol.ticks import Tick, decode_tick
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.time.clock import ManualClock
 
 AT = 1_700_000_000_000_000_000
 LINE_LONGEST = 600

@@ -14,27 +14,27 @@ from unittest import mock
 import msgspec
 
 from tests.support.desk_world import DeskWorld
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
 from trueup.core.deals import BookedDeal
 from trueup.core.model import OrderType, PendingOrder, Position, Side
 from trueup.errors import JournalCorrupt, JournalError, KeysError, SettingsError
-from trueup.gateway.access import Access, AllowFile
-from trueup.gateway.desk import Desk
-from trueup.gateway.keys import KEY_CHARS, is_key, new_keys, read_key_pair, read_public_key
-from trueup.gateway.request_store import Entry, RequestStore
+from trueup.gateway.access.allow_file import Access, AllowFile
+from trueup.gateway.access.keys import KEY_CHARS, is_key, new_keys, read_key_pair, read_public_key
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.store import Entry, RequestStore
 from trueup.journal import chain, codec
 from trueup.journal.journal import GENESIS, Tip
 from trueup.journal.lockfile import FileClaim, noted
 from trueup.protocol.request_status import encode_status_request
-from trueup.runtime.bots import Bot
-from trueup.runtime.whereabouts import StateFile, listens
+from trueup.runtime.control.bots import Bot
+from trueup.runtime.control.state_files import StateFile, listens
 from trueup.settings import Settings, load_settings
-from trueup.sim.feed.bars import Bar, FeedError
-from trueup.sim.feed.files import open_table
-from trueup.sim.market import Quote
-from trueup.sim.terminal_faults import AnswerLost
-from trueup.sim.whereabouts import Whereabouts
+from trueup.sim.market.market import Quote
+from trueup.sim.prices.bars import Bar, FeedError
+from trueup.sim.prices.files import open_table
+from trueup.sim.process.whereabouts import Whereabouts
+from trueup.sim.terminal.terminal_faults import AnswerLost
 
 AT = 1_700_000_000_000_000_000
 POSITION = Position(7, "EURUSD", Side.BUY, 0.1, 1.1, identifier=7)

@@ -21,16 +21,16 @@ from trueup.conformance.examination import Examination, Options
 from trueup.conformance.run import examine
 from trueup.conformance.text import write_report
 from trueup.errors import OutcomeUnknown, RemoteProtocolError, SettingsError
-from trueup.gateway.call_wire import RAISED, Call, decode_answer, encode_call, perform
-from trueup.gateway.greeting import SIGNATURE, Greeting, greet
-from trueup.gateway.link import Link
+from trueup.gateway.client.greeting import SIGNATURE, Greeting, greet
+from trueup.gateway.client.link import Link
+from trueup.gateway.terminal.call_wire import RAISED, Call, decode_answer, encode_call, perform
 from trueup.observe.doctor_text import row_lines
 from trueup.protocol.hints import Hint, encode_hint
-from trueup.runtime.clock import ManualClock
+from trueup.runtime.control.state_files import answers, ask_process
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
 from trueup.runtime.doctor.line import Target
-from trueup.runtime.whereabouts import answers, ask_process
-from trueup.sim.person_desk import PersonDesk
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.process.person_desk import PersonDesk
 
 AT = 1_700_000_000_000_000_000
 CALLS = (
@@ -95,8 +95,10 @@ class BotAnswers:
     def feed(self, raw: bytes) -> None:
         """It is an answer, or it is not known what became of the command."""
         with (
-            mock.patch("trueup.gateway.zmq_link.ZmqLink", return_value=DeskLink(lambda _: raw)),
-            mock.patch("trueup.runtime.whereabouts.listens", return_value=True),
+            mock.patch(
+                "trueup.gateway.client.zmq_link.ZmqLink", return_value=DeskLink(lambda _: raw)
+            ),
+            mock.patch("trueup.runtime.control.state_files.listens", return_value=True),
         ):
             assert answers("tcp://127.0.0.1:5555", 7, 100) in (False, True)
             with contextlib.suppress(OutcomeUnknown):

@@ -18,10 +18,10 @@ from tests.support.desk_world import DeskLink, DeskWorld
 from trueup.conformance.findings import Outcome
 from trueup.conformance.probe import Probe
 from trueup.conformance.snapshots import hints_come
-from trueup.core.book import Book
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.account.trust import Unknown
+from trueup.core.book.book import Book
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.retcodes import Effect, classify_last_error
-from trueup.core.trust import Unknown
 from trueup.errors import (
     JournalCorrupt,
     NotSent,
@@ -29,25 +29,25 @@ from trueup.errors import (
     RemoteProtocolError,
     SettingsError,
 )
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.call_wire import decode_answer, perform
-from trueup.gateway.desk import Desk
-from trueup.gateway.request_store import RequestStore
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.store import RequestStore
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import decode_answer, perform
+from trueup.gateway.worker.worker import WorkerTerminal
 from trueup.journal import codec
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.hints import hints_port
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.request_status import encode_status_request
 from trueup.protocol.ticks import decode_tick
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.control.state_files import ask_process
 from trueup.runtime.doctor.gateway import GatewayVisit
 from trueup.runtime.doctor.line import Target
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.whereabouts import ask_process
 from trueup.settings import load_settings
-from trueup.sim.module_port import AttachedTerminal, ModulePort
-from trueup.sim.person_desk import PersonDesk
-from trueup.sim.terminal_faults import AnswerLost
+from trueup.sim.process.module_port import AttachedTerminal, ModulePort
+from trueup.sim.process.person_desk import PersonDesk
+from trueup.sim.terminal.terminal_faults import AnswerLost
 
 
 @pytest.mark.parametrize("action", [[], {}, [["BUY"]], None, 7, True])
@@ -184,7 +184,7 @@ def test_an_unreadable_answer_of_the_terminal_s_process_is_no_word_about_the_ord
     with pytest.raises(RemoteProtocolError, match="the answer cannot be read"):
         decode_answer(answer)
     worker = Garbled(answer)
-    monkeypatch.setattr("trueup.gateway.worker.Worker", lambda *_: worker)
+    monkeypatch.setattr("trueup.gateway.worker.worker.Worker", lambda *_: worker)
     with WorkerTerminal("a:b") as terminal:
         assert terminal.initialize()
         assert terminal.order_send({"action": 1}) is None
@@ -216,7 +216,7 @@ def test_an_unreadable_answer_of_the_simulated_terminal_is_no_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line = mock.Mock(recv_bytes=lambda: b"\xc1")
-    monkeypatch.setattr("trueup.sim.module_port.Client", lambda _: line)
+    monkeypatch.setattr("trueup.sim.process.module_port.Client", lambda _: line)
     terminal = AttachedTerminal(lambda: "there")
     assert not terminal.initialize()
     assert terminal.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_RECEIVE

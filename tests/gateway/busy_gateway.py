@@ -10,15 +10,15 @@ from typing import Any, Self, TypeVar
 
 import zmq
 
-from trueup.gateway.clocks import Clocks
-from trueup.gateway.desk import Desk
-from trueup.gateway.front import Front
-from trueup.gateway.server import Server
-from trueup.gateway.waiting import Waiting
-from trueup.runtime.clock import ManualClock
-from trueup.sim.person import Person
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.server.front import Front
+from trueup.gateway.server.queue import Waiting
+from trueup.gateway.server.sockets import Server
+from trueup.gateway.terminal.clocks import Clocks
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 Result = TypeVar("Result")
 

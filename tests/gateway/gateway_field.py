@@ -15,9 +15,9 @@ import threading
 from pathlib import Path
 
 from tests.support.servers import until
-from trueup.gateway.client import ExecutionGateway
-from trueup.sim.process import TerminalOptions, TerminalProcess
-from trueup.sim.whereabouts import read_state
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.sim.process.process import TerminalOptions, TerminalProcess
+from trueup.sim.process.whereabouts import read_state
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = "127.0.0.1"

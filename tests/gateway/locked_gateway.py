@@ -10,20 +10,20 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.gateway.busy_gateway import BlockingTerminal
-from trueup.gateway.access import AllowFile
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.descriptors import CONNECTIONS_MAX
-from trueup.gateway.desk import Desk
-from trueup.gateway.door import HANDSHAKE_MS, Door, Lock
-from trueup.gateway.front import Front
-from trueup.gateway.gate import Gate
-from trueup.gateway.keys import LinkKeys, new_keys, read_key_pair, read_public_key
-from trueup.gateway.limits import Rate, Rates
-from trueup.gateway.server import Server
-from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime.clock import SystemClock
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.access.allow_file import AllowFile
+from trueup.gateway.access.descriptors import CONNECTIONS_MAX
+from trueup.gateway.access.door import HANDSHAKE_MS, Door, Lock
+from trueup.gateway.access.keys import LinkKeys, new_keys, read_key_pair, read_public_key
+from trueup.gateway.access.permissions import Gate
+from trueup.gateway.access.rate_limit import Rate, Rates
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.server.front import Front
+from trueup.gateway.server.sockets import Server
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOL = "EURUSD"

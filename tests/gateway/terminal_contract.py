@@ -15,8 +15,14 @@ from typing import Any
 
 import pytest
 
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.terminal import OrderSendResult, SymbolInfo, Terminal, Tick, TradePosition
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.terminal import (
+    OrderSendResult,
+    SymbolInfo,
+    Terminal,
+    Tick,
+    TradePosition,
+)
 
 FACTS = json.loads((Path(__file__).parents[1] / "data" / "mt5_api.json").read_text("utf-8"))
 MAGIC = 7_700_077

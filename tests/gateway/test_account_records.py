@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tests.gateway.test_at_most_once import BUY, HEDGING, OTHER, Gateway
 from tests.support.posix_limits import posix_only
-from trueup.gateway.account_lock import AccountLock
-from trueup.gateway.account_records import AccountRecords, data_folder, name_of
-from trueup.gateway.desk import Desk
-from trueup.gateway.request_store import (
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.account_files import AccountRecords, data_folder, name_of
+from trueup.gateway.record.account_lock import AccountLock
+from trueup.gateway.record.store import (
     ELSEWHERE,
     UNOPENED,
     Entry,
@@ -26,7 +26,7 @@ from trueup.gateway.request_store import (
     StoreRefused,
     StoreTrouble,
 )
-from trueup.sim.terminal_faults import Fails
+from trueup.sim.terminal.terminal_faults import Fails
 
 LOGIN, SERVER = HEDGING.login, HEDGING.server
 NOW_NS = 1_700_000_000_000_000_000
@@ -92,7 +92,7 @@ def killed(path: Path, order_id: str) -> None:
     code = (
         "import os, sys; from pathlib import Path; "
         "from tests.gateway.test_account_records import entry; "
-        "from trueup.gateway.request_store import RequestStore; "
+        "from trueup.gateway.record.store import RequestStore; "
         "store = RequestStore(Path(sys.argv[1]), 'boot', lambda: 1); "
         "store.add(entry(sys.argv[2])); os._exit(9)"
     )
@@ -224,7 +224,7 @@ def test_a_folder_that_it_makes_is_its_user_s_alone(tmp_path: Path) -> None:
 def test_an_account_that_another_process_serves_is_refused_naming_it(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; "
-        "from trueup.gateway.account_lock import AccountLock; "
+        "from trueup.gateway.record.account_lock import AccountLock; "
         "lock = AccountLock(Path(sys.argv[1]), 'x'); print(os.getpid(), flush=True); input()"
     )
     path = tmp_path / f"requests-{LOGIN}@{SERVER}.lock"

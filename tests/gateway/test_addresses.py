@@ -17,19 +17,19 @@ from tests.gateway.test_service import LONG_MS, Served, started
 from tests.support.servers import until
 from trueup.cli import app
 from trueup.cli.endpoint import endpoint_of
+from trueup.core.account.trust import Unknown
 from trueup.core.model import Snapshot
-from trueup.core.trust import Unknown
 from trueup.errors import HostUnknown, NotSent
-from trueup.gateway.admission import is_loopback
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.endpoints import bare, tcp
-from trueup.gateway.greeting import greet
-from trueup.gateway.lookup import Found, Lookup
-from trueup.gateway.service import ServiceOptions
-from trueup.gateway.zmq_link import ZmqLink
+from trueup.gateway.access.admission import is_loopback
+from trueup.gateway.client.endpoints import bare, tcp
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.greeting import greet
+from trueup.gateway.client.lookup import Found, Lookup
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.gateway.server.service import ServiceOptions
 from trueup.observe.log import set_up_logging
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncStatus
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
 from trueup.settings import load_settings
 
 NOBODY = "no-such-host.invalid"

@@ -12,22 +12,22 @@ import pytest
 
 from tests.support.order_world import WrongClock
 from tests.support.posix_limits import files_limited_to, posix_only
-from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
+from trueup.core.gateway_record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.errors import OutcomeUnknown
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.desk import Desk
-from trueup.gateway.request_evidence import GRACE_SEC
-from trueup.gateway.request_record import GatewayPoint
-from trueup.gateway.request_store import Entry, RequestStore, StoreTrouble
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.gateway.record.investigate import GRACE_SEC
+from trueup.gateway.record.store import Entry, RequestStore, StoreTrouble
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.requests import Request
-from trueup.runtime.clock import ManualClock
-from trueup.sim.person import Person
-from trueup.sim.switches import Switches
-from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, SymbolSetup
-from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.terminal_faults import (
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.market.switches import Switches
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, SymbolSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
+from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
     DoneWithoutDeal,

@@ -19,16 +19,16 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.desk import Desk
-from trueup.gateway.request_evidence import GRACE_SEC
-from trueup.gateway.request_record import GatewayPoint
-from trueup.gateway.request_store import RequestStore
-from trueup.gateway.terminal import Terminal
-from trueup.runtime.clock import ManualClock
-from trueup.sim.switches import Switches
-from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.terminal_faults import (
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.gateway.record.investigate import GRACE_SEC
+from trueup.gateway.record.store import RequestStore
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.terminal import Terminal
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.market.switches import Switches
+from trueup.sim.terminal.terminal import SimulatedTerminal
+from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
     DoneWithoutDeal,

@@ -19,12 +19,12 @@ from tests.support import worker_terminals
 from tests.support.desk_world import BUY, HEDGING, OTHER, DeskWorld
 from tests.support.processes import KILL
 from tests.support.servers import until
-from trueup.gateway.desk import Desk
-from trueup.gateway.keeper import Timing
-from trueup.gateway.snapshots import CannotRead, Snapshots
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.reading.snapshots import CannotRead, Snapshots
+from trueup.gateway.worker.keeper import Timing
+from trueup.gateway.worker.worker import WorkerTerminal
 from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, UnchangedReply
-from trueup.sim.module_port import ModulePort
+from trueup.sim.process.module_port import ModulePort
 
 ANEW = "or its terminal was away since the last reading, and may not have all positions yet"
 

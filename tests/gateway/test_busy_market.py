@@ -15,8 +15,8 @@ import pytest
 
 from tests.support.desk_world import BUY, DeskWorld, figures
 from tests.support.rewritten import changed
-from trueup.gateway.desk import Desk
-from trueup.sim.symbols import EURUSD, AccountSetup
+from trueup.gateway.desk.desk import Desk
+from trueup.sim.market.symbols import EURUSD, AccountSetup
 
 NAMES = tuple(f"PAIR{number:02d}" for number in range(8))
 SYMBOLS = (EURUSD, *(dataclasses.replace(EURUSD, name=name) for name in NAMES))

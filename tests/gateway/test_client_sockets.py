@@ -24,15 +24,15 @@ from tests.support.servers import (
     request_kind,
     until,
 )
+from trueup.core.account.trust import Unknown
 from trueup.core.model import Snapshot
-from trueup.core.trust import Unknown
 from trueup.errors import NotSent
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.desk import Desk
-from trueup.gateway.server import Server, anybody
-from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncStatus
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.server.sockets import Server, anybody
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
 
 # Too short for a gateway that is not there, and long enough for a message to reach one that is.
 SHORT_MS = 150

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.desk_world import BUY, DeskWorld
 from trueup.core.model import Deal, DealKind, DealReason, Entry, Side, Snapshot
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.reader import Question
-from trueup.gateway.rows import deal_of, past_order_of, pending_of, position_of
+from trueup.gateway.client.reader import Question
+from trueup.gateway.reading.rows import deal_of, past_order_of, pending_of, position_of
+from trueup.gateway.terminal import mt5_constants as mt5
 
 
 def deal_row(**changes: Any) -> Any:

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.desk_world import BUY, OTHER, DeskWorld
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.desk import Desk
-from trueup.gateway.one_account import OneAccount
-from trueup.sim import structs
-from trueup.sim.broker import Broker
-from trueup.sim.switches import DealTicketMeans, DownSend, ListAnswer, OptionOff, Switches
-from trueup.sim.symbols import EURUSD, AccountSetup, SymbolSetup
-from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.terminal_faults import (
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.one_account import OneAccount
+from trueup.sim.broker.broker import Broker
+from trueup.sim.market import structs
+from trueup.sim.market.switches import DealTicketMeans, DownSend, ListAnswer, OptionOff, Switches
+from trueup.sim.market.symbols import EURUSD, AccountSetup, SymbolSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
+from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
     AnswersEmpty,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.gateway.busy_gateway import SYMBOL, Asker, BusyGateway
 from tests.support.servers import until
-from trueup.gateway.door import Client
-from trueup.gateway.hint_socket import MESSAGES_PER_CONNECTION
-from trueup.gateway.waiting import Task, Waiting
+from trueup.gateway.access.door import Client
+from trueup.gateway.server.hint_socket import MESSAGES_PER_CONNECTION
+from trueup.gateway.server.queue import Task, Waiting
 from trueup.protocol.requests import Request
 
 CLIENTS = 50

@@ -15,16 +15,16 @@ from tests.support.forking import needs_fork, program
 from tests.support.processes import is_running
 from tests.support.servers import RepServer, ZmqServer, free_port, until
 from trueup.errors import JournalConflict
-from trueup.gateway.account_lock import AccountLock
-from trueup.gateway.request_store import RequestStore, StoreRefused
-from trueup.gateway.server import Server, anybody
-from trueup.runtime.portfolio import PortfolioManager
+from trueup.gateway.record.account_lock import AccountLock
+from trueup.gateway.record.store import RequestStore, StoreRefused
+from trueup.gateway.server.sockets import Server, anybody
+from trueup.runtime.bot.portfolio import PortfolioManager
 
 pytestmark = needs_fork
 
 LIST = b'{"status":"SUCCESS","positions":[]}'
 BOT = """
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 gateway = ExecutionGateway("127.0.0.1", int(sys.argv[1]), 5_000, server_key="")
 """
 
@@ -126,8 +126,8 @@ say(wait(fork(child)))
 
 def test_a_bot_with_everything_starts_again_though_its_helper_lives(tmp_path: Path) -> None:
     code = """
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
 import multiprocessing
 pm = PortfolioManager("EURUSD", journal="bot.db")
 reconciler = StateReconciler(pm, gateway, 60)
@@ -155,7 +155,7 @@ signal.pause()
 
 def test_a_killed_gateways_ports_are_free_although_its_helper_lives(tmp_path: Path) -> None:
     code = """
-from trueup.gateway.server import Server, anybody
+from trueup.gateway.server.sockets import Server, anybody
 server = Server(sys.argv[1], anybody(bytes), hints=sys.argv[2])
 say(fork(signal.pause))
 while True:
@@ -180,7 +180,7 @@ while True:
 
 def test_a_helper_that_leaves_a_gateways_block_ends_nothing_of_it(tmp_path: Path) -> None:
     code = """
-from trueup.gateway.server import Server, anybody
+from trueup.gateway.server.sockets import Server, anybody
 with Server("tcp://127.0.0.1:0", anybody(bytes), hints="tcp://127.0.0.1:0") as server:
     if not (helper := os.fork()):
         say(refusal(lambda: server.serve_once(0)))
@@ -205,8 +205,8 @@ with Server("tcp://127.0.0.1:0", anybody(bytes), hints="tcp://127.0.0.1:0") as s
 
 RECORD = """
 from pathlib import Path
-from trueup.gateway.request_store import Entry, RequestStore
-from trueup.gateway.account_lock import AccountLock
+from trueup.gateway.record.store import Entry, RequestStore
+from trueup.gateway.record.account_lock import AccountLock
 folder = Path(sys.argv[1])
 store = RequestStore(folder / "record.db", "boot", time.time_ns)
 lock = AccountLock(folder / "account.lock", "5000001@s")
@@ -284,7 +284,7 @@ signal.pause()
 def test_a_fork_during_a_call_waits_for_no_thread_that_is_not_there(tmp_path: Path) -> None:
     """The thread that keeps the worker has its state for moments, and a call its turn for long."""
     code = """
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.worker.worker import WorkerTerminal
 terminal = WorkerTerminal("tests.support.worker_terminals:simulated")
 assert terminal.initialize()
 held, goes_on = threading.Event(), threading.Event()
@@ -318,7 +318,7 @@ terminal.close()
 
 def test_a_worker_ends_with_its_gateway_although_a_helper_of_that_lives(tmp_path: Path) -> None:
     code = """
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.worker.worker import WorkerTerminal
 terminal = WorkerTerminal("tests.support.worker_terminals:simulated")
 assert terminal.initialize()
 done, does = os.pipe()

@@ -14,8 +14,8 @@ from tests.gateway.test_client_sockets import gateway_on, good, listing, tickets
 from tests.gateway.test_service import LONG_MS, Served, started
 from tests.support import make
 from tests.support.servers import ZmqServer, request_kind
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncStatus
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
 
 Wrap = Callable[[bytes], bytes]
 WRAPPED: dict[str, Wrap] = {

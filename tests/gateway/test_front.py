@@ -6,9 +6,9 @@ import pytest
 
 from tests.gateway.busy_gateway import SYMBOL, BusyGateway
 from tests.support.servers import until
-from trueup.gateway import front
-from trueup.gateway.front import DeskEnded
-from trueup.gateway.turned_away import TurnedAway
+from trueup.gateway.server import front
+from trueup.gateway.server.front import DeskEnded
+from trueup.gateway.server.refused_ids import TurnedAway
 
 PATIENCE_SEC = 1.0
 

@@ -21,8 +21,8 @@ from tests.support.marks import needs_interrupt
 from tests.support.processes import KILL, is_running
 from tests.support.servers import until
 from trueup.cli import app
-from trueup.gateway.client import ExecutionGateway
-from trueup.sim.terminal_faults import AnswerLost, Hang
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.sim.terminal.terminal_faults import AnswerLost, Hang
 
 LOGIN = 5_000_001
 SECRET = "correct horse battery"

@@ -24,10 +24,10 @@ from tests.gateway.gateway_field import LOCAL, LONG_MS, ROOT, Field
 from tests.support.marks import needs_interrupt
 from tests.support.processes import KILLED, KILLED_ITSELF
 from tests.support.servers import free_port, until
-from trueup.core.record import RequestState, RequestStatus
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.request_record import GatewayPoint
-from trueup.sim.terminal_faults import Hang
+from trueup.core.gateway_record import RequestState, RequestStatus
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.sim.terminal.terminal_faults import Hang
 
 SCRIPT = ROOT / "tests" / "support" / "killed_gateway.py"
 GRACE_SEC = 2

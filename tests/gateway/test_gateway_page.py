@@ -14,7 +14,11 @@ PAGE = (ROOT / "docs/operating/windows-gateway.md").read_text(encoding="utf-8")
 SOURCES = "".join(
     (ROOT / "src/trueup" / name).read_text(encoding="utf-8").replace('"\n            "', "")
     for name in (
-        *("gateway/keeper.py", "gateway/terminal_log.py", "gateway/worker_process.py"),
+        *(
+            "gateway/worker/keeper.py",
+            "gateway/terminal/terminal_log.py",
+            "gateway/worker/process.py",
+        ),
         "cli/gateway.py",
     )
 )

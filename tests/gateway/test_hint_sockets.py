@@ -13,14 +13,14 @@ import zmq
 from tests.gateway.busy_gateway import SYMBOL, BusyGateway
 from tests.support.servers import ZmqServer, until
 from trueup.core.digest import digest
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.mt5_constants import ORDER_TYPE_BUY
-from trueup.gateway.zmq_hints import ZmqHints
-from trueup.gateway.zmq_link import ZmqLink
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.zmq_hints import ZmqHints
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.gateway.terminal.mt5_constants import ORDER_TYPE_BUY
 from trueup.protocol.hints import Hint, capability, encode_hint, hints_port
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncResult
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
+from trueup.runtime.time.clock import ManualClock
 
 NEVER_SEC = 86_400.0
 LONG_MS = 10_000

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from tests.support.desk_world import BUY, OTHER, SELL, DeskLink, DeskWorld
 from tests.support.manners import GuideGateway
 from tests.support.servers import ZmqServer, until
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.model import Deal
-from trueup.core.trust import Reason, Unknown
-from trueup.gateway import history
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.history_reader import HistoryReader
-from trueup.gateway.reader import Question
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.history_reader import HistoryReader
+from trueup.gateway.client.reader import Question
+from trueup.gateway.reading import history
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.history import PastDeals, Span, decode_history
-from trueup.sim.terminal_faults import Fails
+from trueup.sim.terminal.terminal_faults import Fails
 
 DAY_SEC = 86_400
 TIMEOUT_MS = 10_000

@@ -10,9 +10,9 @@ import pytest
 
 from tests.gateway.test_at_most_once import BUY, Gateway
 from tests.support.desk_world import DeskWorld
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.request_record import GatewayPoint
-from trueup.sim.terminal_faults import Answered
+from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.terminal.terminal_faults import Answered
 
 
 @pytest.fixture

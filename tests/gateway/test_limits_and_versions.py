@@ -13,15 +13,15 @@ import pytest
 
 from tests.support import make
 from tests.support.desk_world import BUY, DeskLink, DeskWorld
+from trueup.core.account.trust import Reason, Unknown
+from trueup.core.gateway_record import RequestInDoubt
 from trueup.core.model import Snapshot
-from trueup.core.record import RequestInDoubt
-from trueup.core.trust import Reason, Unknown
-from trueup.gateway.reader import Question, Reader
+from trueup.gateway.client.reader import Question, Reader
 from trueup.protocol import snapshot
 from trueup.protocol.request_status import decode_status
 from trueup.protocol.snapshot import HISTORY_LONGEST_SEC, NAMED_AT_ONCE, VERSION, decode_snapshot
 from trueup.protocol.ticks import decode_tick
-from trueup.runtime.reconciler import SyncStatus
+from trueup.runtime.sync.reconciler import SyncStatus
 
 DAY_SEC = 86_400
 

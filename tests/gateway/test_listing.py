@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from tests.support import make
 from tests.support.servers import ZmqServer, until
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.model import Snapshot
-from trueup.core.trust import Reason, Unknown
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.listing import Form, Forms, Own, Steps, ask_for_list
-from trueup.gateway.zmq_link import ZmqLink
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.listing import Form, Forms, Own, Steps, ask_for_list
+from trueup.gateway.client.zmq_link import ZmqLink
 from trueup.protocol import guide
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncStatus
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
 
 TIMEOUT_MS = 10_000
 STAR, BARE, EURUSD, GBPUSD = "*", None, "EURUSD", "GBPUSD"

@@ -19,14 +19,19 @@ import pytest
 from tests.gateway.terminal_contract import TerminalContract
 from tests.support.stub_module import FACTS, make_module
 from tests.support.worker_terminals import SteppingClock
-from trueup.gateway.call_wire import FUNCTIONS, SUCCESS
-from trueup.gateway.desk import Desk
-from trueup.gateway.mt5 import ModuleMissing, OfficialTerminal, official_terminal, require_module
-from trueup.gateway.one_account import OF_AN_ACCOUNT, SETTLE_LOOKS, OneAccount
-from trueup.gateway.terminal import Terminal
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
-from trueup.sim.terminal_faults import Fails
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.terminal.call_wire import FUNCTIONS, SUCCESS
+from trueup.gateway.terminal.mt5 import (
+    ModuleMissing,
+    OfficialTerminal,
+    official_terminal,
+    require_module,
+)
+from trueup.gateway.terminal.one_account import OF_AN_ACCOUNT, SETTLE_LOOKS, OneAccount
+from trueup.gateway.terminal.terminal import Terminal
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
+from trueup.sim.terminal.terminal_faults import Fails
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = AccountSetup(password="right", server="Demo")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tests.support.desk_world import HEDGING, NETTING, DeskWorld
 from tests.support.servers import DEADLINE_SEC, ZmqServer
 from trueup.core.model import Snapshot
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.terminal import Terminal
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.terminal.terminal import Terminal
 from trueup.protocol import guide
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal_faults import Answered, AnswerLost, AnswersEmpty, Fails
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal_faults import Answered, AnswerLost, AnswersEmpty, Fails
 
 BOTH = pytest.mark.parametrize("account", [HEDGING, NETTING], ids=["hedging", "netting"])
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.posix_limits import files_limited_to, posix_only, without_root
-from trueup.core.record import BookAsked, RecordMark
-from trueup.gateway import request_store
-from trueup.gateway.request_store import (
+from trueup.core.gateway_record import BookAsked, RecordMark
+from trueup.gateway.record import store as request_store
+from trueup.gateway.record.store import (
     DAY_NS,
     KEPT_DAYS,
     Entry,
@@ -23,7 +23,7 @@ from trueup.gateway.request_store import (
     StoreRefused,
     StoreTrouble,
 )
-from trueup.runtime.clock import ManualClock
+from trueup.runtime.time.clock import ManualClock
 
 BEGAN_NS = 1_700_000_000_000_000_000
 
@@ -121,7 +121,7 @@ def test_a_second_process_is_refused_and_the_end_of_the_first_frees_the_file(
     path = tmp_path / "requests.db"
     code = (
         "import sys; from pathlib import Path; "
-        "from trueup.gateway.request_store import RequestStore; "
+        "from trueup.gateway.record.store import RequestStore; "
         "store = RequestStore(Path(sys.argv[1]), 'boot1', lambda: 1); "
         "print('open', flush=True); sys.stdin.read()"
     )

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.core.record import RequestInDoubt
+from trueup.core.gateway_record import RequestInDoubt
 from trueup.errors import KeysError, SettingsError
-from trueup.gateway import access as access_module
-from trueup.gateway.access import Access, AllowFile, parse_allowed
-from trueup.gateway.admission import Terms, admission, is_loopback
-from trueup.gateway.descriptors import connections_max, spare
-from trueup.gateway.door import Client
-from trueup.gateway.gate import NOT_ALLOWED, Gate
-from trueup.gateway.keys import MODES_ARE_CHECKED, new_keys
-from trueup.gateway.limits import BUCKETS_MAX, Rate, Rates
+from trueup.gateway.access import allow_file as access_module
+from trueup.gateway.access.admission import Terms, admission, is_loopback
+from trueup.gateway.access.allow_file import Access, AllowFile, parse_allowed
+from trueup.gateway.access.descriptors import connections_max, spare
+from trueup.gateway.access.door import Client
+from trueup.gateway.access.keys import MODES_ARE_CHECKED, new_keys
+from trueup.gateway.access.permissions import NOT_ALLOWED, Gate
+from trueup.gateway.access.rate_limit import BUCKETS_MAX, Rate, Rates
 from trueup.protocol.requests import ACTIONS, ORDERS, QUERIES, Request
-from trueup.runtime.clock import SystemClock
+from trueup.runtime.time.clock import SystemClock
 
 BOT = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 SCREEN = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"

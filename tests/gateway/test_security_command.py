@@ -17,12 +17,12 @@ from tests.gateway.locked_gateway import Keyring, order
 from tests.support.marks import needs_interrupt
 from tests.support.servers import until
 from trueup.cli import app
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.keys import read_key_pair
+from trueup.gateway.access.keys import read_key_pair
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.observe.log import set_up_logging
 
 ASK = """
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 with ExecutionGateway() as gateway:
     print(gateway.get_positions()["status"])
     print(gateway.send_order({"order_id": "B", "symbol": "EURUSD", "action": "BUY",

@@ -18,9 +18,9 @@ import zmq
 from tests.gateway.locked_gateway import LONG_MS, LockedProcess, order
 from tests.support.servers import Threaded, until
 from trueup.errors import NotSent
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.gate import NOT_ALLOWED
-from trueup.gateway.keys import LinkKeys
+from trueup.gateway.access.keys import LinkKeys
+from trueup.gateway.access.permissions import NOT_ALLOWED
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 
 pytestmark = pytest.mark.flood
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from trueup.cli import app
 from trueup.errors import KeysError, SettingsError
-from trueup.gateway import keys
-from trueup.gateway.keys import is_key, link_keys, new_keys, read_key_pair, read_public_key
+from trueup.gateway.access import keys
+from trueup.gateway.access.keys import is_key, link_keys, new_keys, read_key_pair, read_public_key
 
 needs_modes = pytest.mark.skipif(not keys.MODES_ARE_CHECKED, reason="POSIX modes")
 

@@ -9,10 +9,10 @@ import pytest
 
 from scripts.cli_page import commands, options
 from trueup.cli.gateway import RATE_PER_SEC
-from trueup.gateway.access import parse_allowed
-from trueup.gateway.descriptors import CONNECTIONS_MAX, FILES_MAX
-from trueup.gateway.door import HANDSHAKE_MS, MESSAGE_BYTES_MAX
-from trueup.gateway.keys import is_key
+from trueup.gateway.access.allow_file import parse_allowed
+from trueup.gateway.access.descriptors import CONNECTIONS_MAX, FILES_MAX
+from trueup.gateway.access.door import HANDSHAKE_MS, MESSAGE_BYTES_MAX
+from trueup.gateway.access.keys import is_key
 from trueup.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]

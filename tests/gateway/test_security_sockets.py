@@ -29,19 +29,19 @@ from tests.gateway.locked_gateway import (
     order,
 )
 from tests.support.servers import RepServer, Threaded, ZmqServer, until
+from trueup.core.account.trust import Unknown
 from trueup.core.model import Snapshot
-from trueup.core.trust import Unknown
 from trueup.errors import NotAllowed, NotSent
-from trueup.gateway.access import AllowFile
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.door import Door, Lock
-from trueup.gateway.gate import NOT_ALLOWED
-from trueup.gateway.hint_socket import HintSocket
-from trueup.gateway.keys import read_key_pair
-from trueup.gateway.limits import Rate
-from trueup.gateway.server import FRAMES_MAX, Server, anybody
-from trueup.gateway.zmq_hints import ZmqHints
-from trueup.gateway.zmq_link import ZmqLink
+from trueup.gateway.access.allow_file import AllowFile
+from trueup.gateway.access.door import Door, Lock
+from trueup.gateway.access.keys import read_key_pair
+from trueup.gateway.access.permissions import NOT_ALLOWED
+from trueup.gateway.access.rate_limit import Rate
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.zmq_hints import ZmqHints
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.gateway.server.hint_socket import HintSocket
+from trueup.gateway.server.sockets import FRAMES_MAX, Server, anybody
 from trueup.protocol.hints import Ear, Hint, encode_hint
 
 PING = b'{"action":"PING"}'

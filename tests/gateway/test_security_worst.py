@@ -21,7 +21,7 @@ from tests.gateway.locked_gateway import LONG_MS, LockedProcess, order
 from tests.gateway.test_security_floods import GREETING, secured
 from tests.gateway.test_security_sockets import Tap
 from tests.support.servers import Threaded
-from trueup.gateway.keys import LinkKeys
+from trueup.gateway.access.keys import LinkKeys
 
 pytestmark = pytest.mark.flood
 

@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.servers import Threaded, free_port, until
 from trueup.errors import SettingsError
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.service import Service, ServiceOptions
-from trueup.runtime.clock import SystemClock
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.server.service import Service, ServiceOptions
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 NOW_MSC = 1_700_000_000_000
 LONG_MS = 10_000

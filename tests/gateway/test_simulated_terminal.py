@@ -16,17 +16,17 @@ import pytest
 from tests.gateway.terminal_contract import TerminalContract
 from tests.support import worker_terminals
 from tests.support.worker_terminals import SteppingClock
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.mt5 import FACTORY
-from trueup.gateway.terminal import Terminal
-from trueup.gateway.worker import WorkerTerminal
-from trueup.sim.module_port import AttachedTerminal, ModulePort
-from trueup.sim.switches import Switches
-from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.mt5 import FACTORY
+from trueup.gateway.terminal.terminal import Terminal
+from trueup.gateway.worker.worker import WorkerTerminal
+from trueup.sim.market.switches import Switches
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup
+from trueup.sim.process.module_port import AttachedTerminal, ModulePort
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 if TYPE_CHECKING:
-    from trueup.gateway.terminal import Row
+    from trueup.gateway.terminal.terminal import Row
 
 FACTS = json.loads((Path(__file__).parents[1] / "data" / "mt5_api.json").read_text("utf-8"))
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import OTHER, DeskWorld
+from trueup.core.account.symbol_names import Catalogue
 from trueup.core.model import UnknownSymbol
-from trueup.core.symbol_names import Catalogue
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.snapshots import SEARCHED_MOST, Snapshots
-from trueup.gateway.symbol_check import NAMES_KEPT, READ_AGAIN_NS, SymbolCheck
+from trueup.gateway.reading.snapshots import SEARCHED_MOST, Snapshots
+from trueup.gateway.reading.symbol_check import NAMES_KEPT, READ_AGAIN_NS, SymbolCheck
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest
-from trueup.sim.symbols import EURUSD
+from trueup.sim.market.symbols import EURUSD
 
 SUFFIXED = dataclasses.replace(EURUSD, name="EURUSD.m")
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.desk_world import HEDGING, OTHER, DeskWorld
-from trueup.gateway.one_account import OneAccount
-from trueup.gateway.terminal_log import TerminalLog
+from trueup.gateway.terminal.one_account import OneAccount
+from trueup.gateway.terminal.terminal_log import TerminalLog
 
 
 class Logged:

@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 
 from tests.support.desk_world import BUY, SELL, DeskWorld
 from tests.support.rewritten import changed
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.digest import digest
 from trueup.core.model import Snapshot
-from trueup.core.trust import Reason, Unknown
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.row_digest import RowDigest
-from trueup.gateway.rows import listed_position, pending_of, position_of
-from trueup.gateway.snapshots import Snapshots
+from trueup.gateway.reading.row_digest import RowDigest
+from trueup.gateway.reading.rows import listed_position, pending_of, position_of
+from trueup.gateway.reading.snapshots import Snapshots
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.snapshot import (
     SnapshotReply,
     SnapshotRequest,
     decode_snapshot,
     encode_snapshot_request,
 )
-from trueup.runtime.results import SyncStatus
-from trueup.sim.records import Refusal
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.runtime.sync.results import SyncStatus
+from trueup.sim.market.records import Refusal
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 SYMBOLS = ("EURUSD",)
 INTERVAL_SEC = 1.0
@@ -401,7 +401,7 @@ def test_rows_that_are_the_same_are_not_hashed_again(monkeypatch: pytest.MonkeyP
         hashed.append(row.ticket)
         return real(row)
 
-    monkeypatch.setattr("trueup.gateway.row_digest.listed_position", counted)
+    monkeypatch.setattr("trueup.gateway.reading.row_digest.listed_position", counted)
     request = SnapshotRequest(session="s", id=1, symbols=SYMBOLS)
     reply = snapshots.make(request)
     assert isinstance(reply, SnapshotReply)

@@ -12,10 +12,10 @@ import zmq
 
 from tests.support.desk_world import BUY, DeskWorld
 from tests.support.servers import DEADLINE_SEC, until
-from trueup.gateway.door import Client
-from trueup.gateway.server import Server
-from trueup.gateway.service import Service, ServiceOptions
-from trueup.gateway.unread import Unread
+from trueup.gateway.access.door import Client
+from trueup.gateway.server.service import Service, ServiceOptions
+from trueup.gateway.server.sockets import Server
+from trueup.gateway.server.unread import Unread
 from trueup.protocol.requests import NAME_LONGEST, ORDER_ID_LONGEST, UUID_BYTES_MOST
 
 LONG = "x" * 250_000

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from trueup.core.digest import digest
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.desk import Desk
-from trueup.gateway.rows import pending_of, position_of
-from trueup.gateway.watcher import BEAT_MS, REST
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.reading.rows import pending_of, position_of
+from trueup.gateway.reading.watcher import BEAT_MS, REST
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.hints import Hint
-from trueup.runtime.clock import ManualClock
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 SYMBOL = "EURUSD"
 WATCH_MS = 50

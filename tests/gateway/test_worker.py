@@ -21,10 +21,10 @@ from tests.support.processes import KILL, is_running
 from tests.support.servers import until
 from tests.support.worker_terminals import EXIT_CODE
 from trueup.core.retcodes import Effect, classify_last_error
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.call_wire import SUCCESS
-from trueup.gateway.keeper import Timing
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import SUCCESS
+from trueup.gateway.worker.keeper import Timing
+from trueup.gateway.worker.worker import WorkerTerminal
 
 SHORT_MS = 1_500
 LONG_MS = 60_000

@@ -20,11 +20,11 @@ from tests.support.processes import KILL
 from tests.support.servers import until
 from tests.support.worker_terminals import SteppingClock
 from trueup.core.retcodes import Effect, classify_last_error
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.keeper import Timing
-from trueup.gateway.worker import WorkerTerminal
-from trueup.sim.module_port import ModulePort
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.worker.keeper import Timing
+from trueup.gateway.worker.worker import WorkerTerminal
+from trueup.sim.process.module_port import ModulePort
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 # An order through all processes takes about two milliseconds.
 LATEST_KILL_SEC = 0.004

@@ -19,11 +19,11 @@ from tests.support.processes import KILL, is_running
 from tests.support.servers import until
 from tests.support.worker_terminals import EXIT_CODE
 from trueup.errors import TrueupError
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.call_wire import Call, decode_answer, encode_call
-from trueup.gateway.keeper import Timing
-from trueup.gateway.worker import WorkerTerminal
-from trueup.gateway.worker_process import Died, Worker
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import Call, decode_answer, encode_call
+from trueup.gateway.worker.keeper import Timing
+from trueup.gateway.worker.process import Died, Worker
+from trueup.gateway.worker.worker import WorkerTerminal
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG_MS = 60_000
@@ -92,7 +92,7 @@ UNGUARDED = f"""
 import os, sys
 with open(sys.argv[1], "a", encoding="utf-8") as runs:
     runs.write("ran\\n")
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.worker.worker import WorkerTerminal
 terminal = WorkerTerminal("{TERMINALS}:simulated")
 print(terminal.initialize(), terminal.account_info().login, terminal.last_error()[0])
 terminal.close()
@@ -147,7 +147,7 @@ def test_a_factory_is_found_where_the_program_finds_modules(tmp_path: Path) -> N
     program = f"""
         import sys
         sys.path[0] = {str(place)!r}
-        from trueup.gateway.worker import WorkerTerminal
+        from trueup.gateway.worker.worker import WorkerTerminal
         with WorkerTerminal("own:simulated") as terminal:
             assert terminal.initialize()
     """
@@ -177,7 +177,7 @@ def test_the_command_line_has_neither_factory_nor_options_nor_secrets(notes: Pat
         assert terminal.initialize(login=5_000_001, password=SECRET)
         command = _command_line(terminal.pid or 0)
     if command is not None:
-        assert command[1:-2] == [*command[1:-5], "-P", "-m", "trueup.gateway.worker_main"]
+        assert command[1:-2] == [*command[1:-5], "-P", "-m", "trueup.gateway.worker.main"]
         assert command[-2].isdigit()
         assert command[-1].isdigit()
 
@@ -202,7 +202,7 @@ def test_a_ctrl_c_in_the_terminal_does_not_reach_the_worker() -> None:
 
 PARENT = """
 import sys
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.worker.worker import WorkerTerminal
 terminal = WorkerTerminal(sys.argv[1], {"notes": sys.argv[2]})
 terminal.keep_initialized()
 while terminal.pid is None:
@@ -258,7 +258,7 @@ def test_the_worker_ends_when_its_parent_ends_without_closing_it(notes: Path) ->
 
 def test_a_worker_in_a_slow_start_ends_when_its_parent_is_killed(notes: Path) -> None:
     code = (
-        "import sys; from trueup.gateway.worker_process import Worker; "
+        "import sys; from trueup.gateway.worker.process import Worker; "
         f"worker = Worker('{TERMINALS}:taking_long', {{'notes': sys.argv[1]}}); "
         "print(worker.pid, flush=True); worker.wait_ready(60_000)"
     )

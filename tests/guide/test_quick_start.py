@@ -24,8 +24,8 @@ from src.strategy.reconciler import StateReconciler, SyncResult, SyncStatus
 from tests.support import make
 from tests.support.marks import needs_bash
 from tests.support.servers import ZmqServer, free_port, until
-from trueup.gateway.client import ExecutionGateway
-from trueup.runtime.clock import ManualClock
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.runtime.time.clock import ManualClock
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "tests" / "data" / "quick_start.md").read_text(encoding="utf-8")

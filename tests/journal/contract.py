@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.journal.places import NOW_NS, order, orders
-from trueup.core import events
+from trueup.core.book import events
 from trueup.errors import JournalError
 from trueup.journal import Checkpoint, Journal, Tip, codec
 from trueup.journal.chain import row_hash

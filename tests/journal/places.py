@@ -18,7 +18,7 @@ import psycopg
 
 from tests.journal.postgres_server import PostgresServer
 from tests.support.servers import until
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.model import Side
 from trueup.journal import open_journal, open_reader
 from trueup.journal.location import database_at

@@ -14,11 +14,11 @@ import pytest
 
 from tests.journal.places import Place
 from tests.support.order_world import Died, OrderWorld
-from trueup.core.book import Book
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.book import Book
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.errors import JournalError, OutcomeNotRecorded, Refused
 from trueup.journal.store import StoredJournal
-from trueup.runtime.execution import CrashPoint
+from trueup.runtime.bot.order_desk import CrashPoint
 
 STEPS = ("intent", "send", "outcome")
 DISK = JournalError("The disk failed.")

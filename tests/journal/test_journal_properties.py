@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.places import NOW_NS, SqlitePlace, orders
-from trueup.core import events
+from trueup.core.book import events
 from trueup.journal import MemoryJournal, open_journal, open_reader
 from trueup.journal.chain import Row
 from trueup.journal.codec import LARGEST_NS, decode, encode

@@ -15,8 +15,8 @@ import pytest
 from tests.journal.places import Place, SqlitePlace, order, orders
 from trueup.errors import JournalError
 from trueup.journal import MemoryJournal
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.time.clock import ManualClock
 
 Result = TypeVar("Result")
 THREADS, APPENDS = 4, 50

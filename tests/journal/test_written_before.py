@@ -18,11 +18,11 @@ import pytest
 
 from tests.journal.places import NOW_NS, order
 from tests.journal.postgres_server import PostgresServer
-from trueup.core.book import Book
-from trueup.core.saved_book import saved
-from trueup.gateway.request_store import RequestStore
+from trueup.core.book.book import Book
+from trueup.core.book.saved import saved
+from trueup.gateway.record.store import RequestStore
 from trueup.journal import open_journal, open_reader
-from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.bot.portfolio import PortfolioManager
 
 KEPT = Path(__file__).parents[1] / "data" / "written_before"
 STREAM = "EURUSD"

@@ -10,7 +10,7 @@ import itertools
 import sys
 import time
 
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.model import Side
 from trueup.errors import JournalError
 from trueup.journal import open_journal

@@ -22,19 +22,19 @@ from typing import Any
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, SELL, DeskLink, agree
 from tests.support.order_world import OrderWorld
-from trueup.core.book import Book
+from trueup.core.book.book import Book
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import Refused, TrueupError
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import Journal
-from trueup.runtime.audit import entry, is_own_step
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncResult
-from trueup.runtime.wishes import SideWord
-from trueup.sim.records import Position, Refusal
-from trueup.sim.switches import DealOrder
-from trueup.sim.symbols import EURUSD, Charged
+from trueup.runtime.bot.order_checks import SideWord
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.story.audit import entry, is_own_step
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
+from trueup.sim.market.records import Position, Refusal
+from trueup.sim.market.switches import DealOrder
+from trueup.sim.market.symbols import EURUSD, Charged
 
 OURS = 7
 SYMBOL = "EURUSD"

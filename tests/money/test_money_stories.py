@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.money.stories import Story, tell
-from trueup.core import events, fold
-from trueup.core.book import Book
+from trueup.core.book import events, fold
+from trueup.core.book.book import Book
 
 FIXED = 100
 SOAKED = 1_000
@@ -84,5 +84,5 @@ def test_the_judge_sees_a_cent(monkeypatch: pytest.MonkeyPatch) -> None:
         book.realised_closed_units -= 1_000_000
 
     table: dict[type[events.Event], Any] = {**fold.FOLD, events.DealsRecorded: lies}
-    monkeypatch.setattr("trueup.core.book.FOLD", table)
+    monkeypatch.setattr("trueup.core.book.book.FOLD", table)
     assert any("realised" in said for seed in range(5) for said in tell(seed).wrongs)

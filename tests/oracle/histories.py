@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from trueup.sim.oracle import facts
-from trueup.sim.oracle.facts import Fact, Held, Scope, Working
-from trueup.sim.oracle.judge import Judge
+from trueup.lab.facts import facts
+from trueup.lab.facts.facts import Fact, Held, Scope, Working
+from trueup.lab.oracle.judge import Judge
 
 SEC = 1_000_000_000
 LOGIN, OURS, STRANGE = 5_000_001, 7, 99

@@ -21,8 +21,8 @@ from tests.oracle.histories import (
     working,
 )
 from trueup.core.invariants import INVARIANTS
-from trueup.sim.oracle import facts
-from trueup.sim.oracle.checkers import CHECKERS
+from trueup.lab.facts import facts
+from trueup.lab.oracle.checkers import CHECKERS
 
 STRANGER = held(200, magic=STRANGE)
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.desk_world import BUY, DeskWorld
-from trueup.core.events import Event, OrderCreated
+from trueup.core.book.events import Event, OrderCreated
 from trueup.errors import JournalError
 from trueup.journal import JournalAhead, MemoryJournal
-from trueup.runtime.reconciler import SyncStatus
+from trueup.runtime.sync.reconciler import SyncStatus
 
 
 class UnansweredJournal(MemoryJournal):

@@ -10,19 +10,19 @@ import msgspec
 import pytest
 
 from tests.support.desk_world import NETTING, DeskWorld
-from trueup.core.events import Event
+from trueup.core.book.events import Event
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import Refused
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal
-from trueup.sim.broker import Broker
-from trueup.sim.folding import BookFold
-from trueup.sim.oracle import Oracle
-from trueup.sim.records import Outcome, Refusal
-from trueup.sim.structs import TradeRequest
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.world import moments
-from trueup.sim.world.views import local_book
+from trueup.lab.facts import moments
+from trueup.lab.oracle import Oracle
+from trueup.lab.report.folding import BookFold
+from trueup.lab.world.views import local_book
+from trueup.sim.broker.broker import Broker
+from trueup.sim.market.records import Outcome, Refusal
+from trueup.sim.market.structs import TradeRequest
+from trueup.sim.market.symbols import AccountSetup
 
 OURS = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({7}), adopt=Adopt.OURS)
 EVERYTHING = Policy(symbols=frozenset({"EURUSD"}))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.oracle.histories import LOGIN, SEC, History, opened
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.oracle import facts
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.facts import facts
 
 
 def ended(history: History, *results: tuple[int, int], **seen: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.oracle.histories import LOGIN, SEC, History, held, opened
-from trueup.sim.oracle import facts
+from trueup.lab.facts import facts
 
 ROWS = ((100, 0.1),)
 

@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 
 from tests.oracle.histories import LOGIN, History, held, opened
 from trueup.cli import app
-from trueup.core.trust import Reason
-from trueup.sim.drawing import DARK, LIGHT, MOST_CHARACTERS, page
-from trueup.sim.oracle import facts
-from trueup.sim.scenes import BOOK, Scenes
-from trueup.sim.telling import lines, story
-from trueup.sim.world.moments import Violation
-from trueup.sim.world.plan import Fault, Strike, calm, draw
-from trueup.sim.world.run import run
-from trueup.sim.world.schedule import BEGIN_NS
+from trueup.core.account.trust import Reason
+from trueup.lab.facts import facts
+from trueup.lab.facts.moments import Violation
+from trueup.lab.report.drawing import DARK, LIGHT, MOST_CHARACTERS, page
+from trueup.lab.report.scenes import BOOK, Scenes
+from trueup.lab.report.telling import lines, story
+from trueup.lab.runs.run import run
+from trueup.lab.world.plan import Fault, Strike, calm, draw
+from trueup.lab.world.schedule import BEGIN_NS
 
 EVIL = "</title><script>alert('&\"')</script> é 中"
 

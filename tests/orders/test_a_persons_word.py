@@ -7,12 +7,12 @@ import pytest
 from tests.orders.test_the_only_one_that_fits import BOTH, lose, robot, settle
 from tests.support.desk_world import BUY, NETTING, SELL
 from tests.support.order_world import OrderWorld
-from trueup.core.events import OrderCanceled
-from trueup.core.order import Order
+from trueup.core.book.events import OrderCanceled
+from trueup.core.book.order import Order
 from trueup.core.tokens import token_of
 from trueup.errors import PlanOutdated, Refused
 from trueup.journal import MemoryJournal
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.market.symbols import AccountSetup
 
 
 @pytest.fixture(autouse=True)

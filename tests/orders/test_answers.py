@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import make
 from tests.support.order_world import OrderWorld
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.errors import NotSent, Refused
 from trueup.journal import MemoryJournal
 
@@ -67,8 +67,8 @@ def test_an_answer_that_cannot_be_kept_blocks_no_later_order(
 
 def test_an_event_that_no_journal_takes_becomes_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever slips through: a rule that makes such an event must not stop the next order."""
-    from trueup.core import events
-    from trueup.runtime import portfolio
+    from trueup.core.book import events
+    from trueup.runtime.bot import portfolio
 
     def broken(order: Any, fill: Any, now_ns: int) -> events.OrderEvent:
         return events.OrderRejected(at_ns=now_ns, order_id=order.order_id, error="\ud83d")

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.order_world import OrderWorld
 from trueup.core.model import Side
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.symbols import EURUSD, AccountSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.symbols import EURUSD, AccountSetup
 
 ACCOUNT = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_EXCHANGE)
 SYMBOL = dataclasses.replace(EURUSD, execution=mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE)

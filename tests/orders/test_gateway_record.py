@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from tests.support.order_world import GRACE_SEC, OrderWorld
+from trueup.core.account.trust import Reason, Unknown
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
+from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
-from trueup.core.lifecycle import OrderStatus
-from trueup.core.order import Order
-from trueup.core.record import RequestState, RequestStatus
-from trueup.core.trust import Reason, Unknown
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.desk import Desk
-from trueup.gateway.request_store import RequestStore
-from trueup.sim.person import Person
-from trueup.sim.terminal_faults import Answered, AnswerLost, TimedOut
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.store import RequestStore
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal_faults import Answered, AnswerLost, TimedOut
 
 RESTARTED = pytest.mark.parametrize("restarted", [False, True], ids=["live", "restarted"])
 

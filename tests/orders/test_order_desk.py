@@ -12,18 +12,18 @@ import pytest
 from tests.support.desk_world import BUY, HEDGING, NETTING
 from tests.support.make import RefusingJournal
 from tests.support.order_world import ChoosyJournal, Died, OrderWorld
-from trueup.core import events
-from trueup.core.events import OrderKind
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book import events
+from trueup.core.book.events import OrderKind
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.model import OrderType, Side
 from trueup.errors import JournalError, NotSent, Refused
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal
-from trueup.runtime.execution import CrashPoint
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.wishes import SideWord
-from trueup.sim.symbols import EURUSD, AccountSetup
-from trueup.sim.terminal_faults import Partial
+from trueup.runtime.bot.order_checks import SideWord
+from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.sim.market.symbols import EURUSD, AccountSetup
+from trueup.sim.terminal.terminal_faults import Partial
 
 IMMEDIATE_OR_CANCEL = dataclasses.replace(EURUSD, filling_mode=mt5.SYMBOL_FILLING_IOC)
 BOTH = pytest.mark.parametrize("account", [HEDGING, NETTING], ids=["hedging", "netting"])

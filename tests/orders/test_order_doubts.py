@@ -9,20 +9,20 @@ import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, SELL
 from tests.support.order_world import GRACE_SEC, OrderWorld
-from trueup.core.attribution import StrategyRow, strategy_rows
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.strategies import StrategyRow, strategy_rows
 from trueup.core.holds import HoldKind
-from trueup.core.lifecycle import OrderStatus
 from trueup.core.model import OrderType
 from trueup.core.policy import Adopt, Policy
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.errors import Refused
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.snapshots import Snapshots
+from trueup.gateway.reading.snapshots import Snapshots
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest
-from trueup.sim.person import Person
-from trueup.sim.switches import DownSend
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal_faults import (
+from trueup.sim.market.switches import DownSend
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
     DoneWithoutDeal,

@@ -9,13 +9,13 @@ import pytest
 
 from tests.support.desk_world import BUY, NETTING
 from tests.support.order_world import GRACE_SEC, Died, OrderWorld
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.holds import HoldKind
-from trueup.core.lifecycle import OrderStatus
 from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.errors import Refused
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.execution import CrashPoint
-from trueup.sim.terminal_faults import Answered, AnswerLost
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.sim.terminal.terminal_faults import Answered, AnswerLost
 
 LOST = AnswerLost(executed=True, pipe_breaks=False)
 NEVER = AnswerLost(executed=False, pipe_breaks=False)

@@ -19,30 +19,30 @@ from tests.cli.bot_world import FACTS, Idle
 from tests.support.desk_world import HEDGING, NETTING, DeskLink
 from tests.support.order_world import Died, OrderWorld
 from trueup.cli.screen import picture
-from trueup.core import filling
-from trueup.core.events import Event, LossAccepted, LossFound
+from trueup.core.book import fills as filling
+from trueup.core.book.events import Event, LossAccepted, LossFound
+from trueup.core.book.order import Order
 from trueup.core.holds import HoldKind
-from trueup.core.order import Order
 from trueup.core.policy import Adopt, Policy
 from trueup.errors import JournalError, Refused
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.desk import Desk
-from trueup.gateway.request_store import RequestStore
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.store import RequestStore
 from trueup.journal import MemoryJournal
 from trueup.observe.journal_status_text import write_journal_status
 from trueup.observe.live import Level
 from trueup.observe.plan_text import write_plan
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.control import ControlDesk
+from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.control.commands import ControlDesk
+from trueup.runtime.control.last_known import last_known
+from trueup.runtime.control.status import status_of
 from trueup.runtime.doctor.book import JournalLook
-from trueup.runtime.execution import CrashPoint
-from trueup.runtime.last_known import last_known
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.prices import GatewayPrices
-from trueup.runtime.reconciler import StateReconciler
-from trueup.runtime.status import status_of
-from trueup.sim.symbols import AccountSetup
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.trading.loop import TradingLoop
+from trueup.runtime.trading.prices import GatewayPrices
+from trueup.sim.market.symbols import AccountSetup
 
 OURS = "an older copy of it was put back"
 
@@ -316,7 +316,7 @@ def test_what_was_in_doubt_and_what_was_refused_is_known_again(world: BackupWorl
 def test_more_orders_than_one_answer_carries_are_counted(
     world: BackupWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trueup.gateway.request_record.NAMED_AT_ONCE", 3)
+    monkeypatch.setattr("trueup.gateway.record.at_most_once.NAMED_AT_ONCE", 3)
     told = a_day(world)
     world.put_back(told["backup"])
     world.sync()

@@ -8,14 +8,14 @@ import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, SELL
 from tests.support.order_world import GRACE_SEC, OrderWorld
+from trueup.core.book.order import Order
 from trueup.core.holds import HoldKind
-from trueup.core.order import Order
 from trueup.core.tokens import begins, is_token, token_of
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.execution import OrderDesk
-from trueup.sim.person import Person
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal_faults import AnswerLost
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.bot.order_desk import OrderDesk
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal_faults import AnswerLost
 
 BOTH = pytest.mark.parametrize("account", [HEDGING, NETTING], ids=["hedging", "netting"])
 ANOTHER_S = token_of("another bot's order")

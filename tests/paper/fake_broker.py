@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trueup.core.trust import Unknown
+from trueup.core.account.trust import Unknown
 from trueup.journal import Journal
 from trueup.protocol.ticks import Tick
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.prices import GatewayPrices
-from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import ManualClock
+from trueup.runtime.trading.loop import TradingLoop
+from trueup.runtime.trading.prices import GatewayPrices
 
 
 class Broker:

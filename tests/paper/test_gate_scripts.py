@@ -29,7 +29,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_a_failing_test_is_named_and_counted() -> None:
     code = (
         "import runpy, sys; sys.path.insert(0, 'src');"
-        "import trueup.runtime.portfolio as p;"
+        "import trueup.runtime.bot.portfolio as p;"
         "p.PortfolioManager.get_local_positions = lambda self: {};"
         "runpy.run_path('scripts/test_reconciliation.py', run_name='__main__')"
     )

@@ -19,10 +19,10 @@ import pytest
 from scripts.support import GuideGateway, listing, row
 from tests.gateway.test_service import Served
 from tests.paper.deadline import ROOT, wait_for
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.clock import SystemClock
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 # Buys at the first prices it sees, then holds: a position is there within a second.
 BUY_ONCE = """

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from trueup.protocol.ticks import Tick
-from trueup.runtime.clock import ManualClock
-from trueup.sim.feed import FeedError, Quote
-from trueup.sim.playback import GAP_MSC, LocalPrices, Playback
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.prices import FeedError, Quote
+from trueup.sim.process.playback import GAP_MSC, LocalPrices, Playback
 
 
 def quotes(*times_msc: int) -> Iterator[Quote]:

@@ -7,10 +7,10 @@ import pytest
 from tests.cli.bot_world import BotWorld
 from tests.paper.fake_broker import World, started
 from trueup.cli.screen import picture
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.observe.live import Level, Picture, Side
 from trueup.observe.status_text import write_status
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.market.symbols import AccountSetup
 
 
 def shown(world: World) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trueup.protocol.ticks import Tick
-from trueup.runtime.strategy import MovingAverageCross
+from trueup.runtime.trading.strategy import MovingAverageCross
 
 
 def signals(strategy: MovingAverageCross, *prices: float) -> list[int]:

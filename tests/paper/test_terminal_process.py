@@ -15,12 +15,12 @@ import pytest
 
 from tests.paper.deadline import wait_for
 from trueup.errors import NotSent, SettingsError
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.protocol.ticks import Tick
-from trueup.runtime.clock import ManualClock
-from trueup.sim import whereabouts
-from trueup.sim.process import TerminalOptions, TerminalProcess
-from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, write_state
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.process import whereabouts
+from trueup.sim.process.process import TerminalOptions, TerminalProcess
+from trueup.sim.process.whereabouts import Whereabouts, ask, find_terminal, read_state, write_state
 
 # Stands for the ticket that is open.
 HELD = 1

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from trueup.core.trust import Reason, Unknown
+from trueup.core.account.trust import Reason, Unknown
 from trueup.errors import NotSent
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 GOOD = b'{"status":"SUCCESS","symbol":"EURUSD","bid":1.1,"ask":1.2,"time_msc":5,"error":null}'

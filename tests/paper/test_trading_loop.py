@@ -8,12 +8,12 @@ import pytest
 
 from tests.paper.fake_broker import Broker, World, started
 from tests.support.make import RefusingJournal
-from trueup.core import events
-from trueup.core.trust import Reason, Unknown
+from trueup.core.account.trust import Reason, Unknown
+from trueup.core.book import events
 from trueup.errors import JournalConflict, JournalError
 from trueup.protocol.ticks import Tick
-from trueup.runtime.prices import GatewayPrices
-from trueup.runtime.reconciler import SyncStatus
+from trueup.runtime.sync.reconciler import SyncStatus
+from trueup.runtime.trading.prices import GatewayPrices
 
 
 def test_a_signal_becomes_an_order_at_the_price_of_its_side_and_a_position() -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.support import make
 from tests.support.number_kinds import real_kinds, whole_kinds
+from trueup.core.account.trust import Unknown
 from trueup.core.model import Position, Side, Snapshot
-from trueup.core.trust import Unknown
 from trueup.protocol.guide import decode_positions, read_positions
 from trueup.protocol.rows import UnreadableRow, read_row
-from trueup.runtime.results import RemotePosition
+from trueup.runtime.sync.results import RemotePosition
 
 HUGE = 10**400
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
+from trueup.core.account.trust import Reason, Trusted, Unknown, judge
 from trueup.core.digest import digest, digest_of, raw_order_hash, raw_position_hash
 from trueup.core.model import OrderType, PendingOrder, Position, Side, Snapshot
-from trueup.core.trust import Reason, Trusted, Unknown, judge
 from trueup.protocol.snapshot import decode_snapshot, snapshot_of
 from trueup.protocol.snapshot_rows import read_lists
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
+from trueup.core.account.trust import Unknown
+from trueup.core.gateway_record import RecordMark, RequestState, RequestStatus
 from trueup.core.model import Snapshot
-from trueup.core.record import RecordMark, RequestState, RequestStatus
-from trueup.core.trust import Unknown
 from trueup.errors import OutcomeUnknown, RemoteProtocolError
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.hints import Ear, Hint, encode_hint

@@ -18,10 +18,11 @@ from tests.support.desk_world import DeskWorld
 from tests.support.servers import DEADLINE_SEC, until
 from trueup.conformance.findings import Grade
 from trueup.conformance.run import ALL_CHECKS
-from trueup.core import model, record, scope
+from trueup.core import gateway_record as record
+from trueup.core import model, scope
 from trueup.core.digest import digest
-from trueup.gateway.service import Service, ServiceOptions
-from trueup.gateway.zmq_hints import ZmqHints
+from trueup.gateway.client.zmq_hints import ZmqHints
+from trueup.gateway.server.service import Service, ServiceOptions
 from trueup.protocol import hints, history, requests, snapshot
 from trueup.protocol.snapshot_rows import lines_of, read_lists
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.core.waited import Waited, by_dates
-from trueup.runtime import machine_time
-from trueup.runtime.clock import LEAP_NS, AgeClock, ManualClock, Moment, SystemClock, moment
-from trueup.runtime.times import MOST_NOTED, Times
+from trueup.core.look.waited import Waited, by_dates
+from trueup.runtime.time import machine_time
+from trueup.runtime.time.clock import LEAP_NS, AgeClock, ManualClock, Moment, SystemClock, moment
+from trueup.runtime.time.times import MOST_NOTED, Times
 
 SECOND_NS = 1_000_000_000
 DATE_NS = 1_700_000_000 * SECOND_NS

@@ -11,10 +11,10 @@ import pytest
 from tests.support import make
 from tests.support.servers import ZmqServer, free_port, until
 from trueup.errors import JournalError
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncResult, SyncStatus
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStatus
 
 INTERVAL_SEC = 15.0
 TIMEOUT_MS = 2_000

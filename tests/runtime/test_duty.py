@@ -9,11 +9,11 @@ import pytest
 
 from tests.support import make
 from tests.support.servers import free_port
-from trueup.gateway.client import ExecutionGateway
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.duty import DutyCycle
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.duty import DutyCycle
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import ManualClock
 
 
 class Slow:

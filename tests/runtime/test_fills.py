@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core.book import Order
-from trueup.core.lifecycle import OrderStatus
-from trueup.runtime.portfolio import PortfolioManager, create_fill_response
+from trueup.core.book.book import Order
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.runtime.bot.portfolio import PortfolioManager, create_fill_response
 
 
 def asked(volume: float = 0.02) -> tuple[PortfolioManager, Order]:

@@ -14,16 +14,16 @@ import pytest
 from tests.support import make
 from tests.support.desk_world import DeskLink, DeskWorld
 from tests.support.number_kinds import Array, WholeScalar, no_numbers, real_kinds, whole_kinds
-from trueup.core.book import Book
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.book import Book
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.policy import Policy
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal.memory import MemoryJournal
 from trueup.protocol.orders import decode_outcome, encode_order
-from trueup.runtime.portfolio import PortfolioManager, create_fill_response
-from trueup.runtime.reconciler import StateReconciler
-from trueup.runtime.results import RemotePosition
-from trueup.runtime.strategy_loading import OwnStrategy
+from trueup.runtime.bot.portfolio import PortfolioManager, create_fill_response
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.sync.results import RemotePosition
+from trueup.runtime.trading.strategy_loading import OwnStrategy
 
 # A magic number is no result of a computation, and a float is no magic number.
 MAGIC_KINDS = {k: v for k, v in whole_kinds().items() if "float" not in k}

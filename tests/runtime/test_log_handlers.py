@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.desk_world import BUY, DeskWorld
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.journal.memory import MemoryJournal
 from trueup.logs import logger
-from trueup.runtime.reconciler import SyncStatus
+from trueup.runtime.sync.reconciler import SyncStatus
 
 
 class Broken(logging.Handler):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core.lifecycle import OrderStatus
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.errors import JournalError
-from trueup.runtime.clock import SystemClock
-from trueup.runtime.portfolio import PortfolioManager
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.time.clock import SystemClock
 
 
 def long() -> PortfolioManager:

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from tests.support import make
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.realised import RECENT_NS
 from trueup.core.deals import BookedDeal
+from trueup.core.look.waited import Waited, by_dates
 from trueup.core.model import Snapshot
-from trueup.core.money import RECENT_NS
-from trueup.core.waited import Waited, by_dates
-from trueup.runtime import rechecks
-from trueup.runtime.rechecks import Rechecks
+from trueup.runtime.sync import rechecks
+from trueup.runtime.sync.rechecks import Rechecks
 
 SEC = make.SECOND_NS
 P = make.position(7, volume=0.2)

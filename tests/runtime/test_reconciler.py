@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.support import make
 from trueup.core.model import Position
 from trueup.errors import JournalError
-from trueup.gateway.client import ExecutionGateway
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import RemotePosition, StateReconciler, SyncResult, SyncStatus
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import RemotePosition, StateReconciler, SyncResult, SyncStatus
 
 ENTRY_KEYS = {"timestamp", "action", "ticket", "details", "before", "after"}
 

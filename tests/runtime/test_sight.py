@@ -11,12 +11,12 @@ import pytest
 from tests.support import make
 from tests.support.desk_world import BUY
 from tests.support.order_world import OrderWorld
-from trueup.core.trust import Bound
+from trueup.core.account.trust import Bound
 from trueup.errors import JournalError, Refused
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
-from trueup.runtime.sight import Sight
-from trueup.runtime.wishes import Wish
+from trueup.runtime.bot.order_checks import Wish
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.bot.sight import Sight
+from trueup.runtime.sync.reconciler import StateReconciler
 
 OFFLINE = {"status": "FAILED", "positions": [], "error": "no terminal"}
 

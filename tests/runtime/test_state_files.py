@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from trueup.runtime import whereabouts
-from trueup.runtime.whereabouts import StateFile
+from trueup.runtime.control import state_files as whereabouts
+from trueup.runtime.control.state_files import StateFile
 
 IN_USE = PermissionError(13, "The process cannot access the file")
 

@@ -12,7 +12,7 @@ import pytest
 
 from trueup.errors import SettingsError, StrategyError
 from trueup.protocol.ticks import Tick
-from trueup.runtime.strategy_loading import (
+from trueup.runtime.trading.strategy_loading import (
     GUIDES_MODULES,
     load_strategy,
     own_place,

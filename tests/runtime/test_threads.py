@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.forking import needs_fork, program
-from trueup.core.events import PositionAdopted, PositionClosed
+from trueup.core.book.events import PositionAdopted, PositionClosed
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side
-from trueup.runtime.clock import ManualClock, SystemClock
-from trueup.runtime.keeping import KeptBook
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
-from trueup.runtime.shown import Shown
-from trueup.sim.person import Person
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.runtime.bot.kept_book import KeptBook
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.bot.shown import Shown
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import ManualClock, SystemClock
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
 from trueup.testing import AccountSetup, SimulatedGateway
 
 DEADLINE_SEC = 60.0
@@ -204,8 +204,8 @@ def test_a_fork_waits_for_no_thread_that_reads_the_clock_or_writes_the_audit_tra
     tmp_path: Path,
 ) -> None:
     code = """
-from trueup.runtime.audit import AuditTrail
-from trueup.runtime.clock import AgeClock
+from trueup.runtime.story.audit import AuditTrail
+from trueup.runtime.time.clock import AgeClock
 clock, trail = AgeClock(lambda: 7, lambda: 9), AuditTrail()
 held, goes_on = threading.Event(), threading.Event()
 def hold():

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.plan import Plan
-from trueup.runtime.timetable import LATE_NS, Timetable
+from trueup.core.sync.plan import Plan
+from trueup.runtime.sync.schedule import LATE_NS, Timetable
 
 SECOND = 1_000_000_000
 INTERVAL_SEC = 3_600.0

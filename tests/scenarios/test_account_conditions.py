@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import HEDGING, NETTING, DeskWorld
-from trueup.core import events
-from trueup.core.attribution import strategy_rows
-from trueup.core.book import Book
-from trueup.gateway import mt5_constants as mt5
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.strategies import strategy_rows
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.memory import MemoryJournal
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.market.symbols import AccountSetup
 
 NETS = mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING
 HEDGES = mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING

@@ -17,9 +17,9 @@ from tests.cli.test_status_text import QUIET
 from tests.support.desk_world import COSTLY, DeskLink
 from trueup.cli.running_terminal import position_lines
 from trueup.cli.screen import picture
-from trueup.core.events import AccountBound
+from trueup.core.book.events import AccountBound
 from trueup.core.model import MarginMode
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.codec import decode, encode
 from trueup.journal.memory import MemoryJournal
 from trueup.observe.live import render
@@ -27,9 +27,9 @@ from trueup.observe.replay_text import write_scene
 from trueup.observe.status_text import write_status
 from trueup.runtime.doctor.gateway import GatewayVisit
 from trueup.runtime.doctor.line import Target
-from trueup.runtime.replay import replay
-from trueup.sim.person_desk import PersonDesk
-from trueup.sim.symbols import USDJPY, AccountSetup, SymbolSetup
+from trueup.runtime.story.replay import replay
+from trueup.sim.market.symbols import USDJPY, AccountSetup, SymbolSetup
+from trueup.sim.process.person_desk import PersonDesk
 
 BTCUSD = SymbolSetup(
     name="BTCUSD",

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from tests.support.desk_world import DeskWorld, figures
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.memory import MemoryJournal
-from trueup.sim.symbols import EURUSD, AccountSetup, Charged
+from trueup.sim.market.symbols import EURUSD, AccountSetup, Charged
 
 COSTLY = dataclasses.replace(EURUSD, commission_per_lot=7.0, commission_charged=Charged.DAILY)
 NETS = mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, DeskLink, DeskWorld
-from trueup.core import events
+from trueup.core.book import events
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.holds import HoldKind
-from trueup.core.lifecycle import OrderStatus
 from trueup.core.policy import Policy
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import Journal
 from trueup.journal.memory import MemoryJournal
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncResult
-from trueup.sim.symbols import AccountSetup
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.market.symbols import AccountSetup
 
 HOUR = 3600.0
 

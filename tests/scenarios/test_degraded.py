@@ -6,7 +6,7 @@ import datetime as dt
 
 from tests.support.desk_world import BUY, SELL, DeskWorld, figures
 from trueup.core.policy import Policy
-from trueup.sim.switches import ListAnswer
+from trueup.sim.market.switches import ListAnswer
 
 
 def test_missing_position_restricts_its_symbol_until_it_is_explained() -> None:

@@ -8,10 +8,10 @@ from tests.support.desk_world import BUY, NETTING, OTHER, DeskWorld, figures
 from trueup.core.digest import digest
 from trueup.core.model import Entry, MarginMode, OrderType, PendingOrder, Snapshot
 from trueup.core.policy import Policy
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.reader import Question
+from trueup.gateway.client.reader import Question
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.memory import MemoryJournal
-from trueup.sim.symbols import AccountSetup
+from trueup.sim.market.symbols import AccountSetup
 
 ACTION_FIRST = b'{"action":"GET_POSITIONS","symbol":"*"}'
 

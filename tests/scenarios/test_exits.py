@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, SELL, DeskWorld
-from trueup.core.lifecycle import OrderStatus
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.risk import oldest_first
-from trueup.sim.symbols import AccountSetup
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.bot.risk import oldest_first
+from trueup.sim.market.symbols import AccountSetup
 
 FIFO = dataclasses.replace(HEDGING, fifo_close=True)
 

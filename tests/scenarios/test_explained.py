@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tests.support.desk_world import BUY, COSTLY, NETTING, SELL, DeskWorld, agree, figures
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Policy
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.records import Refusal
-from trueup.sim.switches import DealOrder
-from trueup.sim.symbols import EURUSD, GBPUSD, AccountSetup, Charged
-from trueup.sim.terminal_faults import Fails
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.records import Refusal
+from trueup.sim.market.switches import DealOrder
+from trueup.sim.market.symbols import EURUSD, GBPUSD, AccountSetup, Charged
+from trueup.sim.terminal.terminal_faults import Fails
 
 
 def close_by_sl(world: DeskWorld, ticket: int) -> None:

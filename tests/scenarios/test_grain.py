@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.support.desk_world import BUY, HEDGING, NETTING
 from tests.support.rewritten import RewrittenWorld, changed
 from trueup.core.holds import HoldKind
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.memory import MemoryJournal
-from trueup.sim.symbols import EURUSD, AccountSetup
+from trueup.sim.market.symbols import EURUSD, AccountSetup
 
 
 def raise_step(world: RewrittenWorld, step: float) -> None:

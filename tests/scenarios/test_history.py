@@ -15,17 +15,17 @@ from msgspec.structs import replace
 from tests.support import make
 from tests.support.desk_world import BUY, COSTLY, HEDGING, NETTING, OTHER, DeskWorld
 from tests.support.order_world import OrderWorld
-from trueup.core import events
-from trueup.core.agreement import Counted
-from trueup.core.history_report import HistoryReport
+from trueup.core.account.trust import Bound
+from trueup.core.book import events
 from trueup.core.policy import Policy
-from trueup.core.trust import Bound
+from trueup.core.realised.agreement import Counted
+from trueup.core.realised.history_report import HistoryReport
 from trueup.errors import JournalError
-from trueup.runtime.history_span import DAY_MSC
-from trueup.runtime.history_watch import FIRST_MINUTE, LAST_MINUTE, jitter_minute
-from trueup.runtime.reconciler import SyncStatus
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal_faults import Fails
+from trueup.runtime.sync.history_span import DAY_MSC
+from trueup.runtime.sync.history_watch import FIRST_MINUTE, LAST_MINUTE, jitter_minute
+from trueup.runtime.sync.reconciler import SyncStatus
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal_faults import Fails
 
 BOTH = pytest.mark.parametrize("account", [HEDGING, NETTING], ids=["hedging", "netting"])
 HOUR_SEC = 3_600

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.desk_world import BUY, COSTLY, NETTING, SELL, DeskWorld, figures
 from trueup.core.holds import HoldKind
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.symbols import EURUSD, GBPUSD
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.symbols import EURUSD, GBPUSD
 
 NEVER = {"RECOVERY", "CLOSED", "MISSING"}
 

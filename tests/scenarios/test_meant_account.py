@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.desk_world import BUY, HEDGING, OTHER, DeskWorld, figures
-from trueup.core.lifecycle import OrderStatus
-from trueup.core.trust import Reason
+from trueup.core.account.trust import Reason
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.errors import Refused, SettingsError
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncStatus
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
 
 NAME = f"{HEDGING.login}@{HEDGING.server}"
 OTHER_NAME = f"{OTHER.login}@{OTHER.server}"

@@ -18,12 +18,12 @@ from msgspec.structs import replace
 from tests.money.stories import as_before
 from tests.support.desk_world import BUY, COSTLY, HEDGING, NETTING, SELL, DeskWorld, figures
 from tests.support.order_world import OrderWorld
+from trueup.core.book.order import Order
 from trueup.core.holds import HoldKind
-from trueup.core.order import Order
 from trueup.core.policy import Policy
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.reconciler import SyncResult, SyncStatus
-from trueup.sim.symbols import AccountSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.sync.reconciler import SyncResult, SyncStatus
+from trueup.sim.market.symbols import AccountSetup
 
 BOTH = pytest.mark.parametrize("account", [HEDGING, NETTING], ids=["hedging", "netting"])
 DEARER = dataclasses.replace(COSTLY, name="EURUSD_DEC")

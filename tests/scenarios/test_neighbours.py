@@ -16,12 +16,12 @@ from tests.support.desk_world import DeskWorld
 from tests.support.manners import GuideGateway
 from tests.support.servers import ZmqServer
 from trueup.core.policy import Adopt, Policy
-from trueup.gateway.asking_books import BOOKS_KEPT, LATELY_NS
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.desk.asking_books import BOOKS_KEPT, LATELY_NS
 from trueup.protocol.snapshot import NEIGHBOURS_MOST
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import ManualClock
 
 MakeBot = Callable[..., StateReconciler]
 

@@ -17,10 +17,10 @@ from tests.support.desk_world import BUY, HEDGING, NETTING, SELL
 from tests.support.rewritten import RewrittenWorld, changed
 from trueup.core.holds import HoldKind
 from trueup.core.model import Snapshot
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.call_wire import Call, decode_answer, encode_call, perform
-from trueup.gateway.desk import Desk
-from trueup.runtime.reconciler import SyncStatus
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import Call, decode_answer, encode_call, perform
+from trueup.runtime.sync.reconciler import SyncStatus
 
 Rewrite = Callable[[Any], Any]
 CUT = "take half off at the open ok? \ud83d"

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, SELL, DeskWorld, agree
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim import terminal_faults
-from trueup.sim.switches import (
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.switches import (
     DealOrder,
     DealTicketMeans,
     DownSend,
@@ -26,7 +25,8 @@ from trueup.sim.switches import (
     OptionOff,
     Switches,
 )
-from trueup.sim.symbols import EURUSD, AccountSetup
+from trueup.sim.market.symbols import EURUSD, AccountSetup
+from trueup.sim.terminal import terminal_faults
 
 A_DAY_SEC = 86_400
 SYNCS_UNTIL_AGREED = 12

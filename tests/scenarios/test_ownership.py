@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, NETTING, SELL, DeskWorld, figures
-from trueup.core.attribution import StrategyRow, strategy_rows
-from trueup.core.book import Book
+from trueup.core.book.book import Book
+from trueup.core.book.strategies import StrategyRow, strategy_rows
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import Refused
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
-from trueup.sim.terminal_faults import AnswerLost
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.sim.terminal.terminal_faults import AnswerLost
 
 OURS = 7
 MINE = frozenset({"EURUSD"})

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trueup.core.health import health
+from trueup.core.account.health import health
+from trueup.core.account.trust import LOOK_AGAIN, Reason
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.trust import LOOK_AGAIN, Reason
 
 ROOT = Path(__file__).resolve().parents[2]
 CONCEPTS = ROOT / "docs" / "concepts"

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, NETTING, DeskWorld, figures
+from trueup.core.account.trust import Reason
 from trueup.core.holds import HoldKind
-from trueup.core.trust import Reason
 from trueup.journal.memory import MemoryJournal
-from trueup.sim.switches import ListAnswer
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal_faults import AnswerLost
+from trueup.sim.market.switches import ListAnswer
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal_faults import AnswerLost
 
 
 def test_thousands_of_positions_come_whole() -> None:

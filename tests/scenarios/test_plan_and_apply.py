@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.desk_world import BUY, OTHER, DeskWorld, figures
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Action, Policy
 from trueup.errors import BrokerUnknown, PlanOutdated

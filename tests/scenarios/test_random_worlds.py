@@ -18,19 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.desk_world import BUY, NETTING, OTHER, SELL, DeskWorld, agree
-from trueup.core.book import Book
+from trueup.core.book.book import Book
 from trueup.core.digest import digest
 from trueup.core.model import Side, Snapshot
-from trueup.core.plan import Plan, plan
 from trueup.core.policy import Adopt, Policy
+from trueup.core.sync.plan import Plan, plan
 from trueup.errors import Refused
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.reader import Question
-from trueup.runtime.reconciler import SyncResult
-from trueup.sim.records import Refusal
-from trueup.sim.switches import DealOrder, FiguresFrom, ListAnswer
-from trueup.sim.symbols import AccountSetup
-from trueup.sim.terminal_faults import AnswersEmpty, AnswersPartial, AnswersStale, Fails
+from trueup.gateway.client.reader import Question
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.sync.reconciler import SyncResult
+from trueup.sim.market.records import Refusal
+from trueup.sim.market.switches import DealOrder, FiguresFrom, ListAnswer
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.terminal_faults import AnswersEmpty, AnswersPartial, AnswersStale, Fails
 
 OURS, STRANGE = 7, 99
 POLICY = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({OURS}), adopt=Adopt.OURS)

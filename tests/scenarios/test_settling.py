@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, NETTING, DeskWorld, figures
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.holds import HoldKind
-from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
-from trueup.sim.symbols import AccountSetup
+from trueup.core.sync.plan import Plan, plan
+from trueup.sim.market.symbols import AccountSetup
 
 LAGS_MS = (0, 300, 800, 1_500, 3_000, 6_000)
 FLAPS = {"RECOVERY", "CLOSED", "DRIFT_FIX"}

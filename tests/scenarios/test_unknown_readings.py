@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, COSTLY, HEDGING, OTHER, SELL, DeskWorld, figures
-from trueup.core.book import Book
-from trueup.core.trust import Reason
-from trueup.gateway import mt5_constants as mt5
-from trueup.runtime.reconciler import SyncResult
-from trueup.sim.switches import FiguresFrom, ListAnswer
-from trueup.sim.terminal_faults import AnswersEmpty, AnswersPartial, Fails
+from trueup.core.account.trust import Reason
+from trueup.core.book.book import Book
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.sync.reconciler import SyncResult
+from trueup.sim.market.switches import FiguresFrom, ListAnswer
+from trueup.sim.terminal.terminal_faults import AnswersEmpty, AnswersPartial, Fails
 
 
 def holding(world: DeskWorld) -> bytes:

@@ -15,13 +15,13 @@ from tests.support.servers import ZmqServer
 from trueup.core.holds import HoldKind
 from trueup.core.policy import Policy
 from trueup.errors import Refused
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.snapshot import NAMED_AT_ONCE
-from trueup.runtime.lookout import PRICES_AGE_SEC
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncStatus
-from trueup.sim.symbols import EURUSD, SymbolSetup
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.observation import PRICES_AGE_SEC
+from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
+from trueup.sim.market.symbols import EURUSD, SymbolSetup
 
 SAID = "The broker does not have the symbol EURUSD; similar names there: EURUSD.m"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.structs import OrderSendResult, TradePosition
-from trueup.sim.switches import Switches
-from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.structs import OrderSendResult, TradePosition
+from trueup.sim.market.switches import Switches
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 # 2023-11-14 22:13:20 UTC: at the server (UTC+2) a quarter past midnight on Wednesday.
 START_MSC = 1_700_000_000_000

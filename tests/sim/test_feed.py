@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.sim.feed import Bar, FeedError, Quote, open_feed, packaged_bars
-from trueup.sim.feed.bars import period_msc
-from trueup.sim.feed.walk import repeat, walk_bars
+from trueup.sim.prices import Bar, FeedError, Quote, open_feed, packaged_bars
+from trueup.sim.prices.bars import period_msc
+from trueup.sim.prices.walk import repeat, walk_bars
 
 MT5_BARS = (
     "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
@@ -87,7 +87,7 @@ def test_feed_when_seeded_is_the_same_again_and_another_with_another_seed(spec: 
 
 def test_feed_when_python_hashes_differently_is_the_same() -> None:
     code = (
-        "from itertools import islice; from trueup.sim.feed import open_feed;"
+        "from itertools import islice; from trueup.sim.prices import open_feed;"
         "print([*islice(open_feed('bars', seed=3, start=40), 30)])"
     )
     outputs = {

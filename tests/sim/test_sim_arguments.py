@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sim.sim_world import FOREVER, START_MSC, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.arguments import matches_group, parse_span
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.terminal.arguments import matches_group, parse_span
 
 NOW = START_MSC // 1000
 SUCCESS = (1, "Success")

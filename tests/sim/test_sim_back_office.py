@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from tests.sim.sim_world import FOREVER, HEDGING, START_MSC, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.structs import TradeDeal
-from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.structs import TradeDeal
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD
 
 NEXT = dataclasses.replace(EURUSD, name="EURUSD_DEC", bid=1.2, ask=1.2001)
 

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from tests.sim.sim_world import FOREVER, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.terminal_faults import (
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
     AnswersEmpty,

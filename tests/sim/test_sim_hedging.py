@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.sim_world import FOREVER, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.switches import DealTicketMeans
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.switches import DealTicketMeans
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.sim.sim_world import FOREVER, HEDGING, NETTING, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.clock import DAY_MSC, day_of_week
-from trueup.sim.structs import AccountInfo, TradeDeal
-from trueup.sim.symbols import (
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.clock import DAY_MSC, day_of_week
+from trueup.sim.market.structs import AccountInfo, TradeDeal
+from trueup.sim.market.symbols import (
     DEFAULT_SYMBOLS,
     EURUSD,
     AccountSetup,

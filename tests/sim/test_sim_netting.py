@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.sim_world import NETTING, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.switches import OnReversal
-from trueup.sim.symbols import AccountSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.switches import OnReversal
+from trueup.sim.market.symbols import AccountSetup
 
 
 @pytest.fixture

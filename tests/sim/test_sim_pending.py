@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.sim_world import HEDGING, NETTING, START_MSC, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.structs import TradeOrder
-from trueup.sim.symbols import AccountSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.structs import TradeOrder
+from trueup.sim.market.symbols import AccountSetup
 
 SERVER_NOW = START_MSC // 1000 + 7200
 BUY_LIMIT, SELL_LIMIT = mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_SELL_LIMIT

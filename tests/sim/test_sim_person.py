@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.sim.sim_world import HEDGING, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.person import BUY, SELL, Person, make_request
-from trueup.sim.records import Refusal
-from trueup.sim.symbols import EURUSD, AccountSetup, SymbolSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.records import Refusal
+from trueup.sim.market.symbols import EURUSD, AccountSetup, SymbolSetup
+from trueup.sim.terminal.person import BUY, SELL, Person, make_request
 
 
 @pytest.fixture

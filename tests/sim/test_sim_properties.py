@@ -10,12 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sim.sim_world import FOREVER, HEDGING, NETTING, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.clock import DAY_MSC
-from trueup.sim.market import average_units, price_of, price_units
-from trueup.sim.records import Refusal
-from trueup.sim.symbols import EURUSD, USDJPY, AccountSetup, Charged, SymbolSetup
-from trueup.sim.terminal_faults import Answered, AnswerLost, DoneWithoutDeal, Partial, TimedOut
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.clock import DAY_MSC
+from trueup.sim.market.market import average_units, price_of, price_units
+from trueup.sim.market.records import Refusal
+from trueup.sim.market.symbols import EURUSD, USDJPY, AccountSetup, Charged, SymbolSetup
+from trueup.sim.terminal.terminal_faults import (
+    Answered,
+    AnswerLost,
+    DoneWithoutDeal,
+    Partial,
+    TimedOut,
+)
 
 EURO = SymbolSetup(
     name="EURUSD",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.sim.sim_world import World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.symbols import AccountSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.symbols import AccountSetup
 
 FOK, IOC, RETURN, BOC = range(4)
 REQUEST, INSTANT, MARKET, EXCHANGE = range(4)

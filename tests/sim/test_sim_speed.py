@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from tests.sim.sim_world import World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.symbols import AccountSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.symbols import AccountSetup
 
 COUNT = 10_000
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.sim.sim_world import World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.structs import TradeDeal, TradeOrder
-from trueup.sim.symbols import AccountSetup
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.structs import TradeDeal, TradeOrder
+from trueup.sim.market.symbols import AccountSetup
 
 BUY, SELL = mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL
 

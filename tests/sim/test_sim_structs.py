@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from trueup.gateway import terminal_rows
-from trueup.sim import structs
-from trueup.sim.structs import OrderSendResult, StructSequence, Tick, TradePosition, TradeRequest
+from trueup.gateway.terminal import terminal_rows
+from trueup.sim.market import structs
+from trueup.sim.market.structs import (
+    OrderSendResult,
+    StructSequence,
+    Tick,
+    TradePosition,
+    TradeRequest,
+)
 
 FACTS = json.loads((Path(__file__).parents[1] / "data" / "mt5_api.json").read_text("utf-8"))
 NAMES = sorted(FACTS["namedtuples"])

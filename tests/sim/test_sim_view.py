@@ -11,12 +11,12 @@ import pytest
 
 from tests.sim.sim_world import FOREVER, START_MSC, Clock, World
 from tests.support.module_facts import NO_CONNECTION, differences
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.broker import Broker
-from trueup.sim.structs import AccountInfo, TerminalInfo
-from trueup.sim.switches import DealOrder, DownSend, FiguresFrom, ListAnswer, OptionOff
-from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.broker.broker import Broker
+from trueup.sim.market.structs import AccountInfo, TerminalInfo
+from trueup.sim.market.switches import DealOrder, DownSend, FiguresFrom, ListAnswer, OptionOff
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 OTHER = AccountSetup(login=5_000_002, password="secret", investor_password="look", balance=777.0)
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.sim.sim_world import FOREVER, HEDGING, NETTING, World
-from trueup.gateway import mt5_constants as mt5
-from trueup.sim.structs import TradeDeal, TradeOrder
-from trueup.sim.switches import DealTicketMeans
-from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged
-from trueup.sim.terminal_faults import Fails
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.structs import TradeDeal, TradeOrder
+from trueup.sim.market.switches import DealTicketMeans
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged
+from trueup.sim.terminal.terminal_faults import Fails
 
 BUY, SELL = mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL
 EXCHANGE = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_EXCHANGE)

@@ -33,16 +33,16 @@ import zmq
 
 from tests.support.hurt import ShiftedClock, allow_hurts
 from tests.support.processes import KILL
-from trueup.core.lifecycle import OrderStatus
-from trueup.core.order import Order
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
 from trueup.core.policy import Policy
 from trueup.errors import JournalError, Refused
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.link import Link
-from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime.execution import CrashPoint
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.link import Link
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
 
 # The terminal serves one request after the other, so nothing of ours is under way for longer.
 POLICY = Policy(symbols=frozenset({"EURUSD"}), grace_period_ms=400, settle_ms=50)

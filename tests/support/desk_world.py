@@ -11,21 +11,21 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from trueup.core.health import Restriction
+from trueup.core.account.health import Restriction
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.policy import Policy
-from trueup.gateway import mt5_constants as mt5
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.desk import Desk
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import Journal
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncResult
-from trueup.sim.ledger import Ledger
-from trueup.sim.person import Person
-from trueup.sim.switches import Switches
-from trueup.sim.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.broker.ledger import Ledger
+from trueup.sim.market.switches import Switches
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 BUY, SELL = mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL
 HEDGING = AccountSetup()

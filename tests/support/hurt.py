@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from trueup import sqlite_file
-from trueup.runtime.clock import AgeClock, SystemClock
-from trueup.runtime.machine_time import uptime_ns
+from trueup.runtime.time.clock import AgeClock, SystemClock
+from trueup.runtime.time.machine_time import uptime_ns
 
 VARIABLE = "CRASH_HURTS"
 SYNC_FAILS = getattr(signal, "SIGUSR1", None)

@@ -14,9 +14,10 @@ from tests.support.hurt import ShiftedClock, allow_hurts
 from tests.support.processes import KILL
 from trueup.cli import app
 from trueup.cli import gateway as command
-from trueup.gateway import request_evidence, service
-from trueup.gateway.desk import Desk
-from trueup.gateway.request_record import GatewayPoint
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record import investigate as request_evidence
+from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.gateway.server import service
 
 
 def die_at(wanted: str, point: GatewayPoint) -> None:

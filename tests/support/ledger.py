@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.crash_world import Terminal
-from trueup.core.book import Book
+from trueup.core.book.book import Book
 from trueup.journal import open_reader
 
 MAGIC = 7

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from trueup.sim.folding import BookFold
-from trueup.sim.oracle import Oracle
-from trueup.sim.world import moments
-from trueup.sim.world.plan import Fault, Strike, calm
-from trueup.sim.world.world import World
+from trueup.lab.facts import moments
+from trueup.lab.oracle import Oracle
+from trueup.lab.report.folding import BookFold
+from trueup.lab.world.plan import Fault, Strike, calm
+from trueup.lab.world.world import World
 
 EVERY_MS = 3_500
 

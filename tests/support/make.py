@@ -14,11 +14,13 @@ from unittest.mock import Mock
 import msgspec
 from hypothesis import strategies as st
 
-from trueup.core import events
-from trueup.core.book import Book
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import AccountBound
+from trueup.core.book.order import Order
 from trueup.core.digest import digest
-from trueup.core.events import AccountBound
-from trueup.core.look import Look
+from trueup.core.look.inputs import Look
+from trueup.core.look.waited import by_dates
 from trueup.core.model import (
     Account,
     Deal,
@@ -34,15 +36,13 @@ from trueup.core.model import (
     Snapshot,
     TerminalState,
 )
-from trueup.core.order import Order
-from trueup.core.plan import Plan, plan
 from trueup.core.policy import Policy
-from trueup.core.waited import by_dates
+from trueup.core.sync.plan import Plan, plan
 from trueup.journal.memory import MemoryJournal
 from trueup.protocol.snapshot import SnapshotReply
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import ManualClock
 
 TICKET = 123456
 NOW_NS = 1_767_571_200_000_000_000

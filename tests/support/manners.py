@@ -12,7 +12,7 @@ from zmq.utils import z85
 
 from tests.support.desk_world import BUY, SELL, DeskWorld
 from tests.support.servers import TURN_MS, Threaded
-from trueup.gateway.desk import Desk
+from trueup.gateway.desk.desk import Desk
 
 Handler = Callable[[bytes], bytes | None]
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.desk_world import HEDGING, DeskLink, DeskWorld, magic_of
-from trueup.core.events import Event
-from trueup.core.order import Order
+from trueup.core.book.events import Event
+from trueup.core.book.order import Order
 from trueup.core.policy import Policy
 from trueup.errors import JournalError
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import Journal, MemoryJournal
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.execution import CrashPoint
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncResult
-from trueup.sim.records import Deal
-from trueup.sim.records import Order as BrokerOrder
-from trueup.sim.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
+from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.market.records import Deal
+from trueup.sim.market.records import Order as BrokerOrder
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
 
 GRACE_SEC = 10.0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.desk_world import DeskWorld
-from trueup.gateway.desk import Desk
+from trueup.gateway.desk.desk import Desk
 
 Rewrite = Callable[[Any], Any]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 FACTS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "data" / "mt5_api.json").read_text("utf-8")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from trueup.errors import TrueupError
-from trueup.gateway.called import CalledTerminal
-from trueup.gateway.one_account import OneAccount
-from trueup.gateway.terminal import Terminal
-from trueup.sim.module_port import AttachedTerminal
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.one_account import OneAccount
+from trueup.gateway.terminal.terminal import Terminal
+from trueup.sim.process.module_port import AttachedTerminal
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 HERE = __name__
 NOW_MSC = 1_700_000_000_000

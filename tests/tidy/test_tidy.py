@@ -12,17 +12,17 @@ PACKAGE = ROOT / "src" / "trueup"
 
 # Where a rule does not hold, as path prefixes under src/trueup. Each rule: what it is, what it
 # looks like, where it is looked for, and who is excepted.
-CLOCK = ("runtime/clock.py", "runtime/machine_time.py")
-CHANCE = ("sim/",)
+CLOCK = ("runtime/time/clock.py", "runtime/time/machine_time.py")
+CHANCE = ("sim/", "lab/")
 # A run needs a name that no other run has; both take one from outside for a simulation.
-NAMES_OF_RUNS = ("gateway/client.py", "runtime/portfolio.py")
+NAMES_OF_RUNS = ("gateway/client/execution_gateway.py", "runtime/bot/portfolio.py")
 CATCH_ALL = (
     *("cli/process.py", "logs.py"),
-    *("gateway/front.py", "runtime/answers.py", "runtime/sources.py"),
-    "runtime/strategy_loading.py",
-    "sim/world/run.py",
+    *("gateway/server/front.py", "runtime/bot/answers.py", "runtime/sync/sources.py"),
+    "runtime/trading/strategy_loading.py",
+    "lab/runs/run.py",
     # The rule of one position: what raises there is that position's hold.
-    "core/look.py",
+    "core/look/inputs.py",
 )
 RULES = {
     "the clock is read in one place": (
@@ -35,7 +35,7 @@ RULES = {
         r"\brandom\.(?!Random\b)\w+\(|\bRandom\(\)|\b(secrets|SystemRandom|urandom)\b[.(]",
         "",
         # What a user's own strategy draws follows from the seed of its run, too.
-        (*NAMES_OF_RUNS, "sim/world/run.py"),
+        (*NAMES_OF_RUNS, "lab/runs/run.py"),
     ),
     "chance lives in the simulator": (r"^(import|from) random\b", "", CHANCE),
     "ids in the core follow from the evidence": (r"\buuid\b|\buuid[14]\b", "core/", ()),

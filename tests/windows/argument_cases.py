@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from trueup.sim.structs import TradeRequest
+from trueup.sim.market.structs import TradeRequest
 
 
 class Call(NamedTuple):

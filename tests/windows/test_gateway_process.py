@@ -26,10 +26,10 @@ from tests.gateway.locked_gateway import Keyring, order
 from tests.support.processes import KILL
 from tests.support.servers import free_port, until
 from trueup.core.model import Snapshot
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.descriptors import CONNECTIONS_MAX
-from trueup.gateway.gate import NOT_ALLOWED
-from trueup.gateway.server import FRAMES_MAX
+from trueup.gateway.access.descriptors import CONNECTIONS_MAX
+from trueup.gateway.access.permissions import NOT_ALLOWED
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.server.sockets import FRAMES_MAX
 
 pytestmark = pytest.mark.timeout(900)
 

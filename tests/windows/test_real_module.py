@@ -24,8 +24,8 @@ from tests.support.module_facts import (
 from tests.support.servers import until
 from tests.windows import argument_cases
 from tests.windows.argument_cases import Call
-from trueup.gateway.mt5 import OfficialTerminal, official_terminal
-from trueup.sim.terminal import SimulatedTerminal
+from trueup.gateway.terminal.mt5 import OfficialTerminal, official_terminal
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="needs Windows: `make windows`")
 

@@ -17,36 +17,40 @@ from unittest import mock
 
 import msgspec
 
-from trueup.core import counting, deals, explain, ghosts, leaving, lifecycle, trust
+from trueup.core import deals, explain
+from trueup.core.account import trust
+from trueup.core.account.trust import Trusted, Unknown
+from trueup.core.book import lifecycle
+from trueup.core.book.diff import Ghost
+from trueup.core.book.events import OrderFilled
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.deals import History
-from trueup.core.diff import Ghost
-from trueup.core.events import OrderFilled
 from trueup.core.explain import Exit
-from trueup.core.lifecycle import OrderStatus
-from trueup.core.look import Look as CoreLook
-from trueup.core.look import Outcome
+from trueup.core.gateway_record import RecordMark
+from trueup.core.look.inputs import Look as CoreLook
+from trueup.core.look.inputs import Outcome
 from trueup.core.model import Deal, Position, Snapshot
-from trueup.core.record import RecordMark
-from trueup.core.trust import Trusted, Unknown
+from trueup.core.realised import counting, leaving
+from trueup.core.sync import ghosts
 from trueup.errors import JournalConflict
-from trueup.gateway import rows
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.request_store import RequestStore
-from trueup.gateway.row_digest import RowDigest
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.reading import rows
+from trueup.gateway.reading.row_digest import RowDigest
+from trueup.gateway.record.store import RequestStore
 from trueup.journal import chain
 from trueup.journal.chain import Prover, Row
 from trueup.journal.journal import Tip
 from trueup.journal.sqlite import SqliteDatabase
 from trueup.journal.store import StoredJournal
+from trueup.lab.runs.run import run
+from trueup.lab.world.plan import draw
+from trueup.lab.world.wire import WorldLink
 from trueup.protocol import orders
-from trueup.runtime.clock import moment
-from trueup.runtime.execution import OrderDesk
-from trueup.runtime.lookout import Asked, Look, Lookout
-from trueup.runtime.reconciler import StateReconciler
-from trueup.runtime.witness import Witness
-from trueup.sim.world.plan import draw
-from trueup.sim.world.run import run
-from trueup.sim.world.wire import WorldLink
+from trueup.runtime.bot.order_desk import OrderDesk
+from trueup.runtime.sync.observation import Asked, Look, Lookout
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.sync.witness import Witness
+from trueup.runtime.time.clock import moment
 
 SEEDS = 1_500
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "simulator.md"
@@ -93,7 +97,7 @@ def ghost_inside_settle_window() -> Patch:
         else:
             for_ghost(ghost, look, outcome)
 
-    return mock.patch("trueup.core.plan.for_ghost", mutated)
+    return mock.patch("trueup.core.sync.plan.for_ghost", mutated)
 
 
 def outcome_before_send() -> Patch:
@@ -153,7 +157,7 @@ def ticket_as_identity() -> Patch:
         position = position_of(row)
         return msgspec.structs.replace(position, identifier=position.ticket)
 
-    return mock.patch("trueup.gateway.rows.position_of", mutated)
+    return mock.patch("trueup.gateway.reading.rows.position_of", mutated)
 
 
 def older_snapshot() -> Patch:
@@ -238,7 +242,7 @@ def deals_counted_twice() -> Patch:
         own = [deal for deal in deals if deal.position == identifier]
         return History(tuple(sorted(own, key=lambda deal: (deal.time_msc, deal.ticket))))
 
-    return mock.patch("trueup.core.look.history_of", mutated)
+    return mock.patch("trueup.core.look.inputs.history_of", mutated)
 
 
 def deals_as_told() -> Patch:
@@ -248,7 +252,7 @@ def deals_as_told() -> Patch:
         own = {deal.ticket: deal for deal in deals if deal.position == identifier}
         return History(tuple(own.values()))
 
-    return mock.patch("trueup.core.look.history_of", mutated)
+    return mock.patch("trueup.core.look.inputs.history_of", mutated)
 
 
 def fee_not_counted() -> Patch:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.gateway import request_store
-from trueup.gateway.request_store import Entry, StoreTrouble
-from trueup.runtime.clock import ManualClock
-from trueup.sim.world.record_disk import DiskStore, RecordDisk
+from trueup.gateway.record import store as request_store
+from trueup.gateway.record.store import Entry, StoreTrouble
+from trueup.lab.world.record_disk import DiskStore, RecordDisk
+from trueup.runtime.time.clock import ManualClock
 
 
 class Machine:

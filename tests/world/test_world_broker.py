@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests.support.lived import Lived
-from trueup.core import ghosts
 from trueup.core.deals import Comparison, History, history_of
 from trueup.core.model import Deal, DealKind
-from trueup.runtime.rechecks import Rechecks
-from trueup.sim.symbols import Charged
-from trueup.sim.world.plan import NEXT_CONTRACT, SYMBOL, Fault
+from trueup.core.sync import ghosts
+from trueup.lab.world.plan import NEXT_CONTRACT, SYMBOL, Fault
+from trueup.runtime.sync.rechecks import Rechecks
+from trueup.sim.market.symbols import Charged
 
 
 def nothing(*_: object, **__: object) -> tuple[()]:
@@ -39,7 +39,7 @@ def unseen(patch: pytest.MonkeyPatch, is_unseen: Callable[[Deal], bool]) -> None
     def others(identifier: int, deals: Iterable[Deal]) -> History:
         return history_of(identifier, [one for one in deals if not is_unseen(one)])
 
-    patch.setattr("trueup.core.look.history_of", others)
+    patch.setattr("trueup.core.look.inputs.history_of", others)
 
 
 def no_cancelled_deals(patch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def trades_alone(patch: pytest.MonkeyPatch) -> None:
 def no_successors(patch: pytest.MonkeyPatch) -> None:
     """Take what was closed to be opened again for closed."""
     patch.setattr(ghosts, "followed", nothing)
-    patch.setattr("trueup.core.leaving.followed", nothing)
+    patch.setattr("trueup.core.realised.leaving.followed", nothing)
 
 
 def only_whole_histories(patch: pytest.MonkeyPatch) -> None:

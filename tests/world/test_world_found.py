@@ -12,19 +12,19 @@ import pytest
 
 from tests.support.desk_world import HEDGING, NETTING, OTHER, DeskWorld
 from tests.support.order_world import GRACE_SEC, OrderWorld
+from trueup.core.account.trust import Reason, Unknown
+from trueup.core.book.order import Order
 from trueup.core.holds import HoldKind
-from trueup.core.order import Order
-from trueup.core.trust import Reason, Unknown
 from trueup.errors import RemoteProtocolError
-from trueup.gateway import mt5_constants as mt5
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.requests import decode_request
 from trueup.protocol.snapshot import decode_snapshot
-from trueup.runtime.clock import ManualClock
-from trueup.runtime.reconciler import SyncStatus
-from trueup.sim.switches import ListAnswer
-from trueup.sim.terminal_faults import AnswerLost, DoneWithoutDeal, Partial, TimedOut
+from trueup.runtime.sync.reconciler import SyncStatus
+from trueup.runtime.time.clock import ManualClock
+from trueup.sim.market.switches import ListAnswer
+from trueup.sim.terminal.terminal_faults import AnswerLost, DoneWithoutDeal, Partial, TimedOut
 
 DAMAGED = b'{"action":"BUY","order_id":"o","symbol":"EURUSD","volume":0.1,"ma\xe7ic":7}'
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.lived import Lived
 from trueup.journal.sqlite import SqliteDatabase
-from trueup.runtime.recall import Recall
-from trueup.sim.world import moments
-from trueup.sim.world.plan import Fault
+from trueup.lab.facts import moments
+from trueup.lab.world.plan import Fault
+from trueup.runtime.sync.recall import Recall
 
 
 def nothing_lost(patch: pytest.MonkeyPatch) -> None:

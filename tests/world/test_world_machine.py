@@ -20,15 +20,15 @@ from hypothesis.stateful import (
 )
 
 from tests.world.mutants import timeout_as_rejected
-from trueup.sim.folding import BookFold
-from trueup.sim.oracle import Oracle
-from trueup.sim.oracle.facts import Fact
-from trueup.sim.oracle.hearing import Hearing
-from trueup.sim.telling import story
-from trueup.sim.world.plan import Fault, FaultPlan, Setting, Strike
-from trueup.sim.world.schedule import MS
-from trueup.sim.world.strikes import strike
-from trueup.sim.world.world import World
+from trueup.lab.facts.facts import Fact
+from trueup.lab.oracle import Oracle
+from trueup.lab.oracle.hearing import Hearing
+from trueup.lab.report.folding import BookFold
+from trueup.lab.report.telling import story
+from trueup.lab.world.plan import Fault, FaultPlan, Setting, Strike
+from trueup.lab.world.schedule import MS
+from trueup.lab.world.strikes import strike
+from trueup.lab.world.world import World
 
 # Turning a netting position round, and closing by another, are each one kind of account's only.
 ONLY_NETTING, ONLY_HEDGING = Fault.HAND_REVERSES, Fault.HAND_CLOSES_BY

@@ -13,23 +13,24 @@ import pytest
 
 from tests.support import make
 from tests.world.mutants import deals_as_told, duplicate_fill_counted
-from trueup.core import saved_book, trust
-from trueup.core.book import Book
+from trueup.core.account import trust
+from trueup.core.book import saved as saved_book
+from trueup.core.book.book import Book
 from trueup.core.model import Side
 from trueup.errors import Refused
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.reconciler import StateReconciler, SyncResult
-from trueup.runtime.timetable import Timetable
-from trueup.sim.world import moments
-from trueup.sim.world import run as run_module
-from trueup.sim.world.plan import Fault, Strike, calm, draw
-from trueup.sim.world.retelling import retold
-from trueup.sim.world.run import run, shortest
-from trueup.sim.world.schedule import SECOND
-from trueup.sim.world.strikes import strike
-from trueup.sim.world.strikes_people import lose_fill
-from trueup.sim.world.wire import FASTEST_NS, SPAN_NS
-from trueup.sim.world.world import SYNCS_AFTER_SEC, World
+from trueup.lab.facts import moments
+from trueup.lab.runs import run as run_module
+from trueup.lab.runs.run import run, shortest
+from trueup.lab.world.plan import Fault, Strike, calm, draw
+from trueup.lab.world.retelling import retold
+from trueup.lab.world.schedule import SECOND
+from trueup.lab.world.strikes import strike
+from trueup.lab.world.strikes_people import lose_fill
+from trueup.lab.world.wire import FASTEST_NS, SPAN_NS
+from trueup.lab.world.world import SYNCS_AFTER_SEC, World
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
+from trueup.runtime.sync.schedule import Timetable
 
 
 class Notes:
@@ -274,7 +275,7 @@ def test_a_bot_that_was_killed_starts_from_what_it_saved_on_the_way_and_is_held_
     kills = tuple(Strike(n, 5_000 * n, Fault.KILL_ANYWHERE) for n in range(1, 4))
     plans = [msgspec.structs.replace(calm(seed), strikes=kills) for seed in range(8)]
     restored = Mock(wraps=Book.restore)
-    monkeypatch.setattr("trueup.runtime.keeping.Book.restore", restored)
+    monkeypatch.setattr("trueup.runtime.bot.kept_book.Book.restore", restored)
     assert all(run(plan).is_good for plan in plans)
     # About a third of the bots save nothing on the way.
     assert restored.call_count > len(plans)
@@ -284,7 +285,7 @@ def test_a_bot_that_was_killed_starts_from_what_it_saved_on_the_way_and_is_held_
         fill_from(book, state)
         book.unexplained.clear()
 
-    monkeypatch.setattr("trueup.core.book.fill_from", forgetting)
+    monkeypatch.setattr("trueup.core.book.book.fill_from", forgetting)
     broken = {violation.invariant for plan in plans for violation in run(plan).violations}
     assert 5 in broken
 

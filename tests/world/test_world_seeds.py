@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.crash_world import ROOT
-from trueup.sim.world.coverage import Coverage
-from trueup.sim.world.plan import FOCUSES, Fault, Strike, draw
-from trueup.sim.world.run import Report, run, run_many, shortest
-from trueup.sim.world.shrink import command, shrink
+from trueup.lab.runs.coverage import Coverage
+from trueup.lab.runs.run import Report, run, run_many, shortest
+from trueup.lab.runs.shrink import command, shrink
+from trueup.lab.world.plan import FOCUSES, Fault, Strike, draw
 
 FIXED = range(300)
 LAST = 900
@@ -132,6 +132,6 @@ def test_a_strike_does_the_same_whatever_else_strikes() -> None:
 
 
 def test_a_strategy_of_ones_own_trades_in_the_world() -> None:
-    report = run(draw(3), strategy="trueup.runtime.strategy:MovingAverageCross")
+    report = run(draw(3), strategy="trueup.runtime.trading.strategy:MovingAverageCross")
     assert report.is_good, told(report)
     assert report.plan.setting.trades_by_signal

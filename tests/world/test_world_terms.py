@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.lived import Lived
-from trueup.core import placing
-from trueup.sim.world.plan import Fault
+from trueup.core.realised import placing
+from trueup.lab.world.plan import Fault
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from trueup.core.quantity import format_money
 from trueup.errors import NotSent, OutcomeUnknown, TrueupError
 from trueup.observe.journal_status_text import JournalStatus, write_journal_status
 from trueup.observe.status_text import WIDTH, BotStatus, said, write_status
-from trueup.runtime.bots import Bot, ask_bot, find_bots, last_bot
-from trueup.runtime.clock import Clock, SystemClock
-from trueup.sim.whereabouts import ask, find_terminal
+from trueup.runtime.control.bots import Bot, ask_bot, find_bots, last_bot
+from trueup.runtime.time.clock import Clock, SystemClock
+from trueup.sim.process.whereabouts import ask, find_terminal
 
 NEEDS_A_PERSON = 1
 NO_BOT = "No bot runs in this folder: start one with `trueup paper`."
@@ -99,7 +99,7 @@ def _left_behind(journal: str | None, stream: str | None) -> JournalStatus | Non
     if journal is None and not Path(place).exists():
         return None
     # Imported here: a running bot's status does not need the book, nor the time to import it.
-    from trueup.runtime.last_known import last_known
+    from trueup.runtime.control.last_known import last_known
 
     return last_known(place, stream)
 

@@ -19,13 +19,13 @@ from trueup.conformance.findings import Report
 from trueup.conformance.run import examine
 from trueup.conformance.text import write_report
 from trueup.errors import NotSent, TrueupError
-from trueup.gateway.endpoints import tcp
-from trueup.gateway.greeting import greet
-from trueup.gateway.keys import LinkKeys, draw_pair, link_keys
-from trueup.gateway.link import Link
-from trueup.gateway.zmq_hints import ZmqHints
-from trueup.gateway.zmq_link import ZmqLink
-from trueup.runtime.clock import SystemClock
+from trueup.gateway.access.keys import LinkKeys, draw_pair, link_keys
+from trueup.gateway.client.endpoints import tcp
+from trueup.gateway.client.greeting import greet
+from trueup.gateway.client.link import Link
+from trueup.gateway.client.zmq_hints import ZmqHints
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.runtime.time.clock import SystemClock
 from trueup.settings import load_settings
 
 BROKEN_WORD = 1

@@ -12,7 +12,7 @@ from trueup.cli.say import say
 from trueup.conformance.findings import Noted
 from trueup.errors import TrueupError
 from trueup.private import make_private, make_private_folder
-from trueup.runtime.whereabouts import state_folder
+from trueup.runtime.control.state_files import state_folder
 
 
 def keep_note(url: str, noted: Noted) -> None:

@@ -19,8 +19,8 @@ from trueup.cli.conformance import KeyFileOption, ServerKeyOption
 from trueup.cli.endpoint import endpoint_of
 from trueup.cli.journal_place import JournalOption, default_journal, short_path
 from trueup.cli.say import say
-from trueup.core.meant import account_named
-from trueup.core.trust import Bound
+from trueup.core.account.meant import account_named
+from trueup.core.account.trust import Bound
 from trueup.errors import SettingsError, TrueupError
 from trueup.observe.doctor_text import (
     COLOURS,
@@ -34,14 +34,14 @@ from trueup.observe.doctor_text import (
     warn,
 )
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.bots import ask_bot, find_bots
-from trueup.runtime.clock import SystemClock
+from trueup.runtime.control.bots import ask_bot, find_bots
 from trueup.runtime.doctor.book import JournalLook, bot_rows, history_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit, unasked
 from trueup.runtime.doctor.line import CHECKS as WAY
 from trueup.runtime.doctor.line import Line, Target
+from trueup.runtime.time.clock import SystemClock
 from trueup.settings import Settings, load_settings
-from trueup.sim.whereabouts import find_terminal
+from trueup.sim.process.whereabouts import find_terminal
 
 SICK = 1
 OF_THE_TERMINAL = "the simulated terminal of this folder"

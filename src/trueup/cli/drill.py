@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from trueup.cli.say import say
-from trueup.sim.drill import Drill, Round
+from trueup.lab.drill.drill import Drill, Round
 
 DISAGREE = 1
 

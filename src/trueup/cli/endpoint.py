@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from trueup.errors import SettingsError
-from trueup.gateway.endpoints import bare, tcp
+from trueup.gateway.client.endpoints import bare, tcp
 
 _ENDPOINT = re.compile(r"tcp://(?P<host>[^:/\s]+|\[[0-9a-fA-F:.]+(%\w+)?\]):(?P<port>\d{1,5})")
 

@@ -14,23 +14,23 @@ from trueup.cli.crashes import end_without_a_dialog
 from trueup.cli.gateway_install import install
 from trueup.cli.terminal import WatchOption, start_terminal, stop_on_signals
 from trueup.errors import SettingsError
-from trueup.gateway.account_records import data_folder
-from trueup.gateway.admission import Terms
-from trueup.gateway.clocks import Clocks
-from trueup.gateway.keeper import Timing
-from trueup.gateway.mt5 import FACTORY, require_module
-from trueup.gateway.service import LOOPBACK, Service, ServiceOptions
-from trueup.gateway.watcher import WATCH_MS
-from trueup.gateway.worker import WorkerTerminal
+from trueup.gateway.access.admission import Terms
+from trueup.gateway.reading.watcher import WATCH_MS
+from trueup.gateway.record.account_files import data_folder
+from trueup.gateway.server.service import LOOPBACK, Service, ServiceOptions
+from trueup.gateway.terminal.clocks import Clocks
+from trueup.gateway.terminal.mt5 import FACTORY, require_module
+from trueup.gateway.worker.keeper import Timing
+from trueup.gateway.worker.worker import WorkerTerminal
 from trueup.logs import logger
 from trueup.observe.log import set_up_logging
-from trueup.runtime.clock import SystemClock
-from trueup.sim.process import TerminalOptions
-from trueup.sim.whereabouts import ask, find_terminal, state_folder
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.process.process import TerminalOptions
+from trueup.sim.process.whereabouts import ask, find_terminal, state_folder
 
 log = logger("trueup.gateway")
 
-SIMULATED = "trueup.sim.module_port:attached"
+SIMULATED = "trueup.sim.process.module_port:attached"
 PASSWORD_VARIABLE = "TRUEUP_MT5_PASSWORD"
 DEFAULT_PORT = 5555
 # A bot's loop asks some ten times a second.

@@ -29,10 +29,10 @@ from trueup.journal.reader import JournalReader
 from trueup.observe.audit_text import COLUMNS, Told, audit_lines
 from trueup.observe.replay_text import write_scene
 from trueup.observe.status_text import time_of
-from trueup.runtime.bots import ask_bot, find_bots
-from trueup.runtime.clock import SystemClock, iso
-from trueup.runtime.replay import replay as replay_scene
-from trueup.runtime.story import ACTIONS, Wanted, orders_of, story
+from trueup.runtime.control.bots import ask_bot, find_bots
+from trueup.runtime.story.replay import replay as replay_scene
+from trueup.runtime.story.story import ACTIONS, Wanted, orders_of, story
+from trueup.runtime.time.clock import SystemClock, iso
 
 app = typer.Typer(
     no_args_is_help=True,

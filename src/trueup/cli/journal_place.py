@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trueup.runtime.whereabouts import state_folder
+from trueup.runtime.control.state_files import state_folder
 
 JOURNAL_FILE = "paper.db"
 

@@ -9,7 +9,7 @@ import typer
 
 from trueup.cli.say import say
 from trueup.errors import KeysError
-from trueup.gateway.keys import MODES_ARE_CHECKED, default_folder, new_keys, read_public_key
+from trueup.gateway.access.keys import MODES_ARE_CHECKED, default_folder, new_keys, read_public_key
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -40,13 +40,13 @@ from trueup.cli.terminal import (
 from trueup.errors import SettingsError
 from trueup.journal.location import database_at
 from trueup.observe.log import set_up_logging
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.strategy import MovingAverageCross
-from trueup.runtime.strategy_loading import load_strategy
-from trueup.runtime.whereabouts import state_folder
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.control.state_files import state_folder
+from trueup.runtime.trading.strategy import MovingAverageCross
+from trueup.runtime.trading.strategy_loading import load_strategy
 from trueup.settings import Settings, load_settings
-from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, play
-from trueup.sim.whereabouts import find_terminal
+from trueup.sim.process.process import DEFAULT_SPEED, TerminalOptions, play
+from trueup.sim.process.whereabouts import find_terminal
 
 LOG_FILE = "paper.log"
 

@@ -14,17 +14,17 @@ from trueup.cli.doctor import NO_GATEWAY, GatewayOption, StreamOption, target_of
 from trueup.cli.journal_place import JournalOption, default_journal
 from trueup.cli.say import say
 from trueup.cli.times import HELP, moment_ns
-from trueup.core.agreement import Counted
-from trueup.core.history_report import HistoryReport
+from trueup.core.realised.agreement import Counted
+from trueup.core.realised.history_report import HistoryReport
 from trueup.errors import TrueupError
-from trueup.gateway.client import ExecutionGateway
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import open_reader
 from trueup.observe.history_text import history_values, write_history
 from trueup.observe.status_text import BotStatus
 from trueup.protocol.history import Span
-from trueup.runtime.bots import Bot, ask_bot, find_bots
-from trueup.runtime.clock import SystemClock
-from trueup.runtime.history_span import begin_msc, report_of, since_msc
+from trueup.runtime.control.bots import Bot, ask_bot, find_bots
+from trueup.runtime.sync.history_span import begin_msc, report_of, since_msc
+from trueup.runtime.time.clock import SystemClock
 from trueup.settings import load_settings
 
 DIFFERS = 1

@@ -15,25 +15,25 @@ from trueup.cli.terminal import stop_on_signals
 from trueup.core.model import describe
 from trueup.core.policy import Policy
 from trueup.errors import Refused, TrueupError, reason
-from trueup.gateway.client import ExecutionGateway
-from trueup.gateway.endpoints import tcp
+from trueup.gateway.client.endpoints import tcp
+from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import open_journal
 from trueup.journal.location import database_at
 from trueup.logs import logger
 from trueup.observe.live import LiveView
 from trueup.observe.log import when_console_closes
-from trueup.runtime.clock import SystemClock, utc
-from trueup.runtime.listener import Control
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.portfolio import PortfolioManager
-from trueup.runtime.prices import GatewayPrices, Prices
-from trueup.runtime.reconciler import StateReconciler
-from trueup.runtime.status import BotFacts
-from trueup.runtime.strategy import Strategy
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.control.listener import Control
+from trueup.runtime.control.status import BotFacts
+from trueup.runtime.sync.reconciler import StateReconciler
+from trueup.runtime.time.clock import SystemClock, utc
+from trueup.runtime.trading.loop import TradingLoop
+from trueup.runtime.trading.prices import GatewayPrices, Prices
+from trueup.runtime.trading.strategy import Strategy
 from trueup.settings import Settings
-from trueup.sim.playback import LocalPrices
-from trueup.sim.process import TerminalOptions, play
-from trueup.sim.whereabouts import Whereabouts
+from trueup.sim.process.playback import LocalPrices
+from trueup.sim.process.process import TerminalOptions, play
+from trueup.sim.process.whereabouts import Whereabouts
 
 log = logger("trueup.journal")
 

@@ -7,7 +7,7 @@ from typing import Any
 from trueup.cli.say import say
 from trueup.core.quantity import format_lots, format_money
 from trueup.errors import TrueupError
-from trueup.sim.whereabouts import Whereabouts, ask, find_terminal
+from trueup.sim.process.whereabouts import Whereabouts, ask, find_terminal
 
 NOT_RUNNING = (
     "No terminal runs in this folder: start one with `trueup terminal`, or with `trueup paper`."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 
-from trueup.core.book import Holding
+from trueup.core.book.book import Holding
 from trueup.core.holds import WAITS_FOR_A_YES, HoldKind
 from trueup.core.model import PLAY_MONEY, Position, describe_mode
 from trueup.core.quantity import format_lots
 from trueup.observe.live import AUDIT_LINES, Level, Picture, Row, Side
-from trueup.runtime.loop import TradingLoop
-from trueup.runtime.reconciler import SyncStatus
+from trueup.runtime.sync.reconciler import SyncStatus
+from trueup.runtime.trading.loop import TradingLoop
 
 # A sync that is late by more than this share of its interval is said to be late.
 LATE = 1.5

@@ -23,8 +23,8 @@ from trueup.cli.say import say
 from trueup.core.quantity import format_lots, format_price
 from trueup.errors import TrueupError
 from trueup.observe.status_text import said, time_of
-from trueup.runtime.bots import Bot
-from trueup.runtime.clock import SystemClock
+from trueup.runtime.control.bots import Bot
+from trueup.runtime.time.clock import SystemClock
 
 SAY_WHICH = (
     "Nothing was changed. Say what it is: --ticket TICKET for the one of these that it is, or "

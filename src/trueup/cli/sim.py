@@ -12,15 +12,15 @@ import typer
 from trueup.cli.numbers import jobs_of, numbers_of, range_of, seed_of
 from trueup.cli.say import say
 from trueup.errors import SettingsError, StrategyError, TrueupError
-from trueup.runtime.strategy_loading import own_place, strategy_maker
-from trueup.sim.drawing import page
-from trueup.sim.oracle.facts import Fact
-from trueup.sim.telling import story
-from trueup.sim.world.coverage import CHANCY, Coverage, table
-from trueup.sim.world.plan import FaultPlan, draw
-from trueup.sim.world.run import Report, run, run_many, shortest
-from trueup.sim.world.schedule import BEGIN_NS
-from trueup.sim.world.shrink import command
+from trueup.lab.facts.facts import Fact
+from trueup.lab.report.drawing import page
+from trueup.lab.report.telling import story
+from trueup.lab.runs.coverage import CHANCY, Coverage, table
+from trueup.lab.runs.run import Report, run, run_many, shortest
+from trueup.lab.runs.shrink import command
+from trueup.lab.world.plan import FaultPlan, draw
+from trueup.lab.world.schedule import BEGIN_NS
+from trueup.runtime.trading.strategy_loading import own_place, strategy_maker
 
 BROKEN = 1
 # As a shell has it for what Ctrl-C ended.

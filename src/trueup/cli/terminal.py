@@ -16,12 +16,12 @@ import trueup
 from trueup.cli.running_terminal import running_terminal
 from trueup.cli.say import say
 from trueup.errors import TrueupError
-from trueup.gateway.watcher import WATCH_MS
+from trueup.gateway.reading.watcher import WATCH_MS
 from trueup.observe.log import set_up_logging
 from trueup.private import make_private_folder
-from trueup.runtime.clock import SystemClock
-from trueup.sim.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
-from trueup.sim.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.process.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
+from trueup.sim.process.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
 
 LOG_FILE = "terminal.log"
 # For a machine that is busy with other things; whoever waits is told as soon as it answers.

@@ -10,7 +10,7 @@ import typer
 from trueup.cli.running_terminal import running_terminal, show_positions
 from trueup.cli.say import say
 from trueup.errors import Refused, SettingsError
-from trueup.sim.whereabouts import ask
+from trueup.sim.process.whereabouts import ask
 
 app = typer.Typer(
     no_args_is_help=True,

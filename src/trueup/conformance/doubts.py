@@ -8,8 +8,8 @@ from trueup.conformance.examination import Examination
 from trueup.conformance.fields import barred
 from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.conformance.orders import Orders
-from trueup.core.record import RecordMark, RequestInDoubt, RequestState, RequestStatus
-from trueup.core.trust import Unknown
+from trueup.core.account.trust import Unknown
+from trueup.core.gateway_record import RecordMark, RequestInDoubt, RequestState, RequestStatus
 from trueup.protocol.request_status import decode_status, encode_status_request
 
 LONGEST_ID = 128

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from trueup.conformance.probe import Exchange, Probe
+from trueup.core.account.trust import Unknown
 from trueup.core.model import Evidence, Snapshot
-from trueup.core.trust import Unknown
-from trueup.gateway.greeting import Greeting
-from trueup.gateway.link import HintLine, Link
+from trueup.gateway.client.greeting import Greeting
+from trueup.gateway.client.link import HintLine, Link
 from trueup.protocol import guide
 from trueup.protocol.snapshot import SnapshotRequest, decode_snapshot, encode_snapshot_request
 

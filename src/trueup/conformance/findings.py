@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from trueup.conformance.probe import Exchange
-from trueup.core.record import RecordMark
+from trueup.core.gateway_record import RecordMark
 
 
 class Grade(enum.Enum):

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from trueup.conformance.examination import FIRST_ID, Examination
 from trueup.conformance.findings import Verdict, broken, holds, unseen
+from trueup.core.account.trust import Unknown
 from trueup.core.model import Deal, Snapshot
-from trueup.core.trust import Unknown
 from trueup.protocol.history import PastDeals, Span, ask_for_history, decode_history
 
 EXPLAINED = 5

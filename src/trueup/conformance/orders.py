@@ -14,10 +14,10 @@ from trueup.conformance.family import NO_SUCH_SYMBOL
 from trueup.conformance.findings import Outcome, Verdict, broken, holds, unseen
 from trueup.conformance.probe import Exchange
 from trueup.conformance.trading import COMMENT, NO_DOUBLE_HOLDS, Trading
+from trueup.core.account.trust import Unknown
+from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.model import Snapshot
 from trueup.core.quantity import add_lots, to_units
-from trueup.core.record import RequestState, RequestStatus
-from trueup.core.trust import Unknown
 from trueup.errors import OutcomeUnknown
 from trueup.protocol.request_status import decode_status, encode_status_request
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from trueup.errors import NotSent, OutcomeUnknown
-from trueup.gateway.link import Link
+from trueup.gateway.client.link import Link
 from trueup.protocol.text import read_json
 
 SHOWN_CHARS = 400

@@ -12,8 +12,8 @@ from trueup.conformance.examination import Examination
 from trueup.conformance.family import NO_SUCH_SYMBOL, TYPE, other_name_read
 from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.conformance.probe import Exchange
+from trueup.core.account.trust import Reason
 from trueup.core.model import Snapshot
-from trueup.core.trust import Reason
 from trueup.protocol import guide
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 

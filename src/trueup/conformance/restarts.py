@@ -5,9 +5,9 @@ from __future__ import annotations
 from trueup.conformance.examination import FIRST_ID, Examination
 from trueup.conformance.findings import Noted, Verdict, broken, holds, unseen
 from trueup.conformance.orders import Orders
+from trueup.core.account.trust import Unknown
+from trueup.core.gateway_record import RequestInDoubt, RequestState
 from trueup.core.model import Snapshot
-from trueup.core.record import RequestInDoubt, RequestState
-from trueup.core.trust import Unknown
 from trueup.errors import OutcomeUnknown
 from trueup.protocol.request_status import decode_status, encode_status_request
 

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from trueup.conformance.examination import FIRST_ID, Examination, Taken
 from trueup.conformance.findings import Verdict, broken, holds, unseen
 from trueup.conformance.probe import Exchange
+from trueup.core.account.trust import CLOCK_JITTER_MSC, Unknown, judge
 from trueup.core.digest import digest
 from trueup.core.model import Entry, Evidence, Snapshot
 from trueup.core.quantity import format_lots, from_units, to_units
-from trueup.core.trust import CLOCK_JITTER_MSC, Unknown, judge
 from trueup.protocol.hints import Hint, hints_port
 from trueup.protocol.snapshot import UNNAMED_VERSION, VERSION
 from trueup.protocol.snapshot_rows import lines_of

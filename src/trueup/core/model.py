@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from trueup.core.gateway_record import RecordMark, RequestStatus, SentOrders
 from trueup.core.quantity import (
     FINEST_STEP,
     HIGHEST_PRICE,
@@ -20,7 +21,6 @@ from trueup.core.quantity import (
     format_price,
     to_units,
 )
-from trueup.core.record import RecordMark, RequestStatus, SentOrders
 from trueup.core.scope import Neighbour
 
 # What a decoder refuses, wherever the value comes from; see `core.quantity` for the bounds.
@@ -396,10 +396,10 @@ class RowFault(msgspec.Struct, frozen=True):
 
     Args:
         what: the sentence for a person: which row, what is unreadable in it, what would be right.
-        symbol: the row's symbol, empty where that cannot be read.
-        ticket: the row's ticket, 0 where that cannot be read.
-        fields: the names of the fields that cannot be read, as the wire spells them.
-        id: what a person approves; see `core.ids.row_id`. Empty where nothing can be approved.
+        symbol: the row's symbol, empty where that cannot be read. ticket: the row's ticket, 0 where
+        that cannot be read. fields: the names of the fields that cannot be read, as the wire spells
+        them. id: what a person approves; see `core.book.event_ids.row_id`. Empty where nothing can
+        be approved.
     """
 
     what: str

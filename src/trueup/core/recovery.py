@@ -9,7 +9,7 @@ says one of four things about an order: it was *prepared* and never sent as far 
 four things: it *cannot be seen in full*, there is *no trace* of the order, the order's position is
 *open*, or its position is *closed* already. And absence counts only when it is *settled*: the
 history that was read covers the moment of sending, and several looks showed nothing, over the
-grace period and by a terminal that heard from its trade server meanwhile (`core.absence`), so
+grace period and by a terminal that heard from its trade server meanwhile (`core.doubt.absence`), so
 nothing of this order can still be on its way.
 
 A gateway of ours keeps a durable record of each order, written before it is sent and after, and is
@@ -20,7 +20,7 @@ that settles an absence at once (G).
 
 A journal can lack orders that left: a backup was put back, or the journal was deleted. The record
 knows them by their book. They enter the book as *sent*, and go through this table like any other
-order without an outcome, while entries wait until a person accepts the loss (`core.loss`).
+order without an outcome, while entries wait until a person accepts the loss (`core.sync.loss`).
 
 How each case comes about:
 

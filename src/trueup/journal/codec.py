@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
-from trueup.core.events import AnyEvent, Event, OrderCreated
+from trueup.core.book.events import AnyEvent, Event, OrderCreated
 from trueup.errors import JournalCorrupt, JournalError, NotEncodable
 
 DECODERS: dict[str, msgspec.json.Decoder[Event]] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from trueup.core.events import Event
+from trueup.core.book.events import Event
 from trueup.errors import JournalError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from trueup.core.events import Event
+from trueup.core.book.events import Event
 from trueup.errors import JournalError
 from trueup.journal.chain import Row, chained, proven
 from trueup.journal.codec import Encoded, decode, encode

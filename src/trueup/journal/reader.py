@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Self
 
-from trueup.core.events import Event
+from trueup.core.book.events import Event
 from trueup.errors import JournalCorrupt, JournalError
 from trueup.journal.chain import BrokenChain, Row, checkpoint_digest
 from trueup.journal.codec import LARGEST_NS, decode

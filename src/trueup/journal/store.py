@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trueup.core.events import Event
+from trueup.core.book.events import Event
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
 from trueup.journal.chain import Row, chained, checkpoint_digest
 from trueup.journal.codec import encode

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from trueup.core.agreement import DealChange, DealLine
-from trueup.core.history_report import HistoryReport
 from trueup.core.quantity import format_lots, format_money, from_units
+from trueup.core.realised.agreement import DealChange, DealLine
+from trueup.core.realised.history_report import HistoryReport
 
 WIDTH = 80
 # A person reads so many; `--json` has all.

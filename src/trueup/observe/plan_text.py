@@ -7,11 +7,11 @@ from typing import Any, assert_never
 
 import msgspec
 
-from trueup.core import events
+from trueup.core.book import events
 from trueup.core.holds import Hold
 from trueup.core.model import describe_at, describe_order
-from trueup.core.plan import Plan
 from trueup.core.quantity import format_lots, format_money, format_price, from_units
+from trueup.core.sync.plan import Plan
 
 OrderStep = (
     events.OrderCreated

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.model import FieldNote, Position, RowFault, Snapshot
-from trueup.core.trust import Reason, Unknown
 from trueup.protocol.rows import (
     MILLISECONDS,
     OTHER_SPELLINGS,

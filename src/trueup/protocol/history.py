@@ -12,8 +12,8 @@ from collections.abc import Generator
 
 import msgspec
 
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.model import Deal
-from trueup.core.trust import Reason, Unknown
 from trueup.protocol.snapshot import UNNAMED_VERSION, VERSION, other_version
 from trueup.protocol.text import check_text, read_json, reason_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from trueup.core.record import RecordMark, RequestStatus
-from trueup.core.trust import Reason, Unknown
+from trueup.core.account.trust import Reason, Unknown
+from trueup.core.gateway_record import RecordMark, RequestStatus
 from trueup.protocol.text import brief, decode_json, read_json, reason_of, why_unreadable
 
 _UNTIL = "a gateway that answers REQUEST_STATUS"

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from trueup.core.gateway_record import BookAsked, RequestInDoubt
 from trueup.core.model import Position
-from trueup.core.record import BookAsked, RequestInDoubt
 from trueup.core.scope import Scope
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.history import CURSOR, HistoryReply, HistoryRequest

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from trueup.core.book.event_ids import row_id
 from trueup.core.conversions import number_or_text, seconds_since_1970, whole_number
-from trueup.core.ids import row_id
 from trueup.core.model import FieldNote, OrderType, PendingOrder, Position, RowFault, Side
 from trueup.core.quantity import FINEST_STEP, HIGHEST_PRICE, MOST_LOTS, is_volume
 from trueup.errors import RemoteProtocolError

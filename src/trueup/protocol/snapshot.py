@@ -14,7 +14,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import astuple
 
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.digest import digest
+from trueup.core.gateway_record import (
+    BookAsked,
+    RecordMark,
+    RequestInDoubt,
+    RequestStatus,
+    SentOrders,
+)
 from trueup.core.model import (
     Account,
     Deal,
@@ -29,9 +37,7 @@ from trueup.core.model import (
     TerminalState,
     UnknownSymbol,
 )
-from trueup.core.record import BookAsked, RecordMark, RequestInDoubt, RequestStatus, SentOrders
 from trueup.core.scope import Neighbour, Scope
-from trueup.core.trust import Reason, Unknown
 from trueup.protocol.guide import needs_no_care
 from trueup.protocol.rows import TOO_LARGE, is_sound_order
 from trueup.protocol.snapshot_rows import Lists, read_each, read_lists
@@ -139,8 +145,8 @@ class UnchangedReply(msgspec.Struct, tag_field="status", tag="UNCHANGED", omit_d
 
     The evidence is that of a new reading. `counts` are the terminal's own of positions and orders,
     the same before and after the reading, and `floating` is what the gateway found the positions'
-    profit and swap to add up to: with both, all that `core.trust` asks of a list is asked of one
-    that is not sent.
+    profit and swap to add up to: with both, all that `core.account.trust` asks of a list is asked
+    of one that is not sent.
     """
 
     id: int

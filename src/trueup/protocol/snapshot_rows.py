@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from trueup.core.book.event_ids import row_id
 from trueup.core.digest import (
     digest_of,
     order_hash,
@@ -28,7 +29,6 @@ from trueup.core.digest import (
     raw_position_hash,
     raw_position_line,
 )
-from trueup.core.ids import row_id
 from trueup.core.model import FieldNote, PendingOrder, Position, RowFault
 from trueup.protocol.rows import (
     UnreadableRow,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from trueup.core.account.trust import Reason, Unknown
 from trueup.core.quantity import is_number
-from trueup.core.trust import Reason, Unknown
 from trueup.protocol.text import error_of, read_json, reason_of, why_unreadable
 
 _UNTIL = "a gateway that answers TICK"

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from trueup.core.book import Book
-from trueup.core.events import AccountBound, HistoryCompared, LossAccepted, LossFound
-from trueup.core.loss import hold_of
-from trueup.core.trust import Bound
+from trueup.core.account.trust import Bound
+from trueup.core.book.book import Book
+from trueup.core.book.events import AccountBound, HistoryCompared, LossAccepted, LossFound
+from trueup.core.sync.loss import hold_of
 from trueup.errors import TrueupError
 from trueup.journal import open_reader
 from trueup.journal.location import database_at
 from trueup.journal.reader import JournalReader
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.audit import compared_sentence
-from trueup.runtime.neighbours import REMEDY
+from trueup.runtime.story.audit import compared_sentence
+from trueup.runtime.sync.neighbours import REMEDY
 
 LEAST_FREE_MB = 20
 FEW_FREE_MB = 500

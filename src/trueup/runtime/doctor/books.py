@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
+from trueup.core.account.trust import Unknown
 from trueup.core.model import Evidence, Snapshot, UnknownSymbol
 from trueup.core.scope import Neighbour, overlap
-from trueup.core.trust import Unknown
 from trueup.observe.doctor_text import DoctorRow, not_asked, ok, sick, warn
 from trueup.protocol.snapshot import NAMED_AT_ONCE
-from trueup.runtime.neighbours import REMEDY
+from trueup.runtime.sync.neighbours import REMEDY
 
 CHECKS = ("symbols", "neighbours")
 NO_SNAPSHOT = "this gateway does not tell it (no SNAPSHOT)"

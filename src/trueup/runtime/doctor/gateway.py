@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from trueup.core.account.trust import Bound, Unknown, judge
 from trueup.core.model import Snapshot, TerminalState, describe_mode
 from trueup.core.quantity import format_money
 from trueup.core.scope import Scope
-from trueup.core.trust import Bound, Unknown, judge
 from trueup.errors import NotSent, OutcomeUnknown
-from trueup.gateway.link import Link
+from trueup.gateway.client.link import Link
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.protocol import guide
 from trueup.protocol.snapshot import (
@@ -24,10 +24,10 @@ from trueup.protocol.snapshot import (
     encode_snapshot_request,
 )
 from trueup.protocol.text import read_json
-from trueup.runtime.clock import Clock
 from trueup.runtime.doctor.books import CHECKS as BOOKS
 from trueup.runtime.doctor.books import NO_SNAPSHOT, BooksLook
 from trueup.runtime.doctor.line import Target
+from trueup.runtime.time.clock import Clock
 
 CHECKS = (
     *("answers", "protocol", "clock", "reading"),

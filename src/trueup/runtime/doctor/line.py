@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import msgspec
 
 from trueup.errors import NotSent, TrueupError
-from trueup.gateway.admission import is_loopback
-from trueup.gateway.endpoints import bare, tcp
-from trueup.gateway.greeting import greet
-from trueup.gateway.keys import LinkKeys, link_keys
-from trueup.gateway.zmq_link import ZmqLink
+from trueup.gateway.access.admission import is_loopback
+from trueup.gateway.access.keys import LinkKeys, link_keys
+from trueup.gateway.client.endpoints import bare, tcp
+from trueup.gateway.client.greeting import greet
+from trueup.gateway.client.zmq_link import ZmqLink
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.protocol import guide
-from trueup.runtime.clock import Clock
+from trueup.runtime.time.clock import Clock
 
 CHECKS = ("resolvable", "port open", "key accepted")
 

@@ -1,0 +1,1 @@
+"""Which account a book belongs to, and whether a reading of it may be believed."""

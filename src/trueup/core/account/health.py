@@ -1,0 +1,75 @@
+"""The state of reconciliation in one sentence, for a person at three in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from trueup.core.account.trust import Unknown
+from trueup.core.holds import BLOCKS_ENTRIES, Hold, HoldKind, age_of
+from trueup.core.model import RowFault
+
+
+class Restriction(msgspec.Struct, frozen=True):
+    """New orders are refused in a scope: a symbol, or the whole account where `symbol` is empty.
+
+    Closing what is known stays allowed. It ends by itself, when `until` has come about.
+    `gateway_refuses` says that the gateway refuses an order there by itself, with the same reason:
+    the order desk then leaves it to say so, because the gateway knows it as of now.
+    """
+
+    symbol: str
+    reason: str
+    since_ns: int
+    until: str
+    gateway_refuses: bool = False
+
+
+def restrictions(
+    unknown: Unknown | None, holds: Sequence[Hold], before: Sequence[Restriction], now_ns: int
+) -> tuple[Restriction, ...]:
+    """Return what restricts new orders now; one that goes on keeps the moment it began."""
+    since = {(r.symbol, r.until): r.since_ns for r in before}
+    wanted = [("", unknown.sentence, unknown.until, False)] if unknown is not None else []
+    wanted += [
+        (hold.symbol, hold.reason, hold.until, hold.kind is HoldKind.NO_SYMBOL)
+        for hold in holds
+        if hold.kind in BLOCKS_ENTRIES
+    ]
+    return tuple(
+        Restriction(symbol, reason, since.get((symbol, until), now_ns), until, gateway_refuses)
+        for symbol, reason, until, gateway_refuses in wanted
+    )
+
+
+def health(
+    unknown: Unknown | None,
+    holds: Sequence[Hold],
+    checked_ns: int | None,
+    now_ns: int,
+    faults: Sequence[RowFault] = (),
+) -> str:
+    """Say in one sentence what agrees, what does not and why, and how old that knowledge is.
+
+    `faults` are the rows that the last believed reading left out: then not everything agrees.
+    """
+    age = f"checked {age_of(checked_ns, now_ns)}" if checked_ns is not None else "never checked"
+    if unknown is not None:
+        return f"Degraded: {unknown.sentence}; the book is unchanged (last {age})."
+    if checked_ns is None:
+        return "Not checked yet: no sync has been made."
+    if not holds and not faults:
+        return f"Everything agrees ({age})."
+    rest = "everything else agrees"
+    if faults:
+        rest = f"{_counted(len(faults))} could not be read, and the rest agrees"
+    if not holds:
+        return f"Partial reading: {faults[0]}; {rest} ({age})."
+    first = holds[0]
+    more = f"; {len(holds) - 1} more held" if len(holds) > 1 else ""
+    return f"{first.scope} held: {first.reason_at(now_ns)}{more}; {rest} ({age})."
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"

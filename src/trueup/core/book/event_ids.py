@@ -1,0 +1,84 @@
+"""Ids of what we infer: functions of the evidence, so that inferring twice says the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import assert_never
+
+from trueup.core.book import events
+from trueup.core.model import PendingOrder, Position
+from trueup.core.quantity import to_units
+
+
+def step_id(kind: str, row: Position | PendingOrder) -> str:
+    """Return the short id of a step about a position or an order, such as ghost-1f3a9c02.
+
+    The same difference has the same id in every run; a difference that has changed has another, so
+    a yes that a person gave to the one is no yes to the other.
+    """
+    key = row.identifier if isinstance(row, Position) else row.ticket
+    figures = (row.volume, row.price_open, row.sl, row.tp)
+    kind_of = row.side.value if isinstance(row, Position) else row.type.value
+    text = f"{kind} {key} {row.ticket} {row.symbol} {row.magic} {kind_of} "
+    text += " ".join(str(to_units(figure)) for figure in figures)
+    return f"{kind}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+
+
+# What moves by itself from one reading to the next, in the spellings of the guide's family.
+MOVING = frozenset({"profit", "swap", "price_current", "current_price", "commission"})
+
+
+def row_id(row: object) -> str:
+    """Return the short id of a raw row that cannot be believed, such as row-1f3a9c02.
+
+    The same row has the same id in every reading, whatever its prices and profit are meanwhile; an
+    approval applies to exactly this row.
+    """
+    if isinstance(row, Mapping):
+        kept = sorted((str(k), repr(v)) for k, v in row.items() if str(k) not in MOVING)
+        text = repr(kept)
+    else:
+        text = repr(row)
+    return f"row-{hashlib.blake2b(text.encode(errors='replace'), digest_size=4).hexdigest()}"
+
+
+def change_id(event: events.Event) -> tuple[str, int]:
+    """Return what an event changes, apart from when: its id, and the position's or order's key.
+
+    Two plans that come to the same changes have the same ids in the same order.
+    """
+    kind = type(event).__name__
+    known = events.as_any(event)
+    match known:
+        case (
+            events.PositionAdopted(position=row)
+            | events.PositionMissing(position=row)
+            | events.PositionFound(position=row)
+            | events.PositionCorrected(remote=row)
+        ):
+            return step_id(kind, row), row.identifier
+        case (
+            events.PositionClosed(position=row, realised_units=units)
+            | events.DealsRecorded(position=row, realised_units=units)
+        ):
+            return f"{step_id(kind, row)} {units}", row.identifier
+        case events.PendingAdopted(order=order) | events.PendingCorrected(remote=order):
+            return step_id(kind, order), order.ticket
+        case events.PendingClosed(order=order, filled=filled, position=position):
+            return f"{step_id(kind, order)} {to_units(filled)} {position}", order.ticket
+        case events.AccountBound(login=login, server=server):
+            facts = f"{known.margin_mode.value} {known.fifo_close} {known.currency_digits}"
+            return f"{kind} {login}@{server} {known.currency} {facts}", 0
+        case events.HaltRaised(identifier=identifier):
+            return f"{kind}-{identifier}", identifier
+        case events.OrderSettled(order_id=order_id, ticket=ticket, volume=volume):
+            price = "" if known.price is None else to_units(known.price)
+            return f"{kind}-{order_id} {ticket} {to_units(volume)} {price}", 0
+        case events.OrderCanceled(order_id=order_id, unproven=unproven):
+            return f"{kind}-{order_id} {unproven}", 0
+        case events.OrderEvent(order_id=order_id):
+            return f"{kind}-{order_id}", 0
+        case events.HistoryCompared() | events.LossFound() | events.LossAccepted():
+            return kind, 0
+    assert_never(known)

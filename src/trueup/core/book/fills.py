@@ -1,0 +1,233 @@
+"""How a fill changes the positions of a book, and how a position leaves it.
+
+This follows MetaTrader 5 (MQL5 reference, "Netting and hedging"): a fill that names the position it
+closes reduces that one; without a name, an account of unknown or netting mode lets it reduce the
+opposite side, oldest position first, and open the rest. Reducing keeps the open price.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trueup.core.book import events
+from trueup.core.book.holdings import Claim, Holding, Tombstone
+from trueup.core.book.order import Order
+from trueup.core.model import Position
+from trueup.core.quantity import FINEST_STEP, add_lots, to_units
+
+if TYPE_CHECKING:
+    from trueup.core.book.book import Book
+
+# Orders that are over and done with; the journal has all of them.
+FINISHED_KEPT = 10_000
+# Only a close that is younger than a reading under way matters, and a reading takes seconds.
+CLOSED_KEPT = 10_000
+
+
+def take_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
+    """Take a fill of an order of ours into the positions of a book."""
+    if book.shares_positions:
+        _net(book, event, order)
+        return
+    left = _reduce(book, event, order)
+    if left > 0:
+        _open(book, event, order, left)
+
+
+def _net(book: Book, event: events.OrderFilled, order: Order) -> None:
+    """Take a fill into the account's one position of the symbol, as a netting account does."""
+    holding = next((h for h in book.holdings.values() if h.position.symbol == event.symbol), None)
+    if holding is None:
+        _open(book, event, order, event.volume)
+    elif holding.position.side is event.side:
+        _grow(book, holding, event, order, event.volume)
+    elif add_lots(event.volume, -holding.position.volume) <= 0:
+        _shrink(book, holding, event.volume, order)
+    else:
+        _reverse(book, holding, event, order)
+
+
+def _reduce(book: Book, event: events.OrderFilled, order: Order) -> float:
+    """Reduce what the fill closes; return the lots left to open."""
+    left = event.volume
+    for holding in _reducible(book, event, order):
+        taken = min(left, holding.position.volume)
+        _shrink(book, holding, taken, order)
+        left = add_lots(left, -taken)
+        if left < FINEST_STEP:
+            return 0.0
+    return left
+
+
+def _reducible(book: Book, event: events.OrderFilled, order: Order) -> list[Holding]:
+    named = book.holdings.get(order.position) or book.holdings.get(event.ticket)
+    if named is not None:
+        return [named]
+    if not book.nets:
+        return []
+    return [
+        holding
+        for holding in book.holdings.values()
+        if holding.position.symbol == event.symbol and holding.position.side is not event.side
+    ]
+
+
+def _shrink(book: Book, holding: Holding, volume: float, order: Order) -> None:
+    left = add_lots(holding.position.volume, -volume)
+    holding.touched_ns = order.fill_ns or 0
+    await_deals(book, holding.position)
+    if left < FINEST_STEP:
+        remove(book, holding)
+        return
+    holding.position = msgspec.structs.replace(holding.position, volume=left)
+    holding.version = book.version
+    link(holding, order)
+
+
+def _reverse(book: Book, holding: Holding, event: events.OrderFilled, order: Order) -> None:
+    """Turn a position around: the identifier stays, the ticket is the reversing order's."""
+    holding.position = msgspec.structs.replace(
+        holding.position,
+        side=event.side,
+        ticket=event.ticket,
+        volume=add_lots(event.volume, -holding.position.volume),
+        price_open=event.price,
+    )
+    holding.version, holding.touched_ns, holding.averaged = book.version, event.at_ns, 1
+    await_deals(book, holding.position)
+    link(holding, order)
+
+
+def _grow(
+    book: Book, holding: Holding, event: events.OrderFilled, order: Order, volume: float
+) -> None:
+    local = holding.position
+    total = add_lots(local.volume, volume)
+    price = (local.price_open * local.volume + event.price * volume) / total
+    holding.position = msgspec.structs.replace(local, volume=total, price_open=price)
+    holding.version, holding.touched_ns = book.version, event.at_ns
+    holding.averaged += 1
+    await_deals(book, holding.position)
+    link(holding, order)
+
+
+def _open(book: Book, event: events.OrderFilled, order: Order, volume: float) -> None:
+    position = Position(
+        ticket=event.ticket,
+        identifier=event.ticket,
+        symbol=event.symbol,
+        side=event.side,
+        volume=volume,
+        price_open=event.price,
+        price_current=event.price,
+        magic=order.wire_magic,
+        sl=order.sl,
+        tp=order.tp,
+    )
+    book.holdings[event.ticket] = Holding(
+        position,
+        book.version,
+        [order.order_id],
+        touched_ns=event.at_ns,
+        averaged=1,
+        explained_units=0,
+    )
+    await_deals(book, position)
+
+
+def link(holding: Holding, order: Order) -> None:
+    """Note that an order had a part in a position."""
+    if order.order_id not in holding.order_ids:
+        holding.order_ids.append(order.order_id)
+
+
+def claim(book: Book, order: Order, volume: float) -> None:
+    """Count the lots that a fill brought as the strategy's that ordered them."""
+    if not book.shares_positions:
+        return
+    # Its deals may have been seen before its answer.
+    book.claims.pop(str(order.ticket), None)
+    units = order.side.sign * to_units(volume)
+    book.claims[order.order_id] = Claim(order.symbol, order.magic, units)
+
+
+def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
+    """Count the lots that the deals of an order brought as its strategy's; once, however often."""
+    order = book.orders_by_ticket.get(share.order)
+    if order is None or order.is_stand_in:
+        book.claims[str(share.order)] = Claim(symbol, share.magic, share.units)
+    else:
+        book.claims[order.order_id] = Claim(symbol, order.magic, share.units)
+
+
+def claim_anew(book: Book) -> None:
+    """Count whose the positions are after the account's margin mode changed.
+
+    On a hedging account each position says it by itself; on a netting account claims do.
+    """
+    book.claims = {}
+    if not book.shares_positions:
+        return
+    for holding in book.holdings.values():
+        position, magic = holding.position, book.strategy_of(holding)
+        order = book.orders_by_ticket.get(position.ticket)
+        is_ours = order is not None and not order.is_stand_in
+        key = order.order_id if order is not None and is_ours else str(position.ticket)
+        if magic or is_ours:
+            book.claims[key] = Claim(position.symbol, magic, to_units(position.net_volume))
+
+
+def rename(book: Book, before: str, now: str) -> None:
+    """Carry what strategies brought to a symbol over to the symbol's new name."""
+    book.claims = {
+        key: msgspec.structs.replace(one, symbol=now) if one.symbol == before else one
+        for key, one in book.claims.items()
+    }
+
+
+def await_deals(book: Book, position: Position) -> None:
+    """Note that the deals of a position are still to come."""
+    # The guide's wire has no deals to wait for; an account is bound only where there are some.
+    if book.account is not None:
+        book.unexplained[position.identifier] = position
+
+
+def remove(book: Book, holding: Holding) -> None:
+    """Let a position go, with its orders, and keep what a late reading may need of it."""
+    identifier, symbol = holding.position.identifier, holding.position.symbol
+    del book.holdings[identifier]
+    for order_id in holding.order_ids:
+        finish(book, order_id)
+    book.missing.pop(identifier, None)
+    book.halts.pop(identifier, None)
+    book.realised_closed_units += holding.realised_units
+    book.closed.pop(identifier, None)
+    book.closed[identifier] = Tombstone(
+        book.version,
+        holding.touched_ns,
+        holding.realised_units,
+        holding.deals,
+        holding.booked,
+        explained_units=holding.explained_units,
+    )
+    if len(book.closed) > CLOSED_KEPT:
+        del book.closed[next(iter(book.closed))]
+    if not any(other.position.symbol == symbol for other in book.holdings.values()):
+        book.claims = {key: one for key, one in book.claims.items() if one.symbol != symbol}
+
+
+def finish(book: Book, order_id: str) -> None:
+    """Count an order as over; the oldest of those are forgotten, so that memory is bounded."""
+    book.finished[order_id] = None
+    if len(book.finished) <= FINISHED_KEPT:
+        return
+    oldest = next(iter(book.finished))
+    del book.finished[oldest]
+    gone = book.orders.pop(oldest, None)
+    if gone is None:
+        return
+    book.by_key.pop(gone.key, None)
+    if gone.ticket is not None and book.orders_by_ticket.get(gone.ticket) is gone:
+        del book.orders_by_ticket[gone.ticket]

@@ -1,0 +1,385 @@
+"""The fold: one function for each event, and the table that names it.
+
+How a fill changes positions is `core.book.fills`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trueup.core.account.trust import Bound
+from trueup.core.book import events
+from trueup.core.book.fills import (
+    await_deals,
+    claim,
+    claim_anew,
+    claim_by_deals,
+    finish,
+    link,
+    remove,
+    rename,
+    take_fill,
+)
+from trueup.core.book.holdings import Holding, Pending, Unbooked, UnbookedOrders
+from trueup.core.book.lifecycle import OrderStatus, advance
+from trueup.core.book.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
+from trueup.core.book.realised import count_deals, expect_deals, forget_order
+from trueup.core.model import PendingOrder, Position
+from trueup.core.quantity import to_units
+
+if TYPE_CHECKING:
+    from trueup.core.book.book import Book
+
+# What a deal changes about a position, and nothing else does.
+MADE_BY_DEALS = frozenset({"ticket", "side", "volume", "price_open"})
+
+
+def _order_created(book: Book, event: events.OrderCreated) -> None:
+    book.orders[event.order_id] = created_order(event)
+    if event.key:
+        book.by_key[event.key] = book.orders[event.order_id]
+
+
+def _send_started(book: Book, event: events.SendStarted) -> None:
+    order = _advance(book, event)
+    order.version, order.record = book.version, event.record
+    order.time_offset_sec, order.server_time_msc = event.time_offset_sec, event.server_time_msc
+
+
+def _order_filled(book: Book, event: events.OrderFilled) -> None:
+    order = _advance(book, event)
+    _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    _expect_fill(book, order, event.volume)
+    if _comes_after_its_effect(book, order):
+        finish(book, order.order_id)
+        return
+    claim(book, order, event.volume)
+    holding = book.holdings.get(event.ticket)
+    if holding is not None and holding.position.side is event.side:
+        # A sync saw this position before the answer came: its volume is in the book already.
+        link(holding, order)
+        await_deals(book, holding.position)
+        return
+    if event.ticket in book.closed and not order.position and holding is None:
+        # A sync saw what it opened, and its end: it opens nothing a second time.
+        finish(book, order.order_id)
+        return
+    take_fill(book, event, order)
+    _finish_unless_held(book, order)
+
+
+def _expect_fill(book: Book, order: Order, volume: float) -> None:
+    """Expect the deals of a fill: on a netting account of any position, whatever we think."""
+    into = order.position or (0 if book.nets else order.ticket or 0)
+    wanted = Unbooked(order.symbol, to_units(volume), into, order.server_time_msc)
+    expect_deals(book, order.ticket or 0, wanted)
+
+
+def _comes_after_its_effect(book: Book, order: Order) -> bool:
+    """Return whether the position that an order was to close has left the book already: a sync
+    saw it gone, and the fill opens nothing."""
+    return order.position in book.closed and order.position not in book.holdings
+
+
+def _order_ended(book: Book, event: events.OrderRejected | events.OrderInDoubt) -> None:
+    order = _advance(book, event)
+    order.error = event.error
+    if order.status is OrderStatus.IN_DOUBT:
+        order.doubt_ns, order.version = event.at_ns, book.version
+        book.in_doubt[order.order_id] = order
+    else:
+        finish(book, order.order_id)
+
+
+def _order_canceled(book: Book, event: events.OrderCanceled) -> None:
+    order = _advance(book, event)
+    order.error, order.unproven = event.because, event.unproven
+    finish(book, event.order_id)
+
+
+def _order_settled(book: Book, event: events.OrderSettled) -> None:
+    order = _advance(book, event)
+    _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    _expect_fill(book, order, event.volume)
+    if not _comes_after_its_effect(book, order):
+        claim(book, order, event.volume)
+    order.error = None
+    holding = book.holdings.get(event.ticket)
+    if holding is not None and not order.position:
+        link(holding, order)
+        await_deals(book, holding.position)
+    _finish_unless_held(book, order)
+
+
+def _order_applied(book: Book, event: events.OrderApplied) -> None:
+    left_at = book.orders[event.order_id].version
+    order = _advance(book, event)
+    order.fill_ns, order.error = event.at_ns, None
+    holding = book.holdings.get(order.position)
+    if order.kind is events.OrderKind.MODIFY and holding is not None:
+        if holding.version > left_at:
+            # Something newer is known of it: this was done, and changed again since.
+            finish(book, order.order_id)
+            return
+        holding.position = msgspec.structs.replace(holding.position, sl=order.sl, tp=order.tp)
+        holding.version, holding.touched_ns = book.version, event.at_ns
+    elif order.kind is events.OrderKind.CANCEL:
+        pending = book.pending.pop(order.target, None)
+        if pending is not None and book.account is not None:
+            # A part of it may have been filled before, unseen.
+            book.ending[order.target] = pending.order
+    elif order.kind in PENDING_TYPES and event.ticket:
+        order.ticket = event.ticket
+        _own(book, event.ticket, order)
+        book.pending[event.ticket] = Pending(pending_of(order, event.ticket), book.version)
+    finish(book, order.order_id)
+
+
+def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
+    position = event.position
+    # The ticket may have changed since; the identifier is that of the order that opened it.
+    known = book.orders_by_ticket
+    order = known.get(position.ticket) or known.get(position.identifier)
+    if order is None:
+        order = recovery_order(position, event.at_ns)
+        book.orders[order.order_id] = book.orders_by_ticket[position.ticket] = order
+    grave = book.closed.pop(position.identifier, None)
+    realised_units = grave.realised_units if grave else 0
+    book.realised_closed_units -= realised_units
+    book.holdings[position.identifier] = Holding(
+        position,
+        book.version,
+        [order.order_id],
+        realised_units=realised_units,
+        deals=grave.deals if grave else (),
+        mark=position,
+        booked=grave.booked if grave else (),
+        explained_units=0 if grave and grave.deals else to_units(position.net_volume),
+    )
+    if book.nets or not order.is_stand_in or (grave and grave.deals):
+        await_deals(book, position)
+
+
+def _position_missing(book: Book, event: events.PositionMissing) -> None:
+    book.missing[event.position.identifier] = event.at_ns
+
+
+def _position_found(book: Book, event: events.PositionFound) -> None:
+    book.missing.pop(event.position.identifier, None)
+
+
+def _position_closed(book: Book, event: events.PositionClosed) -> None:
+    position = event.position
+    holding = book.holdings.get(position.identifier)
+    if holding is None:
+        return
+    was_counted = bool(holding.deals) or position.identifier in book.unexplained
+    if event.by or not event.unproven:
+        book.unexplained.pop(position.identifier, None)
+        book.changed_ns.pop(position.identifier, None)
+    if event.by:
+        forget_order(book, position)
+    _count_exit(book, event)
+    for ticket in event.complete:
+        book.unbooked.discard(ticket)
+    holding.touched_ns = 0
+    remove(book, holding)
+    if event.went_on_as:
+        grave = book.closed[position.identifier]
+        book.closed[position.identifier] = msgspec.structs.replace(
+            grave, went_on_as=event.went_on_as
+        )
+    for identifier in event.went_on_as:
+        _follow(book, position, identifier, was_counted=was_counted)
+
+
+def _count_exit(book: Book, event: events.PositionClosed) -> None:
+    if event.booked or event.ended is not None:
+        # A journal of before has the tickets of the exit alone.
+        deals = event.deals or (event.ended.deals if event.ended else ())
+        count_deals(book, event.position, deals, event.booked, event.realised_units, event.at_ns)
+        # All that it held is counted as closed.
+        book.holdings[event.position.identifier].explained_units = 0
+
+
+def _follow(book: Book, position: Position, identifier: int, *, was_counted: bool) -> None:
+    """Expect the deals of what a position went on as.
+
+    Where it is open they count from now on if the old position's did, and else as those of any
+    adopted position; where no look ever showed it, they count in any case.
+    """
+    holding, grave = book.holdings.get(identifier), book.closed.get(identifier)
+    if holding is not None:
+        if was_counted and not holding.deals:
+            await_deals(book, holding.position)
+    elif grave is None:
+        again = msgspec.structs.replace(position, identifier=identifier, ticket=identifier)
+        await_deals(book, again)
+    else:
+        for successor in grave.went_on_as:
+            _follow(book, position, successor, was_counted=was_counted)
+
+
+def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
+    holding = book.holdings.get(event.remote.identifier)
+    if holding is None:
+        return
+    if MADE_BY_DEALS & set(event.fields):
+        await_deals(book, event.remote)
+        if book.account is not None:
+            book.changed_ns[event.remote.identifier] = event.at_ns
+    if "symbol" in event.fields:
+        rename(book, holding.position.symbol, event.remote.symbol)
+    if event.remote.price_open != holding.position.price_open:
+        holding.averaged = 0
+    holding.position = holding.mark = event.remote
+    holding.version = book.version
+
+
+def _deals_recorded(book: Book, event: events.DealsRecorded) -> None:
+    identifier = event.position.identifier
+    book.unexplained.pop(identifier, None)
+    book.changed_ns.pop(identifier, None)
+    if event.deals:
+        count_deals(
+            book, event.position, event.deals, event.booked, event.realised_units, event.at_ns
+        )
+    for ticket in event.complete:
+        book.unbooked.discard(ticket)
+    for successor in event.went_on_as:
+        _follow(book, event.position, successor, was_counted=True)
+    holding = book.holdings.get(identifier)
+    if holding is None:
+        return
+    update_msc = event.position.time_update_msc
+    if update_msc > holding.position.time_update_msc:
+        holding.position = msgspec.structs.replace(holding.position, time_update_msc=update_msc)
+    for share in event.shares:
+        claim_by_deals(book, holding.position.symbol, share)
+
+
+def _pending_adopted(book: Book, event: events.PendingAdopted) -> None:
+    book.pending[event.order.ticket] = Pending(event.order, book.version)
+    book.ending.pop(event.order.ticket, None)
+
+
+def _pending_closed(book: Book, event: events.PendingClosed) -> None:
+    ticket = event.order.ticket
+    book.pending.pop(ticket, None)
+    book.ending.pop(ticket, None)
+    if event.filled or event.position:
+        _expect_execution(book, event.order, to_units(event.filled), event.position)
+    else:
+        book.unbooked.discard(ticket)
+
+
+def _pending_corrected(book: Book, event: events.PendingCorrected) -> None:
+    book.pending[event.remote.ticket] = Pending(event.remote, book.version)
+    filled = to_units(event.local.volume) - to_units(event.remote.volume)
+    if filled > 0:
+        whole = to_units(event.remote.volume_initial)
+        units = whole - to_units(event.remote.volume) if whole else filled
+        _expect_execution(book, event.remote, units)
+
+
+def _expect_execution(book: Book, order: PendingOrder, units: int, position: int = 0) -> None:
+    """Expect the deals of a pending order, of which so many units were executed in all."""
+    into = position or (0 if book.nets else order.ticket)
+    own = book.orders_by_ticket.get(order.ticket)
+    since_msc = order.time_setup * 1000 or (own.server_time_msc if own is not None else 0)
+    wanted = Unbooked(order.symbol, units, into, since_msc)
+    expect_deals(book, order.ticket, wanted, in_parts=True)
+
+
+def _halt_raised(book: Book, event: events.HaltRaised) -> None:
+    book.halts[event.identifier] = event
+
+
+def _account_bound(book: Book, event: events.AccountBound) -> None:
+    if book.bound not in (None, Bound(event.login, event.server)):
+        # Identifiers and money are an account's own: what is left of the other's has no meaning.
+        book.closed.clear()
+        book.unexplained.clear()
+        book.changed_ns.clear()
+        book.unbooked = UnbookedOrders()
+        book.ending.clear()
+        book.recent.clear()
+        book.claims.clear()
+        book.realised_closed_units = 0
+        book.compared, book.agreed_msc = None, 0
+    was_bound, was_shared = book.account is not None, book.shares_positions
+    book.account = event
+    if was_bound and was_shared != book.shares_positions:
+        claim_anew(book)
+
+
+def _history_compared(book: Book, event: events.HistoryCompared) -> None:
+    book.compared = event
+    if event.is_whole:
+        book.agreed_msc = event.until_msc
+
+
+def _loss_found(book: Book, event: events.LossFound) -> None:
+    book.loss = event
+    book.recalled = event.record or book.recalled
+
+
+def _loss_accepted(book: Book, event: events.LossAccepted) -> None:
+    book.loss = None
+
+
+def _advance(book: Book, event: events.OrderEvent) -> Order:
+    order = book.orders[event.order_id]
+    order.status = advance(order.status, type(event))
+    book.in_doubt.pop(order.order_id, None)
+    return order
+
+
+def _record_fill(
+    book: Book, order: Order, ticket: int, volume: float, price: float | None, at_ns: int
+) -> None:
+    order.ticket, order.filled_volume, order.fill_price = ticket, volume, price
+    order.fill_ns = at_ns
+    _own(book, ticket, order)
+
+
+def _own(book: Book, ticket: int, order: Order) -> None:
+    """Note whose ticket it is; some gateways answer a close with its position's."""
+    known = book.orders_by_ticket.get(ticket)
+    if known is None or (known.is_stand_in and not order.position):
+        book.orders_by_ticket[ticket] = order
+
+
+def _finish_unless_held(book: Book, order: Order) -> None:
+    holding = book.holdings.get(order.ticket or 0) or book.holdings.get(order.position)
+    if holding is None or order.order_id not in holding.order_ids:
+        finish(book, order.order_id)
+
+
+FOLD: dict[type[events.Event], Callable[[Book, Any], None]] = {
+    events.OrderCreated: _order_created,
+    events.SendStarted: _send_started,
+    events.OrderFilled: _order_filled,
+    events.OrderApplied: _order_applied,
+    events.OrderRejected: _order_ended,
+    events.OrderInDoubt: _order_ended,
+    events.OrderCanceled: _order_canceled,
+    events.OrderSettled: _order_settled,
+    events.PositionAdopted: _position_adopted,
+    events.PositionClosed: _position_closed,
+    events.PositionMissing: _position_missing,
+    events.PositionFound: _position_found,
+    events.PositionCorrected: _position_corrected,
+    events.DealsRecorded: _deals_recorded,
+    events.PendingAdopted: _pending_adopted,
+    events.PendingClosed: _pending_closed,
+    events.PendingCorrected: _pending_corrected,
+    events.HaltRaised: _halt_raised,
+    events.AccountBound: _account_bound,
+    events.HistoryCompared: _history_compared,
+    events.LossFound: _loss_found,
+    events.LossAccepted: _loss_accepted,
+}

@@ -1,0 +1,143 @@
+"""An order of ours, and what of it the broker shows."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+
+from trueup.core.book.events import OrderCreated, OrderKind
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.gateway_record import RecordMark
+from trueup.core.model import OrderType, PendingOrder, Position, Side
+
+PENDING_TYPES = {
+    OrderKind.LIMIT: {Side.BUY: OrderType.BUY_LIMIT, Side.SELL: OrderType.SELL_LIMIT},
+    OrderKind.STOP: {Side.BUY: OrderType.BUY_STOP, Side.SELL: OrderType.SELL_STOP},
+}
+
+
+STAND_IN = "RECOVERY_"
+
+
+class Order(msgspec.Struct, gc=False):
+    """One order of ours, as the guide knows it.
+
+    `volume` and `filled_volume` are lots, prices are prices of the symbol. `position` is the
+    identifier of the position the order is meant to reduce, or 0. `error` says why an order was
+    rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
+    when it came into doubt: a reading asked for before says nothing about it. `record` is how far
+    the gateway's record of requests reached when the order left, `time_offset_sec` what the trade
+    server's clock was apart from UTC, and `server_time_msc` a time that it had passed, or 0.
+    `unproven` says of a canceled order that nothing proves that it had no effect. The rest is what
+    the intent said; see `events.OrderCreated`.
+    """
+
+    order_id: str
+    symbol: str
+    action: str
+    volume: float
+    entry_price: float
+    entry_ns: int
+    status: OrderStatus = OrderStatus.PENDING
+    ticket: int | None = None
+    fill_price: float | None = None
+    filled_volume: float | None = None
+    fill_ns: int | None = None
+    position: int = 0
+    magic: int = 0
+    error: str | None = None
+    version: int = 0
+    doubt_ns: int = 0
+    kind: OrderKind = OrderKind.MARKET
+    sl: float = 0.0
+    tp: float = 0.0
+    target: int = 0
+    wire_magic: int = 0
+    token: str = ""
+    key: str = ""
+    why: str = ""
+    by_desk: bool = False
+    record: RecordMark | None = None
+    time_offset_sec: int | None = None
+    server_time_msc: int = 0
+    unproven: bool = False
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it stands for a position whose own order we do not know."""
+        return self.order_id.startswith(STAND_IN)
+
+    @property
+    def side(self) -> Side:
+        """The order's side."""
+        return Side.BUY if self.action == "BUY" else Side.SELL
+
+    @property
+    def entry_time(self) -> dt.datetime:
+        """When the order was created, UTC."""
+        return _utc(self.entry_ns)
+
+    @property
+    def fill_time(self) -> dt.datetime | None:
+        """When the order's fill was recorded, UTC; None before."""
+        return None if self.fill_ns is None else _utc(self.fill_ns)
+
+
+def _utc(at_ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(at_ns / 1e9, dt.UTC)
+
+
+def created_order(event: OrderCreated) -> Order:
+    """Return the order that an intent makes."""
+    return Order(
+        order_id=event.order_id,
+        symbol=event.symbol,
+        action=event.side.action,
+        volume=event.volume,
+        entry_price=event.price,
+        entry_ns=event.at_ns,
+        position=event.position,
+        magic=event.magic,
+        kind=event.kind,
+        sl=event.sl,
+        tp=event.tp,
+        target=event.target,
+        wire_magic=event.wire_magic or event.magic,
+        token=event.token,
+        key=event.key,
+        why=event.why,
+        by_desk=event.by_desk,
+    )
+
+
+def recovery_order(position: Position, at_ns: int) -> Order:
+    """Return the order that stands for a position whose own order we do not know."""
+    return Order(
+        order_id=f"{STAND_IN}{position.ticket}",
+        symbol=position.symbol,
+        action=position.side.action,
+        volume=position.volume,
+        entry_price=position.price_open,
+        entry_ns=position.time * 1_000_000_000 or at_ns,
+        status=OrderStatus.FILLED,
+        ticket=position.ticket,
+        fill_price=position.price_open,
+        filled_volume=position.volume,
+        fill_ns=at_ns,
+    )
+
+
+def pending_of(order: Order, ticket: int) -> PendingOrder:
+    """Return the pending order that an order of ours became."""
+    return PendingOrder(
+        ticket=ticket,
+        symbol=order.symbol,
+        type=PENDING_TYPES[order.kind][order.side],
+        volume=order.volume,
+        price_open=order.entry_price,
+        sl=order.sl,
+        tp=order.tp,
+        magic=order.wire_magic,
+        comment=order.token,
+    )

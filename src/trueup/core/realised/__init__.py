@@ -1,0 +1,1 @@
+"""What closed positions and orders came to, counted from the broker's deals."""

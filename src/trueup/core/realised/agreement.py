@@ -1,0 +1,297 @@
+"""The book's deals against the broker's history: deal by deal, to the cent.
+
+A sync compares what is open, and asks for the deals of what changed. This compares everything that
+was ever counted with everything that the broker has, and finds what no sync had a reason to ask
+for. It decides nothing: what is missing in the book is counted at the next sync, by the rule that
+counts every deal.
+
+Money is whole units of 1e-8 of the account's currency, times are milliseconds of the trade server's
+clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from trueup.core.account.trust import Bound
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.deals import BookedDeal, Known, as_booked
+from trueup.core.model import Deal
+from trueup.core.tokens import strategy_half
+
+
+class DealLine(msgspec.Struct, frozen=True):
+    """A deal as one side has it: `money` is profit, swap, commission and fee together.
+
+    `lots` is in units of 1e-8, negative when sold. `symbol` is empty and `time_msc` 0 where that
+    side does not say.
+    """
+
+    ticket: int
+    position: int
+    money: int
+    lots: int
+    time_msc: int = 0
+    symbol: str = ""
+
+
+class DealChange(msgspec.Struct, frozen=True):
+    """A deal that both sides have, with other money or other lots."""
+
+    in_book: DealLine
+    at_broker: DealLine
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """What a comparison of a span came to.
+
+    `agreed` counts the deals that both sides have alike, `of_others` those of positions that no
+    order of ours made, and of which the book has counted no deal: it never had them, or adopted
+    them and saw no new deal since.
+    """
+
+    agreed: int = 0
+    missing_in_book: tuple[DealLine, ...] = ()
+    missing_at_broker: tuple[DealLine, ...] = ()
+    changed: tuple[DealChange, ...] = ()
+    of_others: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing on either side, and nothing differs."""
+        return not (self.missing_in_book or self.missing_at_broker or self.changed)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The identifiers of the positions in which the sides differ."""
+        lines = [*self.missing_in_book, *self.missing_at_broker]
+        lines += [change.at_broker for change in self.changed]
+        return tuple(dict.fromkeys(line.position for line in lines))
+
+    @property
+    def difference(self) -> int:
+        """How much more the broker's deals of the span brought than the book's."""
+        missing = sum(line.money for line in self.missing_in_book)
+        missing -= sum(line.money for line in self.missing_at_broker)
+        return missing + sum(c.at_broker.money - c.in_book.money for c in self.changed)
+
+
+class Counted:
+    """The deals that were counted, by position, and how to tell an order of ours.
+
+    `positions` has what is known of each position by its identifier, `orders` the tickets of our
+    orders, `magics` the numbers that they carried. `account` is the book's, `began_ns` when the
+    book was bound to it, by the bot's clock, and `agreed_msc` up to when (server time) book and
+    broker agreed when they were compared last.
+    """
+
+    def __init__(self) -> None:
+        self.account: events.AccountBound | None = None
+        self.began_ns = self.agreed_msc = 0
+        self.positions: dict[int, Known] = {}
+        self.symbols: set[str] = set()
+        self.orders: set[int] = set()
+        self.magics: set[int] = set()
+
+    def take(self, event: events.Event) -> None:
+        """Take in an event of a journal; the later one of a position counts."""
+        match event:
+            case events.DealsRecorded(position=row, deals=deals, booked=booked) if deals:
+                self._keep(row.identifier, row.symbol, deals, booked, event.realised_units)
+            case events.PositionClosed(position=row, booked=booked):
+                deals = event.deals or (event.ended.deals if event.ended is not None else ())
+                self._keep(row.identifier, row.symbol, deals, booked, event.realised_units)
+            case events.PositionAdopted(position=row):
+                self._keep(row.identifier, row.symbol, (), (), 0)
+            case events.OrderCreated():
+                self.symbols.add(event.symbol)
+                self.add_magic(event.wire_magic or event.magic)
+            case events.OrderFilled() | events.OrderSettled() | events.OrderApplied():
+                self.add_order(event.ticket)
+            case events.AccountBound():
+                self._bind(event)
+            case events.HistoryCompared(until_msc=until_msc) if event.is_whole:
+                self.agreed_msc = until_msc
+
+    def _keep(
+        self,
+        identifier: int,
+        symbol: str,
+        deals: tuple[int, ...],
+        booked: tuple[BookedDeal, ...],
+        realised_units: int,
+    ) -> None:
+        self.symbols.add(symbol)
+        if deals or identifier not in self.positions:
+            self.positions[identifier] = Known(deals, booked, realised_units)
+
+    def add_order(self, ticket: int) -> None:
+        """Note the ticket of an order of ours; 0 is none."""
+        if ticket:
+            self.orders.add(ticket)
+
+    def add_magic(self, magic: int) -> None:
+        """Note a magic number that an order of ours carried; 0 is none."""
+        if magic:
+            self.magics |= {magic, strategy_half(magic)}
+
+    def _bind(self, account: events.AccountBound) -> None:
+        before, self.account = self.account, account
+        if before is not None and bound_of(before) == bound_of(account):
+            return
+        # Another account's positions and orders mean nothing here.
+        self.positions.clear()
+        self.orders.clear()
+        self.began_ns, self.agreed_msc = account.at_ns, 0
+
+    def is_ours(self, deal: Deal) -> bool:
+        """Return whether an order of ours made a deal, by its ticket or by its magic number."""
+        if deal.order in self.orders:
+            return True
+        return bool(deal.magic) and not self.magics.isdisjoint(
+            {deal.magic, strategy_half(deal.magic)}
+        )
+
+
+def bound_of(account: events.AccountBound) -> Bound:
+    """Return the account that an event binds a book to."""
+    return Bound(account.login, account.server)
+
+
+def counted_in(book: Book) -> Counted:
+    """Return what a book has counted: all of what is open, and of what closed lately."""
+    counted = Counted()
+    counted.account, counted.agreed_msc = book.account, book.agreed_msc
+    counted.began_ns = book.account.at_ns if book.account is not None else 0
+    for identifier, grave in book.closed.items():
+        counted.positions[identifier] = Known(grave.deals, grave.booked, grave.realised_units)
+    for identifier, holding in book.holdings.items():
+        counted.symbols.add(holding.position.symbol)
+        known = Known(holding.deals, holding.booked, holding.realised_units)
+        counted.positions[identifier] = known
+    for order in book.orders.values():
+        if order.is_stand_in:
+            continue
+        counted.symbols.add(order.symbol)
+        counted.add_magic(order.wire_magic or order.magic)
+        if order.status is OrderStatus.FILLED:
+            counted.add_order(order.ticket or 0)
+    return counted
+
+
+def compare(counted: Counted, deals: Iterable[Deal], since_msc: int, until_msc: int) -> Agreement:
+    """Compare what was counted with the broker's deals of a span.
+
+    Args:
+        counted: the book's side.
+        deals: all deals of positions that the broker has in the span.
+        since_msc: the first millisecond of the span.
+        until_msc: the first one after it, 0 for no end.
+    """
+    shown: dict[int, dict[int, Deal]] = {}
+    for deal in deals:
+        shown.setdefault(deal.position, {})[deal.ticket] = deal
+    sides = _Sides()
+    for identifier, there in shown.items():
+        known = counted.positions.get(identifier)
+        if known is None or not known.tickets:
+            sides.take_uncounted(there, counted)
+        else:
+            sides.take(identifier, known, there)
+    for identifier, known in counted.positions.items():
+        sides.look_for(identifier, known, shown.get(identifier, {}), since_msc, until_msc)
+    return Agreement(
+        sides.agreed,
+        tuple(sorted(sides.missing_in_book, key=_age)),
+        tuple(sorted(sides.missing_at_broker, key=_age)),
+        tuple(sides.changed),
+        sides.of_others,
+    )
+
+
+class _Sides:
+    """What a comparison has found so far."""
+
+    def __init__(self) -> None:
+        self.agreed = self.of_others = 0
+        self.missing_in_book: list[DealLine] = []
+        self.missing_at_broker: list[DealLine] = []
+        self.changed: list[DealChange] = []
+
+    def take_uncounted(self, there: Mapping[int, Deal], counted: Counted) -> None:
+        """Take in the deals of a position of which the book has counted none.
+
+        Of one that it adopted from others it counts none until there is a new one.
+        """
+        ours = any(map(counted.is_ours, there.values()))
+        if ours:
+            self.missing_in_book += map(_shown_line, there.values())
+        else:
+            self.of_others += len(there)
+
+    def take(self, identifier: int, known: Known, there: Mapping[int, Deal]) -> None:
+        """Take in the deals that the broker shows of a position that the book has."""
+        booked = {deal.ticket: deal for deal in known.booked}
+        for ticket, deal in there.items():
+            before = booked.get(ticket)
+            if before is not None:
+                self._compare(before, deal)
+            elif ticket in known.tickets:
+                self.agreed += 1
+            else:
+                self.missing_in_book.append(_shown_line(deal))
+        if known.tickets and not known.booked and set(known.tickets) == there.keys():
+            self._compare_sums(identifier, known, there)
+
+    def _compare(self, before: BookedDeal, deal: Deal) -> None:
+        now = as_booked(deal)
+        if (before.money, before.lots) == (now.money, now.lots):
+            self.agreed += 1
+            return
+        line = _booked_line(before, deal.position)
+        self.changed.append(DealChange(line, _shown_line(deal)))
+
+    def _compare_sums(self, identifier: int, known: Known, there: Mapping[int, Deal]) -> None:
+        """Compare the result of a position whose deals were recorded by their tickets alone."""
+        lines = list(map(_shown_line, there.values()))
+        total = sum(line.money for line in lines)
+        if total == known.realised_units:
+            return
+        last = max(lines, key=_age)
+        whole = DealLine(last.ticket, identifier, known.realised_units, last.lots, last.time_msc)
+        summed = msgspec.structs.replace(last, money=total)
+        self.agreed -= len(lines)
+        self.changed.append(DealChange(whole, summed))
+
+    def look_for(
+        self,
+        identifier: int,
+        known: Known,
+        there: Mapping[int, Deal],
+        since_msc: int,
+        until_msc: int,
+    ) -> None:
+        """Look for counted deals that the broker should show in the span, and does not."""
+        for deal in known.booked:
+            is_due = since_msc <= deal.time_msc and (not until_msc or deal.time_msc < until_msc)
+            if is_due and deal.time_msc and deal.ticket not in there:
+                self.missing_at_broker.append(_booked_line(deal, identifier))
+
+
+def _age(line: DealLine) -> tuple[int, int]:
+    return line.time_msc, line.ticket
+
+
+def _shown_line(deal: Deal) -> DealLine:
+    counts = as_booked(deal)
+    return DealLine(
+        deal.ticket, deal.position, counts.money, counts.lots, deal.time_msc, deal.symbol
+    )
+
+
+def _booked_line(deal: BookedDeal, position: int) -> DealLine:
+    return DealLine(deal.ticket, position, deal.money, deal.lots, deal.time_msc)

@@ -1,0 +1,140 @@
+"""The event that counts the deals of a position, and what it says: only what is new.
+
+Every rule that takes deals into the realised result makes its event here, so that money is counted
+in one way: all deals that the broker shows and all that were counted before, each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trueup.core.book import events
+from trueup.core.book.events import OrderKind
+from trueup.core.deals import Comparison, History
+from trueup.core.explain import (
+    Exit,
+    canceled_sentence,
+    cash_sentence,
+    change_sentence,
+    entry_sentence,
+    exit_of,
+    exit_sentence,
+)
+from trueup.core.look.inputs import Look, Outcome
+from trueup.core.model import Deal, DealKind, Entry, Position, describe_at
+from trueup.core.quantity import format_money, from_units
+from trueup.core.realised.reopening import REOPENS, Successor, followed, went_on_sentence
+from trueup.core.recovery import BrokerShows, JournalSays, decide
+from trueup.core.tokens import strategy_half
+
+
+def deals_recorded(
+    position: Position, net_units: int, known: Comparison, look: Look, outcome: Outcome
+) -> events.DealsRecorded | None:
+    """Return the deals of a position as the event that counts them; what it says is what is new.
+
+    None while they say that it goes on as another position, and that one may still show.
+    """
+    history, again = known.history, followed(position, known, net_units, look, outcome)
+    if again is None:
+        return None
+    return events.DealsRecorded(
+        at_ns=look.now_ns,
+        position=position,
+        deals=known.tickets,
+        realised_units=known.realised_units,
+        because=_because(known, position, net_units, look) + _went_on(again),
+        shares=_shares(history, known.news, look) if look.is_shared and net_units else (),
+        ours=not known.changed and _are_ours(known.news, look),
+        booked=known.booked,
+        changed=tuple(change.now.ticket for change in known.changed),
+        went_on_as=tuple(one.identifier for one in again if one.is_ours),
+    )
+
+
+def _went_on(again: tuple[Successor, ...]) -> str:
+    return went_on_sentence(again) if again else ""
+
+
+def _are_ours(news: Sequence[Deal], look: Look) -> bool:
+    """Return whether answers told us of all that is told of these deals: the exits, if any."""
+    told = [deal for deal in news if deal.entry is not Entry.IN] or news
+    return bool(told) and all(_was_answered(ticket, look) for ticket in orders_of(told))
+
+
+def _was_answered(ticket: int, look: Look) -> bool:
+    """Return whether an answer told us of this order's fill: it was in doubt at no time."""
+    order = look.own_order(ticket)
+    return order is not None and order.kind is OrderKind.MARKET and not order.doubt_ns
+
+
+def _because(known: Comparison, position: Position, net_units: int, look: Look) -> str:
+    """Say what new deals did to a position, and what the broker changed about old ones."""
+    digits = look.money_digits
+    said = list(_of_news(known, position, net_units, look))
+    said += [change_sentence(change, digits=digits) for change in known.changed]
+    if not said and known.differs:
+        both = (known.realised_units, known.known.realised_units)
+        now, before = (format_money(from_units(units), digits) for units in both)
+        said = [f"its deals come to {now} at the broker, and {before} were counted"]
+    return "; ".join(said) or "its deals were recorded before"
+
+
+def _of_news(known: Comparison, position: Position, net_units: int, look: Look) -> Iterable[str]:
+    news = [deal for deal in known.news if deal.kind is not DealKind.CANCELED]
+    ended = exit_of(news, known.history.deals, known.begun_with(net_units))
+    if ended is not None:
+        yield _of_exit(ended, news, position, net_units, look)
+    elif any(deal.units for deal in news):
+        verb = "opened" if position.ticket in orders_of(news) else "added"
+        is_ours = any(map(look.own_order, orders_of(news)))
+        said = entry_sentence(news, verb, digits=look.money_digits)
+        yield said + (label(BrokerShows.OPEN) if is_ours else "")
+    elif news:
+        yield cash_sentence(news, digits=look.money_digits)
+    yield from (canceled_sentence(d) for d in known.news if d.kind is DealKind.CANCELED)
+
+
+def _of_exit(
+    ended: Exit, news: Sequence[Deal], position: Position, net_units: int, look: Look
+) -> str:
+    last = next(deal for deal in reversed(news) if deal.units)
+    closing = next(d for d in reversed(news) if d.units and d.entry is not Entry.IN)
+    digits = look.money_digits
+    if not net_units:
+        said = exit_sentence(ended, digits=digits)
+        return said + label(BrokerShows.CLOSED) if look.own_order(position.ticket) else said
+    if closing.entry is Entry.IN_OUT:
+        return f"{exit_sentence(ended, digits=digits)}; it goes on as {describe_at(position)}"
+    if closing.reason in REOPENS and last.entry is Entry.IN:
+        said = exit_sentence(ended, "closed and opened again", digits=digits)
+        return f"{said}, as {describe_at(position)}"
+    return exit_sentence(ended, "closed in part", digits=digits)
+
+
+def label(shows: BrokerShows) -> str:
+    """Return which case of the recovery table an order of ours is, that was filled."""
+    return f" (case {decide(JournalSays.FILLED, shows, settled=True).label})"
+
+
+def orders_of(deals: Iterable[Deal]) -> dict[int, None]:
+    """Return the tickets of the orders that made some deals."""
+    return dict.fromkeys(deal.order for deal in deals)
+
+
+def _shares(history: History, news: Sequence[Deal], look: Look) -> tuple[events.Share, ...]:
+    """Return what the orders of new deals brought, where it is known whose they are."""
+    return tuple(
+        share for ticket in orders_of(news) if (share := _share(ticket, history, look)) is not None
+    )
+
+
+def _share(ticket: int, history: History, look: Look) -> events.Share | None:
+    deals = [deal for deal in history.deals if deal.order == ticket]
+    magic, magics = strategy_half(deals[0].magic), look.policy.magics
+    order = look.own_order(ticket)
+    if order is None and (not magic or (magics and magic not in magics)):
+        return None  # a hand, or a robot that is not ours
+    if order is not None and order.kind is OrderKind.MARKET:
+        return None  # its fill said so
+    return events.Share(ticket, magic, sum(deal.units for deal in deals))

@@ -1,0 +1,91 @@
+"""Where journal and broker contradict each other about an order: the cases C, I and L.
+
+Entries are halted until somebody has looked, in the symbol and no further. Nothing else stops: the
+position is adopted like any other, because what the broker has is what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.diff import Diff
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.look.inputs import Look, Outcome
+from trueup.core.model import Position
+from trueup.core.recovery import BrokerShows, JournalSays, decide
+from trueup.core.tokens import SHORTEST_CUT, TOKEN_CHARS, is_in_magic, tokens_in
+
+NOT_AT_THE_BROKER = frozenset({OrderStatus.PENDING, OrderStatus.REJECTED, OrderStatus.CANCELED})
+MADE_BY_AN_ORDER = frozenset({"volume", "side", "ticket"})
+
+
+def halts(found: Diff, look: Look, outcome: Outcome) -> None:
+    """Halt entries where the broker has an order that we did not send, or that it refused."""
+    listed = {position.identifier for position in look.snapshot.positions}
+    outcome.holds += [
+        # A row that cannot be read may be the position that the halt is about.
+        _halted(halt)
+        for identifier, halt in look.book.halts.items()
+        if identifier in listed or look.snapshot.faults
+    ]
+    suspects = list(_suspects(found, look.book))
+    marks = _marks(look.book) if suspects else {}
+    for remote in suspects if marks else ():
+        order = _order_of(remote, marks)
+        if order is not None:
+            halt = _halt(order, remote, look.now_ns)
+            outcome.events.append(halt)
+            outcome.holds.append(_halted(halt))
+
+
+def _suspects(found: Diff, book: Book) -> Iterator[Position]:
+    """Yield what an order made, and none that the book knows of."""
+    for zombie in found.zombies:
+        if zombie.remote.identifier not in book.halts:
+            yield zombie.remote
+    for drift in found.drifts:
+        if MADE_BY_AN_ORDER & set(drift.fields) and drift.local.identifier not in book.halts:
+            yield drift.remote
+
+
+def _marks(book: Book) -> dict[str | int, Order]:
+    """Return the orders that cannot be at the broker by what it would show of them."""
+    marks: dict[str | int, Order] = {}
+    for order in book.orders.values():
+        if len(order.token) != TOKEN_CHARS or order.status not in NOT_AT_THE_BROKER:
+            continue
+        for cut in range(SHORTEST_CUT, TOKEN_CHARS + 1):
+            marks[order.token[:cut]] = order
+        # An order that closes carries the number of the position, which another order brought.
+        if is_in_magic(order.wire_magic, order.token):
+            marks[order.wire_magic] = order
+    return marks
+
+
+def _order_of(remote: Position, marks: dict[str | int, Order]) -> Order | None:
+    shown = (remote.magic, remote.comment, *tokens_in(remote.comment))
+    return next((marks[mark] for mark in shown if mark in marks), None)
+
+
+def _halt(order: Order, remote: Position, now_ns: int) -> events.HaltRaised:
+    # An order has a version from the moment it is about to leave.
+    says = JournalSays.REFUSED if order.version else JournalSays.PREPARED
+    case = decide(says, BrokerShows.OPEN, settled=True)
+    known = f", {order.error}" if order.error else ""
+    because = f"case {case.label}: {case.because} (ticket {remote.ticket}, {order.order_id}{known})"
+    return events.HaltRaised(
+        at_ns=now_ns,
+        symbol=remote.symbol,
+        identifier=remote.identifier,
+        order_id=order.order_id,
+        because=because,
+    )
+
+
+def _halted(halt: events.HaltRaised) -> Hold:
+    until = "somebody who looks, and the end of that position"
+    return Hold(halt.symbol, halt.because, until, halt.identifier, HoldKind.HALT)

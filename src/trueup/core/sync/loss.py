@@ -1,0 +1,139 @@
+"""A journal that lacks its newest events: a backup was put back, or the journal was deleted.
+
+The orders that were sent since then are not in the book, so neither are their keys, and nobody who
+has only this journal can know. Two witnesses can: the note beside a SQLite file, which says how far
+the journal reached, and the gateway's record of requests, which has each order of this book with
+its stream, its journal and its key.
+
+What the record has and the journal lacks is taken into the book as orders in doubt: the rules that
+settle a lost answer then find out what became of each one, and count the money. Their keys are
+known again. Entries wait until a person accepts the loss, because neither witness is complete: a
+record forgets after a month, and orders through another gateway are in another record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import msgspec
+
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
+from trueup.core.gateway_record import RecordMark, SentOrder
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.look.inputs import Look, Outcome
+from trueup.core.model import Side
+from trueup.core.tokens import MAGIC_HALF, is_in_magic
+
+IN_DOUBT = "the journal had lost it, and the gateway's record has it"
+CHANGES = {"MODIFY": OrderKind.MODIFY, "CANCEL": OrderKind.CANCEL}
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What the gateway's record has of a book and the journal lacks.
+
+    `count` orders in all, of which `orders` are the newest. `stream` is the book's name, and
+    `is_new` says that the journal has sent nothing itself.
+    """
+
+    orders: tuple[SentOrder, ...]
+    count: int
+    stream: str
+    is_new: bool = False
+
+
+def for_loss(lost: Lost | None, look: Look, outcome: Outcome) -> None:
+    """Take lost orders into the book, and hold entries until a person accepts the loss."""
+    loss = look.book.loss
+    if lost is not None:
+        evidence = look.snapshot.evidence
+        loss = events.LossFound(
+            at_ns=look.now_ns,
+            because=_because(lost),
+            orders=lost.count,
+            record=None if evidence is None else evidence.record,
+        )
+        outcome.events.append(loss)
+        for sent in lost.orders:
+            outcome.events += _recalled(sent, look.book, look.now_ns)
+    if loss is None:
+        return
+    who = look.approved.get(loss_id(loss))
+    if who is None:
+        outcome.holds.append(hold_of(loss))
+    else:
+        outcome.events.append(events.LossAccepted(at_ns=look.now_ns, by=who))
+
+
+def hold_of(loss: events.LossFound) -> Hold:
+    """Return the hold by which entries wait until a person accepts a loss."""
+    name = loss_id(loss)
+    until = f"somebody who has looked at what is open says `trueup approve {name}`"
+    return Hold("", loss.because, until, kind=HoldKind.LOSS, id=name)
+
+
+def loss_id(loss: events.LossFound) -> str:
+    """Return the short id of a loss, such as loss-1f3a9c02; another loss has another."""
+    text = f"{loss.because} {loss.record}"
+    return f"loss-{hashlib.blake2b(text.encode(errors='replace'), digest_size=4).hexdigest()}"
+
+
+def known_marks(book: Book) -> tuple[RecordMark, ...]:
+    """Return how far each record reached that the book knows of, by its newest order there."""
+    marks: dict[str, RecordMark] = {}
+    sent = (order.record for order in book.orders.values())
+    for mark in (*sent, book.recalled):
+        if mark is not None and mark.last >= marks.get(mark.id, mark).last:
+            marks[mark.id] = mark
+    return tuple(marks.values())
+
+
+def _strategy_of(sent: SentOrder) -> int:
+    """Return the strategy's number of an order, whose magic number may carry its token."""
+    has_token = bool(sent.comment) and is_in_magic(sent.magic, sent.comment)
+    return sent.magic // MAGIC_HALF if has_token else sent.magic
+
+
+def _because(lost: Lost) -> str:
+    orders = "1 order" if lost.count == 1 else f"{lost.count} orders"
+    if lost.is_new:
+        return (
+            f"The journal has sent nothing, and the gateway's record has {orders} of stream "
+            f"{lost.stream!r}: the journal was deleted, an older copy of it was put back, or "
+            "another bot has a stream of the same name"
+        )
+    return (
+        f"The journal lacks {orders} that it sent, by the gateway's record: an older copy of it "
+        "was put back"
+    )
+
+
+def _recalled(sent: SentOrder, book: Book, now_ns: int) -> Iterator[events.Event]:
+    """Yield the events that make a lost order one that is in doubt."""
+    holding = book.holding_by_ticket(sent.position)
+    side = Side.SELL if sent.action == "SELL" else Side.BUY
+    if sent.action in CHANGES and holding is not None:
+        side = holding.position.side
+    order_id = sent.order_id
+    yield events.OrderCreated(
+        at_ns=now_ns,
+        order_id=order_id,
+        symbol=sent.symbol,
+        side=side,
+        volume=sent.volume,
+        price=sent.price,
+        position=sent.position if holding is None else holding.position.identifier,
+        magic=_strategy_of(sent),
+        kind=CHANGES.get(sent.action) or OrderKind(sent.type),
+        sl=sent.sl,
+        tp=sent.tp,
+        target=sent.order,
+        wire_magic=sent.magic,
+        token=sent.comment,
+        key=sent.key,
+        by_desk=True,
+    )
+    yield events.SendStarted(at_ns=now_ns, order_id=order_id, server_time_msc=sent.server_time_msc)
+    yield events.OrderInDoubt(at_ns=now_ns, order_id=order_id, error=IN_DOUBT)

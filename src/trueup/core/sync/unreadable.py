@@ -1,0 +1,32 @@
+"""Rows that cannot be read: what such a row may be, and what is not opened because of it.
+
+A row in our symbols, or in a symbol that cannot be read, may be the very position that an entry
+would double. So nothing is opened while the row is there, until a person who has looked at it
+approves the row by its id. The approval counts for exactly this row, in this process.
+"""
+
+from __future__ import annotations
+
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.look.inputs import Look, Outcome
+from trueup.core.model import RowFault
+
+UNTIL_READABLE = "a reading in which every row can be read"
+
+
+def for_unreadable_rows(look: Look, outcome: Outcome) -> None:
+    """Hold entries for each row that cannot be read and may be ours."""
+    for fault in look.snapshot.faults:
+        if not fault.symbol or fault.symbol in look.policy.symbols:
+            outcome.holds.append(_hold(fault, look.approved.get(fault.id, "")))
+
+
+def _hold(fault: RowFault, approved_by: str) -> Hold:
+    if approved_by:
+        what = f"{fault.what}; {approved_by} approved this row"
+        kind, until = HoldKind.ALERT, UNTIL_READABLE
+    else:
+        what, kind = f"{fault.what}; it may be a position of ours", HoldKind.UNREADABLE
+        approve = f", or a person who has looked at it: trueup approve {fault.id}"
+        until = UNTIL_READABLE + (approve if fault.id else "")
+    return Hold(fault.symbol, what, until, fault.ticket, kind, id=fault.id)

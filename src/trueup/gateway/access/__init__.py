@@ -1,0 +1,1 @@
+"""Who may use a gateway: keys, the allow file, connections, rates."""

@@ -1,0 +1,412 @@
+"""The bot's end of the wire: `ExecutionGateway`.
+
+Queries, orders and prices have a connection each, so that an order never waits behind a query and
+giving up on a query never touches an order.
+
+What comes back says what is known. A query that failed is an `Unknown`, never an empty list. An
+order whose answer did not come is UNKNOWN, never REJECTED, and is never sent again; REJECTED means
+that nothing happened: the broker said no, or the order never left.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from trueup.core.account.trust import Reason, Unknown
+from trueup.core.conversions import whole_number
+from trueup.core.gateway_record import RecordMark, RequestStatus
+from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
+from trueup.gateway.access.keys import LinkKeys, link_keys
+from trueup.gateway.client.endpoints import bare, tcp
+from trueup.gateway.client.hearing import Hearing
+from trueup.gateway.client.history_reader import HistoryReader
+from trueup.gateway.client.link import HintLine, Link
+from trueup.gateway.client.listing import Form
+from trueup.gateway.client.reader import PLAIN, Question, Reader, Reading
+from trueup.gateway.client.zmq_hints import ZmqHints
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.logs import logger
+from trueup.protocol import guide, orders
+from trueup.protocol.history import CAPABILITY as HISTORY
+from trueup.protocol.history import PastDeals, Span
+from trueup.protocol.request_status import decode_status, encode_status_request
+from trueup.protocol.text import read_json, reason_of, why_unreadable
+from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
+from trueup.turns import Turn
+
+log = logger("trueup.gateway")
+
+# What ZeroMQ takes (32 bits, signed): 24 days.
+LONGEST_TIMEOUT_MS = 2**31
+
+__all__ = ["ExecutionGateway", "Question", "Reading"]
+
+
+class ExecutionGateway:
+    """A gateway reached over ZeroMQ; connects by itself, and again after every failure.
+
+    Args:
+        host: its host name or address; by default the setting GTW_HOST.
+        port: its TCP port; by default the setting GTW_PORT.
+        timeout_ms: how long to wait for a connection, and for a reply; by default GTW_TIMEOUT_MS.
+        server_key: the gateway's public key, or the path of its file; "" for plain text; by
+            default the setting GTW_SERVER_KEY.
+        key_file: the path of this client's own secret key file; by default the setting
+            GTW_KEY_FILE.
+        link: makes a connection to an endpoint; ZeroMQ unless a simulation brings its own.
+        hints: makes a line to an endpoint of hints; ZeroMQ, or none beside a link of one's own.
+        session: this client's name for itself, which no other has; drawn at random by default.
+
+    Raises:
+        SettingsError, KeysError: a setting or a key file cannot be used.
+        ValueError: port or timeout cannot be one.
+
+    Threads may share it: each of its connections serves one of them at a time, and the others wait
+    for their turn. A process that is forked from this one makes its own.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        timeout_ms: int | None = None,
+        *,
+        server_key: str | None = None,
+        key_file: str | Path | None = None,
+        link: Callable[[str], Link] | None = None,
+        hints: Callable[[str], HintLine] | None = None,
+        session: str | None = None,
+    ) -> None:
+        if host is None or port is None or timeout_ms is None:
+            # Imported here: pydantic takes longer to import than everything else of a bot together.
+            from trueup.settings import load_settings
+
+            settings = load_settings()
+            host = settings.gtw_host if host is None else host
+            port = settings.gtw_port if port is None else port
+            timeout_ms = settings.gtw_timeout_ms if timeout_ms is None else timeout_ms
+        if link is None:
+            keys = _keys(server_key, key_file)
+            link, hints = partial(ZmqLink, keys=keys), hints or partial(self._hear, keys)
+        self.host = bare(str(host))
+        self.port = _whole("port", port, range(1, 65_536), "a TCP port, from 1 to 65535")
+        self.timeout_ms = timeout_ms = _whole(
+            "timeout_ms", timeout_ms, range(1, LONGEST_TIMEOUT_MS), "milliseconds above 0"
+        )
+        self.url = tcp(self.host, self.port)
+        self.logger = log
+        self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
+        self._hearing = Hearing(self.host, hints)
+        self._queries = _Line(link(self.url), Turn())
+        self._orders = _Line(link(self.url), Turn())
+        self._prices = _Line(link(self.url), Turn())
+        self._reading, self._past = Turn(), Turn()
+        self._history = HistoryReader(link(self.url), self.url, timeout_ms)
+        self._tick_symbol: str | None = None
+        self._tick_waited_ms = 0
+
+    def connect(self) -> bool:
+        """Ask the gateway for its positions once; return whether a usable reply came."""
+        reading = self.read()
+        if isinstance(reading, Unknown):
+            log.warning("%s (%s)", reading.sentence, self.url)
+            return False
+        log.info("Connected to %s", self.url)
+        return True
+
+    def get_positions(self) -> dict[str, Any]:
+        """Return the gateway's reply to GET_POSITIONS as plain values.
+
+        `status` is SUCCESS with the list in `positions`, or FAILED with the reason in `error`. An
+        empty list with FAILED means that nobody could look, not that there is nothing. An empty
+        list for all symbols is asked for again without a symbol; see `gateway.client.listing`.
+        """
+        forms = self._reader.forms
+        if forms.form is Form.BARE:
+            return self._listed(guide.GET_ALL_POSITIONS)
+        if forms.form is Form.BY_SYMBOL:
+            return self._listed(*map(guide.encode_positions_request, forms.symbols))
+        reply = self._listed(guide.GET_POSITIONS)
+        if forms.has_shown_a_row or reply.get("positions") != [] or "capabilities" in reply:
+            return reply
+        # Gateways that take `*` for a symbol's name show nothing for it.
+        without_symbol = self._listed(guide.GET_ALL_POSITIONS)
+        return without_symbol if without_symbol.get("positions") else reply
+
+    def _listed(self, *questions: bytes) -> dict[str, Any]:
+        """Return the reply to a question for positions, or to several of them as one."""
+        reply: dict[str, Any] = {}
+        rows: list[Any] = []
+        for question in questions:
+            reply = self._asked(question)
+            if not isinstance(reply.get("positions"), list) or reply.get("status") == "FAILED":
+                return reply
+            rows += (row for row in reply["positions"] if row not in rows)
+        return {**reply, "positions": rows}
+
+    def _asked(self, question: bytes) -> dict[str, Any]:
+        raw = b""
+        try:
+            raw = self._exchange(self._queries, question)
+            reply = read_json(raw)
+        except (NotSent, OutcomeUnknown) as error:
+            return {"status": "FAILED", "positions": [], "error": str(error)}
+        except (ValueError, RecursionError):
+            wrong = f"the reply cannot be read: {why_unreadable(raw)}"
+            return {"status": "FAILED", "positions": [], "error": wrong}
+        if not isinstance(reply, dict):
+            return {"status": "FAILED", "positions": [], "error": "the reply is not an object"}
+        return reply
+
+    def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Send an order once and return what is known of its outcome.
+
+        Args:
+            order: `order_id`, `symbol`, `action` (BUY or SELL), `volume` (lots), `price`, and
+                `confidence` where there is one; further keys go along.
+
+        Returns:
+            `order_id`, `status`, `ticket`, `filled_price`, `filled_volume` (lots), `error`; status
+            FILLED, REJECTED (nothing happened) or UNKNOWN (it may have been executed: never send
+            it again, let a sync find out).
+        """
+        try:
+            message = orders.encode_order(order)
+            reply = self._exchange(self._orders, message)
+            return orders.decode_outcome(reply, order)
+        except NotSent as error:
+            return orders.outcome(order, "REJECTED", f"Not sent: {error}")
+        except ProtocolError as error:
+            return orders.outcome(order, "REJECTED", f"Not sent: {error}")
+        except OutcomeUnknown as error:
+            log.error("Order %s: %s", order.get("order_id"), error)
+            return orders.outcome(order, "UNKNOWN", str(error))
+
+    def request_status(self, order_id: str) -> RequestStatus | Unknown:
+        """Ask the gateway's own record what became of an order, and wait for the answer.
+
+        Unknown where it cannot be asked: OFFLINE; or NO_EVIDENCE for a gateway that keeps no record
+        of requests, as those of the guide, which is never sent this question.
+        """
+        why_not = None if self._reader.keeps_record else self._why_no_record()
+        if why_not is not None:
+            return why_not
+        try:
+            reply = self._exchange(self._queries, encode_status_request(order_id))
+        except (NotSent, OutcomeUnknown) as error:
+            return _offline(str(error))
+        return decode_status(reply, order_id)
+
+    def read_history(self, span: Span, symbols: tuple[str, ...] = ()) -> PastDeals | Unknown:
+        """Return all deals of positions in a span of the trade server's clock; waits for each page.
+
+        Unknown where they cannot be read: OFFLINE or UNREADABLE; or NO_EVIDENCE for a gateway that
+        does not serve HISTORY, as those of the guide, which is never sent this question.
+
+        Args:
+            span: from when to when.
+            symbols: whose deals are wanted; all without any.
+        """
+        why_not = None if self.serves_history else self._why_no_history()
+        if why_not is not None:
+            return why_not
+        with self._past:
+            return self._history.read(span, symbols)
+
+    def ask_history(self, span: Span, symbols: tuple[str, ...] = ()) -> None:
+        """Begin to ask a gateway that `serves_history` for all deals of a span; never waits."""
+        with self._past:
+            self._history.ask(span, symbols)
+
+    def poll_history(self, now_ns: int) -> PastDeals | Unknown | None:
+        """Go on with `ask_history`, and return the deals when all are there; never waits.
+
+        Args:
+            now_ns: the caller's clock for waiting.
+        """
+        with self._past:
+            return self._history.poll(now_ns)
+
+    @property
+    def serves_history(self) -> bool:
+        """Whether the gateway said that it serves its deals page by page."""
+        return HISTORY in self._reader.capabilities
+
+    def _why_no_history(self) -> Unknown | None:
+        claimed = self._asked(guide.GET_POSITIONS)
+        capabilities = claimed.get("capabilities")
+        if isinstance(capabilities, list) and HISTORY in capabilities:
+            return None
+        if claimed.get("status") == "FAILED":
+            return _offline(reason_of(claimed))
+        words = f"{self.url} has no deals to compare with: it does not serve {HISTORY}"
+        return Unknown(
+            Reason.NO_EVIDENCE, words, "a gateway that serves its deals, `trueup gateway`"
+        )
+
+    def _why_no_record(self) -> Unknown | None:
+        """Ask in the guide's words whether a record is kept; the terminal may be busy."""
+        reply = self._asked(guide.GET_POSITIONS)
+        claimed = reply.get("capabilities")
+        if isinstance(claimed, list) and "REQUEST_STATUS" in claimed:
+            return None
+        if reply.get("status") == "FAILED":
+            return _offline(reason_of(reply))
+        words = f"{self.url} keeps no record of requests"
+        return Unknown(Reason.NO_EVIDENCE, words, "a gateway that keeps one")
+
+    @property
+    def record(self) -> RecordMark | None:
+        """How far the gateway's record of requests reached when we looked last, or None."""
+        return self._reader.record
+
+    @property
+    def time_offset_sec(self) -> int | None:
+        """The trade server's clock less UTC when a fresh quotation told it last, or None."""
+        return self._reader.time_offset_sec
+
+    def get_tick(self, symbol: str, wait_ms: int | None = None) -> Tick | Unknown | None:
+        """Return the latest price of a symbol, waiting at most `wait_ms` (default `timeout_ms`).
+
+        None says that the answer is still under way: a later call takes it. Unknown says that
+        there is none, with the reason OFFLINE, or UNREADABLE for a gateway that tells no prices.
+        """
+        if wait_ms is None:
+            wait_ms = self.timeout_ms
+        wait_ms = _whole("wait_ms", wait_ms, range(LONGEST_TIMEOUT_MS), "milliseconds, 0 or above")
+        with self._prices.turn:
+            return self._tick(symbol, wait_ms)
+
+    def _tick(self, symbol: str, wait_ms: int) -> Tick | Unknown | None:
+        try:
+            if self._tick_symbol != symbol:
+                self._forget_tick()
+                self._prices.link.send(encode_tick_request(str(symbol)), wait_ms)
+                self._tick_symbol, self._tick_waited_ms = symbol, 0
+            reply = self._prices.link.receive(wait_ms)
+        except (NotSent, OutcomeUnknown) as error:
+            self._tick_symbol = None
+            return _offline(str(error))
+        if reply is not None:
+            self._tick_symbol = None
+            return decode_tick(reply, symbol)
+        self._tick_waited_ms += max(wait_ms, 1)
+        if self._tick_waited_ms < self.timeout_ms:
+            return None
+        self._forget_tick()
+        return _offline(f"{self.url} gave no price within {self.timeout_ms} ms")
+
+    def _forget_tick(self) -> None:
+        if self._tick_symbol is not None:
+            self._prices.link.reset()
+        self._tick_symbol = None
+
+    def disconnect(self) -> None:
+        """Close all connections; the next request opens them again."""
+        self._tick_symbol = None
+        with self._reading:
+            self._reader.close()
+            self._hearing.close()
+        for line in (self._queries, self._orders, self._prices):
+            with line.turn:
+                line.link.close()
+        with self._past:
+            self._history.close()
+
+    def __enter__(self) -> ExecutionGateway:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    # What a reconciler uses.
+
+    def read(self, question: Question = PLAIN) -> Reading:
+        """Ask what the broker has and wait for the answer; see `Reader.read`."""
+        with self._reading:
+            self._hearing.asked()
+            return self._reader.read(question)
+
+    def ask(self, question: Question = PLAIN) -> None:
+        """Begin to ask what the broker has; never waits."""
+        with self._reading:
+            self._hearing.asked()
+            self._reader.ask(question)
+
+    def poll(self) -> Reading | None:
+        """Return the answer to `ask` if it is there; never waits."""
+        with self._reading:
+            return self._reader.poll()
+
+    def give_up(self) -> Reading:
+        """Leave the question under way, so that its answer is never taken for another's."""
+        with self._reading:
+            return self._reader.give_up()
+
+    @property
+    def messages_sent(self) -> int:
+        """How many messages `read` and `ask` have sent: one question may take several."""
+        return self._reader.messages_sent
+
+    def hint(self, now_ns: int) -> str:
+        """Return the reason to ask now that the gateway's hints give, empty for none; never waits.
+
+        Args:
+            now_ns: the time by the caller's clock.
+        """
+        with self._reading:
+            return self._hearing.reason(self._reader.hints_port, self._reader.digest, now_ns)
+
+    def _hear(self, keys: LinkKeys | None, endpoint: str) -> HintLine:
+        found = getattr(self._queries.link, "is_ipv6", False)
+        return ZmqHints(endpoint, keys=keys, is_ipv6=found)
+
+    def _exchange(self, line: _Line, message: bytes) -> bytes:
+        with line.turn:
+            line.link.send(message, self.timeout_ms)
+            reply = line.link.receive(self.timeout_ms)
+            if reply is None:
+                line.link.reset()
+                raise OutcomeUnknown(f"{self.url} gave no reply within {self.timeout_ms} ms")
+        return reply
+
+
+class _Line(NamedTuple):
+    """A connection, and the turn that a thread has on it: a question and its answer."""
+
+    link: Link
+    turn: Turn
+
+
+def _whole(name: str, value: object, fitting: range, valid: str) -> int:
+    found = whole_number(value)
+    if found is None or found not in fitting:
+        raise ValueError(f"{name}={value!r:.40} is not valid: give {valid}.")
+    return found
+
+
+def _keys(server_key: str | None, key_file: str | Path | None) -> LinkKeys | None:
+    """Return these keys, or those of the settings; None for plain text."""
+    if server_key is None:
+        from trueup.settings import load_settings
+
+        settings = load_settings()
+        server_key = settings.gtw_server_key
+        key_file = settings.gtw_key_file if key_file is None else key_file
+    if not server_key and key_file is None:
+        return None
+    return link_keys(server_key, str(key_file or ""))
+
+
+def _offline(what: str) -> Unknown:
+    return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")

@@ -1,0 +1,308 @@
+"""Ask a gateway what the broker has, waiting for the answer or not.
+
+The first question is always the guide's GET_POSITIONS, to the letter. A gateway of ours says in its
+reply that it serves SNAPSHOT, and is asked for that from then on. Any other gateway is asked for
+its positions alone; `gateway.client.listing` says in which forms.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from trueup.core.account.trust import Reason, Unknown
+from trueup.core.gateway_record import BookAsked, RecordMark, RequestInDoubt
+from trueup.core.model import Snapshot, UnknownSymbol
+from trueup.core.scope import Scope
+from trueup.errors import NotSent, Obstructed, OutcomeUnknown
+from trueup.gateway.client.link import Link
+from trueup.gateway.client.listing import NOTHING_OWN, Forms, Own, Steps, ask_for_list
+from trueup.protocol import guide
+from trueup.protocol.hints import hints_port
+from trueup.protocol.snapshot import (
+    HISTORY_LONGEST_SEC,
+    NAMED_AT_ONCE,
+    SnapshotRequest,
+    decode_snapshot,
+    encode_snapshot_request,
+)
+
+Reading = Snapshot | Unknown
+Named = TypeVar("Named")
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What to ask for beside the positions; see `SnapshotRequest`.
+
+    With `prices` false the positions' current prices and profits may be those of the last answer
+    that had any: a gateway that finds nothing else changed then says just that. `own` are the
+    symbols of the book, for a gateway of the guide. `book` asks a gateway that keeps a record which
+    orders of that book it has.
+    `scope` says to a gateway of ours which book asks, and what that counts as its own.
+    """
+
+    symbols: tuple[str, ...] = ()
+    explain: tuple[int, ...] = ()
+    explain_orders: tuple[int, ...] = ()
+    history_age_sec: int = 0
+    in_doubt: tuple[RequestInDoubt, ...] = ()
+    prices: bool = True
+    own: Own = NOTHING_OWN
+    book: BookAsked | None = None
+    scope: Scope | None = None
+
+
+PLAIN = Question()
+
+
+class _Course:
+    """A question under way, and the steps that it takes on the guide's wire."""
+
+    def __init__(self, question: Question, forms: Forms) -> None:
+        self.question = question
+        self._steps: Steps = ask_for_list(forms, question.own)
+        self.message = next(self._steps)
+
+    def take(self, answer: Reading) -> Reading | None:
+        """Return the reading that an answer completes, or None where `message` is to be sent."""
+        try:
+            self.message = self._steps.send(answer)
+        except StopIteration as end:
+            reading: Reading = end.value
+            return reading
+        return None
+
+
+class Reader:
+    """The readings of one gateway.
+
+    Args:
+        link: a connection that nobody else uses.
+        timeout_ms: how long to wait for a connection, and for a reply.
+        session: this client's own name for itself, told by nobody else.
+
+    `keeps_record` says whether the gateway is known to keep a record of requests, and `record` how
+    far that reached at the latest snapshot, or None. `time_offset_sec` is what the trade server's
+    clock was apart from UTC when a fresh quotation told it last, None before. `messages_sent`
+    counts: a question may take several, each with a timeout of its own.
+    """
+
+    def __init__(self, link: Link, name: str, timeout_ms: int, session: str) -> None:
+        self._link = link
+        self._name = name
+        self._timeout_ms = timeout_ms
+        self._session = session
+        self.record: RecordMark | None = None
+        self.time_offset_sec: int | None = None
+        self._serves_snapshots = self.keeps_record = False
+        self._id = 0
+        self.forms = Forms()
+        """How a gateway of the guide understands a question for its positions."""
+        self.messages_sent = 0
+        self._course = _Course(PLAIN, self.forms)
+        self._wanted_id: int | None = None
+        self._has_left = False
+        self._answer: Reading | None = None
+        self.capabilities: tuple[str, ...] = ()
+        """What the gateway said that it serves, where it serves SNAPSHOT."""
+        self.hints_port = 0
+        """Where the gateway says that its hints are, 0 for nowhere."""
+        # Why the question under way finds no connection, where the gateway said so.
+        self._obstacle = ""
+        self.digest = ""
+        """What the gateway said last that positions and orders come to, empty before the first."""
+        # The last snapshot that came in full, and the symbols that were asked for with it.
+        self._known: Snapshot | None = None
+        self._epoch = ""
+        self._known_symbols: tuple[str, ...] = ()
+        # Those that the question under way names, and what the broker does not have of all.
+        self._asked_symbols: tuple[str, ...] = ()
+        self._unknown_symbols: tuple[UnknownSymbol, ...] = ()
+
+    def read(self, question: Question = PLAIN) -> Reading:
+        """Ask and wait for the answer, at most the timeout for each step.
+
+        A question of `ask` that is under way is waited for first, and its answer kept for `poll`.
+        """
+        if self._has_left:
+            answer, self._has_left = self._wait(), False
+            # Where this is no reading yet, `poll` goes on with the question.
+            self._answer = self._taken(answer)
+        kept, self._course = self._course, _Course(question, self.forms)
+        reading = self._exchange()
+        while reading is None:
+            reading = self._exchange()
+        self._course = kept
+        return reading
+
+    def _exchange(self) -> Reading | None:
+        """Send one message and wait for its answer; None where the reading needs another one."""
+        try:
+            self._link.send(self._message(), self._timeout_ms)
+        except NotSent as error:
+            return self._offline(str(error))
+        self.messages_sent += 1
+        return self._taken(self._wait())
+
+    def _taken(self, answer: Reading) -> Reading | None:
+        """Return the reading that an answer completes, or None where there is more to ask."""
+        if self._wanted_id is not None:
+            return answer
+        return None if self._is_invitation(answer) else self._course.take(answer)
+
+    def ask(self, question: Question = PLAIN) -> None:
+        """Begin to ask; never waits."""
+        self.give_up()
+        self._course = _Course(question, self.forms)
+        self._try_to_send()
+
+    def poll(self) -> Reading | None:
+        """Return the answer to `ask` if it is there; never waits."""
+        if self._answer is not None:
+            answer, self._answer = self._answer, None
+            return answer
+        if not self._has_left:
+            self._try_to_send()
+            return None
+        try:
+            reply = self._link.receive(0)
+        except OutcomeUnknown as error:
+            self._has_left = False
+            return self._offline(str(error))
+        if reply is None:
+            return None
+        self._has_left = False
+        reading = self._taken(self._decode(reply))
+        if reading is None:
+            self._try_to_send()
+        return reading
+
+    def give_up(self) -> Unknown:
+        """Leave the question under way, so that its answer is never taken for another's."""
+        what = "gave no reply" if self._has_left else "took no connection"
+        offline = self._offline(
+            self._obstacle or f"{self._name} {what} within {self._timeout_ms} ms"
+        )
+        if self._has_left:
+            self._leave()
+            self._taken(offline)
+        self._has_left, self._answer, self._obstacle = False, None, ""
+        return offline
+
+    def _leave(self) -> None:
+        """Leave the connection; behind the next one may be another gateway."""
+        self._link.reset()
+        self.forms.forget_rows()
+
+    def close(self) -> None:
+        """Let go of the connection; the next question opens it again."""
+        self._has_left, self._answer = False, None
+        self.forms = Forms()
+        self._link.close()
+
+    def _message(self) -> bytes:
+        self._wanted_id = None
+        if not self._serves_snapshots:
+            return self._course.message
+        self._id += 1
+        self._wanted_id = self._id
+        question = self._course.question
+        known = self._known if self._known_symbols == question.symbols else None
+        self._asked_symbols = self._some(question.symbols)
+        return encode_snapshot_request(
+            SnapshotRequest(
+                session=self._session,
+                id=self._id,
+                symbols=self._asked_symbols,
+                explain=self._some(question.explain),
+                explain_orders=self._some(question.explain_orders),
+                history_age_sec=min(question.history_age_sec, HISTORY_LONGEST_SEC),
+                in_doubt=self._some(question.in_doubt) if self.keeps_record else (),
+                digest="" if known is None or question.prices else known.digest,
+                book=question.book if "BOOK" in self.capabilities else None,
+                scope=question.scope,
+            )
+        )
+
+    def _some(self, named: tuple[Named, ...]) -> tuple[Named, ...]:
+        """Return as many as one question may name: others each time, until all had their turn."""
+        if len(named) <= NAMED_AT_ONCE:
+            return named
+        begin = self._id * NAMED_AT_ONCE % len(named)
+        return (*named[begin:], *named[:begin])[:NAMED_AT_ONCE]
+
+    def _try_to_send(self) -> None:
+        try:
+            self._link.send(self._message(), 0)
+        except Obstructed as error:
+            self._obstacle = str(error)
+            return
+        except NotSent:
+            return
+        self.messages_sent += 1
+        self._has_left, self._obstacle = True, ""
+
+    def _wait(self) -> Reading:
+        try:
+            reply = self._link.receive(self._timeout_ms)
+        except OutcomeUnknown as error:
+            return self._offline(str(error))
+        if reply is None:
+            self._leave()
+            return self._offline(f"{self._name} gave no reply within {self._timeout_ms} ms")
+        return self._decode(reply)
+
+    def _decode(self, reply: bytes) -> Reading:
+        if self._wanted_id is None:
+            return guide.decode_positions(reply)
+        answer = decode_snapshot(reply, self._wanted_id, self._known)
+        if isinstance(answer, Unknown):
+            self._serves_snapshots = answer.reason is not Reason.NO_EVIDENCE
+        else:
+            answer = self._with_all_unknown(answer)
+            self._keep(answer)
+        return answer
+
+    def _with_all_unknown(self, answer: Snapshot) -> Snapshot:
+        """Return a reading with the unknown symbols that earlier questions named, and not this."""
+        evidence, asked = answer.evidence, self._course.question.symbols
+        if evidence is None or evidence.floating is not None:
+            return answer
+        if len(asked) > len(self._asked_symbols):
+            named = {*self._asked_symbols, *(one.symbol for one in evidence.unknown_symbols)}
+            kept = [one for one in self._unknown_symbols if one.symbol not in named]
+            unknown = (*evidence.unknown_symbols, *kept)
+            evidence = msgspec.structs.replace(evidence, unknown_symbols=unknown)
+            answer = msgspec.structs.replace(answer, evidence=evidence)
+        self._unknown_symbols = evidence.unknown_symbols
+        return answer
+
+    def _keep(self, answer: Snapshot) -> None:
+        assert answer.evidence is not None
+        self.digest = answer.evidence.digest
+        # A reply that says only that nothing changed leaves it out.
+        self.record = answer.evidence.record or self.record
+        if answer.evidence.time_offset_sec is not None:
+            self.time_offset_sec = answer.evidence.time_offset_sec
+        epoch, self._epoch = self._epoch, answer.evidence.epoch
+        if epoch not in ("", self._epoch):
+            # Another run of the gateway, which may be able to do other things: ask it first.
+            self._serves_snapshots = False
+        if answer.evidence.floating is None:
+            # A list with faults is nothing to build on: what is unchanged since tells none of them.
+            self._known = None if answer.faults else answer
+            self._known_symbols = self._course.question.symbols
+
+    def _is_invitation(self, answer: Reading) -> bool:
+        """Return whether a guide's reply says that more can be asked for, and note it."""
+        if not isinstance(answer, Snapshot) or "SNAPSHOT" not in answer.capabilities:
+            return False
+        self._serves_snapshots = True
+        self.capabilities = answer.capabilities
+        self.hints_port = hints_port(answer.capabilities)
+        self.keeps_record = "REQUEST_STATUS" in answer.capabilities
+        return True
+
+    def _offline(self, what: str) -> Unknown:
+        return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")

@@ -1,0 +1,264 @@
+"""A `Link` over ZeroMQ, and the only place where ZeroMQ's errors become ours.
+
+An exchange that is given up ends with its connection: `reset` closes the socket, and a reply that
+comes late finds nobody. Gateways that echo no id are safe that way too (ZeroMQ Guide, "Client-Side
+Reliability: Lazy Pirate Pattern").
+
+ZMQ_IMMEDIATE keeps a message from queueing for a connection that does not stand: an order must not
+leave minutes later, when the gateway comes back. So a send that fails is known not to have left.
+
+Until a connection stands, a monitor listens for handshakes that fail, because "it does not take
+this key" and "nobody is there" need different remedies. After a refusal ZeroMQ may give the
+connection up for good (it does after a failed authentication), so the link begins a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+
+import zmq
+
+from trueup.errors import HostUnknown, NotAllowed, NotSent, Obstructed, OutcomeUnknown
+from trueup.forks import HOLDERS, cut_connections, never_finalise
+from trueup.gateway.access.keys import LinkKeys
+from trueup.gateway.client.endpoints import is_ipv6
+from trueup.gateway.client.lookup import Lookup
+from trueup.protocol.text import json_frame
+
+_WATCHED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+# An event and its value; that of a failed authentication is the status of ZAP.
+_EVENT = struct.Struct("=HI")
+_NO_ROOM_STATUS = 500
+_NO_ROOM = "has no room for more connections now"
+_NOT_ALLOWED = "refused this key: its allow list needs a line for {public}"
+_FORKED = (
+    "process {} made the connection to {}; a process forked from it needs an ExecutionGateway of "
+    "its own"
+)
+_NOT_ITS_KEY = (
+    "broke off the handshake: GTW_SERVER_KEY is not its public key, or it speaks plain text only"
+)
+_WANTS_KEYS = (
+    "broke off the handshake: it is no plain ZeroMQ gateway; where it wants keys, "
+    "set GTW_SERVER_KEY and GTW_KEY_FILE"
+)
+
+
+class ZmqLink:
+    """A connection to the gateway at `endpoint`, such as tcp://127.0.0.1:5555.
+
+    Args:
+        keys: encrypts with CURVE and lets only the gateway with this public key answer; None is
+            plain text.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        *,
+        keys: LinkKeys | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self._keys = keys
+        self._context = context or zmq.Context.instance()
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._lookup: Lookup | None = None
+        self.is_ipv6 = is_ipv6(endpoint)
+        """Whether the host has an IPv6 address alone, as far as is known."""
+        self._process = os.getpid()
+        HOLDERS.add(self)
+
+    def let_go_in_child(self) -> None:
+        """Let go of a forked process's copy of the connection, which only its owner may use."""
+        sockets, self._socket, self._monitor = (self._socket, self._monitor), None, None
+        never_finalise(*sockets, self._context)
+        if sockets[0] is not None:
+            self._let_go.detach()
+            cut_connections(to=[address_of(self.endpoint)])
+
+    def open(self) -> None:
+        """Begin to connect; does not wait, and does nothing on an open link.
+
+        Raises:
+            NotSent: the endpoint is not one.
+            Obstructed: this process was forked from the one that made the link.
+        """
+        if self._socket is not None:
+            return
+        self._refuse_fork()
+        socket = self._context.socket(zmq.REQ)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.setsockopt(zmq.IPV6, self.is_ipv6)
+        if self._keys is not None:
+            socket.curve_serverkey = self._keys.server.encode()
+            socket.curve_publickey = self._keys.own.public.encode()
+            socket.curve_secretkey = self._keys.own.secret.encode()
+        monitor = _watch(socket)
+        try:
+            socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            _close(socket, monitor)
+            raise NotSent(f"{self.endpoint} is not an endpoint: {error.strerror}") from error
+        self._socket, self._monitor = socket, monitor
+        # A gateway that is dropped without `disconnect()` lets go of its sockets all the same.
+        self._let_go = weakref.finalize(self, _close, socket, monitor)
+        self._failed = self._status = 0
+        self._send_timeout_ms = self._receive_timeout_ms = -1
+
+    def send(self, message: bytes, timeout_ms: int) -> None:
+        """Send a request, waiting at most `timeout_ms` for a connection that takes it.
+
+        Raises:
+            NotSent: no connection took it.
+            NotAllowed: the handshake failed; the message says what is likely to be wrong.
+            HostUnknown: no host has this name.
+            Obstructed: the gateway has no room, or this process was forked from the link's own.
+        """
+        if self._socket is None:
+            self._refuse_fork()
+            timeout_ms = self._find_host(timeout_ms)
+            self.open()
+        assert self._socket is not None
+        left_ms = self._wait_for_handshake(timeout_ms)
+        if left_ms != self._send_timeout_ms:
+            self._socket.sndtimeo = self._send_timeout_ms = left_ms
+        try:
+            self._socket.send(message)
+        except zmq.Again as error:
+            raise self._why_not(timeout_ms) from error
+        except zmq.ZMQError as error:
+            self.reset()
+            raise NotSent(f"{self.endpoint}: {error.strerror}") from error
+        self._stop_watching()
+
+    def _refuse_fork(self) -> None:
+        if os.getpid() != self._process:
+            raise Obstructed(_FORKED.format(self._process, self.endpoint))
+
+    def _find_host(self, timeout_ms: int) -> int:
+        """Have the host's name looked up; return how long is left."""
+        host = self.endpoint.removeprefix("tcp://").rpartition(":")[0]
+        lookup = self._lookup = self._lookup or Lookup(host)
+        left_ms, found = timeout_ms, lookup.wait(0)
+        if found is None:
+            left_ms -= timeout_ms // 2
+            found = lookup.wait(timeout_ms // 2)
+        if found is None:
+            raise NotSent(f"no connection to {self.endpoint}: {host} is being looked up")
+        if found.error:
+            self._lookup = None
+            raise HostUnknown(f"{self.endpoint}: there is no host {host} ({found.error})")
+        self.is_ipv6 = found.is_ipv6
+        return left_ms
+
+    def _wait_for_handshake(self, timeout_ms: int) -> int:
+        """Wait for half of the time for a connection, or for a refusal; return how long is left.
+
+        A refused key stays refused, so nobody waits for that. Another failure may pass: the
+        gateway starts, a tunnel opens; the other half is for that.
+        """
+        if self._monitor is None or timeout_ms < 2:
+            return timeout_ms
+        half_ms = timeout_ms // 2
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLOUT)
+        poller.register(self._monitor, zmq.POLLIN)
+        poller.poll(half_ms)
+        return 0 if self._failure() == zmq.EVENT_HANDSHAKE_FAILED_AUTH else timeout_ms - half_ms
+
+    def _why_not(self, timeout_ms: int) -> NotSent:
+        """Say why no connection stands; begin a new one where this one may be given up."""
+        failed = self._failure()
+        if self._monitor is None or failed:
+            self.reset()
+        if not failed:
+            # The name may have got another address.
+            self._lookup = None
+            return NotSent(f"no connection to {self.endpoint} within {timeout_ms} ms")
+        if self._keys is None:
+            why = _WANTS_KEYS
+        elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH and self._status == _NO_ROOM_STATUS:
+            return Obstructed(f"{self.endpoint} {_NO_ROOM}")
+        elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            why = _NOT_ALLOWED.format(public=self._keys.own.public)
+        else:
+            why = _NOT_ITS_KEY
+        return NotAllowed(f"{self.endpoint} {why}")
+
+    def _failure(self) -> int:
+        """Return the event of the latest handshake that failed, or 0."""
+        while self._monitor is not None and self._monitor.poll(0):
+            self._failed, self._status = _EVENT.unpack(self._monitor.recv_multipart()[0])
+        return self._failed
+
+    def _stop_watching(self) -> None:
+        if self._socket is not None and self._monitor is not None:
+            _stop_watching(self._socket, self._monitor)
+            self._monitor, self._failed = None, 0
+
+    def receive(self, timeout_ms: int) -> bytes | None:
+        """Return the reply, or None when none came within `timeout_ms` (0 does not wait)."""
+        if self._socket is None:
+            if os.getpid() != self._process:
+                raise OutcomeUnknown(_FORKED.format(self._process, self.endpoint))
+            return None
+        if timeout_ms != self._receive_timeout_ms:
+            self._socket.rcvtimeo = self._receive_timeout_ms = timeout_ms
+        try:
+            first = self._socket.recv()
+            if not self._socket.getsockopt(zmq.RCVMORE):
+                return first
+            return json_frame([first, *self._socket.recv_multipart()])
+        except zmq.Again:
+            return None
+        except zmq.ZMQError as error:
+            self.reset()
+            raise OutcomeUnknown(f"{self.endpoint}: {error.strerror}") from error
+
+    def reset(self) -> None:
+        """Forget the exchange under way by leaving its connection."""
+        if self._socket is not None:
+            self._let_go()
+            self._socket = self._monitor = None
+
+    def close(self) -> None:
+        """Let go of the connection; a later `send` opens it again."""
+        self.reset()
+
+
+def address_of(endpoint: str) -> tuple[str, int]:
+    """Return host and port of an endpoint, such as tcp://127.0.0.1:5555; 0 where it has no port."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
+
+
+def _watch(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """Return a socket on which the handshakes of `socket` that fail are told."""
+    monitor: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+    # What nobody reads must never block ZeroMQ's own thread.
+    monitor.setsockopt(zmq.RCVHWM, 0)
+    address = f"inproc://handshakes-{socket.FD}"
+    socket.monitor(address, _WATCHED)
+    monitor.connect(address)
+    return monitor
+
+
+def _stop_watching(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
+    # In this order: an event for a monitor that is closed would block ZeroMQ's own thread.
+    if not socket.closed:
+        socket.monitor(None, 0)
+    monitor.close(0)
+
+
+def _close(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
+    _stop_watching(socket, monitor)
+    socket.close(0)

@@ -1,0 +1,1 @@
+"""Requests of bots, answered from the terminal."""

@@ -1,0 +1,239 @@
+"""Orders: from a request to what `order_send` wants, and from its result to what is known.
+
+A request that was given to the terminal and has no certain outcome is UNKNOWN, never REJECTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
+from trueup.gateway.client.other_dialect import CannotClose, closing_order
+from trueup.gateway.reading.rows import text_of
+from trueup.gateway.reading.symbol_check import SymbolCheck
+from trueup.gateway.record.at_most_once import RequestRecord
+from trueup.gateway.record.investigate import Sending
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import RAISED
+from trueup.gateway.terminal.terminal import (
+    AccountInfo,
+    OrderSendResult,
+    SymbolInfo,
+    Terminal,
+    Tick,
+    TradeDeal,
+)
+from trueup.protocol.requests import CHANGES, OrderReply, Request
+
+# How far, in points, the price may run from the quotation before an order is refused rather than
+# filled; only symbols with request or instant execution look at it.
+DEVIATION_POINTS = 20
+COMMENT_CHARS = 29
+
+
+class Orders:
+    """Has orders carried out by one terminal.
+
+    Args:
+        terminal: what they are given to.
+        record: sees to it that each is given to it at most once.
+        symbols: tells which symbols the broker does not have.
+    """
+
+    def __init__(self, terminal: Terminal, record: RequestRecord, symbols: SymbolCheck) -> None:
+        self._terminal, self._record, self._symbols = terminal, record, symbols
+
+    def no_quotes(self, symbol: str) -> str:
+        """Say that there is no quotation, after `quote` returned none."""
+        return f"no quotes for {symbol}: {self._terminal.last_error()}"
+
+    def quote(self, symbol: str) -> Tick | None:
+        """Return a symbol's latest quotation, or None where there is none."""
+        tick = self._terminal.symbol_info_tick(symbol)
+        if tick is not None and tick.bid:
+            return tick
+        # A symbol outside Market Watch has no quotes until it is selected.
+        if not self._terminal.symbol_select(symbol, True):
+            return None
+        tick = self._terminal.symbol_info_tick(symbol)
+        return tick if tick is not None and tick.bid else None
+
+    def carry_out(
+        self, request: Request, account: AccountInfo | str, may_see: Callable[[int], bool]
+    ) -> OrderReply:
+        """Carry an order out at most once, and return what is known of its outcome.
+
+        Args:
+            request: an order.
+            account: what the terminal is logged in to, or why that cannot be read.
+            may_see: whether its sender may know what happened on an account (login).
+        """
+        return self._record.once(
+            request,
+            account,
+            lambda: self._sending(request),
+            lambda message: self._send(request, message),
+            may_see,
+        )
+
+    def _sending(self, request: Request) -> Sending | OrderReply:
+        """Return what `order_send` is to be given, or why that cannot be known."""
+        if request.action in CHANGES:
+            return Sending(change_request(request))
+        if request.action == "CLOSE":
+            try:
+                request = closing_order(request, self._terminal)
+            except CannotClose as error:
+                return OrderReply(request.order_id, "REJECTED", error=str(error))
+        spec = self._terminal.symbol_info(request.symbol)
+        if spec is None:
+            why = self._symbols.why_not(request.symbol)
+            return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
+        tick = self.quote(request.symbol)
+        if tick is None:
+            why = self.no_quotes(request.symbol)
+            return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
+        if request.type == "market":
+            return Sending(trade_request(request, spec, tick), tick.time_msc)
+        working = self._terminal.orders_get(symbol=request.symbol)
+        if working is None:
+            why = f"orders_get failed for {request.symbol}: {self._terminal.last_error()}"
+            return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
+        tickets = tuple(order.ticket for order in working)
+        return Sending(pending_request(request, spec, tick), tick.time_msc, tickets)
+
+    def _send(self, request: Request, message: dict[str, Any]) -> OrderReply:
+        try:
+            result = self._terminal.order_send(message)
+        except RAISED as error:
+            # The module raises after a failed conversion, before or after sending: not known.
+            return OrderReply(request.order_id, "UNKNOWN", error=f"order_send broke: {error}")
+        if result is None:
+            return self._no_result(request.order_id)
+        return self._outcome(request, result)
+
+    def _no_result(self, order_id: str) -> OrderReply:
+        code, text = self._terminal.last_error()
+        verdict = classify_last_error(code)
+        words = f"{verdict.words} ({code} {text_of(text)})"
+        if verdict.effect is Effect.REFUSED:
+            return OrderReply(order_id, "REJECTED", error=f"not sent: {words}")
+        return OrderReply(order_id, "UNKNOWN", error=words)
+
+    def _outcome(self, request: Request, result: OrderSendResult) -> OrderReply:
+        verdict = classify_retcode(result.retcode)
+        error = f"{verdict.words} ({result.retcode} {verdict.name})"
+        done = verdict.effect in (Effect.DONE, Effect.DONE_PART)
+        if request.action == "MODIFY" and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES:
+            done = True
+        if done and (request.action in CHANGES or request.type != "market"):
+            status: Literal["PLACED", "DONE"] = "DONE" if request.action in CHANGES else "PLACED"
+            ticket = result.order or None
+            return OrderReply(request.order_id, status, ticket, retcode=result.retcode)
+        if done:
+            return self._fill(request, result)
+        refused = verdict.effect not in (Effect.PLACED, Effect.UNKNOWN)
+        return OrderReply(
+            request.order_id,
+            "REJECTED" if refused else "UNKNOWN",
+            ticket=result.order or None,
+            error=error,
+            retcode=result.retcode,
+        )
+
+    def _fill(self, request: Request, result: OrderSendResult) -> OrderReply:
+        volume, price = result.volume, result.price
+        if not volume or not price:
+            # An early answer may come without them (MT5 reference, MqlTradeResult); the deals know.
+            deal = self._deal(result)
+            if deal is None:
+                return OrderReply(
+                    request.order_id,
+                    "UNKNOWN",
+                    ticket=result.order,
+                    error="done, and its price is not known yet",
+                    retcode=result.retcode,
+                )
+            volume, price = deal.volume, deal.price
+        return OrderReply(
+            request.order_id,
+            "FILLED",
+            ticket=result.order,
+            filled_price=price,
+            filled_volume=volume,
+            deal=result.deal,
+            retcode=result.retcode,
+        )
+
+    def _deal(self, result: OrderSendResult) -> TradeDeal | None:
+        """Return the deal that an answer names, if history has it already.
+
+        By `ticket` history may mean the deal's own or its order's (documentation and public code
+        differ), so what comes back has to be the deal that was meant.
+        """
+        for number in (result.deal, result.order):
+            for deal in self._terminal.history_deals_get(ticket=number) or ():
+                if deal.ticket == result.deal:
+                    return deal
+        return None
+
+
+def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
+    """Return a market order as `order_send` wants it: whole numbers as int, all others as float."""
+    buys = request.action == "BUY"
+    return {
+        "action": mt5.TRADE_ACTION_DEAL,
+        "symbol": request.symbol,
+        "volume": float(request.volume),
+        "type": mt5.ORDER_TYPE_BUY if buys else mt5.ORDER_TYPE_SELL,
+        "price": tick.ask if buys else tick.bid,
+        "deviation": DEVIATION_POINTS,
+        "type_filling": filling(spec),
+        "position": request.position,
+        "sl": float(request.sl),
+        "tp": float(request.tp),
+        "magic": request.magic,
+        "comment": (request.comment or request.order_id)[:COMMENT_CHARS],
+    }
+
+
+def pending_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
+    """Return a limit or stop order, good till cancelled, as `order_send` wants it."""
+    kinds = {
+        ("BUY", "limit"): mt5.ORDER_TYPE_BUY_LIMIT,
+        ("SELL", "limit"): mt5.ORDER_TYPE_SELL_LIMIT,
+        ("BUY", "stop"): mt5.ORDER_TYPE_BUY_STOP,
+        ("SELL", "stop"): mt5.ORDER_TYPE_SELL_STOP,
+    }
+    return {
+        **trade_request(request, spec, tick),
+        "action": mt5.TRADE_ACTION_PENDING,
+        "type": kinds[request.action, request.type],
+        "price": float(request.price),
+        "type_filling": mt5.ORDER_FILLING_RETURN,
+        "type_time": mt5.ORDER_TIME_GTC,
+    }
+
+
+def change_request(request: Request) -> dict[str, Any]:
+    """Return a change of stops, or the end of a pending order, as `order_send` wants it."""
+    if request.action == "CANCEL":
+        return {"action": mt5.TRADE_ACTION_REMOVE, "order": request.order}
+    return {
+        "action": mt5.TRADE_ACTION_SLTP,
+        "symbol": request.symbol,
+        "position": request.position,
+        "sl": float(request.sl),
+        "tp": float(request.tp),
+    }
+
+
+def filling(spec: SymbolInfo) -> int:
+    """Return a filling mode that the symbol's execution allows (MT5 reference, ORDER_FILLING)."""
+    if spec.trade_exemode == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE:
+        return mt5.ORDER_FILLING_RETURN
+    if spec.trade_exemode == mt5.SYMBOL_TRADE_EXECUTION_MARKET:
+        fok = spec.filling_mode & mt5.SYMBOL_FILLING_FOK
+        return mt5.ORDER_FILLING_FOK if fok else mt5.ORDER_FILLING_IOC
+    return mt5.ORDER_FILLING_FOK

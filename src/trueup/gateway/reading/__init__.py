@@ -1,0 +1,1 @@
+"""What a gateway reads from the terminal and shows to bots."""

@@ -1,0 +1,438 @@
+"""Read a terminal so that the reading proves itself.
+
+The module has no call that reads everything at once, so the account and the counts are read before
+and after the lists, and the whole is read again while the counts differ. Prices do not stand still
+meanwhile: the results of the positions are of one moment, and the account's floating result before
+and after that moment is told with them. A reading whose results add up to one of the two is taken
+at once; without any, one whose results lie between the two. What still differs then is sent as it
+is, counts and bounds, and the client judges it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import NamedTuple, TypeVar, cast
+
+import msgspec
+from msgspec.structs import astuple
+
+from trueup.core.account.trust import sum_tolerance
+from trueup.core.model import (
+    Deal,
+    DealKind,
+    History,
+    PastOrder,
+    PendingOrder,
+    Position,
+    SymbolSpec,
+    UnknownSymbol,
+)
+from trueup.errors import TrueupError
+from trueup.gateway.reading.row_digest import RowDigest
+from trueup.gateway.reading.rows import (
+    Values,
+    account_of,
+    deal_of,
+    history_order_of,
+    listed_order,
+    listed_position,
+    past_order_of,
+    spec_of,
+    terminal_of,
+)
+from trueup.gateway.reading.symbol_check import SymbolCheck
+from trueup.gateway.terminal.terminal import (
+    AccountInfo,
+    Terminal,
+    TerminalInfo,
+    TradeOrder,
+    TradePosition,
+)
+from trueup.protocol.rows import is_name
+from trueup.protocol.snapshot import (
+    AccountRow,
+    SnapshotReply,
+    SnapshotRequest,
+    TerminalRow,
+    UnchangedReply,
+)
+
+Answer = TypeVar("Answer")
+
+# A reading that adds up is found at the first attempt as a rule; in a market of 420 ticks a second,
+# at 1 ms a call, at the second.
+ATTEMPTS = 4
+SESSIONS_KEPT = 1_024
+# Broker time is offset from UTC by whole quarters of an hour; a quotation older than this says
+# nothing about it.
+OFFSET_STEP_SEC = 900
+OFFSET_FRESH_SEC = 60
+OFFSET_LIMIT_SEC = 26 * 3600
+# A client may name symbols that nobody has, and hundreds of them; only so many are asked again.
+WATCHED_MOST = 64
+# What looks like a name is searched for among all symbols, for so many names of one question.
+SEARCHED_MOST = 20
+
+
+_State = tuple[int, str, bool]
+"""A terminal's login and server, and whether it has its trade server."""
+
+
+def _trades(deals: Iterable[Deal]) -> tuple[Deal, ...]:
+    return tuple(deal for deal in deals if deal.kind is DealKind.TRADE)
+
+
+def _others(deals: Iterable[Deal]) -> tuple[Deal, ...]:
+    return tuple(deal for deal in deals if deal.kind is not DealKind.TRADE)
+
+
+class CannotRead(TrueupError):
+    """The terminal did not answer one of the calls a snapshot needs."""
+
+
+class Reading(msgspec.Struct):
+    """One pass over the terminal, as it came.
+
+    `account_first` was read before everything else, `account_before` and `account_after` before and
+    right after the positions. `account` is the one of these two that agrees with the positions, and
+    else the later; `floating` is what their results add up to, and `adds_up` whether the two agree.
+    """
+
+    account_first: AccountInfo
+    account_before: AccountInfo
+    account_after: AccountInfo
+    terminal: TerminalInfo
+    count_before: tuple[int, int]
+    count_after: tuple[int, int]
+    rows: tuple[TradePosition, ...]
+    order_rows: tuple[TradeOrder, ...]
+    account: AccountInfo
+    floating: float
+    adds_up: bool
+
+    @property
+    def positions(self) -> list[Position | Values]:
+        """The open positions, those that are none as plain values; made anew at every call."""
+        return [listed_position(row) for row in self.rows]
+
+    @property
+    def orders(self) -> tuple[PendingOrder | Values, ...]:
+        """The pending orders, as `positions` has the positions."""
+        return tuple(listed_order(row) for row in self.order_rows)
+
+    @property
+    def is_of_one_account(self) -> bool:
+        """Whether the terminal was logged in to one account while its lists were read."""
+        first, last = self.account_first, self.account_after
+        return (first.login, first.server) == (last.login, last.server)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the lists have what the terminal counted before and after them."""
+        counts = (len(self.rows), len(self.order_rows))
+        return self.count_before == counts == self.count_after and self.is_of_one_account
+
+    @property
+    def profit_bounds(self) -> tuple[float, float]:
+        """The account's floating result before and after the positions were read."""
+        return self.account_before.profit, self.account_after.profit
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool, float]:
+        """How good it is: whole, adding up, at least within the bounds, and then by how narrow
+        these are."""
+        low, high = sorted(self.profit_bounds)
+        return self.is_whole, self.adds_up, low <= self.floating <= high, low - high
+
+
+def _add_up(
+    rows: Sequence[TradePosition], accounts: tuple[AccountInfo, ...]
+) -> tuple[AccountInfo, float, bool]:
+    """Return the account that positions agree with, what they add up to, and whether they do.
+
+    The account's floating result has their swap in it, and a position's profit has not.
+    """
+    floating = _floating(rows)
+    tolerance = sum_tolerance(accounts[0].currency_digits, len(rows))
+    for account in accounts:
+        if abs(floating - account.profit) <= tolerance:
+            return account, floating, True
+    return accounts[0], floating, False
+
+
+def _floating(rows: Sequence[TradePosition]) -> float:
+    """Return what positions' results add up to, swap included; NaN where one is no number."""
+    try:
+        return math.fsum(row.profit + row.swap for row in rows)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+class _Served(NamedTuple):
+    """What a client was served: its number, how many snapshots, and of which terminal the last."""
+
+    begun: int
+    served: int
+    attached: int
+    state: _State | None
+    changes: int
+
+    def has_missed(self, attached: int, state: _State | None, changes: int) -> bool:
+        """Return whether the terminal was another one since, and looks now as it did."""
+        return attached != self.attached or (changes != self.changes and state == self.state)
+
+
+class Snapshots:
+    """Makes snapshots of one terminal and numbers them for each client.
+
+    Args:
+        terminal: what is read.
+        boot: this gateway's own name, new at every start.
+        now_ns: nanoseconds of UTC since 1970.
+        pace: seconds of the trade server's clock in one of ours; above 1 where a simulation plays
+            its market fast.
+        attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
+        symbols: tells which symbols the broker does not have.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        boot: str,
+        now_ns: Callable[[], int],
+        pace: float = 1.0,
+        attachments: Callable[[], int] = lambda: 1,
+        symbols: SymbolCheck | None = None,
+    ) -> None:
+        self._terminal = terminal
+        self._attachments = attachments
+        self._symbols = symbols or SymbolCheck(terminal, now_ns, attachments)
+        # What anybody saw last of the terminal, and how often that was something else.
+        self._state: _State | None = None
+        self._changes = 0
+        self._pace = max(1.0, pace)
+        self._boot = boot
+        self._now_ns = now_ns
+        self._served: OrderedDict[str, _Served] = OrderedDict()
+        self._sessions_begun = 0
+        self._watched: tuple[str, ...] = ()
+        self._digest = RowDigest()
+        self.digest = ""
+        """That of the latest reading, empty before the first."""
+
+    def make(self, request: SnapshotRequest) -> SnapshotReply | UnchangedReply:
+        """Return a snapshot, or that it is the one the client has.
+
+        Raises:
+            CannotRead: naming the call that failed, and `last_error()`.
+        """
+        attached = self._attachments()
+        # Deals first: a deal that is here is older than the list, never newer (a close that comes
+        # in between is in neither, and the next question finds it in both).
+        explained, deals = self._deals(request.explain)
+        past_orders = self._past_orders(request.explain_orders)
+        reading = self.read()
+        # A row without a name has no symbol to ask for.
+        listed = (row.symbol for row in reading.rows if is_name(row.symbol))
+        symbols = dict.fromkeys((*request.symbols, *listed))
+        server_time_msc = self._server_time_msc(symbols)
+        if self._attachments() != attached:
+            raise CannotRead("the terminal was attached to anew while it was read")
+        self.note(reading.account, reading.terminal)
+        epoch, sequence = self._number(request.session, attached)
+        self.digest = self._digest.of(reading.rows, reading.order_rows)
+        is_same = request.digest == self.digest and not request.asks_more
+        if is_same and reading.is_whole and math.isfinite(reading.floating):
+            return UnchangedReply(
+                id=request.id,
+                epoch=epoch,
+                sequence=sequence,
+                digest=self.digest,
+                account=AccountRow(*astuple(account_of(reading.account))),
+                terminal=TerminalRow(*astuple(terminal_of(reading.terminal))),
+                counts=reading.count_after,
+                floating=reading.floating,
+                profit_bounds=reading.profit_bounds,
+                server_time_msc=server_time_msc,
+                time_offset_sec=self._offset_sec(server_time_msc),
+            )
+        specs, unknown = self._specs(symbols)
+        return SnapshotReply(
+            id=request.id,
+            epoch=epoch,
+            sequence=sequence,
+            digest=self.digest,
+            account=account_of(reading.account),
+            profit_bounds=reading.profit_bounds,
+            terminal=terminal_of(reading.terminal),
+            # The encoder takes plain values too; the client reads them one by one.
+            positions=cast(list[Position], reading.positions),
+            count_before=reading.count_before,
+            count_after=reading.count_after,
+            server_time_msc=server_time_msc,
+            time_offset_sec=self._offset_sec(server_time_msc),
+            orders=cast(tuple[PendingOrder, ...], reading.orders),
+            deals=_trades(deals),
+            other_deals=_others(deals),
+            explained=tuple(explained),
+            past_orders=tuple(past_orders),
+            history=self._history(request.history_age_sec, server_time_msc),
+            specs=tuple(specs),
+            # Without its trade server a terminal may have the symbols of another day.
+            unknown_symbols=tuple(unknown) if reading.terminal.connected else (),
+        )
+
+    def note(self, account: AccountInfo, terminal: TerminalInfo) -> None:
+        """Note what was seen of the terminal, by whomever; see `_number`."""
+        self._symbols.note_account(account.login, account.server)
+        state = account.login, account.server, terminal.connected
+        if state != self._state:
+            self._state = state
+            self._changes += 1
+
+    def look(self) -> str:
+        """Read the lists alone and return their digest, empty where they cannot be read."""
+        rows, orders = self._terminal.positions_get(), self._terminal.orders_get()
+        if rows is None or orders is None:
+            return ""
+        self.digest = self._digest.of(rows, orders)
+        return self.digest
+
+    def read(self) -> Reading:
+        """Return a reading: the first that is whole and adds up, or else the best of a few.
+
+        Raises:
+            CannotRead: naming the call that failed, and `last_error()`.
+        """
+        best = self._read_once()
+        for _ in range(ATTEMPTS - 1):
+            if best.is_whole and best.adds_up:
+                break
+            best = max(self._read_once(again=True), best, key=attrgetter("rank"))
+        if not best.is_of_one_account:
+            raise CannotRead("the account changed while it was read")
+        return best
+
+    def _read_once(self, *, again: bool = False) -> Reading:
+        terminal = self._terminal
+        account_first = account_before = self._need(terminal.account_info(), "account_info")
+        count_before = self._counts()
+        orders = self._need(terminal.orders_get(), "orders_get")
+        if again:
+            # The market is busy: one call more, and fewer prices between the account and the list.
+            account_before = self._need(terminal.account_info(), "account_info")
+        rows = self._need(terminal.positions_get(), "positions_get")
+        # Right after the positions: no more than one call's worth of prices lies between.
+        account_after = self._need(terminal.account_info(), "account_info")
+        count_after = self._counts()
+        state = self._need(terminal.terminal_info(), "terminal_info")
+        return Reading(
+            account_first,
+            account_before,
+            account_after,
+            state,
+            count_before,
+            count_after,
+            rows,
+            orders,
+            *_add_up(rows, (account_after, account_before)),
+        )
+
+    def _counts(self) -> tuple[int, int]:
+        positions = self._need(self._terminal.positions_total(), "positions_total")
+        return positions, self._need(self._terminal.orders_total(), "orders_total")
+
+    def _need(self, answer: Answer | None, function: str) -> Answer:
+        if answer is None:
+            raise CannotRead(f"{function} failed: {self._terminal.last_error()}")
+        return answer
+
+    def _deals(self, identifiers: Iterable[int]) -> tuple[list[int], list[Deal]]:
+        explained: list[int] = []
+        deals: list[Deal] = []
+        for identifier in identifiers:
+            rows = self._terminal.history_deals_get(position=identifier)
+            if rows is not None:
+                explained.append(identifier)
+                deals += [deal_of(row) for row in rows]
+        return explained, deals
+
+    def _past_orders(self, tickets: Iterable[int]) -> Iterable[PastOrder]:
+        for ticket in tickets:
+            rows = self._terminal.history_orders_get(ticket=ticket)
+            yield from (past_order_of(row) for row in rows or ())
+
+    def _history(self, age_sec: int, server_time_msc: int) -> History | None:
+        """Return what happened lately, or None when it was not asked for or cannot be read."""
+        if not age_sec or not server_time_msc:
+            return None
+        # A quotation can be old; what came after it is in a window that ends a day later.
+        server_age_sec = math.ceil(age_sec * self._pace)
+        begin = max(1, server_time_msc // 1000 - server_age_sec)
+        end = server_time_msc // 1000 + 86_400
+        orders = self._terminal.history_orders_get(begin, end)
+        deals = self._terminal.history_deals_get(begin, end)
+        if orders is None or deals is None:
+            return None
+        # Balance operations are no position's.
+        of_positions = [deal_of(row) for row in deals if row.position_id]
+        return History(
+            age_sec,
+            tuple(history_order_of(row) for row in orders),
+            _trades(of_positions),
+            _others(of_positions),
+        )
+
+    def _specs(self, symbols: Iterable[str]) -> tuple[list[SymbolSpec], list[UnknownSymbol]]:
+        """Return the granularity of symbols, and which of them the broker does not have."""
+        specs: list[SymbolSpec] = []
+        unknown: list[UnknownSymbol] = []
+        for symbol in symbols:
+            row = self._terminal.symbol_info(symbol)
+            if row is not None:
+                specs.append(spec_of(row))
+                continue
+            may_search = len(unknown) < SEARCHED_MOST
+            missing = self._symbols.unknown(symbol, may_search=may_search)
+            if missing is not None:
+                unknown.append(missing)
+        return specs, unknown
+
+    def _server_time_msc(self, symbols: Iterable[str]) -> int:
+        # The latest quotation of what was asked for now and lately: when a position goes, and its
+        # symbol with it, the clock must not seem to go back to the quotations of the others.
+        wanted = dict.fromkeys((*symbols, *self._watched))
+        asked = {symbol: self._terminal.symbol_info_tick(symbol) for symbol in wanted}
+        ticks = {symbol: tick for symbol, tick in asked.items() if tick is not None}
+        self._watched = tuple(itertools.islice(ticks, WATCHED_MOST))
+        return max((tick.time_msc for tick in ticks.values()), default=0)
+
+    def _offset_sec(self, server_time_msc: int) -> int | None:
+        apart_sec = server_time_msc / 1000 - self._now_ns() / 1e9
+        steps = round(apart_sec / OFFSET_STEP_SEC)
+        is_fresh = math.fabs(apart_sec - steps * OFFSET_STEP_SEC) < OFFSET_FRESH_SEC
+        offset_sec = steps * OFFSET_STEP_SEC
+        return offset_sec if is_fresh and abs(offset_sec) <= OFFSET_LIMIT_SEC else None
+
+    def _number(self, session: str, attached: int) -> tuple[str, int]:
+        """Return the epoch and the next sequence number of a client.
+
+        A terminal that was started anew, was logged in to another account, or had lost its trade
+        server may show its positions late when all is well again. A client that was told so looks
+        twice by itself; any other finds a new epoch, and looks twice.
+        """
+        before = self._served.get(session)
+        if before is None or before.has_missed(attached, self._state, self._changes):
+            self._sessions_begun += 1
+            before = _Served(self._sessions_begun, 0, attached, self._state, self._changes)
+        now = _Served(before.begun, before.served + 1, attached, self._state, self._changes)
+        self._served[session] = now
+        self._served.move_to_end(session)
+        if len(self._served) > SESSIONS_KEPT:
+            # A client that comes back later finds a new epoch, and looks twice.
+            self._served.popitem(last=False)
+        return f"{self._boot}.{now.begun}", now.served

@@ -1,0 +1,1 @@
+"""The gateway's record of requests: each order is sent at most once."""

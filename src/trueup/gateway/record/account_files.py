@@ -1,0 +1,326 @@
+"""The files of a gateway's record of requests: one for each account, whatever port serves it.
+
+Named after anything else (a port, a terminal), another start of the gateway could keep another
+file, and an id that it had carried out already would run again. Which account it is, only the
+terminal knows, so the file is opened when the terminal says it, and nothing is sent before.
+
+An id is one request whatever the account. So what the folder's other files have is known too, by id
+and account: such a request is never carried out here. Until the account is known, that is all that
+is known, and an order whose id is in one of them is answered UNKNOWN.
+
+Before there was one for each account, files were named by port. The first that holds nothing of
+another account is taken over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from trueup.core.gateway_record import BookAsked, RecordMark
+from trueup.gateway.record.account_lock import AccountLock
+from trueup.gateway.record.store import (
+    APPLICATION_ID,
+    ELSEWHERE,
+    UNOPENED,
+    Entry,
+    RequestStore,
+    StoreTrouble,
+)
+from trueup.logs import logger
+from trueup.sqlite_file import connected
+
+log = logger("trueup.record")
+
+_NAMED_BY_PORT = re.compile(r"requests-\d+\.db", re.ASCII)
+_SAFE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_NOT_OPEN = (
+    "The terminal has not said yet which account it has, and the record of requests is that of an "
+    "account."
+)
+
+Account = tuple[int, str]
+"""Login and server."""
+
+
+class AccountRecords:
+    """The record of requests of whichever account is served.
+
+    `serve` is for the thread that asks the terminal; everything else may be called from any.
+
+    Args:
+        folder: where the files are.
+        boot: this run of the gateway.
+        now_ns: nanoseconds of UTC since 1970.
+        file: one file for all accounts instead, which is opened at once.
+        login: the only account that is ever served; None for any.
+
+    Raises:
+        StoreRefused: the file is in use, or no record.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        boot: str,
+        now_ns: Callable[[], int],
+        *,
+        file: Path | None = None,
+        login: int | None = None,
+    ) -> None:
+        self._folder, self._boot, self._now_ns = folder, boot, now_ns
+        self._login, self._file = login, file
+        self._locks: dict[Account, AccountLock] = {}
+        # Replaced and never changed, for other threads read them; the current one is first.
+        self._open: tuple[tuple[Path, RequestStore], ...] = ()
+        self._elsewhere: dict[Path, dict[str, Account]] = {}
+        if file is not None:
+            self._open = ((file, RequestStore(file, boot, now_ns)),)
+            log.info("[RECORD] Each order is recorded in %s before it is sent", file)
+        else:
+            self._elsewhere = dict(self._others())
+
+    @property
+    def serves_nobody(self) -> bool:
+        """Whether the terminal has not said yet which account it has."""
+        return not self._locks
+
+    def serve(self, login: int, server: str) -> bool:
+        """Keep the record of an account from now on; return whether one was opened for it.
+
+        Raises:
+            StoreRefused: another process serves the account, or has its file.
+            StoreTrouble: the file cannot be opened now.
+        """
+        account = login, server
+        if self._login not in (None, login):
+            return False
+        if account not in self._locks:
+            lock = AccountLock(self._path(account, "lock"), f"{login}@{server}")
+            with ExitStack() as undo:
+                undo.callback(lock.release)
+                self._begin(account)
+                undo.pop_all()
+            self._locks[account] = lock
+            return True
+        path = self._file or self._path(account, "db")
+        if self._open[0][0] != path:
+            self._open = (*sorted(self._open, key=lambda one: one[0] != path),)
+        return False
+
+    def may_have_more(self, login: int, server: str) -> bool:
+        """Return whether an account has requests that `find` does not know of: unread ones.
+
+        Another gateway's are not counted, once this one serves an account of its own.
+        """
+        path = self._path((login, server), "db")
+        if self._file is not None or not path.exists():
+            return False
+        try:
+            with closing(_opened(path)) as connection:
+                connection.execute("SELECT order_id FROM requests LIMIT 1").fetchone()
+        except (sqlite3.Error, _NotOurs) as error:
+            return not (self._open and _is_in_use(error))
+        return False
+
+    def mark(self) -> RecordMark:
+        """Return which record this is and how far it reaches."""
+        return self._current.mark()
+
+    def covers(self, mark: RecordMark) -> bool:
+        """Return whether everything that came since the record was at a mark is in it."""
+        return any(store.covers(mark) for store in self._stores())
+
+    def find(self, order_id: str) -> Entry | None:
+        """Return what there is of a request, or None."""
+        # In this order: what is opened is taken out of the others afterwards.
+        elsewhere, stores = self._elsewhere, self._stores()
+        for store in stores:
+            found = store.find(order_id)
+            if found is not None:
+                return found
+        for ids in elsewhere.values():
+            if order_id in ids:
+                return self._entry_elsewhere(order_id, *ids[order_id])
+        return None
+
+    def unsettled(self) -> list[Entry]:
+        """Return the account's requests without a known outcome, oldest first."""
+        return self._current.unsettled() if self._open else []
+
+    def since(self, came_ns: int) -> list[Entry]:
+        """Return all of the account's requests that came at or after a time, oldest first."""
+        return self._current.since(came_ns) if self._open else []
+
+    def sent_by(
+        self, login: int, server: str, asked: BookAsked, most: int
+    ) -> tuple[int, list[Entry]]:
+        """Return how many requests of a book came after its mark, and the newest, oldest first."""
+        return self._current.sent_by(login, server, asked, most)
+
+    def with_key(self, login: int, server: str, stream: str, key: str) -> list[Entry]:
+        """Return the requests of an account that a book sent under one key, oldest first."""
+        return self._current.with_key(login, server, stream, key)
+
+    def add(self, entry: Entry) -> bool:
+        """Write a new request to the disk; return False, with nothing written, for a known id.
+
+        Raises:
+            StoreTrouble: it could not be written; it is not in the record.
+        """
+        return self._current.add(entry)
+
+    def end(self, order_id: str, state: str, reply: bytes) -> None:
+        """Write what became of a request: state `settled`, or `unknown` for the time being.
+
+        Raises:
+            StoreTrouble: it could not be written; the record has what it had.
+        """
+        stores = self._stores()
+        holder = stores[0]
+        if len(stores) > 1:
+            holder = next((store for store in stores if store.find(order_id)), holder)
+        holder.end(order_id, state, reply)
+
+    def drop_old(self) -> int:
+        """Let go of what retention no longer keeps; return how many requests."""
+        return sum(store.drop_old() for store in self._stores())
+
+    def close(self) -> None:
+        """Let go of the files and of the accounts; closing twice does no harm."""
+        for store in self._stores():
+            store.close()
+        for lock in self._locks.values():
+            lock.release()
+        self._locks = {}
+
+    @property
+    def _current(self) -> RequestStore:
+        if not self._open:
+            raise StoreTrouble(_NOT_OPEN)
+        return self._open[0][1]
+
+    def _stores(self) -> tuple[RequestStore, ...]:
+        return tuple(store for _, store in self._open)
+
+    def _path(self, account: Account, kind: str) -> Path:
+        return self._folder / f"requests-{name_of(*account)}.{kind}"
+
+    def _begin(self, account: Account) -> None:
+        """Open an account's file, or what there is in its place."""
+        if self._file is not None:
+            return
+        path = self._path(account, "db")
+        if not path.exists():
+            self._take_over(path, account)
+        # Two records that begin in one run are two.
+        store = RequestStore(path, f"{self._boot}.{len(self._open) + 1}", self._now_ns)
+        self._open = ((path, store), *self._open)
+        # What came since the start, by another gateway that has ended, counts as well.
+        self._elsewhere = dict(self._others())
+        log.info("[RECORD] Each order on %d@%s is recorded in %s before it is sent", *account, path)
+
+    def _others(self) -> Iterator[tuple[Path, dict[str, Account]]]:
+        """Yield the ids in the folder's other files, but for those that others have in use."""
+        mine = {path for path, _ in self._open}
+        for path in sorted(self._folder.glob("requests-*.db")):
+            if path not in mine:
+                ids = _ids_in(path)
+                if ids:
+                    yield path, ids
+
+    def _take_over(self, path: Path, account: Account) -> None:
+        """Give a file that was named by its port the account's name, if it is this account's."""
+        for earlier in sorted(self._folder.glob("requests-*.db"), key=_age):
+            if _NAMED_BY_PORT.fullmatch(earlier.name) and _is_all_of(earlier, account):
+                try:
+                    os.replace(earlier, path)
+                except OSError as error:
+                    why = f"{earlier} cannot be renamed to {path.name} ({error.strerror})."
+                    raise StoreTrouble(why) from error
+                log.warning("[RECORD] %s is %s from now on", earlier, path.name)
+                return
+
+    def _entry_elsewhere(self, order_id: str, login: int, server: str) -> Entry:
+        state = ELSEWHERE if self._open else UNOPENED
+        return Entry(order_id, login, server, b"{}", None, None, "", 0, state, ended_ns=0)
+
+
+def name_of(login: int, server: str) -> str:
+    """Return an account as a part of a file's name: login@server, as far as a name can have it."""
+    if _SAFE.fullmatch(server):
+        return f"{login}@{server}"
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", server, flags=re.ASCII)[:32]
+    return f"{login}@{plain}-{hashlib.sha256(server.encode()).hexdigest()[:8]}"
+
+
+def _age(path: Path) -> float:
+    return -path.stat().st_mtime
+
+
+def _ids_in(path: Path) -> dict[str, Account]:
+    """Return the ids in a file of ours that nobody has in use, with their accounts."""
+    try:
+        with closing(_opened(path)) as connection:
+            rows = connection.execute("SELECT order_id, login, server FROM requests").fetchall()
+    except (sqlite3.Error, _NotOurs) as error:
+        _tell(path, error)
+        return {}
+    return {order_id: (login, server) for order_id, login, server in rows}
+
+
+def _is_all_of(path: Path, account: Account) -> bool:
+    """Return whether a file holds nothing of another account; it is whole without a log then."""
+    query = "SELECT DISTINCT login, server FROM requests WHERE login != 0"
+    try:
+        with closing(_opened(path)) as connection:
+            if set(connection.execute(query)) - {account}:
+                return False
+            # Its log has a name too; what is only there must not stay behind.
+            (mode,) = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+            return bool(mode == "delete")
+    except (sqlite3.Error, _NotOurs) as error:
+        _tell(path, error)
+        return False
+
+
+class _NotOurs(Exception):
+    """A database of something else."""
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = connected(path, 0)
+    with ExitStack() as undo:
+        undo.callback(connection.close)
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != APPLICATION_ID:
+            raise _NotOurs("it is a database of something else")
+        undo.pop_all()
+    return connection
+
+
+def _tell(path: Path, error: Exception) -> None:
+    # What is in use is the record of another account, whose gateway has it.
+    if not _is_in_use(error):
+        log.warning("[RECORD] %s cannot be read, and is left alone: %s", path, error)
+
+
+def _is_in_use(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def data_folder() -> Path:
+    """Return where programs of this user keep their data."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "trueup"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "trueup"
+    return Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "trueup"

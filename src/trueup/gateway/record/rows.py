@@ -1,0 +1,98 @@
+"""What a row of the record of requests says in JSON, read back.
+
+SQLite keeps no checksums: a disk that fails can leave a row that is not what was written. Such a
+row still says that its request came, and no longer what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from trueup.core.gateway_record import SentOrder
+from trueup.gateway.record.store import Entry, StoreTrouble
+from trueup.protocol.requests import OrderReply
+
+Read = TypeVar("Read")
+
+
+class SentMessage(msgspec.Struct, frozen=True):
+    """What `order_send` was given, as far as an order is known by it."""
+
+    action: int | None = None
+    symbol: str = ""
+    type: int | None = None
+    volume: float = 0.0
+    price: float = 0.0
+    sl: float = 0.0
+    tp: float = 0.0
+    magic: int = 0
+    position: int = 0
+    order: int = 0
+    comment: str = ""
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What was there before; see `gateway.record.investigate.Sending`."""
+
+    quote_msc: int
+    orders: tuple[int, ...] | None
+
+
+_reply = msgspec.json.Decoder(OrderReply).decode
+_parameters = msgspec.json.Decoder(dict[str, Any]).decode
+_message = msgspec.json.Decoder(SentMessage).decode
+_before = msgspec.json.Decoder(Before).decode
+
+
+def reply_in(entry: Entry) -> OrderReply | None:
+    """Return the reply that was given to a request, or None without one.
+
+    Raises:
+        StoreTrouble: the row is damaged; so for the others here.
+    """
+    return None if entry.reply is None else _read(entry, entry.reply, _reply)
+
+
+def parameters_in(entry: Entry) -> dict[str, Any]:
+    """Return what was asked for."""
+    return _read(entry, entry.parameters, _parameters)
+
+
+def message_in(entry: Entry) -> SentMessage:
+    """Return what was sent; nothing is known of it where nothing was."""
+    return SentMessage() if entry.message is None else _read(entry, entry.message, _message)
+
+
+def before_in(entry: Entry) -> Before:
+    """Return what was there before, as far as somebody looked."""
+    return Before(0, None) if entry.before is None else _read(entry, entry.before, _before)
+
+
+def sent_order(entry: Entry) -> SentOrder:
+    """Return a request as its sender asked for it."""
+    given = {**parameters_in(entry), "order_id": entry.order_id, "key": entry.key}
+    given["server_time_msc"] = before_in(entry).quote_msc
+    try:
+        return msgspec.convert(given, SentOrder)
+    except msgspec.ValidationError as error:
+        raise _damaged(entry, error) from error
+
+
+def check(entry: Entry) -> None:
+    """Make sure that everything in a row can be read."""
+    for read in (reply_in, parameters_in, message_in, before_in):
+        read(entry)
+
+
+def _read(entry: Entry, raw: bytes, decode: Callable[[bytes], Read]) -> Read:
+    try:
+        return decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
+        raise _damaged(entry, error) from error
+
+
+def _damaged(entry: Entry, error: Exception) -> StoreTrouble:
+    return StoreTrouble(f"the record of request {entry.order_id!r} is damaged ({error})")

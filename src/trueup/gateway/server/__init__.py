@@ -1,0 +1,1 @@
+"""Sockets, queues and the running gateway."""

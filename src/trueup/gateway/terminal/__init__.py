@@ -1,0 +1,1 @@
+"""The official MetaTrader 5 module, or whatever has its functions."""

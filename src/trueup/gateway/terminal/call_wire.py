@@ -1,0 +1,192 @@
+"""One call of the terminal's functions as bytes, and its answer: what goes between two processes.
+
+The official module's rows cannot be pickled, so an answer carries their values and the names of
+their fields; `Answer.value` makes rows of them again, read by name or by index, with `_asdict()`.
+`last_error()` travels with every answer, so that nobody asks for it too late.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import namedtuple
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+from trueup.errors import RemoteProtocolError
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.terminal import Terminal
+from trueup.protocol.text import DAMAGED, writable, writable_json
+
+Error = tuple[int, str]
+
+SUCCESS: Error = (mt5.RES_S_OK, mt5.LAST_ERROR_TEXTS[mt5.RES_S_OK])
+FUNCTIONS = frozenset(
+    name for name in vars(Terminal) if not name.startswith("_") and name != "last_error"
+)
+# What the module's functions return when they fail; all others return None (Python integration).
+_FAILED: dict[str, Any] = {
+    "initialize": False,
+    "login": False,
+    "shutdown": True,
+    "symbol_select": False,
+    "version": (0, 0, ""),
+}
+RAISED: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, SystemError)
+"""What the module raises instead of returning: arguments of a wrong number, or beyond 64 bits."""
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
+    # Rows without a name, of fields that are none, or of another number of values.
+    *(TypeError, ValueError),
+)
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """One of `FUNCTIONS` and its arguments."""
+
+    function: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+
+
+class _Answer(msgspec.Struct, frozen=True, array_like=True):
+    error: Error
+    shape: Literal["plain", "row", "rows", "raised"]
+    content: Any
+    name: str = ""
+    fields: tuple[str, ...] = ()
+
+
+_calls = msgspec.msgpack.Decoder(Call)
+_answers = msgspec.msgpack.Decoder(_Answer)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def failed(function: str) -> Any:
+    """Return what `function` returns when it fails."""
+    return _FAILED.get(function)
+
+
+def encode_call(call: Call) -> bytes:
+    """Write a call.
+
+    Raises:
+        SystemError: a whole number is out of range, as in the module; nothing was called.
+        TypeError: an argument is of a type that no function of the module takes.
+    """
+    plain = Call(
+        call.function,
+        tuple(_plain(value) for value in call.args),
+        {name: _plain(value) for name, value in call.kwargs.items()},
+    )
+    try:
+        return _encoder.encode(plain)
+    except OverflowError as error:
+        raise SystemError(f"{call.function}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    # The module calls `timestamp()` itself; a naive datetime means local time there too.
+    return value.timestamp() if isinstance(value, dt.datetime) else value
+
+
+def perform(terminal: Terminal, raw: bytes) -> bytes:
+    """Make a call at the terminal, and write what came of it.
+
+    Raises:
+        RemoteProtocolError: the bytes are no call; nothing was called.
+    """
+    try:
+        call = _calls.decode(raw)
+    except UNREADABLE as error:
+        raise RemoteProtocolError(f"the call cannot be read: {error}") from None
+    if call.function not in FUNCTIONS:
+        raise RemoteProtocolError(f"{call.function!r} is no function of the terminal")
+    try:
+        value = getattr(terminal, call.function)(*call.args, **call.kwargs)
+    except RAISED as error:
+        kind = next(kind for kind in RAISED if isinstance(error, kind))
+        return _encode(_Answer(terminal.last_error(), "raised", str(error), kind.__name__))
+    return _encode(_shaped(value, terminal.last_error()))
+
+
+def decode_answer(raw: bytes) -> tuple[Any, Error]:
+    """Return what a call returned, and `last_error()` after it.
+
+    Raises:
+        TypeError, ValueError, OverflowError, SystemError: what the call raised.
+        RemoteProtocolError: the bytes are no answer; nobody knows what the call did.
+    """
+    try:
+        answer = _answers.decode(raw)
+        raised = _raised(answer) if answer.shape == "raised" else None
+        value = _value(answer)
+    except UNREADABLE as error:
+        raise RemoteProtocolError(f"the answer cannot be read: {error}") from None
+    if raised is not None:
+        raise raised
+    return value, answer.error
+
+
+def _raised(answer: _Answer) -> Exception:
+    kinds = [kind for kind in RAISED if kind.__name__ == answer.name]
+    if not kinds or not isinstance(answer.content, str):
+        raise ValueError(f"{answer.name!r:.40} is nothing that the module raises")
+    return kinds[0](answer.content)
+
+
+def _value(answer: _Answer) -> Any:
+    content = answer.content
+    if answer.shape == "rows":
+        make = _row_type(answer.name, answer.fields)
+        return tuple(map(make._make, content))
+    if answer.shape == "row":
+        return _row(answer.name, answer.fields, content)
+    return tuple(content) if isinstance(content, list) else content
+
+
+def _shaped(value: Any, error: Error) -> _Answer:
+    if _is_row(value):
+        content = [_nested(field) if _is_row(field) else field for field in value]
+        return _Answer(error, "row", content, type(value).__name__, tuple(value._asdict()))
+    if isinstance(value, tuple) and value and _is_row(value[0]):
+        first = value[0]
+        content = [tuple(row) for row in value]
+        return _Answer(error, "rows", content, type(first).__name__, tuple(first._asdict()))
+    return _Answer(error, "plain", value)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_asdict")
+
+
+def _nested(row: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
+    """The request inside a result; no other field of a row is a sequence."""
+    return type(row).__name__, tuple(row._asdict()), tuple(row)
+
+
+def _row(name: str, fields: Sequence[str], content: Sequence[Any]) -> Any:
+    values = [_row(*value) if isinstance(value, list) else value for value in content]
+    return _row_type(name, tuple(fields))._make(values)
+
+
+@lru_cache(maxsize=64)
+def _row_type(name: str, fields: tuple[str, ...]) -> type[Any]:
+    # The fields are the installed module's: one that a later version adds is there as well.
+    return namedtuple(name, fields)
+
+
+def _encode(answer: _Answer) -> bytes:
+    try:
+        return _encoder.encode(answer)
+    except UnicodeEncodeError:
+        # A server that cut a comment in the middle of a character: half of it is no text.
+        code, text = answer.error
+        mended = msgspec.structs.replace(
+            answer,
+            content=writable_json(answer.content, DAMAGED),
+            error=(code, writable(text)),
+        )
+        return _encoder.encode(mended)

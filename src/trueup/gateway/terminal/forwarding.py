@@ -1,0 +1,121 @@
+"""A terminal that is somewhere else: every function of it goes through one `_call`.
+
+Arguments are passed on as they are, the wrong ones too: it is the terminal that refuses them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trueup.gateway.terminal.terminal import Terminal
+
+
+class CalledTerminal:
+    """The function surface of `Terminal`; a subclass says how a function is called."""
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the terminal and return what it returns."""
+        raise NotImplementedError
+
+    def last_error(self) -> tuple[int, str]:
+        """Code and text of the call before."""
+        raise NotImplementedError
+
+    def initialize(self, *args: Any, **kwargs: Any) -> bool:
+        """Open the connection to the terminal program."""
+        return bool(self._call("initialize", *args, **kwargs))
+
+    def login(self, *args: Any, **kwargs: Any) -> bool:
+        """Log in to an account."""
+        return bool(self._call("login", *args, **kwargs))
+
+    def shutdown(self, *args: Any, **kwargs: Any) -> bool | None:
+        """Close the connection."""
+        return bool(self._call("shutdown", *args, **kwargs))
+
+    def version(self, *args: Any, **kwargs: Any) -> Any:
+        """Version, build and its date."""
+        return self._call("version", *args, **kwargs)
+
+    def terminal_info(self, *args: Any, **kwargs: Any) -> Any:
+        """The terminal program."""
+        return self._call("terminal_info", *args, **kwargs)
+
+    def account_info(self, *args: Any, **kwargs: Any) -> Any:
+        """The account that the terminal is logged in to."""
+        return self._call("account_info", *args, **kwargs)
+
+    def symbols_total(self, *args: Any, **kwargs: Any) -> Any:
+        """Number of symbols."""
+        return self._call("symbols_total", *args, **kwargs)
+
+    def symbols_get(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbols."""
+        return self._call("symbols_get", *args, **kwargs)
+
+    def symbol_info(self, *args: Any, **kwargs: Any) -> Any:
+        """A symbol's specification."""
+        return self._call("symbol_info", *args, **kwargs)
+
+    def symbol_info_tick(self, *args: Any, **kwargs: Any) -> Any:
+        """A symbol's last price."""
+        return self._call("symbol_info_tick", *args, **kwargs)
+
+    def symbol_select(self, *args: Any, **kwargs: Any) -> bool:
+        """Put a symbol into Market Watch or take it out."""
+        return bool(self._call("symbol_select", *args, **kwargs))
+
+    def positions_total(self, *args: Any, **kwargs: Any) -> Any:
+        """Number of open positions."""
+        return self._call("positions_total", *args, **kwargs)
+
+    def positions_get(self, *args: Any, **kwargs: Any) -> Any:
+        """Open positions."""
+        return self._call("positions_get", *args, **kwargs)
+
+    def orders_total(self, *args: Any, **kwargs: Any) -> Any:
+        """Number of working orders."""
+        return self._call("orders_total", *args, **kwargs)
+
+    def orders_get(self, *args: Any, **kwargs: Any) -> Any:
+        """Working orders."""
+        return self._call("orders_get", *args, **kwargs)
+
+    def history_orders_total(self, *args: Any, **kwargs: Any) -> Any:
+        """Number of finished orders."""
+        return self._call("history_orders_total", *args, **kwargs)
+
+    def history_orders_get(self, *args: Any, **kwargs: Any) -> Any:
+        """Finished orders."""
+        return self._call("history_orders_get", *args, **kwargs)
+
+    def history_deals_total(self, *args: Any, **kwargs: Any) -> Any:
+        """Number of deals."""
+        return self._call("history_deals_total", *args, **kwargs)
+
+    def history_deals_get(self, *args: Any, **kwargs: Any) -> Any:
+        """Deals."""
+        return self._call("history_deals_get", *args, **kwargs)
+
+    def order_check(self, *args: Any, **kwargs: Any) -> Any:
+        """Judge a request without sending it."""
+        return self._call("order_check", *args, **kwargs)
+
+    def order_send(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a request to the trade server."""
+        return self._call("order_send", *args, **kwargs)
+
+    def order_calc_margin(self, *args: Any, **kwargs: Any) -> Any:
+        """Margin of an order."""
+        return self._call("order_calc_margin", *args, **kwargs)
+
+    def order_calc_profit(self, *args: Any, **kwargs: Any) -> Any:
+        """Profit of a trade."""
+        return self._call("order_calc_profit", *args, **kwargs)
+
+
+if TYPE_CHECKING:
+
+    def _is_a_terminal(called: CalledTerminal) -> Terminal:
+        return called

@@ -1,0 +1,125 @@
+"""The terminal as a gateway sees it: the function surface of the official MetaTrader5 module.
+
+Same names, same argument conventions, same returns as the module, so that the module itself, the
+simulated terminal, or a wrapper around either can stand behind a gateway (MT5 reference, Python
+integration). What every caller must keep apart:
+
+* ``None`` (``False`` for `initialize`, `login`, `symbol_select`, and for `symbols_get` with bad
+  arguments): the call failed, `last_error()` says how. It says nothing about the account.
+* ``()``: the call succeeded and nothing matched.
+
+`last_error()` belongs to the call just made by this process; read it at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from trueup.gateway.terminal.terminal_rows import (
+    AccountInfo,
+    OrderCheckResult,
+    OrderSendResult,
+    Row,
+    SymbolInfo,
+    TerminalInfo,
+    Tick,
+    TradeDeal,
+    TradeOrder,
+    TradePosition,
+    TradeRequest,
+)
+
+__all__ = [
+    "AccountInfo",
+    "Moment",
+    "OrderCheckResult",
+    "OrderSendResult",
+    "Row",
+    "SymbolInfo",
+    "Terminal",
+    "TerminalInfo",
+    "Tick",
+    "TradeDeal",
+    "TradeOrder",
+    "TradePosition",
+    "TradeRequest",
+]
+
+Moment = int | float | datetime
+"""Seconds of the server clock, or a datetime; cut to whole seconds in 32 bits, never 0."""
+
+
+class Terminal(Protocol):
+    """One terminal, one account at a time, every call blocking and without a timeout."""
+
+    def initialize(
+        self,
+        path: str = ...,
+        *,
+        login: int = ...,
+        password: str = ...,
+        server: str = ...,
+        timeout: int = ...,
+        portable: bool = ...,
+    ) -> bool: ...
+
+    def login(
+        self, login: int, password: str = ..., server: str = ..., *, timeout: int = ...
+    ) -> bool: ...
+
+    def shutdown(self) -> bool | None: ...
+
+    def version(self) -> tuple[int, int, str] | None: ...
+
+    def last_error(self) -> tuple[int, str]: ...
+
+    def terminal_info(self) -> TerminalInfo | None: ...
+
+    def account_info(self) -> AccountInfo | None: ...
+
+    def symbols_total(self) -> int | None: ...
+
+    def symbols_get(self, group: str = ...) -> tuple[SymbolInfo, ...] | bool | None: ...
+
+    def symbol_info(self, symbol: str, /) -> SymbolInfo | None: ...
+
+    def symbol_info_tick(self, symbol: str, /) -> Tick | None: ...
+
+    def symbol_select(self, symbol: str, enable: bool = ..., /) -> bool: ...
+
+    def positions_total(self) -> int | None: ...
+
+    def positions_get(
+        self, *, symbol: str = ..., ticket: int = ..., group: str = ...
+    ) -> tuple[TradePosition, ...] | None: ...
+
+    def orders_total(self) -> int | None: ...
+
+    def orders_get(
+        self, *, symbol: str = ..., ticket: int = ..., group: str = ...
+    ) -> tuple[TradeOrder, ...] | None: ...
+
+    def history_orders_total(self, date_from: Moment, date_to: Moment, /) -> int | None: ...
+
+    def history_orders_get(
+        self, *dates: Moment, group: str = ..., ticket: int = ..., position: int = ...
+    ) -> tuple[TradeOrder, ...] | None: ...
+
+    def history_deals_total(self, date_from: Moment, date_to: Moment, /) -> int | None: ...
+
+    def history_deals_get(
+        self, *dates: Moment, group: str = ..., ticket: int = ..., position: int = ...
+    ) -> tuple[TradeDeal, ...] | None: ...
+
+    def order_check(self, request: dict[str, Any], /) -> OrderCheckResult | None: ...
+
+    def order_send(self, request: dict[str, Any], /) -> OrderSendResult | None: ...
+
+    def order_calc_margin(
+        self, action: int, symbol: str, volume: float, price: float, /
+    ) -> float | None: ...
+
+    def order_calc_profit(
+        self, action: int, symbol: str, volume: float, price_open: float, price_close: float, /
+    ) -> float | None: ...

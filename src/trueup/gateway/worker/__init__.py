@@ -1,0 +1,1 @@
+"""The process that calls the terminal, its deadlines and its replacement."""

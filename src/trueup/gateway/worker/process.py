@@ -1,0 +1,112 @@
+"""A process that does nothing but call the terminal, and the handle by which it is ended.
+
+The official module blocks without a timeout and holds the interpreter's lock meanwhile, so that no
+thread beside it runs (MT5 reference, Python integration; seen in its compiled part). It is called
+from a process of its own, and whoever asks waits no longer than a deadline.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from trueup.errors import TrueupError, reason
+from trueup.gateway.access.descriptors import spare
+from trueup.gateway.worker.main import MODULE, READY
+from trueup.gateway.worker.module_process import ModuleProcess
+
+POLITE_SEC = 2.0
+
+
+class Hung(TrueupError):
+    """The worker did not answer before the deadline, and was killed."""
+
+
+class Died(TrueupError):
+    """The worker ended by itself."""
+
+
+class Worker:
+    """A running worker process.
+
+    Args:
+        factory: `module:function` that makes the terminal, in the worker.
+        options: the function's keyword arguments.
+
+    Raises:
+        Died: the machine starts no process.
+    """
+
+    def __init__(self, factory: str, options: Mapping[str, Any]) -> None:
+        made = pickle.dumps((factory, dict(options)))
+        try:
+            with spare():
+                self._process = ModuleProcess(MODULE)
+        except OSError as error:
+            raise Died(f"no worker process can be started: {reason(error)}") from error
+        # Where it ended already, whoever waits for it is told so.
+        with suppress(OSError):
+            self._process.line.send_bytes(made)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.exit_code is None
+
+    def wait_ready(self, deadline_ms: int) -> None:
+        """Wait until the terminal is made; a worker that has none is ended.
+
+        Raises:
+            TrueupError: it could not be made; the worker's own sentence.
+            Hung, Died: as for `exchange`.
+        """
+        said = self._receive(deadline_ms)
+        if said != READY:
+            self.kill()
+            raise TrueupError(said.decode())
+
+    def exchange(self, call: bytes, deadline_ms: int) -> bytes:
+        """Have a call made, and return the answer.
+
+        Raises:
+            Hung: no answer came before the deadline; the worker is killed.
+            Died: the worker ended meanwhile.
+        """
+        try:
+            self._process.line.send_bytes(call)
+        except OSError:
+            raise Died(self._last_words()) from None
+        return self._receive(deadline_ms)
+
+    def _receive(self, deadline_ms: int) -> bytes:
+        try:
+            said = self._process.receive(deadline_ms / 1000)
+        except (EOFError, OSError):
+            raise Died(self._last_words()) from None
+        if said is None:
+            self.kill()
+            raise Hung(f"no answer within {deadline_ms} ms, process {self.pid} was killed")
+        return said
+
+    def _last_words(self) -> str:
+        self._process.join(POLITE_SEC)
+        code = self._process.exit_code
+        how = "has closed its line" if code is None else f"ended with exit code {code}"
+        return f"process {self.pid} {how}"
+
+    def kill(self) -> None:
+        """End the process at once, whatever it does; safe to call from another thread."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Let the process end by itself, and kill it if it does not."""
+        self._process.line.close()
+        self._process.join(POLITE_SEC)
+        self.kill()

@@ -1,0 +1,203 @@
+"""`WorkerTerminal`: a terminal in a process of its own, every call with a deadline.
+
+A worker that does not answer in time is killed, and so is one whose terminal is lost; another is
+started and initialised with the same arguments, after a pause that grows. What a caller sees is
+what the official module would say, and it is true:
+
+===========================  ======  ==========================  ==============================
+what happened                code    text begins                 what `order_send` did
+===========================  ======  ==========================  ==============================
+the deadline passed          -10005  IPC timeout                 not known
+the worker ended in a call   -10002  IPC recv failed             not known
+there is no worker now       -10004  No IPC connection           nothing, it was not called
+it could not be initialised  -10003  IPC initialize failed       nothing, it was not called
+===========================  ======  ==========================  ==============================
+
+A worker whose answer cannot be read is killed, and counts as one that ended in the call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from trueup.errors import RemoteProtocolError
+from trueup.forks import HOLDERS
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import (
+    SUCCESS,
+    Call,
+    Error,
+    decode_answer,
+    encode_call,
+    failed,
+)
+from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.terminal_log import TerminalLog
+from trueup.gateway.worker.keeper import Keeper, Timing
+from trueup.gateway.worker.process import Died, Hung, Worker
+
+# The module does not connect again by itself: after these, only a new connection helps.
+LOST = frozenset(
+    {
+        mt5.RES_E_INTERNAL_FAIL,
+        mt5.RES_E_INTERNAL_FAIL_SEND,
+        mt5.RES_E_INTERNAL_FAIL_RECEIVE,
+        mt5.RES_E_INTERNAL_FAIL_CONNECT,
+    }
+)
+_STARTS = frozenset({"initialize", "login"})
+
+
+class WorkerTerminal(CalledTerminal):
+    """A `Terminal` whose functions run in a worker process.
+
+    Safe to share between threads: calls are made one at a time, and `last_error()` is that of the
+    latest call of the thread that asks.
+
+    Args:
+        factory: `module:function` that makes the real terminal, in the worker.
+        options: the function's keyword arguments.
+        timing: deadlines and pauses.
+
+    Raises:
+        ValueError: `factory` names no function that another process could find.
+    """
+
+    def __init__(
+        self,
+        factory: str,
+        options: Mapping[str, Any] | None = None,
+        timing: Timing = Timing(),  # noqa: B008
+    ) -> None:
+        module, _, name = factory.partition(":")
+        if not name.isidentifier() or not module or module == "__main__":
+            # The worker never runs the program that starts it.
+            raise ValueError(
+                f"factory={factory!r} is not valid: give 'module:function' of a module that can be "
+                "imported."
+            )
+        self._timing = timing
+        self._diary = TerminalLog()
+        self._keeper = Keeper(lambda: Worker(factory, options or {}), timing, self._diary)
+        self._turn = threading.Lock()  # one call at a time
+        self._latest = threading.local()
+        HOLDERS.add(self)
+
+    def let_go_in_child(self) -> None:
+        """Wait in a forked process for no call of a thread that is not there."""
+        self._turn = threading.Lock()
+
+    # -- for who runs it -----------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """The worker process that calls are made in now; None while there is none."""
+        worker = self._keeper.worker()
+        return worker.pid if worker is not None else None
+
+    @property
+    def attachments(self) -> int:
+        """How many workers attached to a terminal so far.
+
+        What was read before and after it changed is of two terminals, as far as anybody knows.
+        """
+        return self._keeper.attachments
+
+    @property
+    def trouble(self) -> str | None:
+        """Why calls fail now; None while there is a worker to make them in."""
+        return self._keeper.trouble if self._keeper.worker() is None else None
+
+    def keep_initialized(self, *args: Any, **kwargs: Any) -> None:
+        """Initialise in the background, and again for as long as it takes.
+
+        Returns at once. Until it has worked, every call fails with -10004 and the reason.
+        """
+        self._keeper.want((Call("initialize", args, kwargs),))
+
+    def close(self) -> None:
+        """End the worker, after the call under way where that comes back within its deadline."""
+        worker = self._keeper.close()
+        if worker is None:
+            return
+        # A worker killed in `order_send` leaves an order in doubt: a call gets its time.
+        if self._turn.acquire(timeout=self._timing.deadline_ms / 1000):
+            worker.close()
+            self._turn.release()
+        else:
+            worker.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- the terminal --------------------------------------------------------------------------
+
+    def last_error(self) -> Error:
+        """Code and text of this thread's latest call."""
+        error: Error = getattr(self._latest, "error", SUCCESS)
+        return error
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        call = Call(function, args, kwargs)
+        raw = encode_call(call)
+        with self._turn:
+            self._latest.error = SUCCESS
+            if function == "shutdown":
+                self._keeper.forget()
+            elif function == "initialize":
+                self._keeper.start()
+            value, self._latest.error = self._attempt(call, raw)
+        return value
+
+    def _attempt(self, call: Call, raw: bytes) -> tuple[Any, Error]:
+        function = call.function
+        worker = self._keeper.worker()
+        if worker is None:
+            if function == "shutdown":
+                return True, SUCCESS
+            return failed(function), self._unreachable(function)
+        deadline_ms = self._timing.deadline_ms
+        if function in _STARTS:
+            deadline_ms = self._timing.start_deadline_ms
+        try:
+            value, last_error = decode_answer(worker.exchange(raw, deadline_ms))
+        except (Hung, Died, RemoteProtocolError) as error:
+            hung, why = isinstance(error, Hung), f"{function}: {error}"
+            self._keeper.lose(worker, why)
+            code = mt5.RES_E_INTERNAL_FAIL_TIMEOUT if hung else mt5.RES_E_INTERNAL_FAIL_RECEIVE
+            return failed(function), _error(code, why)
+        self._note(worker, call, value, last_error)
+        return value, last_error
+
+    def _unreachable(self, function: str) -> Error:
+        starts = function in _STARTS
+        code = mt5.RES_E_INTERNAL_FAIL_INIT if starts else mt5.RES_E_INTERNAL_FAIL_CONNECT
+        return _error(code, self._keeper.trouble)
+
+    def _note(self, worker: Worker, call: Call, value: Any, error: Error) -> None:
+        """Note what an answer says about the connection to the terminal."""
+        code, text = error
+        if call.function in _STARTS:
+            if value:
+                begun = () if call.function == "initialize" else self._keeper.wanted[:1]
+                self._keeper.want((*begun, call))
+        elif code not in LOST:
+            self._keeper.note_answer()
+            self._diary.note(call.function, value, error)
+        elif self._keeper.wanted:
+            self._keeper.lose(worker, f"{call.function}: {code} {text}")
+
+
+def _error(code: int, why: str) -> Error:
+    return code, f"{mt5.LAST_ERROR_TEXTS[code]}, {why}"

@@ -1,0 +1,1 @@
+"""The proof: seeded worlds full of faults, their judges, drills and reports."""

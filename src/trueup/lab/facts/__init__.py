@@ -1,0 +1,1 @@
+"""What happened in a simulated run, as facts for its judges."""

@@ -1,0 +1,125 @@
+"""Promise 10: nothing old is handed out as current, and not knowing never turns into flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from trueup.lab.facts import facts
+from trueup.lab.oracle.checker import Checker, Step
+
+# The longest that what a bot did itself may still be on its way to the broker's list.
+SETTLES_NS = 10_000_000_000
+SETTLING = frozenset(
+    {"OrderFilled", "OrderSettled", "OrderRejected", "OrderCanceled", "OrderApplied"}
+)
+CHANGES = frozenset({"modify", "cancel"})
+
+
+class HonestAge(Checker):
+    """Measures ages by the world's own time, whatever the bot's clock says."""
+
+    number = 10
+    promise = "nothing is handed out as current past its limit, and nothing decays into flat"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Judge what the strategy was told against the last reading that was believed."""
+        # When the broker was read last and believed: when that was asked for, and truly read.
+        self._asked_ns: dict[str, int] = {}
+        self._read_ns: dict[str, int] = {}
+        self._served_ns: dict[tuple[str, str, int], int] = {}
+        self._unseen: dict[str, str] = {}
+        self._is_bound = False
+        self._fenced: set[str] = set()
+        self._closed_ns: dict[str, int] = {}
+        self._in_doubt: set[str] = set()
+        return {
+            facts.Journalled: self._journalled,
+            facts.Served: self._serve,
+            facts.Synced: self._synced,
+            facts.Started: self._started,
+            facts.Fenced: self._fence,
+            facts.HandedOut: self._handed_out,
+            facts.JournalLost: self._lost,
+        }
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        self._is_bound = self._is_bound or fact.kind == "AccountBound"
+        order_id = self.papers.row.get("order_id", "")
+        if fact.kind == "OrderFilled" and self._closes(order_id):
+            self._closed_ns[fact.bot] = fact.at_ns
+        if fact.kind == "OrderInDoubt":
+            self._in_doubt.add(order_id)
+        elif fact.kind in SETTLING:
+            self._in_doubt.discard(order_id)
+        yield from ()
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        self._in_doubt &= self.papers.intent_of.keys()
+        yield from ()
+
+    def _closes(self, order_id: str) -> bool:
+        """Whether a fill may leave a book flat: on netting accounts any may."""
+        return self.scope.books_net or bool(self.papers.intent_of.get(order_id, {}).get("position"))
+
+    def _serve(self, fact: facts.Served) -> Iterator[str]:
+        self._served_ns[fact.reading] = fact.at_ns
+        yield from ()
+
+    def _synced(self, fact: facts.Synced) -> Iterator[str]:
+        if fact.believed:
+            self._asked_ns[fact.bot] = self._read_ns[fact.bot] = fact.asked_ns
+            if fact.reading in self._served_ns:
+                self._read_ns[fact.bot] = self._served_ns[fact.reading]
+            self._unseen.pop(fact.bot, None)
+        elif fact.status == "DEGRADED":
+            self._unseen[fact.bot] = fact.said
+        yield from ()
+
+    def _started(self, fact: facts.Started) -> Iterator[str]:
+        for known in (self._asked_ns, self._read_ns, self._unseen):
+            known.pop(fact.bot, None)
+        self._fenced.discard(fact.bot)
+        yield from ()
+
+    def _may_not_open(self, fact: facts.HandedOut) -> Iterator[str]:
+        """Say why nobody may be told that a position may be opened now."""
+        told = f"{fact.bot} was told that it may open a position"
+        if fact.bot not in self._asked_ns:
+            yield f"{told} before it had seen the broker"
+        elif fact.bot in self._unseen and self._is_bound:
+            yield f"{told}, and its last look was not believed: {self._unseen[fact.bot]}"
+        # A change of stops and a cancellation open nothing.
+        kinds = {one: self.papers.intent_of.get(one, {}).get("kind") for one in self._in_doubt}
+        trades = sorted(one for one, kind in kinds.items() if kind not in CHANGES)
+        if trades:
+            yield f"{told} while {', '.join(trades)} is in doubt"
+
+    def _fence(self, fact: facts.Fenced) -> Iterator[str]:
+        # It acts for nobody, and does not know what the new writer has in doubt.
+        self._fenced.add(fact.bot)
+        yield from ()
+
+    def _handed_out(self, fact: facts.HandedOut) -> Iterator[str]:
+        if fact.may_open and fact.bot not in self._fenced:
+            yield from self._may_not_open(fact)
+        if not fact.current:
+            return
+        asked_ns = self._asked_ns.get(fact.bot)
+        if asked_ns is None:
+            yield f"{fact.bot} called its book current before it had seen the broker"
+            return
+        age_ns = fact.at_ns - self._read_ns[fact.bot]
+        if age_ns > fact.max_age_ns:
+            yield (
+                f"{fact.bot} called its book no older than {fact.max_age_ns / 1e9:g} s, and the "
+                f"broker was last seen {age_ns / 1e9:g} s ago"
+            )
+        # What was seen and then closed by our own order is flat by both, and a reading of the
+        # moment after shows nothing better: what is there may be what is being closed.
+        # An order in doubt may have opened something: who has one, and says so, is not flat.
+        is_seen = fact.flat and asked_ns >= self._closed_ns.get(fact.bot, 0) + SETTLES_NS
+        is_seen = is_seen and not self._in_doubt
+        flat_ns = self.truth.last_flat_ns(fact.at_ns)
+        if is_seen and flat_ns < asked_ns - self.scope.sees_late_ns:
+            ago = (fact.at_ns - flat_ns) / 1e9
+            yield f"{fact.bot} said it is flat, and the account has not been flat for {ago:g} s"

@@ -1,0 +1,108 @@
+"""Promise 3, before anything is closed: what a bot believed was the terminal's true word.
+
+The simulated terminal says of each reading what was true when it was taken, and the world says
+which readings came to a bot. A reading that is believed must be one that could be: see `_wrong`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from trueup.lab.facts import facts
+from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.closing import NoFalseGhost
+
+# The server's clock is read off quotations, which arrive out of step by fractions of a second.
+JITTER_MSC = 1_000
+
+
+class Believed(Checker):
+    """Holds each believed reading against what the terminal was and knew when it was read.
+
+    What no reading shows is left alone: that a terminal which still calls itself connected has lost
+    its link, and may have it back by the next reading; and that it has not caught up yet, where two
+    readings in a row are alike, or where the reading is the first that a process has.
+    """
+
+    number = 3
+    promise = NoFalseGhost.promise
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Remember what was served and heard, and judge what is believed."""
+        self._served: dict[tuple[str, str, int], facts.Served] = {}
+        # The reading that each bot judges, and the newest of those that it had before.
+        self._judged: dict[str, facts.Served] = {}
+        self._before: dict[str, facts.Served] = {}
+        self._is_bound = False
+        return {
+            facts.Served: self._serve,
+            facts.Heard: self._hear,
+            facts.Journalled: self._journalled,
+            facts.Started: self._started,
+            facts.Synced: self._synced,
+        }
+
+    def _serve(self, fact: facts.Served) -> Iterator[str]:
+        self._served[fact.reading] = fact
+        yield from ()
+
+    def _hear(self, fact: facts.Heard) -> Iterator[str]:
+        judged, heard = self._judged.get(fact.bot), self._served.get(fact.reading)
+        before = self._before.get(fact.bot)
+        if judged is not None and (before is None or judged.at_ns >= before.at_ns):
+            self._before[fact.bot] = judged
+        if heard is not None:
+            self._judged[fact.bot] = heard
+        yield from ()
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        self._is_bound = self._is_bound or fact.kind == "AccountBound"
+        yield from ()
+
+    def _started(self, fact: facts.Started) -> Iterator[str]:
+        self._judged.pop(fact.bot, None)
+        self._before.pop(fact.bot, None)
+        yield from ()
+
+    def _synced(self, fact: facts.Synced) -> Iterator[str]:
+        if not fact.believed:
+            return
+        if fact.reading is None:
+            if self._is_bound:
+                yield f"{fact.bot} believed a reading that proves nothing, after others that did"
+            return
+        served = self._served.get(fact.reading)
+        if served is None:
+            yield f"{fact.bot} believed a reading that no gateway served: {fact.reading}"
+            return
+        for wrong in self._wrong(fact, served):
+            yield f"{fact.bot} believed a reading {wrong}"
+
+    def _wrong(self, fact: facts.Synced, served: facts.Served) -> Iterator[str]:
+        """Say why a reading is not to be believed."""
+        before = self._before.get(fact.bot)
+        if served.login != self.scope.login:
+            yield f"of the account {served.login}"
+        if not served.says_connected:
+            yield "of a terminal that said that it has no connection"
+        elif served.catches_up and before is not None and _was_away(before, served):
+            yield "of a terminal that had not caught up, which no other one confirms"
+        if fact.rows is not None and sorted(fact.rows) != sorted(served.rows):
+            yield f"that lists {fact.rows}, and the terminal listed {served.rows}"
+        if served.contradicts:
+            yield "without a position, while the account's own figures said that there are some"
+        if served.at_ns < fact.asked_ns:
+            yield "of before it had asked"
+        if before is None:
+            return
+        if served.at_ns < before.at_ns:
+            yield "that is older than one that it had before"
+        back_msc = before.server_time_msc - served.server_time_msc
+        if served.server_time_msc and back_msc > JITTER_MSC:
+            yield f"whose server's clock went back by {back_msc / 1000:g} s"
+
+
+def _was_away(before: facts.Served, now: facts.Served) -> bool:
+    """Whether the reading before says that terminal or gateway were away, and is another one."""
+    is_another_gateway = before.reading[1] != now.reading[1]
+    return (is_another_gateway or not before.says_connected) and before.digest != now.digest

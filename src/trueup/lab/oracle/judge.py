@@ -1,0 +1,57 @@
+"""The judge: facts in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trueup.lab.facts.facts import Fact, Scope
+from trueup.lab.facts.moments import Violation
+from trueup.lab.oracle.checker import Checker, Fold
+from trueup.lab.oracle.checkers import CHECKERS
+from trueup.lab.oracle.truth import Papers, Truth
+
+# A broken run can break a promise at every step; the first ones say all.
+VIOLATIONS_KEPT = 100
+
+
+class Judge:
+    """Judges one run of one account.
+
+    Args:
+        scope: the account, and what its bot may act on.
+        fold: makes an empty book that takes journal rows, so that a replay can be compared with the
+            live book; without one, promise 5 is not checked.
+        checkers: which promises are checked; by default all ten.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        fold: Callable[[], Fold] | None = None,
+        checkers: Iterable[type[Checker]] = CHECKERS,
+    ) -> None:
+        self.scope = scope
+        self._truth, self._papers = Truth(scope), Papers()
+        self._violations: list[Violation] = []
+        self._steps: dict[type[Fact], list[tuple[int, Callable[[Any], Iterable[str]]]]] = {}
+        for kind in checkers:
+            checker = kind(self._truth, self._papers, fold)
+            for fact, step in checker.steps().items():
+                self._steps.setdefault(fact, []).append((kind.number, step))
+
+    def take(self, fact: Fact) -> None:
+        """Take one fact in; tell them in the order in which they happened."""
+        steps = self._steps.get(type(fact), ())
+        # A correction is judged against the broker as it is now, and the broker's own facts and
+        # the journal's are true before anybody judges them.
+        self._truth.take(fact)
+        self._papers.take(fact)
+        for number, step in steps:
+            for sentence in step(fact):
+                if len(self._violations) < VIOLATIONS_KEPT:
+                    self._violations.append(Violation(number, sentence, fact.at_ns))
+
+    def verdicts(self) -> list[Violation]:
+        """Return what was broken so far, the earliest first."""
+        return list(self._violations)

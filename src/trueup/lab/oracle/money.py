@@ -1,0 +1,184 @@
+"""Promise 1, in money: what the book says it realised is what the broker's own deals come to.
+
+Due is read off the broker's ledger: every deal of every position that an order of ours went into,
+that the book had in it, or that goes on from such a one within the bots' scope (a rollover or a
+split under another identifier, the next contract where that is theirs too). All other deals are
+somebody else's, and the book may not count them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.facts import facts
+from trueup.lab.oracle.agreement import Agreement
+from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.orders import LIE
+
+REOPENS = frozenset(
+    {
+        mt5.DEAL_REASON_ROLLOVER,
+        mt5.DEAL_REASON_VMARGIN,
+        mt5.DEAL_REASON_SPLIT,
+        mt5.DEAL_REASON_CORPORATE_ACTION,
+    }
+)
+"""Why a broker closes a position and opens it again."""
+
+
+class Money(Checker):
+    """Compares results to the cent when agreement is due: by position, by strategy, and in all.
+
+    Three things are left alone. An order about which the server lied (it said no, and did it): no
+    journal can know of its position, unless the book had that. A deal that the server struck out of
+    the history after the book had counted it: a history that lacks a deal looks the same as one
+    whose beginning is archived, so that deal may be counted or not, and no other. And on a hedging
+    account a position that somebody else opened, as long as it has no deal of after its adoption:
+    by the product's own rule (docs/concepts/reconciliation.md) it adds nothing before that, and
+    then all.
+    """
+
+    number = 1
+    promise = Agreement.promise
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Remember whose orders and positions are whose, and compare at the end."""
+        # Our orders at the broker, by ticket, with the name that the journal has for each.
+        self._own: dict[int, str] = {}
+        self._lied_about: set[str] = set()
+        # At which of the journal's rows, and when, a position was adopted first.
+        self._had: dict[int, tuple[int, int]] = {}
+        self._newest_ns: dict[int, int] = {}
+        self._struck: dict[int, int] = defaultdict(int)
+        self._went_on: dict[int, set[int]] = defaultdict(set)
+        self._last: facts.DealBooked | None = None
+        self._tickets: set[int] = set()
+        self._books: dict[str, facts.BookSeen] = {}
+        return {
+            facts.Faulted: self._faulted,
+            facts.Requested: self._requested,
+            facts.Journalled: self._journalled,
+            facts.JournalLost: self._lost,
+            facts.DealBooked: self._deal,
+            facts.DealStruck: self._strike,
+            facts.BookSeen: self._seen,
+            facts.Agreed: self._agreed,
+            facts.Ended: self._ended,
+        }
+
+    def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
+        if fact.kind == LIE:
+            self._lied_about.add(fact.order_id)
+        yield from ()
+
+    def _requested(self, fact: facts.Requested) -> Iterator[str]:
+        intent = self.papers.meant(fact.comment)
+        if fact.done and fact.login == self.scope.login and intent is not None:
+            self._own[fact.order] = intent["order_id"]
+        yield from ()
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        if fact.kind == "PositionAdopted":
+            adopted = self.papers.row["position"]["identifier"]
+            self._had.setdefault(adopted, (fact.position, fact.at_ns))
+        yield from ()
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        self._had = {key: at for key, at in self._had.items() if at[0] <= fact.position}
+        yield from ()
+
+    def _deal(self, fact: facts.DealBooked) -> Iterator[str]:
+        if fact.login != self.scope.login or fact.ticket in self._tickets:
+            # One that is told again was changed, and links nothing.
+            return
+        self._tickets.add(fact.ticket)
+        self._newest_ns[fact.identifier] = fact.at_ns
+        last, self._last = self._last, fact
+        is_pair = last is not None and fact.reason in REOPENS and last.reason == fact.reason
+        is_pair = is_pair and fact.symbol in self.scope.symbols
+        if last is not None and is_pair and last.entry and not fact.entry:
+            # The broker books the two halves of a re-opening one right after the other.
+            self._went_on[last.identifier].add(fact.identifier)
+        yield from ()
+
+    def _strike(self, fact: facts.DealStruck) -> Iterator[str]:
+        self._struck[fact.identifier] += fact.result_units
+        yield from ()
+
+    def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
+        if fact.results is not None:
+            self._books[fact.bot] = fact
+        yield from ()
+
+    def _ended(self, fact: facts.Ended) -> Iterator[str]:
+        if fact.owed:
+            yield from self._agreed(fact)
+
+    def _agreed(self, fact: facts.Agreed | facts.Ended) -> Iterator[str]:
+        if not self.scope.proves:
+            # Without deals nothing tells what a position brought.
+            return
+        due = self._due()
+        books, self._books = self._books, {}
+        for book in books.values():
+            yield from self._differences(book, due)
+
+    def _adds_nothing_yet(self, identifier: int) -> bool:
+        """Whether somebody else opened a position, and it had no deal since it was adopted."""
+        deals = self.truth.deals.get(identifier, {}).values()
+        if self.scope.netting or any(deal.order in self._known for deal in deals):
+            return False
+        _, adopted_ns = self._had.get(identifier, (0, 0))
+        return self._newest_ns.get(identifier, 0) <= adopted_ns
+
+    @property
+    def _known(self) -> set[int]:
+        """Our orders, but for those about which the server lied, which are nobody's to the book."""
+        return {ticket for ticket, name in self._own.items() if name not in self._lied_about}
+
+    def _due(self) -> set[int]:
+        """Return the positions whose results are the book's."""
+        own = self._known
+        due = set(self._had)
+        for identifier, deals in self.truth.deals.items():
+            if identifier and any(deal.order in own for deal in deals.values()):
+                due.add(identifier)
+        waiting = list(due)
+        while waiting:
+            new = self._went_on.get(waiting.pop(), set()) - due
+            due |= new
+            waiting += new
+        return due
+
+    def _differences(self, book: facts.BookSeen, due: set[int]) -> Iterator[str]:
+        results, after = dict(book.results or ()), f"after all that was needed to agree, {book.bot}"
+        strategies: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+        wrong: list[str] = []
+        for identifier in sorted(due | results.keys()):
+            counted = results.get(identifier, 0)
+            is_due = self.truth.realised_units(identifier) if identifier in due else 0
+            if counted == is_due + self._struck[identifier]:
+                is_due = counted
+            if not counted and self._adds_nothing_yet(identifier):
+                is_due = 0
+            sums = strategies[self.truth.magic_of.get(identifier, 0)]
+            sums[0], sums[1] = sums[0] + counted, sums[1] + is_due
+            if counted != is_due:
+                wrong.append(f"position {identifier}: {_money(counted)}, {_money(is_due)} is due")
+        for magic, (counted, is_due) in sorted(strategies.items()):
+            if counted != is_due:
+                yield (
+                    f"{after} has realised {_money(counted)} for magic {magic}, and the broker "
+                    f"{_money(is_due)} ({'; '.join(wrong)})"
+                )
+        if not wrong and book.realised_units != sum(results.values()):
+            yield (
+                f"{after} has realised {_money(book.realised_units)} in all, and its positions "
+                f"come to {_money(sum(results.values()))}"
+            )
+
+
+def _money(units: int) -> str:
+    return f"{units / facts.UNITS:.2f}"

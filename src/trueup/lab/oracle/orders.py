@@ -1,0 +1,311 @@
+"""Promises 2 and 4: an intent is executed at most once, and none reaches the broker unrecorded."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from trueup.lab.facts import facts
+from trueup.lab.oracle.checker import Checker, Step
+
+_read = msgspec.json.Decoder().decode
+_TOKEN = re.compile(r"t[a-z2-7]{8}")
+_TRADES = frozenset({"BUY", "SELL"})
+_PENDING = frozenset({"limit", "stop"})
+FILLS = frozenset({"OrderFilled", "OrderSettled"})
+# The server says no to an order, and does it.
+LIE = "REFUSED_EXECUTED"
+MARKET = 1
+"""MetaTrader's number of a market order, TRADE_ACTION_DEAL."""
+STOPS = 6
+"""That of a change of stops, TRADE_ACTION_SLTP."""
+
+
+def order_in(message: bytes) -> dict[str, Any]:
+    """Return a request that asks the broker for a change, or an empty one."""
+    request = _read(message)
+    return request if "order_id" in request else {}
+
+
+class AtMostOnce(Checker):
+    """Counts executions by the token that a request carried when it arrived.
+
+    What is executed is what was meant: side, volume, symbol, magic number and stops of the intent.
+    What the journal says of an order is compared with what became of it: a rejection that was an
+    execution is how an order comes to be sent twice. Of an order about which the server itself lied
+    no journal can know that it was executed; that it was executed once is judged all the same.
+    Changes of stops and cancellations carry no token, and come to the same done once or twice; the
+    stops that were set are compared with the intents that may have left for that position.
+    """
+
+    number = 2
+    promise = "one intent never leads to two executions"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Judge what was executed, and what the journal says was."""
+        self._executed: dict[str, facts.Requested] = {}
+        self._accepted: dict[int, facts.Requested] = {}
+        self._dealt: set[int] = set()
+        self._keys: dict[str, str] = {}
+        self._denied: dict[str, str] = {}
+        self._filled: Counter[str] = Counter()
+        self._lied_about: set[str] = set()
+        # All stop losses and take profits that a position ever had, by identifier.
+        self._stops: dict[int, set[tuple[float, float]]] = defaultdict(set)
+        return {
+            facts.Faulted: self._faulted,
+            facts.Requested: self._requested,
+            facts.DealBooked: self._booked,
+            facts.PositionShown: self._shown,
+            facts.Journalled: self._journalled,
+            facts.JournalLost: self._lost,
+        }
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        # What the journal has no more is not counted in it; the keys of it hold all the same.
+        self._filled = Counter()
+        for row in self.papers.rows:
+            if row.kind in FILLS:
+                self._filled[_read(row.payload)["order_id"]] += 1
+        yield from ()
+
+    def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
+        if fact.kind == LIE:
+            self._lied_about.add(fact.order_id)
+        yield from ()
+
+    def _shown(self, fact: facts.PositionShown) -> Iterator[str]:
+        held = fact.position
+        if fact.login == self.scope.login:
+            self._stops[held.identifier].add((held.sl, held.tp))
+        yield from ()
+
+    def _as_meant(self, fact: facts.Requested) -> Iterator[str]:
+        """Compare a change of stops that was carried out with the intents for that position.
+
+        It bears no token: so its position has to be that of an intent to change stops which may
+        have left, and the levels those of that intent.
+        """
+        positions = self.truth.positions.values()
+        held = next((one for one in positions if one.ticket == fact.position), None)
+        wanted = (held.identifier if held else 0, fact.sl, fact.tp)
+        meant = [
+            (intent["position"], intent.get("sl", 0.0), intent.get("tp", 0.0))
+            for order_id, intent in self.papers.intent_of.items()
+            if intent.get("kind") == "modify" and order_id in self.papers.started
+        ]
+        meant += [
+            (intent["position"], intent.get("sl", 0.0), intent.get("tp", 0.0))
+            for intent in self.papers.lost.values()
+            if intent.get("kind") == "modify"
+        ]
+        if wanted not in meant:
+            yield f"the stops of position {wanted[0]} were set to {wanted[1:]}, and none meant that"
+        elif held is not None and (held.sl, held.tp) != wanted[1:]:
+            yield f"position {wanted[0]} has the stops {held.sl}, {held.tp}, and {wanted[1:]} meant"
+
+    def _requested(self, fact: facts.Requested) -> Iterator[str]:
+        if not fact.done or fact.login != self.scope.login:
+            return
+        if fact.action == STOPS:
+            yield from self._as_meant(fact)
+        if self.papers.meant(fact.comment) is None:
+            return
+        # A market order that is accepted first (10008) is executed when its deal is booked.
+        self._accepted[fact.order] = fact
+        if fact.action != MARKET or fact.order in self._dealt:
+            yield from self._execute(fact)
+
+    def _booked(self, fact: facts.DealBooked) -> Iterator[str]:
+        if fact.order in self._dealt:
+            return
+        self._dealt.add(fact.order)
+        request = self._accepted.get(fact.order)
+        if request is not None and request.action == MARKET:
+            yield from self._execute(request)
+
+    def _execute(self, fact: facts.Requested) -> Iterator[str]:
+        intent = self.papers.meant(fact.comment)
+        assert intent is not None
+        order_id, key = intent["order_id"], intent.get("key", "")
+        if order_id in self._executed:
+            first = self._executed[order_id].order
+            yield f"{order_id} was executed twice: as order {first} and as order {fact.order}"
+            return
+        self._executed[order_id] = fact
+        if key and self._keys.setdefault(key, order_id) != order_id:
+            yield f"key {key} was executed as {self._keys[key]} and as {order_id}"
+        if order_id in self._denied:
+            said = self._denied[order_id]
+            yield f"{order_id} was recorded as {said} and then executed as order {fact.order}"
+        yield from _otherwise(fact, intent)
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        order_id = self.papers.row.get("order_id", "")
+        done = self._executed.get(order_id)
+        if not self.scope.proves and _is_unproven(self.papers.row):
+            # A plain list alone: the book says itself that this is no proof.
+            return
+        if fact.kind in ("OrderRejected", "OrderCanceled"):
+            if order_id in self._lied_about:
+                return
+            said = "rejected" if fact.kind == "OrderRejected" else "not executed"
+            if done is not None and not self._came_to_nothing(done):
+                yield f"{order_id} is recorded as {said}, and it is order {done.order}"
+            self._denied[order_id] = said
+        elif fact.kind == "OrderApplied":
+            yield from self._placed(order_id, done)
+            yield from self._applied(order_id)
+        elif fact.kind in FILLS:
+            self._filled[order_id] += 1
+            if self._filled[order_id] > 1:
+                yield f"the fill of {order_id} was counted {self._filled[order_id]} times"
+            yield from self._fits(fact.kind, order_id, done)
+
+    def _came_to_nothing(self, done: facts.Requested) -> bool:
+        """Whether a pending order was placed, and ended before it could open anything."""
+        works = done.order in self.truth.orders
+        return done.action != MARKET and not works and done.order not in self._dealt
+
+    def _fits(self, kind: str, order_id: str, done: facts.Requested | None) -> Iterator[str]:
+        """Compare a recorded fill with what the broker did for that order's own token."""
+        row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
+        if intent.get("kind", "market") != "market":
+            yield from self._placed(order_id, done)
+            return
+        if done is None:
+            # Another program that trades under our magic number may do just what was meant; what
+            # another order of ours did is never that.
+            is_ours = row["ticket"] in self._accepted
+            if kind == "OrderFilled" or is_ours or row["ticket"] not in self._dealt:
+                yield f"{order_id} is recorded as filled, and the broker never executed it"
+            return
+        if kind == "OrderFilled" and row["ticket"] not in (done.order, done.position):
+            yield f"{order_id} is order {done.order}, and its recorded fill is of {row['ticket']}"
+        yield from self._at_its_price(order_id, done)
+        if round(row["volume"] * facts.UNITS) > done.units:
+            lots = done.units / facts.UNITS
+            yield f"{order_id} asked for {lots} lots, and its recorded fill is {row['volume']}"
+
+    def _applied(self, order_id: str) -> Iterator[str]:
+        """See whether stops that are recorded as set were ever the position's."""
+        intent = self.papers.intent_of.get(order_id, {})
+        stops = (intent.get("sl", 0.0), intent.get("tp", 0.0))
+        if intent.get("kind") == "modify" and stops not in self._stops[intent["position"]]:
+            yield f"{order_id} is recorded as done, and the position never had the stops {stops}"
+
+    def _at_its_price(self, order_id: str, done: facts.Requested) -> Iterator[str]:
+        """Compare the price of a recorded fill with the deals of its order, where it has all."""
+        row = self.papers.row
+        deals = [
+            deal
+            for made in self.truth.deals.values()
+            for deal in made.values()
+            if deal.order == done.order and deal.units
+        ]
+        units = sum(deal.units for deal in deals)
+        if not units or units != round(row["volume"] * facts.UNITS) or not row.get("price"):
+            return
+        price = sum(deal.price * deal.units for deal in deals) / units
+        if abs(price - row["price"]) > self.scope.price_grain:
+            yield f"{order_id} was filled at {price:.8f}, and its recorded fill at {row['price']}"
+
+    def _placed(self, order_id: str, done: facts.Requested | None) -> Iterator[str]:
+        """Compare a recorded pending order with the one that has that order's own token."""
+        row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
+        if intent.get("kind", "market") not in _PENDING or not row.get("ticket"):
+            return
+        if not self.scope.proves:
+            # No list tells of the order itself: it is called by the position that it made.
+            return
+        if done is None and row["ticket"] in self._accepted:
+            yield f"{order_id} is recorded as {row['ticket']}, which is another order of ours"
+        elif done is not None and row["ticket"] != done.order:
+            yield f"{order_id} is order {done.order}, and it is recorded as {row['ticket']}"
+
+
+def _is_unproven(row: Mapping[str, Any]) -> bool:
+    """Return whether a row calls itself unproven."""
+    return bool(row.get("unproven")) or "unproven" in row.get("because", "")
+
+
+def _otherwise(done: facts.Requested, intent: Mapping[str, Any]) -> Iterator[str]:
+    """Yield in what an execution differs from what was meant."""
+    meant = {
+        "symbol": intent["symbol"],
+        "buys": intent["side"] == "buy",
+        "units": round(intent["volume"] * facts.UNITS),
+        "magic": intent.get("wire_magic", 0),
+        "sl": intent.get("sl", 0.0),
+        "tp": intent.get("tp", 0.0),
+    }
+    for name, wanted in meant.items():
+        found = getattr(done, name)
+        if found != wanted:
+            yield f"{intent['order_id']} was executed with {name} {found}, and {wanted} was meant"
+
+
+class NoLostIntent(Checker):
+    """Looks for what left or arrived and is not in the journal, and for what the journal lost."""
+
+    number = 4
+    promise = "every order that reached the broker is in the journal, at every crash point"
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Judge what leaves, what arrives, and what a restart finds."""
+        self._position = 0
+        return {
+            facts.JournalLost: self._lost,
+            facts.Sent: self._sent,
+            facts.Requested: self._requested,
+            facts.Started: self._started,
+            facts.Journalled: self._journalled,
+        }
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        if fact.position != self._position + 1:
+            yield f"the journal goes from event {self._position} to event {fact.position}"
+        self._position = fact.position
+
+    def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
+        if fact.position < self._position and not fact.put_back:
+            lost = self._position - fact.position
+            yield f"the journal lost {lost} events that were on its disk, with the power"
+        self._position = fact.position
+
+    def _started(self, fact: facts.Started) -> Iterator[str]:
+        if fact.position < self._position:
+            yield (
+                f"{fact.bot} found {fact.position} events in the journal, which had acknowledged "
+                f"{self._position}"
+            )
+            self._position = fact.position
+
+    def _sent(self, fact: facts.Sent) -> Iterator[str]:
+        request = order_in(fact.message)
+        if not request:
+            return
+        order_id = request["order_id"]
+        intent = self.papers.intent_of.get(order_id)
+        if intent is None:
+            yield f"{fact.bot} sent {order_id} before its intent was in the journal"
+            return
+        if intent.get("by_desk") and order_id not in self.papers.started:
+            yield f"{fact.bot} sent {order_id} before the journal said that it may have left"
+        if request["action"] in _TRADES:
+            asked = (request["symbol"], request["action"].lower(), request["volume"])
+            recorded = (intent["symbol"], intent["side"], intent["volume"])
+            if asked != recorded:
+                yield f"{order_id} asks for {asked}, and its recorded intent is {recorded}"
+
+    def _requested(self, fact: facts.Requested) -> Iterator[str]:
+        is_token = _TOKEN.fullmatch(fact.comment) is not None
+        if fact.done and is_token and self.papers.meant(fact.comment) is None:
+            yield (
+                f"order {fact.order} with token {fact.comment} was executed, and no intent in the "
+                "journal has that token"
+            )

@@ -1,0 +1,1 @@
+"""A simulated run for a person, in words and as a page."""

@@ -1,0 +1,1 @@
+"""Runs of the simulated world, one or many, and what they met."""

@@ -1,0 +1,144 @@
+"""What the runs have met: every fault, recovery case, reason for doubt, return code and death.
+
+A world that never meets something proves nothing about it. So what was met is counted, by what the
+runs showed and not by what their plans meant to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import msgspec
+
+from trueup.core.account.trust import Reason
+from trueup.core.recovery import CASES
+from trueup.core.retcodes import Effect, classify_retcode
+from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.lab.facts import moments
+from trueup.lab.world.plan import Fault
+from trueup.runtime.bot.order_desk import CrashPoint
+
+_CASE = re.compile(r"case ([A-L]):")
+_read = msgspec.json.Decoder().decode
+
+PLACES = {
+    "before a commit": "BEFORE_COMMIT",
+    "after a commit": "AFTER_COMMIT",
+    "between two turns": "BETWEEN_TURNS",
+}
+WANTED: dict[str, dict[str, str]] = {
+    "fault": {fault.name: fault.value for fault in Fault},
+    "recovery case": {case.label: case.because for case in CASES},
+    # No account of the world is real money.
+    "reason not to believe": {
+        reason.name: reason.value for reason in Reason if reason is not Reason.REAL_MONEY
+    },
+    "place to die at": {
+        **{f"BOT_{place.name}": f"the bot: {place.value}" for place in CrashPoint},
+        **{f"BOT_{name}": f"the bot: {place}" for place, name in PLACES.items()},
+        **{f"GATEWAY_{place.name}": f"the gateway: {place.value}" for place in GatewayPoint},
+    },
+    "class of return code": {effect.name: effect.value for effect in Effect},
+}
+"""All there is to meet: by kind, the name and what it means."""
+CHANCY = {
+    "fault": ("LIST_HALF", "STOPS_HIT", "HAND_CANCELS", "HAND_CLOSES_PART", "PARTIAL_FILL"),
+    "recovery case": ("E",),
+    "class of return code": (Effect.DONE_PART.name,),
+}
+"""What takes stops, pending orders or several positions, which a strategy's signals do not make:
+others have to bring them about at the right moment, and not every three hundred seeds have that."""
+
+
+class Coverage:
+    """A watcher that counts what it sees; give one to many runs, or add several up."""
+
+    def __init__(self) -> None:
+        self.met: dict[str, Counter[str]] = {kind: Counter() for kind in WANTED}
+        self._names = {reason.value: reason.name for reason in Reason}
+        self._places = {place.value: f"BOT_{place.name}" for place in CrashPoint}
+        self._places |= {place: f"BOT_{name}" for place, name in PLACES.items()}
+        self._status: dict[str, str] = {}
+        self._ticket: dict[str, int] = {}
+
+    def add(self, other: Coverage) -> None:
+        """Count what another one counted."""
+        for kind, counter in other.met.items():
+            self.met[kind].update(counter)
+
+    def missing(self, *, by_signals: bool = False) -> list[tuple[str, str]]:
+        """Return what was never met, as kind and name; less is asked where signals traded."""
+        return [
+            (kind, name)
+            for kind, names in WANTED.items()
+            for name in names
+            if not self.met[kind][name] and not (by_signals and name in CHANCY.get(kind, ()))
+        ]
+
+    def observe(self, moment: moments.Moment) -> None:
+        """Take note of a moment."""
+        match moment:
+            case moments.Struck(fault=fault):
+                self.met["fault"][fault] += 1
+            case moments.Synced():
+                self._synced(moment)
+            case moments.Journalled(rows=rows):
+                for row in rows:
+                    self._row(row)
+            case moments.BotDied(where=where) if where in self._places:
+                self.met["place to die at"][self._places[where]] += 1
+            case moments.GatewayDied(where=where):
+                self.met["place to die at"][f"GATEWAY_{where}"] += 1
+            case moments.Replied(message=message):
+                self._replied(message)
+            case moments.Ended(books=books):
+                self._ended(books)
+
+    def _synced(self, moment: moments.Synced) -> None:
+        if moment.reason:
+            self.met["reason not to believe"][self._names[moment.reason]] += 1
+        self._cases(*moment.holds)
+
+    def _replied(self, message: bytes) -> None:
+        retcode = _read(message).get("retcode")
+        if retcode is not None:
+            self.met["class of return code"][classify_retcode(retcode).effect.name] += 1
+
+    def _row(self, row: moments.Row) -> None:
+        if not row.kind.startswith("Order") and row.kind != "HaltRaised":
+            return
+        event = _read(row.payload)
+        self._cases(event.get("because", ""))
+        self._status[event["order_id"]] = row.kind
+        if event.get("ticket"):
+            self._ticket[event["order_id"]] = event["ticket"]
+
+    def _cases(self, *texts: str) -> None:
+        for text in texts:
+            for label in _CASE.findall(text):
+                self.met["recovery case"][label] += 1
+
+    def _ended(self, books: dict[str, moments.LocalBook]) -> None:
+        """Count the cases in which all agree, and nothing is done or said: H, J and K."""
+        held = {row.identifier for book in books.values() for row in book.positions}
+        for order_id, status in self._status.items():
+            if status == "OrderRejected":
+                self.met["recovery case"]["H"] += 1
+            elif status == "OrderFilled":
+                label = "J" if self._ticket[order_id] in held else "K"
+                self.met["recovery case"][label] += 1
+        self._status.clear()
+        self._ticket.clear()
+
+
+def table(coverage: Coverage) -> str:
+    """Return the counts as text, a line each; what was never met says NEVER."""
+    lines = []
+    for kind, names in WANTED.items():
+        lines.append(f"{kind}:")
+        width = max(map(len, names))
+        for name, meaning in names.items():
+            count = coverage.met[kind][name]
+            lines.append(f"  {name:<{width}}  {count or 'NEVER':>7}  {meaning}")
+    return "\n".join(lines)

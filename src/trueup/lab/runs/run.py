@@ -1,0 +1,230 @@
+"""One run, from its plan to its verdict; and many, on as many cores as there are."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import logging
+import random
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
+
+import msgspec
+
+from trueup.errors import StrategyError
+from trueup.lab.facts.moments import Moment, Sent, Struck, Violation, Watcher
+from trueup.lab.oracle import Oracle
+from trueup.lab.oracle.hearing import Hearing, Tell
+from trueup.lab.report.folding import BookFold
+from trueup.lab.runs.coverage import Coverage
+from trueup.lab.runs.seed_processes import lived
+from trueup.lab.runs.shrink import shrink
+from trueup.lab.world.plan import FaultPlan, draw, trading
+from trueup.lab.world.schedule import BEGIN_NS, Endless, OutOfTouch, Stuck
+from trueup.lab.world.world import World
+from trueup.runtime.trading.strategy import MovingAverageCross
+from trueup.runtime.trading.strategy_loading import strategy_maker
+
+_encode = msgspec.msgpack.Encoder().encode
+# How many of the last calls are named where the program fails.
+CALLS_NAMED = 4
+# A run takes a twentieth of a second. One that takes so long waits or spins where no event comes.
+RUN_S_MOST = 60.0
+
+
+class Overdue(BaseException):
+    """A run does not end. No `Exception`, so that nothing in the product catches it."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What came of a run.
+
+    `digest` is a function of every moment of the run: the same plan gives the same digest.
+    `seconds` is how long the run lasted in its own time, `orders` what the bots sent, `struck` how
+    often a fault of the plan met something.
+    """
+
+    plan: FaultPlan
+    violations: list[Violation]
+    events: int
+    seconds: float
+    orders: int
+    struck: int
+    digest: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.violations
+
+
+class Fingerprint:
+    """A watcher that boils a run down to one number, and counts orders and strikes on the way."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=8)
+        self.orders = self.struck = 0
+
+    def observe(self, moment: Moment) -> None:
+        """Take note of a moment."""
+        self._hash.update(_encode(moment))
+        if type(moment) is Sent:
+            self.orders += 1
+        elif type(moment) is Struck:
+            self.struck += 1
+
+    @property
+    def digest(self) -> str:
+        """Return the number, in hexadecimal."""
+        return self._hash.hexdigest()
+
+
+def run(
+    plan: FaultPlan,
+    *,
+    strategy: str = "",
+    watchers: Iterable[Watcher] = (),
+    tell: Tell | None = None,
+) -> Report:
+    """Live through a plan and say what came of it.
+
+    Args:
+        plan: what goes wrong.
+        strategy: `package.module:Class` of a strategy that trades in place of the world's own.
+        watchers: who is told of each moment.
+        tell: who is told the run's facts, for a story of it (`telling`) or a drawing (`drawing`).
+
+    Raises:
+        SettingsError: there is no such strategy.
+        StrategyError: it failed; the message says when, and in which line of its file.
+    """
+    if strategy:
+        plan = trading(plan)
+    make_strategy = strategy_maker(strategy) if strategy else MovingAverageCross
+    with _quiet():
+        world = World(plan, make_strategy=make_strategy)
+        oracle = Oracle(world.ledger, world.scope, BookFold)
+        fingerprint = Fingerprint()
+        world.watchers += [oracle, fingerprint, *watchers]
+        if tell is not None:
+            world.watchers.append(Hearing(world.ledger, tell))
+        violations: list[Violation] = []
+        try:
+            # A strategy may be slow, or wait for a debugger: that is its author's affair.
+            with _seeded(plan) if strategy else _ends_within(RUN_S_MOST):
+                world.run()
+        except Overdue as error:
+            violations.append(Violation(1, _failure(error), world.now_ns))
+        except (Endless, OutOfTouch, Stuck) as error:
+            violations.append(Violation(1, str(error), world.now_ns))
+        except StrategyError as error:
+            at = f"Seed {plan.seed}, at {(world.now_ns - BEGIN_NS) / 1e9:.3f} s"
+            raise StrategyError(f"{at}: {error}") from error
+        except Exception as error:  # noqa: BLE001 - whatever fails, its seed must be told
+            violations.append(Violation(1, _failure(error), world.now_ns))
+    return Report(
+        plan,
+        [*oracle.verdicts(), *violations],
+        world.schedule.count,
+        (world.now_ns - BEGIN_NS) / 1e9,
+        fingerprint.orders,
+        fingerprint.struck,
+        fingerprint.digest,
+    )
+
+
+def _failure(error: BaseException) -> str:
+    """Say what broke a run off: a run that does not end never comes to agree."""
+    if isinstance(error, Overdue):
+        said = f"nothing came to an end within {RUN_S_MOST:g} real seconds"
+    else:
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    calls = traceback.extract_tb(error.__traceback__)[-CALLS_NAMED:]
+    places = ", ".join(f"{PurePath(call.filename).name} line {call.lineno}" for call in calls)
+    return f"the program failed, and the run broke off: {said} ({places})"
+
+
+def run_many(
+    seeds: Iterable[int], *, strategy: str = "", coverage: Coverage | None = None, jobs: int = 1
+) -> Iterator[Report]:
+    """Live through many seeds, and yield what came of each, in their order.
+
+    What is under way in other processes ends at once where the caller ends: by an exception, or
+    because it wants no more.
+    """
+    if jobs == 1:
+        for seed in seeds:
+            watchers = () if coverage is None else (coverage,)
+            yield run(draw(seed), strategy=strategy, watchers=watchers)
+        return
+    for reports, met in lived(seeds, strategy, jobs):
+        if coverage is not None:
+            coverage.add(met)
+        yield from reports
+
+
+def outcome_of(seeds: list[int], strategy: str) -> tuple[list[Report], Coverage] | Exception:
+    """Return what came of some seeds, in a process that does nothing else; or what was raised."""
+    coverage = Coverage()
+    try:
+        return list(run_many(seeds, strategy=strategy, coverage=coverage)), coverage
+    except Exception as error:  # noqa: BLE001 - it is raised again where the runs were asked for
+        return error
+
+
+def shortest(report: Report, *, strategy: str = "") -> Report:
+    """Return the run of the shortest plan that breaks one of the promises that a run broke."""
+    broken = {violation.invariant for violation in report.violations}
+    last = report
+
+    def fails(plan: FaultPlan) -> bool:
+        nonlocal last
+        found = run(plan, strategy=strategy)
+        same = bool(broken & {violation.invariant for violation in found.violations})
+        if same:
+            last = found
+        return same
+
+    shrink(report.plan, fails)
+    return last
+
+
+@contextlib.contextmanager
+def _ends_within(seconds: float) -> Iterator[None]:
+    """Raise `Overdue` in a block that takes longer, at the next step of Python in it."""
+    thread, raises = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(Overdue)
+    watch = threading.Timer(
+        seconds, ctypes.pythonapi.PyThreadState_SetAsyncExc, args=(thread, raises)
+    )
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+@contextlib.contextmanager
+def _seeded(plan: FaultPlan) -> Iterator[None]:
+    """Have the module `random` draw the same in each run of a plan, for a strategy that uses it."""
+    before = random.getstate()
+    random.seed(f"{plan.seed} strategy")
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the product's log lines to themselves: a run says what happened by its moments."""
+    log = logging.getLogger("trueup")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -1,0 +1,47 @@
+"""From a plan that breaks a promise to the shortest one that still breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trueup.lab.world.plan import FaultPlan
+
+
+def shrink(plan: FaultPlan, fails: Callable[[FaultPlan], bool]) -> FaultPlan:
+    """Return a plan that fails and of which no strike can be taken away.
+
+    Strikes are taken away in halves, quarters and so on, each piece for as long as that helps
+    (delta debugging). `fails` says whether a plan still fails as the first one did.
+    """
+    size = max(1, len(plan.strikes) // 2)
+    while plan.strikes:
+        shorter = _without_a_piece(plan, size, fails)
+        if shorter is not None:
+            plan = shorter
+        elif size == 1:
+            break
+        else:
+            size = max(1, size // 2)
+        size = min(size, max(1, len(plan.strikes)))
+    return plan
+
+
+def _without_a_piece(
+    plan: FaultPlan, size: int, fails: Callable[[FaultPlan], bool]
+) -> FaultPlan | None:
+    numbers = [strike.number for strike in plan.strikes]
+    for start in range(0, len(numbers), size):
+        shorter = plan.only(frozenset(numbers[:start] + numbers[start + size :]))
+        if fails(shorter):
+            return shorter
+    return None
+
+
+def command(plan: FaultPlan, whole: FaultPlan, strategy: str = "") -> str:
+    """Return the command that runs a plan again; `whole` is what its seed draws."""
+    said = f"trueup sim --strategy {strategy}" if strategy else "trueup sim"
+    said = f"{said} --seed {plan.seed}"
+    if len(plan.strikes) == len(whole.strikes):
+        return said
+    numbers = ",".join(str(strike.number) for strike in plan.strikes) or "none"
+    return f"{said} --only {numbers}"

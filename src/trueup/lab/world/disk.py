@@ -1,0 +1,292 @@
+"""A simulated disk, and the product's own SQLite journal on it.
+
+The journal is `StoredJournal`, unchanged, with its statements, its chain and its fence. What stands
+behind it is a database in memory that outlives the processes, a lock that ends with the process
+that holds it, and a disk that can be full, slow, or lose what it was never told to sync.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from trueup.errors import JournalError
+from trueup.journal import open_journal
+from trueup.journal.database import Claim
+from trueup.journal.journal import Tip
+from trueup.journal.sqlite import SqliteDatabase
+from trueup.journal.store import StoredJournal, open_to_write
+from trueup.lab.facts.moments import Row
+from trueup.lab.world.plan import Fault
+from trueup.sqlite_file import connected
+
+STREAM = "EURUSD"
+
+
+class Writer(Protocol):
+    """A process that writes a journal."""
+
+    name: str
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+
+    def must_live(self) -> None:
+        """Raise what ends it, where it was killed."""
+
+    def wait(self, ms: int) -> None:
+        """Be blocked for a time."""
+
+    def commits(self, *, is_done: bool) -> None:
+        """Pass the moment before a commit, and the one after it."""
+
+
+class Disk:
+    """One machine's disk with the journal on it.
+
+    `journalled` is told of each transaction, with its writer's name and token; `struck` of each
+    fault that met one.
+    """
+
+    def __init__(
+        self,
+        journalled: Callable[[str, int, tuple[Row, ...]], None],
+        struck: Callable[[Fault, str], None],
+    ) -> None:
+        self.journalled, self.struck = journalled, struck
+        self.connection = _copy(_template())
+        self.holder: Writer | None = None
+        self.tokens = 0
+        self.note: Tip | None = None
+        self.is_full = False
+        self.slow_ms = 0
+        self.armed: list[Fault] = []
+        self.file: tuple[int, int] | None = (1, 1)
+        """Which file is at the journal's path; None while there is none."""
+        self._files = 1
+        self._safe: sqlite3.Connection | None = None
+
+    def heal(self) -> None:
+        """Take everything, at once, from now on."""
+        self.is_full, self.slow_ms = False, 0
+        self.armed.clear()
+        self.file = (1, self._files)
+
+    def open(self, writer: Writer, now_ns: Callable[[], int], *, take_over: bool) -> StoredJournal:
+        """Open the journal for a process.
+
+        Raises:
+            JournalConflict: another process writes it.
+        """
+        database = DiskDatabase(self, writer)
+        return open_to_write(
+            database, STREAM, holder=writer.name, take_over=take_over, now_ns=now_ns
+        )
+
+    def rows(self) -> list[Row]:
+        """Return the journal's rows, oldest first, by bare SQL."""
+        found = self.connection.execute(
+            "SELECT position, kind, payload FROM journal_events ORDER BY position"
+        )
+        return [Row(position, kind, bytes(payload)) for position, kind, payload in found]
+
+    def keep_safe(self) -> None:
+        """Remember what is safe, before the first commit that nobody syncs."""
+        if self._safe is None:
+            self._safe = _copy(self.connection)
+
+    def is_safe(self) -> None:
+        """Take everything as synced."""
+        self._safe = None
+
+    def lose_power(self) -> None:
+        """Lose what was never synced, and every lock."""
+        self.holder = None
+        if self._safe is not None:
+            self.connection, self._safe = self._safe, None
+
+    def move_away(self) -> None:
+        """Move the journal's folder away; whoever has its file open has it still."""
+        self.file = None
+
+    def move_back(self) -> None:
+        """Put the folder back where it was."""
+        self.file = (1, self._files)
+
+    def copied(self) -> JournalCopy:
+        """Return a copy of the journal as it is now, and of the note beside it."""
+        return JournalCopy(_copy(self.connection), self.note)
+
+    def put_in_place(self, copy: JournalCopy, *, with_note: bool) -> None:
+        """Put a copy in the journal's place: another file, which no process has open."""
+        self._files += 1
+        self.file = (1, self._files)
+        self.connection, self._safe = _copy(copy.connection), None
+        if with_note:
+            self.note = copy.note
+
+
+class JournalCopy(NamedTuple):
+    """A copy of the journal's file, and of the note beside it, which says how far it reached."""
+
+    connection: sqlite3.Connection
+    note: Tip | None
+
+
+class DiskClaim:
+    """The right to write, which ends with its process."""
+
+    def __init__(self, disk: Disk, writer: Writer, token: int) -> None:
+        self.token, self.note = token, disk.note
+        self._disk, self._writer = disk, writer
+
+    def renew(self) -> bool:
+        """Return whether nobody else has it."""
+        return self._disk.holder is self._writer
+
+    def record(self, tip: Tip) -> None:
+        """Note a tip outside the database."""
+        self._disk.note = tip
+
+    def release(self) -> None:
+        """Let somebody else have it."""
+        if self._disk.holder is self._writer:
+            self._disk.holder = None
+
+
+class DiskDatabase(SqliteDatabase):
+    """One process's connection to the journal on a simulated disk."""
+
+    def __init__(self, disk: Disk, writer: Writer) -> None:
+        super().__init__(Path("bot.db"))
+        self._disk, self._writer = disk, writer
+        self._token = 0
+        self._is_synced = False
+        self._rows: list[Row] = []
+
+    def connect(self) -> None:
+        """Open the connection.
+
+        Raises:
+            JournalError: its folder was moved away.
+        """
+        if self._disk.file is None:
+            raise JournalError("bot.db cannot be made: there is no folder for it.")
+        self._connection, self._file = self._disk.connection, self.in_place()
+        self._prepare_to_write()
+
+    def in_place(self) -> tuple[int, int] | None:
+        """Return which file is at the journal's path."""
+        return self._disk.file
+
+    def restore(self) -> bool:
+        """Wait for a slow disk; the connection is always there, and may be to a file that is not.
+
+        Raises:
+            JournalError: it is.
+        """
+        if self._disk.slow_ms:
+            self.struck_by(Fault.DISK_SLOW)
+            self._writer.wait(self._disk.slow_ms)
+        try:
+            return super().restore()
+        except JournalError:
+            self.struck_by(Fault.JOURNAL_MOVED)
+            raise
+
+    def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
+        """Take the right to write; None when a living process has it."""
+        disk = self._disk
+        holder = disk.holder
+        if holder is not None and holder.is_alive() and not take_over:
+            return None
+        disk.tokens = self._token = max(disk.tokens, token) + 1
+        disk.holder = self._writer
+        return DiskClaim(disk, self._writer, self._token)
+
+    def note(self, stream: str) -> Tip | None:
+        """Return the furthest tip that is noted outside the database."""
+        return self._disk.note
+
+    def close(self) -> None:
+        """Let go of the connection, which others share."""
+        self.rollback()
+        self._connection = None
+
+    def fetch(self, statement: str, *parameters: object) -> list[Any]:
+        """Return all rows; a database in memory is as good as one in WAL mode here."""
+        if statement == "PRAGMA journal_mode=WAL":
+            return [("wal",)]
+        return super().fetch(statement, *parameters)
+
+    def run(self, statement: str) -> None:
+        """Run a statement; what is said about syncing is for the simulated disk."""
+        if statement.startswith("PRAGMA synchronous="):
+            self._is_synced = statement.endswith(("FULL", "EXTRA"))
+            return
+        super().run(statement)
+
+    def change_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Do the same for every row, and keep those of the journal to be told of."""
+        super().change_many(statement, rows)
+        if statement == self.statements.append:
+            self._rows = [Row(int(row[1]), str(row[4]), bytes(row[5])) for row in rows]  # type: ignore[call-overload]
+
+    def begin(self) -> None:
+        """Begin to write."""
+        self._rows = []
+        if not self._is_synced:
+            self._disk.keep_safe()
+        super().begin()
+
+    def commit(self) -> None:
+        """Make what was written last, unless the disk or death is in the way."""
+        disk, rows = self._disk, tuple(self._rows)
+        if rows:
+            self._writer.commits(is_done=False)
+        if disk.is_full and rows:
+            self.struck_by(Fault.DISK_FULL)
+            raise JournalError("bot.db: the disk is full.")
+        fault = disk.armed.pop(0) if disk.armed and rows else None
+        if fault is Fault.COMMIT_FAILS:
+            self.struck_by(fault)
+            raise JournalError("bot.db: the disk failed.")
+        super().commit()
+        if self._is_synced:
+            disk.is_safe()
+        if not rows:
+            return
+        disk.journalled(self._writer.name, self._token, rows)
+        self._writer.commits(is_done=True)
+        if fault is Fault.COMMIT_UNANSWERED:
+            self.struck_by(fault)
+            raise JournalError("bot.db: the disk gave no answer.")
+
+    def struck_by(self, fault: Fault) -> None:
+        """Say that a fault met this process."""
+        self._disk.struck(fault, self._writer.name)
+
+
+@functools.cache
+def _template() -> sqlite3.Connection:
+    """Return an empty journal, made by the product in a file."""
+    memory = connected(":memory:", 0)
+    with tempfile.TemporaryDirectory(prefix="trueup-sim-") as folder:
+        path = Path(folder) / "empty.db"
+        open_journal(path, STREAM, now_ns=lambda: 0).close()
+        with sqlite3.connect(path) as made:
+            made.execute("DELETE FROM journal_writers")
+            made.commit()
+            made.backup(memory)
+        made.close()
+    return memory
+
+
+def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    copied = connected(":memory:", 0)
+    connection.backup(copied)
+    return copied

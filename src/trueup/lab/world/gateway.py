@@ -1,0 +1,304 @@
+"""The gateway's process: the product's desk on the simulated terminal, and what befalls it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.clocks import Clocks
+from trueup.gateway.terminal.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
+from trueup.lab.world.clocks import Machine, ProcessClock
+from trueup.lab.world.plan import Fault
+from trueup.lab.world.record_disk import RecordDisk
+from trueup.lab.world.schedule import Schedule
+from trueup.lab.world.wire import Network
+from trueup.protocol.hints import capability
+from trueup.protocol.snapshot import CAPABILITIES
+from trueup.sim.terminal.program import Pipe
+from trueup.sim.terminal.terminal import SimulatedTerminal
+from trueup.sim.terminal.terminal_faults import (
+    Answered,
+    CallFault,
+    DoneWithoutDeal,
+    Partial,
+    PlacedLater,
+    SendFault,
+)
+
+REINITIALIZE_MS = 700
+HINTS_PORT = 5556
+# What can go wrong with nothing but a market order.
+AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
+
+
+class GatewayDied(BaseException):
+    """The gateway's process is no more. No `Exception`, so that nothing on the way catches it.
+
+    `death` does what ends it.
+    """
+
+    def __init__(self, where: str, death: Callable[[], None]) -> None:
+        super().__init__(where)
+        self.death = death
+
+
+class Doom(msgspec.Struct):
+    """At which point of carrying out an order the gateway is to die, and what that is then."""
+
+    where: GatewayPoint
+    death: Callable[[], None]
+
+
+class NotReady(Exception):
+    """The terminal is not ready yet; the gateway looks again in a moment."""
+
+
+class Mishap(msgspec.Struct, frozen=True):
+    """A fault that waits for the next order, or for the next reading of a list.
+
+    One that `alters` waits for a reading that it makes another one.
+    """
+
+    fault: Fault
+    send: SendFault | None = None
+    calls: tuple[tuple[str, CallFault], ...] = ()
+    alters: bool = False
+
+
+class GatewayProcess:
+    """Serves the terminal; dies and comes back.
+
+    `struck` is told of each fault that met a request, `arrived` of each order, `replied` of its
+    answer.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        terminal: SimulatedTerminal,
+        name: str,
+        struck: Callable[[Fault, str, str], None],
+        arrived: Callable[[bytes, str], None],
+        replied: Callable[[bytes, str], None],
+        *,
+        hints_every_ms: int = 0,
+        pins_account: bool = True,
+        proves: bool = True,
+    ) -> None:
+        self._schedule, self.terminal, self._name = schedule, terminal, name
+        self._struck, self._arrived, self._replied = struck, arrived, replied
+        self.on_reading: Callable[[bytes, bytes], None] = lambda message, reply: None
+        """Told of each question that was answered with a reading, and of that."""
+        self.machine = Machine(schedule)
+        self.hints_every_ms, self._pins_account = hints_every_ms, pins_account
+        self.network: Network | None = None
+        self.orders: deque[Mishap] = deque()
+        self.readings: deque[Mishap] = deque()
+        self._proves, self.knows_only_the_guide = proves, not proves
+        self.disk = RecordDisk(
+            lambda: schedule.now_ns, lambda: struck(Fault.GATEWAY_DISK_FULL, "an order", "")
+        )
+        self.doom: Doom | None = None
+        self._boots = self._attachments = 0
+        self._desk: Desk | None = None
+        self._mends = False
+        self._served = OneAccount(terminal, self._wait)
+        self._looks = 0
+        terminal.faults.on_hang = self._hang
+        self.start()
+
+    @property
+    def boot(self) -> str:
+        """This run's own name."""
+        return f"{self._name}.{self._boots}"
+
+    def start(self) -> None:
+        """Start the process, where it does not run."""
+        if self._desk is not None:
+            return
+        self._boots += 1
+        clock = ProcessClock(self.machine, lambda until_ns: None)
+        store = self.disk.open(self.boot, clock.now_ns)
+        self._desk = Desk(
+            self._served,
+            self.boot,
+            clock.now_ns,
+            clocks=Clocks(clock.now_ns, clock.age_ns, clock.waiting_ns),
+            store=store,
+            crash=self._pass_point,
+            attachments=lambda: self._attachments,
+        )
+        if self.hints_every_ms:
+            self._begin_to_watch(self._desk)
+        self._initialize()
+        if self.network is not None:
+            self.network.is_listening = True
+
+    def _begin_to_watch(self, desk: Desk) -> None:
+        desk.capabilities = (*CAPABILITIES, capability(HINTS_PORT))
+        watcher = desk.watcher(self.hints_every_ms)
+
+        def watch() -> None:
+            if self._desk is not desk:
+                return
+            try:
+                hint = watcher.turn()
+            except GatewayDied as died:
+                died.death()
+                return
+            if hint is not None and self.network is not None:
+                self.network.publish(hint)
+            self._schedule.after(self.hints_every_ms, watch)
+
+        self._schedule.after(self.hints_every_ms, watch)
+
+    def stop(self, down_ms: int) -> None:
+        """End the process, and start it again later."""
+        self._desk = None
+        if self.network is not None:
+            self.network.is_listening = False
+        self._schedule.after(down_ms, self.start)
+
+    def heal(self) -> None:
+        """Serve, and serve everything."""
+        self.orders.clear()
+        self.readings.clear()
+        self.doom = None
+        self.disk.is_full = False
+        self.knows_only_the_guide = not self._proves
+        self.start()
+        self._mend_pipe()
+
+    def serve(self, message: bytes) -> bytes | None:
+        """Answer a request, or die of it."""
+        if self._desk is None:
+            return None
+        is_order = b'"order_id"' in message
+        if is_order:
+            self._arrived(message, self.boot)
+        mishap = self._next(self.orders if is_order else self.readings, message)
+        altered = self.terminal.altered
+        try:
+            reply = self._answer(self._desk, message)
+        except GatewayDied as died:
+            died.death()
+            reply = None
+        if mishap is not None:
+            has_altered = self.terminal.altered > altered
+            self._settle(mishap, order_in(message) if is_order else "", has_altered=has_altered)
+        self._mend_pipe()
+        if is_order and reply is not None:
+            self._replied(reply, self.boot)
+        elif reply is not None and b'"sequence"' in reply:
+            self.on_reading(message, reply)
+        return reply
+
+    def _answer(self, desk: Desk, message: bytes) -> bytes:
+        if not self.knows_only_the_guide:
+            return desk.handle(message)
+        if b'"SNAPSHOT"' in message:
+            return b'{"status":"ERROR","error":"unknown action"}'
+        reply = msgspec.json.decode(desk.handle(message))
+        reply.pop("capabilities", None)
+        return msgspec.json.encode(reply)
+
+    def _next(self, waiting: deque[Mishap], message: bytes) -> Mishap | None:
+        if not waiting or b'"TICK"' in message:
+            return None
+        if not _suits(waiting[0].send, message):
+            return None
+        mishap = waiting.popleft()
+        faults = self.terminal.faults
+        if mishap.send is not None:
+            faults.next_send(mishap.send)
+        for function, fault in mishap.calls:
+            faults.next_call(function, fault)
+        return mishap
+
+    def _settle(self, mishap: Mishap, order_id: str, *, has_altered: bool) -> None:
+        """Say that a mishap struck, or keep it for the next request."""
+        faults = self.terminal.faults
+        planned = (mishap.send is not None) + len(mishap.calls)
+        if faults.pending_calls < planned:
+            if has_altered or not mishap.alters:
+                self._struck(mishap.fault, order_id, order_id)
+            else:
+                # Behind the others: a list that has no rows may never have any.
+                self.readings.append(mishap)
+        else:
+            (self.orders if order_id else self.readings).appendleft(mishap)
+        faults.clear_calls()
+
+    def _hang(self, function: str) -> None:
+        raise GatewayDied(function, lambda: self.stop(1_500))
+
+    def _pass_point(self, point: GatewayPoint) -> None:
+        doom = self.doom
+        if doom is not None and doom.where is point:
+            self.doom = None
+            raise GatewayDied(point.value, doom.death)
+
+    def _mend_pipe(self) -> None:
+        """See to it that a broken pipe is opened again, as whoever runs a gateway does."""
+        if self.terminal.pipe is not Pipe.OPEN and not self._mends:
+            self._mends = True
+            self._schedule.after(REINITIALIZE_MS, self._initialize)
+
+    def _initialize(self) -> None:
+        """Open the pipe; requests wait while the terminal is not ready, for so long as they do."""
+        self._mends = False
+        self._looks = 0
+        # A worker of its own, as far as the gateway's clients can tell.
+        self._attachments += 1
+        self._look()
+
+    def _look(self) -> None:
+        self._looks += 1
+        try:
+            login = {"login": self.terminal.home_login} if self._pins_account else {}
+            self._served.initialize(**login)
+        except NotReady:
+            self._be_busy(is_busy=True)
+            self._schedule.after(SETTLE_PAUSE_MS, self._look)
+            return
+        self._be_busy(is_busy=False)
+        self._mend_pipe()
+
+    def _be_busy(self, *, is_busy: bool) -> None:
+        if self.network is not None:
+            self.network.is_busy = is_busy
+
+    def _wait(self) -> None:
+        if self._looks < SETTLE_LOOKS:
+            raise NotReady
+
+
+def _suits(fault: SendFault | None, message: bytes) -> bool:
+    """Return whether a fault can befall an order."""
+    if isinstance(fault, Answered) and fault.retcode == mt5.TRADE_RETCODE_NO_CHANGES:
+        # To a modification that changes something this answer would be a lie.
+        return b'"action":"MODIFY"' not in message
+    if not isinstance(fault, AT_MARKET):
+        return True
+    if b'"type":"market"' not in message:
+        return False
+    return not isinstance(fault, Partial) or _read(message).get("volume", 0.0) > fault.volume
+
+
+def order_in(message: bytes) -> str:
+    """Return the id of an order, which may be damaged."""
+    return str(_read(message).get("order_id", "a damaged order"))
+
+
+def _read(message: bytes) -> dict[str, Any]:
+    try:
+        return dict(msgspec.json.decode(message))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Damaged on its way; nobody carries it out.
+        return {}

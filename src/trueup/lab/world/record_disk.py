@@ -1,0 +1,115 @@
+"""The disk of the gateway's machine, and the product's own record of requests on it.
+
+The record is `RequestStore`, unchanged, with its statements and its pragmas. Behind it is a
+database in memory that outlives the gateway's processes. What was written without a sync is a tail
+that goes with the power, but for what the operating system wrote by itself before.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from trueup.gateway.record.store import RequestStore
+from trueup.lab.world.schedule import MS
+from trueup.sqlite_file import OwnedConnection
+
+# The lazy writer of Windows comes once a second (Microsoft, "File Caching").
+WRITTEN_BACK_NS = 1_000 * MS
+_WRITES = ("INSERT", "UPDATE", "DELETE")
+_SYNCHRONOUS = "PRAGMA synchronous="
+
+
+class RecordDisk:
+    """One machine's disk.
+
+    `now_ns` is the world's time; `struck` is called when a write meets a full disk.
+    """
+
+    def __init__(self, now_ns: Callable[[], int], struck: Callable[[], None]) -> None:
+        self._now_ns, self._struck = now_ns, struck
+        self.is_full = False
+        self._connection = self._empty()
+        # When each write came that nobody synced, and the disk as it was before that write.
+        self._tail: deque[tuple[int, RecordConnection]] = deque()
+
+    def open(self, boot: str, now_ns: Callable[[], int]) -> DiskStore:
+        """Open the record for a process."""
+        return DiskStore(self._connection, boot, now_ns)
+
+    def lose_power(self) -> int:
+        """Lose the tail; return how many writes that were."""
+        lost = self._unwritten()
+        if lost:
+            self._connection = lost[0][1]
+        self._tail.clear()
+        return len(lost)
+
+    def write(self, connection: RecordConnection, *, is_synced: bool) -> None:
+        """Let a write come.
+
+        Raises:
+            sqlite3.OperationalError: the disk is full.
+        """
+        if self.is_full:
+            self._struck()
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise full
+        if is_synced:
+            self._tail.clear()
+            return
+        self._tail = self._unwritten()
+        self._tail.append((self._now_ns(), connection.begun_with or self.copy(connection)))
+
+    def copy(self, connection: RecordConnection) -> RecordConnection:
+        """Return what is on the disk, as a disk of its own."""
+        copied = self._empty()
+        connection.backup(copied)
+        return copied
+
+    def _unwritten(self) -> deque[tuple[int, RecordConnection]]:
+        written_ns = self._now_ns() - WRITTEN_BACK_NS
+        return deque(one for one in self._tail if one[0] > written_ns)
+
+    def _empty(self) -> RecordConnection:
+        connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False, factory=RecordConnection
+        )
+        connection.disk = self
+        return connection
+
+
+class RecordConnection(OwnedConnection):
+    """A connection that tells its disk of each write, and whether it is synced."""
+
+    disk: RecordDisk
+    begun_with: RecordConnection | None = None
+    """The disk before the transaction under way. Inside of one, no copy can be taken: SQLite would
+    wait for its end, for ever."""
+    _is_synced = False
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Run a statement; what is said about syncing is for the simulated disk."""
+        if sql.startswith(_WRITES):
+            self.disk.write(self, is_synced=self._is_synced)
+        elif sql.startswith("BEGIN"):
+            self.begun_with = None if self._is_synced else self.disk.copy(self)
+        elif sql.startswith(("COMMIT", "ROLLBACK")):
+            self.begun_with = None
+        elif sql.startswith(_SYNCHRONOUS):
+            self._is_synced = sql.endswith(("FULL", "EXTRA"))
+        return super().execute(sql, parameters)
+
+
+class DiskStore(RequestStore):
+    """One process's record on a simulated disk."""
+
+    def __init__(self, connection: RecordConnection, boot: str, now_ns: Callable[[], int]) -> None:
+        self._on_disk = connection
+        super().__init__(None, boot, now_ns)
+
+    def _connect(self) -> sqlite3.Connection:
+        return self._on_disk

@@ -1,0 +1,211 @@
+"""What a broker's back office does afterwards: to deals, to positions and to the history.
+
+The market pays nothing for it and no order of the account makes it, so no bot is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.world.plan import NEXT_CONTRACT, SYMBOL, Fault
+from trueup.lab.world.strikes_people import one_held
+from trueup.sim.market.records import Deal, Position
+from trueup.sim.market.symbols import Charged
+
+if TYPE_CHECKING:
+    from trueup.lab.world.world import World
+
+# What money is counted in, of the account's currency.
+UNITS = 100_000_000
+TRADES = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
+SPLITS = (mt5.DEAL_REASON_SPLIT, mt5.DEAL_REASON_CORPORATE_ACTION)
+RATIOS = ((2, 1), (3, 2))
+# What a split two to one leaves of a price.
+HALF = 0.5
+DAILY_COMMISSION_PER_LOT = 3.5
+# How much dearer the next contract is: nothing that is open there is at a price of this one.
+NEXT_IS_DEARER = 0.1
+
+
+def _recent_deal(world: World, chance: random.Random) -> Deal | None:
+    """One of the newest trades that the history shows: what is archived nobody can compare."""
+    begins_msc = world.terminal.switches.history_begins_msc
+    deals = world.ledger.deals.values()
+    trades = [deal for deal in deals if deal.type in TRADES and deal.time_msc >= begins_msc]
+    return chance.choice(trades[-8:]) if trades else None
+
+
+# Deals.
+
+
+def charge_late(world: World, chance: random.Random) -> str:
+    """Charge a commission on a deal that was made before."""
+    deal = _recent_deal(world, chance)
+    if deal is None:
+        return ""
+    amount = -chance.randint(1, 500) / 100
+    world.terminal.broker.charge_commission(world.terminal.home_login, deal.ticket, amount)
+    return f"{amount} on deal {deal.ticket} of position {deal.position_id}"
+
+
+def block_commission(world: World, chance: random.Random) -> None:
+    """Block commissions from now on, and charge them when the day ends."""
+    broker, login = world.terminal.broker, world.terminal.home_login
+    broker.market.change(
+        SYMBOL, commission_per_lot=DAILY_COMMISSION_PER_LOT, commission_charged=Charged.DAILY
+    )
+    broker.change_account(login, blocks_commission=True)
+
+    def end_day() -> None:
+        blocked = world.ledger.commission_blocked
+        if blocked and not world.is_healed:
+            broker.change_day()
+            world.struck(Fault.COMMISSION_BLOCKED, f"{blocked}")
+
+    world.schedule.after(chance.choice((4_000, 9_000, 15_000)), end_day)
+
+
+def amend_deal(world: World, chance: random.Random) -> str:
+    """Give a deal that was made before another profit, swap or fee."""
+    deal = _recent_deal(world, chance)
+    if deal is None:
+        return ""
+    name = chance.choice(("profit", "profit", "swap", "fee"))
+    amount = round(getattr(deal, name) + chance.choice((-1, 1)) * chance.randint(1, 5_000) / 100, 2)
+    world.terminal.broker.amend_deal(world.terminal.home_login, deal.ticket, **{name: amount})
+    return f"the {name} of deal {deal.ticket} of position {deal.position_id} is {amount}"
+
+
+def cancel_deal(world: World, chance: random.Random) -> str:
+    """Cancel the newest trade, and make its position what it was before."""
+    ledger = world.ledger
+    trades = [deal for deal in ledger.deals.values() if deal.position_id]
+    deal = trades[-1] if trades else None
+    if deal is None or not _is_the_last_change(world, deal):
+        return ""
+    was = world.held_before(deal.position_id)
+    after_ms = chance.choice((None, 0, 5_000))
+    world.terminal.broker.cancel_deal(world.terminal.home_login, deal.ticket, after_ms)
+    if was is not None:
+        ledger.put_position(was)
+    elif deal.position_id in ledger.positions:
+        ledger.drop_position(deal.position_id)
+    return f"deal {deal.ticket} of position {deal.position_id}"
+
+
+def _is_the_last_change(world: World, deal: Deal) -> bool:
+    """Whether a deal is a trade, and nothing but it made its position what it is now."""
+    is_trade = deal.type in TRADES and deal.entry != mt5.DEAL_ENTRY_OUT_BY
+    is_service = deal.reason in (*SPLITS, mt5.DEAL_REASON_ROLLOVER, mt5.DEAL_REASON_VMARGIN)
+    return is_trade and not is_service and world.changed_last_by(deal.position_id) == deal.ticket
+
+
+# Positions.
+
+
+def reopen_anew(world: World, chance: random.Random) -> str:
+    """Close a position and open it again, as another one."""
+    one = one_held(world, chance)
+    if one is None:
+        return ""
+    broker, login = world.terminal.broker, world.terminal.home_login
+    with _identifiers_change(world, anew=True):
+        broker.reopen(login, one.identifier, world.bid, mt5.DEAL_REASON_ROLLOVER)
+    return _gone_on(world, [one])
+
+
+def split(world: World, chance: random.Random) -> str:
+    """Split the symbol two to one or three to two, or back again; the price follows.
+
+    A fraction of the least volume is nobody's: brokers pay it out, or forget it.
+    """
+    held = list(world.ledger.held.of_symbol(SYMBOL))
+    ratio = chance.choice(RATIOS)
+    if world.price_scale < 1.0:
+        ratio = (1, 2) if world.price_scale == HALF else (2, 3)
+    if not held or any(one.steps * ratio[0] < ratio[1] for one in held):
+        return ""
+    with _identifiers_change(world, anew=chance.random() < 0.5):
+        world.terminal.broker.split(SYMBOL, *ratio, chance.choice(SPLITS))
+    said = _gone_on(world, held)
+    world.scale_prices(ratio[1] / ratio[0])
+    return f"{ratio[0]} to {ratio[1]}, {said}"
+
+
+def roll(world: World, chance: random.Random) -> str:
+    """Close a position whose contract expires, and open it in the next one."""
+    one, ledger = one_held(world, chance), world.ledger
+    if one is None or (ledger.setup.is_netting and ledger.held.of_symbol(NEXT_CONTRACT)):
+        # There it would have to be added to what is open, which no roll of the server does.
+        return ""
+    before = set(ledger.positions)
+    world.terminal.broker.roll(
+        world.terminal.home_login,
+        one.identifier,
+        NEXT_CONTRACT,
+        price_out=world.bid,
+        price_in=round(world.bid + NEXT_IS_DEARER, 5),
+    )
+    (new,) = ledger.positions.keys() - before
+    return f"position {one.identifier} goes on as {new} in {NEXT_CONTRACT}"
+
+
+def settle_margin(world: World, chance: random.Random, *, by_money: bool) -> str:
+    """Settle the variation margin of the symbol's positions."""
+    if not world.ledger.held.of_symbol(SYMBOL):
+        return ""
+    world.terminal.switches.variation_margin_reopens = not by_money
+    price = round(world.bid + chance.choice((-0.002, 0.002)), 5)
+    world.terminal.broker.settle_variation_margin(SYMBOL, price)
+    return f"at {price}"
+
+
+@contextlib.contextmanager
+def _identifiers_change(world: World, *, anew: bool) -> Iterator[None]:
+    """Have re-openings in the block change identifiers, or keep them."""
+    switches = world.terminal.switches
+    switches.reopening_changes_identifier = anew
+    try:
+        yield
+    finally:
+        switches.reopening_changes_identifier = False
+
+
+def _gone_on(world: World, held: Sequence[Position]) -> str:
+    """Say as what positions go on that were just opened again.
+
+    They were opened again in the order in which they were closed.
+    """
+    now = list(world.ledger.positions)
+    gone = [one.identifier for one in held if one.identifier not in world.ledger.positions]
+    return f"{gone} go on as {now[len(now) - len(gone) :]}" if gone else "as themselves"
+
+
+# The history.
+
+
+def archive_history(world: World, chance: random.Random) -> str:
+    """Take what the bot has counted already out of the history.
+
+    A broker archives what is years old. What a bot has not read by then, nobody can prove to it.
+    """
+    pm, switches = world.bot.pm, world.terminal.switches
+    if pm is None or pm.book.in_doubt or pm.book.missing or pm.book.unexplained:
+        return ""
+    if pm.book.unbooked or pm.book.ending:
+        return ""
+    booked = [one.booked for one in pm.book.holdings.values()]
+    booked += [one.booked for one in pm.book.closed.values()]
+    counted = {deal.ticket: deal.money for deals in booked for deal in deals}
+    trades = [deal for deal in world.ledger.deals.values() if deal.position_id]
+    unread_msc = [d.time_msc for d in trades if counted.get(d.ticket) != round(d.result * UNITS)]
+    begins_msc = min([*unread_msc, world.terminal.broker.clock.server_msc() - 2_000])
+    hidden = [deal for deal in trades if switches.history_begins_msc <= deal.time_msc < begins_msc]
+    if not hidden:
+        return ""
+    switches.history_begins_msc = begins_msc
+    return f"{len(hidden)} deals"

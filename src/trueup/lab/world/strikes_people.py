@@ -1,0 +1,253 @@
+"""What people, other programs and the market do at the account."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.world.plan import SYMBOL, Fault
+from trueup.sim.market.records import Position, Refusal
+from trueup.sim.terminal.person import Person
+
+if TYPE_CHECKING:
+    from trueup.lab.world.world import World
+
+STRANGE_MAGIC = 99
+# The share of deeds that are about the newest position.
+NEWEST = 0.4
+HANDS = (mt5.ORDER_REASON_CLIENT, mt5.ORDER_REASON_MOBILE, mt5.ORDER_REASON_WEB)
+
+
+def _hand(world: World, chance: random.Random) -> Person:
+    """Somebody at a desktop, a phone or a browser."""
+    return world.somebody(chance.choice(HANDS))
+
+
+def _opener(world: World, chance: random.Random) -> Person:
+    """Somebody whose new positions the policy calls ours: a program with our magic number, if so.
+
+    It opens more lots than the bots ever do: of two programs that share a number and trade alike
+    nobody can say which of them did what.
+    """
+    if world.plan.setting.owns_magic:
+        return world.somebody(mt5.ORDER_REASON_EXPERT, world.magic)
+    return _hand(world, chance)
+
+
+def one_held(world: World, chance: random.Random) -> Position | None:
+    """Any position, and often the newest: what was done a moment ago is what is still settling."""
+    held = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
+    if held and chance.random() < NEWEST:
+        return held[-1]
+    return chance.choice(held) if held else None
+
+
+def _lots(chance: random.Random) -> float:
+    return chance.randint(6, 9) / 100
+
+
+def _side(chance: random.Random) -> int:
+    return chance.choice((mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL))
+
+
+def opens(world: World, chance: random.Random) -> str:
+    """Open a position."""
+    ticket = _opener(world, chance).open(SYMBOL, _side(chance), _lots(chance))
+    return f"ticket {ticket}"
+
+
+def closes(world: World, chance: random.Random) -> str:
+    """Close a position."""
+    one = one_held(world, chance)
+    if one is None:
+        return ""
+    _hand(world, chance).close(one.ticket)
+    return f"ticket {one.ticket}"
+
+
+def closes_part(world: World, chance: random.Random) -> str:
+    """Close a part of a position."""
+    one = one_held(world, chance)
+    if one is None or one.steps < 2:
+        return ""
+    _hand(world, chance).close(one.ticket, 0.01)
+    return f"0.01 lots of ticket {one.ticket}"
+
+
+def moves_stops(world: World, chance: random.Random) -> str:
+    """Move stop loss and take profit."""
+    one = one_held(world, chance)
+    if one is None:
+        return ""
+    away = chance.choice((0.0, 0.0100, 0.0200))
+    sign = 1 if one.is_buy else -1
+    bid = world.bid
+    sl = round(bid - sign * away, 5) if away else 0.0
+    tp = round(bid + sign * (away + 0.01), 5)
+    _hand(world, chance).modify(one.ticket, sl=sl, tp=tp)
+    return f"ticket {one.ticket}: SL {sl or 'none'}, TP {tp}"
+
+
+def closes_by(world: World, chance: random.Random) -> str:
+    """Close two opposite positions against each other; the second is opened where there is none."""
+    one = one_held(world, chance)
+    if one is None:
+        return ""
+    hand = _hand(world, chance)
+    rows = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
+    tickets = [row.ticket for row in rows if row.is_buy is not one.is_buy]
+    other = chance.choice(tickets) if tickets else 0
+    if not other:
+        lots = world.ledger.lots(SYMBOL, one.steps)
+        other = hand.open(SYMBOL, one.closing_type, lots)
+    hand.close_by(one.ticket, other)
+    return f"ticket {one.ticket} by ticket {other}"
+
+
+def reverses(world: World, chance: random.Random) -> str:
+    """Turn a netting position round."""
+    one = one_held(world, chance)
+    if one is None:
+        return ""
+    lots = world.ledger.lots(SYMBOL, one.steps)
+    _hand(world, chance).open(SYMBOL, one.closing_type, round(lots + 0.02, 2))
+    return f"ticket {one.ticket}"
+
+
+def places(world: World, chance: random.Random) -> str:
+    """Place a pending order."""
+    kind = chance.choice((mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_SELL_STOP))
+    ticket = _opener(world, chance).place(SYMBOL, kind, _lots(chance), round(world.bid - 0.01, 5))
+    return f"ticket {ticket}"
+
+
+def cancels(world: World, chance: random.Random) -> str:
+    """Cancel a pending order."""
+    if not world.ledger.orders:
+        return ""
+    ticket = chance.choice(list(world.ledger.orders))
+    _hand(world, chance).cancel(ticket)
+    return f"ticket {ticket}"
+
+
+def robot(world: World, chance: random.Random) -> str:
+    """Let another robot open or close something of its own."""
+    strange = world.somebody(mt5.ORDER_REASON_EXPERT, STRANGE_MAGIC)
+    own = [row for row in world.ledger.positions.values() if row.magic == STRANGE_MAGIC]
+    if own and chance.random() < 0.5:
+        ticket = chance.choice(own).ticket
+        strange.close(ticket)
+        return f"closes ticket {ticket}"
+    symbol = chance.choice((SYMBOL, "GBPUSD"))
+    return f"opens ticket {strange.open(symbol, _side(chance), _lots(chance))} in {symbol}"
+
+
+def run_into_stops(world: World, chance: random.Random) -> str:
+    """Move the market by more than most stops are away."""
+    points = chance.choice((-0.004, 0.004, -0.012, 0.012))
+    before = len(world.ledger.deals)
+    world.move_market(points)
+    return f"{points:+}" if len(world.ledger.deals) > before else ""
+
+
+def fill_unseen(world: World, chance: random.Random, looks: int = 20) -> None:
+    """Move the market through a pending order, and close what that opened before anybody looks.
+
+    Where there is none, look again each second.
+    """
+    pending = [one for one in world.ledger.orders.values() if one.symbol == SYMBOL]
+    if world.is_healed or not looks:
+        return
+    if not pending:
+        world.schedule.after(1_000, lambda: fill_unseen(world, chance, looks - 1))
+        return
+    order = chance.choice(pending)
+    before = len(world.ledger.deals)
+    world.move_market(round(order.price_open - world.bid, 5))
+    deals = list(world.ledger.deals.values())[before:]
+    opened = [deal.position_id for deal in deals if deal.order == order.ticket]
+    left = world.ledger.positions.get(opened[0]) if opened else None
+    if left is not None:
+        with contextlib.suppress(Refusal):
+            _hand(world, chance).close(left.ticket)
+    if opened:
+        world.struck(Fault.FILLED_UNSEEN, f"ticket {order.ticket}")
+
+
+def move_balance(world: World, chance: random.Random) -> str:
+    """Pay money in or out."""
+    kinds = (mt5.DEAL_TYPE_BALANCE, mt5.DEAL_TYPE_CREDIT, mt5.DEAL_TYPE_BONUS)
+    kind, amount = chance.choice(kinds), chance.choice((-250.0, 0.01, 1_000.0))
+    world.terminal.broker.balance_operation(world.terminal.home_login, kind, amount)
+    return f"{amount:+}"
+
+
+def stop_out(world: World, chance: random.Random) -> str:
+    """Take the money away until the broker closes what there is, and give some back."""
+    ledger = world.ledger
+    if not ledger.positions:
+        return ""
+    broker, login = world.terminal.broker, world.terminal.home_login
+    equity = ledger.figures().equity
+    broker.balance_operation(login, mt5.DEAL_TYPE_BALANCE, -(equity - 1.0), "Withdrawal")
+    world.move_market(0.0)
+    broker.balance_operation(login, mt5.DEAL_TYPE_BALANCE, equity, "Deposit")
+    return f"{len(ledger.positions)} positions are left"
+
+
+def change_ticket(world: World, chance: random.Random) -> str:
+    """Let the broker close and open a position again under another ticket."""
+    one = one_held(world, chance)
+    if one is None:
+        return ""
+    broker = world.terminal.broker
+    broker.reopen(world.terminal.home_login, one.identifier, world.bid, mt5.DEAL_REASON_ROLLOVER)
+    now = world.ledger.positions.get(one.identifier)
+    return f"ticket {one.ticket} is now {now.ticket if now else 'another position'}"
+
+
+def lose_fill(world: World, chance: random.Random) -> str:
+    """Let the server strike out the newest deal that opened a position, and the position."""
+    ledger, pm = world.ledger, world.bot.pm
+    filled = pm.book.orders_by_ticket if pm is not None else {}
+    entries = [
+        deal
+        for deal in ledger.deals.values()
+        if deal.order in filled
+        and filled[deal.order].status is OrderStatus.FILLED
+        and deal.position_id in ledger.positions
+        and len(ledger.deals_of(deal.position_id)) == 1
+    ]
+    if not entries:
+        return ""
+    newest = entries[-1]
+    ledger.delete_deal(newest.ticket)
+    ledger.drop_position(newest.position_id)
+    world.struck_out.add(newest.position_id)
+    return f"deal {newest.ticket} of ticket {newest.position_id}"
+
+
+def send_copied(world: World) -> tuple[str, str]:
+    """Send an order of the journal that its own bot prepared and never sent; say which, and as
+    what."""
+    prepared: dict[str, dict[str, object]] = {}
+    for row in world.disk.rows():
+        event = msgspec.json.decode(row.payload)
+        if row.kind == "OrderCreated":
+            prepared[event["order_id"]] = event
+        else:
+            prepared.pop(event.get("order_id", ""), None)
+    orders = [one for one in prepared.values() if one.get("kind", "market") == "market"]
+    orders = [one for one in orders if not one.get("position")]
+    if not orders:
+        return "", ""
+    order: Any = orders[-1]
+    side = mt5.ORDER_TYPE_BUY if order["side"] == "buy" else mt5.ORDER_TYPE_SELL
+    copy = world.somebody(mt5.ORDER_REASON_EXPERT, order.get("wire_magic", 0))
+    ticket = copy.open(SYMBOL, side, order["volume"], comment=order["token"])
+    return order["order_id"], f"{order['order_id']}, as ticket {ticket}"

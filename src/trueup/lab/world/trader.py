@@ -1,0 +1,127 @@
+"""What a bot's owner wants: orders drawn from the seed, each under a key that outlives the bot."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+from trueup.core.book.events import OrderKind
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
+from trueup.errors import JournalConflict, JournalError, NotSent, Refused
+from trueup.lab.facts.moments import Acted
+from trueup.lab.world.plan import FaultPlan
+from trueup.lab.world.schedule import MS
+from trueup.runtime.bot.fills import create_fill_response
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.trading.loop import TradingLoop
+
+if TYPE_CHECKING:
+    from trueup.lab.world.bot import BotProcess
+
+WISHES = ("open", "open", "open", "close", "close", "part", "stops", "place", "cancel")
+MOST_POSITIONS = 12
+
+
+class Wanderer:
+    """Opens, closes, modifies, places and cancels at random, and asks again after a crash.
+
+    `magic` is that of its bot's book, which its orders carry.
+    """
+
+    def __init__(self, plan: FaultPlan, name: str, magic: int) -> None:
+        self._chance: random.Random = plan.chance(f"trader {name}")
+        self._every_ms = plan.setting.wish_every_ms
+        self._name, self.magic = name, magic
+        self._next_ns = 0
+        self._count = 0
+        self._last: tuple[str, str, str, float, dict[str, float]] | None = None
+        self.is_quiet = False
+
+    def act(self, bot: BotProcess, loop: TradingLoop) -> None:
+        """Ask for something when it is time to, or for nothing."""
+        now_ns = bot.schedule.now_ns
+        if self.is_quiet or now_ns < self._next_ns or loop.tick is None:
+            return
+        if loop.reconciler.last_sync_time is None:
+            return
+        self._next_ns = now_ns + round(self._every_ms * (0.5 + self._chance.random())) * MS
+        try:
+            order = self._ask(loop.pm, loop.tick.bid)
+        except JournalConflict:
+            raise
+        except (Refused, NotSent, ValueError, JournalError):
+            return
+        if order is not None:
+            self._tell_again(loop.pm, order)
+            status = order.status.value
+            bot.observe(
+                Acted(
+                    at_ns=bot.schedule.now_ns,
+                    bot=bot.name,
+                    order_id=order.order_id,
+                    wish=f"{order.kind.value} {order.action} {order.volume}",
+                    status=status,
+                )
+            )
+
+    def _tell_again(self, pm: PortfolioManager, order: Order) -> None:
+        """Tell a book of a fill that it knows, now and then, as a gateway that repeats itself."""
+        if order.status is not OrderStatus.FILLED or order.kind is not OrderKind.MARKET:
+            return
+        if self._chance.random() < 0.2:
+            fill = create_fill_response(
+                order.order_id, order.ticket or 0, 1.1, order.volume, clock=pm.clock
+            )
+            with contextlib.suppress(JournalError):
+                pm.on_fill(fill)
+
+    def _ask(self, pm: PortfolioManager, bid: float) -> Order | None:
+        again = self._last is not None and self._chance.random() < 0.15
+        if not again:
+            self._count += 1
+        key = f"{self._name} {self._count}"
+        wish = self._chance.choice(WISHES)
+        if again and self._last is not None:
+            _, key, side, lots, extra = self._last
+            return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
+        held = [one.position for one in pm.book.holdings.values()]
+        if wish == "open" and len(held) < MOST_POSITIONS:
+            return self._open(pm, key, bid)
+        if wish == "place" and len(pm.book.pending) < 4:
+            return self._place(pm, key, bid)
+        if wish == "cancel" and pm.book.pending:
+            return pm.cancel(self._chance.choice(list(pm.book.pending)), key=key)
+        if not held:
+            return None
+        one = self._chance.choice(held)
+        if wish == "close":
+            return pm.close(one.ticket, key=key)
+        if wish == "part":
+            return pm.close(one.ticket, 0.01, key=key)
+        if wish == "stops":
+            sign = one.side.sign
+            away = self._chance.choice((0.002, 0.005))
+            sl, tp = round(bid - sign * away, 5), round(bid + sign * away, 5)
+            return pm.modify(one.ticket, sl, tp, key=key)
+        return None
+
+    def _open(self, pm: PortfolioManager, key: str, bid: float) -> Order:
+        side = self._chance.choice(("buy", "sell"))
+        lots = self._chance.randint(1, 5) / 100
+        extra: dict[str, float] = {}
+        if self._chance.random() < 0.4:
+            sign = 1 if side == "buy" else -1
+            extra = {"sl": round(bid - sign * 0.003, 5), "tp": round(bid + sign * 0.003, 5)}
+        self._last = ("open", key, side, lots, extra)
+        return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
+
+    def _place(self, pm: PortfolioManager, key: str, bid: float) -> Order:
+        side = self._chance.choice(("buy", "sell"))
+        away = self._chance.choice((0.0005, 0.01))
+        limit = round(bid - away if side == "buy" else bid + away, 5)
+        extra = {"limit": limit}
+        lots = self._chance.randint(1, 5) / 100
+        self._last = ("place", key, side, lots, extra)
+        return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]

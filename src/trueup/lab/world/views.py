@@ -1,0 +1,237 @@
+"""A live book as plain values, and a reconciler that tells of each of its syncs."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Protocol
+
+from trueup.core.account.trust import Trusted, Unknown
+from trueup.core.model import Snapshot
+from trueup.core.policy import Policy
+from trueup.core.sync.plan import Plan, plan
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.reader import Reading
+from trueup.lab.facts.moments import Heard, Local, LocalBook, Moment, Retold, Synced
+from trueup.lab.world.retelling import retold, steps
+from trueup.lab.world.schedule import Schedule
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.sync.observation import Asked, Look
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStatus
+
+BELIEVED = frozenset({SyncStatus.SUCCESS, SyncStatus.PARTIAL})
+
+
+def local_book(pm: PortfolioManager) -> LocalBook:
+    """Return a live book as plain values."""
+    book = pm.book
+    return LocalBook(
+        positions=tuple(
+            Local(
+                row.identifier,
+                row.ticket,
+                row.symbol,
+                row.side.value,
+                row.volume,
+                row.price_open,
+                row.sl,
+                row.tp,
+                row.magic,
+            )
+            for row in (holding.position for holding in book.holdings.values())
+        ),
+        pending=tuple(book.pending),
+        missing=tuple(book.missing),
+        in_doubt=tuple(book.in_doubt),
+        realised=book.realised,
+        version=book.version,
+        state=book.state(),
+        age_ns=pm.age_ns,
+    )
+
+
+class Teller(Protocol):
+    """Who a sync is told to."""
+
+    name: str
+    schedule: Schedule
+    retells: random.Random | None
+    """By what the reading of a sync is told in another way too; None where it is not."""
+    owes_own_sync: bool
+    """Whether it has to sync by itself; the next such sync that is believed clears it."""
+
+    def observe(self, moment: Moment) -> None:
+        """Take note of a moment."""
+
+
+class SyncWatch(StateReconciler):
+    """A `StateReconciler` that does what it does, and says so."""
+
+    def __init__(
+        self,
+        pm: PortfolioManager,
+        gateway: ExecutionGateway,
+        sync_interval_sec: float,
+        *,
+        policy: Policy,
+        bot: Teller,
+    ) -> None:
+        super().__init__(pm, gateway, sync_interval_sec, policy=policy, account="")
+        self._bot = bot
+        self._told = 0
+        self._asked_version = 0
+        self._is_by_hand = self._is_first = False
+        self._session = pm.run_id
+        consider = self._lookout._consider
+
+        def hear(reading: Reading, asked: Asked) -> Look:
+            evidence = reading.evidence if isinstance(reading, Snapshot) else None
+            if evidence is not None:
+                bot.observe(
+                    Heard(
+                        at_ns=bot.schedule.now_ns,
+                        bot=bot.name,
+                        session=self._session,
+                        epoch=evidence.epoch,
+                        sequence=evidence.sequence,
+                    )
+                )
+            return consider(reading, asked)
+
+        vars(self._lookout)["_consider"] = hear
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the broker was asked, and the answer not taken yet."""
+        return self._lookout.is_under_way
+
+    def startup_recovery(self) -> SyncResult:
+        """Take into the book what the broker has."""
+        self._asked_version = self.portfolio.book.version
+        self._is_first = True
+        return super().startup_recovery()
+
+    def sync_positions(self) -> SyncResult:
+        """Compare book and broker now."""
+        self._asked_version = self.portfolio.book.version
+        self._is_by_hand = True
+        return super().sync_positions()
+
+    def sync_continuous(self) -> SyncResult | None:
+        """Sync when the interval has passed."""
+        if not self._lookout.is_under_way:
+            self._asked_version = self.portfolio.book.version
+        return super().sync_continuous()
+
+    def _finish(self, look: Look) -> SyncResult:
+        before = local_book(self.portfolio)
+        is_own = not (self._is_by_hand or self._is_first)
+        reading = self._retold(look)
+        second = None if reading is None else steps(self._planned(look, reading))
+        result = super()._finish(look)
+        self._tell(result, before, look)
+        if is_own and result.status in BELIEVED:
+            self._bot.owes_own_sync = False
+        if second is not None and result.status in BELIEVED:
+            now_ns, bot = self._bot.schedule.now_ns, self._bot.name
+            again = self._again(before, reading, look)
+            self._bot.observe(
+                Retold(at_ns=now_ns, bot=bot, first=steps(look.plan), second=second, again=again)
+            )
+        return result
+
+    def _retold(self, look: Look) -> Snapshot | None:
+        """Return the reading of a look told in another way, where it is to be told so."""
+        is_wanted = self._is_by_hand or self._bot.owes_own_sync
+        self._is_by_hand = self._is_first = False
+        chance = self._bot.retells if is_wanted else None
+        if chance is None or not isinstance(look.verdict, Trusted):
+            return None
+        if look.verdict.snapshot.evidence is None:
+            # A plain list bears no number: planned on once more, it is one more look.
+            return None
+        return retold(look.verdict.snapshot, chance)
+
+    def _planned(self, look: Look, snapshot: Snapshot) -> Plan:
+        """Return what a look would have come to, had it been told a reading in another way."""
+        asked, lookout, pm = look.asked, self._lookout, self.portfolio
+        return plan(
+            pm.book,
+            snapshot,
+            self.policy,
+            asked_version=asked.version,
+            asked_ns=asked.at.date_ns,
+            now_ns=pm.clock.now_ns(),
+            settle_ms=lookout.settling.window_ms,
+            approved=lookout.approved,
+            is_final=asked.is_follow_up,
+            absences=lookout.absences,
+            told=lookout.told,
+            waited=pm.times.at(asked.at),
+            rechecks=look.rechecks,
+            has_asked_history=bool(asked.question.history_age_sec),
+            lost=look.lost,
+        )
+
+    def _tell(self, result: SyncResult, before: LocalBook, look: Look) -> None:
+        pm, schedule = self.portfolio, self._bot.schedule
+        believed = result.status in BELIEVED
+        asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
+        if believed and pm.seen is not None:
+            # Its clock for ages is the world's own time.
+            asked_ns = pm.seen.age_ns
+        trail = self.get_audit_trail()
+        fresh, self._told = trail[self._told :], len(trail)
+        unknown = self._unknown
+        is_unknown = unknown is not None and unknown.sentence in result.errors
+        self._bot.observe(
+            Synced(
+                at_ns=schedule.now_ns,
+                bot=self._bot.name,
+                status=result.status.value,
+                believed=believed,
+                asked_ns=asked_ns,
+                before=before,
+                after=local_book(pm),
+                again=self._again(before, self.remote, look) if believed else (),
+                audit=tuple(fresh),
+                holds=tuple(hold.reason for hold in self.holds),
+                reason=unknown.reason.value if unknown is not None and is_unknown else "",
+                health=self.health,
+                why=unknown.sentence if unknown is not None and is_unknown else "",
+                **self._reading(look),
+            )
+        )
+
+    def _reading(self, look: Look) -> dict[str, Any]:
+        """Return which reading a look believed, and what it lists."""
+        if isinstance(look.verdict, Unknown) or look.verdict.snapshot.evidence is None:
+            return {}
+        snapshot, evidence = look.verdict.snapshot, look.verdict.snapshot.evidence
+        rows = tuple((row.ticket, row.volume) for row in (*snapshot.positions, *evidence.orders))
+        return {
+            "reading": (self._session, evidence.epoch, evidence.sequence),
+            "rows": None if snapshot.faults else rows,
+        }
+
+    def _again(self, before: LocalBook, remote: Snapshot | None, look: Look) -> tuple[str, ...]:
+        """Return what a second plan on the same reading would change."""
+        pm = self.portfolio
+        if remote is None or pm.seen is None:
+            return ()
+        if before.version != self._asked_version:
+            # Something happened after the question, and is newer than this reading.
+            return ()
+        # What an order that was settled just now did, this very reading may not show yet.
+        has_settled = set(before.in_doubt) != set(pm.book.in_doubt)
+        found = plan(
+            pm.book,
+            remote,
+            self.policy,
+            asked_version=before.version if has_settled else pm.book.version,
+            asked_ns=pm.seen.date_ns,
+            now_ns=pm.clock.now_ns(),
+            settle_ms=self._lookout.settling.window_ms,
+            waited=pm.times.at(pm.seen),
+            rechecks=look.rechecks,
+        )
+        return tuple(type(event).__name__ for event in found.events)

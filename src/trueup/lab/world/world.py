@@ -1,0 +1,673 @@
+"""A whole system in one process, one thread and one virtual time.
+
+    bots (book, journal, desk, reconciler, client) - wire - gateway - terminal - trade server
+
+All of it is the product's own code. What is simulated stands behind its seams: the clock, the link,
+the terminal, and the databases under the journal and under the gateway's record. First everything
+goes wrong that the plan says (safety); then the faults stop, the market stands still, the bots have
+to look at the broker by themselves, and the books owe agreement within a number of syncs
+(liveness), and what agrees can be traded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from trueup.core.holds import HoldKind
+from trueup.core.policy import Adopt, Policy
+from trueup.errors import JournalError
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.facts.moments import (
+    Agreed,
+    Arrived,
+    Began,
+    Ended,
+    Executed,
+    Forced,
+    Healed,
+    Journalled,
+    JournalLost,
+    LocalBook,
+    Moment,
+    Replied,
+    Row,
+    Scope,
+    Served,
+    Struck,
+    Synced,
+    Traded,
+    Watcher,
+)
+from trueup.lab.world.bot import BotProcess
+from trueup.lab.world.broker import TellingBroker
+from trueup.lab.world.disk import Disk, JournalCopy
+from trueup.lab.world.gateway import GatewayProcess
+from trueup.lab.world.plan import NEXT_CONTRACT, SYMBOL, Fault, FaultPlan, Setting
+from trueup.lab.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
+from trueup.lab.world.strikes import strike
+from trueup.lab.world.strikes_terminal import own_account
+from trueup.lab.world.strikes_terms import allow_trading
+from trueup.lab.world.trader import Wanderer
+from trueup.lab.world.views import local_book
+from trueup.lab.world.wire import Network
+from trueup.runtime.trading.strategy import MovingAverageCross, Strategy
+from trueup.sim.broker.ledger import Ledger
+from trueup.sim.market.records import Channel, Outcome, Position
+from trueup.sim.market.structs import TradeRequest
+from trueup.sim.market.switches import ListAnswer, Switches
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
+
+MAGIC = 7
+OTHER_LOGIN = 5_000_002
+MOST_EVENTS = 200_000
+HINTS_EVERY_MS = 400
+SPREAD = 0.0001
+LOWEST, HIGHEST = 1.05, 1.15
+# After healing, what was on its way has come; and the words by which a hold calls a person.
+NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
+# After failures a bot waits for up to a minute; its first look then may not be believed, as where
+# the trade server's clock went back, and be the reason to wait once more.
+OWN_SYNC_WITHIN_SEC = 150
+TRADES_SHOW_SEC = 12
+# How long an order may still be on its way when the faults stop, or a bot be down, and beyond that
+# what it takes to call an order absent.
+SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 26, 32, 38)
+
+
+class World:
+    """One run of one plan.
+
+    Args:
+        plan: what goes wrong.
+        make_strategy: the strategy of a bot that trades by signals.
+        most_events: after how many events a run is called endless.
+    """
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        *,
+        make_strategy: Callable[[], Strategy] = MovingAverageCross,
+        most_events: int = MOST_EVENTS,
+    ) -> None:
+        self.plan = plan
+        self.schedule = Schedule(most_events)
+        self.magic = MAGIC
+        self.other_login = OTHER_LOGIN
+        self.watchers: list[Watcher] = []
+        self.struck_out: set[int] = set()
+        """Positions that the broker struck out, so that nothing will ever prove their end."""
+        self.awaited: dict[Fault, str] = {}
+        """Habits of the broker that have met nothing yet, and the rest of the sentence about each.
+
+        They are told when they first change something.
+        """
+        # The order that each token came to at the broker.
+        self._done: dict[str, int] = {}
+        # What each position was, after each of its changes, and the newest deal at that time.
+        self._changes: dict[int, list[tuple[int, Position | None]]] = {}
+        self.bid, self.price_scale = EURUSD.bid, 1.0
+        self.is_healed = False
+        self.terminal = self._terminal()
+        self.ledger.listeners.append(self._changed)
+        assert self.terminal.initialize()
+        self.gateway = GatewayProcess(
+            self.schedule,
+            self.terminal,
+            f"gateway{plan.seed:x}",
+            self.struck,
+            self._arrived,
+            self._replied,
+            hints_every_ms=HINTS_EVERY_MS if plan.setting.hints else 0,
+            pins_account=plan.setting.pins_account,
+            proves=plan.setting.proves,
+        )
+        self.network = Network(
+            self.schedule, plan.chance("network"), self.gateway.serve, self.struck
+        )
+        self.gateway.network = self.network
+        self.gateway.on_reading = self._served
+        self.disk = Disk(self._journalled, self.struck)
+        self._make_strategy = make_strategy
+        self._market = plan.chance("market")
+        self._retells = plan.chance("retells")
+        self._market_is_open = True
+        self._is_over = False
+        self._faults_end_ns = 0
+        self.loss_is_unasked = False
+        """A journal was put back, and no record of requests was asked yet what it lacks."""
+        self.restarts_bots = False
+        """The journal's file was moved under the bots, and somebody starts them anew later."""
+        self.set_back_sec = 0
+        """By how much the clocks of bots were set back, in all."""
+        self.traders: list[Wanderer] = []
+        self.bots: list[BotProcess] = []
+        self.policy = self._policy()
+        self._add_bot()
+
+    def _terminal(self) -> SimulatedTerminal:
+        setting = self.plan.setting
+        netting = mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING
+        hedging = mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
+        account = AccountSetup(margin_mode=netting if setting.netting else hedging)
+        broker = TellingBroker(
+            told=self._executed,
+            accounts=(account, AccountSetup(login=OTHER_LOGIN)),
+            symbols=_symbols(setting),
+            now_msc=lambda: self.schedule.now_ns // MS,
+            switches=Switches(server_offset_minutes=setting.offset_minutes),
+        )
+        _trade_elsewhere(broker)
+        return SimulatedTerminal(broker=broker, rng=self.plan.chance("terminal"))
+
+    def _policy(self) -> Policy:
+        symbols = frozenset({SYMBOL})
+        if self.plan.setting.owns_next_contract:
+            symbols |= {NEXT_CONTRACT}
+        if not self.plan.setting.owns_magic:
+            return Policy(symbols=symbols)
+        return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS)
+
+    @property
+    def scope(self) -> Scope:
+        """Whose positions the bots keep."""
+        return Scope(self.policy.symbols, self.policy.magics, self.plan.setting.proves)
+
+    # What there is.
+
+    @property
+    def now_ns(self) -> int:
+        """The world's time."""
+        return self.schedule.now_ns
+
+    @property
+    def ledger(self) -> Ledger:
+        """The broker's truth about the bots' account."""
+        return self.terminal.ledger
+
+    @property
+    def bot(self) -> BotProcess:
+        """The bot that is meant when a bot is meant: the newest."""
+        return self.bots[-1]
+
+    def somebody(self, reason: int, magic: int = 0) -> Person:
+        """Somebody else at the bots' account."""
+        return Somebody(self.terminal.broker, self.terminal.home_login, reason, magic)
+
+    def _add_bot(self) -> BotProcess:
+        name = "AB"[len(self.bots)]
+        trader = Wanderer(self.plan, name, MAGIC)
+        self.traders.append(trader)
+        bot = BotProcess(
+            name,
+            self.plan,
+            self.policy,
+            self.schedule,
+            self.network,
+            self.disk,
+            trader,
+            self._make_strategy,
+            self.observe,
+        )
+        self.bots.append(bot)
+        return bot
+
+    def start_another(self, *, take_over: bool) -> BotProcess | None:
+        """Start a second bot on the same account; a later one is the same bot again.
+
+        Return it, or None where it runs already and nothing happens.
+        """
+        other = self.bots[1] if len(self.bots) > 1 else self._add_bot()
+        if other.is_running():
+            return None
+        other.start(take_over=take_over)
+        if other.was_refused:
+            # The first is meant again. One that died on its first steps starts again like any bot.
+            self.bots.remove(other)
+            self.traders.pop()
+        return other
+
+    # The run.
+
+    def run(self) -> None:
+        """Live through the whole plan.
+
+        Raises:
+            Endless: it came to too many events.
+            OutOfTouch: a bot does not sync by itself.
+            Stuck: a bot cannot trade, and nothing is in its way.
+        """
+        self.begin()
+        for one in self.plan.strikes:
+            at_ns = BEGIN_NS + one.at_ms * MS
+            self.schedule.at(at_ns, lambda one=one: strike(self, one))  # type: ignore[misc]
+        self.faults_last_until(BEGIN_NS + self.plan.safety_ms * MS)
+        while self.now_ns < self._faults_end_ns:
+            self.schedule.run(self._faults_end_ns)
+        self.finish()
+
+    @property
+    def may_be_prolonged(self) -> bool:
+        """Whether the faults last no longer than planned yet."""
+        return self._faults_end_ns <= BEGIN_NS + self.plan.safety_ms * MS
+
+    def faults_last_until(self, at_ns: int) -> None:
+        """Let the faults stop no sooner than at a time."""
+        self._faults_end_ns = max(at_ns, self._faults_end_ns)
+
+    def begin(self) -> None:
+        """Let the market move and the bot start; `schedule.run` lets time pass."""
+        self.observe(Began(at_ns=self.now_ns, text=self.plan.setting.sentence(MAGIC)))
+        self.schedule.after(0, self._quote)
+        self.schedule.after(10, self.bot.start)
+
+    def finish(self) -> None:
+        """End all faults, let the books come to agree, and end the run."""
+        self._heal()
+        idle = self._look_by_themselves()
+        self._come_to_agree()
+        self.observe(Agreed(at_ns=self.now_ns, books=self._books()))
+        stuck = self._trade_again()
+        self._end()
+        # The books are judged first: they may say what is behind it.
+        for said in idle:
+            raise OutOfTouch(said)
+        for said in stuck:
+            raise Stuck(f"after all that was needed to agree, {said}")
+
+    def _heal(self) -> None:
+        """End all faults, and let nobody do anything any more."""
+        self._market_is_open, self.is_healed = False, True
+        for trader in self.traders:
+            trader.is_quiet = True
+        self.network.heal()
+        self.disk.heal()
+        self._heal_terminal()
+        self.gateway.heal()
+        self.start_anew()
+        for bot in self.bots:
+            bot.retells = self._retells
+            bot.doom = bot.meanwhile = None
+            bot.sleep_until(0)
+        self.observe(Healed(at_ns=self.now_ns))
+
+    def _heal_terminal(self) -> None:
+        terminal, switches = self.terminal, self.terminal.switches
+        terminal.faults.clear()
+        switches.position_lag_ms = switches.order_lag_ms = 0
+        switches.deal_lag_ms = switches.order_history_lag_ms = 0
+        switches.unsynchronised_list = ListAnswer.EMPTY
+        terminal.reconnect()
+        terminal.running = True
+        own_account(self)
+        allow_trading(self)
+
+    def _look_by_themselves(self) -> list[str]:
+        """Let each bot's own loop find the broker again, before anybody asks for a sync.
+
+        Return what to say of those that do not.
+        """
+        for bot in self.bots:
+            bot.owes_own_sync = True
+        until_ns = self.now_ns + OWN_SYNC_WITHIN_SEC * SECOND
+        self.schedule.run(until_ns, lambda: not self._owing())
+        return [
+            f"{bot.name} did not look at the broker by itself within {OWN_SYNC_WITHIN_SEC} s "
+            "after the faults had ended"
+            for bot in self._owing()
+        ]
+
+    def _owing(self) -> list[BotProcess]:
+        """Return the bots that have not synced by themselves yet; one fenced out need not."""
+        return [bot for bot in self.bots if bot.owes_own_sync and bot is self.disk.holder]
+
+    def _come_to_agree(self) -> None:
+        healed_ns = self.now_ns
+        for seconds in SYNCS_AFTER_SEC:
+            self.schedule.run(healed_ns + seconds * SECOND)
+            self._sync()
+            if seconds >= NOTHING_ON_ITS_WAY_SEC:
+                for bot in self.bots:
+                    self._say_whose(bot)
+        if self.set_back_sec:
+            self._wait_for_the_clock()
+
+    def _trade_again(self) -> list[str]:
+        """Let each bot end what it holds and begin anew: what agrees can be traded.
+
+        Return what to say of those that cannot.
+        """
+        if self.plan.setting.trades_by_signal:
+            # What a strategy does in a run is all that is to be seen of its bot.
+            return []
+        said = [one for bot in self.bots if bot is self.disk.holder for one in bot.trade()]
+        self.schedule.run(self.now_ns + TRADES_SHOW_SEC * SECOND)
+        self._sync()
+        return said
+
+    def _wait_for_the_clock(self) -> None:
+        """Let the time pass again by which a bot's clock was set back, and look once more.
+
+        Until then nothing can say how long an order of before has been in doubt.
+        """
+        self._is_over = True
+        for bot in self.bots:
+            bot.rests = True
+        self.schedule.run(self.now_ns + self.set_back_sec * SECOND)
+        self.move_market(0.0)
+        self._sync()
+        self._sync()
+
+    def _sync(self) -> None:
+        for bot in self.bots:
+            bot.sync()
+            bot.hear_again()
+            self._look_into(bot)
+        self.accept_losses()
+
+    def _look_into(self, bot: BotProcess) -> None:
+        """Be the person whom case L calls: what the broker struck out is given up in the book."""
+        if bot.pm is None or bot.reconciler is None:
+            return
+        for hold in bot.reconciler.holds:
+            held = bot.pm.book.holdings.get(hold.identifier)
+            if hold.identifier not in self.struck_out:
+                continue
+            is_looked_for = hold.kind in (HoldKind.HALT, HoldKind.MISSING)
+            if is_looked_for and hold.identifier in bot.pm.book.missing and held:
+                identifier = hold.identifier
+                self.observe(Forced(at_ns=self.now_ns, bot=bot.name, identifier=identifier))
+                # A journal that refuses is asked again after the next sync.
+                with contextlib.suppress(JournalError):
+                    bot.pm.force_close_position(held.position.ticket)
+
+    def _say_whose(self, bot: BotProcess) -> None:
+        """Be the person whom an order calls that may be ours or not, and who asks the broker.
+
+        So does an order that a journal had lost, and whose position the broker struck out: it was
+        executed, and nothing will ever show that.
+        """
+        if bot.pm is None or bot.reconciler is None:
+            return
+        asked = [one.reason for one in bot.reconciler.holds if one.kind is HoldKind.DOUBT]
+        for order in list(bot.pm.book.in_doubt.values()):
+            is_struck_out = self._done.get(order.token) in self.struck_out
+            is_asked = any(f"({order.order_id})" in said and CALLS in said for said in asked)
+            if not is_asked and not is_struck_out:
+                continue
+            told = self.true_answer(order.token) | {"order_id": order.order_id}
+            with contextlib.suppress(JournalError):
+                bot.pm.on_fill(told)
+
+    def true_answer(self, token: str) -> dict[str, Any]:
+        """Return what the trade server did for an order."""
+        ticket = self._done.get(token, 0)
+        if not ticket:
+            return {"status": "CANCELED", "error": "the broker never had it"}
+        order = self.ledger.orders.get(ticket) or self.ledger.order_history[ticket]
+        if order.is_pending:
+            return {"status": "PLACED", "ticket": ticket}
+        # The order and not its deals: these may have been struck out since.
+        lots = self.ledger.lots(SYMBOL, order.steps_initial - order.steps_current)
+        if not lots:
+            return {"status": "CANCELED", "error": "the broker cancelled it"}
+        filled = {"filled_price": order.price_done, "filled_volume": lots}
+        return {"status": "FILLED", "ticket": ticket, **filled}
+
+    def _end(self) -> None:
+        self.observe(Ended(at_ns=self.now_ns, books=self._books(), owed=True))
+
+    def _books(self) -> dict[str, LocalBook]:
+        """Return the books of the bots that live and act.
+
+        One that was fenced out and has not noticed yet does not act, and owes nothing.
+        """
+        return {
+            bot.name: local_book(bot.pm)
+            for bot in self.bots
+            if bot.pm is not None and bot is self.disk.holder
+        }
+
+    # The market.
+
+    def _quote(self) -> None:
+        if self._is_over:
+            return
+        if self._market_is_open:
+            step = self._market.choice((-0.0003, -0.0001, 0.0, 0.0001, 0.0003))
+            self.move_market(step, said=False)
+        else:
+            self.move_market(0.0, said=False)
+        wait_ms = self.plan.setting.quote_every_ms * (0.5 + self._market.random())
+        self.schedule.after(wait_ms, self._quote)
+
+    def move_market(self, step: float, *, said: bool = True) -> None:
+        """Move the price; stops, pending orders and stop outs follow."""
+        lowest, highest = LOWEST * self.price_scale, HIGHEST * self.price_scale
+        self.bid = round(min(highest, max(lowest, self.bid + step)), 5)
+        before = len(self.ledger.deals)
+        self.terminal.quote(SYMBOL, self.bid, round(self.bid + SPREAD, 5))
+        if len(self.ledger.deals) > before and not said:
+            self.observe(Traded(at_ns=self.now_ns, text=f"the market at {self.bid} set off orders"))
+
+    def scale_prices(self, ratio: float) -> None:
+        """Move the price as a split of the symbol does."""
+        self.price_scale *= ratio
+        self.bid = round(self.bid * ratio, 5)
+        self.move_market(0.0)
+
+    # What becomes of positions.
+
+    def held_before(self, identifier: int) -> Position | None:
+        """Return what a position was before its last change."""
+        changes = self._changes[identifier]
+        return changes[-2][1] if len(changes) > 1 else None
+
+    def changed_last_by(self, identifier: int) -> int:
+        """Return the deal that made the last change of a position, and no other one; else 0."""
+        changes = self._changes.get(identifier, [])
+        deals = [deal for deal, _ in changes[-2:]]
+        return deals[-1] if deals and deals.count(deals[-1]) == 1 else 0
+
+    # What is told.
+
+    def observe(self, moment: Moment) -> None:
+        """Tell all watchers."""
+        if type(moment) is Synced and moment.believed:
+            self.loss_is_unasked = False
+        for watcher in self.watchers:
+            watcher.observe(moment)
+
+    def struck(self, fault: Fault, text: str, order_id: str = "", *, number: int = 0) -> None:
+        """Tell that a fault met something, and which order; and its number, where that is known."""
+        said = f"{fault.value}: {text}" if text else fault.value
+        self.observe(
+            Struck(
+                at_ns=self.now_ns,
+                fault=fault.name,
+                text=said,
+                order_id=order_id,
+                numbers=(number,) if number else self._begun(fault),
+            )
+        )
+
+    def _begun(self, fault: Fault) -> tuple[int, ...]:
+        """Return the numbers of all strikes of a kind up to now."""
+        passed_ms = (self.now_ns - BEGIN_NS) / MS
+        strikes = self.plan.strikes
+        return tuple(s.number for s in strikes if s.fault is fault and s.at_ms <= passed_ms)
+
+    def _met(self, fault: Fault) -> None:
+        """Tell of a habit of the broker that changed something, unless it was told."""
+        text = self.awaited.pop(fault, None)
+        if text is not None and self._market_is_open:
+            self.struck(fault, text)
+
+    def _changed(self, channel: Channel, key: int, record: object) -> None:
+        """Note what a position became, and see whether a change at the broker shows late."""
+        if channel is Channel.POSITION:
+            position = record if isinstance(record, Position) else None
+            newest = next(reversed(self.ledger.deals), 0)
+            self._changes.setdefault(key, []).append((newest, position))
+        terminal = self.terminal
+        is_shown = terminal.current_login == terminal.home_login and terminal.view.is_synchronised
+        if not self.awaited or not is_shown:
+            return
+        switches = terminal.switches
+        if channel is Channel.POSITION and switches.position_lag_ms:
+            self._met(Fault.LATE_POSITIONS)
+            self._met(Fault.LATE_POSITIONS_UNPROVEN)
+        elif channel is Channel.DEAL and switches.deal_lag_ms:
+            self._met(Fault.LATE_DEALS)
+        elif (channel is Channel.ORDER and switches.order_lag_ms) or (
+            channel is Channel.ORDER_HISTORY and switches.order_history_lag_ms
+        ):
+            self._met(Fault.LATE_ORDERS)
+
+    def _commented(self, asked: str, order: int) -> None:
+        """See whether the broker kept the comment of an order."""
+        kept = self.ledger.orders.get(order) or self.ledger.order_history.get(order)
+        if kept is None or kept.comment == asked:
+            return
+        switches = self.terminal.switches
+        if switches.comment_prefix or switches.comment_replaced_by is not None:
+            self._met(Fault.COMMENT_REWRITTEN)
+        if len(kept.comment) == switches.comment_characters_max:
+            self._met(Fault.COMMENT_CUT)
+
+    def lose_power(self) -> None:
+        """Let the bots' machine forget what was never synced."""
+        self.disk.lose_power()
+        rows = self.disk.rows()
+        position = rows[-1].position if rows else 0
+        self.observe(JournalLost(at_ns=self.now_ns, position=position))
+
+    def put_journal_back(self, copy: JournalCopy, *, with_note: bool) -> None:
+        """Put an earlier copy of the journal in its place, while no bot runs."""
+        self.disk.put_in_place(copy, with_note=with_note)
+        rows = self.disk.rows()
+        position = rows[-1].position if rows else 0
+        self.loss_is_unasked = True
+        self.observe(JournalLost(at_ns=self.now_ns, position=position, put_back=True))
+
+    def start_anew(self) -> None:
+        """Start each bot anew, where the file that it has open is the journal's no more."""
+        is_due, self.restarts_bots = self.restarts_bots, False
+        for bot in self.bots if is_due else ():
+            bot.kill(100)
+
+    def accept_losses(self) -> None:
+        """Be the person who has seen what is open, and accepts what journals have lost."""
+        for reconciler in (bot.reconciler for bot in self.bots):
+            for hold in () if reconciler is None else reconciler.holds:
+                if hold.kind is HoldKind.LOSS and reconciler is not None:
+                    reconciler.approve(hold.id)
+
+    def _journalled(self, bot: str, token: int, rows: tuple[Row, ...]) -> None:
+        self.observe(Journalled(at_ns=self.now_ns, bot=bot, token=token, rows=rows))
+
+    def _arrived(self, message: bytes, gateway: str) -> None:
+        self.observe(Arrived(at_ns=self.now_ns, message=message, gateway=gateway))
+
+    def _replied(self, message: bytes, gateway: str) -> None:
+        self.observe(Replied(at_ns=self.now_ns, message=message, gateway=gateway))
+
+    def _served(self, message: bytes, reply: bytes) -> None:
+        """Tell what was true of the terminal when a reading of it was served."""
+        told, terminal = msgspec.json.decode(reply), self.terminal
+        view, figures = terminal.view, terminal.view.figures()
+        listed = view.listed()
+        has_some = bool(figures.profit) or (figures.margin > 0 and not view.orders)
+        self.observe(
+            Served(
+                at_ns=self.now_ns,
+                session=_session_in(message).session,
+                epoch=told["epoch"],
+                sequence=told["sequence"],
+                login=terminal.current_login,
+                says_connected=view.shows_connected,
+                catches_up=view.catches_up,
+                rows=(
+                    *((row.ticket, row.volume) for row in listed),
+                    *((row.ticket, row.volume_current) for row in view.listed_orders()),
+                ),
+                digest=told["digest"],
+                server_time_msc=told.get("server_time_msc", 0),
+                contradicts=not listed and has_some,
+            )
+        )
+
+    def _executed(self, login: int, request: TradeRequest, outcome: Outcome) -> None:
+        if login == self.ledger.setup.login and outcome.order:
+            self._done.setdefault(request.comment, outcome.order)
+            self._commented(request.comment, outcome.order)
+        self.observe(
+            Executed(
+                at_ns=self.now_ns,
+                action=request.action,
+                comment=request.comment,
+                magic=request.magic,
+                symbol=request.symbol,
+                position=request.position,
+                order=outcome.order,
+                deal=outcome.deal,
+                retcode=outcome.retcode,
+                login=login,
+                sl=request.sl,
+                tp=request.tp,
+            )
+        )
+
+
+class Somebody(Person):
+    """A person or a program past the terminal under test, whose requests are not the bots'."""
+
+    def request(self, **fields: Any) -> Outcome:
+        """Send any trade request."""
+        broker = self.broker
+        assert isinstance(broker, TellingBroker)
+        broker.is_quiet = True
+        try:
+            return super().request(**fields)
+        finally:
+            broker.is_quiet = False
+
+
+class _Asked(msgspec.Struct):
+    """Who asks. The rest of a question may be damaged where the gateway does not read it."""
+
+    session: str = ""
+
+
+_session_in = msgspec.json.Decoder(_Asked).decode
+
+
+def _trade_elsewhere(broker: TellingBroker) -> None:
+    """Give the other account positions that the bots would take for theirs, and a past.
+
+    An account with nothing on it could mislead nobody.
+    """
+    robot = Somebody(broker, OTHER_LOGIN, mt5.ORDER_REASON_EXPERT, MAGIC)
+    for side, lots in ((mt5.ORDER_TYPE_BUY, 0.03), (mt5.ORDER_TYPE_SELL, 0.02)):
+        robot.open(SYMBOL, side, lots)
+        robot.close(robot.open(SYMBOL, side, lots))
+
+
+def _symbols(setting: Setting) -> Sequence[SymbolSetup]:
+    changes: dict[str, Any] = {}
+    if setting.commission:
+        charges = {"commission_per_lot": 3.5, "commission_charged": Charged.AT_BOTH}
+        changes |= {**charges, "fee_per_lot": 0.25}
+    if setting.fills_in_part:
+        changes["filling_mode"] = mt5.SYMBOL_FILLING_IOC
+    traded = dataclasses.replace(EURUSD, **changes)
+    next_contract = dataclasses.replace(traded, name=NEXT_CONTRACT, bid=1.2, ask=1.2001)
+    others = tuple(one for one in DEFAULT_SYMBOLS if one.name != SYMBOL)
+    return (traded, *others, next_contract)

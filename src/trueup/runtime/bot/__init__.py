@@ -1,0 +1,1 @@
+"""A bot's book, its order desk, and what its strategy asks."""

@@ -1,0 +1,95 @@
+"""What a person, or a reconciler of somebody else's, sets in the book by force, as events.
+
+A row that cannot be believed, or that speaks of what is not there, gives no event: the reason is in
+the log, and the book stays as it is.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from trueup.core.book import events
+from trueup.core.book.book import Book, Holding
+from trueup.core.conversions import whole_number
+from trueup.core.model import FieldNote, Position, describe, describe_at
+from trueup.logs import logger
+from trueup.protocol.rows import UnreadableRow, fields_of, read_row
+
+FORCED = "closed in the book by force_close_position()"
+ForcedEvent = events.PositionAdopted | events.PositionClosed | events.PositionCorrected
+
+log = logger("trueup.portfolio")
+
+
+def added(book: Book, symbol: str, row: object, now_ns: int) -> events.PositionAdopted | None:
+    """Return that a position is taken into the book as a row has it."""
+    position = _believable(row, symbol)
+    if position is None:
+        return None
+    if position.identifier in book.holdings:
+        log.error("[RECONCILE] Ticket %s is in the book already", position.ticket)
+        return None
+    return events.PositionAdopted(at_ns=now_ns, position=position)
+
+
+def closed(book: Book, ticket: object, now_ns: int) -> events.PositionClosed | None:
+    """Return that a ticket leaves the book, unproven."""
+    holding = _holding(book, ticket)
+    if holding is None:
+        log.warning("[RECONCILE] No position with ticket %.40r to close", ticket)
+        return None
+    return events.PositionClosed(
+        at_ns=now_ns, position=holding.position, because=FORCED, unproven=True
+    )
+
+
+def updated(
+    book: Book, symbol: str, ticket: object, row: object, now_ns: int
+) -> events.PositionCorrected | None:
+    """Return that a ticket is set to what a row says; what it leaves out stays."""
+    holding = _holding(book, ticket)
+    if holding is None:
+        log.warning("[RECONCILE] No position with ticket %.40r to update", ticket)
+        return None
+    local, fields = holding.position, fields_of(row)
+    if fields is None:
+        log.error("[RECONCILE] Refused: %.60r is not a position", row)
+        return None
+    remote = _believable({**msgspec.to_builtins(local), **fields}, symbol)
+    if remote is None:
+        return None
+    if remote.ticket != local.ticket:
+        log.error("[RECONCILE] Ticket %s cannot become ticket %s", local.ticket, remote.ticket)
+        return None
+    return events.PositionCorrected(at_ns=now_ns, local=local, remote=remote, fields=tuple(fields))
+
+
+def log_forced(event: ForcedEvent) -> None:
+    """Write the log line of what was done by force."""
+    match event:
+        case events.PositionAdopted(position=p):
+            log.warning("[RECONCILE] Added ticket %s, %s", p.ticket, describe_at(p))
+        case events.PositionClosed(position=p):
+            log.warning("[RECONCILE] Closed ticket %s, %s", p.ticket, describe(p))
+        case events.PositionCorrected(local=p, remote=remote):
+            log.warning("[RECONCILE] Updated ticket %s to %s", p.ticket, describe_at(remote))
+
+
+def _holding(book: Book, ticket: object) -> Holding | None:
+    found = whole_number(ticket)
+    return None if found is None else book.holding_by_ticket(found)
+
+
+def _believable(row: object, symbol: str) -> Position | None:
+    notes: list[FieldNote] = []
+    try:
+        position = read_row(row, notes)
+    except UnreadableRow as error:
+        log.error("[RECONCILE] Refused: %s", error)
+        return None
+    for note in notes:
+        log.warning("[RECONCILE] %s", note)
+    if position.symbol != symbol:
+        log.error("[RECONCILE] Refused: %s is not %s", position.symbol, symbol)
+        return None
+    return position

@@ -1,0 +1,100 @@
+"""What may be asked for now: the guide's rule, orders in doubt, and restrictions.
+
+Entries are refused where one could double a position or reverse it by mistake. Closing what is
+known is never refused, except by an order in doubt on the same side, which may be that very close.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from trueup.core.account.health import Restriction
+from trueup.core.book.book import Book, Holding, Order
+from trueup.core.book.events import OrderKind
+from trueup.core.model import Side
+from trueup.core.quantity import add_lots, format_lots
+from trueup.runtime.bot.views import direction
+
+CHANGES = frozenset({OrderKind.MODIFY, OrderKind.CANCEL})
+
+
+def why_not(
+    side: Side, net: float, book: Book, restrictions: Sequence[Restriction], symbol: str
+) -> str:
+    """Say why no order of this side passes, or return an empty string.
+
+    `net` is the book's net volume (lots): long refuses a buy, short a sell.
+    """
+    if net * side.sign > 0:
+        return f"while {direction(net)} {format_lots(net)}L"
+    for order in _trades_in_doubt(book):
+        if order.side is side or net == 0:
+            return _in_doubt(order)
+    if any(h.position.side is side.opposite for h in book.holdings_in(symbol)):
+        return ""
+    return _restricted(restrictions, symbol)
+
+
+def entries_refused(book: Book, restrictions: Sequence[Restriction], symbol: str) -> str:
+    """Say why no position may be opened now, or return an empty string."""
+    for order in _trades_in_doubt(book):
+        return _in_doubt(order)
+    return _restricted(restrictions, symbol)
+
+
+class Target(NamedTuple):
+    """What one order is for: the identifier of the position it closes, 0 for an entry, and lots."""
+
+    position: int
+    volume: float
+
+
+def target_of(book: Book, side: Side, volume: float, symbol: str) -> Target:
+    """Return what one order of this side is to be, so that it never opens the opposite by mistake.
+
+    Against several positions, or against one that has less on a hedging account, one order cannot
+    be for all of `volume`: it closes the oldest position, or as much of that as `volume` is, and
+    the next order the next. Where a younger position has enough for all of it that one is closed,
+    unless the account wants the oldest closed first (MQL5 reference, ACCOUNT_FIFO_CLOSE).
+    """
+    against = [h.position for h in oldest_first(book, symbol) if h.position.side is not side]
+    if not against:
+        return Target(0, volume)
+    is_fifo = book.account is not None and book.account.fifo_close
+    for position in against[:1] if is_fifo else against:
+        if add_lots(position.volume, -volume) >= 0:
+            return Target(position.identifier, volume)
+    oldest = against[0]
+    if len(against) == 1 and book.nets:
+        # One order closes it and opens the rest the other way: a reversal.
+        return Target(0, volume)
+    return Target(oldest.identifier, oldest.volume)
+
+
+def oldest_first(book: Book, symbol: str) -> list[Holding]:
+    """Return the holdings of a symbol in the order in which the broker opened them."""
+    return sorted(book.holdings_in(symbol), key=_opened)
+
+
+def _opened(holding: Holding) -> tuple[float, int]:
+    told = (holding.mark, holding.position)
+    times = [one.time_msc or one.time * 1000 for one in told if one is not None]
+    # The broker has not told yet when the newest was opened.
+    return next(filter(None, times), math.inf), holding.position.identifier
+
+
+def _trades_in_doubt(book: Book) -> list[Order]:
+    return [order for order in book.in_doubt.values() if order.kind not in CHANGES]
+
+
+def _in_doubt(order: Order) -> str:
+    return f"while {order.order_id} is in doubt: {order.error}"
+
+
+def _restricted(restrictions: Sequence[Restriction], symbol: str) -> str:
+    for restriction in restrictions:
+        if restriction.symbol in ("", symbol):
+            return f"refused: {restriction.reason} (until {restriction.until})"
+    return ""

@@ -1,0 +1,77 @@
+"""The book as the guide shows it: plain values for reading."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trueup.core.book.book import Holding, Order
+from trueup.core.model import Position as BrokerPosition
+from trueup.core.quantity import add_lots
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """A position as the guide shows it: one ticket of ours, or all of them together.
+
+    `net_volume` is lots, negative when short; `avg_entry_price` and `current_price` are prices;
+    `unrealized_pnl` is money of the account. It and `current_price` are as of the last sync that
+    brought prices: any that was waited for, and else one every 15 seconds.
+    """
+
+    symbol: str
+    net_volume: float
+    avg_entry_price: float
+    current_price: float
+    unrealized_pnl: float
+    orders: list[Order] = dataclasses.field(default_factory=list)
+
+
+def view(symbol: str, holdings: Sequence[Holding], orders: Mapping[str, Order]) -> Position:
+    """Return some holdings of the book, one or more, taken together."""
+    quoted = [holding.mark or holding.position for holding in holdings]
+    net = 0.0
+    for holding in holdings:
+        net = add_lots(net, holding.position.net_volume)
+    return Position(
+        symbol=symbol,
+        net_volume=net,
+        avg_entry_price=_average_price([holding.position for holding in holdings], net),
+        current_price=quoted[-1].price_current or quoted[-1].price_open,
+        unrealized_pnl=math.fsum(row.profit for row in quoted),
+        orders=[orders[name] for holding in holdings for name in holding.order_ids],
+    )
+
+
+def direction(net_volume: float) -> str:
+    """Say on which side a net volume is; HEDGED when both sides weigh the same."""
+    return "LONG" if net_volume > 0 else "SHORT" if net_volume < 0 else "HEDGED"
+
+
+def _average_price(positions: Sequence[BrokerPosition], net: float) -> float:
+    """Return the volume-weighted open price of the side that outweighs, or of both when even."""
+    if len(positions) == 1:
+        return positions[0].price_open
+    outweighing = [p for p in positions if p.net_volume * net > 0] or list(positions)
+    volume = math.fsum(p.volume for p in outweighing)
+    return math.fsum(p.volume * p.price_open for p in outweighing) / volume
+
+
+def order_row(order: Order) -> dict[str, Any]:
+    """Return an order as plain values; times are ISO 8601 in UTC."""
+    return {
+        "order_id": order.order_id,
+        "symbol": order.symbol,
+        "action": order.action,
+        "volume": order.volume,
+        "entry_price": order.entry_price,
+        "entry_time": order.entry_time.isoformat(),
+        "status": order.status.value,
+        "ticket": order.ticket,
+        "fill_price": order.fill_price,
+        "fill_time": order.fill_time.isoformat() if order.fill_time else None,
+        "filled_volume": order.filled_volume,
+        "error": order.error,
+    }

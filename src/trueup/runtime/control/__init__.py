@@ -1,0 +1,1 @@
+"""How a second shell finds and asks a running bot."""

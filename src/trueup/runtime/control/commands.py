@@ -1,0 +1,239 @@
+"""What a running bot does with a person's commands: its state, its plan, a yes.
+
+It takes commands between two turns of its trading loop and never waits for one. A command that
+needs a look at the broker (`plan`, `account`) begins one on a connection of its own and is told to
+ask again; so the loop goes on trading, and the bot's own readings are not disturbed. The one
+exception is a confirmed `rebind`, which reads the broker inside a turn: a book that is bound to
+another account trades nothing meanwhile.
+
+A command is a JSON object with `command` and its fields; the answer is one with `ok` and either
+the command's own fields, or `error`, a sentence for the person, or `wait`: the number of the look
+to ask for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from trueup.core.account.trust import Unknown
+from trueup.core.doubt.manual import Told, not_in_doubt
+from trueup.core.holds import WAITS_FOR_A_YES, Hold, HoldKind
+from trueup.core.model import Account, describe_at
+from trueup.errors import TrueupError
+from trueup.observe.plan_text import plan_values, write_plan
+from trueup.runtime.control.doubts import order_in_doubt, shown
+from trueup.runtime.control.looks import Glances
+from trueup.runtime.control.status import BotFacts, concerns_a_person, status_of
+from trueup.runtime.time.clock import iso
+from trueup.runtime.trading.loop import TradingLoop
+
+# A yes to one of these takes a position out of the book that nothing proves to be closed.
+LETS_GO = frozenset({HoldKind.MISSING, HoldKind.HALT})
+
+
+class Command(msgspec.Struct):
+    """A command; `look` is the number of the look that an earlier answer said to ask for.
+
+    `id` is the hold that `who` says yes to, or the order that something is said of; `yes` that
+    somebody has seen that what is missing is gone. `ticket` is the order at the broker that an
+    order in doubt is, `never_executed` that it is none. `positions` are those whose deals are to
+    be compared with the broker's.
+    """
+
+    command: str
+    id: str = ""
+    look: int = 0
+    who: str = "a person"
+    yes: bool = False
+    ticket: int = 0
+    never_executed: bool = False
+    login: int = 0
+    server: str = ""
+    positions: tuple[int, ...] = ()
+
+
+class ControlDesk:
+    """Carries out the commands of a second shell.
+
+    Args:
+        loop: the bot.
+        gateway: a gateway object for looks, that nobody else uses.
+        facts: what the bot says of itself.
+    """
+
+    def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
+        self._loop, self._facts = loop, facts
+        self._glances = Glances(loop, gateway)
+        self._yes: dict[str, tuple[int, str]] = {}
+        self._commands: dict[str, Callable[[Command], dict[str, Any]]] = {
+            "hello": lambda _: msgspec.to_builtins(facts),
+            "status": lambda _: {"status": msgspec.to_builtins(status_of(loop, facts))},
+            "plan": self._plan,
+            "approve": self._approve,
+            "doubt": self._doubt,
+            "settle": self._settle,
+            "order": self._order,
+            "account": self._account,
+            "rebind": self._rebind,
+            "recheck": self._recheck,
+        }
+
+    def handle(self, raw: bytes) -> bytes:
+        """Return the answer to a command, whatever its bytes are."""
+        try:
+            command = msgspec.json.decode(raw, type=Command)
+            carry_out = self._commands.get(command.command)
+            if carry_out is None:
+                raise TrueupError(f"There is no command {command.command!r}.")
+            return msgspec.json.encode({"ok": True, **carry_out(command)})
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            because = f"The command cannot be read: {error}."
+        except TrueupError as error:
+            because = str(error)
+        return msgspec.json.encode({"ok": False, "error": because})
+
+    def turn(self) -> None:
+        """Go on with what was asked for; never waits."""
+        self._glances.turn()
+        self._pass_on()
+
+    def _plan(self, command: Command) -> dict[str, Any]:
+        look = self._glances.look(command.look)
+        if isinstance(look, int):
+            return {"wait": look}
+        if isinstance(look.verdict, Unknown):
+            unknown = {"reason": look.verdict.sentence, "until": look.verdict.until}
+            return {"unknown": unknown, "at": iso(look.asked.at.date_ns)}
+        digits = self._loop.pm.currency_digits
+        return {
+            "at": iso(look.asked.at.date_ns),
+            "text": write_plan(look.plan, digits),
+            "changes": len(look.plan.events),
+            "waiting": [h.id for h in self._glances.holds if h.kind in WAITS_FOR_A_YES],
+            "needs_person": any(map(concerns_a_person, look.plan.holds)),
+            "plan": plan_values(look.plan, digits),
+        }
+
+    def _approve(self, command: Command) -> dict[str, Any]:
+        reconciler = self._loop.reconciler
+        waiting = {h.id: h for h in (*self._glances.holds, *reconciler.holds) if h.id}
+        hold = waiting.get(command.id)
+        if hold is None:
+            raise TrueupError(_nothing_waits(command.id, waiting.values()))
+        if hold.kind in LETS_GO and not command.yes:
+            raise TrueupError(
+                f"Nothing was changed: a yes to {hold.id} lets go of what is missing, so say that "
+                "you have seen that it is gone (`--yes`)."
+            )
+        # What only a plan showed, the bot itself has not seen yet: it gets its yes when it has.
+        self._yes[hold.id] = (reconciler.sync_count, command.who)
+        self._pass_on()
+        holding = self._loop.pm.book.holdings.get(hold.identifier)
+        return {
+            "id": hold.id,
+            "kind": hold.kind.name.lower(),
+            "ticket": hold.identifier if holding is None else holding.position.ticket,
+            "identifier": hold.identifier,
+            "reason": hold.reason,
+            "sync_count": reconciler.sync_count,
+            "within_sec": self._loop.reconciler.sync_interval,
+        }
+
+    def _pass_on(self) -> None:
+        reconciler = self._loop.reconciler
+        for hold_id, (sync_count, who) in list(self._yes.items()):
+            # A yes to what two readings no longer show is a yes to nothing.
+            if reconciler.approve(hold_id, who) or reconciler.sync_count > sync_count + 1:
+                del self._yes[hold_id]
+
+    def _doubt(self, command: Command) -> dict[str, Any]:
+        order = order_in_doubt(self._loop, command.id)
+        look = self._glances.look(command.look)
+        if isinstance(look, int):
+            return {"wait": look}
+        told = None
+        if command.ticket or command.never_executed:
+            told = Told(command.who, self._loop.pm.clock.now_ns(), command.ticket)
+        return shown(self._loop, look, order, told)
+
+    def _settle(self, command: Command) -> dict[str, Any]:
+        if bool(command.ticket) is command.never_executed:
+            raise TrueupError("Say which: the ticket that it is, or that it was never executed.")
+        answer = self._doubt(command)
+        if "wait" not in answer:
+            self._loop.reconciler.settle(command.id, command.ticket, command.who)
+            answer["within_sec"] = self._loop.reconciler.sync_interval
+        return answer
+
+    def _order(self, command: Command) -> dict[str, Any]:
+        order = self._loop.pm.book.orders.get(command.id)
+        if order is None:
+            raise TrueupError(not_in_doubt(command.id, self._loop.pm.book))
+        return {
+            "id": order.order_id,
+            "status": order.status.value,
+            "ticket": order.ticket,
+            "volume": order.filled_volume,
+            "price": order.fill_price,
+            "error": order.error or "",
+            "is_told": command.id in self._loop.reconciler.told,
+        }
+
+    def _account(self, command: Command) -> dict[str, Any]:
+        look = self._glances.look(command.look)
+        if isinstance(look, int):
+            return {"wait": look}
+        account = self._seen_account()
+        book = self._loop.pm.book
+        return {
+            "bound": book.bound.name if book.bound else None,
+            "terminal": account.name,
+            "login": account.login,
+            "server": account.server,
+            "balance": account.balance,
+            "currency": account.currency,
+            "currency_digits": account.currency_digits,
+            "leaves": [
+                *(f"{h.position.ticket} {describe_at(h.position)}" for h in book.holdings.values()),
+                *(f"pending order {ticket}" for ticket in book.pending),
+                *(f"order in doubt {order_id}" for order_id in book.in_doubt),
+            ],
+        }
+
+    def _rebind(self, command: Command) -> dict[str, Any]:
+        account = self._seen_account()
+        if (account.login, account.server) != (command.login, command.server):
+            raise TrueupError(
+                f"The terminal is logged in to {account.name} by now: nothing was changed."
+            )
+        result = self._loop.reconciler.bind_to_terminal_account()
+        self._loop.last_result = result
+        bound = self._loop.pm.book.bound
+        return {
+            "bound": bound.name if bound else None,
+            "status": result.status.value,
+            "health": self._loop.reconciler.health,
+        }
+
+    def _recheck(self, command: Command) -> dict[str, Any]:
+        self._loop.reconciler.recheck_deals(command.positions)
+        return {"within_sec": self._loop.reconciler.sync_interval}
+
+    def _seen_account(self) -> Account:
+        account = self._glances.account
+        if account is None:
+            raise TrueupError(
+                "The terminal's account cannot be seen: the gateway does not answer, or does not "
+                "tell it."
+            )
+        return account
+
+
+def _nothing_waits(hold_id: str, waiting: Iterable[Hold]) -> str:
+    known = "; ".join(f"{hold.id} ({hold.reason})" for hold in waiting)
+    if not known:
+        return f"Nothing waits for a yes, so there is no {hold_id!r} to approve."
+    return f"Nothing waits under the id {hold_id!r}. What waits: {known}."

@@ -1,0 +1,111 @@
+"""What a person is shown of an order in doubt before saying what became of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+from trueup.core.account.trust import Unknown
+from trueup.core.book.diff import diff
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
+from trueup.core.doubt.manual import Told, hear, not_in_doubt
+from trueup.core.doubt.resolve import Doubt, Weighing, weigh
+from trueup.core.doubt.trace import Trace
+from trueup.core.holds import age_of
+from trueup.core.model import Evidence, HistoryOrder, Snapshot
+from trueup.core.quantity import format_lots, format_price
+from trueup.core.recovery import BrokerShows
+from trueup.errors import Refused
+from trueup.observe.status_text import time_of
+from trueup.runtime.sync.observation import Look
+from trueup.runtime.time.clock import iso
+from trueup.runtime.trading.loop import TradingLoop
+
+
+def order_in_doubt(loop: TradingLoop, order_id: str) -> Order:
+    """Return an order that is in doubt.
+
+    Raises:
+        Refused: it is not; the message says what it is.
+    """
+    order = loop.pm.book.orders.get(order_id)
+    if order is None or order.status is not OrderStatus.IN_DOUBT:
+        raise Refused(not_in_doubt(order_id, loop.pm.book))
+    return order
+
+
+def shown(loop: TradingLoop, look: Look, order: Order, told: Told | None) -> dict[str, Any]:
+    """Return what a look shows of an order in doubt, for the person who is to say what it is.
+
+    `told` is what was said already, None where nothing was.
+
+    Raises:
+        Refused: the broker cannot be believed now, nobody has to say, or it is not heard.
+    """
+    if isinstance(look.verdict, Unknown):
+        raise Refused(f"Nothing can be said of {order.order_id} now: {look.verdict.sentence}.")
+    snapshot, book = look.verdict.snapshot, loop.pm.book
+    trace = _weighed(loop, look, snapshot, order).trace
+    if told is not None or not trace.is_nobodys:
+        # Where nobody has to say, no word is heard.
+        heard = hear(told or Told("", 0), order, trace, snapshot, book)
+        if isinstance(heard, str):
+            raise Refused(heard)
+    age_ns = loop.pm.times.age_of_ns(order.entry_ns)
+    return {
+        "id": order.order_id,
+        "order": f"{order.action} {format_lots(order.volume)}L {order.symbol}",
+        "sent": iso(order.entry_ns),
+        "age": age_of(0, age_ns),
+        "magic": order.magic,
+        "error": order.error or "",
+        "why": f"it {trace.words}",
+        "fits": [_candidate(one, snapshot.evidence) for one in trace.candidates],
+    }
+
+
+def _weighed(loop: TradingLoop, look: Look, snapshot: Snapshot, order: Order) -> Doubt:
+    book, policy = loop.pm.book, loop.reconciler.policy
+    scales = Weighing(
+        book,
+        diff(book.holdings, snapshot, policy, book.pending),
+        snapshot,
+        policy,
+        waited=loop.pm.times.at(look.asked.at),
+        asked_version=look.asked.version,
+        now_ns=loop.pm.clock.now_ns(),
+    )
+    found = [doubt for doubt in weigh(scales) if doubt.order is order]
+    if not found:
+        raise Refused(f"{order.order_id} is in {order.symbol}, which this bot does not look at.")
+    return found[0]
+
+
+def _candidate(one: Trace, evidence: Evidence | None) -> dict[str, Any]:
+    """Return what the broker shows of an order that fits, as plain values and as a sentence."""
+    state = {
+        BrokerShows.OPEN: f"position {one.position} is open" if one.position else "it works",
+        BrokerShows.CLOSED: f"position {one.position} has closed since",
+    }.get(one.shows, one.words.removesuffix(", if it is that one"))
+    at = f" @ {format_price(one.price)}" if one.price else ""
+    lots = f"{format_lots(one.volume)}L{at}, " if one.volume else ""
+    words = f"{one.ticket}: {lots}{''.join(_when(one.ticket, evidence))}{state}"
+    return {"ticket": one.ticket, "words": f"{words}, comment {one.comment!r}"}
+
+
+def _when(ticket: int, evidence: Evidence | None) -> Iterator[str]:
+    """Say when an order was set up, in UTC where the trade server's clock is known."""
+    history = evidence.history if evidence else None
+    for past in history.orders if history else ():
+        if past.ticket == ticket and past.time_setup_msc:
+            yield f"set up {_moment(past, evidence)}, "
+            return
+
+
+def _moment(past: HistoryOrder, evidence: Evidence | None) -> str:
+    offset_sec = evidence.time_offset_sec if evidence else None
+    at_sec = past.time_setup_msc / 1000 - (offset_sec or 0)
+    moment = time_of(dt.datetime.fromtimestamp(at_sec, dt.UTC).isoformat())
+    return moment if offset_sec is not None else moment.replace("UTC", "server time")

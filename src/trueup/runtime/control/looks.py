@@ -1,0 +1,96 @@
+"""Looks at the broker for a person, beside the bot's own: never waited for, changing nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trueup.core.account.trust import Unknown
+from trueup.core.holds import Hold
+from trueup.core.look.settle_window import Settling
+from trueup.core.model import Account
+from trueup.gateway.client.reader import PLAIN, Question, Reading
+from trueup.runtime.sync.observation import Look, Lookout
+from trueup.runtime.sync.sources import Source, source_of
+from trueup.runtime.trading.loop import TradingLoop
+
+
+class _Heard:
+    """A source that keeps the last reading: a look at a wrong account says no more than that."""
+
+    def __init__(self, source: Source) -> None:
+        self.waits, self.timeout_ns = source.waits, source.timeout_ns
+        self.lists_at_once = source.lists_at_once
+        self.last: Reading | None = None
+        # Only the bot's own reconciler compares the deals.
+        self.history = None
+        self._source = source
+        self.ask, self.give_up, self.hint = source.ask, source.give_up, source.hint
+
+    @property
+    def messages_sent(self) -> int:
+        """How many messages have left."""
+        return self._source.messages_sent
+
+    def read(self, question: Question = PLAIN) -> Reading:
+        """Ask and wait for the answer."""
+        self.last = self._source.read(question)
+        return self.last
+
+    def poll(self) -> Reading | None:
+        """Return the answer to `ask` if it is there; never waits."""
+        reading = self._source.poll()
+        self.last = reading or self.last
+        return reading
+
+
+class Glances:
+    """Looks at the broker for a person: one at a time, without waiting, changing nothing.
+
+    Args:
+        loop: whose book and policy it is.
+        gateway: a gateway object that nobody else uses.
+    """
+
+    def __init__(self, loop: TradingLoop, gateway: Any) -> None:
+        self._loop = loop
+        self._source = _Heard(source_of(gateway))
+        reconciler = loop.reconciler
+        self._lookout = Lookout(loop.pm, self._source, reconciler.policy, reconciler.meant)
+        self._begun = self._done = self._wanted = 0
+        self._look: Look | None = None
+
+    def turn(self) -> None:
+        """Go on with what was asked for; never waits."""
+        if self._lookout.is_under_way:
+            look = self._lookout.poll()
+            if look is not None:
+                self._look, self._done = look, self._begun
+        elif self._wanted > self._begun:
+            self._begun += 1
+            window_ms = self._loop.reconciler.get_status()["settle_window_ms"]
+            self._lookout.settling = Settling(window_ms)
+            self._lookout.begin()
+
+    def look(self, number: int) -> Look | int:
+        """Return a finished look, or the number to ask for again.
+
+        `number` is what an earlier call returned, 0 for a new look: one that begins after the call.
+        """
+        if self._look is not None and 0 < number <= self._done:
+            return self._look
+        if not 0 < number <= self._wanted:
+            self._wanted = number = self._begun + 1
+        return number
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """What the last look left alone."""
+        return self._look.plan.holds if self._look is not None else ()
+
+    @property
+    def account(self) -> Account | None:
+        """The terminal's account as the last look showed it, believed or not."""
+        reading = self._source.last
+        if reading is None or isinstance(reading, Unknown) or reading.evidence is None:
+            return None
+        return reading.evidence.account

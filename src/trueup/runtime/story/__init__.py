@@ -1,0 +1,1 @@
+"""Events in words: log lines, audit entries, and a journal told."""

@@ -1,0 +1,1 @@
+"""When to look at the broker, and what a sync does."""

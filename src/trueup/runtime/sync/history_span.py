@@ -1,0 +1,94 @@
+"""From what a gateway answered, and what a book has counted, to a report; and from when on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import numbers
+from decimal import Decimal
+from typing import Any
+
+from trueup.core.account.trust import Bound, Unknown
+from trueup.core.realised.agreement import Agreement, Counted, bound_of, compare
+from trueup.core.realised.history_report import HistoryReport
+from trueup.protocol.history import PastDeals, Span
+
+# A trade server's clock is at most so far from UTC, either way.
+FARTHEST_MSC = 14 * 3_600_000
+DAY_MSC = 86_400_000
+NOT_BOUND = "This book is bound to no account yet: a sync binds it"
+
+
+def report_of(past: PastDeals | Unknown, span: Span, counted: Counted) -> HistoryReport:
+    """Return what a comparison comes to.
+
+    Args:
+        past: the broker's deals of the span, or why there are none.
+        span: what was asked for.
+        counted: the book's side.
+    """
+    account = counted.account
+    if isinstance(past, Unknown) or account is None:
+        words = past.sentence if isinstance(past, Unknown) else NOT_BOUND
+        return HistoryReport(span.since_msc, span.until_msc, unknown=words)
+    bound, there = bound_of(account), Bound(past.login, past.server)
+    unknown = ""
+    if bound != there:
+        unknown = (
+            f"The terminal is logged in to {there.name}, and this book is bound to {bound.name}"
+        )
+    return HistoryReport(
+        span.since_msc,
+        span.until_msc,
+        Agreement() if unknown else compare(counted, past.deals, span.since_msc, span.until_msc),
+        unknown,
+        bound.name,
+        account.currency,
+        2 if account.currency_digits is None else account.currency_digits,
+    )
+
+
+def begin_msc(began_ns: int, offset_sec: int | None) -> int:
+    """Return from when on (server time) a book's deals are compared: a day before it was bound.
+
+    Args:
+        began_ns: when the book was bound to its account (ns), 0 where it is not.
+        offset_sec: the trade server's clock less UTC, None where it is not known.
+    """
+    return max(0, since_msc(began_ns / 1e9, offset_sec) - DAY_MSC) if began_ns else 0
+
+
+def since_msc(moment: Any, offset_sec: int | None) -> int:
+    """Return a moment as milliseconds of the trade server's clock.
+
+    Args:
+        moment: a datetime (without a zone: UTC), a date, ISO 8601 text, or seconds of UTC since
+            1970.
+        offset_sec: the trade server's clock less UTC; None where it is not known, and then the
+            earliest that the moment can be by any trade server's clock.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    utc_msc = _utc_msc(moment)
+    apart_msc = -FARTHEST_MSC if offset_sec is None else offset_sec * 1000
+    return max(0, utc_msc + apart_msc)
+
+
+def _utc_msc(moment: Any) -> int:
+    try:
+        if isinstance(moment, str):
+            moment = dt.datetime.fromisoformat(moment.strip())
+        if isinstance(moment, dt.datetime):
+            zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+            return round(zoned.timestamp() * 1000)
+        if isinstance(moment, dt.date):
+            midnight = dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC)
+            return round(midnight.timestamp() * 1000)
+        if type(moment) is not bool and isinstance(moment, numbers.Real | Decimal):
+            return round(float(moment) * 1000)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f"since={moment!r:.60} is not valid: give a datetime, an ISO 8601 text such as "
+        "'2026-01-05', or seconds of UTC since 1970."
+    )

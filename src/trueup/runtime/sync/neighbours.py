@@ -1,0 +1,146 @@
+"""The other books that count the same positions as this one, as far as anybody tells.
+
+A gateway of ours knows which books ask it. On the guide's wire nobody does, so the bots of one
+folder find each other by their state files, and the books of one process by each other. What two
+such books have in common is said, once in the log, and in the status as long as it lasts. It bars
+no entry: which of the two is meant to trade, a person knows, and both books agree with the broker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from trueup.core.account.trust import Bound
+from trueup.core.model import Evidence
+from trueup.core.policy import Policy
+from trueup.core.scope import Scope, overlap
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.desk.asking_books import LATELY_NS
+from trueup.logs import logger
+from trueup.protocol.text import writable
+
+if TYPE_CHECKING:
+    from trueup.runtime.bot.portfolio import PortfolioManager
+
+log = logger("trueup.reconciler")
+
+REMEDY = (
+    "give each bot a magic number of its own (`magic=`, `--magic`) and adopt ours, or give one of "
+    "them another symbol"
+)
+
+
+class OwnScope:
+    """What a book tells others of itself."""
+
+    def __init__(self, pm: PortfolioManager, policy: Policy) -> None:
+        self._pm, self._policy = pm, policy
+        self._made: tuple[Bound | None, Scope, Scope] | None = None
+
+    @property
+    def age_ns(self) -> int:
+        """The book's clock for ages."""
+        return self._pm.clock.age_ns()
+
+    @property
+    def now(self) -> Scope:
+        """The whole scope, with its symbols."""
+        return self._of(self._pm.book.bound)[1]
+
+    @property
+    def on_wire(self) -> Scope:
+        """The scope as a question carries it, which names the symbols itself."""
+        return self._of(self._pm.book.bound)[2]
+
+    def _of(self, bound: Bound | None) -> tuple[Bound | None, Scope, Scope]:
+        if self._made is None or self._made[0] != bound:
+            pm, policy = self._pm, self._policy
+            whole = Scope(
+                pm.run_id,
+                writable(pm.stream),
+                pm.process.number,
+                writable(pm.process.host),
+                policy.adopt.name.lower(),
+                pm.magic,
+                tuple(sorted(policy.magics)),
+                writable(policy.comment_prefix),
+                writable(bound.name) if bound is not None else "",
+                tuple(sorted(policy.symbols)),
+            )
+            self._made = bound, whole, whole.shortened()
+        return self._made
+
+
+class Neighbours:
+    """The other books that count positions of one book as their own.
+
+    Args:
+        own: what the book tells of itself.
+        gateway: what its reconciler reads.
+    """
+
+    def __init__(self, own: OwnScope, gateway: Any) -> None:
+        self._own = own
+        # An object that is called may be anything, a Mock made from the class as well; two gateways
+        # of one address are one account.
+        self._place = gateway.url if issubclass(type(gateway), ExecutionGateway) else ""
+        self._of_gateway: tuple[Scope, ...] = ()
+        self._of_folder: tuple[Scope, ...] = ()
+        # On the guide's wire: the numbers of its first and its latest reading among all of this
+        # process, and the age (ns) of the latest; 0 before.
+        self._first = self._last = self._last_ns = 0
+        self._said: set[str] = set()
+
+    def believed(self, evidence: Evidence | None) -> None:
+        """Note whom a reading that was believed tells of; on the guide's wire, nobody."""
+        self._of_gateway = ()
+        if evidence is not None:
+            self._of_gateway = tuple(one.scope for one in evidence.neighbours)
+        elif self._place:
+            self._last, self._last_ns = next(_READINGS), self._own.age_ns
+            self._first = self._first or self._last
+            _READERS.add(self)
+        self._say()
+
+    def found(self, scopes: Iterable[Scope]) -> None:
+        """Note the other books of this folder that read the same gateway."""
+        self._of_folder = tuple(scopes)
+        self._say()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What there is to say of each of them."""
+        return tuple(said for _, said in self._overlapping())
+
+    def _overlapping(self) -> Iterator[tuple[str, str]]:
+        own = self._own.now
+        known = {one.run: one for one in (*self._of_folder, *self._of_process(), *self._of_gateway)}
+        for run, scope in known.items():
+            shared = "" if run == own.run else overlap(own, scope)
+            if shared:
+                yield run, f"{scope.name} counts the same positions as its own: {shared}"
+
+    def _of_process(self) -> Iterator[Scope]:
+        """Yield the books of this process that read the same gateway since this one does."""
+        for other in tuple(_READERS) if self._first else ():
+            is_late = other._own.age_ns - other._last_ns > LATELY_NS
+            if other._place == self._place and other._last > self._first and not is_late:
+                yield other._own.now
+
+    def _say(self) -> None:
+        if not self._of_folder and not self._of_gateway and len(_READERS) <= 1:
+            # Every sync comes here, and most bots are alone.
+            return
+        for run, said in self._overlapping():
+            if run not in self._said:
+                self._said.add(run)
+                log.warning("[NEIGHBOUR] Another bot on this account: %s; %s", said, REMEDY)
+
+
+# The books of this process that read a gateway, and the numbers of what they believed. Only the
+# process itself knows both, so there is no other place.
+_READERS: weakref.WeakSet[Neighbours] = weakref.WeakSet()
+_READINGS = itertools.count(1)

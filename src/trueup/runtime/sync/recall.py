@@ -1,0 +1,94 @@
+"""Ask the gateway's record, at first contact, for the orders of this book that the journal lacks.
+
+A journal cannot be put back while a process writes it, so one answer is enough in the life of a
+process. A book without a journal remembers nothing by design, and is asked about nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trueup.core.book.events import OrderCreated
+from trueup.core.gateway_record import BookAsked, SentOrder
+from trueup.core.model import Evidence
+from trueup.core.sync.loss import Lost, known_marks
+from trueup.errors import JournalError
+from trueup.logs import logger
+from trueup.runtime.bot.portfolio import PortfolioManager
+
+log = logger("trueup.reconciler")
+
+
+class Recall:
+    """What one gateway's record is asked about one book, until it has answered."""
+
+    def __init__(self, pm: PortfolioManager) -> None:
+        self._pm = pm
+        self._question: BookAsked | None = None
+        self._is_answered = self._is_unread = False
+
+    def question(self) -> BookAsked | None:
+        """Return which book asks, or None where there is nothing to ask any more.
+
+        It stays the same until it is answered: what the book has sent since then is in the book.
+        """
+        if self._is_answered or not self._pm.keeps_journal:
+            return None
+        if self._question is None:
+            try:
+                self._question = self._asked()
+            except JournalError as error:
+                # Nothing is sent either while the journal cannot be read.
+                log.error("[JOURNAL] %s", error)
+        return self._question
+
+    def _asked(self) -> BookAsked:
+        book = self._pm.book
+        # A journal that has sent nothing may stand where another one was.
+        is_new = book.recalled is None and not any(o.by_desk for o in book.orders.values())
+        journal = "" if is_new else self._pm.journal_id
+        return BookAsked(self._pm.book_name, journal, known_marks(book))
+
+    def lost(self, asked: BookAsked | None, evidence: Evidence | None) -> Lost | None:
+        """Return what the record has of the book and the journal lacks, or None."""
+        if asked is None or evidence is None or evidence.sent is None:
+            return None
+        sent, is_new = evidence.sent, not asked.journal
+        orders = [one for one in sent.orders if one.order_id not in self._pm.book.orders]
+        if is_new:
+            # Another symbol is another bot's, whose stream has the same name.
+            orders = [one for one in orders if one.symbol == self._pm.symbol]
+        orders = self._not_written(orders)
+        if not orders:
+            return None
+        older = sent.count - len(sent.orders)
+        return Lost(tuple(orders), len(orders) + older, asked.stream, is_new)
+
+    def believed(self, asked: BookAsked | None, evidence: Evidence | None) -> None:
+        """Note that a reading was acted on: what its record said is in the journal now."""
+        if asked is None or evidence is None or evidence.sent is None or self._is_unread:
+            return
+        self._is_answered = True
+        record = evidence.record
+        for mark in asked.marks:
+            if record is not None and mark.id == record.id and record.last < mark.last:
+                log.warning(
+                    "[RECORD] The gateway's record ends at request %d, and had %d before: an older "
+                    "copy of it was put back. What it does not have proves nothing",
+                    record.last,
+                    mark.last,
+                )
+
+    def _not_written(self, orders: Sequence[SentOrder]) -> list[SentOrder]:
+        """Leave out what is in the journal: a book forgets the oldest of its finished orders."""
+        self._is_unread = False
+        if not orders:
+            return []
+        try:
+            history = self._pm.recorded() or ()
+            written = {event.order_id for event in history if isinstance(event, OrderCreated)}
+        except JournalError as error:
+            log.error("[JOURNAL] %s", error)
+            self._is_unread = True
+            return []
+        return [one for one in orders if one.order_id not in written]

@@ -1,0 +1,634 @@
+"""The guide's reconciler: read, judge, decide, journal, act, say so.
+
+What is believed is `core.account.trust`, what is decided is `core.sync.plan`; this shell asks the
+gateway, commits the plan, and reports.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trueup.core.account.health import health, restrictions
+from trueup.core.account.trust import Bound, Reason, Unknown
+from trueup.core.book import events
+from trueup.core.book.event_ids import change_id
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.conversions import number, whole_number
+from trueup.core.doubt.manual import Told, not_in_doubt
+from trueup.core.holds import Hold, HoldKind, age_of
+from trueup.core.look.settle_window import LONGEST_MS, learn
+from trueup.core.model import Snapshot, describe_mode
+from trueup.core.policy import Policy
+from trueup.core.realised.history_report import HistoryReport
+from trueup.core.scope import Scope
+from trueup.core.sync.binding import bound_to
+from trueup.core.sync.plan import Plan
+from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
+from trueup.logs import logger
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.story.audit import AuditTrail, sentence
+from trueup.runtime.sync.duty import DutyCycle
+from trueup.runtime.sync.history_watch import HistoryWatch
+from trueup.runtime.sync.meant_account import meant_account
+from trueup.runtime.sync.neighbours import Neighbours, OwnScope
+from trueup.runtime.sync.observation import Asked, Look, Lookout
+from trueup.runtime.sync.results import RemotePosition, SyncResult, SyncStatus
+from trueup.runtime.sync.schedule import SECOND_NS, Timetable
+from trueup.runtime.sync.sources import source_of
+from trueup.runtime.time.clock import Moment, utc
+from trueup.turns import Turn, in_turn
+
+__all__ = [
+    "BrokerUnknown",
+    "PlanOutdated",
+    "RemotePosition",
+    "StateReconciler",
+    "SyncResult",
+    "SyncStatus",
+]
+
+log = logger("trueup.reconciler")
+
+# After these another look may well be believed, and the gateway is well: nobody backs off.
+SOON = frozenset(
+    {Reason.EPOCH_CHANGED, Reason.RECONNECTED, Reason.TORN, Reason.ACCOUNT_CONTRADICTS}
+)
+
+
+class StateReconciler:
+    """Keeps a `PortfolioManager` in agreement with the broker behind a gateway.
+
+    Args:
+        portfolio_manager: the book to keep.
+        gateway: an `ExecutionGateway`, or any object with `get_positions()`.
+        sync_interval_sec: seconds between the syncs of `sync_continuous`; by default the setting
+            SYNC_INTERVAL_SEC. 0 makes a sync due at every call: still one question at a time, and
+            after a failure the wait doubles all the same, from 0.1 s on.
+        policy: whose positions these are, and what is done about a difference; by default every
+            position in the book's symbol, and all is corrected.
+        account: the account that is meant, as login@server: a reading of any other is not
+            believed, nor one that does not say; "" for any; by default the setting TRUEUP_ACCOUNT.
+        real_money: whether an account may be traded on that is not known to be a demo.
+
+    Raises:
+        ValueError: the interval is not a number of seconds, 0 or above; the account is none; or the
+            policy would not take the book's own orders for ours.
+    """
+
+    def __init__(
+        self,
+        portfolio_manager: PortfolioManager,
+        gateway: Any,
+        sync_interval_sec: float | None = None,
+        *,
+        policy: Policy | None = None,
+        account: str | None = None,
+        real_money: bool = True,
+    ) -> None:
+        if sync_interval_sec is None:
+            # Imported here: pydantic takes longer to import than everything else of a bot together.
+            from trueup.settings import load_settings
+
+            sync_interval_sec = load_settings().sync_interval_sec
+        interval_sec = number(sync_interval_sec)
+        if interval_sec is None or interval_sec < 0:
+            raise ValueError(
+                f"sync_interval_sec={sync_interval_sec!r:.40} is not valid: give a number of "
+                "seconds, 0 or above."
+            )
+        pm = self.portfolio = portfolio_manager
+        self.meant = meant_account(account, real_money=real_money)
+        self.policy = policy or Policy(symbols=frozenset({pm.symbol}))
+        _refuse_to_disown(self.policy, pm)
+        self.gateway = gateway
+        pm.desk.policy = self.policy
+        if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
+            pm.desk.gateway = gateway
+        pm.sight.reads(gateway)
+        is_whole = isinstance(sync_interval_sec, int)
+        self.sync_interval: float = sync_interval_sec if is_whole else interval_sec
+        self.sync_count = 0
+        self.logger = log
+        self.last_sync_time: float | None = None
+        self.holds: tuple[Hold, ...] = ()
+        self.remote: Snapshot | None = None
+        self._clock = pm.clock
+        self._source = source_of(gateway)
+        self._lookout = Lookout(pm, self._source, self.policy, self.meant)
+        self._neighbours = Neighbours(OwnScope(pm, self.policy), gateway)
+        self._history = HistoryWatch(pm, self._source.history, self.policy, self._lookout.recheck)
+        self._audit = AuditTrail()
+        pm.on_forced = self._audit.keep
+        self._unknown: Unknown | None = None
+        self._shown: tuple[Hold, ...] = ()
+        # When the reading was asked for that the holds are of.
+        self._held_at: Moment | None = None
+        self._faults: set[str] = set()
+        # By field and kind of value: what a gateway writes in its own way, it writes in every row.
+        self._noted: set[tuple[str, str]] = set()
+        self._foreign = 0
+        self._said_account: tuple[str, str] | None = None
+        self._timetable = Timetable(self._clock.age_ns())
+        self._call_duty, self._drift_duty = DutyCycle(pm.clock), DutyCycle(pm.clock)
+        # What the last `detect_drift` that saw nothing said, and when, by the clock for ages (ns).
+        self._drift_unknown = ("", 0)
+
+    @property
+    def turn(self) -> Turn:
+        """The book's; see `PortfolioManager.turn`."""
+        return self.portfolio.turn
+
+    # The guide's six methods.
+
+    @in_turn
+    def startup_recovery(self) -> SyncResult:
+        """Take into the book what the broker has; call it once, when the process starts."""
+        log.info("[STARTUP] Starting recovery process")
+        result = self._finish(self._look())
+        if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
+            log.warning("[STARTUP] Nothing recovered; the next sync tries again")
+        elif result.recovered or result.errors or result.holds or result.closed or result.drifts:
+            log.info("[STARTUP] Recovered %s", _counted(result.recovered, "position"))
+        else:
+            log.info("[STARTUP] No recovery needed, clean state")
+        return result
+
+    @in_turn
+    def sync_positions(self) -> SyncResult:
+        """Compare book and broker now, wait for the answer, and correct the book."""
+        log.info("[SYNC] Starting full synchronization")
+        result = self._finish(self._look())
+        _log_summary(result)
+        return result
+
+    def sync_continuous(self) -> SyncResult | None:
+        """Sync when the interval has passed or the gateway hints at a change; call it often.
+
+        With an `ExecutionGateway` this never waits: the call that finds the interval passed asks,
+        and a later one returns the result. Any other object is called and waited for; one that
+        takes long is asked so rarely that waiting for it takes at most a tenth of the time. After
+        a failure the interval doubles, up to a minute. While another thread has the turn, as one
+        that sends an order, it returns None at once.
+        """
+        with self.turn.if_free() as is_ours:
+            return self._continue() if is_ours else None
+
+    def _continue(self) -> SyncResult | None:
+        self._history.turn()
+        if self._lookout.is_under_way:
+            return self._finish_look_under_way()
+        age_ns = self._clock.age_ns()
+        if age_ns < self._due_age_ns and not self._is_hinted(age_ns):
+            return None
+        if self._source.waits:
+            return self.sync_positions()
+        log.info("[SYNC] Starting full synchronization")
+        self._lookout.begin()
+        return None
+
+    @in_turn
+    def detect_drift(self) -> str | None:
+        """Say in what the broker differs from the book, or None; changes nothing.
+
+        A gateway that does not answer costs the timeout once; for a while after that the same is
+        said at once, with its age.
+        """
+        rest_ns = self._drift_duty.rest_ns()
+        if rest_ns:
+            offline, asked_ns = self._drift_unknown
+            ago = age_of(asked_ns, self._clock.age_ns())
+            return f"{offline} ({ago}; asked again in {_seconds(rest_ns)})"
+        self._drift_duty.begin()
+        look = self._look()
+        if isinstance(look.verdict, Unknown):
+            is_away = look.verdict.reason is Reason.OFFLINE and not self._source.waits
+            longest_ns = max(SECOND_NS, round(self.sync_interval * SECOND_NS))
+            self._drift_duty.end(SECOND_NS if is_away else 0, longest_ns)
+            self._drift_unknown = look.verdict.sentence, self._clock.age_ns()
+            return look.verdict.sentence
+        said = [*map(str, look.verdict.snapshot.faults), *map(sentence, look.plan.events)]
+        return "; ".join(filter(None, [*said, *(h.reason for h in look.plan.holds)])) or None
+
+    def get_audit_trail(self) -> list[dict[str, Any]]:
+        """Return the last 1,000 entries of the audit trail, oldest first.
+
+        Each has `timestamp` (UTC), `action`, `ticket`, `details`, `before` and `after`. Actions are
+        the guide's RECOVERY, CLOSED and DRIFT_FIX, and MISSING, FOUND, EXPLAINED, SETTLED, ORDER
+        and BOUND. May be called from another thread.
+        """
+        return self._audit.entries()
+
+    @property
+    def audit_trail(self) -> list[dict[str, Any]]:
+        """What `get_audit_trail` returns; a list that is set replaces the entries, `[]` clears."""
+        return self._audit.entries()
+
+    @audit_trail.setter
+    def audit_trail(self, entries: list[dict[str, Any]]) -> None:
+        self._audit.replace(entries)
+
+    def get_status(self) -> dict[str, Any]:
+        """Return the state of reconciliation as plain values; times are seconds of UTC since 1970.
+
+        `last_sync_time` is None until a first reading was believed. `health` is one sentence.
+        """
+        book = self.portfolio.book
+        return {
+            "sync_count": self.sync_count,
+            "last_sync_time": self.last_sync_time,
+            "next_sync_due": self.due_ns / 1e9,
+            "audit_trail_entries": len(self._audit),
+            "portfolio_position": "OPEN" if book.holdings else "FLAT",
+            "health": self.health,
+            "account": book.bound.name if book.bound else None,
+            "foreign": self._foreign,
+            "holds": [hold.reason_at(self.portfolio.counted_ns) for hold in self.holds],
+            "neighbours": list(self.neighbours),
+            "settle_window_ms": self._lookout.settling.window_ms,
+        }
+
+    @property
+    def due_ns(self) -> int:
+        """The date when `sync_continuous` looks next, if nothing hints at a change before (ns)."""
+        return self._date_of(self._due_age_ns)
+
+    @property
+    def _due_age_ns(self) -> int:
+        return max(self._timetable.due_ns, self._call_duty.rests_until_ns)
+
+    @property
+    def overdue(self) -> Mapping[int, int]:
+        """Since which date (ns) deals are awaited that are later than brokers are."""
+        late = self._timetable.overdue(self._clock.age_ns())
+        return {key: self._date_of(since_ns) for key, since_ns in late.items()}
+
+    def _date_of(self, age_ns: int) -> int:
+        """Return the date of a moment by the clock for ages, past or to come."""
+        return self._clock.now_ns() + age_ns - self._clock.age_ns()
+
+    @property
+    def scope(self) -> Scope:
+        """What names the book to others, and what it counts as its own."""
+        return OwnScope(self.portfolio, self.policy).now
+
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """A sentence for each other book that counts the same positions as its own.
+
+        A gateway of ours tells them; on the guide's wire the bots of this folder and the books of
+        this process are known. They bar no entry.
+        """
+        return self._neighbours.sentences
+
+    def note_neighbours(self, scopes: Iterable[Scope]) -> None:
+        """Note the books that somebody else found at the same gateway; each call tells all."""
+        self._neighbours.found(scopes)
+
+    @property
+    def unknown(self) -> Unknown | None:
+        """Why the last reading is not believed, or None."""
+        return self._unknown
+
+    # Plan first, then apply.
+
+    @property
+    def health(self) -> str:
+        """The state of reconciliation in one sentence."""
+        trouble = self.portfolio.journal_trouble.rstrip(".")
+        if trouble:
+            # What was seen since then is not in the book, so nothing can be said to agree.
+            return f"Degraded: the journal takes nothing: {trouble}; the book is unchanged."
+        seen = self.portfolio.seen
+        seen_ns = None if seen is None else seen.date_ns
+        faults = () if self.remote is None else self.remote.faults
+        return health(self._unknown, self.holds, seen_ns, self.portfolio.counted_ns, faults)
+
+    @in_turn
+    def plan(self) -> Plan:
+        """Return what a sync would do now, without doing it.
+
+        Raises:
+            BrokerUnknown: the broker cannot be seen or believed, so there is nothing to plan from.
+        """
+        look = self._look()
+        if isinstance(look.verdict, Unknown):
+            raise BrokerUnknown(f"No plan: {look.verdict.sentence}")
+        self._shown = look.plan.holds
+        return look.plan
+
+    @in_turn
+    def apply(self, wanted: Plan) -> SyncResult:
+        """Carry out a plan that is still true.
+
+        The broker is read again first, and the plan made again: only when it comes to the same
+        changes is it carried out.
+
+        Raises:
+            PlanOutdated: it comes to other changes.
+            BrokerUnknown: the broker cannot be seen or believed; the plan may still be true.
+        """
+        look = self._look()
+        if isinstance(look.verdict, Unknown):
+            raise BrokerUnknown(f"Not applied: {look.verdict.sentence}")
+        if list(map(change_id, look.plan.events)) != list(map(change_id, wanted.events)):
+            raise PlanOutdated
+        return self._finish(look)
+
+    @in_turn
+    def check_history(self, since: Any = None) -> HistoryReport:
+        """Compare the book's deals with the broker's history, deal by deal; waits for the answer.
+
+        It changes nothing. What it finds missing in the book is counted at the next sync, by the
+        rule that counts every deal. `sync_continuous` does the same once a day by itself.
+
+        Args:
+            since: from when on; a datetime (without a zone: UTC), ISO 8601 text, or seconds of UTC
+                since 1970. By default since both agreed last, or since the book began.
+
+        Returns:
+            What was found. On the guide's wire, which has no deals, the report says just that.
+
+        Raises:
+            ValueError: `since` is no moment.
+            JournalError: the journal cannot be read.
+        """
+        report = self._history.check(since)
+        self.recheck_deals(report.found.positions)
+        return report
+
+    def recheck_deals(self, identifiers: Iterable[int]) -> None:
+        """Compare the deals of these positions with the broker's at the next sync."""
+        self._lookout.recheck(identifiers)
+
+    @in_turn
+    def approve(self, hold_id: str, who: str = "a person") -> bool:
+        """Say yes to a hold of the last sync or the last plan; the next sync applies it.
+
+        What waits for a yes is corrected. What is missing is let go of, unproven, and the audit
+        trail says that `who` did: only a person who has seen that it is gone should say this.
+        Returns False when no hold has that id (a difference that changed has another id).
+        """
+        waiting = (*self.holds, *self._shown)
+        if not hold_id or not any(hold.id == hold_id for hold in waiting):
+            return False
+        who = who.strip() or "a person"
+        log.info("[APPROVED] %s: %s says yes", hold_id, who)
+        self._lookout.approved[hold_id] = who
+        self._timetable.at_once(self._clock.age_ns())
+        return True
+
+    @in_turn
+    def settle(self, order_id: str, ticket: int = 0, who: str = "a person") -> None:
+        """Say what became of an order in doubt that no reading can tell; the next sync applies it.
+
+        `ticket` is the order at the broker that it is, or its position; 0 says that it was never
+        executed. The word counts for one believed reading, and only where the broker does not
+        know better; the audit trail calls it an assumption of `who`.
+
+        Raises:
+            ValueError: `ticket` cannot be one.
+            Refused: the order is not in doubt, or a ticket named for another still waits.
+        """
+        named = whole_number(ticket)
+        if named is None or named < 0:
+            # What is no ticket must never stand for "never executed".
+            raise ValueError(f"ticket={ticket!r:.40} is not valid: give a ticket, or 0 for none.")
+        ticket = named
+        order = self.portfolio.book.orders.get(order_id)
+        if order is None or order.status is not OrderStatus.IN_DOUBT:
+            raise Refused(not_in_doubt(order_id, self.portfolio.book))
+        # Two words on one look could name the same order, by its ticket and by its position.
+        others = [i for i, said in self.told.items() if said.ticket and i != order_id]
+        if ticket and others:
+            raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
+        who = who.strip() or "a person"
+        log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
+        self._lookout.tell(order_id, Told(who, self._clock.now_ns(), ticket))
+        self._timetable.at_once(self._clock.age_ns())
+
+    @property
+    def told(self) -> Mapping[str, Told]:
+        """What was said of orders in doubt and waits for the next believed reading, by order id."""
+        return self._lookout.told
+
+    @in_turn
+    def bind_to_terminal_account(self) -> SyncResult:
+        """Bind the book to the account that the terminal is logged in to, by a person's will.
+
+        What the book held belongs to the other account: it leaves the book, marked unproven. An
+        order in doubt there is given up, because no reading of this account can settle it.
+
+        Raises:
+            Refused: it is not the account that is meant.
+        """
+        reading, book = self._lookout.peek(), self.portfolio.book
+        if isinstance(reading, Unknown) or reading.evidence is None:
+            return self.sync_positions()
+        account, now_ns = reading.evidence.account, self._clock.now_ns()
+        if book.bound == Bound(account.login, account.server):
+            return self.sync_positions()
+        objection = self.meant.objection(reading)
+        if objection is not None:
+            raise Refused(f"Nothing was changed: {objection.sentence}.")
+        because = f"a person bound the book to {account.name}"
+        left: list[events.Event] = [
+            events.PositionClosed(at_ns=now_ns, position=h.position, because=because, unproven=True)
+            for h in book.holdings.values()
+        ]
+        left += [
+            events.PendingClosed(at_ns=now_ns, order=p.order, because=because)
+            for p in book.pending.values()
+        ]
+        left += [
+            events.OrderCanceled(at_ns=now_ns, order_id=order_id, because=because)
+            for order_id in book.in_doubt
+        ]
+        bound = bound_to(account, now_ns)
+        self.portfolio.sight.forget()
+        self.portfolio.commit([*left, bound])
+        self._audit.record([*left, bound])
+        self._lookout.forget()
+        return self.sync_positions()
+
+    # How it goes about it.
+
+    def _look(self) -> Look:
+        """Look now and wait for the answer."""
+        self._call_duty.begin()
+        look = self._lookout.look()
+        if self._source.waits:
+            self._call_duty.end()
+        return look
+
+    def _finish_look_under_way(self) -> SyncResult | None:
+        look = self._lookout.poll()
+        if look is None:
+            return None
+        result = self._finish(look)
+        _log_summary(result)
+        return result
+
+    def _finish(self, look: Look) -> SyncResult:
+        if isinstance(look.verdict, Unknown):
+            return self._not_believed(look.verdict, look.asked)
+        try:
+            # What is not recorded was not in the book that this look was planned by.
+            if self.portfolio.desk.owes:
+                raise JournalError(self.portfolio.journal_trouble)
+            if look.plan.events:
+                self.portfolio.commit(look.plan.events)
+            else:
+                self.portfolio.find_out()
+        except JournalError as error:
+            log.error("[SYNC] The journal refused the corrections: %s", error)
+            self._timetable.failed(self._clock.age_ns(), self.sync_interval)
+            return self._result(SyncStatus.FAILED, look.asked, [str(error)])
+        snapshot = look.verdict.snapshot
+        self.portfolio.mark(snapshot, look.asked.at)
+        self._audit.record(look.plan.events)
+        self._learn(look)
+        self._lookout.believed(look)
+        return self._believed(snapshot, look.plan, look.asked)
+
+    def _not_believed(self, unknown: Unknown, asked: Asked) -> SyncResult:
+        self._unknown = unknown
+        self.portfolio.sight.failed(unknown.sentence)
+        log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
+        is_soon = unknown.reason in SOON
+        self._timetable.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
+        self._restrict()
+        is_wrong = unknown.reason in (Reason.WRONG_ACCOUNT, Reason.REAL_MONEY)
+        status = SyncStatus.FAILED if is_wrong else SyncStatus.DEGRADED
+        return self._result(status, asked, [unknown.sentence])
+
+    def _is_hinted(self, age_ns: int) -> bool:
+        reason = self._source.hint(age_ns)
+        if not reason or not self._timetable.takes_hints(age_ns):
+            return False
+        log.info("[SYNC] Hint from the gateway: %s", reason)
+        return True
+
+    def _believed(self, snapshot: Snapshot, found: Plan, asked: Asked) -> SyncResult:
+        self._unknown = None
+        self._say_account(snapshot)
+        self._drift_duty.reset()
+        self.portfolio.sight.believed(self.gateway)
+        self.sync_count += 1
+        self.last_sync_time = asked.at.date_ns / 1e9
+        self.remote, self._foreign = snapshot, found.foreign
+        if snapshot.evidence is not None and snapshot.evidence.server_time_msc:
+            self.portfolio.desk.see_server_clock(snapshot.evidence.server_time_msc)
+            self._history.seen(snapshot.evidence)
+        self._log_holds(snapshot, found)
+        self._neighbours.believed(snapshot.evidence)
+        self.holds, self._shown, self._held_at = found.holds, (), asked.at
+        if self._lookout.approved:
+            said, still = self._lookout.approved, {hold.id for hold in found.holds}
+            self._lookout.approved = {key: who for key, who in said.items() if key in still}
+        self._lookout.forget_told(asked)
+        self._timetable.believed(
+            asked.at.age_ns, self.sync_interval, found, date_ns=asked.at.date_ns
+        )
+        self._restrict()
+        status = SyncStatus.PARTIAL if snapshot.faults else SyncStatus.SUCCESS
+        return self._result(status, asked, list(map(str, snapshot.faults))).count(found)
+
+    def _say_account(self, snapshot: Snapshot) -> None:
+        """Say once in the life of this process whose money it is."""
+        account = snapshot.evidence.account if snapshot.evidence is not None else None
+        if account is None or (account.name, account.trade_mode) == self._said_account:
+            return
+        self._said_account = account.name, account.trade_mode
+        level = logging.WARNING if account.is_real else logging.INFO
+        log.log(level, "[ACCOUNT] %s: %s", account.name, describe_mode(account.trade_mode))
+
+    def _learn(self, look: Look) -> None:
+        """Measure how long the broker showed what was before, where that has just ended."""
+        if not self.holds:
+            return
+        seen = self.portfolio.times.at(self._held_at) if self._held_at is not None else None
+        healing = (events.PositionFound, events.DealsRecorded)
+        still = {hold.identifier for hold in look.plan.holds}
+        still |= {change_id(e)[1] for e in look.plan.events if not isinstance(e, healing)}
+        for hold in self.holds:
+            touched_ns = self.portfolio.book.touched_ns(hold.identifier)
+            lag_ms = 0 if seen is None else seen.waited_ns(touched_ns) // 1_000_000
+            if (
+                hold.kind in (HoldKind.SETTLING, HoldKind.MISSING)
+                and hold.identifier not in still
+                and 0 < lag_ms <= LONGEST_MS
+            ):
+                self._lookout.settling = learn(self._lookout.settling, lag_ms)
+
+    def _restrict(self) -> None:
+        # A book on the guide's wire is never bound, and keeps the guide's behaviour: no halt.
+        before = self.portfolio.restrictions
+        if self._unknown is None and not self.holds and not before:
+            return
+        unknown = self._unknown if self.portfolio.book.bound is not None else None
+        now_ns = self._clock.now_ns()
+        self.portfolio.restrictions = restrictions(unknown, self.holds, before, now_ns)
+
+    def _log_holds(self, snapshot: Snapshot, found: Plan) -> None:
+        self._log_unreadable(snapshot)
+        known = {(hold.kind, hold.symbol, hold.identifier, hold.id) for hold in self.holds}
+        for hold in found.holds:
+            level = logging.INFO if hold.kind is HoldKind.SETTLING else logging.WARNING
+            if (hold.kind, hold.symbol, hold.identifier, hold.id) not in known:
+                log.log(level, "[HOLD] %s: %s (until %s)", hold.scope, hold.reason, hold.until)
+
+    def _log_unreadable(self, snapshot: Snapshot) -> None:
+        """Name what cannot be read: each row while it is new, each kind of optional field once."""
+        faults = set(map(str, snapshot.faults))
+        for fault in snapshot.faults:
+            if str(fault) not in self._faults:
+                log.warning("[SYNC] %s", fault)
+        self._faults = faults
+        for note in snapshot.notes:
+            if (note.field, note.kind) not in self._noted:
+                self._noted.add((note.field, note.kind))
+                log.warning("[SYNC] %s (said once for this field)", note)
+
+    def _result(self, status: SyncStatus, asked: Asked, errors: list[str]) -> SyncResult:
+        took_ns = self._clock.waiting_ns() - asked.at.waiting_ns
+        return SyncResult(
+            status=status,
+            errors=errors,
+            timestamp=utc(self._clock.now_ns()),
+            sync_time_ms=took_ns / 1e6,
+        )
+
+
+def _refuse_to_disown(policy: Policy, pm: PortfolioManager) -> None:
+    """Refuse a policy by which the book's own orders would not be ours."""
+    why = policy.why_not_ours(pm.symbol, pm.magic, magic_token=pm.desk.magic_token)
+    if why:
+        raise ValueError(
+            f"policy={policy.adopt} is not valid for this book: {why}. Give the book a magic "
+            "number of its own, and name that in the policy, as "
+            f"PortfolioManager({pm.symbol!r}, magic=7) and Policy(magics={{7}})."
+        )
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / SECOND_NS:.0f} s" if nanoseconds >= SECOND_NS else "less than 1 s"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _log_summary(result: SyncResult) -> None:
+    if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
+        return
+    if result.recovered or result.closed or result.drifts or result.errors or result.holds:
+        log.info(
+            "[SYNC] Reconciliation complete: +%d -%d ~%d drifts",
+            result.recovered,
+            result.closed,
+            len(result.drifts),
+        )
+    else:
+        log.info("[SYNC] State Reconciled: Local matches Remote (%.1fms)", result.sync_time_ms)

@@ -1,0 +1,88 @@
+"""What a sync reports: the guide's types, and what goes beyond them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+
+from trueup.core.book import events
+from trueup.core.holds import Hold
+from trueup.core.sync.plan import Plan
+from trueup.runtime.story.audit import drift_sentence, is_own_step, pending_sentence
+from trueup.runtime.time.clock import utc
+
+
+class SyncStatus(enum.Enum):
+    """How a sync ended.
+
+    SUCCESS: the reading was believed and the book took it. PARTIAL: part of the reading could not
+    be believed. FAILED: another account, or a journal that refused the corrections. DEGRADED: the
+    broker could not be seen, or could not be believed.
+    """
+
+    SUCCESS = "SUCCESS"
+    PARTIAL = "PARTIAL"
+    FAILED = "FAILED"
+    DEGRADED = "DEGRADED"
+
+
+@dataclasses.dataclass
+class RemotePosition:
+    """A position as a gateway of the guide lists it; `type` is "buy" or "sell", volume in lots."""
+
+    ticket: int
+    symbol: str
+    type: str
+    volume: float
+    price_open: float
+    profit: float = 0.0
+    time: int = 0
+    comment: str = ""
+
+
+@dataclasses.dataclass
+class SyncResult:
+    """What a sync found and did.
+
+    `recovered` and `closed` count positions; `drifts` has one sentence for each position that
+    differed; `errors` says what could not be read or done; `sync_time_ms` runs from the question
+    to the end. `plan` is what was carried out, `holds` what was seen and left alone, `explanations`
+    say what became of positions, by their deals, and `orders` what changed in pending orders.
+    """
+
+    status: SyncStatus
+    recovered: int = 0
+    closed: int = 0
+    drifts: list[str] = dataclasses.field(default_factory=list)
+    errors: list[str] = dataclasses.field(default_factory=list)
+    timestamp: dt.datetime = dataclasses.field(default_factory=lambda: utc(None))
+    sync_time_ms: float = 0.0
+    plan: Plan = dataclasses.field(default_factory=Plan)
+    holds: tuple[Hold, ...] = ()
+    explanations: list[str] = dataclasses.field(default_factory=list)
+    orders: list[str] = dataclasses.field(default_factory=list)
+
+    def count(self, found: Plan) -> SyncResult:
+        """Take in what a plan did, and return itself."""
+        self.plan, self.holds = found, found.holds
+        drifted: dict[int, list[str]] = {}
+        tickets: dict[int, int] = {}
+        for event in found.events:
+            if is_own_step(event):
+                continue
+            match event:
+                case events.PositionAdopted():
+                    self.recovered += 1
+                case events.PositionClosed(position=position, because=because):
+                    self.closed += 1
+                    self.explanations.append(f"Ticket {position.ticket}: {because}")
+                case events.PositionCorrected(remote=remote):
+                    tickets[remote.identifier] = remote.ticket
+                    drifted.setdefault(remote.identifier, []).append(drift_sentence(event))
+                case events.DealsRecorded(position=position, because=because):
+                    self.explanations.append(f"Ticket {position.ticket}: {because}")
+                case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
+                    self.orders.append(pending_sentence(event))
+        self.drifts += [f"Ticket {tickets[key]}: {', '.join(v)}" for key, v in drifted.items()]
+        return self

@@ -1,0 +1,1 @@
+"""Clocks, and the times that a book takes from them."""

@@ -1,0 +1,1 @@
+"""The trade server of the simulated terminal, and its ledger."""

@@ -1,0 +1,138 @@
+"""The broker's truth about one account: what an oracle may read.
+
+Positions, orders, deals and money as the server holds them, whatever any terminal shows. The
+ledger is changed by the server's engine only; faults of a terminal never reach it. Every change
+is told to the listeners (the terminals that are logged in), in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.broker import holdings
+from trueup.sim.broker.holdings import Figures, Holdings
+from trueup.sim.market.market import Market
+from trueup.sim.market.records import Channel, Deal, Order, Position
+from trueup.sim.market.symbols import AccountSetup
+
+Listener = Callable[[Channel, int, Position | Order | Deal | None], None]
+"""Gets the kind of change, the record's key, and the record as it is now (None: gone)."""
+
+
+class Ledger:
+    """One account at the broker."""
+
+    def __init__(self, setup: AccountSetup, market: Market) -> None:
+        self.setup = setup
+        self.market = market
+        self.held = Holdings()
+        self.orders: dict[int, Order] = {}
+        """Working orders by ticket."""
+        self.order_history: dict[int, Order] = {}
+        """Finished orders by ticket."""
+        self.deals: dict[int, Deal] = {}
+        """Every deal by ticket, balance operations included, oldest first."""
+        self.balance = 0.0
+        self.credit = 0.0
+        self.commission_blocked = 0.0
+        """Daily commission taken at the next day change."""
+        self.gains_today = 0.0
+        """What the trades of this server day gained, losses left out."""
+        self.tickets_ever: set[int] = set()
+        """Every ticket that a position has had."""
+        self.listeners: list[Listener] = []
+
+    @property
+    def positions(self) -> dict[int, Position]:
+        """Open positions by identifier, oldest first."""
+        return self.held.positions
+
+    def position_by_ticket(self, ticket: int) -> Position | None:
+        """The open position whose current ticket this is."""
+        return self.held.by_ticket(ticket)
+
+    def deals_of(self, identifier: int) -> list[Deal]:
+        """The deals that opened, changed or closed a position, oldest first."""
+        return [deal for deal in self.deals.values() if deal.position_id == identifier]
+
+    def lots(self, symbol: str, steps: int) -> float:
+        """Volume steps of a symbol as the float nearest to the lots."""
+        return round(steps * self.market.setups[symbol].volume_step, 8)
+
+    def figures(self) -> Figures:
+        """Balance, equity, margin and the rest as the server computes them now."""
+        digits = self.setup.currency_digits
+        profit = holdings.floating(self.positions.values(), self.market, self.setup)
+        margin = holdings.margin(self.held, self.market, self.setup)
+        return Figures.of(self.balance, self.credit, profit, margin, digits, self.blocked)
+
+    @property
+    def blocked(self) -> float:
+        """What the account may not use before the day ends, account currency."""
+        commission = self.commission_blocked if self.setup.blocks_commission else 0.0
+        return commission + (self.gains_today if self.setup.blocks_gains else 0.0)
+
+    # -- what the engine does to it ------------------------------------------------------------
+
+    def put_position(self, position: Position) -> None:
+        """Open a position or change one."""
+        self.held.put(position)
+        self.tickets_ever.add(position.ticket)
+        self._tell(Channel.POSITION, position.identifier, position)
+
+    def drop_position(self, identifier: int) -> None:
+        """Close a position."""
+        self.held.drop(identifier)
+        self._tell(Channel.POSITION, identifier, None)
+
+    def put_order(self, order: Order) -> None:
+        """Add a working order or change one."""
+        self.orders[order.ticket] = order
+        self._tell(Channel.ORDER, order.ticket, order)
+
+    def finish_order(self, order: Order) -> None:
+        """Move an order to the history."""
+        if self.orders.pop(order.ticket, None) is not None:
+            self._tell(Channel.ORDER, order.ticket, None)
+        self.order_history[order.ticket] = order
+        self._tell(Channel.ORDER_HISTORY, order.ticket, order)
+
+    def put_deal(self, deal: Deal) -> None:
+        """Book a deal, or replace a corrected one, and its effect on the money."""
+        self._account(self.deals.get(deal.ticket), -1)
+        self.deals[deal.ticket] = deal
+        self._account(deal, 1)
+        self._tell(Channel.DEAL, deal.ticket, deal)
+        self._tell(Channel.ACCOUNT, 0, None)
+
+    def rewrite_deal(self, deal: Deal) -> None:
+        """Change the record of a deal alone: the balance is corrected by other means."""
+        self.deals[deal.ticket] = deal
+        self._tell(Channel.DEAL, deal.ticket, deal)
+
+    def delete_deal(self, ticket: int) -> None:
+        """Strike a deal out, as a broker's back office can."""
+        self._account(self.deals.pop(ticket), -1)
+        self._tell(Channel.DEAL, ticket, None)
+        self._tell(Channel.ACCOUNT, 0, None)
+
+    def block_commission(self, amount: float) -> None:
+        """Note a daily commission that the next day change will book."""
+        blocked = self.commission_blocked + amount
+        self.commission_blocked = round(blocked, self.setup.currency_digits)
+
+    def _account(self, deal: Deal | None, sign: int) -> None:
+        if deal is None:
+            return
+        digits = self.setup.currency_digits
+        if deal.type == mt5.DEAL_TYPE_CREDIT:
+            self.credit = round(self.credit + sign * deal.profit, digits)
+        else:
+            self.balance = round(self.balance + sign * deal.result, digits)
+        if deal.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL) and deal.profit > 0.0:
+            self.gains_today = round(max(0.0, self.gains_today + sign * deal.profit), digits)
+
+    def _tell(self, channel: Channel, key: int, record: Position | Order | Deal | None) -> None:
+        for listener in self.listeners:
+            listener(channel, key, record)

@@ -1,0 +1,1 @@
+"""Prices, symbols, switches and the rows of a simulated broker."""

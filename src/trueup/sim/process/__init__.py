@@ -1,0 +1,1 @@
+"""The simulated terminal as a process of its own."""

@@ -1,0 +1,86 @@
+"""Prices in their own time: a feed played at a speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trueup.core.account.trust import Reason, Unknown
+from trueup.logs import logger
+from trueup.protocol.ticks import Tick
+from trueup.runtime.time.clock import Clock
+from trueup.sim.prices import FeedError, Quote
+
+log = logger("trueup.feed")
+
+# Nights and weekends have no prices: a gap longer than this much market time passes in a second.
+GAP_MSC = 3_600_000
+GAP_PLAYED_AS_SEC = 1.0
+# One call hands out at most this many, so that a very high speed does not keep its caller busy.
+QUOTES_PER_CALL = 1_000
+
+
+class Playback:
+    """A feed played in market time, which runs `speed` times as fast as the clock.
+
+    The first quote is there at once. A feed that ends, or breaks, leaves the last price standing.
+
+    Raises:
+        FeedError: the feed has no quote, or its first cannot be read.
+    """
+
+    def __init__(self, feed: Iterator[Quote], speed: float, clock: Clock) -> None:
+        self._feed, self._speed, self._clock = feed, speed, clock
+        first = next(feed, None)
+        if first is None:
+            raise FeedError("the feed", 1, "there is no price in it", "give a file with prices")
+        self.last = first
+        self._base_msc, self._base_ns = first.time_msc, clock.age_ns()
+        self._coming: Quote | None = first
+
+    def now_msc(self) -> int:
+        """Return the market's time in milliseconds since 1970; never runs backwards."""
+        played_ms = (self._clock.age_ns() - self._base_ns) / 1e6 * self._speed
+        now_msc = self._base_msc + int(played_ms)
+        if self._coming is not None:
+            now_msc = min(now_msc, self._coming.time_msc)
+        return max(now_msc, self.last.time_msc)
+
+    def due(self) -> list[Quote]:
+        """Return the quotes whose time has come since the last call, oldest first."""
+        found: list[Quote] = []
+        while self._coming is not None and len(found) < QUOTES_PER_CALL:
+            played_ms = (self._clock.age_ns() - self._base_ns) / 1e6 * self._speed
+            if self._coming.time_msc > self._base_msc + played_ms:
+                break
+            self.last = self._coming
+            found.append(self.last)
+            self._coming = self._next()
+        return found
+
+    def _next(self) -> Quote | None:
+        try:
+            coming = next(self._feed, None)
+        except FeedError as error:
+            log.error("[FEED] %s The last price stays", error)
+            return None
+        if coming is None:
+            log.info("[FEED] The feed has ended; the last price stays")
+        elif coming.time_msc - self.last.time_msc > GAP_MSC:
+            self._base_ns = self._clock.age_ns() + round(GAP_PLAYED_AS_SEC * 1e9)
+            self._base_msc = coming.time_msc
+        return coming
+
+
+class LocalPrices:
+    """A feed in place of the prices that a gateway does not tell."""
+
+    def __init__(self, playback: Playback, symbol: str) -> None:
+        self._playback, self._symbol = playback, symbol
+
+    def latest(self, wait_ms: int) -> Tick | Unknown | None:
+        """Return the latest price of the feed; never waits."""
+        self._playback.due()
+        quote = self._playback.last
+        if not quote.is_live:
+            return Unknown(Reason.OFFLINE, "No price in the local feed", "a price in the feed")
+        return Tick(self._symbol, quote.bid, quote.ask, quote.time_msc)

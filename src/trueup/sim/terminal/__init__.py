@@ -1,0 +1,1 @@
+"""The simulated terminal: the functions of the official module."""
