@@ -155,7 +155,7 @@ def test_numpys_own_moments_are_read() -> None:
     numpy: Any = importlib.import_module("numpy")
     for unit in ("s", "ms", "us", "ns"):
         assert seconds_since_1970(numpy.datetime64("2026-01-05T12:00:00", unit)) == NOON
-    assert seconds_since_1970(numpy.datetime64("NaT")) is None
+    assert seconds_since_1970(numpy.datetime64("NaT", "ns")) is None
 
 
 def test_values_become_what_json_has() -> None:
