@@ -396,10 +396,11 @@ class RowFault(msgspec.Struct, frozen=True):
 
     Args:
         what: the sentence for a person: which row, what is unreadable in it, what would be right.
-        symbol: the row's symbol, empty where that cannot be read. ticket: the row's ticket, 0 where
-        that cannot be read. fields: the names of the fields that cannot be read, as the wire spells
-        them. id: what a person approves; see `core.book.event_ids.row_id`. Empty where nothing can
-        be approved.
+        symbol: the row's symbol, empty where that cannot be read.
+        ticket: the row's ticket, 0 where that cannot be read.
+        fields: the names of the fields that cannot be read, as the wire spells them.
+        id: what a person approves; see `core.book.event_ids.row_id`. Empty where nothing can be
+            approved.
     """
 
     what: str
