@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tests.support.desk_world import DeskLink
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.desk.desk import Desk
 from trueup.journal import MemoryJournal
@@ -22,7 +23,8 @@ from trueup.runtime.time.clock import ManualClock, SystemClock
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
-PACKAGE = Path(__file__).resolve().parent.parent / "src" / "trueup"
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "trueup"
 HEAD = """\
 # The house, drawn
 
@@ -203,7 +205,9 @@ class _Tracer:
 def order_way() -> Iterator[str]:
     """Trace `pm.submit` on the bot's side, down to the link, and yield it as a list."""
     # In a process of its own: what was called before has filled caches, and is not called again.
-    traced = subprocess.run([sys.executable, __file__], stdout=subprocess.PIPE, check=True).stdout
+    traced = subprocess.run(
+        [sys.executable, "-m", "scripts.house_page"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    ).stdout
     entered: dict[str, int] = json.loads(traced)
     yield "## The way of an order\n"
     yield '`pm.submit("buy", 0.1)` with a journal, on the bot\'s side down to the link:'
@@ -214,30 +218,6 @@ def order_way() -> Iterator[str]:
     yield ""
 
 
-class _Socket:
-    """A link to a desk in this process, so that the trace is the same each time and ends here."""
-
-    def __init__(self, desk: Desk, tracer: _Tracer) -> None:
-        self._desk, self._tracer = desk, tracer
-        self._reply: bytes | None = None
-
-    def send(self, message: bytes, timeout_ms: int) -> None:
-        """Have the desk answer, untraced."""
-        with self._tracer.looking_away():
-            self._reply = self._desk.handle(message)
-
-    def receive(self, timeout_ms: int) -> bytes | None:
-        """Return the answer."""
-        reply, self._reply = self._reply, None
-        return reply
-
-    def reset(self) -> None:
-        """Forget the answer."""
-        self._reply = None
-
-    close = reset
-
-
 def _traced() -> dict[str, int]:
     clock = ManualClock(SystemClock().now_ns())
     terminal = SimulatedTerminal(
@@ -246,8 +226,15 @@ def _traced() -> dict[str, int]:
     terminal.initialize()
     terminal.quote("EURUSD", 1.1, 1.1001)
     tracer = _Tracer()
-    socket = _Socket(Desk(terminal, "drawn", clock.now_ns), tracer)
-    gateway = ExecutionGateway("127.0.0.1", 5555, 2_000, link=lambda _: socket)
+    desk = Desk(terminal, "drawn", clock.now_ns)
+
+    def answer(message: bytes) -> bytes:
+        """Have the desk answer, untraced: the way ends at the link, and is the same each time."""
+        with tracer.looking_away():
+            return desk.handle(message)
+
+    link = DeskLink(answer)
+    gateway = ExecutionGateway("127.0.0.1", 5555, 2_000, link=lambda _: link)
     with PortfolioManager("EURUSD", journal=MemoryJournal(), clock=clock) as pm:
         StateReconciler(pm, gateway, 15).startup_recovery()
         # The first order imports and asks what later ones know.

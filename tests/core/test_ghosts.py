@@ -124,17 +124,7 @@ def test_what_is_left_open_is_left_open_however_coarse_the_step_of_an_order_is()
 def counted(*deals: Any) -> Book:
     """A book of which these deals are counted."""
     book = make.bound_book(P)
-    booked = tuple(map(as_booked, deals))
-    book.apply(
-        events.DealsRecorded(
-            at_ns=make.NOW_NS,
-            position=P,
-            deals=tuple(deal.ticket for deal in deals),
-            booked=booked,
-            realised_units=sum(deal.money for deal in booked),
-            because="x",
-        )
-    )
+    book.apply(make.counting(P, *deals))
     return book
 
 

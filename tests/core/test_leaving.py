@@ -11,7 +11,6 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.event_ids import step_id
-from trueup.core.deals import as_booked
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, Position, Side
 from trueup.core.policy import Action
 from trueup.core.realised.leaving import came_as
@@ -37,20 +36,8 @@ def reopened(ticket: int, position: int, **changes: Any) -> Deal:
 
 def counted(*deals: Deal, position: Position = P, account: Any = make.ACCOUNT) -> Book:
     book = make.bound_book(position, account=account)
-    book.apply(counting(*deals, position=position))
+    book.apply(make.counting(position, *deals))
     return book
-
-
-def counting(*deals: Deal, position: Position = P) -> events.DealsRecorded:
-    booked = tuple(map(as_booked, deals))
-    return events.DealsRecorded(
-        at_ns=make.NOW_NS,
-        position=position,
-        deals=tuple(deal.ticket for deal in deals),
-        booked=booked,
-        realised_units=sum(deal.money for deal in booked),
-        because="counted before",
-    )
 
 
 def looked(
@@ -168,7 +155,7 @@ def test_one_that_the_book_has_counts_if_the_old_one_did(*, is_counted: bool) ->
 def test_one_whose_deals_were_counted_before_is_not_counted_again() -> None:
     book = counted(OPENED)
     book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=AGAIN))
-    book.apply(counting(reopened(3, 9), position=AGAIN))
+    book.apply(make.counting(AGAIN, reopened(3, 9)))
     plan = went_on(book, AGAIN, read={9: (reopened(3, 9),)})
     assert kinds(plan) == [("PositionClosed", 7)]
 

@@ -11,7 +11,6 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.holdings import Unbooked
-from trueup.core.deals import as_booked
 from trueup.core.holds import BLOCKS_ENTRIES, HoldKind
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, PastOrder, Position, Side
 from trueup.core.realised.placing import row_of
@@ -314,21 +313,9 @@ STOPS = msgspec.structs.replace(P, sl=1.0)
 
 def counted_book(*deals: Deal, position: Position = STOPS, account: Any = make.NETTING) -> Book:
     book = make.bound_book(position, account=account)
-    book.apply(counting(*deals, position=position))
+    book.apply(make.counting(position, *deals))
     book.unexplained.clear()
     return book
-
-
-def counting(*deals: Deal, position: Position = STOPS) -> events.DealsRecorded:
-    booked = tuple(map(as_booked, deals))
-    return events.DealsRecorded(
-        at_ns=make.NOW_NS,
-        position=position,
-        deals=tuple(deal.ticket for deal in deals),
-        booked=booked,
-        realised_units=sum(deal.money for deal in booked),
-        because="counted before",
-    )
 
 
 def recorded(plan: Plan) -> list[tuple[int, Position]]:
@@ -353,7 +340,7 @@ def test_an_open_position_is_compared_again_also_long_after_it_was_counted() -> 
 def test_a_closed_position_is_told_as_the_book_had_it_last() -> None:
     book = counted_book(OPENED)
     book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=STOPS, because="x"))
-    book.apply(counting(OPENED, BY_HAND))
+    book.apply(make.counting(STOPS, OPENED, BY_HAND))
     assert recorded(rechecked(book, deals=(LATE, BY_HAND))) == [(7, STOPS)]
 
 
@@ -377,7 +364,7 @@ def let_go(units: int = 10_000_000) -> Book:
     """A book whose position 7 is closed and counted, and whose order 8 may have gone into it."""
     book = counted_book(OPENED)
     book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=STOPS, because="x"))
-    book.apply(counting(OPENED, BY_HAND))
+    book.apply(make.counting(STOPS, OPENED, BY_HAND))
     book.unexplained.clear()
     book.unbooked[8] = Unbooked("EURUSD", units, 7)
     return book

@@ -10,7 +10,6 @@ import pytest
 from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
-from trueup.core.deals import as_booked
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, Position, Side
 from trueup.core.sync.plan import Plan
 
@@ -26,17 +25,7 @@ AT = "1970-01-01 00:00:00 server time"
 def known(*deals: Deal, account: Any = KWD, position: Position = P) -> Book:
     """A book that has counted these deals."""
     book = make.bound_book(position, account=account)
-    booked = tuple(map(as_booked, deals))
-    book.apply(
-        events.DealsRecorded(
-            at_ns=make.NOW_NS,
-            position=position,
-            deals=tuple(one.ticket for one in deals),
-            booked=booked,
-            realised_units=sum(one.money for one in booked),
-            because="counted before",
-        )
-    )
+    book.apply(make.counting(position, *deals))
     return book
 
 

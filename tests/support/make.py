@@ -18,6 +18,7 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import AccountBound
 from trueup.core.book.order import Order
+from trueup.core.deals import as_booked
 from trueup.core.digest import digest
 from trueup.core.look.inputs import Look
 from trueup.core.look.waited import by_dates
@@ -193,6 +194,19 @@ def deal(ticket: int, position: int, side: Side, volume: float, **changes: Any) 
         "price": 1.0543,
     }
     return Deal(**(facts | changes))
+
+
+def counting(position: Position, *deals: Deal) -> events.DealsRecorded:
+    """Return the event by which these deals of a position were counted."""
+    booked = tuple(map(as_booked, deals))
+    return events.DealsRecorded(
+        at_ns=NOW_NS,
+        position=position,
+        deals=tuple(deal.ticket for deal in deals),
+        booked=booked,
+        realised_units=sum(deal.money for deal in booked),
+        because="counted before",
+    )
 
 
 def pending(ticket: int = 50, **changes: Any) -> PendingOrder:
