@@ -287,6 +287,47 @@ class TerminalContract:
 
     # -- trading -------------------------------------------------------------------------------
 
+    def test_bars_and_ticks_have_the_layouts_of_the_module(
+        self, terminal: Terminal, symbol: str
+    ) -> None:
+        pytest.importorskip("numpy")
+        day = self.tick(terminal, symbol).time + A_DAY
+        bars = [
+            terminal.copy_rates_from_pos(symbol, mt5.TIMEFRAME_M1, 0, 10),
+            terminal.copy_rates_from(symbol, mt5.TIMEFRAME_H1, day, 10),
+            terminal.copy_rates_range(symbol, mt5.TIMEFRAME_D1, 1, day),
+        ]
+        ticks = [
+            terminal.copy_ticks_from(symbol, 1, 10, mt5.COPY_TICKS_ALL),
+            terminal.copy_ticks_range(symbol, day - 2 * A_DAY, day, mt5.COPY_TICKS_INFO),
+        ]
+        for kind, arrays in (("rates", bars), ("ticks", ticks)):
+            for array in arrays:
+                assert array is not None, terminal.last_error()
+                assert array.dtype.descr == [tuple(each) for each in FACTS["numpy_dtypes"][kind]]
+                assert list(array["time"]) == sorted(array["time"])
+
+    def test_bad_questions_for_prices_of_the_past_are_none(
+        self, terminal: Terminal, symbol: str
+    ) -> None:
+        asked: Any = terminal
+        assert asked.copy_rates_from_pos(symbol, mt5.TIMEFRAME_M1, 0) is None
+        assert terminal.last_error() == (-2, "Invalid arguments")
+        assert asked.copy_ticks_from(symbol, "yesterday", 1, mt5.COPY_TICKS_ALL) is None
+        assert terminal.last_error() == (-2, "Invalid arguments")
+        assert asked.copy_rates_from_pos("NOSUCH", mt5.TIMEFRAME_M1, 0, 1) is None
+        assert terminal.last_error()[0] < 0
+
+    def test_the_depth_of_market_is_shown_to_subscribers(
+        self, terminal: Terminal, symbol: str
+    ) -> None:
+        assert terminal.market_book_add(symbol) is True
+        for level in terminal.market_book_get(symbol) or ():
+            assert list(level._asdict()) == FACTS["namedtuples"]["BookInfo"]
+        assert terminal.market_book_release(symbol) is True
+        asked: Any = terminal
+        assert asked.market_book_add(symbol, 1) is None
+
     def test_a_position_carries_its_request(
         self, terminal: Terminal, position: TradePosition
     ) -> None:

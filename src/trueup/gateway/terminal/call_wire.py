@@ -32,6 +32,8 @@ _FAILED: dict[str, Any] = {
     "login": False,
     "shutdown": True,
     "symbol_select": False,
+    "market_book_add": False,
+    "market_book_release": False,
     "version": (0, 0, ""),
 }
 RAISED: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, SystemError)
@@ -53,7 +55,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
 class _Answer(msgspec.Struct, frozen=True, array_like=True):
     error: Error
-    shape: Literal["plain", "row", "rows", "raised"]
+    shape: Literal["plain", "row", "rows", "array", "raised"]
     content: Any
     name: str = ""
     fields: tuple[str, ...] = ()
@@ -142,6 +144,8 @@ def _value(answer: _Answer) -> Any:
     if answer.shape == "rows":
         make = _row_type(answer.name, answer.fields)
         return tuple(map(make._make, content))
+    if answer.shape == "array":
+        return _array(content, answer.fields)
     if answer.shape == "row":
         return _row(answer.name, answer.fields, content)
     return tuple(content) if isinstance(content, list) else content
@@ -155,7 +159,19 @@ def _shaped(value: Any, error: Error) -> _Answer:
         first = value[0]
         content = [tuple(row) for row in value]
         return _Answer(error, "rows", content, type(first).__name__, tuple(first._asdict()))
+    if hasattr(value, "dtype"):
+        layout = tuple(f"{name} {kind}" for name, kind in value.dtype.descr)
+        return _Answer(error, "array", value.tobytes(), fields=layout)
     return _Answer(error, "plain", value)
+
+
+def _array(content: Any, layout: Sequence[str]) -> Any:
+    # An array was asked for, so the caller has numpy, as every user of the module has.
+    import numpy as np
+
+    fields = [(name, kind) for name, _, kind in (field.rpartition(" ") for field in layout)]
+    # A copy: the bytes of an answer cannot be written to, and an array of the module can.
+    return np.frombuffer(content, dtype=fields).copy()
 
 
 def _is_row(value: Any) -> bool:

@@ -5,7 +5,7 @@ Arguments are passed on as they are, the wrong ones too: it is the terminal that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from trueup.gateway.terminal.terminal import Terminal
@@ -65,6 +65,38 @@ class CalledTerminal:
     def symbol_select(self, *args: Any, **kwargs: Any) -> bool:
         """Put a symbol into Market Watch or take it out."""
         return bool(self._call("symbol_select", *args, **kwargs))
+
+    def market_book_add(self, *args: Any, **kwargs: Any) -> bool | None:
+        """Subscribe to a symbol's depth of market."""
+        return cast("bool | None", self._call("market_book_add", *args, **kwargs))
+
+    def market_book_release(self, *args: Any, **kwargs: Any) -> bool | None:
+        """End the subscription."""
+        return cast("bool | None", self._call("market_book_release", *args, **kwargs))
+
+    def market_book_get(self, *args: Any, **kwargs: Any) -> Any:
+        """The depth of market."""
+        return self._call("market_book_get", *args, **kwargs)
+
+    def copy_rates_from(self, *args: Any, **kwargs: Any) -> Any:
+        """Bars up to a date."""
+        return self._call("copy_rates_from", *args, **kwargs)
+
+    def copy_rates_from_pos(self, *args: Any, **kwargs: Any) -> Any:
+        """Bars up to a position, counted back from the current bar."""
+        return self._call("copy_rates_from_pos", *args, **kwargs)
+
+    def copy_rates_range(self, *args: Any, **kwargs: Any) -> Any:
+        """Bars between two dates."""
+        return self._call("copy_rates_range", *args, **kwargs)
+
+    def copy_ticks_from(self, *args: Any, **kwargs: Any) -> Any:
+        """Ticks from a date on."""
+        return self._call("copy_ticks_from", *args, **kwargs)
+
+    def copy_ticks_range(self, *args: Any, **kwargs: Any) -> Any:
+        """Ticks between two dates."""
+        return self._call("copy_ticks_range", *args, **kwargs)
 
     def positions_total(self, *args: Any, **kwargs: Any) -> Any:
         """Number of open positions."""

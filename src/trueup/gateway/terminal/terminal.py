@@ -14,10 +14,11 @@ integration). What every caller must keep apart:
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trueup.gateway.terminal.terminal_rows import (
     AccountInfo,
+    BookInfo,
     OrderCheckResult,
     OrderSendResult,
     Row,
@@ -30,8 +31,13 @@ from trueup.gateway.terminal.terminal_rows import (
     TradeRequest,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = [
     "AccountInfo",
+    "BookInfo",
     "Moment",
     "OrderCheckResult",
     "OrderSendResult",
@@ -87,6 +93,32 @@ class Terminal(Protocol):
     def symbol_info_tick(self, symbol: str, /) -> Tick | None: ...
 
     def symbol_select(self, symbol: str, enable: bool = ..., /) -> bool: ...
+
+    def market_book_add(self, symbol: str, /) -> bool | None: ...
+
+    def market_book_release(self, symbol: str, /) -> bool | None: ...
+
+    def market_book_get(self, symbol: str, /) -> tuple[BookInfo, ...] | None: ...
+
+    def copy_rates_from(
+        self, symbol: str, timeframe: int, date_from: Moment, count: int, /
+    ) -> NDArray[np.void] | None: ...
+
+    def copy_rates_from_pos(
+        self, symbol: str, timeframe: int, start_pos: int, count: int, /
+    ) -> NDArray[np.void] | None: ...
+
+    def copy_rates_range(
+        self, symbol: str, timeframe: int, date_from: Moment, date_to: Moment, /
+    ) -> NDArray[np.void] | None: ...
+
+    def copy_ticks_from(
+        self, symbol: str, date_from: Moment, count: int, flags: int, /
+    ) -> NDArray[np.void] | None: ...
+
+    def copy_ticks_range(
+        self, symbol: str, date_from: Moment, date_to: Moment, flags: int, /
+    ) -> NDArray[np.void] | None: ...
 
     def positions_total(self) -> int | None: ...
 

@@ -19,6 +19,19 @@ class Row(Protocol):
     def _asdict(self) -> dict[str, Any]: ...
 
 
+class BookInfo(Row, Protocol):
+    """One level of the depth of market; volumes in lots."""
+
+    @property
+    def type(self) -> int: ...
+    @property
+    def price(self) -> float: ...
+    @property
+    def volume(self) -> int: ...
+    @property
+    def volume_dbl(self) -> float: ...
+
+
 class TradeRequest(Row, Protocol):
     """A trade request as the terminal saw it; missing fields are 0 or empty."""
 

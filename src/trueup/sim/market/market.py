@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.price_history import PriceHistory
 from trueup.sim.market.symbols import SymbolSetup
 
 # The number of decimals beyond `digits` that the server rounds an averaged open price to
@@ -67,6 +68,8 @@ class Market:
     def __init__(self, symbols: Iterable[SymbolSetup]) -> None:
         self.setups: dict[str, SymbolSetup] = {}
         self.quotes: dict[str, Quote] = {}
+        self.past: dict[str, PriceHistory] = {}
+        """The ticks and bars of each symbol; empty before its first quote."""
         self.liquidity_steps: dict[str, int] = {}
         """Volume that can still be traded, in steps; a missing symbol has no limit."""
         self.closed: set[str] = set()
@@ -76,14 +79,17 @@ class Market:
         for setup in symbols:
             self.setups[setup.name] = setup
             self.quotes[setup.name] = Quote(setup.bid, setup.ask)
+            self.past[setup.name] = PriceHistory()
 
     def set_quote(self, symbol: str, bid: float, ask: float, time_msc: int) -> Quote:
         """Take a new price, rounded to the symbol's digits."""
-        digits = self.setups[symbol].digits
+        setup = self.setups[symbol]
         if not 0.0 < bid <= ask:
             raise ValueError(f"a quote needs 0 < bid <= ask: {bid} {ask}")
-        quote = Quote(round(bid, digits), round(ask, digits), time_msc)
+        quote = Quote(round(bid, setup.digits), round(ask, setup.digits), time_msc)
         self.quotes[symbol] = quote
+        spread_points = round((quote.ask - quote.bid) / setup.point)
+        self.past[symbol].add(time_msc, quote.bid, quote.ask, spread_points)
         self._touch(symbol)
         return quote
 
@@ -121,6 +127,8 @@ class Market:
         copy = Market(())
         copy.setups = dict(self.setups)
         copy.quotes = dict(self.quotes)
+        # Shared: whoever reads it stops at the time of the last quote of this copy.
+        copy.past = self.past
         copy.revision = self.revision
         return copy
 

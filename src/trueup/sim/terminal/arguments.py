@@ -257,6 +257,47 @@ def parse_symbol_group(args: tuple[object, ...], kwargs: Mapping[str, object]) -
     return group
 
 
+def parse_bars(
+    function: str, args: tuple[object, ...], dates: int
+) -> tuple[str, int, tuple[int, int]]:
+    """Read symbol, timeframe and two figures of a `copy_rates_*` call.
+
+    The first `dates` of the two are dates, in seconds; the others are whole numbers.
+    """
+    if len(args) != 4:
+        raise BadArgument(INVALID_ARGUMENTS)
+    symbol, timeframe, *figures = args
+    name = _short_text(INVALID_ARGUMENTS, symbol)
+    return name, _whole(function, timeframe), _figures(function, figures, dates)
+
+
+def parse_ticks(
+    function: str, args: tuple[object, ...], dates: int
+) -> tuple[str, tuple[int, int], int]:
+    """Read symbol, two figures (see `parse_bars`) and the flags of a `copy_ticks_*` call."""
+    if len(args) != 4:
+        raise BadArgument(INVALID_ARGUMENTS)
+    symbol, *figures, flags = args
+    name = _short_text(INVALID_ARGUMENTS, symbol)
+    return name, _figures(function, figures, dates), _whole(function, flags)
+
+
+def _figures(function: str, figures: list[object], dates: int) -> tuple[int, int]:
+    first, second = (
+        _seconds(function, figure) if place < dates else _whole(function, figure)
+        for place, figure in enumerate(figures)
+    )
+    return first, second
+
+
+def _whole(function: str, value: object) -> int:
+    if not isinstance(value, int):
+        raise BadArgument(INVALID_ARGUMENTS)
+    if value not in _SIGNED_32:
+        raise Unrepresentable(function, INVALID_ARGUMENTS)
+    return int(value)
+
+
 def parse_calculation(
     function: str, args: tuple[object, ...], prices: int
 ) -> tuple[int, str, tuple[float, ...]]:

@@ -85,6 +85,8 @@ class TerminalProgram:
         self.view = self._new_view(self.home_login)
         self.selected = {name for name, setup in broker.market.setups.items() if setup.selected}
         """Symbols shown in Market Watch."""
+        self.books: set[str] = set()
+        """Symbols whose depth of market is subscribed to."""
         self.pipe = Pipe.CLOSED
         self.running = True
         """The program runs; `initialize()` starts it otherwise."""

@@ -17,9 +17,8 @@ Three kinds of behaviour can be chosen:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.sim.market.market import steps_of
@@ -51,7 +50,9 @@ from trueup.sim.terminal.arguments import (
     parse_symbol_group,
     parse_symbol_select,
 )
-from trueup.sim.terminal.program import SUCCESS, CallFailed, Pipe, TerminalProgram
+from trueup.sim.terminal.market_data import MarketData
+from trueup.sim.terminal.module_call import module_call
+from trueup.sim.terminal.program import SUCCESS, CallFailed, Pipe
 from trueup.sim.terminal.terminal_faults import (
     AnswersEmpty,
     AnswersOdd,
@@ -67,47 +68,11 @@ if TYPE_CHECKING:
 
 _SIDES = (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL)
 
-_Arguments = ParamSpec("_Arguments")
-_Answer = TypeVar("_Answer")
-_Failed = TypeVar("_Failed")
 _Listed = TypeVar("_Listed", TradePosition, TradeOrder)
 _Row = TypeVar("_Row", TradePosition, TradeOrder, TradeDeal)
 
 
-def _module_call(
-    failed: _Failed,
-) -> Callable[
-    [Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer]],
-    Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer | _Failed],
-]:
-    """Make a function of the module: it returns `failed` when it fails, and `last_error()` why."""
-
-    def of(
-        answer: Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer],
-    ) -> Callable[Concatenate[SimulatedTerminal, _Arguments], _Answer | _Failed]:
-        @functools.wraps(answer)
-        def called(
-            self: SimulatedTerminal, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
-        ) -> _Answer | _Failed:
-            self.error = SUCCESS
-            try:
-                return answer(self, *args, **kwargs)
-            except BadArgument as bad:
-                self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
-            except CallFailed as failure:
-                self.error = failure.error
-            except Unrepresentable as bad:
-                if bad.text is not None:
-                    self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
-                raise
-            return failed
-
-        return called
-
-    return of
-
-
-class SimulatedTerminal(TerminalProgram):
+class SimulatedTerminal(MarketData):
     """The official module's functions; for constructor and controls see `TerminalProgram`."""
 
     def _shaped(self, function: str, found: Sequence[_Row]) -> tuple[_Row, ...]:
@@ -138,7 +103,7 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- connection ----------------------------------------------------------------------------
 
-    @_module_call(failed=False)
+    @module_call(failed=False)
     def initialize(self, /, *args: object, **kwargs: object) -> bool:
         """Open the pipe, starting the program and logging in if asked; an open one is closed."""
         self.pipe = Pipe.CLOSED
@@ -167,7 +132,7 @@ class SimulatedTerminal(TerminalProgram):
             raise CallFailed(mt5.RES_E_AUTH_FAILED)
         self.settle()
 
-    @_module_call(failed=False)
+    @module_call(failed=False)
     def login(self, /, *args: object, **kwargs: object) -> bool:
         """Log in to an account; False and -6 when the server refuses."""
         credentials = parse_login("login", args, kwargs, positional=("login", "password", "server"))
@@ -183,7 +148,7 @@ class SimulatedTerminal(TerminalProgram):
         self.pipe = Pipe.CLOSED
         return True
 
-    @_module_call(failed=(0, 0, ""))
+    @module_call(failed=(0, 0, ""))
     def version(self) -> tuple[int, int, str]:
         """Terminal version, build and its date; zeros without a pipe."""
         self.reach("version")
@@ -193,7 +158,7 @@ class SimulatedTerminal(TerminalProgram):
         """Code and text of the call before."""
         return self.error
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def terminal_info(self) -> TerminalInfo:
         """The terminal program."""
         self.reach("terminal_info")
@@ -204,7 +169,7 @@ class SimulatedTerminal(TerminalProgram):
             build=self.build,
         )
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def account_info(self) -> AccountInfo:
         """The account that the terminal is logged in to."""
         self.reach("account_info")
@@ -218,13 +183,13 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- symbols -------------------------------------------------------------------------------
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def symbols_total(self) -> int:
         """Number of the broker's symbols."""
         self.reach("symbols_total")
         return len(self.market.setups)
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def symbols_get(self, /, *args: object, **kwargs: object) -> tuple[SymbolInfo, ...] | bool:
         """The broker's symbols; False (not None) with bad arguments."""
         try:
@@ -236,7 +201,7 @@ class SimulatedTerminal(TerminalProgram):
         names = [name for name in self.market.setups if group is None or matches_group(name, group)]
         return tuple(self._symbol_row(name) for name in names)
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def symbol_info(self, *args: object) -> SymbolInfo:
         """A symbol's specification; None and -4 for an unknown one."""
         name = parse_symbol(args)
@@ -252,14 +217,14 @@ class SimulatedTerminal(TerminalProgram):
             raise CallFailed(mt5.RES_E_NOT_FOUND)
         return name
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def symbol_info_tick(self, *args: object) -> Tick:
         """A symbol's last price; zeros outside Market Watch."""
         name = parse_symbol(args)
         self.reach("symbol_info_tick")
         return rows.tick_row(self.view.market, self._known(name), self.shows_symbol(name))
 
-    @_module_call(failed=False)
+    @module_call(failed=False)
     def symbol_select(self, *args: object) -> bool:
         """Put a symbol into Market Watch or take it out; one in use stays."""
         name, enable = parse_symbol_select(args)
@@ -276,24 +241,24 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- positions and working orders ----------------------------------------------------------
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def positions_total(self) -> int:
         """Number of open positions that the terminal shows."""
         self.reach("positions_total")
         return len(self._shaped("positions_total", self.view.position_rows()))
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def positions_get(self, /, *args: object, **kwargs: object) -> tuple[TradePosition, ...]:
         """Open positions by ticket, else symbol, else group; unknown keywords are ignored."""
         return self._listed("positions_get", args, kwargs, self.view.position_rows)
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def orders_total(self) -> int:
         """Number of working orders that the terminal shows."""
         self.reach("orders_total")
         return len(self._shaped("orders_total", self.view.order_rows()))
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def orders_get(self, /, *args: object, **kwargs: object) -> tuple[TradeOrder, ...]:
         """Working orders by ticket, else symbol, else group; unknown keywords are ignored."""
         return self._listed("orders_get", args, kwargs, self.view.order_rows)
@@ -319,14 +284,14 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- history -------------------------------------------------------------------------------
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def history_orders_total(self, *args: object) -> int:
         """Number of finished orders in a span of server time."""
         query = parse_span("history_orders_total", args)
         self._reach_history("history_orders_total", query)
         return len(self._shaped("history_orders_total", self._past_orders(query)))
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def history_orders_get(self, /, *args: object, **kwargs: object) -> tuple[TradeOrder, ...]:
         """Finished orders in a span (by the time they ended), or by ticket, or by position."""
         query = parse_history_query("history_orders_get", args, kwargs)
@@ -344,14 +309,14 @@ class SimulatedTerminal(TerminalProgram):
         wanted = query.position
         return [row for row in past if wanted and wanted in (row.position_id, row.position_by_id)]
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def history_deals_total(self, *args: object) -> int:
         """Number of deals in a span of server time."""
         query = parse_span("history_deals_total", args)
         self._reach_history("history_deals_total", query)
         return len(self._shaped("history_deals_total", self._past_deals(query)))
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def history_deals_get(self, /, *args: object, **kwargs: object) -> tuple[TradeDeal, ...]:
         """Deals in a span of server time, or at most one by ticket, or those of a position."""
         query = parse_history_query("history_deals_get", args, kwargs)
@@ -390,21 +355,21 @@ class SimulatedTerminal(TerminalProgram):
 
     # -- trading -------------------------------------------------------------------------------
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def order_check(self, /, *args: object, **kwargs: object) -> OrderCheckResult:
         """Judge a request without sending it; retcode 0 is success."""
         request = parse_request("order_check", args, kwargs)
         self.reach("order_check")
         return sending.check(self, request)
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def order_send(self, /, *args: object, **kwargs: object) -> OrderSendResult:
         """Send a request to the server; None leaves the reason in `last_error()`."""
         request = parse_request("order_send", args, kwargs)
         self.reach("order_send")
         return sending.send(self, request)
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def order_calc_margin(self, *args: object) -> float:
         """Margin of an order in the account's currency, nothing else being open."""
         action, symbol, (volume, price) = parse_calculation("order_calc_margin", args, prices=1)
@@ -414,7 +379,7 @@ class SimulatedTerminal(TerminalProgram):
         per_lot = self.view.market.margin_per_lot(symbol, price, account.currency, account.leverage)
         return round(volume * per_lot, account.currency_digits)
 
-    @_module_call(failed=None)
+    @module_call(failed=None)
     def order_calc_profit(self, *args: object) -> float:
         """Profit of a trade in the account's currency, at the current conversion rate."""
         action, symbol, (volume, price_open, price_close) = parse_calculation(

@@ -1,0 +1,49 @@
+"""What makes a method of the simulated terminal a function of the official module."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.terminal.arguments import BadArgument, Unrepresentable
+from trueup.sim.terminal.program import SUCCESS, CallFailed, TerminalProgram
+
+_Program = TypeVar("_Program", bound=TerminalProgram)
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+_Failed = TypeVar("_Failed")
+
+
+def module_call(
+    failed: _Failed,
+) -> Callable[
+    [Callable[Concatenate[_Program, _Arguments], _Answer]],
+    Callable[Concatenate[_Program, _Arguments], _Answer | _Failed],
+]:
+    """Make a function of the module: it returns `failed` when it fails, and `last_error()` why."""
+
+    def of(
+        answer: Callable[Concatenate[_Program, _Arguments], _Answer],
+    ) -> Callable[Concatenate[_Program, _Arguments], _Answer | _Failed]:
+        @functools.wraps(answer)
+        def called(
+            self: _Program, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
+        ) -> _Answer | _Failed:
+            self.error = SUCCESS
+            try:
+                return answer(self, *args, **kwargs)
+            except BadArgument as bad:
+                self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
+            except CallFailed as failure:
+                self.error = failure.error
+            except Unrepresentable as bad:
+                if bad.text is not None:
+                    self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
+                raise
+            return failed
+
+        return called
+
+    return of
