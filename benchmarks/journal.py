@@ -16,11 +16,11 @@ from benchmarks._measure import in_turn, report
 from trueup.core.book import events
 from trueup.core.model import Position, Side
 from trueup.journal import MemoryJournal, open_journal
-from trueup.journal.chain import chained
-from trueup.journal.codec import encode
+from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.journal import GENESIS, Tip
-from trueup.journal.sqlite import SqliteDatabase
-from trueup.journal.store import StoredJournal
+from trueup.journal.rows.chain import chained
+from trueup.journal.rows.codec import encode
+from trueup.journal.writing.store import StoredJournal
 
 STREAM = "Demo-Server-1234"
 NOW_NS = 1_767_571_200_000_000_000

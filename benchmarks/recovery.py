@@ -30,10 +30,10 @@ from trueup.gateway.desk.desk import Desk
 from trueup.gateway.server.sockets import Server, anybody
 from trueup.gateway.terminal.mt5_constants import ORDER_TYPE_BUY
 from trueup.journal import Record, open_journal, open_reader
-from trueup.journal.chain import chained
-from trueup.journal.codec import encode
+from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.journal import GENESIS, Tip
-from trueup.journal.sqlite import SqliteDatabase
+from trueup.journal.rows.chain import chained
+from trueup.journal.rows.codec import encode
 from trueup.observe.audit_text import audit_lines
 from trueup.runtime.bot.kept_book import EVENTS_PER_CHECKPOINT
 from trueup.runtime.bot.portfolio import PortfolioManager

@@ -113,6 +113,18 @@ OFFENCES = {
         "import trueup.lab.runs.run",
         "trueup.lab.facts.moments -> trueup.lab.runs.run",
     ),
+    "cli/terminal/trade.py": (
+        "import trueup.cli.operate.bot",
+        "trueup.cli.terminal.trade -> trueup.cli.operate.bot",
+    ),
+    "journal/reading/table.py": (
+        "import trueup.journal.writing.store",
+        "trueup.journal.reading.table -> trueup.journal.writing.store",
+    ),
+    "conformance/examination/probe.py": (
+        "import trueup.conformance.run",
+        "trueup.conformance.examination.probe -> trueup.conformance.run",
+    ),
     "errors.py": ("import trueup.core.quantity", "trueup.errors -> trueup.core.quantity"),
     "runtime/story/audit.py": ("import src.config", "trueup.runtime.story.audit -> src"),
     "lab/oracle/closing.py": (

@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, OTHER
-from trueup.cli import app, bot
-from trueup.cli.policy import PAPER_MAGIC, AdoptChoice, Difference, make_policy
+from trueup.cli import app
+from trueup.cli.operate import bot
+from trueup.cli.paper.policy import PAPER_MAGIC, AdoptChoice, Difference, make_policy
 from trueup.core.book import events
 from trueup.core.model import MarginMode
 from trueup.core.policy import Action, Adopt

@@ -56,7 +56,7 @@ def test_help_and_version_import_no_command(option: str) -> None:
         "import sys, trueup.cli\n"
         "try: trueup.cli.app(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'pydantic', 'zmq', 'sqlite3', 'trueup.runtime', 'trueup.cli.bot'}\n"
+        "heavy = {'pydantic', 'zmq', 'sqlite3', 'trueup.runtime', 'trueup.cli.operate.bot'}\n"
         "print(sorted(heavy & {*sys.modules}))"
     )
     done = subprocess.run(

@@ -544,8 +544,8 @@ def test_the_gateway_of_a_running_bot_is_the_one_that_is_looked_at(
         url = f"tcp://127.0.0.1:{server.port}"
         bot = Bot(7, "tcp://127.0.0.1:9", "EURUSD", "")
         said = msgspec.to_builtins(status(endpoint=url))
-        monkeypatch.setattr("trueup.cli.doctor.find_bots", lambda: [bot])
-        monkeypatch.setattr("trueup.cli.doctor.ask_bot", lambda *_: {"status": said})
+        monkeypatch.setattr("trueup.cli.inspect.doctor.find_bots", lambda: [bot])
+        monkeypatch.setattr("trueup.cli.inspect.doctor.ask_bot", lambda *_: {"status": said})
         found = rows()
     assert found["settings"]["found"] == f"gateway {url} (the bot of this folder)"
     assert found["answers"]["mark"] == "ok"

@@ -253,8 +253,8 @@ main(["status"])
 PRESSED_IN_A_COMMAND = """
 import os, signal
 from trueup.__main__ import main
-import trueup.cli.bot
-trueup.cli.bot.find_bots = lambda: os.kill(os.getpid(), signal.SIGINT) or []
+import trueup.cli.operate.bot
+trueup.cli.operate.bot.find_bots = lambda: os.kill(os.getpid(), signal.SIGINT) or []
 main(["status"])
 """
 
@@ -281,7 +281,7 @@ def test_ctrl_c_while_the_command_line_is_loaded_ends_it_without_a_word(
 
 
 @ON_POSIX
-@pytest.mark.parametrize("module", ["trueup.cli.bot", "msgspec"])
+@pytest.mark.parametrize("module", ["trueup.cli.operate.bot", "msgspec"])
 def test_ctrl_c_while_one_command_is_loaded_is_one_word(shell: Shell, module: str) -> None:
     done = python(shell, PRESSED_WHILE_IMPORTING.format(module=module))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")

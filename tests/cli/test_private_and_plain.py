@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from tests.support.desk_world import DeskWorld
-from trueup.cli.say import say
+from trueup.cli.shared.say import say
 from trueup.gateway.record.account_lock import AccountLock
 from trueup.gateway.record.store import RequestStore
 from trueup.journal import open_journal

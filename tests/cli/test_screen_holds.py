@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY
 from tests.support.make import RefusingJournal
-from trueup.cli.screen import picture
+from trueup.cli.paper.screen import picture
 from trueup.core.policy import Action, Policy
 from trueup.errors import JournalError
 from trueup.observe.live import Level

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from tests.cli.bot_world import FACTS, BotWorld
 from tests.support.desk_world import BUY, HEDGING, SELL, DeskWorld
 from trueup.cli import app
-from trueup.cli import bot as command
+from trueup.cli.operate import bot as command
 from trueup.core.tokens import token_of
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.runtime.control.bots import Bot

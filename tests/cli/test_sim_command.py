@@ -127,7 +127,7 @@ def test_coverage_takes_the_seeds_that_meet_everything_unless_it_is_told(
         asked.append(chosen)
         return []
 
-    monkeypatch.setattr("trueup.cli.sim.run_many", note)
+    monkeypatch.setattr("trueup.cli.rehearse.sim.run_many", note)
     sim(*arguments)
     assert asked == [seeds]
 
@@ -225,7 +225,7 @@ def test_less_is_asked_of_the_coverage_of_a_strategy(monkeypatch: pytest.MonkeyP
             coverage.met[kind].update(name for name in names if (kind, name) not in hard)
         return []
 
-    monkeypatch.setattr("trueup.cli.sim.run_many", meet)
+    monkeypatch.setattr("trueup.cli.rehearse.sim.run_many", meet)
     assert sim("--coverage").exit_code == 1
     done = sim("--coverage", "--strategy", "sim_buys:Buys")
     assert done.exit_code == 0

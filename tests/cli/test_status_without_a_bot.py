@@ -16,7 +16,7 @@ from trueup.cli import app
 from trueup.core.book import events
 from trueup.core.model import Side
 from trueup.journal import open_journal
-from trueup.journal.store import StoredJournal
+from trueup.journal.writing.store import StoredJournal
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.control import bots
 from trueup.runtime.control.bots import Bot

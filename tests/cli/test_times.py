@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from trueup.cli.times import end_ns, moment_ns
+from trueup.cli.shared.times import end_ns, moment_ns
 from trueup.errors import SettingsError
 
 NOW = dt.datetime(2026, 1, 5, 14, 3, 7, tzinfo=dt.UTC)

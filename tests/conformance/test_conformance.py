@@ -26,8 +26,8 @@ from tests.support.manners import (
 )
 from tests.support.servers import TcpServer, ZmqServer, free_port
 from trueup.cli import app
-from trueup.conformance.examination import Examination, Options
-from trueup.conformance.findings import Grade, Noted, Outcome, Report, Standing
+from trueup.conformance.examination.examination import Examination, Options
+from trueup.conformance.examination.findings import Grade, Noted, Outcome, Report, Standing
 from trueup.conformance.run import ALL_CHECKS, examine
 from trueup.conformance.text import write_report
 from trueup.core.digest import digest

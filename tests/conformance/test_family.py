@@ -20,8 +20,8 @@ from tests.conformance.test_conformance import (
 from tests.support.desk_world import DeskWorld
 from tests.support.manners import GuideGateway, changed, json_object, opened
 from tests.support.servers import ZmqServer
-from trueup.conformance.examination import Options
-from trueup.conformance.findings import Finding, Grade, Outcome, Report, Standing
+from trueup.conformance.examination.examination import Options
+from trueup.conformance.examination.findings import Finding, Grade, Outcome, Report, Standing
 
 QUICK = Options(timeout_ms=1_000)
 

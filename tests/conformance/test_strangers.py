@@ -14,8 +14,8 @@ import pytest
 from tests.conformance.test_conformance import PATIENT_MS, examined, outcome, run, standing, wrong
 from tests.support import servers, stranger
 from tests.support.stranger import Broker, Fields, Record, Stranger
-from trueup.conformance.examination import Options
-from trueup.conformance.findings import Grade, Outcome, Report, Standing
+from trueup.conformance.examination.examination import Options
+from trueup.conformance.examination.findings import Grade, Outcome, Report, Standing
 from trueup.conformance.text import write_report
 
 TRADING = Options(timeout_ms=PATIENT_MS, settle_ms=60, trade=True)

@@ -23,9 +23,9 @@ from trueup.gateway.access.allow_file import Access, AllowFile
 from trueup.gateway.access.keys import KEY_CHARS, is_key, new_keys, read_key_pair, read_public_key
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.store import Entry, RequestStore
-from trueup.journal import chain, codec
+from trueup.journal.backends.lockfile import FileClaim, noted
 from trueup.journal.journal import GENESIS, Tip
-from trueup.journal.lockfile import FileClaim, noted
+from trueup.journal.rows import chain, codec
 from trueup.protocol.request_status import encode_status_request
 from trueup.runtime.control.bots import Bot
 from trueup.runtime.control.state_files import StateFile, listens

@@ -16,8 +16,8 @@ import msgspec
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, DeskLink, DeskWorld
 from tests.support.manners import json_object, opened
-from trueup.cli.times import moment_ns
-from trueup.conformance.examination import Examination, Options
+from trueup.cli.shared.times import moment_ns
+from trueup.conformance.examination.examination import Examination, Options
 from trueup.conformance.run import examine
 from trueup.conformance.text import write_report
 from trueup.errors import OutcomeUnknown, RemoteProtocolError, SettingsError

@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from tests.support.desk_world import DeskLink, DeskWorld
-from trueup.conformance.findings import Outcome
-from trueup.conformance.probe import Probe
-from trueup.conformance.snapshots import hints_come
+from trueup.conformance.examination.findings import Outcome
+from trueup.conformance.examination.probe import Probe
+from trueup.conformance.without_orders.snapshots import hints_come
 from trueup.core.account.trust import Unknown
 from trueup.core.book.book import Book
 from trueup.core.book.lifecycle import OrderStatus
@@ -34,7 +34,7 @@ from trueup.gateway.record.store import RequestStore
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import decode_answer, perform
 from trueup.gateway.worker.worker import WorkerTerminal
-from trueup.journal import codec
+from trueup.journal.rows import codec
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.hints import hints_port
 from trueup.protocol.orders import decode_outcome

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from tests.gateway.test_service import LONG_MS, Served, started
 from tests.support.servers import until
 from trueup.cli import app
-from trueup.cli.endpoint import endpoint_of
+from trueup.cli.shared.endpoint import endpoint_of
 from trueup.core.account.trust import Unknown
 from trueup.core.model import Snapshot
 from trueup.errors import HostUnknown, NotSent

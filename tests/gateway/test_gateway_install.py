@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from trueup.cli import app
-from trueup.cli.service_files import NAMESPACE, systemd_unit, task_xml
+from trueup.cli.gateway.service_files import NAMESPACE, systemd_unit, task_xml
 
 NAME = "trueup-gateway"
 # [MS-TSCH] 2.5: where the schema has a sequence the order counts, elsewhere only what there may be.

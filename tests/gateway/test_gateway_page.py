@@ -19,7 +19,7 @@ SOURCES = "".join(
             "gateway/terminal/terminal_log.py",
             "gateway/worker/process.py",
         ),
-        "cli/gateway.py",
+        "cli/gateway/gateway.py",
     )
 )
 COMMANDS = dict(commands())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.cli_page import commands, options
-from trueup.cli.gateway import RATE_PER_SEC
+from trueup.cli.gateway.gateway import RATE_PER_SEC
 from trueup.gateway.access.allow_file import parse_allowed
 from trueup.gateway.access.descriptors import CONNECTIONS_MAX, FILES_MAX
 from trueup.gateway.access.door import HANDSHAKE_MS, MESSAGE_BYTES_MAX

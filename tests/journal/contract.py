@@ -15,9 +15,10 @@ import pytest
 from tests.journal.places import NOW_NS, order, orders
 from trueup.core.book import events
 from trueup.errors import JournalError
-from trueup.journal import Checkpoint, Journal, Tip, codec
-from trueup.journal.chain import row_hash
+from trueup.journal import Checkpoint, Journal, Tip
 from trueup.journal.journal import GENESIS
+from trueup.journal.rows import codec
+from trueup.journal.rows.chain import row_hash
 
 
 class JournalContract(ABC):

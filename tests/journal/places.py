@@ -21,10 +21,10 @@ from tests.support.servers import until
 from trueup.core.book import events
 from trueup.core.model import Side
 from trueup.journal import open_journal, open_reader
-from trueup.journal.location import database_at
-from trueup.journal.migrate import ensure_current
-from trueup.journal.reader import JournalReader
-from trueup.journal.store import StoredJournal
+from trueup.journal.backends.location import database_at
+from trueup.journal.database.migrate import ensure_current
+from trueup.journal.reading.reader import JournalReader
+from trueup.journal.writing.store import StoredJournal
 
 STREAM = "account-1234"
 NOW_NS = 1_767_571_200_000_000_000

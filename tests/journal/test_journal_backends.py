@@ -9,7 +9,7 @@ import pytest
 from tests.journal.contract import JournalContract
 from tests.journal.places import Place, PostgresPlace, SqlitePlace
 from trueup.journal import Journal, MemoryJournal
-from trueup.journal.store import StoredJournal
+from trueup.journal.writing.store import StoredJournal
 
 
 class TestMemoryJournal(JournalContract):

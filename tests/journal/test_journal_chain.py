@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trueup.journal.chain import BrokenChain, Prover, Row, chained, row_hash
-from trueup.journal.codec import Encoded
+from trueup.journal.backends.lockfile import FileClaim, claim_file, noted
 from trueup.journal.journal import GENESIS, Tip
-from trueup.journal.lockfile import FileClaim, claim_file, noted
+from trueup.journal.rows.chain import BrokenChain, Prover, Row, chained, row_hash
+from trueup.journal.rows.codec import Encoded
 
 STREAM = "account-7"
 EVENT = Encoded(11, "SendStarted", b'{"order_id":"A"}', None)

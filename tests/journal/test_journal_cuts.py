@@ -19,8 +19,8 @@ from tests.journal.places import STREAM, PostgresPlace, orders
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import open_journal
-from trueup.journal.postgres import Session, SessionClaim
-from trueup.journal.store import StoredJournal
+from trueup.journal.backends.postgres import Session, SessionClaim
+from trueup.journal.writing.store import StoredJournal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
 CUTS, SOAK_CUTS = 60, 1_000

@@ -8,9 +8,10 @@ import pytest
 
 from tests.journal.places import STREAM, Place, PostgresPlace, SqlitePlace, order, orders
 from trueup.errors import JournalCorrupt, JournalError
-from trueup.journal import Checkpoint, codec
-from trueup.journal.chain import chained
+from trueup.journal import Checkpoint
 from trueup.journal.journal import GENESIS
+from trueup.journal.rows import codec
+from trueup.journal.rows.chain import chained
 
 # What somebody with the password might write into a row, by column.
 ALTERED = {

@@ -16,8 +16,8 @@ from tests.journal.commit_proxy import CommitProxy, Loses
 from tests.journal.places import STREAM, PostgresPlace, SqlitePlace, orders
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import JournalAhead, open_journal
-from trueup.journal.postgres import SessionClaim
-from trueup.journal.store import StoredJournal
+from trueup.journal.backends.postgres import SessionClaim
+from trueup.journal.writing.store import StoredJournal
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
 

@@ -14,8 +14,9 @@ import pytest
 from tests.journal.places import PostgresPlace, SqlitePlace, order, orders
 from tests.support.posix_limits import files_limited_to, posix_only, without_root
 from trueup.errors import JournalConflict, JournalError
-from trueup.journal import open_journal, open_reader, sqlite
-from trueup.journal.store import StoredJournal
+from trueup.journal import open_journal, open_reader
+from trueup.journal.backends import sqlite
+from trueup.journal.writing.store import StoredJournal
 
 
 def refused(journal: StoredJournal, *numbers: int) -> str:
@@ -235,7 +236,7 @@ def test_append_after_another_took_over_while_the_connection_was_lost_is_refused
 def test_append_while_another_session_locks_the_row_is_refused_in_time(
     postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trueup.journal.postgres.LOCK_MS", 50)
+    monkeypatch.setattr("trueup.journal.backends.postgres.LOCK_MS", 50)
     with postgres_place.open() as journal:
         journal.append(orders(1))
         with postgres_place.connected() as other:
@@ -267,7 +268,7 @@ def test_postgres_without_its_driver_is_refused_with_what_to_install(
             raise ImportError(name)
         return ordinary(name, *rest)
 
-    monkeypatch.delitem(sys.modules, "trueup.journal.postgres", raising=False)
+    monkeypatch.delitem(sys.modules, "trueup.journal.backends.postgres", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_psycopg)
     with pytest.raises(JournalError, match=r"psycopg\[binary\]"):
         open_journal("postgresql://bot@/prices", "account", now_ns=lambda: 1)

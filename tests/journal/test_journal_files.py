@@ -11,7 +11,8 @@ import pytest
 
 from tests.journal.places import NOW_NS, STREAM, SqlitePlace, order, orders
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
-from trueup.journal import open_journal, salvage
+from trueup.journal import open_journal
+from trueup.journal.backends import salvage
 
 PAGE_BYTES = 4096
 

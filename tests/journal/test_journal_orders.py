@@ -17,7 +17,7 @@ from tests.support.order_world import Died, OrderWorld
 from trueup.core.book.book import Book
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.errors import JournalError, OutcomeNotRecorded, Refused
-from trueup.journal.store import StoredJournal
+from trueup.journal.writing.store import StoredJournal
 from trueup.runtime.bot.order_desk import CrashPoint
 
 STEPS = ("intent", "send", "outcome")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.journal.places import NOW_NS, SqlitePlace, orders
 from trueup.core.book import events
 from trueup.journal import MemoryJournal, open_journal, open_reader
-from trueup.journal.chain import Row
-from trueup.journal.codec import LARGEST_NS, decode, encode
+from trueup.journal.rows.chain import Row
+from trueup.journal.rows.codec import LARGEST_NS, decode, encode
 
 LETTERS = st.characters(exclude_categories=["Cs"])
 LEAVES: Mapping[type, st.SearchStrategy[typing.Any]] = {

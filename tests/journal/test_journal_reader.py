@@ -6,7 +6,8 @@ import pytest
 
 from tests.journal.places import NOW_NS, STREAM, Place, PostgresPlace, SqlitePlace, orders
 from trueup.errors import JournalError
-from trueup.journal import Checkpoint, table
+from trueup.journal import Checkpoint
+from trueup.journal.reading import table
 
 
 def test_reader_sees_what_is_appended_while_it_is_open(place: Place) -> None:

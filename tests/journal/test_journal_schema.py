@@ -17,7 +17,8 @@ import pytest
 
 from tests.journal.places import SOURCES, Place, PostgresPlace, SqlitePlace, make_tables, orders
 from trueup.errors import JournalError
-from trueup.journal import migrate, open_journal, open_reader
+from trueup.journal import open_journal, open_reader
+from trueup.journal.database import migrate
 
 DIALECTS = ("sqlite", "postgresql")
 LATER = "-- One more column.\nALTER TABLE journal_writers ADD COLUMN version TEXT;\n"

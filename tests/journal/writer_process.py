@@ -14,7 +14,7 @@ from trueup.core.book import events
 from trueup.core.model import Side
 from trueup.errors import JournalError
 from trueup.journal import open_journal
-from trueup.journal.store import StoredJournal
+from trueup.journal.writing.store import StoredJournal
 
 NUMBERS = itertools.count(1)
 

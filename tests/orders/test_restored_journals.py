@@ -18,7 +18,7 @@ import pytest
 from tests.cli.bot_world import FACTS, Idle
 from tests.support.desk_world import HEDGING, NETTING, DeskLink
 from tests.support.order_world import Died, OrderWorld
-from trueup.cli.screen import picture
+from trueup.cli.paper.screen import picture
 from trueup.core.book import fills as filling
 from trueup.core.book.events import Event, LossAccepted, LossFound
 from trueup.core.book.order import Order

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.bot_world import BotWorld
 from tests.paper.fake_broker import World, started
-from trueup.cli.screen import picture
+from trueup.cli.paper.screen import picture
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.observe.live import Level, Picture, Side
 from trueup.observe.status_text import write_status

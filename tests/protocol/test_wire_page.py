@@ -16,7 +16,7 @@ import zmq
 
 from tests.support.desk_world import DeskWorld
 from tests.support.servers import DEADLINE_SEC, until
-from trueup.conformance.findings import Grade
+from trueup.conformance.examination.findings import Grade
 from trueup.conformance.run import ALL_CHECKS
 from trueup.core import gateway_record as record
 from trueup.core import model, scope

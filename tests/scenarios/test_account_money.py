@@ -15,13 +15,13 @@ from rich.console import Console
 from tests.cli.bot_world import BotWorld
 from tests.cli.test_status_text import QUIET
 from tests.support.desk_world import COSTLY, DeskLink
-from trueup.cli.running_terminal import position_lines
-from trueup.cli.screen import picture
+from trueup.cli.paper.screen import picture
+from trueup.cli.terminal.running_terminal import position_lines
 from trueup.core.book.events import AccountBound
 from trueup.core.model import MarginMode
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.journal.codec import decode, encode
 from trueup.journal.memory import MemoryJournal
+from trueup.journal.rows.codec import decode, encode
 from trueup.observe.live import render
 from trueup.observe.replay_text import write_scene
 from trueup.observe.status_text import write_status

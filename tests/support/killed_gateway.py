@@ -13,7 +13,7 @@ from functools import partial
 from tests.support.hurt import ShiftedClock, allow_hurts
 from tests.support.processes import KILL
 from trueup.cli import app
-from trueup.cli import gateway as command
+from trueup.cli.gateway.gateway import gateway as command
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record import investigate as request_evidence
 from trueup.gateway.record.at_most_once import GatewayPoint

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.servers import until
 from trueup.cli import app
-from trueup.cli.crashes import SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX
+from trueup.cli.gateway.crashes import SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "win32", reason="needs Windows: `make windows`"),
@@ -152,13 +152,13 @@ def test_each_command_has_a_page_and_the_launcher_works(shell: Shell) -> None:
 
 CRASHES = """
 import os
-from trueup.cli.crashes import end_without_a_dialog
+from trueup.cli.gateway.crashes import end_without_a_dialog
 end_without_a_dialog()
 os.abort()
 """
 CHILD_S_MODE = """
 import subprocess, sys
-from trueup.cli.crashes import end_without_a_dialog
+from trueup.cli.gateway.crashes import end_without_a_dialog
 end_without_a_dialog()
 said = "import ctypes, sys; sys.exit(ctypes.windll.kernel32.GetErrorMode())"
 sys.exit(subprocess.call([sys.executable, "-c", said]))

@@ -37,11 +37,11 @@ from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.reading import rows
 from trueup.gateway.reading.row_digest import RowDigest
 from trueup.gateway.record.store import RequestStore
-from trueup.journal import chain
-from trueup.journal.chain import Prover, Row
+from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.journal import Tip
-from trueup.journal.sqlite import SqliteDatabase
-from trueup.journal.store import StoredJournal
+from trueup.journal.rows import chain
+from trueup.journal.rows.chain import Prover, Row
+from trueup.journal.writing.store import StoredJournal
 from trueup.lab.runs.run import run
 from trueup.lab.world.plan import draw
 from trueup.lab.world.wire import WorldLink
@@ -224,7 +224,7 @@ def journal_gap_ignored() -> Patch:
         return [row]
 
     both = contextlib.ExitStack()
-    both.enter_context(mock.patch("trueup.journal.store.chained", skipping))
+    both.enter_context(mock.patch("trueup.journal.writing.store.chained", skipping))
     both.enter_context(mock.patch.object(Prover, "take", not_minding))
     return both
 

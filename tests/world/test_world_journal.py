@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.support.lived import Lived
-from trueup.journal.sqlite import SqliteDatabase
+from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.lab.facts import moments
 from trueup.lab.world.plan import Fault
 from trueup.runtime.sync.recall import Recall

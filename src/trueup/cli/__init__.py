@@ -12,7 +12,7 @@ import typer
 
 from trueup import __version__
 from trueup.cli.group import CommandGroup
-from trueup.cli.say import say
+from trueup.cli.shared.say import say
 from trueup.observe.log import make_streams_safe
 
 app = typer.Typer(

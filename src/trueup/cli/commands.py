@@ -15,8 +15,9 @@ import typer
 class Entry(NamedTuple):
     """One command, or one group of commands.
 
-    `code` is `module:name` under `trueup.cli`, a function or a `typer.Typer`. `summary` is the
-    first line of its help, at most 55 characters, so that `trueup --help` cuts none at 80 columns.
+    `code` is `module:name` under `trueup.cli`, a function or a `typer.Typer`; without a name, the
+    command's. `summary` is the first line of its help, at most 55 characters, so that
+    `trueup --help` cuts none at 80 columns.
     """
 
     name: str
@@ -26,7 +27,7 @@ class Entry(NamedTuple):
     def target(self) -> Any:
         """Import and return the function or the `typer.Typer`."""
         module, _, name = self.code.partition(":")
-        return getattr(import_module(f"trueup.cli.{module}"), name)
+        return getattr(import_module(f"trueup.cli.{module}"), name or self.name)
 
     def load(self) -> Any:
         """Import the command and return it as click has it."""
@@ -41,22 +42,22 @@ class Entry(NamedTuple):
 
 # In the order of `trueup --help`.
 COMMANDS = (
-    Entry("paper", "paper:paper", "Run a strategy on paper and keep its book reconciled."),
-    Entry("terminal", "terminal:terminal", "Run a simulated MetaTrader 5 terminal."),
-    Entry("status", "bot:status", "Show the bots and the terminal of this folder."),
-    Entry("plan", "bot:plan", "Show what the next sync would change."),
-    Entry("approve", "bot:approve", "Approve a held correction."),
-    Entry("settle", "settle:settle", "Resolve an order in doubt by hand."),
-    Entry("rebind", "bot:rebind", "Bind the book to the terminal's present account."),
-    Entry("reconcile", "reconcile:reconcile", "Compare the book with the broker's deal history."),
-    Entry("audit", "journal:audit", "List all corrections and all steps of orders."),
-    Entry("replay", "journal:replay", "Show book and broker as they were known at a moment."),
-    Entry("drill", "drill:drill", "Kill a bot in the middle of an order and restart it."),
-    Entry("sim", "sim:sim", "Run seeded simulations with faults and judge them."),
-    Entry("doctor", "doctor:doctor", "Check everything between this machine and the broker."),
-    Entry("conformance", "conformance:conformance", "Check a gateway against the protocol page."),
-    Entry("gateway", "gateway:app", "Serve this machine's MetaTrader 5 terminal to bots."),
-    Entry("journal", "journal:app", "Verify a journal, or list its streams."),
-    Entry("trade", "trade:app", "Trade by hand at the simulated terminal."),
-    Entry("keys", "keys:app", "Create and show the keys of gateways and bots."),
+    Entry("paper", "paper.paper", "Run a strategy on paper and keep its book reconciled."),
+    Entry("terminal", "terminal.terminal", "Run a simulated MetaTrader 5 terminal."),
+    Entry("status", "operate.bot", "Show the bots and the terminal of this folder."),
+    Entry("plan", "operate.bot", "Show what the next sync would change."),
+    Entry("approve", "operate.bot", "Approve a held correction."),
+    Entry("settle", "operate.settle", "Resolve an order in doubt by hand."),
+    Entry("rebind", "operate.bot", "Bind the book to the terminal's present account."),
+    Entry("reconcile", "inspect.reconcile", "Compare the book with the broker's deal history."),
+    Entry("audit", "inspect.journal", "List all corrections and all steps of orders."),
+    Entry("replay", "inspect.journal", "Show book and broker as they were known at a moment."),
+    Entry("drill", "rehearse.drill", "Kill a bot in the middle of an order and restart it."),
+    Entry("sim", "rehearse.sim", "Run seeded simulations with faults and judge them."),
+    Entry("doctor", "inspect.doctor", "Check everything between this machine and the broker."),
+    Entry("conformance", "inspect.conformance", "Check a gateway against the protocol page."),
+    Entry("gateway", "gateway.gateway:app", "Serve this machine's MetaTrader 5 terminal to bots."),
+    Entry("journal", "inspect.journal:app", "Verify a journal, or list its streams."),
+    Entry("trade", "terminal.trade:app", "Trade by hand at the simulated terminal."),
+    Entry("keys", "gateway.keys:app", "Create and show the keys of gateways and bots."),
 )

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from trueup.cli.commands import COMMANDS
-from trueup.cli.say import say
+from trueup.cli.shared.say import say
 from trueup.errors import TrueupError
 from trueup.observe.log import is_closed
 

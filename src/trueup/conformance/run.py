@@ -6,21 +6,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from trueup.conformance import (
-    after_close,
-    doubts,
-    family,
-    fields,
-    greetings,
-    history,
-    keys,
-    pending,
-    readings,
-    restarts,
-    snapshots,
-)
-from trueup.conformance.examination import Examination
-from trueup.conformance.findings import (
+from trueup.conformance.examination.examination import Examination
+from trueup.conformance.examination.findings import (
     MEANINGS,
     Finding,
     Grade,
@@ -31,8 +18,10 @@ from trueup.conformance.findings import (
     Standing,
     Verdict,
 )
-from trueup.conformance.orders import Orders
-from trueup.conformance.probe import shown
+from trueup.conformance.examination.probe import shown
+from trueup.conformance.with_orders import after_close, doubts, fields, pending, restarts
+from trueup.conformance.with_orders.orders import Orders
+from trueup.conformance.without_orders import family, greetings, history, keys, readings, snapshots
 from trueup.protocol.snapshot import VERSION
 
 NAMES_ITS_RECORD = "REQUEST_STATUS"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from trueup.conformance.findings import Finding, Outcome, Report
+from trueup.conformance.examination.findings import Finding, Outcome, Report
 
 WIDTH = 80
 _GRADE, _STANDING, _OUTCOME, _CHECK, _LABEL = 18, 23, 10, 22, 6

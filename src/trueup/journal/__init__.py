@@ -23,8 +23,8 @@ from trueup.journal.journal import (
 from trueup.journal.memory import MemoryJournal
 
 if TYPE_CHECKING:
-    from trueup.journal.reader import JournalReader
-    from trueup.journal.store import StoredJournal
+    from trueup.journal.reading.reader import JournalReader
+    from trueup.journal.writing.store import StoredJournal
 
 __all__ = [
     "Checkpoint",
@@ -60,8 +60,8 @@ def open_journal(
         JournalCorrupt: the journal was altered, or is damaged beyond its last transaction.
         JournalError: it cannot be opened, or a newer trueup wrote it.
     """
-    from trueup.journal.location import database_at
-    from trueup.journal.store import open_to_write
+    from trueup.journal.backends.location import database_at
+    from trueup.journal.writing.store import open_to_write
 
     return open_to_write(
         database_at(url_or_path), stream, holder=holder, take_over=take_over, now_ns=now_ns
@@ -74,7 +74,7 @@ def open_reader(url_or_path: str | Path, stream: str | None = None) -> JournalRe
     Raises:
         JournalError: it cannot be opened, or has no such stream.
     """
-    from trueup.journal.location import database_at
-    from trueup.journal.reader import open_to_read
+    from trueup.journal.backends.location import database_at
+    from trueup.journal.reading.reader import open_to_read
 
     return open_to_read(database_at(url_or_path, read_only=True), stream)

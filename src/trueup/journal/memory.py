@@ -8,9 +8,9 @@ from typing import Self
 
 from trueup.core.book.events import Event
 from trueup.errors import JournalError
-from trueup.journal.chain import Row, chained, proven
-from trueup.journal.codec import Encoded, decode, encode
 from trueup.journal.journal import GENESIS, Checkpoint, Record, Tip, Verdict
+from trueup.journal.rows.chain import Row, chained, proven
+from trueup.journal.rows.codec import Encoded, decode, encode
 
 
 class MemoryJournal:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from trueup.journal.location import database_at
-from trueup.journal.migrate import require_current
-from trueup.journal.table import EventTable
+from trueup.journal.backends.location import database_at
+from trueup.journal.database.migrate import require_current
+from trueup.journal.reading.table import EventTable
 
 
 class StreamOverview(NamedTuple):

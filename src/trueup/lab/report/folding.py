@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trueup.core.book.book import Book
-from trueup.journal import codec
+from trueup.journal.rows import codec
 
 
 class BookFold:

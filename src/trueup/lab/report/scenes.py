@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from trueup.core.book.book import Book
 from trueup.errors import TrueupError
-from trueup.journal import codec
+from trueup.journal.rows import codec
 from trueup.lab.facts import facts
 from trueup.lab.facts.facts import UNITS
 

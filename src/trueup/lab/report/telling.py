@@ -21,7 +21,8 @@ from trueup.core.quantity import format_lots, format_money, format_price
 from trueup.core.recovery import CASES
 from trueup.gateway.reading.rows import DEAL_REASONS
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.journal import Record, codec
+from trueup.journal import Record
+from trueup.journal.rows import codec
 from trueup.lab.facts import facts
 from trueup.lab.facts.facts import UNITS, Held, Working
 from trueup.lab.facts.moments import Violation

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol
 
 from trueup.errors import JournalError
 from trueup.journal import open_journal
-from trueup.journal.database import Claim
+from trueup.journal.backends.sqlite import SqliteDatabase
+from trueup.journal.database.database import Claim
 from trueup.journal.journal import Tip
-from trueup.journal.sqlite import SqliteDatabase
-from trueup.journal.store import StoredJournal, open_to_write
+from trueup.journal.writing.store import StoredJournal, open_to_write
 from trueup.lab.facts.moments import Row
 from trueup.lab.world.plan import Fault
 from trueup.sqlite_file import connected

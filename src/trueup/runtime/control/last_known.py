@@ -12,9 +12,9 @@ from trueup.core.holds import HoldKind
 from trueup.core.model import describe_at, describe_order
 from trueup.core.sync.loss import hold_of
 from trueup.journal import open_reader
-from trueup.journal.location import database_at
+from trueup.journal.backends.location import database_at
 from trueup.journal.overview import overview
-from trueup.journal.reader import JournalReader
+from trueup.journal.reading.reader import JournalReader
 from trueup.observe.journal_status_text import JournalStatus
 from trueup.observe.status_text import DoubtRow, HeldRow, PositionRow
 from trueup.runtime.bot.order_desk import after_restart

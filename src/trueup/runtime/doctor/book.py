@@ -18,8 +18,8 @@ from trueup.core.book.events import AccountBound, HistoryCompared, LossAccepted,
 from trueup.core.sync.loss import hold_of
 from trueup.errors import TrueupError
 from trueup.journal import open_reader
-from trueup.journal.location import database_at
-from trueup.journal.reader import JournalReader
+from trueup.journal.backends.location import database_at
+from trueup.journal.reading.reader import JournalReader
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.observe.status_text import BotStatus
 from trueup.runtime.story.audit import compared_sentence

@@ -1,0 +1,1 @@
+"""Commands for a gateway: run, install as a service, keys."""

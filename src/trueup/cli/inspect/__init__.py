@@ -1,0 +1,1 @@
+"""Commands that read and check, and change nothing: audit, doctor, conformance."""

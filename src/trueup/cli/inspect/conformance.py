@@ -1,0 +1,152 @@
+"""`trueup conformance`: is a gateway what it says it is?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+import msgspec
+import typer
+
+from trueup.cli.inspect.conformance_note import keep_note, read_note
+from trueup.cli.operate.bot import JsonOption, print_json
+from trueup.cli.shared.endpoint import endpoint_of
+from trueup.cli.shared.say import say
+from trueup.conformance.examination.examination import Examination, Options
+from trueup.conformance.examination.findings import Report
+from trueup.conformance.run import examine
+from trueup.conformance.text import write_report
+from trueup.errors import NotSent, TrueupError
+from trueup.gateway.access.keys import LinkKeys, draw_pair, link_keys
+from trueup.gateway.client.endpoints import tcp
+from trueup.gateway.client.greeting import greet
+from trueup.gateway.client.link import Link
+from trueup.gateway.client.zmq_hints import ZmqHints
+from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.runtime.time.clock import SystemClock
+from trueup.settings import load_settings
+
+BROKEN_WORD = 1
+
+ServerKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY|FILE", help="The gateway's public key, or its file; else GTW_SERVER_KEY."
+    ),
+]
+KeyFileOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Your own secret key file; else GTW_KEY_FILE."),
+]
+
+
+def conformance(
+    endpoint: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="The gateway.")],
+    symbol: Annotated[
+        str, typer.Option(help="The symbol to ask about, and with --trade to trade.")
+    ] = "EURUSD",
+    trade: Annotated[
+        bool,
+        typer.Option(
+            "--trade",
+            help="Place orders as well: one position of the smallest lot, closed again, two "
+            "pending orders far from the market, and orders that must be refused. The symbol must "
+            "have no position, and nobody else should trade it meanwhile.",
+        ),
+    ] = False,
+    restarted: Annotated[
+        bool,
+        typer.Option(
+            "--restarted",
+            help="The gateway was restarted since the latest run here: compare with that.",
+        ),
+    ] = False,
+    real_money: Annotated[
+        bool,
+        typer.Option(
+            "--real-money", help="Place orders though the account is not known to be a demo."
+        ),
+    ] = False,
+    volume: Annotated[
+        float,
+        typer.Option(min=0.0, help="Lots of an order; 0 takes the symbol's volume step, or 0.01."),
+    ] = 0.0,
+    timeout_ms: Annotated[
+        int, typer.Option(min=1, metavar="MS", help="How long an answer may take.")
+    ] = 2_000,
+    server_key: ServerKeyOption = None,
+    key_file: KeyFileOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what was sent and came for every check.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a gateway against the protocol page.
+
+    Guide-compatible, snapshot-atomic, gap-detecting, at-most-once, authenticated: each with the
+    checks that show it (docs/reference/wire-protocol.md). Nothing is traded without --trade. What
+    only a restart shows is seen by a second run with --restarted, after the gateway was restarted.
+    Exit code 0: everything that the gateway claims holds. 1: something does not, or a position
+    could not be closed again. 2: nobody could be asked.
+    """
+    where = endpoint_of(endpoint, "ENDPOINT")
+    before = read_note(where.url) if restarted else None
+    try:
+        greeting = greet(where.host, where.port, timeout_ms)
+    except NotSent as error:
+        raise TrueupError(f"There is no gateway to ask: {error}.") from None
+    keys = _keys(server_key, key_file) if greeting.is_encrypted else None
+    if greeting.is_encrypted and keys is None:
+        raise TrueupError(
+            f"{where.url} takes nobody without a key: give --server-key and --key-file, or set "
+            "GTW_SERVER_KEY and GTW_KEY_FILE."
+        )
+    clock = SystemClock()
+    exam = Examination(
+        greeting,
+        partial(ZmqLink, where.url, keys=keys),
+        {} if keys is None else _strangers(where.url, keys),
+        lambda port: ZmqHints(tcp(where.host, port), keys=keys),
+        Options(timeout_ms, symbol, trade, real_money, volume),
+        f"conformance-{os.getpid():x}-{clock.now_ns():x}",
+        clock.waiting_ns,
+        clock.sleep,
+    )
+    try:
+        if greeting.is_encrypted and exam.first.raw is None:
+            raise TrueupError(f"Nothing could be asked: {exam.first.why}.")
+        report = examine(exam, where.url, before)
+    finally:
+        exam.probe.close()
+    if report.noted is not None:
+        keep_note(where.url, report.noted)
+    _print(report, as_json=as_json, verbose=verbose)
+    if not report.keeps_its_word or report.left_open:
+        raise typer.Exit(BROKEN_WORD)
+
+
+def _keys(server_key: str | None, key_file: str | None) -> LinkKeys | None:
+    """Return the keys that were given, or those of the settings."""
+    settings = load_settings()
+    return link_keys(
+        settings.gtw_server_key if server_key is None else server_key,
+        settings.gtw_key_file if key_file is None else key_file,
+    )
+
+
+def _strangers(url: str, keys: LinkKeys) -> dict[str, Callable[[], Link]]:
+    """Return clients that should not be heard: each makes a connection."""
+    unknown = LinkKeys(keys.server, draw_pair())
+    return {
+        "without a key": partial(ZmqLink, url),
+        "with a key that nobody knows": partial(ZmqLink, url, keys=unknown),
+    }
+
+
+def _print(report: Report, *, as_json: bool, verbose: bool) -> None:
+    if as_json:
+        print_json({**msgspec.to_builtins(report), "keeps_its_word": report.keeps_its_word})
+    else:
+        say(write_report(report, in_full=verbose))

@@ -1,0 +1,109 @@
+"""`trueup reconcile`: the book's deals against the broker's history, deal by deal."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from trueup.cli.inspect.conformance import KeyFileOption, ServerKeyOption
+from trueup.cli.inspect.doctor import NO_GATEWAY, GatewayOption, StreamOption, target_of
+from trueup.cli.operate.bot import JsonOption, print_json
+from trueup.cli.shared.journal_place import JournalOption, default_journal
+from trueup.cli.shared.say import say
+from trueup.cli.shared.times import HELP, moment_ns
+from trueup.core.realised.agreement import Counted
+from trueup.core.realised.history_report import HistoryReport
+from trueup.errors import TrueupError
+from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.journal import open_reader
+from trueup.observe.history_text import history_values, write_history
+from trueup.observe.status_text import BotStatus
+from trueup.protocol.history import Span
+from trueup.runtime.control.bots import Bot, ask_bot, find_bots
+from trueup.runtime.sync.history_span import begin_msc, report_of, since_msc
+from trueup.runtime.time.clock import SystemClock
+from trueup.settings import load_settings
+
+DIFFERS = 1
+
+
+def reconcile(
+    since: Annotated[
+        str | None,
+        typer.Option(help=f"From when on: {HELP}. By default since the book began."),
+    ] = None,
+    gateway: GatewayOption = None,
+    server_key: ServerKeyOption = None,
+    key_file: KeyFileOption = None,
+    journal: JournalOption = None,
+    stream: StreamOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the book with the broker's deal history.
+
+    The book's side is its journal, whether a bot runs or not; the broker's is asked for page by
+    page. Nothing is changed. A bot that runs on this journal is told which positions differ, and
+    counts at its next sync what it had missed. Exit code 0: both have the same deals. 1: they
+    differ. 2: they could not be compared.
+    """
+    settings = load_settings()
+    bot, status = _bot_on(journal)
+    bots = [] if status is None else [status]
+    target = target_of(gateway, settings, server_key, key_file, bots)
+    if target is None:
+        raise TrueupError(f"{NO_GATEWAY}: set GTW_HOST and GTW_PORT, or give --gateway.")
+    place = journal or (status.journal_file if status is not None else "") or default_journal()
+    with open_reader(place, stream or (status.stream if status is not None else None)) as reader:
+        counted = Counted()
+        for event in reader.read():
+            counted.take(event)
+    with ExecutionGateway(
+        target.host,
+        target.port,
+        target.timeout_ms,
+        server_key=target.server_key,
+        key_file=target.key_file or None,
+    ) as source:
+        report = _compared(source, counted, since)
+    if report.unknown:
+        raise TrueupError(f"Nothing was compared. {report.unknown}.")
+    if as_json:
+        print_json(history_values(report))
+    else:
+        say(write_history(report))
+    if not report.agrees:
+        _tell(bot, report)
+        raise typer.Exit(DIFFERS)
+
+
+def _compared(source: ExecutionGateway, counted: Counted, since: str | None) -> HistoryReport:
+    if since is None:
+        begin = begin_msc(counted.began_ns, None)
+    else:
+        # How far the trade server's clock is from UTC is not known here: rather a day more.
+        begin = since_msc(moment_ns(since, "--since", SystemClock().now_ns()) / 1e9, None)
+    span = Span(begin)
+    return report_of(source.read_history(span, tuple(sorted(counted.symbols))), span, counted)
+
+
+def _bot_on(journal: str | None) -> tuple[Bot | None, BotStatus | None]:
+    """Return the bot that keeps this journal, as far as one runs here and answers."""
+    for bot in find_bots():
+        with suppress(TrueupError, msgspec.ValidationError, KeyError):
+            answer: dict[str, Any] = ask_bot(bot, "status")
+            status = msgspec.convert(answer["status"], BotStatus)
+            if journal in (None, status.journal, status.journal_file):
+                return bot, status
+    return None, None
+
+
+def _tell(bot: Bot | None, report: HistoryReport) -> None:
+    """Have a running bot compare the positions that differ at its next sync."""
+    if bot is None:
+        return
+    with suppress(TrueupError):
+        ask_bot(bot, "recheck", positions=report.found.positions)
+        say(f"The bot, process {bot.pid}, counts at its next sync what it had missed.")

@@ -1,0 +1,1 @@
+"""Commands for a running bot: status, plan, approve, settle, rebind."""

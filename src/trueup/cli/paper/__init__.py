@@ -1,0 +1,1 @@
+"""`trueup paper`: run a strategy on paper, with a live view and a written policy."""

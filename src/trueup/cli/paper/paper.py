@@ -1,0 +1,208 @@
+"""`trueup paper`: a strategy that trades on paper, with its book kept in agreement.
+
+The book is journalled, so a second start goes on where the first ended, however that was. Each
+simulated terminal is an account of its own that begins with no positions, so each has a stream of
+its own in the journal.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trueup.cli.paper.policy import (
+    PAPER_MAGIC,
+    AdoptChoice,
+    AdoptOption,
+    AlertOption,
+    AskOption,
+    CommentOption,
+    MagicOption,
+    StopLossOption,
+    make_policy,
+)
+from trueup.cli.paper.run import Place, Run, trade
+from trueup.cli.shared.endpoint import Endpoint, endpoint_of
+from trueup.cli.shared.journal_place import JournalOption, default_journal
+from trueup.cli.shared.say import say
+from trueup.cli.terminal.terminal import (
+    Account,
+    AccountOption,
+    FeedOption,
+    SeedOption,
+    SpeedOption,
+    start_terminal,
+)
+from trueup.errors import SettingsError
+from trueup.journal.backends.location import database_at
+from trueup.observe.log import set_up_logging
+from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.control.state_files import state_folder
+from trueup.runtime.trading.strategy import MovingAverageCross
+from trueup.runtime.trading.strategy_loading import load_strategy
+from trueup.settings import Settings, load_settings
+from trueup.sim.process.process import DEFAULT_SPEED, TerminalOptions, play
+from trueup.sim.process.whereabouts import find_terminal
+
+LOG_FILE = "paper.log"
+
+
+def paper(
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT",
+            help="Trade at this gateway. Without it, the simulated terminal of this folder is "
+            "traded at, and started if it does not run, whatever GTW_HOST and GTW_PORT say.",
+        ),
+    ] = None,
+    real_money: Annotated[
+        bool,
+        typer.Option(
+            "--real-money",
+            help="Trade at the gateway though its account is not known to be a demo.",
+        ),
+    ] = False,
+    symbol: Annotated[str, typer.Option(help="The symbol to trade.")] = "EURUSD",
+    volume: Annotated[float, typer.Option(min=0.00000001, help="Lots of an entry.")] = 0.01,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CLASS", help="Your strategy; by default a moving-average cross."
+        ),
+    ] = None,
+    journal: JournalOption = None,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Keep the book in memory alone.")
+    ] = False,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            help="The name of this book in the journal. By default the symbol; at a simulated "
+            "terminal, the symbol and when the terminal was started."
+        ),
+    ] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Take the journal over from the process that writes it; that one can record and "
+            "send nothing more, and ends.",
+        ),
+    ] = False,
+    magic: MagicOption = None,
+    comment_prefix: CommentOption = "",
+    adopt: AdoptOption = None,
+    ask: AskOption = None,
+    alert: AlertOption = None,
+    expects_stop_loss: StopLossOption = False,
+    account: AccountOption = Account.HEDGING,
+    feed: FeedOption = "bars",
+    seed: SeedOption = 0,
+    speed: SpeedOption = DEFAULT_SPEED,
+    duration: Annotated[
+        float | None,
+        typer.Option(min=0.0, metavar="SECONDS", help="End after this long; Ctrl-C before."),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Log lines in place of the live view.")
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the log to a file as well.")
+    ] = None,
+) -> None:
+    """Run a strategy on paper and keep its book reconciled.
+
+    Without --gateway, a simulated terminal is found or started as a process of its own. It stays
+    when this command ends, and so do the positions, as they would at a real one. --account,
+    --feed, --seed and --speed are for a terminal that is started here.
+
+    While it runs, a second shell in this folder asks it: `trueup status`, `trueup plan`,
+    `trueup approve`.
+    """
+    settings = load_settings()
+    live = sys.stdout.isatty() and not plain
+    if live and log is None:
+        log = state_folder() / LOG_FILE
+    set_up_logging(console=not live, file=log)
+    policy = make_policy(
+        symbol,
+        magic,
+        comment_prefix,
+        adopt or (AdoptChoice.ALL if gateway is None else AdoptChoice.OURS),
+        ask,
+        alert,
+        expects_stop_loss=expects_stop_loss,
+    )
+    kept = _journal_place(journal, no_journal=no_journal)
+    trader = MovingAverageCross() if strategy is None else load_strategy(strategy)
+    options = TerminalOptions(
+        account=account.value, symbol=symbol, feed=feed, seed=seed, speed=speed
+    )
+    place = _place(gateway, settings, options)
+    stream = stream or _stream(symbol, place)
+    own_magic = magic[0] if magic else PAPER_MAGIC
+    run = Run(
+        place,
+        settings,
+        options,
+        policy,
+        own_magic,
+        volume,
+        kept,
+        stream,
+        take_over=take_over,
+        real_money=real_money,
+    )
+    trade(run, trader, duration, live=live)
+    _say_what_stays(place, kept)
+
+
+def _journal_place(journal: str | None, *, no_journal: bool) -> str | Path | None:
+    """Return where to keep the book, refusing what cannot be a journal before anything starts."""
+    if no_journal:
+        if journal is not None:
+            raise SettingsError("--journal", journal, "--no-journal is given as well: give one")
+        return None
+    place = journal or default_journal()
+    database_at(place)
+    return place
+
+
+def _stream(symbol: str, place: Place) -> str:
+    if place.terminal is None:
+        return symbol
+    started = dt.datetime.fromisoformat(place.terminal.started)
+    return f"{symbol}-sim-{started:%Y%m%dT%H%M%S}"
+
+
+def _place(gateway: str | None, settings: Settings, options: TerminalOptions) -> Place:
+    if gateway is not None:
+        return Place(*endpoint_of(gateway, "--gateway"))
+    if settings.gateway_is_configured:
+        url = Endpoint(settings.gtw_host, settings.gtw_port).url
+        say(f"GTW_HOST and GTW_PORT are not used: --gateway {url} trades there.")
+    running = find_terminal()
+    if running is None:
+        play(options.feed, options.seed, options.speed, PortfolioManager().clock)
+        running = start_terminal(options)
+        say(f"Started a simulated terminal, process {running.pid} at {running.gateway}.")
+    else:
+        say(f"Found the simulated terminal, process {running.pid} at {running.gateway}.")
+    return Place("127.0.0.1", running.port, running)
+
+
+def _say_what_stays(place: Place, kept: str | Path | None) -> None:
+    if place.terminal is None:
+        say(f"Ended. What is open at {place.url} stays open.")
+    else:
+        say(
+            f"Ended. The simulated terminal goes on, process {place.terminal.pid}, and so do its "
+            "positions: see them with `trueup trade list`, stop it with `trueup terminal --stop`."
+        )
+    if kept is not None:
+        say(f"What happened is in {database_at(kept).name}: `trueup audit`, `trueup replay`.")

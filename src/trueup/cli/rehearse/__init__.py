@@ -1,0 +1,1 @@
+"""Commands that rehearse failures: `trueup drill` and `trueup sim`."""

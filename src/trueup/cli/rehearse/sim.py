@@ -1,0 +1,250 @@
+"""`trueup sim`: live through simulated disasters, and say which promises were kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from trueup.cli.rehearse.numbers import jobs_of, numbers_of, range_of, seed_of
+from trueup.cli.shared.say import say
+from trueup.errors import SettingsError, StrategyError, TrueupError
+from trueup.lab.facts.facts import Fact
+from trueup.lab.report.drawing import page
+from trueup.lab.report.telling import story
+from trueup.lab.runs.coverage import CHANCY, Coverage, table
+from trueup.lab.runs.run import Report, run, run_many, shortest
+from trueup.lab.runs.shrink import command
+from trueup.lab.world.plan import FaultPlan, draw
+from trueup.lab.world.schedule import BEGIN_NS
+from trueup.runtime.trading.strategy_loading import own_place, strategy_maker
+
+BROKEN = 1
+# As a shell has it for what Ctrl-C ended.
+STOPPED = 130
+SHOWN = 5
+# Where no seeds are given: three in the focus of each kind of fault meet everything there is.
+SEEDS, SEEDS_TO_MEET_ALL = "0..100", "0..300"
+LESS_IS_ASKED = "Not asked of a strategy, which sets no stops and places no pending orders: " + (
+    ", ".join(name for names in CHANCY.values() for name in names) + "."
+)
+NO_ORDERS = "No order was sent: the strategy gave no signal on which the bot could trade."
+
+
+class _Shown(NamedTuple):
+    """What is shown of one run besides its verdict."""
+
+    trace: bool
+    html: Path | None
+
+    @property
+    def needs_facts(self) -> bool:
+        return self.trace or self.html is not None
+
+
+def sim(
+    seed: Annotated[
+        int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Live through this seed.")
+    ] = None,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            metavar="A..B",
+            help="Live through A up to B-1: 0..100, with --coverage 0..300, unless given.",
+        ),
+    ] = "",
+    only: Annotated[
+        str, typer.Option(metavar="N,N", help="Of the seed's faults, let only these strike.")
+    ] = "",
+    shrink: Annotated[
+        bool,
+        typer.Option(
+            "--shrink",
+            help="Find the fewest faults that still break the promise; --trace and --html show "
+            "that run.",
+        ),
+    ] = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Print what the runs met, and what they never did.")
+    ] = False,
+    strategy: Annotated[
+        str, typer.Option(metavar="MODULE:CLASS", help="Let this strategy of yours trade.")
+    ] = "",
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Tell the story of a seed's run, fact by fact.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a seed's run on a page of its own.")
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            parser=jobs_of, metavar="NUMBER", help="Processes for many seeds; 0: one a core."
+        ),
+    ] = 1,
+) -> None:
+    """Run seeded simulations with faults and judge them.
+
+    Everything follows from the seed: what fails, when, and what the bots try. Exit code 0: every
+    promise was kept (docs/concepts/guarantees.md). 1: one was broken, or with --coverage something
+    was never met.
+    """
+    if seed is not None and seeds:
+        raise SettingsError("--seeds", seeds, "give one of --seed and --seeds")
+    given = {"--trace": trace, "--html": html, "--only": only}
+    if seed is None and (of_one := [name for name, value in given.items() if value]):
+        raise TrueupError(f"Give one seed with {' and '.join(of_one)}, as --seed 7.")
+    if strategy:
+        # What cannot be imported is said before anything runs.
+        strategy_maker(strategy)
+    counted, shown = Coverage(), _Shown(trace, html)
+    if seed is None:
+        chosen = range_of("--seeds", seeds or (SEEDS_TO_MEET_ALL if coverage else SEEDS))
+        broken = _many(chosen, strategy, counted, jobs or _cores())
+    else:
+        broken = _one(_plan(seed, only), strategy, counted, shown, shrink=shrink)
+    if shrink:
+        for report in broken:
+            _shrink(report, strategy, shown)
+        if not broken:
+            say("Nothing to shrink.")
+    if coverage:
+        say(table(counted))
+        if strategy:
+            say(LESS_IS_ASKED)
+    if broken or (coverage and counted.missing(by_signals=bool(strategy))):
+        raise typer.Exit(BROKEN)
+
+
+def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Report]:
+    """Live through many seeds, say what came of them, and return the runs that broke a promise."""
+    broken: list[Report] = []
+    count = orders = 0
+    stopped = ""
+    try:
+        for report in run_many(seeds, strategy=strategy, coverage=counted, jobs=jobs):
+            count, orders = count + 1, orders + report.orders
+            if not report.is_good:
+                broken.append(report)
+                say(_said(report, strategy))
+    except KeyboardInterrupt as stop:
+        stopped = _where(stop, strategy)
+    say(f"{stopped}{count} runs, {len(broken)} of them broke a promise.")
+    if stopped:
+        raise typer.Exit(STOPPED)
+    if strategy and not orders:
+        say(NO_ORDERS)
+    return broken
+
+
+def _one(
+    plan: FaultPlan, strategy: str, counted: Coverage, shown: _Shown, *, shrink: bool
+) -> list[Report]:
+    """Live through one plan, show it, and return it if it broke a promise.
+
+    One that will be shrunk is not shown: its shortest run tells the same in fewer lines.
+    """
+    told: list[Fact] = []
+    try:
+        report = run(
+            plan,
+            strategy=strategy,
+            watchers=[counted],
+            tell=told.append if shown.needs_facts else None,
+        )
+    except StrategyError:
+        if shown.trace:
+            say(story(told))
+        raise
+    except KeyboardInterrupt as stop:
+        say(f"{_where(stop, strategy)}seed {plan.seed} was not lived through to its end.")
+        raise typer.Exit(STOPPED) from None
+    if shrink and shown.needs_facts and not report.is_good:
+        say(_verdict(report))
+        return [report]
+    _show(told, report, strategy, shown)
+    say(_said(report, strategy))
+    if strategy and not report.orders:
+        say(NO_ORDERS)
+    return [] if report.is_good else [report]
+
+
+def _show(told: Sequence[Fact], report: Report, strategy: str, shown: _Shown) -> None:
+    if shown.trace:
+        say(story(told, report.violations))
+    if shown.html is not None:
+        _draw(shown.html, told, report, strategy)
+
+
+def _shrink(report: Report, strategy: str, shown: _Shown) -> None:
+    """Find the shortest run that still breaks the promise, show it, and say what came of it."""
+    short = shortest(report, strategy=strategy)
+    say("The fewest faults that break it:")
+    for one in short.plan.strikes:
+        say(f"  {one.at_ms / 1000:.3f} s  {one.fault.value} (number {one.number})")
+    if shown.needs_facts:
+        told: list[Fact] = []
+        run(short.plan, strategy=strategy, tell=told.append)
+        _show(told, short, strategy, shown)
+    say(_said(short, strategy))
+
+
+def _where(stop: KeyboardInterrupt, strategy: str) -> str:
+    """Say that a person ended it, and in which line of a strategy it was, if in one."""
+    place = own_place(strategy, stop)
+    return f"Stopped at {place}: " if place else "Stopped: "
+
+
+def _plan(seed: int, only: str) -> FaultPlan:
+    plan = draw(seed)
+    if not only:
+        return plan
+    return plan.only(numbers_of("--only", only, frozenset(one.number for one in plan.strikes)))
+
+
+def _draw(path: Path, told: Sequence[Fact], report: Report, strategy: str) -> None:
+    try:
+        title = _again(report.plan, strategy)
+        path.write_text(page(told, report.violations, title), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            "--html", str(path), f"give a file to write ({error.strerror})"
+        ) from error
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _said(report: Report, strategy: str) -> str:
+    if report.is_good:
+        return _verdict(report)
+    first = [
+        f"  at {(one.at_ns - BEGIN_NS) / 1e9:.3f} s, promise {one.invariant}: {one.sentence}"
+        for one in report.violations[:SHOWN]
+    ]
+    more = len(report.violations) - len(first)
+    rest = [f"  and {more} more"] if more else []
+    again = f"  again: {_again(report.plan, strategy)}"
+    return "\n".join([_verdict(report), *first, *rest, again])
+
+
+def _verdict(report: Report) -> str:
+    plan = report.plan
+    what = (
+        f"Seed {plan.seed}: {report.seconds:.0f} s, {report.events} events, "
+        f"{_count(len(plan.strikes), 'fault')} planned, which struck "
+        f"{_count(report.struck, 'time')}, {_count(report.orders, 'order')}"
+    )
+    return f"{what}: every promise was kept." if report.is_good else f"{what}: broken."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _again(plan: FaultPlan, strategy: str) -> str:
+    return command(plan, draw(plan.seed), strategy)

@@ -1,0 +1,1 @@
+"""Options, addresses and output that several commands share."""

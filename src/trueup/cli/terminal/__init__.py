@@ -1,0 +1,1 @@
+"""Commands for the simulated terminal: start the terminal, trade by hand."""

@@ -1,0 +1,1 @@
+"""Ask a gateway, keep the answers, and grade them."""

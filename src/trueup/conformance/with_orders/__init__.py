@@ -1,0 +1,1 @@
+"""Checks that place orders on a demo account."""

@@ -1,0 +1,1 @@
+"""SQLite and PostgreSQL, their locks, and the repair of damaged files."""

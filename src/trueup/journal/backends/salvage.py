@@ -1,0 +1,186 @@
+"""A SQLite file that is damaged as a file: cut, or with pages overwritten.
+
+What can be read, up to the last whole transaction of each stream, goes into a new file; the damaged
+one stays beside it, as `*.damaged-1`. By itself that happens only where the end is what is
+damaged, and not much of it. Anything worse is for a person to decide.
+
+The new file is complete before it gets the name `*.salvaged`, and whoever opens the journal first
+puts a file of that name in its place. So a crash between any two steps loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from trueup.errors import JournalConflict, JournalCorrupt, JournalError, reason
+from trueup.journal.backends.lockfile import FileClaim, all_lock_files, is_locked
+from trueup.journal.backends.sqlite import SqliteDatabase
+from trueup.journal.database.database import FileDamaged
+from trueup.journal.database.migrate import ensure_current
+from trueup.journal.journal import GENESIS, Tip
+from trueup.journal.reading.reader import JournalReader
+from trueup.journal.reading.table import EventTable
+from trueup.journal.rows.chain import BrokenChain, checkpoint_digest
+
+# More acknowledged events than this are not given up without a person.
+LARGEST_LOSS = 1_000
+
+
+def salvage(path: Path, *, at_any_loss: bool = False) -> str:
+    """Put a new file with all that can be read in the place of a damaged one; say so in a sentence.
+
+    Raises:
+        JournalConflict: a living process writes the file, or is mending it.
+        JournalCorrupt: more than the end is damaged, and not `at_any_loss`.
+        JournalError: nothing can be read, or the new file cannot be written.
+    """
+    try:
+        with _alone(path):
+            if not _beside(path, "salvaged").exists():
+                _build(path, at_any_loss)
+            kept = _swap(path)
+    except OSError as error:
+        raise JournalError(f"{path} is damaged and cannot be mended: {reason(error)}.") from error
+    return (
+        f"{path} was damaged; what could be read is in its place, and the damaged file is {kept}."
+    )
+
+
+def finish(path: Path) -> None:
+    """Put a salvaged file in its place where a crash came in between.
+
+    Raises:
+        JournalError: that is not possible now.
+    """
+    if _beside(path, "salvaged").exists():
+        salvage(path)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    try:
+        claim = FileClaim(_beside(path, "mending"), 1, None)
+    except (BlockingIOError, PermissionError) as error:
+        raise JournalConflict(f"{path} is damaged; another process is mending it.") from error
+    try:
+        _refuse_writers(path)
+        yield
+    finally:
+        claim.release()
+
+
+def _refuse_writers(path: Path) -> None:
+    if any(is_locked(lock) for lock in all_lock_files(path)):
+        raise JournalConflict(
+            f"{path} is damaged, and another process has it open; stop that first, then open it "
+            "again, and what can be read is salvaged."
+        )
+
+
+def _build(path: Path, at_any_loss: bool) -> None:
+    building = _beside(path, "salvaging")
+    for old in _with_companions(building):
+        old.unlink(missing_ok=True)
+    damaged, whole = SqliteDatabase(path, read_only=True), SqliteDatabase(building)
+    with contextlib.closing(damaged), contextlib.closing(whole):
+        damaged.connect()
+        whole.connect()
+        ensure_current(whole)
+        for stream in _streams(damaged):
+            _copy(damaged, whole, stream, at_any_loss)
+        # One file, without a log beside it, may be renamed.
+        whole.fetch("PRAGMA journal_mode=DELETE")
+    _refuse_writers(path)
+    with building.open("rb+") as file:
+        os.fsync(file.fileno())
+    building.replace(_beside(path, "salvaged"))
+
+
+def _streams(damaged: SqliteDatabase) -> list[str]:
+    """Return the names of all streams that can be read; from the rows where there is no list."""
+    names: set[str] = set()
+    for query in (damaged.statements.streams, "SELECT DISTINCT stream FROM journal_events"):
+        with contextlib.suppress(FileDamaged):
+            names |= {str(row[0]) for row in damaged.fetch_some(query)}
+    if not names:
+        raise JournalCorrupt(f"{damaged.name} is damaged, and nothing in it can be read.")
+    return sorted(names)
+
+
+def _copy(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, at_any_loss: bool) -> None:
+    rows, sql, tip = EventTable(damaged, stream), whole.statements, GENESIS
+    with whole.writing():
+        try:
+            for transaction in rows.transactions():
+                whole.change_many(sql.append, [(stream, *row) for row in transaction])
+                tip = Tip(transaction[-1].position, transaction[-1].hash)
+        except BrokenChain as broken:
+            if not at_any_loss:
+                _refuse_loss(damaged, rows, tip, broken.because)
+        _copy_writer(damaged, whole, stream, tip)
+        _copy_checkpoint(damaged, whole, stream, tip)
+
+
+def _refuse_loss(damaged: SqliteDatabase, rows: EventTable, tip: Tip, because: str) -> None:
+    """Raise JournalCorrupt unless it is the end that is gone, and not much of it."""
+    known = _acknowledged(damaged, rows)
+    readable = tip.position
+    with contextlib.suppress(FileDamaged):
+        readable = rows.last_position()
+    lost = known.position - tip.position
+    if lost > min(LARGEST_LOSS, tip.position) or readable > tip.position:
+        raise JournalCorrupt(
+            f"{damaged.name} is damaged: {because}. More than its end is gone ({lost} acknowledged "
+            "events), so it was left as it is: restore a copy, or move it aside to start anew."
+        )
+
+
+def _acknowledged(damaged: SqliteDatabase, rows: EventTable) -> Tip:
+    tips = [damaged.note(rows.stream) or GENESIS]
+    with contextlib.suppress(FileDamaged):
+        writer = rows.writer()
+        tips.append(writer.tip if writer else GENESIS)
+    return max(tips, key=lambda tip: tip.position)
+
+
+def _copy_writer(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, tip: Tip) -> None:
+    """Copy who wrote the stream last and what was acknowledged then, or what is known of it."""
+    columns: tuple[object, ...] = (1, "unknown", 0, *tip)
+    with contextlib.suppress(FileDamaged):
+        columns = EventTable(damaged, stream).writer() or columns
+    whole.change(whole.statements.first_claim, stream, *columns)
+
+
+def _copy_checkpoint(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, tip: Tip) -> None:
+    """Copy the newest checkpoint that can be read, proves itself, and is not beyond the end."""
+    with contextlib.suppress(FileDamaged):
+        checkpoint = JournalReader(damaged, stream).latest_checkpoint()
+        at = None if checkpoint is None else EventTable(whole, stream).tip_at(checkpoint.position)
+        if checkpoint is not None and at is not None and at.position <= tip.position:
+            digest = checkpoint_digest(stream, at, checkpoint.state)
+            whole.change(
+                whole.statements.keep_checkpoint, stream, at.position, digest, checkpoint.state
+            )
+
+
+def _swap(path: Path) -> Path:
+    """Move the damaged file and its log aside, and the salvaged one to its place."""
+    names = (_beside(path, f"damaged-{number}") for number in itertools.count(1))
+    kept = next(name for name in names if not name.exists())
+    for old, new in zip(_with_companions(path), _with_companions(kept), strict=True):
+        with contextlib.suppress(FileNotFoundError):
+            old.replace(new)
+    _beside(path, "salvaged").replace(path)
+    return kept
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def _with_companions(path: Path) -> list[Path]:
+    return [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]

@@ -1,0 +1,272 @@
+"""SQLite: the journal in one file, in WAL mode with `synchronous=FULL`.
+
+FULL, always: in WAL mode it costs one sync of the log for each commit, and anything less may lose
+a commit that was acknowledged (SQLite documentation, "PRAGMA synchronous"). Every append of a live
+bot is an intent or what became of one, so there is no append that could do with less.
+
+Readers never block the writer in WAL mode, nor it them. Another writer of the same file, for
+another stream, holds it for a commit; `BUSY_S` is how long we wait for that.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from trueup.errors import JournalConflict, JournalError, reason
+from trueup.forks import HOLDERS, cut_files
+from trueup.journal.backends.lockfile import claim_file, is_locked, lock_files, noted
+from trueup.journal.database.database import Claim, Database, FileDamaged
+from trueup.journal.database.statements import SQLITE
+from trueup.journal.journal import Tip
+from trueup.private import make_private
+from trueup.processes import holds, with_open_file
+from trueup.sqlite_file import connected
+
+BUSY_S = 2.0
+
+# SQLite's primary result codes (SQLite documentation, "Result and Error Codes").
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "it cannot be written",
+    sqlite3.SQLITE_BUSY: "another connection keeps it locked",
+    sqlite3.SQLITE_LOCKED: "another connection keeps it locked",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PERM: "it may not be opened",
+    sqlite3.SQLITE_IOERR: "the disk failed",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
+}
+
+
+class SqliteDatabase(Database):
+    """A journal's SQLite file.
+
+    A reader's connection changes nothing, and reads what can be read of a damaged file.
+    """
+
+    dialect = "sqlite"
+    statements = SQLITE
+    begin_writing = "BEGIN IMMEDIATE"
+    begin_reading = "BEGIN"
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__(str(path))
+        self.path = path.resolve()
+        self._read_only = read_only
+        self._file: tuple[int, int] | None = None
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """The class of all errors of the driver."""
+        return sqlite3.Error
+
+    def connect(self) -> None:
+        """Open the connection.
+
+        Raises:
+            JournalError: there is no such file to read, or it is no journal of ours.
+        """
+        try:
+            self._refuse_place()
+        except PermissionError as error:
+            raise JournalError(
+                f"{self.name} cannot be looked at: this user may not enter a folder on the way to "
+                "it; give another place, or the right to enter."
+            ) from error
+        if _identity(self.path) in HOLDERS.inherited:
+            raise JournalConflict(
+                f"{self.name} was open in the process from which this one was forked, and SQLite "
+                "cannot open it in both: start this process anew, as multiprocessing does with "
+                "'spawn'."
+            )
+        if not self._read_only and self.path.with_name(f"{self.path.name}.salvaged").exists():
+            from trueup.journal.backends.salvage import finish
+
+            finish(self.path)
+        self._connection = self._connected()
+        self._file = _identity(self.path)
+        self._refuse_foreign()
+        if not self._read_only:
+            self._prepare_to_write()
+
+    def cut(self, connection: sqlite3.Connection) -> None:
+        """Let go of the file and its log; a forked process can open neither again."""
+        names = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
+        files = {one for one in (self._file, *map(_identity, names)) if one is not None}
+        HOLDERS.inherited.update(files)
+        cut_files(files)
+
+    def wait_for_migration(self) -> None:
+        """Nothing to wait for: `BEGIN IMMEDIATE` lets one process write."""
+
+    def revision(self) -> str | None:
+        """Return the schema's revision, or None where there is no journal yet."""
+        if not self._tables():
+            return None
+        rows = self.fetch(self.statements.revision)
+        return str(rows[0][0]) if rows else ""
+
+    def in_place(self) -> tuple[int, int] | None:
+        """Return which file is at the journal's path, by device and number; None for none."""
+        return _identity(self.path)
+
+    def restore(self) -> bool:
+        """Make sure that the file which is open is still the one that others will open.
+
+        SQLite goes on writing to a file that was removed, and whatever it says it wrote is gone
+        with the process.
+        """
+        self._open()
+        if self._file != self.in_place():
+            raise JournalError(
+                f"{self.name} was moved, replaced or deleted while it was open; put it back, or "
+                "open the journal again."
+            )
+        return False
+
+    def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
+        """Lock a file beside the database; within a write transaction."""
+        try:
+            return claim_file(self.path, stream, token, take_over=take_over)
+        except OSError as error:
+            raise JournalError(f"{self.name} cannot be locked: {reason(error)}.") from error
+
+    def heir(self, stream: str, noted: int) -> str | None:
+        """Return who holds a stream that a process of this machine claimed last, if not itself."""
+        locked = [path for path in lock_files(self.path, stream).values() if is_locked(path)]
+        if noted == os.getpid() or any(holds(noted, path) for path in locked):
+            return None
+        heirs = [pid for path in locked for pid in with_open_file(path)]
+        return f"process {heirs[0]}" if heirs else "a process"
+
+    def note(self, stream: str) -> Tip | None:
+        """Return the furthest tip that a lock file of the stream notes, or None."""
+        return noted(lock_files(self.path, stream).values())
+
+    def salvage(self) -> str:
+        """Put what can be read of a damaged file in its place; return what was done, a sentence."""
+        from trueup.journal.backends.salvage import salvage
+
+        return salvage(self.path)
+
+    def in_transaction(self) -> bool:
+        """Return whether a transaction is open."""
+        return bool(self._open().in_transaction)
+
+    def fetch_some(self, statement: str, *parameters: object) -> list[Any]:
+        """Return all rows, or, of a damaged file, those before the damage if there are any."""
+        rows: list[Any] = []
+        with self.lock:
+            try:
+                for row in self._open().execute(statement, parameters):
+                    rows.append(row)  # noqa: PERF402 - what came before an error is wanted
+            except sqlite3.Error as error:
+                if not rows:
+                    raise self.explain(error) from error
+        return rows
+
+    def check(self) -> list[str]:
+        """Return what SQLite finds wrong with the file, each a sentence."""
+        try:
+            found = [str(row[0]) for row in self.fetch("PRAGMA quick_check(10)")]
+        except FileDamaged as error:
+            found = [str(error)]
+        return [f"the file is damaged: {text}" for text in found if text != "ok"]
+
+    def explain(self, error: Exception) -> JournalError:
+        """Say what an error of SQLite means."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_CORRUPT:
+            return FileDamaged(f"{self.name} is damaged: {error}.")
+        if code == sqlite3.SQLITE_CONSTRAINT and "intent_id" in str(error):
+            return JournalError("An intent of this append is in the journal already.")
+        meaning = _MEANINGS.get(code)
+        detail = f"{meaning} ({error})" if meaning else str(error)
+        return JournalError(f"{self.name}: {detail}.")
+
+    def _refuse_place(self) -> None:
+        if self.path.is_dir():
+            raise JournalError(f"{self.name} is a folder; give a file, as 'bot.db'.")
+        if not self.path.parent.is_dir():
+            raise JournalError(
+                f"{self.name} cannot be made: there is no folder {self.path.parent}."
+            )
+        if self._read_only and not self.path.exists():
+            raise JournalError(f"There is no journal {self.name}.")
+        if not self._read_only:
+            self._refuse_unwritable()
+
+    def _refuse_unwritable(self) -> None:
+        """Name what cannot be written; SQLite only says that it cannot open the file."""
+        as_ourselves = os.access in os.supports_effective_ids
+        # SQLite and our lock make files beside it.
+        for place, mode in ((self.path.parent, os.W_OK | os.X_OK), (self.path, os.W_OK)):
+            if place.exists() and not os.access(place, mode, effective_ids=as_ourselves):
+                what = f"the folder {place}" if place.is_dir() else "the file"
+                raise JournalError(
+                    f"{self.name} cannot be written: {what} is read-only for this user; make it "
+                    "writable, or give another place."
+                )
+
+    def _connected(self) -> sqlite3.Connection:
+        try:
+            if self._read_only:
+                return self._connected_to_read()
+            make_private(self.path)
+            return connected(self.path, BUSY_S)
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+
+    def _connected_to_read(self) -> sqlite3.Connection:
+        address = f"{self.path.as_uri()}?mode=ro"
+        connection = connected(address, BUSY_S, uri=True)
+        # Without this SQLite refuses a file that was cut as a whole, and with it only what is gone.
+        connection.execute("PRAGMA writable_schema=ON")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError:
+            # WAL mode makes its index beside the file; where that is not allowed and the log is
+            # empty, the file alone is everything.
+            if _size(self.path.with_name(f"{self.path.name}-wal")):
+                raise
+            connection.close()
+            address += "&immutable=1"
+            connection = connected(address, BUSY_S, uri=True)
+        return connection
+
+    def _refuse_foreign(self) -> None:
+        tables = self._tables()
+        if tables and "journal_revision" not in tables:
+            raise JournalError(
+                f"{self.name} is a database of something else (it has a table {min(tables)!r}); "
+                "give the journal a file of its own."
+            )
+
+    def _tables(self) -> set[str]:
+        return {row[0] for row in self.fetch("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def _prepare_to_write(self) -> None:
+        (mode,) = self.fetch("PRAGMA journal_mode=WAL")[0]
+        if mode != "wal":
+            raise JournalError(f"{self.name} cannot be put into WAL mode; it stays in {mode} mode.")
+        self.run("PRAGMA synchronous=FULL")
+        # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
+        self.run("PRAGMA fullfsync=ON")
+        self.run("PRAGMA checkpoint_fullfsync=ON")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""The interface to a database, its SQL statements and its migrations."""

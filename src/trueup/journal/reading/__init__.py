@@ -1,0 +1,1 @@
+"""Read and prove the rows of a journal."""

@@ -1,0 +1,242 @@
+"""Reading a stream: while its writer lives, and after it died.
+
+Nothing here changes the journal. What is read is proven on the way; a last transaction that does
+not hold is left out with a warning, as its writer will set it aside. Damage before that is an
+error, at the first position that does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from types import TracebackType
+from typing import Self
+
+from trueup.core.book.events import Event
+from trueup.errors import JournalCorrupt, JournalError
+from trueup.journal.database.database import Database
+from trueup.journal.database.migrate import require_current
+from trueup.journal.journal import Checkpoint, Fault, Record, Tip, Verdict
+from trueup.journal.reading.table import EventTable
+from trueup.journal.rows.chain import BrokenChain, Row, checkpoint_digest
+from trueup.journal.rows.codec import LARGEST_NS, decode
+from trueup.logs import logger
+
+log = logger("trueup.journal")
+
+
+class JournalReader:
+    """One stream of a journal, to look at.
+
+    Any thread may use it, one after the other; a process that was forked from its own may not.
+    """
+
+    def __init__(self, database: Database, stream: str) -> None:
+        self._database = database
+        self._sql = database.statements
+        self._table = EventTable(database, stream)
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return self._table.stream
+
+    @property
+    def position(self) -> int:
+        """The position of the last event that is whole and proven; 0 when there is none."""
+        self._ready()
+        return self._end().position
+
+    @property
+    def holder(self) -> str:
+        """Who wrote the stream last, whether it still does or not."""
+        self._ready()
+        writer = self._table.writer()
+        return "" if writer is None else writer.holder
+
+    def read(
+        self,
+        after: int = 0,
+        *,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> Iterator[Event]:
+        """Yield events, oldest first; see `records`."""
+        for record in self.records(after, since_ns=since_ns, until_ns=until_ns, kinds=kinds):
+            yield record.event
+
+    def records(
+        self,
+        after: int = 0,
+        *,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> Iterator[Record]:
+        """Yield the events after a position with what the journal knows of each, oldest first.
+
+        `since_ns` and `until_ns` are nanoseconds of UTC, the first included and the second not.
+        Without them the chain is proven on the way; with them rows in between are not looked at,
+        and only their own bytes are. What is appended meanwhile is left out.
+
+        Raises:
+            JournalCorrupt: a row was altered or is missing, or does not decode.
+            JournalError: an event is of a newer trueup, or the journal cannot be read.
+        """
+        self._ready()
+        if since_ns is None and until_ns is None:
+            rows = self._proven(after)
+        else:
+            end = LARGEST_NS if until_ns is None else until_ns
+            rows = self._table.rows_between(since_ns or 0, end, self._end().position, after)
+        for row in rows:
+            if kinds is None or row.kind in kinds:
+                event = decode(row.position, row.kind, row.payload)
+                yield Record(row.position, row.at_ns, row.kind, event, row.hash)
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """Return the newest checkpoint that proves itself, or None; the others with a warning."""
+        self._ready()
+        for position in self._checkpoints():
+            state = self._checkpoint(position)
+            if state is not None:
+                return Checkpoint(position, state)
+            log.warning(
+                "[JOURNAL] The checkpoint at position %s is damaged: an earlier one, or the events "
+                "themselves, will do",
+                position,
+                extra={"event": "journal.checkpoint_damaged", "position": position},
+            )
+        return None
+
+    def verify(self) -> Verdict:
+        """Prove the whole journal: every row, the chain, its tip as noted, the checkpoints.
+
+        Raises:
+            JournalError: the journal cannot be read at all.
+        """
+        self._ready()
+        known = self._known_tips()
+        tip, damage = self._table.prove()
+        faults = [] if damage is None else [Fault(damage.position, damage.because)]
+        for one in known:
+            if one.position > tip.position:
+                faults.append(_lost(tip.position + 1, one.position))
+            elif self._table.tip_at(one.position) != one:
+                faults.append(_rewritten(one.position))
+        faults += [
+            Fault(position, f"the checkpoint at position {position} is damaged")
+            for position in self._checkpoints()
+            if self._checkpoint(position) is None
+        ]
+        faults += [Fault(0, finding) for finding in self._database.check()]
+        return Verdict(tip, tuple(faults))
+
+    def close(self) -> None:
+        """Close the connection; closing twice does no harm."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ready(self) -> None:
+        self._database.restore()
+
+    def _proven(self, after: int) -> Iterator[Row]:
+        start = self._table.tip_at(after)
+        if start is None:
+            return
+        try:
+            for transaction in self._table.transactions(start):
+                yield from transaction
+        except BrokenChain as broken:
+            _, damage = self._table.prove()
+            if damage is None or not damage.torn:
+                raise JournalCorrupt(f"{self._database.name}: {broken.because}.") from broken
+            self._warn_torn(damage.because)
+
+    def _end(self) -> Tip:
+        """Return where the journal ends as far as it is whole.
+
+        Raises:
+            JournalCorrupt: it does not hold before its last transaction.
+        """
+        tip = self._table.tail()
+        if tip is not None:
+            return tip
+        tip, damage = self._table.prove()
+        if damage is not None:
+            if not damage.torn:
+                raise JournalCorrupt(f"{self._database.name}: {damage.because}.")
+            self._warn_torn(damage.because)
+        return tip
+
+    def _warn_torn(self, because: str) -> None:
+        log.warning(
+            "[JOURNAL] %s: %s; reading ends before its transaction",
+            self._database.name,
+            because,
+            extra={"event": "journal.torn"},
+        )
+
+    def _known_tips(self) -> list[Tip]:
+        """Return the tips that were acknowledged: by the writer's row, and by its note."""
+        writer = self._table.writer()
+        tips = [None if writer is None else writer.tip, self._database.note(self.stream)]
+        return sorted({tip for tip in tips if tip is not None and tip.position > 0})
+
+    def _checkpoints(self) -> list[int]:
+        return [row[0] for row in self._database.fetch(self._sql.checkpoints, self.stream)]
+
+    def _checkpoint(self, position: int) -> bytes | None:
+        """Return the state of a checkpoint that proves itself, or None."""
+        rows = self._database.fetch(self._sql.checkpoint, self.stream, position)
+        tip = self._table.tip_at(position)
+        if not rows or tip is None:
+            return None
+        digest, state = rows[0]
+        if not isinstance(state, bytes) or checkpoint_digest(self.stream, tip, state) != digest:
+            return None
+        return state
+
+
+def _lost(first: int, last: int) -> Fault:
+    return Fault(first, f"the events at positions {first} to {last} were acknowledged and are gone")
+
+
+def _rewritten(position: int) -> Fault:
+    return Fault(position, f"the event at position {position} is not the one acknowledged")
+
+
+def open_to_read(database: Database, stream: str | None) -> JournalReader:
+    """Connect, and find the stream; without a name, the only one there is.
+
+    Raises:
+        JournalError: the journal cannot be opened, or has no such stream.
+    """
+    database.connect()
+    try:
+        require_current(database)
+        return JournalReader(database, _chosen(database, stream))
+    except JournalError:
+        database.close()
+        raise
+
+
+def _chosen(database: Database, stream: str | None) -> str:
+    names = [str(row[0]) for row in database.fetch(database.statements.streams)]
+    if stream is None and len(names) == 1:
+        return names[0]
+    if stream in names:
+        return str(stream)
+    known = ", ".join(map(repr, names)) or "none yet"
+    asked = "Say which stream" if stream is None else f"There is no stream {stream!r}"
+    raise JournalError(f"{asked} of {database.name} to read: it has {known}.")

@@ -1,0 +1,174 @@
+"""One stream's rows: how they are fetched, proven, and judged where they do not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trueup.errors import JournalCorrupt
+from trueup.journal.database.database import Database, FileDamaged
+from trueup.journal.journal import GENESIS, Tip
+from trueup.journal.rows.chain import BrokenChain, Prover, Row, proven
+
+# Rows fetched at a time: enough that the query costs little, few enough to hold in memory.
+PAGE = 2_000
+# No position is beyond this.
+LARGEST = 2**63 - 1
+
+
+class Writer(NamedTuple):
+    """Who writes a stream, and where its chain ended at that writer's last append."""
+
+    token: int
+    holder: str
+    since_ns: int
+    position: int
+    hash: bytes
+
+    @property
+    def tip(self) -> Tip:
+        """Where the chain ended."""
+        return Tip(self.position, self.hash)
+
+
+class Damage(NamedTuple):
+    """Where a stream stops holding.
+
+    `torn` says that only the last transaction is damaged, as a crash of the machine or a bad disk
+    leaves it.
+    """
+
+    position: int
+    because: str
+    torn: bool
+
+
+class EventTable:
+    """The rows of one stream."""
+
+    def __init__(self, database: Database, stream: str) -> None:
+        self._database = database
+        self._sql = database.statements
+        self.stream = stream
+
+    @property
+    def place(self) -> str:
+        """How messages call the database."""
+        return self._database.name
+
+    def writer(self) -> Writer | None:
+        """Return who writes the stream, or None before the first."""
+        rows = self._database.fetch(self._sql.writer, self.stream)
+        return Writer(*rows[0]) if rows else None
+
+    def last_position(self) -> int:
+        """Return the highest position that any row has; 0 when there is none."""
+        last = self._row(self._sql.last, self.stream, self.stream)
+        return last.position if last is not None else 0
+
+    def tip_at(self, position: int) -> Tip | None:
+        """Return the place in the chain at a position, or None when there is no such row."""
+        if position <= 0:
+            return GENESIS
+        row = self._row(self._sql.page, self.stream, position - 1, position)
+        return None if row is None else Tip(row.position, row.hash)
+
+    def rows(self, after: int, until: int) -> Iterator[Row]:
+        """Yield the rows of a range of positions, in pages; a page without rows ends it."""
+        while after < until:
+            end = min(until, after + PAGE)
+            page = self._database.fetch_some(self._sql.page, self.stream, after, end)
+            if not page:
+                return
+            yield from map(Row._make, page)
+            after = page[-1][0]
+
+    def rows_between(self, since_ns: int, until_ns: int, until: int, after: int) -> Iterator[Row]:
+        """Yield the rows of a range of positions and of a range of time, in pages."""
+        for start in range(after, until, PAGE):
+            end = min(until, start + PAGE)
+            page = self._database.fetch(
+                self._sql.page_between, self.stream, start, end, since_ns, until_ns
+            )
+            yield from map(Row._make, page)
+
+    def transactions(self, after: Tip = GENESIS, until: int | None = None) -> Iterator[list[Row]]:
+        """Yield whole, proven transactions after a place in the chain, up to the end.
+
+        Raises:
+            BrokenChain: the rows do not go on; what was yielded before holds.
+        """
+        prover = Prover(self.stream, after)
+        try:
+            end = self._end() if until is None else until
+            for row in self.rows(after.position, end):
+                whole = prover.take(row)
+                if whole is not None:
+                    yield whole
+            prover.finish(end)
+        except JournalCorrupt as error:
+            raise prover.give_up() from error
+
+    def tail(self) -> Tip | None:
+        """Return where the chain ends, or None when the last transaction does not hold.
+
+        Takes the same time however long the journal is.
+        """
+        with self._database.reading():
+            last = self._row(self._sql.last, self.stream, self.stream)
+            if last is None:
+                return GENESIS
+            before = self._row(self._sql.before_batch, self.stream, self.stream, last.batch)
+            if before is not None and before.position != before.batch:
+                return None
+            start = GENESIS if before is None else Tip(before.position, before.hash)
+            rows = self.rows(start.position, last.position)
+            try:
+                return proven(self.stream, rows, start)
+            except BrokenChain:
+                return None
+
+    def prove(self) -> tuple[Tip, Damage | None]:
+        """Prove the whole stream; return how far it holds, and why no further."""
+        tip = GENESIS
+        try:
+            for transaction in self.transactions():
+                tip = Tip(transaction[-1].position, transaction[-1].hash)
+        except BrokenChain as broken:
+            return tip, Damage(broken.position, broken.because, self._is_torn(broken))
+        return tip, None
+
+    def set_aside(self, after: int, found_ns: int) -> None:
+        """Move the rows after a position to where torn rows are kept."""
+        self._database.change(self._sql.set_aside, found_ns, self.stream, after)
+        self._database.change(self._sql.cut, self.stream, after)
+
+    def _end(self) -> int:
+        """Return where the rows end; where the file is damaged there, beyond all of them."""
+        try:
+            return self.last_position()
+        except FileDamaged:
+            return LARGEST
+
+    def _is_torn(self, broken: BrokenChain) -> bool:
+        """Return whether all rows that do not hold are of one transaction, the last.
+
+        Either a proven row of it says how far it goes, or all of them say the same. Of a damaged
+        file it is enough that the end is what cannot be read.
+        """
+        if self._end() == LARGEST:
+            return True
+        try:
+            lowest, highest, end = self._database.fetch(
+                self._sql.batches_after, self.stream, broken.tip.position
+            )[0]
+        except FileDamaged:
+            return False
+        return lowest == highest or (broken.batch is not None and end <= broken.batch)
+
+    def _row(self, statement: str, *parameters: object) -> Row | None:
+        rows = self._database.fetch(statement, *parameters)
+        if rows and not isinstance(rows[0][0], int):
+            # SQLite lets a column hold any type.
+            raise JournalCorrupt(f"A row of {self._database.name} has position {rows[0][0]!r}.")
+        return Row._make(rows[0]) if rows else None

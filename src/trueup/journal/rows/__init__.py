@@ -1,0 +1,1 @@
+"""Events as rows: their bytes and their hash chain."""

@@ -1,0 +1,157 @@
+"""The hash chain: each row's hash is a function of the row and of the hash before it.
+
+SHA-256 over the previous hash, then position, batch and time as 64-bit integers, then stream, kind,
+intent and payload, each after its length (-1 for no intent). So a row that is altered, left out,
+put elsewhere or moved to another stream shows at that row. There is no key in it: who can write the
+database can also write a whole new chain from some row on. That shows only beside a tip that was
+kept elsewhere; see `Verdict`.
+
+`batch` is the position of the last event of the same transaction: a transaction of which rows are
+missing is not whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from trueup.journal.journal import GENESIS, Tip
+from trueup.journal.rows.codec import Encoded
+
+_NUMBERS = struct.Struct(">qqqiiii")
+# Looked up a million times where a long journal is proven.
+_sha256 = hashlib.sha256
+
+
+class Row(NamedTuple):
+    """One row of the events' table, without its stream; the order is that of the columns."""
+
+    position: int
+    batch: int
+    at_ns: int
+    kind: str
+    payload: bytes
+    intent_id: str | None
+    hash: bytes
+
+
+class BrokenChain(Exception):
+    """The chain does not go on at `position`.
+
+    `tip` is the end of the last transaction that is whole and proven. `batch` is where the
+    transaction after it says it ends, or None where no proven row says so.
+    """
+
+    def __init__(self, position: int, because: str, tip: Tip, batch: int | None) -> None:
+        super().__init__(because)
+        self.position, self.because, self.tip, self.batch = position, because, tip, batch
+
+
+def row_hash(before: bytes, stream: str, position: int, batch: int, event: Encoded) -> bytes:
+    """Return the 32 bytes that prove a row after the row with hash `before`."""
+    return _hashed(before, stream.encode(), Row(position, batch, *event, b""))
+
+
+def _hashed(before: bytes, name: bytes, row: Row) -> bytes:
+    position, batch, at_ns, kind_name, payload, intent_id, _ = row
+    kind = kind_name.encode()
+    intent = b"" if intent_id is None else intent_id.encode()
+    numbers = _NUMBERS.pack(
+        position,
+        batch,
+        at_ns,
+        len(name),
+        len(kind),
+        -1 if intent_id is None else len(intent),
+        len(payload),
+    )
+    return _sha256(b"".join((before, numbers, name, kind, intent, payload))).digest()
+
+
+def chained(stream: str, tip: Tip, history: Sequence[Encoded]) -> list[Row]:
+    """Return the rows that put `history` after `tip`, as one transaction."""
+    position, before = tip
+    batch = position + len(history)
+    rows = []
+    for event in history:
+        position += 1
+        before = row_hash(before, stream, position, batch, event)
+        rows.append(Row(position, batch, *event, before))
+    return rows
+
+
+def checkpoint_digest(stream: str, tip: Tip, state: bytes) -> bytes:
+    """Return the 32 bytes that tie a saved fold to its stream and its place in the chain."""
+    numbers = struct.pack(">qi", tip.position, len(stream.encode()))
+    return hashlib.sha256(b"".join((tip.hash, numbers, stream.encode(), state))).digest()
+
+
+class Prover:
+    """Takes rows one by one, oldest first, and gives them back as whole, proven transactions."""
+
+    def __init__(self, stream: str, after: Tip = GENESIS) -> None:
+        self.tip = after
+        self._stream = stream.encode()
+        self._before = after
+        self._pending: list[Row] = []
+
+    def take(self, row: Row) -> list[Row] | None:
+        """Return the whole transaction that this row ends, or None while it goes on.
+
+        Raises:
+            BrokenChain: the row is altered or out of place.
+        """
+        if row.position != self._before.position + 1:
+            raise self._broken("is missing")
+        if not self._proven(row):
+            raise self._broken("was altered")
+        self._before = Tip(row.position, row.hash)
+        self._pending.append(row)
+        if row.position < row.batch:
+            return None
+        whole, self._pending, self.tip = self._pending, [], self._before
+        return whole
+
+    def finish(self, end: int) -> None:
+        """Say that there are no more rows, and at which position the last one was to be.
+
+        Raises:
+            BrokenChain: the last transaction is not whole, or rows are missing after it.
+        """
+        if self._pending:
+            raise self._broken("is missing: its transaction is not whole")
+        if self.tip.position < end:
+            raise self._broken("is missing")
+
+    def give_up(self) -> BrokenChain:
+        """Return the error for rows that cannot be had at all."""
+        return self._broken("cannot be read")
+
+    def _proven(self, row: Row) -> bool:
+        ends = self._pending[0].batch if self._pending else row.batch
+        try:
+            proof = _hashed(self._before.hash, self._stream, row)
+            return proof == row.hash and row.position <= row.batch == ends
+        except (struct.error, TypeError, ValueError, AttributeError):
+            # A damaged row may hold a value of any type.
+            return False
+
+    def _broken(self, what: str) -> BrokenChain:
+        position = self._before.position + 1
+        batch = self._pending[0].batch if self._pending else None
+        return BrokenChain(position, f"the event at position {position} {what}", self.tip, batch)
+
+
+def proven(stream: str, rows: Iterable[Row], after: Tip = GENESIS) -> Tip:
+    """Return the tip that whole transactions lead to.
+
+    Raises:
+        BrokenChain: they do not lead anywhere.
+    """
+    prover = Prover(stream, after)
+    for row in rows:
+        prover.take(row)
+    prover.finish(after.position)
+    return prover.tip
