@@ -28,9 +28,9 @@ from trueup.gateway.reading.rows import account_of, listed_position
 from trueup.gateway.reading.snapshots import CannotRead, Snapshots
 from trueup.gateway.reading.symbol_check import SymbolCheck
 from trueup.gateway.reading.watcher import Watcher
-from trueup.gateway.record.account_files import AccountRecords
 from trueup.gateway.record.at_most_once import GatewayPoint, RequestRecord, carry_on
 from trueup.gateway.record.investigate import Investigator
+from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.store import RequestStore, StoreTrouble
 from trueup.gateway.terminal.account_look import AccountLook
 from trueup.gateway.terminal.call_wire import RAISED
@@ -98,7 +98,7 @@ class Desk:
         pace: float = 1.0,
         *,
         clocks: Clocks | None = None,
-        store: RequestStore | AccountRecords | None = None,
+        store: RecordedRequests | None = None,
         crash: Callable[[GatewayPoint], None] = carry_on,
         attachments: Callable[[], int] = lambda: 1,
     ) -> None:

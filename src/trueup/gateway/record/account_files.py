@@ -34,7 +34,7 @@ from trueup.gateway.record.store import (
     StoreTrouble,
 )
 from trueup.logs import logger
-from trueup.sqlite_file import connected
+from trueup.sqlite_file import connected, error_code
 
 log = logger("trueup.record")
 
@@ -312,8 +312,7 @@ def _tell(path: Path, error: Exception) -> None:
 
 
 def _is_in_use(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def data_folder() -> Path:

@@ -33,14 +33,13 @@ from trueup.core.gateway_record import (
     RequestStatus,
     SentOrders,
 )
-from trueup.gateway.record.account_files import AccountRecords
 from trueup.gateway.record.investigate import LOOK_BACK_SEC, SECOND_NS, Investigator, Sending
+from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.rows import check, parameters_in, reply_in, sent_order
 from trueup.gateway.record.store import (
     ELSEWHERE,
     UNOPENED,
     Entry,
-    RequestStore,
     StoreRefused,
     StoreTrouble,
 )
@@ -95,7 +94,7 @@ class RequestRecord:
 
     def __init__(
         self,
-        store: RequestStore | AccountRecords,
+        store: RecordedRequests,
         investigator: Investigator,
         boot: str,
         now_ns: Callable[[], int],

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from trueup.forks import HOLDERS, cut_files, never_finalise
 from trueup.gateway.access.descriptors import spare
 from trueup.logs import logger
 from trueup.private import make_private, make_private_folder
-from trueup.sqlite_file import connected
+from trueup.sqlite_file import DURABLE, WRITE_AHEAD, connected, error_code, explained, identity
 
 log = logger("trueup.record")
 
@@ -70,19 +70,6 @@ _COLUMNS = (
     "order_id, login, server, parameters, message, before, boot, came_ns, state, reply, ended_ns, "
     "stream, journal, key, number"
 )
-
-# SQLite's primary result codes (SQLite documentation, "Result and Error Codes").
-_MEANINGS = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_READONLY: "it cannot be written",
-    sqlite3.SQLITE_BUSY: "another process keeps it locked",
-    sqlite3.SQLITE_LOCKED: "another process keeps it locked",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
-    sqlite3.SQLITE_PERM: "it may not be opened",
-    sqlite3.SQLITE_IOERR: "the disk failed",
-    sqlite3.SQLITE_CORRUPT: "it is damaged",
-    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
-}
 
 
 class StoreTrouble(TrueupError):
@@ -293,7 +280,7 @@ class RequestStore:
         if connection is None or self._path is None:
             return
         names = (self._path, self._path.with_name(f"{self._path.name}-wal"))
-        files = {one for one in (self._identity, *map(_identity, names)) if one is not None}
+        files = {one for one in (self._identity, *map(identity, names)) if one is not None}
         never_finalise(connection)
         cut_files(files)
 
@@ -317,7 +304,7 @@ class RequestStore:
                 except (sqlite3.Error, StoreTrouble):
                     connection.close()
                     raise
-            self._connection, self._identity = connection, _identity(self._path)
+            self._connection, self._identity = connection, identity(self._path)
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -339,11 +326,8 @@ class RequestStore:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
             raise StoreRefused(f"{self.name} was written by a newer release of trueup; use that.")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
-        connection.execute("PRAGMA fullfsync=ON")
-        connection.execute("PRAGMA checkpoint_fullfsync=ON")
+        for statement in (WRITE_AHEAD, *DURABLE):
+            connection.execute(statement)
         with _transaction(connection):
             if not tables:
                 self._make(connection)
@@ -364,7 +348,7 @@ class RequestStore:
 
     def _refuse_replaced(self) -> None:
         """SQLite goes on writing to a file that was removed, and it is gone with the process."""
-        if self._identity != _identity(self._path):
+        if self._identity != identity(self._path):
             raise StoreTrouble(
                 f"{self.name} was moved, replaced or deleted while it was open; put it back, or "
                 "start the gateway again."
@@ -382,15 +366,14 @@ class RequestStore:
             ) from error
 
     def _explain(self, error: sqlite3.Error) -> StoreTrouble:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = error_code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and self._connection is None:
             return StoreRefused(
                 f"{self.name} is in use by another process, most likely another gateway; end that "
                 "one, or give this one a file of its own with --store."
             )
-        meaning = _MEANINGS.get(code)
         kind = StoreRefused if code == sqlite3.SQLITE_NOTADB else StoreTrouble
-        return kind(f"{self.name}: {f'{meaning} ({error})' if meaning else error}.")
+        return kind(f"{self.name}: {explained(error)}.")
 
 
 def _add_columns(connection: sqlite3.Connection) -> None:
@@ -412,12 +395,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _identity(path: Path | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    with suppress(OSError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
-    return None

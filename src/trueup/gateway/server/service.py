@@ -19,6 +19,7 @@ from trueup.gateway.client.endpoints import tcp
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.reading.watcher import WATCH_MS
 from trueup.gateway.record.account_files import AccountRecords
+from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.store import RequestStore
 from trueup.gateway.server.front import Front
 from trueup.gateway.server.sockets import Server
@@ -137,7 +138,7 @@ class Service:
 
 def _open_records(
     options: ServiceOptions, boot: str, now_ns: Callable[[], int]
-) -> RequestStore | AccountRecords:
+) -> RecordedRequests:
     if options.records is None:
         return RequestStore(options.store, boot, now_ns)
     return AccountRecords(options.records, boot, now_ns, file=options.store, login=options.login)

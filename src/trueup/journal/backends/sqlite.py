@@ -23,21 +23,9 @@ from trueup.journal.database.statements import SQLITE
 from trueup.journal.journal import Tip
 from trueup.private import make_private
 from trueup.processes import holds, with_open_file
-from trueup.sqlite_file import connected
+from trueup.sqlite_file import DURABLE, WRITE_AHEAD, connected, error_code, explained, identity
 
 BUSY_S = 2.0
-
-# SQLite's primary result codes (SQLite documentation, "Result and Error Codes").
-_MEANINGS = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_READONLY: "it cannot be written",
-    sqlite3.SQLITE_BUSY: "another connection keeps it locked",
-    sqlite3.SQLITE_LOCKED: "another connection keeps it locked",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
-    sqlite3.SQLITE_PERM: "it may not be opened",
-    sqlite3.SQLITE_IOERR: "the disk failed",
-    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
-}
 
 
 class SqliteDatabase(Database):
@@ -75,7 +63,7 @@ class SqliteDatabase(Database):
                 f"{self.name} cannot be looked at: this user may not enter a folder on the way to "
                 "it; give another place, or the right to enter."
             ) from error
-        if _identity(self.path) in HOLDERS.inherited:
+        if identity(self.path) in HOLDERS.inherited:
             raise JournalConflict(
                 f"{self.name} was open in the process from which this one was forked, and SQLite "
                 "cannot open it in both: start this process anew, as multiprocessing does with "
@@ -86,7 +74,7 @@ class SqliteDatabase(Database):
 
             finish(self.path)
         self._connection = self._connected()
-        self._file = _identity(self.path)
+        self._file = identity(self.path)
         self._refuse_foreign()
         if not self._read_only:
             self._prepare_to_write()
@@ -94,7 +82,7 @@ class SqliteDatabase(Database):
     def cut(self, connection: sqlite3.Connection) -> None:
         """Let go of the file and its log; a forked process can open neither again."""
         names = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
-        files = {one for one in (self._file, *map(_identity, names)) if one is not None}
+        files = {one for one in (self._file, *map(identity, names)) if one is not None}
         HOLDERS.inherited.update(files)
         cut_files(files)
 
@@ -110,7 +98,7 @@ class SqliteDatabase(Database):
 
     def in_place(self) -> tuple[int, int] | None:
         """Return which file is at the journal's path, by device and number; None for none."""
-        return _identity(self.path)
+        return identity(self.path)
 
     def restore(self) -> bool:
         """Make sure that the file which is open is still the one that others will open.
@@ -177,14 +165,12 @@ class SqliteDatabase(Database):
 
     def explain(self, error: Exception) -> JournalError:
         """Say what an error of SQLite means."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = error_code(error)
         if code == sqlite3.SQLITE_CORRUPT:
             return FileDamaged(f"{self.name} is damaged: {error}.")
         if code == sqlite3.SQLITE_CONSTRAINT and "intent_id" in str(error):
             return JournalError("An intent of this append is in the journal already.")
-        meaning = _MEANINGS.get(code)
-        detail = f"{meaning} ({error})" if meaning else str(error)
-        return JournalError(f"{self.name}: {detail}.")
+        return JournalError(f"{self.name}: {explained(error)}.")
 
     def _refuse_place(self) -> None:
         if self.path.is_dir():
@@ -248,21 +234,11 @@ class SqliteDatabase(Database):
         return {row[0] for row in self.fetch("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def _prepare_to_write(self) -> None:
-        (mode,) = self.fetch("PRAGMA journal_mode=WAL")[0]
+        (mode,) = self.fetch(WRITE_AHEAD)[0]
         if mode != "wal":
             raise JournalError(f"{self.name} cannot be put into WAL mode; it stays in {mode} mode.")
-        self.run("PRAGMA synchronous=FULL")
-        # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
-        self.run("PRAGMA fullfsync=ON")
-        self.run("PRAGMA checkpoint_fullfsync=ON")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        for statement in DURABLE:
+            self.run(statement)
 
 
 def _size(path: Path) -> int:
