@@ -158,11 +158,32 @@ def test_a_file_that_says_again_what_it_said_is_told_to_be_good_again(
     assert edited.file.find(BOT) is not None
     good = edited.path.read_text("utf-8")
     edited.edit("")
+    edited.wait()
     assert edited.file.find(BOT) is not None
     edited.edit(good)
     assert edited.file.find(BOT) is not None
     last = caplog.records[-1].getMessage()
     assert last == f"[ACCESS] {edited.path} was read again: 1 clients"
+
+
+def test_a_file_that_is_empty_for_the_moment_of_an_edit_changes_nothing_and_is_no_trouble(
+    edited: Edited, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = edited.path.read_text("utf-8")
+    for _ in range(100):
+        # The first half of a save, as most programs do it, and the second.
+        edited.edit("")
+        assert edited.file.find(BOT) is not None
+        edited.edit(good)
+        assert edited.file.find(BOT) is not None
+    assert caplog.records == []
+    # The same moment counts for nothing when the file then stays as it is.
+    edited.edit("")
+    assert edited.file.find(BOT) is not None
+    edited.wait()
+    assert edited.file.find(BOT) is not None
+    assert len(caplog.records) == 1
+    assert "is empty" in caplog.text
 
 
 def test_a_file_that_is_gone_or_no_text_changes_nothing(

@@ -24,14 +24,20 @@ from trueup.runtime.time.clock import SystemClock
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
-# Buys at the first prices it sees, then holds: a position is there within a second.
-BUY_ONCE = """
+# Buys at the first prices it sees, then holds: a position is there within a second. `Hold` leaves
+# everything to the person: a signal against a position of theirs would close it.
+STRATEGIES = """
 class BuyOnce:
     signals = 4
 
     def on_tick(self, tick):
         self.signals -= 1
         return int(self.signals > 0)
+
+
+class Hold:
+    def on_tick(self, tick):
+        return 0
 """
 INTERVAL_SEC = "0.3"
 NOT_TOLD = (
@@ -55,7 +61,7 @@ class Shell:
             "SYNC_INTERVAL_SEC": INTERVAL_SEC,
             "GTW_TIMEOUT_MS": "2000",
         }
-        (folder / "once.py").write_text(BUY_ONCE, encoding="utf-8")
+        (folder / "once.py").write_text(STRATEGIES, encoding="utf-8")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Give a command and wait for its end."""
@@ -136,8 +142,10 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         made.clean()
 
 
-def start_paper(shell: Shell, name: str, *options: str) -> Running:
-    return shell.start(name, "paper", "--strategy", "once:BuyOnce", "--volume", "0.02", *options)
+def start_paper(
+    shell: Shell, name: str, *options: str, strategy: str = "once:BuyOnce"
+) -> Running:
+    return shell.start(name, "paper", "--strategy", strategy, "--volume", "0.02", *options)
 
 
 def test_a_killed_strategy_finds_its_position_again_and_notices_what_a_person_does(
@@ -152,7 +160,7 @@ def test_a_killed_strategy_finds_its_position_again_and_notices_what_a_person_do
     first.child.wait()
     assert str(ticket) in shell.run("trade", "list").stdout
 
-    second = start_paper(shell, "second.log", "--no-journal")
+    second = start_paper(shell, "second.log", "--no-journal", strategy="once:Hold")
     second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.02L")
     assert f"Found the simulated terminal, process {terminal_pid}" in second.text()
     assert shell.terminal_pid() == terminal_pid

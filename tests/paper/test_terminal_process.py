@@ -16,6 +16,7 @@ import pytest
 from tests.paper.deadline import wait_for
 from trueup.errors import NotSent, SettingsError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.ticks import Tick
 from trueup.runtime.time.clock import ManualClock
 from trueup.sim.process import whereabouts
@@ -114,6 +115,23 @@ def test_a_person_opens_changes_and_closes() -> None:
         tell(process, "open")
         assert tell(process, "close_all")["text"] == "Closed 1 position."
         assert tell(process, "list")["positions"] == []
+        assert tell(process, "close_all")["text"] == "Closed 0 positions: none is open."
+
+
+def test_a_position_that_the_broker_does_not_close_is_named_and_the_others_are_closed() -> None:
+    with running() as process:
+        process.terminal.quote("GBPUSD", 1.3, 1.3002)
+        tickets = [
+            tell(process, "open", symbol=symbol)["ticket"]
+            for symbol in ("EURUSD", "GBPUSD", "EURUSD")
+        ]
+        process.terminal.market.change("GBPUSD", trade_mode=mt5.SYMBOL_TRADE_MODE_DISABLED)
+        answer = tell(process, "close_all")
+        assert answer["ok"] is False
+        assert answer["error"].startswith(
+            f"Closed 2 of 3 positions. Ticket {tickets[1]} was not closed. The broker refused: "
+        )
+        assert [row["ticket"] for row in tell(process, "list")["positions"]] == [tickets[1]]
 
 
 def test_on_a_netting_account_there_is_one_position() -> None:

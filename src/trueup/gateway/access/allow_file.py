@@ -133,6 +133,10 @@ def _key(text: str) -> str:
     return text
 
 
+class _Empty(KeysError):
+    """The file has no text in it."""
+
+
 class AllowFile:
     """The file as it is now; safe to share between threads.
 
@@ -172,6 +176,11 @@ class AllowFile:
     def _keep_up(self) -> None:
         try:
             self._refresh()
+        except _Empty as error:
+            # Most programs empty a file before they write it: only a file that stays empty is
+            # worth a line. Until it is settled, every question reads it again.
+            if self._is_settled:
+                self._complain(str(error))
         except KeysError as error:
             self._complain(str(error))
 
@@ -223,7 +232,7 @@ def _read(path: Path) -> str:
         raise KeysError(f"{path} is not text: save it as UTF-8.") from None
     if not text.strip():
         # Half of an edit, as likely as not.
-        raise KeysError(f"{path} is empty: write {FIELDS}, or a comment to let nobody in.")
+        raise _Empty(f"{path} is empty: write {FIELDS}, or a comment to let nobody in.")
     return text
 
 

@@ -143,7 +143,21 @@ class PersonDesk:
         return {"text": f"Closed ticket {position.ticket}, {self._size(position)}."}
 
     def _close_all(self) -> dict[str, Any]:
-        closed = len(self._terminal.person.close_all())
+        self._terminal.settle()
+        positions = self._positions()
+        if not positions:
+            return {"text": "Closed 0 positions: none is open."}
+        refused = []
+        for position in positions:
+            # A position that the broker does not close must not keep the others open.
+            try:
+                self._terminal.person.close(position.ticket)
+            except Refusal as refusal:
+                because = self._said_refusal(refusal)
+                refused.append(f"Ticket {position.ticket} was not closed. {because}")
+        count, closed = len(positions), len(positions) - len(refused)
+        if refused:
+            raise _Refused(f"Closed {closed} of {count} positions. {' '.join(refused)}")
         return {"text": f"Closed {closed} position{'s' * (closed != 1)}."}
 
     def _partial(self, command: Command) -> dict[str, Any]:
