@@ -35,7 +35,7 @@ class Speaker:
 
     def __enter__(self) -> Speaker:
         self.server.__enter__()
-        self._socket.rcvtimeo = round(DEADLINE_SEC * 1000)
+        self._socket.rcvtimeo = self._socket.sndtimeo = round(DEADLINE_SEC * 1000)
         self._socket.linger = 0
         self._socket.connect(f"tcp://127.0.0.1:{self.server.port}")
         return self

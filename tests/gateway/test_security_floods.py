@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from tests.gateway.locked_gateway import LONG_MS, LockedProcess, order
-from tests.support.servers import Threaded, until
+from tests.support.servers import Threaded, offer, until
 from trueup.errors import NotSent
 from trueup.gateway.access.keys import LinkKeys
 from trueup.gateway.access.permissions import NOT_ALLOWED
@@ -213,8 +213,7 @@ class Flood(Threaded):
             self._ready.set()
             while not self._stop.is_set():
                 if dealer.poll(5, zmq.POLLOUT):
-                    dealer.send_multipart([b"", b'{"action":"GET_POSITIONS"}'])
-                    self.sent += 1
+                    self.sent += offer(dealer, [b"", b'{"action":"GET_POSITIONS"}'])
                 while self._listens and dealer.poll(0):
                     self._hear(dealer.recv_multipart()[-1])
 
@@ -251,6 +250,7 @@ def test_a_hundred_megabytes_of_a_member_are_not_kept(tmp_path: Path) -> None:
         zmq.Context() as context,
         context.socket(zmq.DEALER) as dealer,
     ):
+        dealer.sndtimeo = LONG_MS
         secured(dealer, process.keys.link_keys("flood"), process.port)
         dealer.send_multipart([b"", b'{"action":"PING"}'])
         assert dealer.poll(LONG_MS)
@@ -258,7 +258,7 @@ def test_a_hundred_megabytes_of_a_member_are_not_kept(tmp_path: Path) -> None:
         dealer.send_multipart([b"", bytes(HUNDRED_MB)])
 
         def lost_it_and_came_back() -> bool:
-            dealer.send_multipart([b"", b'{"action":"PING"}'])
+            offer(dealer, [b"", b'{"action":"PING"}'])
             return bool(dealer.poll(100))
 
         until(lost_it_and_came_back)

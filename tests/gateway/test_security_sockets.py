@@ -28,7 +28,7 @@ from tests.gateway.locked_gateway import (
     LockedGateway,
     order,
 )
-from tests.support.servers import RepServer, Threaded, ZmqServer, until
+from tests.support.servers import RepServer, Threaded, ZmqServer, offer, until
 from trueup.core.account.trust import Unknown
 from trueup.core.model import Snapshot
 from trueup.errors import NotAllowed, NotSent
@@ -62,7 +62,7 @@ def raw(locked: LockedGateway) -> Iterator[zmq.Socket[bytes]]:
         dealer.curve_serverkey = keys.server.encode()
         dealer.curve_publickey = keys.own.public.encode()
         dealer.curve_secretkey = keys.own.secret.encode()
-        dealer.linger, dealer.rcvtimeo = 0, LONG_MS
+        dealer.linger, dealer.rcvtimeo, dealer.sndtimeo = 0, LONG_MS, LONG_MS
         dealer.connect(locked.server.endpoint)
         yield dealer
 
@@ -716,7 +716,7 @@ def test_a_message_that_is_too_large_ends_its_connection_and_is_never_read(
 
     # It connects again by itself; the large one is gone with the connection.
     def answered_again() -> bool:
-        raw.send_multipart(ping("small", 0))
+        offer(raw, ping("small", 0))
         return bool(raw.poll(50))
 
     until(answered_again)
@@ -755,7 +755,7 @@ def plain() -> Iterator[tuple[Server, zmq.Socket[bytes]]]:
         zmq.Context() as context,
         context.socket(zmq.DEALER) as dealer,
     ):
-        dealer.linger, dealer.rcvtimeo = 0, LONG_MS
+        dealer.linger, dealer.rcvtimeo, dealer.sndtimeo = 0, LONG_MS, LONG_MS
         dealer.connect(server.endpoint)
         yield server, dealer
 

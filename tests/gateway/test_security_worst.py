@@ -20,7 +20,7 @@ import zmq
 from tests.gateway.locked_gateway import LONG_MS, LockedProcess, order
 from tests.gateway.test_security_floods import GREETING, secured
 from tests.gateway.test_security_sockets import Tap
-from tests.support.servers import Threaded
+from tests.support.servers import Threaded, offer
 from trueup.gateway.access.keys import LinkKeys
 
 pytestmark = pytest.mark.flood
@@ -70,8 +70,7 @@ class Member(Threaded):
             self._ready.set()
             while not self._stop.is_set():
                 if dealer.poll(5, zmq.POLLOUT):
-                    dealer.send_multipart([b"", *[self._message] * self._frames])
-                    self.times += 1
+                    self.times += offer(dealer, [b"", *[self._message] * self._frames])
                     self._stop.wait(0.001)
 
 

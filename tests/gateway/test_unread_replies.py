@@ -130,6 +130,7 @@ def mute(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[b
     """A client whose end takes next to nothing before it is read."""
     client = context.socket(zmq.DEALER)
     client.linger, client.rcvhwm, client.rcvbuf = 0, 1, 4_096
+    client.rcvtimeo = client.sndtimeo = round(DEADLINE_SEC * 1000)
     client.connect(endpoint)
     return client
 
@@ -148,7 +149,8 @@ def test_a_client_that_reads_nothing_leaves_few_bytes_and_the_others_are_served(
         for _ in range(200):
             silent.send_multipart([b"", SNAPSHOT])
         with context.socket(zmq.REQ) as other:
-            other.linger, other.rcvtimeo = 0, round(DEADLINE_SEC * 1000)
+            other.linger = 0
+            other.rcvtimeo = other.sndtimeo = round(DEADLINE_SEC * 1000)
             other.connect(serving.endpoint)
             for _ in range(20):
                 other.send(SNAPSHOT)
@@ -160,7 +162,6 @@ def test_a_client_that_reads_nothing_leaves_few_bytes_and_the_others_are_served(
 
 def test_a_client_that_reads_late_gets_the_replies_in_their_order(serving: Service) -> None:
     with zmq.Context() as context, mute(context, serving.endpoint) as late:
-        late.rcvtimeo = round(DEADLINE_SEC * 1000)
         for number in range(30):
             request = {"action": "SNAPSHOT", "session": "late", "id": number}
             late.send_multipart([b"", json.dumps(request).encode()])

@@ -142,9 +142,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         made.clean()
 
 
-def start_paper(
-    shell: Shell, name: str, *options: str, strategy: str = "once:BuyOnce"
-) -> Running:
+def start_paper(shell: Shell, name: str, *options: str, strategy: str = "once:BuyOnce") -> Running:
     return shell.start(name, "paper", "--strategy", strategy, "--volume", "0.02", *options)
 
 

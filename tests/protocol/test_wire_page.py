@@ -86,7 +86,8 @@ def ask(world: DeskWorld) -> Iterator[Any]:
     serving = threading.Thread(target=service.run)
     serving.start()
     with zmq.Context() as context, context.socket(zmq.REQ) as client:
-        client.linger, client.rcvtimeo = 0, round(DEADLINE_SEC * 1000)
+        client.linger = 0
+        client.rcvtimeo = client.sndtimeo = round(DEADLINE_SEC * 1000)
         client.connect(service.endpoint)
 
         def exchange(request: Any) -> Any:

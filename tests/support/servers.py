@@ -71,6 +71,19 @@ def request_kind(message: bytes) -> str:
     return str(json.loads(message)["action"])
 
 
+def offer(client: zmq.Socket[bytes], frames: list[bytes]) -> bool:
+    """Send a message if a connection takes it at once, and say whether one did.
+
+    `poll` promises too little: a connection that is lost between two frames would leave the sender
+    waiting for ever.
+    """
+    try:
+        client.send_multipart(frames, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
+
+
 class Threaded:
     """A thread that turns until it is told to stop."""
 

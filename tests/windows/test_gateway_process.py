@@ -74,7 +74,7 @@ class Served:
 
     def dressed(self, raw: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
         """Give a bare socket what it needs to be let in."""
-        raw.linger, raw.rcvtimeo = 0, LONG_MS
+        raw.linger, raw.rcvtimeo, raw.sndtimeo = 0, LONG_MS, LONG_MS
         if self.has_keys:
             keys = self.keys.link_keys("bot2")
             raw.curve_serverkey = keys.server.encode()
