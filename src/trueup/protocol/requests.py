@@ -12,6 +12,7 @@ from trueup.core.model import Position
 from trueup.core.scope import Scope
 from trueup.errors import RemoteProtocolError
 from trueup.protocol.history import CURSOR, HistoryReply, HistoryRequest
+from trueup.protocol.module_calls import CallReply, CallRequest, why_not_forwarded
 from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.snapshot import (
     CAPABILITIES,
@@ -26,7 +27,7 @@ from trueup.protocol.text import DAMAGED, MARK, decode_json, why_unreadable, wri
 
 ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
-    *("HISTORY", "REQUEST_STATUS", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
+    *("HISTORY", "REQUEST_STATUS", "CALL", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
 )
 # What the official module takes; beyond it, it breaks (Python integration).
 TICKETS = range(2**64)
@@ -46,6 +47,7 @@ NOT_PARAMETERS = frozenset(
     {
         *("order_id", "uuid", "session", "id", "ticket", "timestamp"),
         *("since_msc", "until_msc", "after", "scope"),
+        *("function", "args", "named"),
         *("stream", "key", "journal", "book"),
     }
 )
@@ -55,7 +57,7 @@ ORDERS = TRADES | CHANGES | DIALECT_ORDERS
 QUERIES = frozenset(
     {
         *("GET_POSITIONS", "HELLO", "SNAPSHOT", "HISTORY", "TICK", "PING", "REQUEST_STATUS"),
-        *("GET_ACCOUNT", "SYNC_ALL"),
+        *("CALL", "GET_ACCOUNT", "SYNC_ALL"),
     }
 )
 
@@ -68,7 +70,8 @@ class Request(msgspec.Struct):
     (the account it is for; 0 and an empty text for any). BUY and SELL with `type` limit or stop
     place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the
     pending `order`. `stream`, `journal` and `key` say which book sent it, and under which key of
-    its caller's; the record keeps them. `since_msc`, `until_msc` and `after` are HISTORY's.
+    its caller's; the record keeps them. `since_msc`, `until_msc` and `after` are HISTORY's,
+    `function`, `args` and `named` are CALL's.
     `ticket` and `timestamp` are of the other dialect (see `protocol.dialect`).
     """
 
@@ -104,6 +107,9 @@ class Request(msgspec.Struct):
     ticket: int = 0
     timestamp: object = None
     scope: Scope | None = None
+    function: str = ""
+    args: tuple[Any, ...] = ()
+    named: dict[str, Any] = {}
     uuid: object = msgspec.UNSET
 
 
@@ -172,6 +178,7 @@ Reply = (
     | OrderReply
     | RequestStatusReply
     | TickReply
+    | CallReply
     | ErrorReply
     | PongReply
 )
@@ -218,6 +225,8 @@ def decode_request(raw: bytes) -> Request:
         _check_symbol(request, "TICK")
     elif request.action == "REQUEST_STATUS":
         _check_id(request)
+    elif request.action == "CALL":
+        _check_call(request)
     return request
 
 
@@ -286,6 +295,11 @@ def history_request(request: Request) -> HistoryRequest:
     return HistoryRequest(
         request.id, request.since_msc, request.until_msc, request.symbols, request.after
     )
+
+
+def call_request(request: Request) -> CallRequest:
+    """Return a request for a call of the module as such."""
+    return CallRequest(request.id, request.function, request.args, request.named)
 
 
 def parameters_of(request: Request) -> dict[str, Any]:
@@ -371,6 +385,12 @@ def _check_span(request: Request) -> None:
         raise RemoteProtocolError(
             f"after={request.after!r:.60} is not valid: give `next` of the page before, as it came"
         )
+
+
+def _check_call(request: Request) -> None:
+    why = why_not_forwarded(call_request(request))
+    if why:
+        raise RemoteProtocolError(why)
 
 
 def _check_numbers(request: Request) -> None:

@@ -59,7 +59,7 @@ NAMED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
 # More than these other books are not told to one.
 NEIGHBOURS_MOST = 20
-CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK")
+CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK", "CALL")
 
 
 class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_defaults=True):

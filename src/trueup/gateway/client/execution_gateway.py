@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.conversions import whole_number
@@ -38,6 +38,9 @@ from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.text import read_json, reason_of, why_unreadable
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 from trueup.turns import Turn
+
+if TYPE_CHECKING:
+    from trueup.gateway.client.remote_terminal import RemoteTerminal
 
 log = logger("trueup.gateway")
 
@@ -100,6 +103,7 @@ class ExecutionGateway:
         )
         self.url = tcp(self.host, self.port)
         self.logger = log
+        self._new_link = partial(link, self.url)
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
         self._hearing = Hearing(self.host, hints)
         self._queries = _Line(link(self.url), Turn())
@@ -305,6 +309,16 @@ class ExecutionGateway:
         if self._tick_symbol is not None:
             self._prices.link.reset()
         self._tick_symbol = None
+
+    def terminal(self) -> RemoteTerminal:
+        """Return the terminal behind the gateway: the official module's reading functions.
+
+        It has a connection of its own, so that prices of the past never wait in front of an order.
+        """
+        # Imported here: a bot that asks for no prices of the past does not pay for it.
+        from trueup.gateway.client.remote_terminal import RemoteTerminal
+
+        return RemoteTerminal(self._new_link(), self.url, self.timeout_ms)
 
     def disconnect(self) -> None:
         """Close all connections; the next request opens them again."""

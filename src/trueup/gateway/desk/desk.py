@@ -22,6 +22,7 @@ from trueup.gateway.client.other_dialect import (
     read_holdings,
 )
 from trueup.gateway.desk.asking_books import AskingBooks
+from trueup.gateway.desk.module_calls import make_call
 from trueup.gateway.desk.orders import Orders
 from trueup.gateway.reading.history import HistoryPages
 from trueup.gateway.reading.rows import account_of, listed_position
@@ -59,6 +60,7 @@ from trueup.protocol.requests import (
     Reply,
     Request,
     TickReply,
+    call_request,
     decode_request,
     echoed,
     encode_reply,
@@ -290,6 +292,8 @@ class Desk:
             return self._snapshot(request, access)
         if request.action == "HISTORY":
             return self._history(request)
+        if request.action == "CALL":
+            return make_call(self._terminal, call_request(request))
         if request.action == "TICK":
             return self._tick(request.symbol)
         return self._positions(request.symbol)

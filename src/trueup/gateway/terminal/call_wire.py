@@ -53,7 +53,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     kwargs: dict[str, Any] = {}
 
 
-class _Answer(msgspec.Struct, frozen=True, array_like=True):
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """What a call returned, in values that can be written down, and `last_error()` after it."""
+
     error: Error
     shape: Literal["plain", "row", "rows", "array", "raised"]
     content: Any
@@ -62,7 +64,7 @@ class _Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 _calls = msgspec.msgpack.Decoder(Call)
-_answers = msgspec.msgpack.Decoder(_Answer)
+_answers = msgspec.msgpack.Decoder(Answer)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -78,15 +80,19 @@ def encode_call(call: Call) -> bytes:
         SystemError: a whole number is out of range, as in the module; nothing was called.
         TypeError: an argument is of a type that no function of the module takes.
     """
-    plain = Call(
+    try:
+        return _encoder.encode(plain_call(call))
+    except OverflowError as error:
+        raise SystemError(f"{call.function}: {error}") from None
+
+
+def plain_call(call: Call) -> Call:
+    """Return a call whose dates are numbers, as the module makes them itself."""
+    return Call(
         call.function,
         tuple(_plain(value) for value in call.args),
         {name: _plain(value) for name, value in call.kwargs.items()},
     )
-    try:
-        return _encoder.encode(plain)
-    except OverflowError as error:
-        raise SystemError(f"{call.function}: {error}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -106,12 +112,17 @@ def perform(terminal: Terminal, raw: bytes) -> bytes:
         raise RemoteProtocolError(f"the call cannot be read: {error}") from None
     if call.function not in FUNCTIONS:
         raise RemoteProtocolError(f"{call.function!r} is no function of the terminal")
+    return _encode(answer_of(terminal, call))
+
+
+def answer_of(terminal: Terminal, call: Call) -> Answer:
+    """Make a call at the terminal, and return what came of it."""
     try:
         value = getattr(terminal, call.function)(*call.args, **call.kwargs)
     except RAISED as error:
         kind = next(kind for kind in RAISED if isinstance(error, kind))
-        return _encode(_Answer(terminal.last_error(), "raised", str(error), kind.__name__))
-    return _encode(_shaped(value, terminal.last_error()))
+        return Answer(terminal.last_error(), "raised", str(error), kind.__name__)
+    return _shaped(value, terminal.last_error())
 
 
 def decode_answer(raw: bytes) -> tuple[Any, Error]:
@@ -123,23 +134,31 @@ def decode_answer(raw: bytes) -> tuple[Any, Error]:
     """
     try:
         answer = _answers.decode(raw)
+    except UNREADABLE as error:
+        raise RemoteProtocolError(f"the answer cannot be read: {error}") from None
+    return value_of(answer), answer.error
+
+
+def value_of(answer: Answer) -> Any:
+    """Return what a call returned, made again of its answer. Raises as `decode_answer` does."""
+    try:
         raised = _raised(answer) if answer.shape == "raised" else None
         value = _value(answer)
     except UNREADABLE as error:
         raise RemoteProtocolError(f"the answer cannot be read: {error}") from None
     if raised is not None:
         raise raised
-    return value, answer.error
+    return value
 
 
-def _raised(answer: _Answer) -> Exception:
+def _raised(answer: Answer) -> Exception:
     kinds = [kind for kind in RAISED if kind.__name__ == answer.name]
     if not kinds or not isinstance(answer.content, str):
         raise ValueError(f"{answer.name!r:.40} is nothing that the module raises")
     return kinds[0](answer.content)
 
 
-def _value(answer: _Answer) -> Any:
+def _value(answer: Answer) -> Any:
     content = answer.content
     if answer.shape == "rows":
         make = _row_type(answer.name, answer.fields)
@@ -151,18 +170,18 @@ def _value(answer: _Answer) -> Any:
     return tuple(content) if isinstance(content, list) else content
 
 
-def _shaped(value: Any, error: Error) -> _Answer:
+def _shaped(value: Any, error: Error) -> Answer:
     if _is_row(value):
         content = [_nested(field) if _is_row(field) else field for field in value]
-        return _Answer(error, "row", content, type(value).__name__, tuple(value._asdict()))
+        return Answer(error, "row", content, type(value).__name__, tuple(value._asdict()))
     if isinstance(value, tuple) and value and _is_row(value[0]):
         first = value[0]
         content = [tuple(row) for row in value]
-        return _Answer(error, "rows", content, type(first).__name__, tuple(first._asdict()))
+        return Answer(error, "rows", content, type(first).__name__, tuple(first._asdict()))
     if hasattr(value, "dtype"):
         layout = tuple(f"{name} {kind}" for name, kind in value.dtype.descr)
-        return _Answer(error, "array", value.tobytes(), fields=layout)
-    return _Answer(error, "plain", value)
+        return Answer(error, "array", value.tobytes(), fields=layout)
+    return Answer(error, "plain", value)
 
 
 def _array(content: Any, layout: Sequence[str]) -> Any:
@@ -194,7 +213,7 @@ def _row_type(name: str, fields: tuple[str, ...]) -> type[Any]:
     return namedtuple(name, fields)
 
 
-def _encode(answer: _Answer) -> bytes:
+def _encode(answer: Answer) -> bytes:
     try:
         return _encoder.encode(answer)
     except UnicodeEncodeError:

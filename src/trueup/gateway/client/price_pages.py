@@ -1,0 +1,153 @@
+"""Bars and ticks of any number, asked for a page at a time.
+
+Bars are asked for from the newest back, ticks from the oldest on, because that is how the module's
+own functions count (MT5 reference, Python integration). Each page follows the one before by time: a
+position would shift by one when a bar begins meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from trueup.errors import RemoteProtocolError
+from trueup.protocol.module_calls import ROWS_MOST
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Rows: TypeAlias = "NDArray[np.void]"
+
+Asked: TypeAlias = Callable[..., Any]
+"""Makes one call of the terminal: a page, or None where it failed."""
+Paging: TypeAlias = Callable[[Asked, str, tuple[Any, ...]], Any]
+
+FIRST_TICKS = 1_000
+# A page that is full is followed by a larger one, up to `ROWS_MOST`.
+GROWTH = 4
+_HOURS = 0x4000
+_WEEKS = 0x8000
+
+
+def are_numbers(args: Sequence[Any]) -> bool:
+    """Return whether the arguments of a `copy_*` function are a symbol and three numbers."""
+    return len(args) == 4 and all(type(number) in (int, float) for number in args[1:])
+
+
+def bars_back(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
+    """Return the bars of `copy_rates_from` or `copy_rates_from_pos`, or None where a page fails."""
+    symbol, timeframe, start, count = args
+    if count <= ROWS_MOST:
+        return _page(asked(function, *args))
+    newest = _page(asked(function, symbol, timeframe, start, ROWS_MOST))
+    return _with_older(asked, newest, symbol, timeframe, lambda rows, _: rows >= count, count)
+
+
+def bars_between(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
+    """Return the bars of `copy_rates_range`, or None where a page fails."""
+    symbol, timeframe, first, last = args
+    if (last - first) / _seconds_of(timeframe) < ROWS_MOST:
+        return _page(asked(function, *args))
+    newest = _page(asked("copy_rates_from", symbol, timeframe, last, ROWS_MOST))
+    bars = _with_older(asked, newest, symbol, timeframe, lambda _, begin: begin <= first)
+    return None if bars is None else bars[bars["time"] >= first]
+
+
+def _with_older(
+    asked: Asked,
+    newest: Rows | None,
+    symbol: str,
+    timeframe: int,
+    is_enough: Callable[[int, int], bool],
+    count: int | None = None,
+) -> Rows | None:
+    """Return a full page of bars and the pages before it, the newest `count` of them.
+
+    Args:
+        is_enough: told the number of bars so far and the time of the oldest, says when to stop.
+    """
+    pages, rows, page = [], 0, newest
+    while page is not None:
+        pages.append(page)
+        rows += len(page)
+        if len(page) < ROWS_MOST or is_enough(rows, int(page["time"][0])):
+            bars = _joined(pages[::-1])
+            return bars if count is None else bars[-count:]
+        before = int(page["time"][0]) - 1
+        page = _page(asked("copy_rates_from", symbol, timeframe, before, ROWS_MOST))
+    return None
+
+
+def ticks_on(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
+    """Return the ticks of `copy_ticks_from`, or None where a page fails."""
+    symbol, first, count, flags = args
+    if count <= ROWS_MOST:
+        return _page(asked(function, *args))
+    ticks = _with_later(asked, symbol, first, flags, lambda rows, _: rows >= count)
+    return None if ticks is None else ticks[:count]
+
+
+def ticks_between(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
+    """Return the ticks of `copy_ticks_range`, or None where a page fails."""
+    del function  # a page of it could be of any size
+    symbol, first, last, flags = args
+    ticks = _with_later(asked, symbol, first, flags, lambda _, end: end > last)
+    # A date is cut to whole seconds, and the last second is not in the span beyond its begin.
+    return None if ticks is None else ticks[ticks["time_msc"] <= int(last) * 1_000]
+
+
+def _with_later(
+    asked: Asked, symbol: str, first: float, flags: int, is_enough: Callable[[int, int], bool]
+) -> Rows | None:
+    """Return the ticks from a second on, page after page.
+
+    A full page may end in the middle of a second, and the next can begin at a whole one only: so
+    the ticks of the last second are asked for again.
+    """
+    pages: list[Rows] = []
+    rows, size = 0, FIRST_TICKS
+    while (page := _page(asked("copy_ticks_from", symbol, first, size, flags))) is not None:
+        is_last = len(page) < size
+        if not is_last:
+            page, first = _whole_seconds(page)
+        pages.append(page)
+        rows += len(page)
+        if is_last or (len(page) and is_enough(rows, int(page["time"][-1]))):
+            return _joined(pages)
+        size = min(size * GROWTH, ROWS_MOST)
+    return None
+
+
+def _whole_seconds(page: Rows) -> tuple[Rows, int]:
+    """Return the ticks before the last second of a full page, and that second.
+
+    Raises:
+        RemoteProtocolError: the largest page has no more than a part of one second.
+    """
+    last = int(page["time"][-1])
+    whole = page[page["time"] < last]
+    if not len(whole) and len(page) == ROWS_MOST:
+        raise RemoteProtocolError(
+            f"there are more than {ROWS_MOST} ticks in one second, which no page can hold"
+        )
+    return whole, last
+
+
+def _page(answer: Any) -> Rows | None:
+    # `failed` of a function of bars or ticks is None.
+    page: Rows | None = answer
+    return page
+
+
+def _joined(pages: Sequence[Rows]) -> Rows:
+    import numpy as np
+
+    return pages[0] if len(pages) == 1 else np.concatenate(pages)
+
+
+def _seconds_of(timeframe: int) -> int:
+    """Return the length of a bar, a week for those that are longer (MT5, ENUM_TIMEFRAMES)."""
+    if timeframe <= 0 or timeframe >= _WEEKS:
+        return 7 * 86_400
+    return (timeframe - _HOURS) * 3_600 if timeframe > _HOURS else timeframe * 60

@@ -1,0 +1,182 @@
+"""The official module's reading functions, over a gateway: `RemoteTerminal`.
+
+Bars, ticks, symbols, lists and calculations come as the module returns them on the terminal's own
+machine. Bars and ticks come in pages: an order of a bot never waits behind a whole download, and
+neither the gateway nor a message ever holds more than one page.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trueup.errors import NotSent, OutcomeUnknown, Refused, RemoteProtocolError, TrueupError
+from trueup.gateway.client.link import Link
+from trueup.gateway.client.price_pages import (
+    Paging,
+    are_numbers,
+    bars_back,
+    bars_between,
+    ticks_between,
+    ticks_on,
+)
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import (
+    SUCCESS,
+    Answer,
+    Call,
+    Error,
+    failed,
+    plain_call,
+    value_of,
+)
+from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.protocol import guide
+from trueup.protocol.module_calls import (
+    CAPABILITY,
+    FORWARDED,
+    CallRequest,
+    decode_call_reply,
+    encode_call_request,
+)
+from trueup.protocol.text import read_json
+from trueup.turns import Turn
+
+_OF_THE_GATEWAY = "The terminal is the gateway's own, and is logged in already."
+_NOT_FORWARDED = {
+    "initialize": _OF_THE_GATEWAY,
+    "login": _OF_THE_GATEWAY,
+    "order_send": "An order goes out with PortfolioManager.submit, which sends it at most once.",
+}
+
+
+class RemoteTerminal(CalledTerminal):
+    """The terminal behind a gateway, for everything that changes no account.
+
+    It has the functions of the official module, with its arguments, its returns and its
+    `last_error()`. A call that did not reach the terminal returns what the module returns without a
+    connection, and `last_error()` says why.
+
+    Args:
+        link: a connection to the gateway that nobody else uses.
+        name: what the gateway is called in sentences.
+        timeout_ms: how long to wait for a connection, and for each reply.
+
+    Threads may share it: one call at a time is under way. `last_error()` is of the latest call of
+    all of them, as the module's is.
+
+    Raises:
+        Refused: `order_send`, `initialize` or `login` is called.
+        ImportError: bars or ticks are asked for, and numpy is not installed.
+    """
+
+    def __init__(self, link: Link, name: str, timeout_ms: int) -> None:
+        self._link, self._name, self._timeout_ms = link, name, timeout_ms
+        self._turn = Turn()
+        self._error: Error = SUCCESS
+        self._id = 0
+        self._serves_calls = False
+
+    def last_error(self) -> Error:
+        """Code and text of the call before."""
+        return self._error
+
+    def shutdown(self, *args: Any, **kwargs: Any) -> bool:
+        """Close the connection; the next call opens it again. The terminal is not touched."""
+        with self._turn:
+            self._link.close()
+            self._serves_calls, self._error = False, SUCCESS
+        return True
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        if function not in FORWARDED:
+            raise Refused(f"{function}: {_NOT_FORWARDED[function]}")
+        with self._turn:
+            return self._forwarded(function, *args, **kwargs)
+
+    def _forwarded(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        call = plain_call(Call(function, args, kwargs))
+        try:
+            answer = self._asked(call)
+            self._error = answer.error
+            return value_of(answer)
+        except (NotSent, OutcomeUnknown, RemoteProtocolError) as error:
+            self._error = _error_of(error)
+            return failed(function)
+
+    def _asked(self, call: Call) -> Answer:
+        if not self._serves_calls:
+            self._require_calls()
+        self._id += 1
+        request = CallRequest(self._id, call.function, call.args, call.kwargs)
+        reply = decode_call_reply(self._exchanged(encode_call_request(request)), self._id)
+        return Answer(reply.error, reply.shape, reply.value, reply.name, reply.fields)
+
+    def _require_calls(self) -> None:
+        """Ask in the guide's words: a gateway of the guide is never sent what it may not know."""
+        try:
+            reply = read_json(self._exchanged(guide.GET_POSITIONS))
+        except (ValueError, RecursionError):
+            reply = None
+        claimed = reply.get("capabilities") if isinstance(reply, dict) else None
+        if not isinstance(claimed, list) or CAPABILITY not in claimed:
+            raise RemoteProtocolError(
+                f"{self._name} does not serve {CAPABILITY}: it takes a `trueup gateway` of this "
+                "version or a later one"
+            )
+        self._serves_calls = True
+
+    def _exchanged(self, message: bytes) -> bytes:
+        self._link.send(message, self._timeout_ms)
+        reply = self._link.receive(self._timeout_ms)
+        if reply is None:
+            self._link.reset()
+            raise OutcomeUnknown(f"{self._name} gave no reply within {self._timeout_ms} ms")
+        return reply
+
+    # Bars and ticks, page by page.
+
+    def copy_rates_from(self, *args: Any, **kwargs: Any) -> Any:
+        """Bars up to a date."""
+        return self._paged(bars_back, "copy_rates_from", args, kwargs)
+
+    def copy_rates_from_pos(self, *args: Any, **kwargs: Any) -> Any:
+        """Bars up to a position, counted back from the current bar."""
+        return self._paged(bars_back, "copy_rates_from_pos", args, kwargs)
+
+    def copy_rates_range(self, *args: Any, **kwargs: Any) -> Any:
+        """Bars between two dates."""
+        return self._paged(bars_between, "copy_rates_range", args, kwargs)
+
+    def copy_ticks_from(self, *args: Any, **kwargs: Any) -> Any:
+        """Ticks from a date on."""
+        return self._paged(ticks_on, "copy_ticks_from", args, kwargs)
+
+    def copy_ticks_range(self, *args: Any, **kwargs: Any) -> Any:
+        """Ticks between two dates."""
+        return self._paged(ticks_between, "copy_ticks_range", args, kwargs)
+
+    def _paged(
+        self, pages: Paging, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        with self._turn:
+            plain = plain_call(Call(function, args, kwargs)).args
+            # What is none of these arguments is the terminal's to refuse.
+            if kwargs or not are_numbers(plain):
+                return self._forwarded(function, *args, **kwargs)
+            try:
+                return pages(self._forwarded, function, plain)
+            except RemoteProtocolError as error:
+                self._error = _error_of(error)
+                return failed(function)
+
+
+def _error_of(error: TrueupError) -> Error:
+    found = (code for kind, code in _CODES.items() if isinstance(error, kind))
+    code = next(found, mt5.RES_E_INTERNAL_FAIL)
+    return code, f"{mt5.LAST_ERROR_TEXTS[code]}: {error}"
+
+
+_CODES: dict[type[TrueupError], int] = {
+    NotSent: mt5.RES_E_INTERNAL_FAIL_CONNECT,
+    OutcomeUnknown: mt5.RES_E_INTERNAL_FAIL_TIMEOUT,
+}
