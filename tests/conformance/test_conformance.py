@@ -143,6 +143,7 @@ def test_an_examination_without_trade_sends_no_order() -> None:
         asked = [json_object(message).get("action") for message in server.seen]
         actions = {action for action in asked if isinstance(action, str)}
     reading = {"GET_POSITIONS", "HELLO", "PING", "SNAPSHOT", "HISTORY", "TICK", "REQUEST_STATUS"}
+    reading |= {"CALL"}
     assert actions == {*reading, "CONFORMANCE_PROBE"}
 
 

@@ -263,12 +263,25 @@ class NoClosingDeal(Stranger):
         return reply
 
 
+class SendsByCall(Stranger):
+    def call(self, request: Fields) -> Fields:
+        sent = {"status": "SUCCESS", "id": request["id"], "error": [1, "Success"]}
+        return sent if request["function"] == "order_send" else super().call(request)
+
+
+class CallsWithoutFields(Stranger):
+    def call(self, request: Fields) -> Fields:
+        return {**super().call(request), "fields": []}
+
+
 class AnotherEpochInHello(Stranger):
     def hello(self, request: Fields) -> Fields:
         return {**super().hello(request), "epoch": f"{time.time_ns()}"}
 
 
 WRONG: dict[type[Stranger], tuple[str, Grade]] = {
+    SendsByCall: ("call", Grade.ATOMIC),
+    CallsWithoutFields: ("call", Grade.ATOMIC),
     PendingAtTheMarket: ("pending", Grade.ONCE),
     AnyAccount: ("login", Grade.ONCE),
     AnyServer: ("login", Grade.ONCE),

@@ -27,7 +27,8 @@ LOGIN, SERVER = 70_000_001, "Stranger-Demo"
 ZONE_SEC = 7_200
 MOST, LONGEST_HISTORY_SEC, LONGEST_ID = 500, 31 * 86_400, 128
 HINT_EVERY_SEC = 0.1
-CAPABILITIES = ["SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY"]
+CAPABILITIES = ["SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "CALL"]
+UNSUPPORTED = [-7, "Unsupported method"]
 DONE = 10009
 # Every field of an order that says what it does, and what holds without it.
 PARAMETERS: Fields = {
@@ -253,6 +254,7 @@ class Stranger(Threaded):
             "TICK": self.tick,
             "SNAPSHOT": self.snapshot,
             "HISTORY": self.history,
+            "CALL": self.call,
             "REQUEST_STATUS": self.request_status,
             **dict.fromkeys(("BUY", "SELL", "MODIFY", "CANCEL"), self.order),
         }
@@ -323,6 +325,18 @@ class Stranger(Threaded):
             return {"status": "FAILED", "symbol": request["symbol"], "error": "no quotes"}
         quoted = {"bid": BID, "ask": ASK, "time_msc": self.broker.now_msc()}
         return {"status": "SUCCESS", "symbol": SYMBOL, **quoted, "error": None}
+
+    def call(self, request: Fields) -> Fields:
+        if request["function"] == "order_send":
+            raise ValueError("orders go another way")
+        said = {"status": "SUCCESS", "id": request.get("id", 0)}
+        if request["function"] != "symbol_info_tick" or request.get("args") != [SYMBOL]:
+            return {**said, "error": UNSUPPORTED}
+        now_msc = self.broker.now_msc()
+        values = [now_msc // 1000, BID, ASK, 0.0, 0, now_msc, 6, 0.0]
+        names = ["time", "bid", "ask", "last", "volume", "time_msc", "flags", "volume_real"]
+        row = {"shape": "row", "value": values, "name": "Tick", "fields": names}
+        return {**said, "error": [1, "Success"], **row}
 
     def snapshot(self, request: Fields) -> Fields:
         self.check_limits(request)

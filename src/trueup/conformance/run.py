@@ -157,6 +157,12 @@ CHECKS = (
         history.pages_are_whole,
     ),
     Check(
+        "call",
+        A,
+        "CALL returns what the terminal's function returns; order_send is ERROR.",
+        readings.calls,
+    ),
+    Check(
         "limits",
         A,
         "A question for more than the limits allow is ERROR, and nothing of it is answered.",

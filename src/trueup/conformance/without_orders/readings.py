@@ -14,7 +14,14 @@ from trueup.conformance.examination.probe import Exchange
 from trueup.conformance.without_orders.family import NO_SUCH_SYMBOL, TYPE, other_name_read
 from trueup.core.account.trust import Reason
 from trueup.core.model import Snapshot
+from trueup.errors import RemoteProtocolError
 from trueup.protocol import guide
+from trueup.protocol.module_calls import (
+    CAPABILITY,
+    CallRequest,
+    decode_call_reply,
+    encode_call_request,
+)
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 ASKED_AGAIN = 3
@@ -154,6 +161,25 @@ def _tick_of_nobody(exam: Examination, tick: Tick, exchange: Exchange) -> Verdic
     if nobodys.status != "FAILED":
         return broken(f"TICK of {NO_SUCH_SYMBOL} got {nobodys.status or nobodys.why}", nobodys)
     return holds(f"{exam.options.symbol} bid {tick.bid:g}, ask {tick.ask:g}", exchange)
+
+
+def calls(exam: Examination) -> Verdict:
+    """CALL returns what the terminal's function returns, and sends no order."""
+    if not exam.claims(CAPABILITY):
+        return unseen(f"{CAPABILITY} is not claimed")
+    symbol = exam.options.symbol
+    exchange = exam.probe.ask(encode_call_request(CallRequest(1, "symbol_info_tick", (symbol,))))
+    try:
+        reply = decode_call_reply(exchange.raw or b"", 1)
+    except RemoteProtocolError as error:
+        return broken(exchange.why or str(error), exchange)
+    if reply.shape != "row" or "bid" not in reply.fields or "ask" not in reply.fields:
+        return broken(f"symbol_info_tick of {symbol} is no row with bid and ask", exchange)
+    # A request without an action: a gateway that sends it all the same does no harm.
+    order = exam.probe.ask(encode_call_request(CallRequest(2, "order_send", ({},))))
+    if order.status in guide.GOOD_STATUS or order.raw is None:
+        return broken(f"CALL of order_send got {order.status or order.why}", order)
+    return holds(f"symbol_info_tick of {symbol} is a row, and order_send is refused", exchange)
 
 
 def unknown_fields_are_ignored(exam: Examination) -> Verdict:
