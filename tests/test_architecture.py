@@ -87,7 +87,7 @@ OFFENCES = {
     "core/book/events.py": ("import logging", "trueup.core.book.events -> logging"),
     "core/recovery.py": ("import trueup.settings", "trueup.core.recovery -> trueup.settings"),
     "protocol/guide.py": ("import socket", "trueup.protocol.guide -> socket"),
-    "runtime/bot/fills.py": ("import zmq", "trueup.runtime.bot.fills -> zmq"),
+    "runtime/bot/answers.py": ("import zmq", "trueup.runtime.bot.answers -> zmq"),
     "runtime/bot/views.py": ("import MetaTrader5", "trueup.runtime.bot.views -> MetaTrader5"),
     "gateway/client/link.py": (
         "import trueup.runtime.time.clock",

@@ -20,7 +20,7 @@ from tests.support.crash_world import (
 )
 from tests.support.ledger import journalled, ledger_agrees, replay_is_live
 from tests.support.processes import KILLED_ITSELF
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 
 Steps = list[Step]
 

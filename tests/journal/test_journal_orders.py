@@ -18,7 +18,7 @@ from trueup.core.book.book import Book
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.errors import JournalError, OutcomeNotRecorded, Refused
 from trueup.journal.writing.store import StoredJournal
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 
 STEPS = ("intent", "send", "outcome")
 DISK = JournalError("The disk failed.")

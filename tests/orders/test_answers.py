@@ -68,14 +68,14 @@ def test_an_answer_that_cannot_be_kept_blocks_no_later_order(
 def test_an_event_that_no_journal_takes_becomes_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever slips through: a rule that makes such an event must not stop the next order."""
     from trueup.core.book import events
-    from trueup.runtime.bot import portfolio
+    from trueup.runtime.bot import outcomes
 
-    def broken(order: Any, fill: Any, now_ns: int) -> events.OrderEvent:
+    def broken(order: Any, outcome: Any, now_ns: int) -> events.OrderEvent:
         return events.OrderRejected(at_ns=now_ns, order_id=order.order_id, error="\ud83d")
 
     world = OrderWorld()
     with monkeypatch.context() as patch:
-        patch.setattr(portfolio, "fill_event", broken)
+        patch.setattr(outcomes, "order_event", broken)
         order = world.pm.submit("buy", 0.1)
     assert order.status is OrderStatus.IN_DOUBT
     assert "cannot be recorded as it is" in str(order.error)

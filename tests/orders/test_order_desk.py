@@ -19,8 +19,8 @@ from trueup.core.model import OrderType, Side
 from trueup.errors import JournalError, NotSent, Refused
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.order_checks import SideWord
-from trueup.runtime.bot.order_desk import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.sim.market.symbols import EURUSD, AccountSetup
 from trueup.sim.terminal.terminal_faults import Partial

@@ -14,7 +14,7 @@ from trueup.core.holds import HoldKind
 from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.errors import Refused
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.sim.terminal.terminal_faults import Answered, AnswerLost
 
 LOST = AnswerLost(executed=True, pipe_breaks=False)

@@ -33,7 +33,7 @@ from trueup.observe.journal_status_text import write_journal_status
 from trueup.observe.live import Level
 from trueup.observe.plan_text import write_plan
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.control.commands import ControlDesk
 from trueup.runtime.control.last_known import last_known

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trueup.core.book.outcome import Unknown
 from trueup.errors import LocalProtocolError, OutcomeUnknown
-from trueup.protocol.orders import decode_outcome, encode_order, outcome
+from trueup.protocol.orders import decode_outcome, encode_order, spell_outcome
 
 ORDER: dict[str, Any] = {
     "order_id": "ORD_0_1",
@@ -200,4 +201,4 @@ def test_a_rejection_is_said_only_by_the_gateway(changes: dict[str, Any]) -> Non
 
 
 def test_an_outcome_without_an_answer_has_the_guides_keys() -> None:
-    assert set(outcome(ORDER, "UNKNOWN", "no reply")) == set(FILLED)
+    assert set(spell_outcome("O", Unknown("no reply"))) == set(FILLED)

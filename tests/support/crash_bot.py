@@ -40,7 +40,7 @@ from trueup.errors import JournalError, Refused
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.client.link import Link
 from trueup.gateway.client.zmq_link import ZmqLink
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler
 

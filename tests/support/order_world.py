@@ -14,7 +14,7 @@ from trueup.core.policy import Policy
 from trueup.errors import JournalError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import Journal, MemoryJournal
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
 from trueup.runtime.time.clock import ManualClock

@@ -24,6 +24,7 @@ from trueup.core.book import lifecycle
 from trueup.core.book.diff import Ghost
 from trueup.core.book.events import OrderFilled
 from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.outcome import Filled
 from trueup.core.deals import History
 from trueup.core.explain import Exit
 from trueup.core.gateway_record import RecordMark
@@ -47,6 +48,7 @@ from trueup.lab.world.plan import draw
 from trueup.lab.world.wire import WorldLink
 from trueup.protocol import orders
 from trueup.runtime.bot.order_desk import OrderDesk
+from trueup.runtime.bot.outcomes import record_outcome
 from trueup.runtime.sync.observation import Asked, Look, Lookout
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.sync.witness import Witness
@@ -107,8 +109,8 @@ def outcome_before_send() -> Patch:
     def mutated(self: OrderDesk, order: Any) -> dict[str, Any]:
         if order.kind.value == "market":
             price = order.entry_price or 1.1
-            known = {"order_id": order.order_id, "status": "FILLED", "ticket": order.position or 1}
-            self._pm.on_fill({**known, "filled_price": price, "filled_volume": order.volume})
+            filled = Filled(order.position or 1, order.volume, price)
+            record_outcome(self._kept, order, filled, self._kept.clock.now_ns())
         return message(self, order)
 
     return mock.patch.object(OrderDesk, "_message", mutated)

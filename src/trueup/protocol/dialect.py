@@ -13,7 +13,7 @@ and never a list: their own gateway answers such a failure with an empty one.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 from msgspec.structs import asdict
@@ -171,23 +171,28 @@ def _spell_order(reply: OrderReply, request: DialectRequest, now: str) -> dict[s
         "retcode": reply.retcode,
         **({"repeated": True} if reply.repeated is True else {}),
     }
-    if reply.status != "FILLED":
-        code = REFUSED if reply.status == "REJECTED" else OUTCOME_UNKNOWN
-        return {
-            "status": reply.status,
-            "error_code": code,
-            "error_msg": reply.error,
-            **facts,
-            "timestamp": now,
-        }
-    price = "close_price" if request.asked == "CLOSE" else "price"
-    return {
-        "status": "FILLED",
-        **facts,
-        "volume": reply.filled_volume,
-        price: reply.filled_price,
-        "execution_time": now,
-    }
+
+    def not_filled(code: str) -> dict[str, Any]:
+        said = {"status": reply.status, "error_code": code, "error_msg": reply.error}
+        return {**said, **facts, "timestamp": now}
+
+    match reply.status:
+        case "FILLED":
+            price = "close_price" if request.asked == "CLOSE" else "price"
+            return {
+                "status": "FILLED",
+                **facts,
+                "volume": reply.filled_volume,
+                price: reply.filled_price,
+                "execution_time": now,
+            }
+        case "REJECTED":
+            return not_filled(REFUSED)
+        case "PLACED" | "DONE" | "UNKNOWN":
+            # This dialect has market orders alone: a market order that is not filled is not known.
+            return not_filled(OUTCOME_UNKNOWN)
+        case _:
+            assert_never(reply.status)
 
 
 def _spell_holdings(answer: HoldingsReply, now: str) -> dict[str, Any]:

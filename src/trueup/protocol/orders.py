@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
+from trueup.core.book import outcome as outcomes
+from trueup.core.book.events import OrderKind
+from trueup.core.book.outcome import OrderOutcome
 from trueup.core.conversions import number, number_or_text, plain, whole_number
 from trueup.core.quantity import is_price, is_volume
 from trueup.errors import LocalProtocolError, OutcomeUnknown
@@ -27,6 +30,9 @@ NOT_UNDERSTOOD = re.compile(
     r")",
     re.IGNORECASE,
 )
+# A broker's words are kept in the journal, and told in one line.
+ERROR_LONGEST = 500
+TICKETS = range(1, 2**64)
 # A column of tickets in a table is of floats where one of them is missing.
 WHOLE = frozenset({"position", "order", "magic", "login", "ticket"})
 
@@ -114,16 +120,85 @@ def _read(value: object, read: Callable[[object], float | None]) -> object:
     return value if found is None else found
 
 
-def outcome(order: Mapping[str, Any], status: str, error: str) -> dict[str, Any]:
-    """Return an outcome in the guide's shape for an order without an answer."""
-    return {
-        "order_id": order.get("order_id"),
-        "status": status,
+def read_outcome(reply: Mapping[str, Any], kind: OrderKind, volume: float) -> OrderOutcome:
+    """Return the outcome that a reply in the guide's words states, of an order of this kind.
+
+    A reply that does not say clearly what happened is Unknown: a fill without a ticket, a price or
+    a volume, a pending order without a ticket, a status that is none of the guide's.
+
+    Args:
+        reply: the reply, or what a caller gives to `on_fill`.
+        kind: what was asked for.
+        volume: the lots that were asked for, for a reply that leaves `filled_volume` out.
+    """
+    status = str(reply.get("status", "")).upper()
+    error = brief(reply.get("error") or "", ERROR_LONGEST)
+    match status:
+        case "FILLED":
+            return _fill(reply, volume)
+        case "PLACED" | "DONE" if kind is not OrderKind.MARKET:
+            return _applied(reply, kind)
+        case "REJECTED":
+            return outcomes.Refused(error)
+        case "CANCELED" | "CANCELLED":
+            return outcomes.Canceled(error)
+        case _:
+            why = error or f"the answer's status is {reply.get('status')!r:.40}"
+            return outcomes.Unknown(why)
+
+
+def _fill(reply: Mapping[str, Any], volume: float) -> OrderOutcome:
+    named, price_told = reply.get("ticket"), reply.get("filled_price")
+    volume_told = reply.get("filled_volume", volume)
+    ticket = whole_number(named)
+    price, filled = number_or_text(price_told), number_or_text(volume_told)
+    if ticket is None or ticket not in TICKETS:
+        return outcomes.Unknown(f"FILLED with ticket {named!r:.40}, which is no ticket")
+    if price is None or not is_price(price):
+        return outcomes.Unknown(f"FILLED at price {price_told!r:.40}, which is no price")
+    if filled is None or not is_volume(filled):
+        return outcomes.Unknown(f"FILLED with volume {volume_told!r:.40}, which is no volume")
+    return outcomes.Filled(ticket, filled, price)
+
+
+def _applied(reply: Mapping[str, Any], kind: OrderKind) -> OrderOutcome:
+    named = reply.get("ticket")
+    ticket = whole_number(named) or 0
+    ticket = ticket if ticket in TICKETS else 0
+    if kind not in (OrderKind.LIMIT, OrderKind.STOP):
+        return outcomes.Done(ticket)
+    if not ticket:
+        # Without its ticket a pending order could be neither watched nor cancelled.
+        return outcomes.Unknown(f"PLACED with ticket {named!r:.40}, which is no ticket")
+    return outcomes.Placed(ticket)
+
+
+def spell_outcome(order_id: object, outcome: OrderOutcome) -> dict[str, Any]:
+    """Return an outcome in the guide's words, as `send_order` does."""
+    reply: dict[str, Any] = {
+        "order_id": order_id,
+        "status": "",
         "ticket": None,
         "filled_price": None,
         "filled_volume": None,
-        "error": error,
+        "error": None,
     }
+    match outcome:
+        case outcomes.Filled(ticket=ticket, volume=volume, price=price):
+            filled = {"ticket": ticket, "filled_price": price, "filled_volume": volume}
+            return {**reply, "status": "FILLED", **filled}
+        case outcomes.Placed(ticket=ticket):
+            return {**reply, "status": "PLACED", "ticket": ticket}
+        case outcomes.Done(ticket=ticket):
+            return {**reply, "status": "DONE", "ticket": ticket or None}
+        case outcomes.Refused(error=error):
+            return {**reply, "status": "REJECTED", "error": error}
+        case outcomes.Canceled(because=because):
+            return {**reply, "status": "CANCELED", "error": because}
+        case outcomes.Unknown(error=error):
+            return {**reply, "status": "UNKNOWN", "error": error}
+        case _:
+            assert_never(outcome)
 
 
 def _object(raw: bytes) -> dict[str, Any]:

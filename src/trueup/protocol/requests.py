@@ -125,6 +125,10 @@ class PositionsReply(msgspec.Struct):
     capabilities: tuple[str, ...] = CAPABILITIES
 
 
+Status = Literal["FILLED", "PLACED", "DONE", "REJECTED", "UNKNOWN"]
+"""The outcome of an order on the wire; on the bot's side it is `core.book.outcome`."""
+
+
 class OrderReply(msgspec.Struct):
     """The reply to an order.
 
@@ -135,7 +139,7 @@ class OrderReply(msgspec.Struct):
     """
 
     order_id: str
-    status: Literal["FILLED", "PLACED", "DONE", "REJECTED", "UNKNOWN"]
+    status: Status
     ticket: int | None = None
     filled_price: float | None = None
     filled_volume: float | None = None

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trueup.core.account.trust import Reason, Unknown
+from trueup.core.book import outcome
 from trueup.core.conversions import whole_number
 from trueup.core.gateway_record import RecordMark, RequestStatus
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
@@ -183,13 +184,13 @@ class ExecutionGateway:
             message = orders.encode_order(order)
             reply = self._exchange(self._orders, message)
             return orders.decode_outcome(reply, order)
-        except NotSent as error:
-            return orders.outcome(order, "REJECTED", f"Not sent: {error}")
-        except ProtocolError as error:
-            return orders.outcome(order, "REJECTED", f"Not sent: {error}")
+        except (NotSent, ProtocolError) as error:
+            return orders.spell_outcome(
+                order.get("order_id"), outcome.Refused(f"Not sent: {error}")
+            )
         except OutcomeUnknown as error:
             log.error("Order %s: %s", order.get("order_id"), error)
-            return orders.outcome(order, "UNKNOWN", str(error))
+            return orders.spell_outcome(order.get("order_id"), outcome.Unknown(str(error)))
 
     def request_status(self, order_id: str) -> RequestStatus | Unknown:
         """Ask the gateway's own record what became of an order, and wait for the answer.

@@ -6,7 +6,7 @@ A request that was given to the terminal and has no certain outcome is UNKNOWN, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, assert_never
 
 from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
 from trueup.gateway.client.other_dialect import CannotClose, closing_order
@@ -24,7 +24,7 @@ from trueup.gateway.terminal.terminal import (
     Tick,
     TradeDeal,
 )
-from trueup.protocol.requests import CHANGES, OrderReply, Request
+from trueup.protocol.requests import CHANGES, OrderReply, Request, Status
 
 # How far, in points, the price may run from the quotation before an order is refused rather than
 # filled; only symbols with request or instant execution look at it.
@@ -124,23 +124,29 @@ class Orders:
     def _outcome(self, request: Request, result: OrderSendResult) -> OrderReply:
         verdict = classify_retcode(result.retcode)
         error = f"{verdict.words} ({result.retcode} {verdict.name})"
-        done = verdict.effect in (Effect.DONE, Effect.DONE_PART)
-        if request.action == "MODIFY" and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES:
-            done = True
-        if done and (request.action in CHANGES or request.type != "market"):
-            status: Literal["PLACED", "DONE"] = "DONE" if request.action in CHANGES else "PLACED"
+
+        def reply(status: Status, error: str | None = None) -> OrderReply:
             ticket = result.order or None
-            return OrderReply(request.order_id, status, ticket, retcode=result.retcode)
-        if done:
-            return self._fill(request, result)
-        refused = verdict.effect not in (Effect.PLACED, Effect.UNKNOWN)
-        return OrderReply(
-            request.order_id,
-            "REJECTED" if refused else "UNKNOWN",
-            ticket=result.order or None,
-            error=error,
-            retcode=result.retcode,
-        )
+            return OrderReply(request.order_id, status, ticket, error=error, retcode=result.retcode)
+
+        match verdict.effect:
+            case Effect.DONE | Effect.DONE_PART if request.action in CHANGES:
+                return reply("DONE")
+            case Effect.DONE | Effect.DONE_PART if request.type != "market":
+                return reply("PLACED")
+            case Effect.DONE | Effect.DONE_PART:
+                return self._fill(request, result)
+            case Effect.NOTHING_TO_DO if (
+                request.action == "MODIFY" and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES
+            ):
+                return reply("DONE")
+            case Effect.NOTHING_TO_DO | Effect.REFUSED | Effect.REFUSED_STALE:
+                return reply("REJECTED", error)
+            case Effect.PLACED | Effect.UNKNOWN:
+                # PLACED: the server has the order and has not executed it yet.
+                return reply("UNKNOWN", error)
+            case _:
+                assert_never(verdict.effect)
 
     def _fill(self, request: Request, result: OrderSendResult) -> OrderReply:
         volume, price = result.volume, result.price

@@ -23,7 +23,7 @@ import msgspec
 import trueup
 from trueup.errors import TrueupError
 from trueup.lab.drill.drill_bot import Job
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.process.whereabouts import Whereabouts, ask
 

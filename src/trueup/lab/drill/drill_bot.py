@@ -22,7 +22,7 @@ from trueup.core.model import Side
 from trueup.core.policy import Policy
 from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.gateway.client.execution_gateway import ExecutionGateway
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.time.clock import SystemClock

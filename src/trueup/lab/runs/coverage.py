@@ -17,7 +17,7 @@ from trueup.core.retcodes import Effect, classify_retcode
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.lab.facts import moments
 from trueup.lab.world.plan import Fault
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 
 _CASE = re.compile(r"case ([A-L]):")
 _read = msgspec.json.Decoder().decode

@@ -29,7 +29,7 @@ from trueup.lab.world.views import SyncWatch, local_book
 from trueup.lab.world.wire import Network, WorldLink
 from trueup.processes import Process
 from trueup.protocol.ticks import Tick
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import SyncResult
 from trueup.runtime.trading.loop import TradingLoop

@@ -14,7 +14,7 @@ from trueup.lab.world import strikes_terms as terms
 from trueup.lab.world import strikes_wire as wire
 from trueup.lab.world.bot import Doom
 from trueup.lab.world.plan import Fault, Strike
-from trueup.runtime.bot.order_desk import CrashPoint
+from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.sim.market.records import Refusal
 from trueup.sim.market.switches import ListAnswer
 

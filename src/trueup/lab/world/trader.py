@@ -13,7 +13,7 @@ from trueup.errors import JournalConflict, JournalError, NotSent, Refused
 from trueup.lab.facts.moments import Acted
 from trueup.lab.world.plan import FaultPlan
 from trueup.lab.world.schedule import MS
-from trueup.runtime.bot.fills import create_fill_response
+from trueup.runtime.bot.answers import create_fill_response
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.trading.loop import TradingLoop
 

@@ -1,14 +1,22 @@
-"""Sending an order to a gateway object, and what is said of an outcome that came late."""
+"""A gateway's answer to an order: asking for it, its form in the guide, and the words about it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from trueup import errors
+from trueup.core.book import events
+from trueup.core.book.events import OrderKind
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
-from trueup.core.quantity import format_lots
-from trueup.errors import JournalError, NotSent, OutcomeNotRecorded, Refused
+from trueup.core.book.outcome import OrderOutcome, Refused, Unknown
+from trueup.core.conversions import number_or_text, whole_number
+from trueup.core.quantity import format_lots, format_price
 from trueup.logs import logger
+from trueup.protocol.orders import ERROR_LONGEST, read_outcome, spell_outcome
+from trueup.protocol.text import brief
+from trueup.runtime.time.clock import Clock, SystemClock
 
 log = logger("trueup.portfolio")
 
@@ -20,46 +28,47 @@ class OrderTaker(Protocol):
         """Send an order once and return what is known of its outcome."""
 
 
-def send(gateway: OrderTaker, message: dict[str, Any]) -> Mapping[str, Any]:
+def send(gateway: OrderTaker, message: dict[str, Any], order: Order) -> OrderOutcome:
     """Send an order and return what is known of its outcome, whatever the gateway object does."""
     try:
         answer: object = gateway.send_order(message)
-    except NotSent as error:
-        return {"status": "REJECTED", "error": f"Not sent: {error}"}
-    except Refused as error:
-        return {"status": "REJECTED", "error": str(error)}
+    except errors.NotSent as error:
+        return Refused(_brief(f"Not sent: {error}"))
+    except errors.Refused as error:
+        return Refused(_brief(str(error)))
     except Exception as error:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        log.exception("[ORDER] The gateway raised while it sent %s", message["order_id"])
-        return {"status": "UNKNOWN", "error": f"the gateway raised {what}"}
+        log.exception("[ORDER] The gateway raised while it sent %s", order.order_id)
+        return Unknown(_brief(f"the gateway raised {what}"))
     if not isinstance(answer, Mapping):
-        return {
-            "status": "UNKNOWN",
-            "error": f"the gateway answered with a {type(answer).__name__}",
-        }
-    return _naming_symbol(answer, str(message.get("symbol") or ""))
+        return Unknown(f"the gateway answered with a {type(answer).__name__}")
+    return _naming_symbol(read_outcome(answer, order.kind, order.volume), order.symbol)
 
 
-def _naming_symbol(answer: Mapping[str, Any], symbol: str) -> Mapping[str, Any]:
-    """Return a refusal with the symbol in its words: a terminal says "Not found", and not what."""
-    error = answer.get("error")
-    is_refusal = str(answer.get("status")).upper() == "REJECTED"
-    if not is_refusal or not isinstance(error, str) or not error or symbol in error:
-        return answer
-    return {**answer, "error": f"{error} ({symbol})"}
+def _naming_symbol(outcome: OrderOutcome, symbol: str) -> OrderOutcome:
+    """Return a refusal with the symbol in its words: a terminal says "Not found", and no symbol."""
+    match outcome:
+        case Refused(error=error) if error and symbol not in error:
+            return Refused(f"{error} ({symbol})")
+        case _:
+            return outcome
+
+
+def _brief(words: str) -> str:
+    return brief(words, ERROR_LONGEST)
 
 
 def not_recorded(
-    order: Order, outcome: Mapping[str, Any], error: JournalError
-) -> OutcomeNotRecorded:
+    order: Order, outcome: OrderOutcome, error: errors.JournalError
+) -> errors.OutcomeNotRecorded:
     """Return the error of an order that left, and whose outcome is not in the journal yet."""
-    said = str(outcome.get("status") or "UNKNOWN")
-    ticket = f", ticket {outcome['ticket']}" if outcome.get("ticket") else ""
-    return OutcomeNotRecorded(
-        f"{order.order_id} was sent ({said}{ticket}), and that is not in the journal yet: {error} "
-        "Do not ask for it again: it is recorded with the next order or sync.",
+    reply = spell_outcome(order.order_id, outcome)
+    ticket = f", ticket {reply['ticket']}" if reply["ticket"] else ""
+    return errors.OutcomeNotRecorded(
+        f"{order.order_id} was sent ({reply['status']}{ticket}), and that is not in the journal "
+        f"yet: {error} Do not ask for it again: it is recorded with the next order or sync.",
         order=order,
-        outcome=outcome,
+        outcome=reply,
     )
 
 
@@ -74,3 +83,94 @@ def told_late(late: Sequence[Order]) -> str:
             "again if you still want this."
         )
     return said
+
+
+def create_fill_response(
+    order_id: str,
+    ticket: int | str,
+    filled_price: float | str,
+    filled_volume: float | str,
+    status: str = "FILLED",
+    error: str | None = None,
+    *,
+    clock: Clock | None = None,
+) -> dict[str, Any]:
+    """Return a gateway's answer to an order, as `on_fill` takes it; `timestamp` is seconds, UTC.
+
+    Ticket, price and volume may be numbers of any kind, or their digits as text; what is no number
+    is left as it is, and `on_fill` says so.
+    """
+    return {
+        "order_id": order_id,
+        "ticket": _read(ticket, whole_number),
+        "filled_price": _read(filled_price, number_or_text),
+        "filled_volume": _read(filled_volume, number_or_text),
+        "status": status,
+        "error": error,
+        "timestamp": (clock or SystemClock()).now_ns() / 1e9,
+    }
+
+
+def _read(value: object, read: Callable[[object], float | None]) -> object:
+    found = read(value)
+    return value if found is None else found
+
+
+def repeats(order: Order, event: events.OrderEvent) -> bool:
+    """Return whether an answer that comes again says what the book already knows."""
+    known: Mapping[OrderStatus, type[events.OrderEvent]] = {
+        OrderStatus.FILLED: events.OrderFilled,
+        OrderStatus.REJECTED: events.OrderRejected,
+        OrderStatus.CANCELED: events.OrderCanceled,
+        OrderStatus.IN_DOUBT: events.OrderInDoubt,
+    }
+    same_ticket = not isinstance(event, events.OrderFilled) or event.ticket == order.ticket
+    if known.get(order.status) is type(event) and same_ticket:
+        log.info("[FILL] %s is %s already: ignored", order.order_id, order.status.value)
+        return True
+    log.error(
+        "[FILL] %s is %s; a later %s contradicts it and is ignored",
+        order.order_id,
+        order.status.value,
+        type(event).__name__,
+    )
+    return False
+
+
+def log_fill(order: Order, event: events.OrderEvent) -> None:
+    """Write the log line of an answer that was taken."""
+    if isinstance(event, events.OrderFilled):
+        log.info(
+            "[FILL] CONFIRMED %s: Ticket=%s, Price=%s, Volume=%s",
+            order.order_id,
+            event.ticket,
+            format_price(event.price),
+            format_lots(event.volume),
+        )
+    elif isinstance(event, events.OrderApplied):
+        log.info("[FILL] %s %s: %s", *_applied(order), _wanted(order))
+    else:
+        why = order.error or "no reason given"
+        log.warning("[FILL] %s: %s - %s", order.status.value, order.order_id, why)
+
+
+def _applied(order: Order) -> tuple[str, str]:
+    """Return the gateway's word for an order that works now or changed something, and its name."""
+    if order.kind in (OrderKind.LIMIT, OrderKind.STOP):
+        return "PLACED", f"{order.order_id}, ticket {order.ticket}"
+    return "DONE", order.order_id
+
+
+def log_created(order: Order) -> None:
+    """Write the log line of an order that is recorded and about to leave."""
+    log.info("[ORDER] Created %s: %s", order.order_id, _wanted(order))
+
+
+def _wanted(order: Order) -> str:
+    if order.kind is OrderKind.CANCEL:
+        return f"cancel pending order {order.target}"
+    if order.kind is OrderKind.MODIFY:
+        stops = f"SL {format_price(order.sl)}, TP {format_price(order.tp)}"
+        return f"{stops} for position {order.position}"
+    at = format_price(order.entry_price) if order.entry_price else "market"
+    return f"{order.action} {format_lots(order.volume)}L @ {at}"

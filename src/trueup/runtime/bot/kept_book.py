@@ -12,10 +12,11 @@ from pathlib import Path
 
 from trueup.core.book import events
 from trueup.core.book.book import Book
+from trueup.core.book.outcome import after_restart
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError, NotEncodable
 from trueup.journal import Journal, JournalAhead, open_journal
 from trueup.logs import logger
-from trueup.runtime.bot.order_desk import CrashPoint, after_restart, carry_on
+from trueup.runtime.bot.crash_points import CrashPoint, carry_on
 from trueup.runtime.time.clock import Clock
 from trueup.runtime.time.times import Times
 from trueup.turns import Turn
@@ -67,6 +68,7 @@ class KeptBook:
         self.is_fenced_out = False
         self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
         """Told of events that an append had seemed to fail with, and that are in the journal."""
+        self.clock = clock
         self.times = Times(clock)
         self.turn = Turn()
         """Held by the thread that decides by the book, and changes it."""
@@ -116,6 +118,7 @@ class KeptBook:
             else:
                 self._refuse_behind(self.journal)
                 self._write(self.journal, history)
+                self._apply(history)
             if self._is_due() and not isinstance(history[-1], UNDER_WAY):
                 self.checkpoint()
 
@@ -224,7 +227,7 @@ class KeptBook:
         )
 
     def _write(self, journal: Journal, history: Sequence[events.Event]) -> None:
-        """Append events and apply them, or find out at once whether they are in the journal."""
+        """Append events, or find out at once whether they are in the journal."""
         try:
             self._append(journal, history)
         except JournalError as error:
@@ -235,7 +238,6 @@ class KeptBook:
                 raise
             log.warning("[JOURNAL] %s It was written all the same.", error)
             self.trouble = ""
-        self._apply(history)
 
     def _was_written(self, journal: Journal, failure: JournalError) -> bool:
         """Return whether an append that failed is in the journal; the caller is told of it then."""

@@ -9,15 +9,13 @@ same wish returns the first intent, also after a restart; with another wish it i
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from trueup.core.book import events
-from trueup.core.book.book import Order
+from trueup.core.book.book import Book, Order
 from trueup.core.book.events import OrderKind
 from trueup.core.book.holdings import Holding
-from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.gateway_record import RecordMark
 from trueup.core.model import Side
 from trueup.core.policy import Policy
@@ -25,8 +23,10 @@ from trueup.core.quantity import add_lots, format_lots
 from trueup.core.tokens import magic_with_token, token_of
 from trueup.errors import JournalError, NotSent, Refused
 from trueup.journal import JournalAhead
-from trueup.runtime.bot.answers import OrderTaker, not_recorded, send, told_late
-from trueup.runtime.bot.fills import log_created
+from trueup.runtime.bot.answers import OrderTaker, log_created, not_recorded, send, told_late
+from trueup.runtime.bot.crash_points import CrashPoint, carry_on
+from trueup.runtime.bot.identity import Identity
+from trueup.runtime.bot.kept_book import KeptBook
 from trueup.runtime.bot.order_checks import (
     SideWord,
     Wish,
@@ -39,11 +39,8 @@ from trueup.runtime.bot.order_checks import (
     ticket_of,
     tickets_listed,
 )
-from trueup.runtime.bot.outcomes import NEVER_LEFT, UNSENT, OwedOutcomes
-from trueup.runtime.bot.risk import CHANGES
-
-if TYPE_CHECKING:
-    from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.bot.outcomes import UNSENT, OwedOutcomes
+from trueup.runtime.bot.risk import CHANGES, Entries
 
 Intent = Order
 """An order of ours: `status`, `error`, `ticket`, `key`, `why` and what was asked for."""
@@ -53,49 +50,59 @@ POSITION = "position with ticket"
 PLAIN = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
 
 
-class CrashPoint(enum.Enum):
-    """The moments at which a process may die, by name; a test dies at each of them."""
+class NewOrder(NamedTuple):
+    """An order that was decided on and is neither recorded nor sent yet.
 
-    BEFORE_INTENT = "before intent"
-    AFTER_INTENT = "after intent"
-    AFTER_SEND_STARTED = "after send started"
-    AFTER_SEND = "after send"
-    BEFORE_OUTCOME = "before outcome"
-    AFTER_OUTCOME = "after outcome"
-    INSIDE_PLAN = "inside a plan"
-    INSIDE_CHECKPOINT = "inside a checkpoint"
+    `wish` has the fields of `events.OrderCreated` that the caller's request gives; `gateway` is
+    what the order is sent through.
+    """
+
+    gateway: OrderTaker
+    key: str
+    wish: Mapping[str, Any]
 
 
-def carry_on(point: CrashPoint) -> None:
-    """Pass a crash point alive, as every process but a test's does."""
+Decision = Intent | NewOrder
+"""What a request comes to: the intent that its key named before, or a new order."""
 
 
 class OrderDesk:
     """Sends the orders of one book.
 
     Args:
-        pm: the book.
-        magic_token: whether the low half of the magic number carries the order's token; the
-            strategy's own number then has 32 bits.
+        kept: the book and its journal.
+        identity: the names under which the book trades.
+        entries: says whether a position may be opened now.
+        owed: the outcomes that are not in the journal yet.
         crash: called at every crash point.
     """
 
     def __init__(
         self,
-        pm: PortfolioManager,
+        kept: KeptBook,
+        identity: Identity,
+        entries: Entries,
+        owed: OwedOutcomes,
         *,
-        magic_token: bool = False,
         crash: Callable[[CrashPoint], None] = carry_on,
     ) -> None:
+        self._kept, self._identity, self._entries, self._owed = kept, identity, entries, owed
         self._gateway: OrderTaker | None = None
         self.policy: Policy | None = None
         """Whose positions are ours, as the book's reconciler has it; None without one."""
-        self._pm = pm
-        self.magic_token = magic_token
         self._crash = crash
         # What the trade server's clock showed, and ours for waiting then (ns).
         self._server_clock: tuple[int, int] | None = None
-        self._owed = OwedOutcomes(pm.on_fill, lambda: pm.book.orders)
+
+    @property
+    def magic_token(self) -> bool:
+        """Whether the low half of the magic number carries the order's token."""
+        return self._identity.magic_token
+
+    @property
+    def _book(self) -> Book:
+        # A book that is read anew from its journal is another object.
+        return self._kept.book
 
     @property
     def gateway(self) -> OrderTaker | None:
@@ -105,7 +112,7 @@ class OrderDesk:
     @gateway.setter
     def gateway(self, gateway: OrderTaker | None) -> None:
         self._gateway = gateway
-        self._pm.sight.sends(gateway)
+        self._entries.sight.sends(gateway)
 
     def submit(self, side: SideWord, volume: float, **wish: Unpack[Wish]) -> Intent:
         """Open a position, or place a pending order; see `PortfolioManager.submit`."""
@@ -117,7 +124,7 @@ class OrderDesk:
         limit, stop = wish.get("limit", 0.0), wish.get("stop", 0.0)
         sl, tp, price = wish.get("sl", 0.0), wish.get("tp", 0.0), wish.get("price", 0.0)
         magic, key, why = (
-            wish.get("magic", self._pm.magic),
+            wish.get("magic", self._identity.magic),
             wish.get("key", ""),
             wish.get("why", ""),
         )
@@ -128,12 +135,12 @@ class OrderDesk:
         if limit and stop:
             raise ValueError("limit and stop cannot both be given: give one.")
         kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
-        return self._decided(
+        return self._ordered(
             key,
-            lambda late: self._place(
+            lambda late: self._new(
                 key,
                 late,
-                symbol=self._pm.symbol,
+                symbol=self._identity.symbol,
                 side=wanted,
                 volume=volume,
                 price=limit or stop or price,
@@ -161,7 +168,7 @@ class OrderDesk:
         (price,) = check_levels(price=price)
         lots = None if volume is None else check_volume(volume)
         ticket = ticket_of(position, POSITION, self._tickets())
-        return self._decided(key, lambda late: self._close(ticket, lots, key, why, price, late))
+        return self._ordered(key, lambda late: self._close(ticket, lots, key, why, price, late))
 
     def _close(
         self,
@@ -171,7 +178,7 @@ class OrderDesk:
         why: str,
         price: float,
         late: Sequence[Order],
-    ) -> Intent:
+    ) -> Decision:
         wish = {} if volume is None else {"volume": volume}
         known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(ticket), **wish)
         if known is not None:
@@ -185,7 +192,7 @@ class OrderDesk:
                 f"{format_lots(held.volume)} lots."
             )
         self._refuse_second_close(held.identifier)
-        return self._place(
+        return self._new(
             key,
             late,
             symbol=held.symbol,
@@ -193,7 +200,7 @@ class OrderDesk:
             volume=lots,
             price=price,
             position=held.identifier,
-            magic=self._pm.book.strategy_of(holding),
+            magic=self._book.strategy_of(holding),
             wire_magic=held.magic,
             why=why,
         )
@@ -205,17 +212,17 @@ class OrderDesk:
         sl, tp = check_levels(sl=sl, tp=tp)
         key, why = check_texts(key=key, why=why)
         ticket = ticket_of(position, POSITION, self._tickets())
-        return self._decided(key, lambda late: self._modify(ticket, sl, tp, key, why, late))
+        return self._ordered(key, lambda late: self._modify(ticket, sl, tp, key, why, late))
 
     def _modify(
         self, ticket: int, sl: float, tp: float, key: str, why: str, late: Sequence[Order]
-    ) -> Intent:
+    ) -> Decision:
         named = self._named(ticket)
         known = self._repeated(key, kind=OrderKind.MODIFY, position=named, sl=sl, tp=tp)
         if known is not None:
             return known
         held = self._held(ticket, late).position
-        return self._place(
+        return self._new(
             key,
             late,
             symbol=held.symbol,
@@ -233,21 +240,21 @@ class OrderDesk:
     def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
         """Cancel a pending order; see `PortfolioManager.cancel`."""
         key, why = check_texts(key=key, why=why)
-        ticket = ticket_of(order, "pending order", self._pm.book.pending)
-        return self._decided(key, lambda late: self._cancel(ticket, key, why, late))
+        ticket = ticket_of(order, "pending order", self._book.pending)
+        return self._ordered(key, lambda late: self._cancel(ticket, key, why, late))
 
-    def _cancel(self, ticket: int, key: str, why: str, late: Sequence[Order]) -> Intent:
+    def _cancel(self, ticket: int, key: str, why: str, late: Sequence[Order]) -> Decision:
         known = self._repeated(key, kind=OrderKind.CANCEL, target=ticket)
         if known is not None:
             return known
-        pending = self._pm.book.pending.get(ticket)
+        pending = self._book.pending.get(ticket)
         if pending is None:
-            has = tickets_listed(self._pm.book.pending)
+            has = tickets_listed(self._book.pending)
             raise ValueError(
                 f"No pending order {ticket} in the book; it has {has}.{told_late(late)}"
             )
         buys = pending.order.type.value.startswith("buy")
-        return self._place(
+        return self._new(
             key,
             late,
             symbol=pending.order.symbol,
@@ -262,14 +269,19 @@ class OrderDesk:
 
     # What was decided by a book that has everything.
 
-    def _decided(self, key: str, decide: Callable[[Sequence[Order]], Intent]) -> Intent:
-        """Bring the book up to date, then decide what is sent; the decision sees the late news."""
+    def _ordered(self, key: str, decide: Callable[[Sequence[Order]], Decision]) -> Intent:
+        """Bring the book up to date, decide, and send; the decision sees the late news.
+
+        Args:
+            key: the caller's key.
+            decide: returns the decision, given the orders whose outcome is in the book only now.
+        """
         late = self._catch_up(key)
         try:
-            return decide(late)
+            return self._carry_out(decide(late))
         except JournalAhead:
             # The book has followed the journal meanwhile: decide again from there, once.
-            return decide([*late, *self._catch_up(key)])
+            return self._carry_out(decide([*late, *self._catch_up(key)]))
 
     def _catch_up(self, key: str) -> list[Order]:
         """Record what is owed before anything is checked against the book.
@@ -277,11 +289,11 @@ class OrderDesk:
         Returns:
             The orders that had left and whose outcome is in the book only now.
         """
-        self._pm.follow()
+        self._kept.follow()
         try:
             return self._owed.late()
         except JournalError as error:
-            known = self._pm.book.by_key.get(key) if key else None
+            known = self._book.by_key.get(key) if key else None
             outcome = self._owed.of(known.order_id) if known is not None else None
             if known is not None and outcome is not None and outcome is not UNSENT:
                 raise not_recorded(known, outcome, error) from error
@@ -289,7 +301,7 @@ class OrderDesk:
 
     # The four steps.
 
-    def _place(
+    def _new(
         self,
         key: str,
         late: Sequence[Order],
@@ -297,7 +309,15 @@ class OrderDesk:
         *,
         implied: frozenset[str] = frozenset(),
         **wish: Any,
-    ) -> Intent:
+    ) -> Decision:
+        """Return a new order, or the intent that its key named before; refuse what may not leave.
+
+        Args:
+            key: the caller's key.
+            late: the orders whose outcome is in the book only now.
+            implied: the fields that the caller did not give, and that need not repeat.
+            wish: the fields of the order.
+        """
         said = {name: value for name, value in wish.items() if name not in implied}
         known = self._repeated(key, **{**PLAIN, **said})
         if known is not None:
@@ -306,8 +326,14 @@ class OrderDesk:
             raise NotSent("No gateway: make a StateReconciler with one, or set pm.desk.gateway.")
         self._refuse_entries(wish)
         self._refuse_uninformed(late, wish)
+        return NewOrder(self.gateway, key, wish)
+
+    def _carry_out(self, decision: Decision) -> Intent:
+        """Record a new order, send it and record its outcome: the four steps of this module."""
+        if isinstance(decision, Order):
+            return decision
         self._crash(CrashPoint.BEFORE_INTENT)
-        order = self._record(key, wish)
+        order = self._record(decision.key, decision.wish)
         log_created(order)
         # An exception may come between any two steps and this process live on; what is owed then
         # says what became of the order.
@@ -317,7 +343,7 @@ class OrderDesk:
         self._crash(CrashPoint.AFTER_SEND_STARTED)
         message = self._message(order)
         self._owed.leaves(order)
-        outcome = send(self.gateway, message)
+        outcome = send(decision.gateway, message, order)
         self._crash(CrashPoint.BEFORE_OUTCOME)
         self._owed.note(order.order_id, outcome)
         try:
@@ -330,13 +356,13 @@ class OrderDesk:
 
     def _record_send(self, order: Order) -> None:
         started = events.SendStarted(
-            at_ns=self._pm.clock.now_ns(),
+            at_ns=self._kept.clock.now_ns(),
             order_id=order.order_id,
             record=self._record_of(),
             time_offset_sec=self._time_offset_sec(),
             server_time_msc=self._server_time_msc(),
         )
-        self._pm.commit([started])
+        self._kept.commit([started])
 
     @property
     def owes(self) -> str:
@@ -349,39 +375,36 @@ class OrderDesk:
         Raises:
             JournalError: the journal refuses them still.
         """
-        self._pm.follow()
-        self._owed.record()
-        self._owed.returned()
-
-    def note_found(self, found: Sequence[events.Event]) -> None:
-        """Note events that an append had seemed to fail with, and that are in the journal."""
-        self._owed.note_found(found)
+        with self._kept.turn:
+            self._kept.follow()
+            self._owed.record()
+            self._owed.returned()
 
     def _repeated(self, key: str, **wish: Any) -> Intent | None:
         """Return the intent that a key named first, or None; refuse it with another wish."""
-        known = self._pm.book.by_key.get(key) if key else None
+        known = self._book.by_key.get(key) if key else None
         if known is None:
             return None
         must_repeat(known, wish)
         return known
 
     def _record(self, key: str, wish: Mapping[str, Any]) -> Order:
-        order_id = self._pm.next_order_id()
+        order_id = self._identity.next_order_id()
         token = token_of(order_id)
         magic = wish.get("magic", 0)
         wire_magic = wish.get("wire_magic", magic)
         if self.magic_token and "wire_magic" not in wish:
             wire_magic = magic_with_token(magic, token)
         created = events.OrderCreated(
-            at_ns=self._pm.clock.now_ns(),
+            at_ns=self._kept.clock.now_ns(),
             order_id=order_id,
             token=token,
             key=key,
             by_desk=True,
             **{**wish, "wire_magic": wire_magic},
         )
-        self._pm.commit([created])
-        return self._pm.book.orders[order_id]
+        self._kept.commit([created])
+        return self._book.orders[order_id]
 
     def _record_of(self) -> RecordMark | None:
         """Return how far the gateway's record reaches, where it is known to keep one."""
@@ -395,7 +418,7 @@ class OrderDesk:
 
     def see_server_clock(self, server_time_msc: int) -> None:
         """Note what the trade server's clock shows now, by a reading that was believed."""
-        self._server_clock = server_time_msc, self._pm.clock.waiting_ns()
+        self._server_clock = server_time_msc, self._kept.clock.waiting_ns()
 
     def _server_time_msc(self) -> int:
         """Return a time that the trade server's clock has passed by now, 0 where none is known.
@@ -406,7 +429,7 @@ class OrderDesk:
         if self._server_clock is None:
             return 0
         time_msc, at_ns = self._server_clock
-        return time_msc + (self._pm.clock.waiting_ns() - at_ns) // 1_000_000
+        return time_msc + (self._kept.clock.waiting_ns() - at_ns) // 1_000_000
 
     def _message(self, order: Order) -> dict[str, Any]:
         message: dict[str, Any] = {
@@ -416,16 +439,19 @@ class OrderDesk:
             "comment": order.token,
             "magic": order.wire_magic,
         }
-        if self._pm.book.bound is not None:
+        if self._book.bound is not None:
             # The terminal may be logged in to another account since it was last read; two servers
             # may have accounts of one number.
-            message["login"] = self._pm.book.bound.login
-            message["server"] = self._pm.book.bound.server
+            message["login"] = self._book.bound.login
+            message["server"] = self._book.bound.server
             # By these the gateway's record tells a later process what its journal has lost.
-            if self._pm.keeps_journal:
-                message["stream"], message["journal"] = self._pm.book_name, self._pm.journal_id
+            if self._kept.journal is not None:
+                message["stream"], message["journal"] = (
+                    self._identity.book_name,
+                    self._kept.journal_id,
+                )
                 message["key"] = order.key
-        ticket = self._pm.ticket_to_close(order)
+        ticket = ticket_to_close(self._book, order)
         match order.kind:
             case OrderKind.CANCEL:
                 return {**message, "action": "CANCEL", "order": order.target}
@@ -451,7 +477,7 @@ class OrderDesk:
             return
         # What the broker does not have, the gateway refuses by name: an order that was asked for
         # then has its answer, and a symbol that came a moment ago is not refused by old knowledge.
-        reason = self._pm.entries_refused(but_by_gateway=True)
+        reason = self._entries.refused(but_by_gateway=True)
         if reason:
             raise Refused(f"No entry: {reason}")
 
@@ -459,7 +485,7 @@ class OrderDesk:
         """Refuse an entry that our own policy would not take for ours once it is open."""
         if self.policy is None:
             return
-        why = self.policy.why_not_ours(self._pm.symbol, magic, magic_token=self.magic_token)
+        why = self.policy.why_not_ours(self._identity.symbol, magic, magic_token=self.magic_token)
         if why:
             raise ValueError(f"magic={magic} is not valid: by the book's policy {why}.")
 
@@ -477,20 +503,20 @@ class OrderDesk:
                 raise Refused(f"Nothing was sent now.{told_late([order])}")
 
     def _refuse_second_close(self, identifier: int) -> None:
-        for order in self._pm.book.in_doubt.values():
+        for order in self._book.in_doubt.values():
             if order.position == identifier and order.kind is OrderKind.MARKET:
                 raise Refused(f"{order.order_id} may have closed it already: {order.error}")
 
     def _named(self, ticket: int) -> int:
         """Return the identifier of a position, or its ticket where the book has none."""
-        holding = self._pm.book.holding_by_ticket(ticket)
+        holding = self._book.holding_by_ticket(ticket)
         return ticket if holding is None else holding.position.identifier
 
     def _tickets(self) -> Iterator[int]:
-        return (holding.position.ticket for holding in self._pm.book.holdings.values())
+        return (holding.position.ticket for holding in self._book.holdings.values())
 
     def _held(self, ticket: int, late: Sequence[Order]) -> Holding:
-        holding = self._pm.book.holding_by_ticket(ticket)
+        holding = self._book.holding_by_ticket(ticket)
         if holding is None:
             known = tickets_listed(self._tickets())
             raise ValueError(
@@ -499,19 +525,10 @@ class OrderDesk:
         return holding
 
 
-def after_restart(orders: list[Order], now_ns: int) -> list[events.Event]:
-    """Return what a restart makes of orders that the last process left unfinished.
+def ticket_to_close(book: Book, order: Order) -> int:
+    """Return the ticket to name in an order that closes a position; 0 for an entry.
 
-    A desk's order without a recorded send never left (case B). Every other one may have left: it
-    is in doubt, and the broker is asked.
+    `order.position` is the identifier of that position, and its ticket may have changed since.
     """
-    left: list[events.Event] = []
-    for order in orders:
-        if order.status is OrderStatus.PENDING and order.by_desk:
-            left.append(
-                events.OrderCanceled(at_ns=now_ns, order_id=order.order_id, because=NEVER_LEFT)
-            )
-        elif order.status in (OrderStatus.PENDING, OrderStatus.SENT):
-            error = "the process ended before an answer was recorded"
-            left.append(events.OrderInDoubt(at_ns=now_ns, order_id=order.order_id, error=error))
-    return left
+    holding = book.holdings.get(order.position)
+    return order.position if holding is None else holding.position.ticket

@@ -15,31 +15,25 @@ from typing import Any, Unpack
 from trueup.core.account.health import Restriction
 from trueup.core.book import events
 from trueup.core.book.book import Book, Order
-from trueup.core.book.lifecycle import OrderStatus, may_advance
+from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.conversions import whole_number
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot
 from trueup.core.quantity import format_lots
-from trueup.core.tokens import magic_with_token
-from trueup.errors import NotEncodable
 from trueup.journal import Journal
 from trueup.logs import logger
 from trueup.processes import this_process
-from trueup.runtime.bot.fills import (
-    create_fill_response,
-    fill_event,
-    log_created,
-    log_fill,
-    repeats,
-    unreadable_answer,
-)
+from trueup.protocol.orders import read_outcome
+from trueup.runtime.bot.answers import create_fill_response, log_created
+from trueup.runtime.bot.crash_points import CrashPoint, carry_on
 from trueup.runtime.bot.forced import ForcedEvent, added, closed, log_forced, updated
+from trueup.runtime.bot.identity import Identity
 from trueup.runtime.bot.kept_book import EVENTS_PER_CHECKPOINT, KeptBook
-from trueup.runtime.bot.order_checks import SideWord, Wish, check_magic, check_price, check_volume
-from trueup.runtime.bot.order_desk import CrashPoint, Intent, OrderDesk, carry_on
-from trueup.runtime.bot.risk import entries_refused, target_of, why_not
+from trueup.runtime.bot.order_checks import SideWord, Wish, check_price, check_volume
+from trueup.runtime.bot.order_desk import Intent, OrderDesk, ticket_to_close
+from trueup.runtime.bot.outcomes import OwedOutcomes, record_outcome
+from trueup.runtime.bot.risk import Entries, target_of, why_not
 from trueup.runtime.bot.shown import LiveMapping, Shown
-from trueup.runtime.bot.sight import Sight
 from trueup.runtime.bot.views import Position, direction, order_row, view
 from trueup.runtime.time.clock import Clock, Moment, SystemClock, utc
 from trueup.runtime.time.times import Times
@@ -49,7 +43,6 @@ __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_
 
 log = logger("trueup.portfolio")
 
-UNTIL_SEEN = "a sync whose reading is believed"
 SIDES = {1: Side.BUY, -1: Side.SELL}
 
 
@@ -94,28 +87,27 @@ class PortfolioManager:
         crash: Callable[[CrashPoint], None] = carry_on,
         events_per_checkpoint: int = EVENTS_PER_CHECKPOINT,
     ) -> None:
-        if not symbol or not symbol.strip():
-            raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
-        magic = check_magic(magic)
-        if magic_token:
-            magic_with_token(magic, "")
-        self.symbol, self.magic, self.stream = str(symbol), magic, str(stream or symbol)
+        self._identity = Identity(
+            symbol, magic, magic_token=magic_token, stream=stream, run=run or secrets.token_hex(4)
+        )
+        self.symbol, self.magic = self._identity.symbol, self._identity.magic
+        self.stream, self.run_id = self._identity.stream, self._identity.run
         self.logger = log
         self.clock = clock or SystemClock()
+        # From here to the desk each part knows those above it in this list, and none below.
         self._kept = KeptBook(journal, self.stream, self.clock, crash, events_per_checkpoint)
-        self.sight = Sight()
-        self.desk = OrderDesk(self, magic_token=magic_token, crash=crash)
+        self._owed = OwedOutcomes(self._kept)
+        self._entries = Entries(self._kept, self._owed, self.symbol, self.clock)
+        self.desk = OrderDesk(self._kept, self._identity, self._entries, self._owed, crash=crash)
+        self.sight = self._entries.sight
         self._kept.on_found = self._found
-        self._counter = 0
         self._shown_position = Shown(self._kept, self._view)
         self._shown_tickets = Shown(self._kept, self._views)
         self.seen: Moment | None = None
         """When the broker was last seen and believed: the moment of the question."""
         self._marked: Sequence[BrokerPosition] | None = None
         self._currency_digits: int | None = None
-        self.restrictions: tuple[Restriction, ...] = ()
         self.on_forced: Callable[[Sequence[events.Event]], None] | None = None
-        self.run_id = run or secrets.token_hex(4)
         self.process = this_process()
         """By which process other books are told of this one."""
 
@@ -143,6 +135,15 @@ class PortfolioManager:
         return self._kept.is_fenced_out
 
     @property
+    def restrictions(self) -> tuple[Restriction, ...]:
+        """What the last sync left as reasons to open nothing."""
+        return self._entries.restrictions
+
+    @restrictions.setter
+    def restrictions(self, restrictions: tuple[Restriction, ...]) -> None:
+        self._entries.restrictions = restrictions
+
+    @property
     def orders(self) -> Mapping[str, Order]:
         """All orders by order id, in the order they were made."""
         return LiveMapping(self.book.orders)
@@ -150,7 +151,7 @@ class PortfolioManager:
     @property
     def order_counter(self) -> int:
         """How many order ids this process has given out."""
-        return self._counter
+        return self._identity.order_count
 
     @property
     def position(self) -> Position | None:
@@ -217,8 +218,7 @@ class PortfolioManager:
 
         `order.position` is the identifier of that position, and its ticket may have changed since.
         """
-        holding = self.book.holdings.get(order.position)
-        return order.position if holding is None else holding.position.ticket
+        return ticket_to_close(self.book, order)
 
     def find_order_by_ticket(self, ticket: int) -> Order | None:
         """Return the order that has this ticket, or None."""
@@ -261,7 +261,9 @@ class PortfolioManager:
             return False
         self.follow()
         net = self.position.net_volume if self.position is not None else 0.0
-        reason = self._owed() or why_not(side, net, self.book, self._restricted(), self.symbol)
+        reason = self._entries.owed() or why_not(
+            side, net, self.book, self._entries.restricted(), self.symbol
+        )
         if reason:
             log.warning("[RISK] BLOCKED: %s %s", side.action, reason)
             return False
@@ -334,18 +336,8 @@ class PortfolioManager:
         if order is None:
             log.error("[FILL] Unknown order: %r", fill.get("order_id"))
             return False
-        event = fill_event(order, fill, self.clock.now_ns())
-        if not may_advance(order.status, type(event)):
-            return repeats(order, event)
-        try:
-            self.commit([event])
-        except NotEncodable as error:
-            # What the gateway said cannot be kept; that it said something can.
-            log.error("[FILL] %s: %s", order.order_id, error)
-            event = unreadable_answer(order, self.clock.now_ns())
-            self.commit([event])
-        log_fill(order, event)
-        return True
+        outcome = read_outcome(fill, order.kind, order.volume)
+        return record_outcome(self._kept, order, outcome, self.clock.now_ns())
 
     # Orders that are journalled before they leave, and never in doubt twice.
 
@@ -451,11 +443,8 @@ class PortfolioManager:
 
     @property
     def book_name(self) -> str:
-        """The name of this book at the gateway: its stream, and its magic number where it has one.
-
-        Books in journals of their own often have the default stream, the symbol.
-        """
-        return f"{self.stream}, magic {self.magic}" if self.magic else self.stream
+        """The name of this book at the gateway; see `Identity.book_name`."""
+        return self._identity.book_name
 
     @property
     def keeps_journal(self) -> bool:
@@ -492,9 +481,7 @@ class PortfolioManager:
 
     def next_order_id(self) -> str:
         """Return an order id that no other order of any run has."""
-        order_id = f"ORD_{self._counter}_{self.run_id}"
-        self._counter += 1
-        return order_id
+        return self._identity.next_order_id()
 
     @in_turn
     def mark(self, snapshot: Snapshot, asked: Moment) -> None:
@@ -535,7 +522,7 @@ class PortfolioManager:
         return True
 
     def _found(self, history: Sequence[events.Event]) -> None:
-        self.desk.note_found(history)
+        self._owed.note_found(history)
         self._audit(history)
 
     def _audit(self, history: Sequence[events.Event]) -> None:
@@ -548,19 +535,7 @@ class PortfolioManager:
         Args:
             but_by_gateway: leave out what the gateway refuses by itself, as of now.
         """
-        restricted = [r for r in self._restricted() if not (but_by_gateway and r.gateway_refuses)]
-        return self._owed() or entries_refused(self.book, restricted, self.symbol)
-
-    def _restricted(self) -> tuple[Restriction, ...]:
-        """Return what restricts new orders: what the last sync left, and that there was none."""
-        unseen = self.sight.why_not
-        if not unseen:
-            return self.restrictions
-        return (Restriction("", unseen, self.clock.now_ns(), UNTIL_SEEN), *self.restrictions)
-
-    def _owed(self) -> str:
-        owed = self.desk.owes
-        return f"while {owed} is in doubt: its outcome is not in the journal yet" if owed else ""
+        return self._entries.refused(but_by_gateway=but_by_gateway)
 
 
 def _side_of_signal(signal: object) -> Side | None:

@@ -15,8 +15,13 @@ from trueup.core.book.book import Book, Holding, Order
 from trueup.core.book.events import OrderKind
 from trueup.core.model import Side
 from trueup.core.quantity import add_lots, format_lots
+from trueup.runtime.bot.kept_book import KeptBook
+from trueup.runtime.bot.outcomes import OwedOutcomes
+from trueup.runtime.bot.sight import Sight
 from trueup.runtime.bot.views import direction
+from trueup.runtime.time.clock import Clock
 
+UNTIL_SEEN = "a sync whose reading is believed"
 CHANGES = frozenset({OrderKind.MODIFY, OrderKind.CANCEL})
 
 
@@ -42,6 +47,50 @@ def entries_refused(book: Book, restrictions: Sequence[Restriction], symbol: str
     for order in _trades_in_doubt(book):
         return _in_doubt(order)
     return _restricted(restrictions, symbol)
+
+
+class Entries:
+    """Says whether new positions are refused, and why.
+
+    Args:
+        kept: the book.
+        owed: the outcomes that are not in the journal yet.
+        symbol: the symbol of the book.
+        clock: where the time comes from.
+    """
+
+    def __init__(self, kept: KeptBook, owed: OwedOutcomes, symbol: str, clock: Clock) -> None:
+        self._kept, self._owed, self._symbol, self._clock = kept, owed, symbol, clock
+        self.sight = Sight()
+        self.restrictions: tuple[Restriction, ...] = ()
+        """What the last sync left as reasons to open nothing."""
+
+    def refused(self, *, but_by_gateway: bool = False) -> str:
+        """Say why no position may be opened now, or return an empty string.
+
+        Args:
+            but_by_gateway: leave out what the gateway refuses by itself, as of now.
+        """
+        restricted = [r for r in self.restricted() if not (but_by_gateway and r.gateway_refuses)]
+        return self.owed() or entries_refused(self._book, restricted, self._symbol)
+
+    def restricted(self) -> tuple[Restriction, ...]:
+        """Return the restrictions of the last sync, and that the broker was not seen yet."""
+        unseen = self.sight.why_not
+        if not unseen:
+            return self.restrictions
+        unseen_now = Restriction("", unseen, self._clock.now_ns(), UNTIL_SEEN)
+        return (unseen_now, *self.restrictions)
+
+    def owed(self) -> str:
+        """Say which order's outcome is not in the journal yet, or return an empty string."""
+        owed = self._owed.first
+        return f"while {owed} is in doubt: its outcome is not in the journal yet" if owed else ""
+
+    @property
+    def _book(self) -> Book:
+        # A book that is read anew from its journal is another object.
+        return self._kept.book
 
 
 class Target(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from trueup.core.book.book import Book, Holding
+from trueup.core.book.outcome import after_restart
 from trueup.core.holds import HoldKind
 from trueup.core.model import describe_at, describe_order
 from trueup.core.sync.loss import hold_of
@@ -17,7 +18,6 @@ from trueup.journal.overview import overview
 from trueup.journal.reading.reader import JournalReader
 from trueup.observe.journal_status_text import JournalStatus
 from trueup.observe.status_text import DoubtRow, HeldRow, PositionRow
-from trueup.runtime.bot.order_desk import after_restart
 from trueup.runtime.control.status import held_row, position_row
 from trueup.runtime.time.clock import iso
 

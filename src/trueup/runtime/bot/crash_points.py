@@ -1,0 +1,22 @@
+"""The moments of an order and of a commit at which a process may die."""
+
+from __future__ import annotations
+
+import enum
+
+
+class CrashPoint(enum.Enum):
+    """The moments at which a process may die, by name; a test dies at each of them."""
+
+    BEFORE_INTENT = "before intent"
+    AFTER_INTENT = "after intent"
+    AFTER_SEND_STARTED = "after send started"
+    AFTER_SEND = "after send"
+    BEFORE_OUTCOME = "before outcome"
+    AFTER_OUTCOME = "after outcome"
+    INSIDE_PLAN = "inside a plan"
+    INSIDE_CHECKPOINT = "inside a checkpoint"
+
+
+def carry_on(point: CrashPoint) -> None:
+    """Pass a crash point alive, as every process but a test's does."""

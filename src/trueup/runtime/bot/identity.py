@@ -1,0 +1,48 @@
+"""The names under which a book trades: its symbol, its magic number, its stream and its orders."""
+
+from __future__ import annotations
+
+from trueup.core.tokens import magic_with_token
+from trueup.runtime.bot.order_checks import check_magic
+
+
+class Identity:
+    """Names one book to the broker, to the gateway and to other books.
+
+    Args:
+        symbol: the symbol, as the broker spells it.
+        magic: the magic number of the book's orders.
+        magic_token: whether the low 32 bits of the magic number carry an order's token.
+        stream: the name of the book in the journal; by default the symbol.
+        run: a part of every order id that no other run has.
+
+    Raises:
+        ValueError: a value cannot be used.
+    """
+
+    def __init__(
+        self, symbol: str, magic: int, *, magic_token: bool, stream: str | None, run: str
+    ) -> None:
+        if not symbol or not symbol.strip():
+            raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
+        self.symbol, self.magic = str(symbol), check_magic(magic)
+        if magic_token:
+            magic_with_token(self.magic, "")
+        self.magic_token = magic_token
+        self.stream = str(stream or symbol)
+        self.run = run
+        self.order_count = 0
+
+    @property
+    def book_name(self) -> str:
+        """The name of the book at the gateway: its stream, and its magic number if it has one.
+
+        Books in journals of their own often have the default stream, the symbol.
+        """
+        return f"{self.stream}, magic {self.magic}" if self.magic else self.stream
+
+    def next_order_id(self) -> str:
+        """Return an order id that no other order of any run has."""
+        order_id = f"ORD_{self.order_count}_{self.run}"
+        self.order_count += 1
+        return order_id
