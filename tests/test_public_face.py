@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 import trueup
-from trueup import testing
+from trueup import PortfolioManager, StateReconciler, testing
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -77,3 +80,78 @@ def test_a_page_imports_from_the_face_alone(page: Path) -> None:
     for block in re.findall(r"```python.*?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         imported = re.findall(r"^\s*(?:from|import) (trueup[\w.]*)", block, re.MULTILINE)
         assert set(imported) <= FACE
+
+
+def public_classes() -> list[type]:
+    """Return the classes that users import, with the classes of this package that they extend."""
+    named = [getattr(module, name) for module in (trueup, testing) for name in module.__all__]
+    found = {
+        base: None
+        for item in named
+        if inspect.isclass(item)
+        for base in item.__mro__
+        if base.__module__.split(".")[0] == "trueup"
+    }
+    return list(found)
+
+
+def attributes_without_type(owner: type) -> Iterator[str]:
+    """Yield public attributes whose type a type checker has to guess from an expression."""
+    (tree,) = ast.parse(dedent(inspect.getsource(owner))).body
+    assert isinstance(tree, ast.ClassDef)
+    declared = {name for base in owner.__mro__ for name in vars(base).get("__annotations__", {})}
+    declared |= {
+        node.target.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Attribute)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or isinstance(node.value, ast.Constant | ast.Name):
+            # The type of a literal or of a parameter needs no guess.
+            continue
+        for target in (part for each in node.targets for part in ast.walk(each)):
+            if not isinstance(target, ast.Attribute) or not isinstance(target.ctx, ast.Store):
+                continue
+            if ast.unparse(target.value) != "self" or target.attr.startswith("_"):
+                continue
+            if target.attr not in declared:
+                yield f"{owner.__name__}.{target.attr}"
+
+
+@pytest.mark.parametrize("owner", public_classes(), ids=lambda owner: owner.__name__)
+def test_each_attribute_and_method_of_a_public_class_has_its_type(owner: type) -> None:
+    missing, source = list(attributes_without_type(owner)), inspect.getsourcefile(owner)
+    for name, member in vars(owner).items():
+        function = member.fget if isinstance(member, property) else member
+        code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+        if not callable(function) or code is None or code.co_filename != source:
+            # Not a method, or a method that Python itself made.
+            continue
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())[1:]
+        if any(each.annotation is each.empty for each in parameters):
+            missing.append(f"{owner.__name__}.{name}: a parameter")
+        if signature.return_annotation is signature.empty:
+            missing.append(f"{owner.__name__}.{name}: the result")
+    assert not missing
+
+
+def test_a_type_checker_refuses_a_side_that_does_not_exist() -> None:
+    """mypy reports an `ignore` that nothing needs, so this test fails there if it accepts "bye"."""
+    with pytest.raises(ValueError, match="side='bye' is not valid"):
+        PortfolioManager().submit("bye", 0.01)  # type: ignore[arg-type]
+
+
+def test_a_type_checker_knows_the_keys_of_summaries_status_and_audit_entries() -> None:
+    class Silent:
+        def get_positions(self) -> dict[str, object]:
+            return {"status": "SUCCESS", "positions": []}
+
+    pm = PortfolioManager()
+    reconciler = StateReconciler(pm, Silent(), 60.0)
+    with pytest.raises(KeyError):
+        pm.get_position_summary()["lots"]  # type: ignore[typeddict-item]
+    with pytest.raises(KeyError):
+        reconciler.get_status()["healthy"]  # type: ignore[typeddict-item]
+    assert [entry["actoin"] for entry in reconciler.get_audit_trail()] == []  # type: ignore[typeddict-item]
+    assert [row["lots"] for row in pm.get_order_history()] == []  # type: ignore[typeddict-item]

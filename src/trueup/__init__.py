@@ -1,8 +1,8 @@
 """Keeps a trading process and its MetaTrader 5 account in agreement, through crashes.
 
-This is the public face: import these names from here. Where they are defined may change from one
-release to the next. `trueup.testing` has what a user's tests need. Each name is imported when it is
-first used, so `import trueup` costs nothing.
+Import the public names from this module: the modules that define them may change from one release
+to the next. `trueup.testing` has the names for a user's tests. A name is imported at its first use,
+so `import trueup` by itself is fast.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
     from trueup.gateway.client.execution_gateway import ExecutionGateway
     from trueup.journal import open_journal, open_reader
     from trueup.protocol.ticks import Tick
+    from trueup.runtime.bot.order_checks import Wish
+    from trueup.runtime.bot.order_desk import Intent
     from trueup.runtime.bot.portfolio import PortfolioManager
+    from trueup.runtime.bot.views import OrderRow, Position, PositionSummary
+    from trueup.runtime.story.audit import AuditEntry
     from trueup.runtime.sync.reconciler import StateReconciler
-    from trueup.runtime.sync.results import SyncResult, SyncStatus
+    from trueup.runtime.sync.results import ReconcilerStatus, SyncResult, SyncStatus
     from trueup.runtime.trading.strategy import Strategy
 
 __version__ = "0.1.0"
@@ -41,20 +45,26 @@ __version__ = "0.1.0"
 __all__ = [
     "Action",
     "Adopt",
+    "AuditEntry",
     "BrokerUnknown",
     "ExecutionGateway",
+    "Intent",
     "InvariantBroken",
     "JournalConflict",
     "JournalCorrupt",
     "JournalError",
     "KeysError",
     "NotSent",
+    "OrderRow",
     "OrderStatus",
     "OutcomeNotRecorded",
     "OutcomeUnknown",
     "Policy",
     "PortfolioManager",
+    "Position",
+    "PositionSummary",
     "ProtocolError",
+    "ReconcilerStatus",
     "Refused",
     "SettingsError",
     "StateReconciler",
@@ -63,6 +73,7 @@ __all__ = [
     "SyncStatus",
     "Tick",
     "TrueupError",
+    "Wish",
     "__version__",
     "open_journal",
     "open_reader",
@@ -71,15 +82,22 @@ __all__ = [
 _MODULES = {
     "Action": "core.policy",
     "Adopt": "core.policy",
+    "AuditEntry": "runtime.story.audit",
     "ExecutionGateway": "gateway.client.execution_gateway",
+    "Intent": "runtime.bot.order_desk",
+    "OrderRow": "runtime.bot.views",
     "OrderStatus": "core.book.lifecycle",
     "Policy": "core.policy",
     "PortfolioManager": "runtime.bot.portfolio",
+    "Position": "runtime.bot.views",
+    "PositionSummary": "runtime.bot.views",
+    "ReconcilerStatus": "runtime.sync.results",
     "StateReconciler": "runtime.sync.reconciler",
     "Strategy": "runtime.trading.strategy",
     "SyncResult": "runtime.sync.results",
     "SyncStatus": "runtime.sync.results",
     "Tick": "protocol.ticks",
+    "Wish": "runtime.bot.order_checks",
     "open_journal": "journal",
     "open_reader": "journal",
 }

@@ -1,6 +1,6 @@
-"""The command `trueup`, and `python -m trueup`: from the first instant of a process to its last.
+"""Entry point of the command `trueup` and of `python -m trueup`.
 
-Ctrl-C before there is anything to stop ends the process without a word, as the system does it.
+Ctrl-C during the imports ends the process silently, by the default action of the signal.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line as a process of its own; by default with this process's arguments."""
-    # Importing takes a good part of a second, in which Python would answer Ctrl-C with a traceback.
+    """Run the command line; the default arguments are those of this process."""
+    # The import takes a good part of a second. In that time Python would print a traceback at
+    # Ctrl-C; the system's default action ends the process without a traceback.
     is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_pythons:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

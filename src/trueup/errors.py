@@ -90,7 +90,8 @@ class OutcomeNotRecorded(JournalError):
 
     def __init__(self, message: str | None = None, *, order: Any, outcome: Any) -> None:
         super().__init__(message)
-        self.order, self.outcome = order, outcome
+        self.order: Any = order
+        self.outcome: Any = outcome
 
 
 class JournalConflict(JournalError):
@@ -128,7 +129,9 @@ class SettingsError(TrueupError):
 
     def __init__(self, variable: str, value: str, valid: str) -> None:
         super().__init__(f"{variable}={quoted(value)} is not valid: {valid}.")
-        self.variable, self.value, self.valid = variable, value, valid
+        self.variable: str = variable
+        self.value: str = value
+        self.valid: str = valid
 
 
 class StrategyError(TrueupError):

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from logging import Logger
+
+__all__ = ["Logger", "logger"]
 
 
 class _Careful(logging.Logger):

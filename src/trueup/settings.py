@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     AfterValidator,
@@ -92,7 +92,7 @@ def _account(value: str) -> str:
 class Settings(BaseSettings):
     """Everything that can be set from outside the code. Frozen."""
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True,
         extra="ignore",
         env_file=ENV_FILE,

@@ -91,7 +91,8 @@ class SimulatedGateway:
         self._boots = 0
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self.host, self.port = HOST, 0
+        self.host: str = HOST
+        self.port: int = 0
         self.start()
 
     @property

@@ -15,7 +15,7 @@ from trueup.cli.group import CommandGroup
 from trueup.cli.shared.say import say
 from trueup.observe.log import make_streams_safe
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="trueup",
     cls=CommandGroup,
     no_args_is_help=True,

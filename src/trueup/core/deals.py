@@ -117,14 +117,17 @@ class Comparison:
     def __init__(self, history: History, known: Known) -> None:
         before = {deal.ticket: deal for deal in known.booked}
         tickets = frozenset(known.tickets)
-        self.history, self.known = history, known
-        self.news = tuple(deal for deal in history.deals if deal.ticket not in tickets)
-        self.changed = tuple(
+        self.history: History = history
+        self.known: Known = known
+        self.news: tuple[Deal, ...] = tuple(
+            deal for deal in history.deals if deal.ticket not in tickets
+        )
+        self.changed: tuple[Change, ...] = tuple(
             Change(before[deal.ticket], deal)
             for deal in history.deals
             if deal.ticket in before and not _is_same(before[deal.ticket], as_booked(deal))
         )
-        self.lacking = tickets - {deal.ticket for deal in history.deals}
+        self.lacking: frozenset[int] = tickets - {deal.ticket for deal in history.deals}
 
     @property
     def has_news(self) -> bool:

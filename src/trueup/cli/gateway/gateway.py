@@ -22,13 +22,13 @@ from trueup.gateway.terminal.clocks import Clocks
 from trueup.gateway.terminal.mt5 import FACTORY, require_module
 from trueup.gateway.worker.keeper import Timing
 from trueup.gateway.worker.worker import WorkerTerminal
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.observe.log import set_up_logging
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.process.process import TerminalOptions
 from trueup.sim.process.whereabouts import ask, find_terminal, state_folder
 
-log = logger("trueup.gateway")
+log: Logger = logger("trueup.gateway")
 
 SIMULATED = "trueup.sim.process.module_port:attached"
 PASSWORD_VARIABLE = "TRUEUP_MT5_PASSWORD"
@@ -36,7 +36,7 @@ DEFAULT_PORT = 5555
 # A bot's loop asks some ten times a second.
 RATE_PER_SEC = 500.0
 
-app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app: typer.Typer = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.command("install")(install)
 
 

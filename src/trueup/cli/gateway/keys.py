@@ -11,7 +11,7 @@ from trueup.cli.shared.say import say
 from trueup.errors import KeysError
 from trueup.gateway.access.keys import MODES_ARE_CHECKED, default_folder, new_keys, read_public_key
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Create and show the keys of gateways and bots.",

@@ -34,7 +34,7 @@ from trueup.runtime.story.replay import replay as replay_scene
 from trueup.runtime.story.story import ACTIONS, Wanted, orders_of, story
 from trueup.runtime.time.clock import SystemClock, iso
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Verify a journal, or list its streams.",

@@ -19,7 +19,7 @@ from trueup.gateway.client.endpoints import tcp
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import open_journal
 from trueup.journal.backends.location import database_at
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.observe.live import LiveView
 from trueup.observe.log import when_console_closes
 from trueup.runtime.bot.portfolio import PortfolioManager
@@ -35,7 +35,7 @@ from trueup.sim.process.playback import LocalPrices
 from trueup.sim.process.process import TerminalOptions, play
 from trueup.sim.process.whereabouts import Whereabouts
 
-log = logger("trueup.journal")
+log: Logger = logger("trueup.journal")
 
 
 class Place(msgspec.Struct, frozen=True):

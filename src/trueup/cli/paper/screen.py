@@ -9,6 +9,7 @@ from trueup.core.holds import WAITS_FOR_A_YES, HoldKind
 from trueup.core.model import PLAY_MONEY, Position, describe_mode
 from trueup.core.quantity import format_lots
 from trueup.observe.live import AUDIT_LINES, Level, Picture, Row, Side
+from trueup.runtime.story.audit import AuditEntry
 from trueup.runtime.sync.reconciler import SyncStatus
 from trueup.runtime.trading.loop import TradingLoop
 
@@ -127,7 +128,7 @@ def _side(position: Position | None) -> Side | None:
     return Side(position.side.word, position.volume, position.price_open)
 
 
-def _audit_text(entry: dict[str, object]) -> str:
+def _audit_text(entry: AuditEntry) -> str:
     ticket, details = entry["ticket"], str(entry["details"])
     return details if ticket is None else f"{ticket}  {details}"
 

@@ -12,7 +12,7 @@ from trueup.cli.terminal.running_terminal import running_terminal, show_position
 from trueup.errors import Refused, SettingsError
 from trueup.sim.process.whereabouts import ask
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Trade by hand at the simulated terminal.",

@@ -71,11 +71,15 @@ class Examination:
         now_ns: Callable[[], int],
         sleep: Callable[[float], None],
     ) -> None:
-        self.greeting, self.options, self.name = greeting, options, name
-        self.now_ns, self.sleep = now_ns, sleep
-        self.strangers, self.hear = strangers, hear
+        self.greeting: Greeting = greeting
+        self.options: Options = options
+        self.name: str = name
+        self.now_ns: Callable[[], int] = now_ns
+        self.sleep: Callable[[float], None] = sleep
+        self.strangers: dict[str, Callable[[], Link]] = strangers
+        self.hear: Callable[[int], HintLine] = hear
         self._connect = connect
-        self.probe = Probe(connect, options.timeout_ms)
+        self.probe: Probe = Probe(connect, options.timeout_ms)
         self._orders = 0
 
     @contextmanager

@@ -23,7 +23,7 @@ from trueup.protocol.request_status import decode_status, encode_status_request
 
 NOT_OPENED = "the first order was not executed, so there is nothing to repeat"
 SAME = ("status", "ticket")
-DEFAULTS = {
+DEFAULTS: dict[str, object] = {
     "sl": 0.0,
     "tp": 0.0,
     "position": 0,
@@ -36,6 +36,14 @@ DEFAULTS = {
 
 class Orders(Trading):
     """The checks of the order that opens, and closes, the position of an examination."""
+
+    order: dict[str, Any]
+    outcome: dict[str, Any]
+    first_outcome: dict[str, Any]
+    closing: dict[str, Any]
+    identifier: int
+    executes_again: bool
+    while_open: Snapshot | None
 
     _first_id = ""
     # What the record had of the first order before it was sent.

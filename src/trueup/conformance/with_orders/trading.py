@@ -34,15 +34,15 @@ class Trading:
 
     def __init__(self, exam: Examination) -> None:
         self.exam = exam
-        self.symbol = exam.options.symbol
+        self.symbol: str = exam.options.symbol
         self._refuse_real_money()
-        self.spec = self._spec()
+        self.spec: SymbolSpec | None = self._spec()
         step = _LOTS_UNLESS_TOLD if self.spec is None else self.spec.volume_step
-        self.volume = exam.options.volume or step
+        self.volume: float = exam.options.volume or step
         # The order that opened the position, its outcome, and that position's identifier.
         self.order: dict[str, Any] = {}
         self.outcome: dict[str, Any] = {}
-        self.identifier = 0
+        self.identifier: int = 0
         self.closing: dict[str, Any] = {}
         # For a run after a restart: what became of the first order, and one that was withdrawn.
         self.first_outcome: dict[str, Any] = {}
@@ -53,7 +53,9 @@ class Trading:
         self.pending: dict[str, int] = {}
         self._opened: set[int] = set()
         self._placed: set[int] = set()
-        self.has_begun = self.executes_again = self.executes_refused = False
+        self.has_begun = False
+        self.executes_again: bool = False
+        self.executes_refused: bool = False
 
     # Sending.
 

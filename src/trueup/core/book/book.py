@@ -44,7 +44,7 @@ class Book:
     """
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version: int = 0
         self.holdings: dict[int, Holding] = {}
         self.orders: dict[str, Order] = {}
         self.orders_by_ticket: dict[int, Order] = {}
@@ -59,7 +59,7 @@ class Book:
         self.missing: dict[int, int] = {}
         self.unexplained: dict[int, Position] = {}
         self.changed_ns: dict[int, int] = {}
-        self.unbooked = UnbookedOrders()
+        self.unbooked: UnbookedOrders = UnbookedOrders()
         self.ending: dict[int, PendingOrder] = {}
         self.recent: dict[int, Recent] = {}
         self.realised_closed_units = 0

@@ -166,7 +166,7 @@ class Outcome:
         self.questions: list[int] = []
         self.order_questions: list[int] = []
         self.rechecks: list[int] = []
-        self.since_msc = 0
+        self.since_msc: int = 0
 
     def add(self, other: Outcome) -> None:
         """Append what another outcome has."""

@@ -91,7 +91,8 @@ class Counted:
 
     def __init__(self) -> None:
         self.account: events.AccountBound | None = None
-        self.began_ns = self.agreed_msc = 0
+        self.began_ns: int = 0
+        self.agreed_msc: int = 0
         self.positions: dict[int, Known] = {}
         self.symbols: set[str] = set()
         self.orders: set[int] = set()

@@ -21,9 +21,9 @@ from trueup.gateway.access.door import Door, Lock
 from trueup.gateway.access.keys import default_folder, is_name, read_key_pair, read_public_key
 from trueup.gateway.access.permissions import Gate
 from trueup.gateway.access.rate_limit import Rate, Rates
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.access")
+log: Logger = logger("trueup.access")
 
 KEY_NAME: Final = "gateway.key_secret"
 ALLOW_NAME: Final = "allow"

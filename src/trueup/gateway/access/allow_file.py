@@ -25,9 +25,9 @@ from typing import Final
 from trueup.errors import KeysError
 from trueup.gateway.access.descriptors import spare
 from trueup.gateway.access.keys import KEY_CHARS, MODES_ARE_CHECKED, NAME_RULE, is_key, is_name
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.access")
+log: Logger = logger("trueup.access")
 
 ROLES: Final = ("read", "trade")
 FIELDS: Final = "NAME ROLES ACCOUNTS PUBLIC-KEY"
@@ -149,7 +149,9 @@ class AllowFile:
     """
 
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
-        self.path, self._name, self.now_ns = path, str(path), now_ns
+        self._name = str(path)
+        self.now_ns: Callable[[], int] = now_ns
+        self.path: Path = path
         self._lock = threading.Lock()
         self._revision = 0
         self._complaint: tuple[Signature, str] | None = None

@@ -18,9 +18,9 @@ from typing import Final
 
 import zmq
 
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.access")
+log: Logger = logger("trueup.access")
 
 # Told once, and again only after half have ended.
 _ENOUGH: Final = 0.5

@@ -23,9 +23,9 @@ from trueup.gateway.access.allow_file import AllowFile
 from trueup.gateway.access.connections import Room
 from trueup.gateway.access.descriptors import CONNECTIONS_MAX
 from trueup.gateway.access.keys import KeyPair
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.access")
+log: Logger = logger("trueup.access")
 
 # The largest request of ours, a snapshot with 500 positions and 500 orders to explain, has 25 kB.
 MESSAGE_BYTES_MAX: Final = 262_144

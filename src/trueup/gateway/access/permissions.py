@@ -14,10 +14,10 @@ from collections.abc import Callable
 from trueup.gateway.access.allow_file import ANYBODY, NOBODY, Access, AllowFile
 from trueup.gateway.access.door import Client
 from trueup.gateway.access.rate_limit import Rates
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.requests import QUERIES, Request
 
-log = logger("trueup.gate")
+log: Logger = logger("trueup.gate")
 
 
 class Gate:

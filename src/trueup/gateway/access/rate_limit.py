@@ -33,7 +33,8 @@ class Rates:
     """
 
     def __init__(self, rate: Rate, now_ns: Callable[[], int]) -> None:
-        self.rate, self._now_ns = rate, now_ns
+        self._now_ns = now_ns
+        self.rate: Rate = rate
         # For each client, when its bucket will be full again (ns). The one used last is last.
         self._full_at_ns: OrderedDict[Hashable, int] = OrderedDict()
         self._cost_ns = round(1e9 / rate.per_sec)

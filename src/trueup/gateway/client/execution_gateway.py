@@ -31,7 +31,7 @@ from trueup.gateway.client.listing import Form
 from trueup.gateway.client.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.client.zmq_hints import ZmqHints
 from trueup.gateway.client.zmq_link import ZmqLink
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol import guide, orders
 from trueup.protocol.history import CAPABILITY as HISTORY
 from trueup.protocol.history import PastDeals, Span
@@ -43,7 +43,7 @@ from trueup.turns import Turn
 if TYPE_CHECKING:
     from trueup.gateway.client.remote_terminal import RemoteTerminal
 
-log = logger("trueup.gateway")
+log: Logger = logger("trueup.gateway")
 
 # What ZeroMQ takes (32 bits, signed): 24 days.
 LONGEST_TIMEOUT_MS = 2**31
@@ -97,12 +97,13 @@ class ExecutionGateway:
         if link is None:
             keys = _keys(server_key, key_file)
             link, hints = partial(ZmqLink, keys=keys), hints or partial(self._hear, keys)
-        self.host = bare(str(host))
-        self.port = _whole("port", port, range(1, 65_536), "a TCP port, from 1 to 65535")
-        self.timeout_ms = timeout_ms = _whole(
+        self.host: str = bare(str(host))
+        self.port: int = _whole("port", port, range(1, 65_536), "a TCP port, from 1 to 65535")
+        self.timeout_ms: int = _whole(
             "timeout_ms", timeout_ms, range(1, LONGEST_TIMEOUT_MS), "milliseconds above 0"
         )
-        self.url = tcp(self.host, self.port)
+        timeout_ms = self.timeout_ms
+        self.url: str = tcp(self.host, self.port)
         self.logger = log
         self._new_link = partial(link, self.url)
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))

@@ -27,7 +27,7 @@ import msgspec
 
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.model import FieldNote, Position, RowFault, Snapshot
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.guide import (
     GET_ALL_POSITIONS,
     GET_POSITIONS,
@@ -35,7 +35,7 @@ from trueup.protocol.guide import (
     is_refused,
 )
 
-log = logger("trueup.gateway")
+log: Logger = logger("trueup.gateway")
 
 Reading = Snapshot | Unknown
 Steps = Generator[bytes, Reading, Reading]
@@ -59,8 +59,8 @@ class Forms:
     """
 
     def __init__(self) -> None:
-        self.form = Form.STAR
-        self.has_shown_a_row = False
+        self.form: Form = Form.STAR
+        self.has_shown_a_row: bool = False
         self.symbols: tuple[str, ...] = ()
         self.refuses_bare = self.refuses_symbols = False
         self.is_compared = False

@@ -95,22 +95,23 @@ class Reader:
         self._session = session
         self.record: RecordMark | None = None
         self.time_offset_sec: int | None = None
-        self._serves_snapshots = self.keeps_record = False
+        self._serves_snapshots = False
+        self.keeps_record: bool = False
         self._id = 0
-        self.forms = Forms()
+        self.forms: Forms = Forms()
         """How a gateway of the guide understands a question for its positions."""
-        self.messages_sent = 0
+        self.messages_sent: int = 0
         self._course = _Course(PLAIN, self.forms)
         self._wanted_id: int | None = None
         self._has_left = False
         self._answer: Reading | None = None
         self.capabilities: tuple[str, ...] = ()
         """What the gateway said that it serves, where it serves SNAPSHOT."""
-        self.hints_port = 0
+        self.hints_port: int = 0
         """Where the gateway says that its hints are, 0 for nowhere."""
         # Why the question under way finds no connection, where the gateway said so.
         self._obstacle = ""
-        self.digest = ""
+        self.digest: str = ""
         """What the gateway said last that positions and orders come to, empty before the first."""
         # The last snapshot that came in full, and the symbols that were asked for with it.
         self._known: Snapshot | None = None

@@ -71,7 +71,7 @@ class ZmqLink:
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._lookup: Lookup | None = None
-        self.is_ipv6 = is_ipv6(endpoint)
+        self.is_ipv6: bool = is_ipv6(endpoint)
         """Whether the host has an IPv6 address alone, as far as is known."""
         self._process = os.getpid()
         HOLDERS.add(self)

@@ -38,7 +38,7 @@ from trueup.gateway.terminal.call_wire import RAISED
 from trueup.gateway.terminal.calls import Calls
 from trueup.gateway.terminal.clocks import Clocks, one_clock
 from trueup.gateway.terminal.terminal import Terminal
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.dialect import (
     BAD_REQUEST,
     ONLY_HERE,
@@ -71,7 +71,7 @@ from trueup.protocol.requests import (
 from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply, SnapshotReply
 from trueup.protocol.text import read_json
 
-log = logger("trueup.desk")
+log: Logger = logger("trueup.desk")
 
 # Until the terminal says which account it has, it is asked so often.
 MEET_EVERY_NS = 200_000_000
@@ -105,7 +105,7 @@ class Desk:
         attachments: Callable[[], int] = lambda: 1,
     ) -> None:
         clocks = clocks or one_clock(now_ns)
-        self.calls = Calls(terminal, clocks.age_ns)
+        self.calls: Calls = Calls(terminal, clocks.age_ns)
         self._terminal = self.calls.terminal
         self._boot = boot
         self._now_ns, self._age_ns = now_ns, clocks.age_ns

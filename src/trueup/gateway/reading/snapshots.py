@@ -221,7 +221,7 @@ class Snapshots:
         self._sessions_begun = 0
         self._watched: tuple[str, ...] = ()
         self._digest = RowDigest()
-        self.digest = ""
+        self.digest: str = ""
         """That of the latest reading, empty before the first."""
 
     def make(self, request: SnapshotRequest) -> SnapshotReply | UnchangedReply:

@@ -16,10 +16,10 @@ from trueup.gateway.reading.rows import text_of
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import RAISED, Error
 from trueup.gateway.terminal.terminal import SymbolInfo, Terminal
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.rows import is_name
 
-log = logger("trueup.desk")
+log: Logger = logger("trueup.desk")
 
 # After a list that could not be read, or one that contradicts what `symbol_info` says.
 READ_AGAIN_NS = 600_000_000_000

@@ -33,10 +33,10 @@ from trueup.gateway.record.store import (
     RequestStore,
     StoreTrouble,
 )
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.sqlite_file import connected, error_code
 
-log = logger("trueup.record")
+log: Logger = logger("trueup.record")
 
 _NAMED_BY_PORT = re.compile(r"requests-\d+\.db", re.ASCII)
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

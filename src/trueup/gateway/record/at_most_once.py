@@ -45,11 +45,11 @@ from trueup.gateway.record.store import (
 )
 from trueup.gateway.terminal.clocks import Clocks, one_clock
 from trueup.gateway.terminal.terminal import AccountInfo
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.requests import OrderReply, Request, parameters_of
 from trueup.protocol.snapshot import NAMED_AT_ONCE
 
-log = logger("trueup.record")
+log: Logger = logger("trueup.record")
 
 # Whoever asks has it looked for at most this often; by itself the gateway looks ever more rarely.
 LOOK_EVERY_NS = SECOND_NS

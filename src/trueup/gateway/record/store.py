@@ -23,11 +23,11 @@ from trueup.core.gateway_record import BookAsked, RecordMark
 from trueup.errors import TrueupError, reason
 from trueup.forks import HOLDERS, cut_files, never_finalise
 from trueup.gateway.access.descriptors import spare
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.private import make_private, make_private_folder
 from trueup.sqlite_file import DURABLE, WRITE_AHEAD, connected, error_code, explained, identity
 
-log = logger("trueup.record")
+log: Logger = logger("trueup.record")
 
 BUSY_S = 2.0
 KEPT_DAYS = 30
@@ -120,7 +120,7 @@ class RequestStore:
     """
 
     def __init__(self, path: Path | None, boot: str, now_ns: Callable[[], int]) -> None:
-        self.name = "the record in memory" if path is None else str(path)
+        self.name: str = "the record in memory" if path is None else str(path)
         self._path = None if path is None else path.absolute()
         self._boot = boot
         self._now_ns = now_ns

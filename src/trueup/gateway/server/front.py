@@ -26,12 +26,12 @@ from trueup.gateway.record.store import StoreRefused
 from trueup.gateway.server.queue import Task, Waiting
 from trueup.gateway.server.refused_ids import TurnedAway
 from trueup.gateway.server.sockets import Server
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.hints import capability
 from trueup.protocol.requests import ORDERS, Request
 from trueup.protocol.snapshot import CAPABILITIES
 
-log = logger("trueup.front")
+log: Logger = logger("trueup.front")
 
 # Half of what a client waits by default (GTW_TIMEOUT_MS), so that the answer finds it waiting.
 PATIENCE_MS = 1_000

@@ -14,9 +14,9 @@ import zmq
 
 from trueup.gateway.access.door import HINTS_DOMAIN, Door
 from trueup.gateway.client.endpoints import is_ipv6
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.access")
+log: Logger = logger("trueup.access")
 
 # Hints that one connection may leave in our memory.
 MESSAGES_PER_CONNECTION: Final = 64
@@ -82,6 +82,7 @@ class HintSocket:
         self._rules = (0, 0)
         self._attempts = 0
         self._socket: zmq.Socket[bytes] | None
+        self.endpoint: str
         self._socket, self.endpoint = bound(context, zmq.PUB, endpoint, door, HINTS_DOMAIN)
 
     def publish(self, hint: bytes, login: int) -> None:

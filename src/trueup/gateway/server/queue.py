@@ -27,9 +27,11 @@ class Task:
     __slots__ = ("at_ns", "client", "is_begun", "is_order", "request")
 
     def __init__(self, client: Client, request: Request, at_ns: int) -> None:
-        self.client, self.request, self.at_ns = client, request, at_ns
-        self.is_order = request.action in ORDERS
-        self.is_begun = False
+        self.client: Client = client
+        self.request: Request = request
+        self.at_ns: int = at_ns
+        self.is_order: bool = request.action in ORDERS
+        self.is_begun: bool = False
 
 
 class Waiting:

@@ -93,7 +93,7 @@ class Service:
     ) -> None:
         clocks = clocks or one_clock(now_ns)
         # A client tells a restart of the gateway by this name.
-        self.boot = f"{os.getpid()}-{now_ns():x}"
+        self.boot: str = f"{os.getpid()}-{now_ns():x}"
         door, gate = admission(options.host, options.terms, now_ns, clocks.age_ns)
         store = _open_records(options, self.boot, now_ns)
         self._desk = desk = Desk(

@@ -72,7 +72,7 @@ class Server:
         self._door = door or Door()
         # What is sent to whom; to nobody: a hint, and to those who may see which account.
         self._late: deque[tuple[Client | int, bytes]] = deque()
-        self.sent = 0
+        self.sent: int = 0
         """How many replies were handed to their connections."""
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -81,6 +81,7 @@ class Server:
         self._bell, self._ear = self._make_bell()
         self._door.keep(self._context)
         self._hints: HintSocket | None = None
+        self.endpoint: str
         try:
             self._socket, self.endpoint = bound(
                 self._context, zmq.ROUTER, endpoint, self._door, DOMAIN

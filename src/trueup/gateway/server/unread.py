@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import deque
 
 from trueup.gateway.access.door import Client
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.server")
+log: Logger = logger("trueup.server")
 
 BYTES_EACH = 1 << 20
 BYTES_ALL = 32 << 20

@@ -19,7 +19,7 @@ class Calls:
 
     def __init__(self, terminal: Terminal, now_ns: Callable[[], int]) -> None:
         self.now: CallUnderWay | None = None
-        self.terminal = cast(Terminal, _Noted(terminal, self, now_ns))
+        self.terminal: Terminal = cast(Terminal, _Noted(terminal, self, now_ns))
 
 
 class _Noted:

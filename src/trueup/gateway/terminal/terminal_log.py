@@ -6,9 +6,9 @@ from typing import Any
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import Error
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.worker")
+log: Logger = logger("trueup.worker")
 
 
 class TerminalLog:

@@ -15,9 +15,9 @@ from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import RAISED, Call, decode_answer, encode_call
 from trueup.gateway.terminal.terminal_log import TerminalLog
 from trueup.gateway.worker.process import Worker
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.worker")
+log: Logger = logger("trueup.worker")
 
 
 class Timing(msgspec.Struct, frozen=True):

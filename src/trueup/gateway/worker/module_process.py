@@ -52,6 +52,7 @@ class ModuleProcess:
     def __init__(self, module: str) -> None:
         self._alive: Line | None = None
         with HOLDERS.opening():
+            self.line: Line
             self.line, theirs = Pipe()
             HOLDERS.add(self)
             # Only the process may hold its end: it is then closed when the process ends.

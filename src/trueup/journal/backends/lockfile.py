@@ -29,7 +29,8 @@ class FileClaim(filelock.LockableFile):
     """The right to write one stream of a SQLite file."""
 
     def __init__(self, path: Path, token: int, note: Tip | None) -> None:
-        self.token, self.note = token, note
+        self.token: int = token
+        self.note: Tip | None = note
         super().__init__(path)
         try:
             self.lock()

@@ -41,7 +41,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         super().__init__(str(path))
-        self.path = path.resolve()
+        self.path: Path = path.resolve()
         self._read_only = read_only
         self._file: tuple[int, int] | None = None
 

@@ -10,7 +10,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
@@ -63,7 +63,7 @@ class Database(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[bool] = threading.RLock()
         """Held by the thread that talks to the database, from the first statement to the last."""
         self._connection: Any = None
         self._process = os.getpid()

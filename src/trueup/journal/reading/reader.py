@@ -19,9 +19,9 @@ from trueup.journal.journal import Checkpoint, Fault, Record, Tip, Verdict
 from trueup.journal.reading.table import EventTable
 from trueup.journal.rows.chain import BrokenChain, Row, checkpoint_digest
 from trueup.journal.rows.codec import LARGEST_NS, decode
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
-log = logger("trueup.journal")
+log: Logger = logger("trueup.journal")
 
 
 class JournalReader:

@@ -46,7 +46,10 @@ class BrokenChain(Exception):
 
     def __init__(self, position: int, because: str, tip: Tip, batch: int | None) -> None:
         super().__init__(because)
-        self.position, self.because, self.tip, self.batch = position, because, tip, batch
+        self.position: int = position
+        self.because: str = because
+        self.tip: Tip = tip
+        self.batch: int | None = batch
 
 
 def row_hash(before: bytes, stream: str, position: int, batch: int, event: Encoded) -> bytes:
@@ -92,7 +95,7 @@ class Prover:
     """Takes rows one by one, oldest first, and gives them back as whole, proven transactions."""
 
     def __init__(self, stream: str, after: Tip = GENESIS) -> None:
-        self.tip = after
+        self.tip: Tip = after
         self._stream = stream.encode()
         self._before = after
         self._pending: list[Row] = []

@@ -29,10 +29,10 @@ from trueup.journal.reading.table import Writer
 from trueup.journal.rows.chain import Row, chained, checkpoint_digest
 from trueup.journal.rows.codec import encode
 from trueup.journal.writing.mending import mend
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.processes import take_when_left, this_process
 
-log = logger("trueup.journal")
+log: Logger = logger("trueup.journal")
 
 # The newest is used; the others are there in case it is damaged.
 CHECKPOINTS_KEPT = 3

@@ -24,6 +24,7 @@ from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.story.audit import AuditEntry
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.time.clock import SystemClock
 
@@ -133,11 +134,11 @@ def _lots(chance: random.Random) -> float:
     return chance.randint(1, 5) / 100
 
 
-def _detail(entry: dict[str, Any]) -> str:
+def _detail(entry: AuditEntry) -> str:
     return f"Ticket {entry['ticket']}: {entry['details']}"
 
 
-def _decided(order: Order, trail: list[dict[str, Any]], tickets: set[int]) -> dict[str, Any]:
+def _decided(order: Order, trail: list[AuditEntry], tickets: set[int]) -> dict[str, Any]:
     """Say what became of the order that the last process died with, and by which case."""
     settled = [e["details"] for e in trail if e["action"] == "SETTLED"]
     mine = [text for text in settled if order.order_id in text]

@@ -10,6 +10,7 @@ The checkers are made as `Oracle(ledger, scope)`, before the first moment.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -207,7 +208,7 @@ class Synced(Moment, frozen=True):
     before: LocalBook
     after: LocalBook
     again: tuple[str, ...]
-    audit: tuple[dict[str, Any], ...]
+    audit: tuple[Mapping[str, Any], ...]
     holds: tuple[str, ...]
     reason: str
     health: str

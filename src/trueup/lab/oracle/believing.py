@@ -7,6 +7,7 @@ which readings came to a bot. A reading that is believed must be one that could 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.checker import Checker, Step
@@ -25,7 +26,7 @@ class Believed(Checker):
     """
 
     number = 3
-    promise = NoFalseGhost.promise
+    promise: ClassVar[str] = NoFalseGhost.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Remember what was served and heard, and judge what is believed."""

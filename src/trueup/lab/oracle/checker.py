@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from trueup.lab.facts.facts import Fact
+from trueup.lab.facts.facts import Fact, Scope
 from trueup.lab.oracle.truth import Papers, Truth
 
 Step = Callable[[Any], Iterable[str]]
@@ -34,8 +34,10 @@ class Checker:
     def __init__(
         self, truth: Truth, papers: Papers, fold: Callable[[], Fold] | None = None
     ) -> None:
-        self.truth, self.papers, self.fold = truth, papers, fold
-        self.scope = truth.scope
+        self.fold: Callable[[], Fold] | None = fold
+        self.truth: Truth = truth
+        self.papers: Papers = papers
+        self.scope: Scope = truth.scope
 
     def steps(self) -> Mapping[type[Fact], Step]:
         """Return which facts are judged, and how."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
@@ -41,7 +42,7 @@ class Money(Checker):
     """
 
     number = 1
-    promise = Agreement.promise
+    promise: ClassVar[str] = Agreement.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Remember whose orders and positions are whose, and compare at the end."""

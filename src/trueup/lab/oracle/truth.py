@@ -33,7 +33,7 @@ class Truth:
         """When a deal of a position was cancelled last: what that had closed is open again."""
         self.amended: dict[int, tuple[int, int]] = {}
         """When the broker changed a deal of a position last, and what that had brought before."""
-        self.flat_ns = 0
+        self.flat_ns: int = 0
         """The last moment at which nothing in scope was open."""
         self._steps: dict[type[facts.Fact], Callable[[Any], None]] = {
             facts.PositionShown: self._take_position,

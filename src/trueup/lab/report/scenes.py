@@ -47,8 +47,8 @@ class Scenes:
     """Everything that a drawing of a run needs to know of the two books."""
 
     def __init__(self, told: Sequence[facts.Fact]) -> None:
-        self.begin_ns = told[0].at_ns if told else 0
-        self.end_ns = told[-1].at_ns if told else 0
+        self.begin_ns: int = told[0].at_ns if told else 0
+        self.end_ns: int = told[-1].at_ns if told else 0
         self.healed_ns: int | None = None
         self.unreadable: tuple[int, str] | None = None
         """When the journal stopped making a book, and which event it was and why."""

@@ -42,7 +42,7 @@ WANTED: dict[str, dict[str, str]] = {
     "class of return code": {effect.name: effect.value for effect in Effect},
 }
 """All there is to meet: by kind, the name and what it means."""
-CHANCY = {
+CHANCY: dict[str, tuple[str, ...]] = {
     "fault": ("LIST_HALF", "STOPS_HIT", "HAND_CANCELS", "HAND_CLOSES_PART", "PARTIAL_FILL"),
     "recovery case": ("E",),
     "class of return code": (Effect.DONE_PART.name,),

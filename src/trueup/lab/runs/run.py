@@ -66,7 +66,8 @@ class Fingerprint:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=8)
-        self.orders = self.struck = 0
+        self.orders: int = 0
+        self.struck: int = 0
 
     def observe(self, moment: Moment) -> None:
         """Take note of a moment."""

@@ -106,9 +106,11 @@ class BotProcess:
         observe: Callable[[Moment], None],
     ) -> None:
         self.name = name
-        self.plan, self.policy = plan, policy
-        self.schedule, self.disk = schedule, disk
-        self.machine = Machine(schedule)
+        self.plan: FaultPlan = plan
+        self.policy: Policy = policy
+        self.schedule: Schedule = schedule
+        self.disk: Disk = disk
+        self.machine: Machine = Machine(schedule)
         self.observe = observe
         self.pm: PortfolioManager | None = None
         self.loop: TradingLoop | None = None
@@ -122,9 +124,9 @@ class BotProcess:
         """It has not believed a reading that it asked for by itself since this was set."""
         self.rests = False
         """It takes no turns of its own any more, and syncs when it is told to."""
-        self.is_retired = False
+        self.is_retired: bool = False
         """It does not start again after its death."""
-        self.was_refused = False
+        self.was_refused: bool = False
         """At its latest start another one wrote the journal."""
         self._network, self._trader, self._make_strategy = network, trader, make_strategy
         self._events_per_checkpoint = plan.chance(f"checkpoints {name}").choice(

@@ -57,13 +57,14 @@ class Disk:
         journalled: Callable[[str, int, tuple[Row, ...]], None],
         struck: Callable[[Fault, str], None],
     ) -> None:
-        self.journalled, self.struck = journalled, struck
-        self.connection = _copy(_template())
+        self.journalled: Callable[[str, int, tuple[Row, ...]], None] = journalled
+        self.struck: Callable[[Fault, str], None] = struck
+        self.connection: sqlite3.Connection = _copy(_template())
         self.holder: Writer | None = None
         self.tokens = 0
         self.note: Tip | None = None
-        self.is_full = False
-        self.slow_ms = 0
+        self.is_full: bool = False
+        self.slow_ms: int = 0
         self.armed: list[Fault] = []
         self.file: tuple[int, int] | None = (1, 1)
         """Which file is at the journal's path; None while there is none."""
@@ -141,7 +142,8 @@ class DiskClaim:
     """The right to write, which ends with its process."""
 
     def __init__(self, disk: Disk, writer: Writer, token: int) -> None:
-        self.token, self.note = token, disk.note
+        self.token: int = token
+        self.note: Tip | None = disk.note
         self._disk, self._writer = disk, writer
 
     def renew(self) -> bool:

@@ -91,17 +91,20 @@ class GatewayProcess:
         pins_account: bool = True,
         proves: bool = True,
     ) -> None:
-        self._schedule, self.terminal, self._name = schedule, terminal, name
+        self._schedule, self._name = schedule, name
+        self.terminal: SimulatedTerminal = terminal
         self._struck, self._arrived, self._replied = struck, arrived, replied
         self.on_reading: Callable[[bytes, bytes], None] = lambda message, reply: None
         """Told of each question that was answered with a reading, and of that."""
-        self.machine = Machine(schedule)
-        self.hints_every_ms, self._pins_account = hints_every_ms, pins_account
+        self.machine: Machine = Machine(schedule)
+        self._pins_account = pins_account
+        self.hints_every_ms: int = hints_every_ms
         self.network: Network | None = None
         self.orders: deque[Mishap] = deque()
         self.readings: deque[Mishap] = deque()
-        self._proves, self.knows_only_the_guide = proves, not proves
-        self.disk = RecordDisk(
+        self._proves = proves
+        self.knows_only_the_guide: bool = not proves
+        self.disk: RecordDisk = RecordDisk(
             lambda: schedule.now_ns, lambda: struck(Fault.GATEWAY_DISK_FULL, "an order", "")
         )
         self.doom: Doom | None = None

@@ -33,8 +33,8 @@ class Schedule:
     """
 
     def __init__(self, most: int) -> None:
-        self.now_ns = BEGIN_NS
-        self.count = 0
+        self.now_ns: int = BEGIN_NS
+        self.count: int = 0
         self._most = most
         self._planned = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []

@@ -33,7 +33,8 @@ class Wanderer:
     def __init__(self, plan: FaultPlan, name: str, magic: int) -> None:
         self._chance: random.Random = plan.chance(f"trader {name}")
         self._every_ms = plan.setting.wish_every_ms
-        self._name, self.magic = name, magic
+        self._name = name
+        self.magic: int = magic
         self._next_ns = 0
         self._count = 0
         self._last: tuple[str, str, str, float, dict[str, float]] | None = None

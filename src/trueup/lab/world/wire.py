@@ -55,13 +55,15 @@ class Network:
         serve: Callable[[bytes], bytes | None],
         struck: Callable[[Fault, str], None],
     ) -> None:
-        self.schedule, self.chance, self.serve = schedule, chance, serve
-        self.struck = struck
+        self.serve: Callable[[bytes], bytes | None] = serve
+        self.schedule: Schedule = schedule
+        self.chance: random.Random = chance
+        self.struck: Callable[[Fault, str], None] = struck
         self.is_listening = True
         """A gateway takes connections."""
         self.is_busy = False
         """The gateway waits for its terminal, and requests wait for the gateway."""
-        self.cut_until_ns = 0
+        self.cut_until_ns: int = 0
         """No byte arrives anywhere before this time."""
         self.armed: list[Armed] = []
         self.hints_fault: Fault | None = None

@@ -98,7 +98,7 @@ class World:
         most_events: int = MOST_EVENTS,
     ) -> None:
         self.plan = plan
-        self.schedule = Schedule(most_events)
+        self.schedule: Schedule = Schedule(most_events)
         self.magic = MAGIC
         self.other_login = OTHER_LOGIN
         self.watchers: list[Watcher] = []
@@ -113,12 +113,13 @@ class World:
         self._done: dict[str, int] = {}
         # What each position was, after each of its changes, and the newest deal at that time.
         self._changes: dict[int, list[tuple[int, Position | None]]] = {}
-        self.bid, self.price_scale = EURUSD.bid, 1.0
-        self.is_healed = False
-        self.terminal = self._terminal()
+        self.bid: float = EURUSD.bid
+        self.price_scale: float = 1.0
+        self.is_healed: bool = False
+        self.terminal: SimulatedTerminal = self._terminal()
         self.ledger.listeners.append(self._changed)
         assert self.terminal.initialize()
-        self.gateway = GatewayProcess(
+        self.gateway: GatewayProcess = GatewayProcess(
             self.schedule,
             self.terminal,
             f"gateway{plan.seed:x}",
@@ -129,27 +130,27 @@ class World:
             pins_account=plan.setting.pins_account,
             proves=plan.setting.proves,
         )
-        self.network = Network(
+        self.network: Network = Network(
             self.schedule, plan.chance("network"), self.gateway.serve, self.struck
         )
         self.gateway.network = self.network
         self.gateway.on_reading = self._served
-        self.disk = Disk(self._journalled, self.struck)
+        self.disk: Disk = Disk(self._journalled, self.struck)
         self._make_strategy = make_strategy
         self._market = plan.chance("market")
         self._retells = plan.chance("retells")
         self._market_is_open = True
         self._is_over = False
         self._faults_end_ns = 0
-        self.loss_is_unasked = False
+        self.loss_is_unasked: bool = False
         """A journal was put back, and no record of requests was asked yet what it lacks."""
-        self.restarts_bots = False
+        self.restarts_bots: bool = False
         """The journal's file was moved under the bots, and somebody starts them anew later."""
         self.set_back_sec = 0
         """By how much the clocks of bots were set back, in all."""
         self.traders: list[Wanderer] = []
         self.bots: list[BotProcess] = []
-        self.policy = self._policy()
+        self.policy: Policy = self._policy()
         self._add_bot()
 
     def _terminal(self) -> SimulatedTerminal:

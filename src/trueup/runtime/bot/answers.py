@@ -13,12 +13,12 @@ from trueup.core.book.order import Order
 from trueup.core.book.outcome import OrderOutcome, Refused, Unknown
 from trueup.core.conversions import number_or_text, whole_number
 from trueup.core.quantity import format_lots, format_price
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.orders import ERROR_LONGEST, read_outcome, spell_outcome
 from trueup.protocol.text import brief
 from trueup.runtime.time.clock import Clock, SystemClock
 
-log = logger("trueup.portfolio")
+log: Logger = logger("trueup.portfolio")
 
 
 class OrderTaker(Protocol):

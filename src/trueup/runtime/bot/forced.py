@@ -12,13 +12,13 @@ from trueup.core.book import events
 from trueup.core.book.book import Book, Holding
 from trueup.core.conversions import whole_number
 from trueup.core.model import FieldNote, Position, describe, describe_at
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.rows import UnreadableRow, fields_of, read_row
 
 FORCED = "closed in the book by force_close_position()"
 ForcedEvent = events.PositionAdopted | events.PositionClosed | events.PositionCorrected
 
-log = logger("trueup.portfolio")
+log: Logger = logger("trueup.portfolio")
 
 
 def added(book: Book, symbol: str, row: object, now_ns: int) -> events.PositionAdopted | None:

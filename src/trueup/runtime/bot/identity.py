@@ -25,13 +25,14 @@ class Identity:
     ) -> None:
         if not symbol or not symbol.strip():
             raise ValueError(f"symbol={symbol!r} is not valid: give a symbol's name, as 'EURUSD'.")
-        self.symbol, self.magic = str(symbol), check_magic(magic)
+        self.symbol: str = str(symbol)
+        self.magic: int = check_magic(magic)
         if magic_token:
             magic_with_token(self.magic, "")
         self.magic_token = magic_token
-        self.stream = str(stream or symbol)
+        self.stream: str = str(stream or symbol)
         self.run = run
-        self.order_count = 0
+        self.order_count: int = 0
 
     @property
     def book_name(self) -> str:

@@ -15,13 +15,13 @@ from trueup.core.book.book import Book
 from trueup.core.book.outcome import after_restart
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError, NotEncodable
 from trueup.journal import Journal, JournalAhead, open_journal
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.runtime.bot.crash_points import CrashPoint, carry_on
 from trueup.runtime.time.clock import Clock
 from trueup.runtime.time.times import Times
 from trueup.turns import Turn
 
-log = logger("trueup.journal")
+log: Logger = logger("trueup.journal")
 
 # Replaying an event costs a few microseconds, so a restart never replays more than a tenth of a
 # second's worth.
@@ -63,16 +63,16 @@ class KeptBook:
         if isinstance(journal, str | Path):
             journal = open_journal(journal, stream, now_ns=clock.now_ns)
         self.journal = journal
-        self.book = Book()
-        self.trouble = ""
-        self.is_fenced_out = False
+        self.book: Book = Book()
+        self.trouble: str = ""
+        self.is_fenced_out: bool = False
         self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
         """Told of events that an append had seemed to fail with, and that are in the journal."""
         self.clock = clock
-        self.times = Times(clock)
-        self.turn = Turn()
+        self.times: Times = Times(clock)
+        self.turn: Turn = Turn()
         """Held by the thread that decides by the book, and changes it."""
-        self.changes = 0
+        self.changes: int = 0
         """Counts what changed what readers see; odd while a change is under way."""
         self._crash = crash
         self._events_per_checkpoint = events_per_checkpoint

@@ -47,7 +47,7 @@ Intent = Order
 
 POSITION = "position with ticket"
 # A wish that does not say otherwise opens something at the market.
-PLAIN = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
+PLAIN: dict[str, OrderKind | int] = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
 
 
 class NewOrder(NamedTuple):

@@ -22,11 +22,11 @@ from trueup.core.book.outcome import (
 )
 from trueup.errors import NotEncodable
 from trueup.journal import JournalAhead
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.runtime.bot.answers import log_fill, repeats
 from trueup.runtime.bot.kept_book import KeptBook
 
-log = logger("trueup.portfolio")
+log: Logger = logger("trueup.portfolio")
 
 # Recorded where nothing better came: the recording failed, or the process was interrupted.
 UNSENT: OrderOutcome = Canceled(NEVER_LEFT)

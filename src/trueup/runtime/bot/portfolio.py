@@ -21,8 +21,8 @@ from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side, Snapshot
 from trueup.core.quantity import format_lots
 from trueup.journal import Journal
-from trueup.logs import logger
-from trueup.processes import this_process
+from trueup.logs import Logger, logger
+from trueup.processes import Process, this_process
 from trueup.protocol.orders import read_outcome
 from trueup.runtime.bot.answers import create_fill_response, log_created
 from trueup.runtime.bot.crash_points import CrashPoint, carry_on
@@ -34,14 +34,22 @@ from trueup.runtime.bot.order_desk import Intent, OrderDesk, ticket_to_close
 from trueup.runtime.bot.outcomes import OwedOutcomes, record_outcome
 from trueup.runtime.bot.risk import Entries, target_of, why_not
 from trueup.runtime.bot.shown import LiveMapping, Shown
-from trueup.runtime.bot.views import Position, direction, order_row, view
+from trueup.runtime.bot.sight import Sight
+from trueup.runtime.bot.views import (
+    OrderRow,
+    Position,
+    PositionSummary,
+    direction,
+    order_row,
+    view,
+)
 from trueup.runtime.time.clock import Clock, Moment, SystemClock, utc
 from trueup.runtime.time.times import Times
 from trueup.turns import Turn, in_turn
 
 __all__ = ["Order", "OrderStatus", "PortfolioManager", "Position", "create_fill_response"]
 
-log = logger("trueup.portfolio")
+log: Logger = logger("trueup.portfolio")
 
 SIDES = {1: Side.BUY, -1: Side.SELL}
 
@@ -90,16 +98,20 @@ class PortfolioManager:
         self._identity = Identity(
             symbol, magic, magic_token=magic_token, stream=stream, run=run or secrets.token_hex(4)
         )
-        self.symbol, self.magic = self._identity.symbol, self._identity.magic
-        self.stream, self.run_id = self._identity.stream, self._identity.run
+        self.symbol: str = self._identity.symbol
+        self.magic: int = self._identity.magic
+        self.stream: str = self._identity.stream
+        self.run_id: str = self._identity.run
         self.logger = log
-        self.clock = clock or SystemClock()
+        self.clock: Clock | SystemClock = clock or SystemClock()
         # From here to the desk each part knows those above it in this list, and none below.
         self._kept = KeptBook(journal, self.stream, self.clock, crash, events_per_checkpoint)
         self._owed = OwedOutcomes(self._kept)
         self._entries = Entries(self._kept, self._owed, self.symbol, self.clock)
-        self.desk = OrderDesk(self._kept, self._identity, self._entries, self._owed, crash=crash)
-        self.sight = self._entries.sight
+        self.desk: OrderDesk = OrderDesk(
+            self._kept, self._identity, self._entries, self._owed, crash=crash
+        )
+        self.sight: Sight = self._entries.sight
         self._kept.on_found = self._found
         self._shown_position = Shown(self._kept, self._view)
         self._shown_tickets = Shown(self._kept, self._views)
@@ -108,7 +120,7 @@ class PortfolioManager:
         self._marked: Sequence[BrokerPosition] | None = None
         self._currency_digits: int | None = None
         self.on_forced: Callable[[Sequence[events.Event]], None] | None = None
-        self.process = this_process()
+        self.process: Process = this_process()
         """By which process other books are told of this one."""
 
     # What the strategy reads.
@@ -225,7 +237,7 @@ class PortfolioManager:
         found = whole_number(ticket)
         return None if found is None else self.book.orders_by_ticket.get(found)
 
-    def get_position_summary(self) -> dict[str, Any]:
+    def get_position_summary(self) -> PositionSummary:
         """Return the position as plain values; `status` is FLAT or OPEN."""
         position = self.position
         if position is None:
@@ -241,7 +253,7 @@ class PortfolioManager:
             "orders_count": len(position.orders),
         }
 
-    def get_order_history(self) -> list[dict[str, Any]]:
+    def get_order_history(self) -> list[OrderRow]:
         """Return every order as plain values, oldest first; times are ISO 8601 in UTC."""
         return [order_row(order) for order in list(self.book.orders.values())]
 

@@ -61,7 +61,7 @@ class Entries:
 
     def __init__(self, kept: KeptBook, owed: OwedOutcomes, symbol: str, clock: Clock) -> None:
         self._kept, self._owed, self._symbol, self._clock = kept, owed, symbol, clock
-        self.sight = Sight()
+        self.sight: Sight = Sight()
         self.restrictions: tuple[Restriction, ...] = ()
         """What the last sync left as reasons to open nothing."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 from trueup.core.book.book import Holding, Order
 from trueup.core.model import Position as BrokerPosition
@@ -29,6 +29,46 @@ class Position:
     orders: list[Order] = dataclasses.field(default_factory=list)
 
 
+Direction = Literal["LONG", "SHORT", "HEDGED"]
+
+
+class PositionSummary(TypedDict):
+    """The position of a book as plain values; the fields are those of `Position`.
+
+    A FLAT book has `status` and `symbol` alone. `orders_count` counts the orders of ours that made
+    the position.
+    """
+
+    status: Literal["FLAT", "OPEN"]
+    symbol: str
+    direction: NotRequired[Direction]
+    net_volume: NotRequired[float]
+    avg_entry_price: NotRequired[float]
+    current_price: NotRequired[float]
+    unrealized_pnl: NotRequired[float]
+    orders_count: NotRequired[int]
+
+
+class OrderRow(TypedDict):
+    """One order as plain values.
+
+    Volumes are lots. Times are ISO 8601 in UTC. What the order does not have yet is None.
+    """
+
+    order_id: str
+    symbol: str
+    action: str
+    volume: float
+    entry_price: float
+    entry_time: str
+    status: str
+    ticket: int | None
+    fill_price: float | None
+    fill_time: str | None
+    filled_volume: float | None
+    error: str | None
+
+
 def view(symbol: str, holdings: Sequence[Holding], orders: Mapping[str, Order]) -> Position:
     """Return some holdings of the book, one or more, taken together."""
     quoted = [holding.mark or holding.position for holding in holdings]
@@ -45,7 +85,7 @@ def view(symbol: str, holdings: Sequence[Holding], orders: Mapping[str, Order]) 
     )
 
 
-def direction(net_volume: float) -> str:
+def direction(net_volume: float) -> Direction:
     """Say on which side a net volume is; HEDGED when both sides weigh the same."""
     return "LONG" if net_volume > 0 else "SHORT" if net_volume < 0 else "HEDGED"
 
@@ -59,7 +99,7 @@ def _average_price(positions: Sequence[BrokerPosition], net: float) -> float:
     return math.fsum(p.volume * p.price_open for p in outweighing) / volume
 
 
-def order_row(order: Order) -> dict[str, Any]:
+def order_row(order: Order) -> OrderRow:
     """Return an order as plain values; times are ISO 8601 in UTC."""
     return {
         "order_id": order.order_id,

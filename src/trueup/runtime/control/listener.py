@@ -33,7 +33,7 @@ class Control:
         _forget_dead()
         self._desk = ControlDesk(loop, gateway, facts)
         self._server = Server(ANY_PORT, anybody(self._desk.handle))
-        self.bot = Bot(
+        self.bot: Bot = Bot(
             facts.pid,
             self._server.endpoint,
             loop.pm.symbol,

@@ -59,7 +59,8 @@ class StateFile(Generic[State]):
     """One state file, by its name in the state folder, and what it holds."""
 
     def __init__(self, name: str, kind: type[State]) -> None:
-        self.name, self._kind = name, kind
+        self._kind = kind
+        self.name: str = name
 
     @property
     def path(self) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, assert_never
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypedDict, assert_never
 
 from trueup.core.book import events
 from trueup.core.model import describe, describe_at, describe_order
 from trueup.core.quantity import format_lots, format_price
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.turns import Turn
 
 AUDIT_ENTRIES_KEPT = 1000
@@ -23,18 +23,51 @@ ORDERS_OWN_STEPS = (
     events.OrderInDoubt,
 )
 
-log = logger("trueup.reconciler")
+log: Logger = logger("trueup.reconciler")
 
 
 RECOVERED = frozenset({events.PositionAdopted, events.PositionClosed})
 OWN_STEPS = (*ORDERS_OWN_STEPS, events.HistoryCompared)
 
 
+AuditAction = Literal[
+    "RECOVERY",
+    "CLOSED",
+    "DRIFT_FIX",
+    "MISSING",
+    "FOUND",
+    "EXPLAINED",
+    "SETTLED",
+    "ORDER",
+    "HALT",
+    "BOUND",
+    "COMPARED",
+    "LOST",
+]
+"""The kinds of audit entries. The first three are those of the guide."""
+
+
+class AuditEntry(TypedDict):
+    """One correction of the book, for a person to read.
+
+    `timestamp` is UTC. `ticket` is None where the correction is not about one position or order.
+    `details` is a sentence. `before` and `after` describe the state; both are empty where the
+    correction changed no state.
+    """
+
+    timestamp: dt.datetime
+    action: AuditAction
+    ticket: int | None
+    details: str
+    before: str
+    after: str
+
+
 class AuditTrail:
     """The last 1,000 corrections, oldest first; may be read from another thread."""
 
     def __init__(self) -> None:
-        self._entries: deque[dict[str, Any]] = deque(maxlen=AUDIT_ENTRIES_KEPT)
+        self._entries: deque[AuditEntry] = deque(maxlen=AUDIT_ENTRIES_KEPT)
         # A deque that grows while another thread walks it raises in that thread.
         self._turn = Turn()
 
@@ -56,17 +89,17 @@ class AuditTrail:
         with self._turn:
             self._entries.extend(added)
 
-    def replace(self, entries: Iterable[Mapping[str, Any]]) -> None:
+    def replace(self, entries: Iterable[AuditEntry]) -> None:
         """Keep these entries instead of those that are here."""
-        given = [dict(item) for item in entries]
+        given = [AuditEntry(**item) for item in entries]
         with self._turn:
             self._entries.clear()
             self._entries.extend(given)
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[AuditEntry]:
         """Return copies of the entries, oldest first."""
         with self._turn:
-            return [dict(item) for item in self._entries]
+            return [AuditEntry(**item) for item in self._entries]
 
 
 def is_own_step(event: events.Event) -> bool:
@@ -82,7 +115,7 @@ def is_own_step(event: events.Event) -> bool:
     return isinstance(event, OWN_STEPS)
 
 
-def entry(event: events.Event) -> dict[str, Any]:
+def entry(event: events.Event) -> AuditEntry:
     """Return the guide's audit entry of an event."""
     action, ticket, details, before, after = _facts(events.as_any(event))
     return {
@@ -95,7 +128,7 @@ def entry(event: events.Event) -> dict[str, Any]:
     }
 
 
-def _facts(event: events.AnyEvent) -> tuple[str, int | None, str, str, str]:
+def _facts(event: events.AnyEvent) -> tuple[AuditAction, int | None, str, str, str]:
     match event:
         case events.PositionAdopted(position=position):
             details = f"Zombie position recovered: {describe_at(position)}"

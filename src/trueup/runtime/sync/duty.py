@@ -23,7 +23,7 @@ class DutyCycle:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._began_ns = 0
-        self.rests_until_ns = 0
+        self.rests_until_ns: int = 0
         """Until when the next call should wait, by the clock for ages (ns); 0 for not at all."""
 
     def begin(self) -> None:

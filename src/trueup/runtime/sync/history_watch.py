@@ -24,13 +24,13 @@ from trueup.core.policy import Policy
 from trueup.core.realised.agreement import Counted, counted_in
 from trueup.core.realised.history_report import HistoryReport
 from trueup.errors import JournalError
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.history import Span
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.history_span import DAY_MSC, begin_msc, report_of, since_msc
 from trueup.runtime.sync.sources import HistorySource
 
-log = logger("trueup.reconciler")
+log: Logger = logger("trueup.reconciler")
 
 MINUTE_MSC = 60_000
 # Some minutes are left to the broker, which books rollovers and commissions at midnight.

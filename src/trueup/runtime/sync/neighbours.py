@@ -19,13 +19,13 @@ from trueup.core.policy import Policy
 from trueup.core.scope import Scope, overlap
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.desk.asking_books import LATELY_NS
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.text import writable
 
 if TYPE_CHECKING:
     from trueup.runtime.bot.portfolio import PortfolioManager
 
-log = logger("trueup.reconciler")
+log: Logger = logger("trueup.reconciler")
 
 REMEDY = (
     "give each bot a magic number of its own (`magic=`, `--magic`) and adopt ours, or give one of "

@@ -23,7 +23,7 @@ from trueup.core.sync.plan import Plan, is_settled, knows_account, plan
 from trueup.errors import JournalError
 from trueup.gateway.client.listing import Own
 from trueup.gateway.client.reader import Question, Reading
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.neighbours import OwnScope
 from trueup.runtime.sync.recall import Recall
@@ -32,7 +32,7 @@ from trueup.runtime.sync.sources import Source
 from trueup.runtime.sync.witness import Witness
 from trueup.runtime.time.clock import Moment, moment
 
-log = logger("trueup.reconciler")
+log: Logger = logger("trueup.reconciler")
 
 # A question about deals may lead to another: an order says which position it went into, whose deals
 # are asked for then, and those may say that it was opened again as another.
@@ -123,8 +123,8 @@ class Lookout:
         self, pm: PortfolioManager, source: Source, policy: Policy, meant: Meant | None = None
     ) -> None:
         self.policy = policy
-        self.meant = meant or Meant()
-        self.settling = Settling(policy.settle_ms)
+        self.meant: Meant = meant or Meant()
+        self.settling: Settling = Settling(policy.settle_ms)
         self.approved: dict[str, str] = {}
         self.told: dict[str, Told] = {}
         self._pm, self._source = pm, source

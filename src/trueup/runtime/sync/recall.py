@@ -13,10 +13,10 @@ from trueup.core.gateway_record import BookAsked, SentOrder
 from trueup.core.model import Evidence
 from trueup.core.sync.loss import Lost, known_marks
 from trueup.errors import JournalError
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.runtime.bot.portfolio import PortfolioManager
 
-log = logger("trueup.reconciler")
+log: Logger = logger("trueup.reconciler")
 
 
 class Recall:

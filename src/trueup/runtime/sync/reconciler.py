@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trueup.core.account.health import health, restrictions
+from trueup.core.account.meant import Meant
 from trueup.core.account.trust import Bound, Reason, Unknown
 from trueup.core.book import events
 from trueup.core.book.event_ids import change_id
@@ -26,15 +27,15 @@ from trueup.core.scope import Scope
 from trueup.core.sync.binding import bound_to
 from trueup.core.sync.plan import Plan
 from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.story.audit import AuditTrail, sentence
+from trueup.runtime.story.audit import AuditEntry, AuditTrail, sentence
 from trueup.runtime.sync.duty import DutyCycle
 from trueup.runtime.sync.history_watch import HistoryWatch
 from trueup.runtime.sync.meant_account import meant_account
 from trueup.runtime.sync.neighbours import Neighbours, OwnScope
 from trueup.runtime.sync.observation import Asked, Look, Lookout
-from trueup.runtime.sync.results import RemotePosition, SyncResult, SyncStatus
+from trueup.runtime.sync.results import ReconcilerStatus, RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sync.schedule import SECOND_NS, Timetable
 from trueup.runtime.sync.sources import source_of
 from trueup.runtime.time.clock import Moment, utc
@@ -49,7 +50,7 @@ __all__ = [
     "SyncStatus",
 ]
 
-log = logger("trueup.reconciler")
+log: Logger = logger("trueup.reconciler")
 
 # After these another look may well be believed, and the gateway is well: nobody backs off.
 SOON = frozenset(
@@ -98,9 +99,10 @@ class StateReconciler:
                 f"sync_interval_sec={sync_interval_sec!r:.40} is not valid: give a number of "
                 "seconds, 0 or above."
             )
-        pm = self.portfolio = portfolio_manager
-        self.meant = meant_account(account, real_money=real_money)
-        self.policy = policy or Policy(symbols=frozenset({pm.symbol}))
+        self.portfolio: PortfolioManager = portfolio_manager
+        pm = portfolio_manager
+        self.meant: Meant = meant_account(account, real_money=real_money)
+        self.policy: Policy = policy or Policy(symbols=frozenset({pm.symbol}))
         _refuse_to_disown(self.policy, pm)
         self.gateway = gateway
         pm.desk.policy = self.policy
@@ -109,8 +111,8 @@ class StateReconciler:
         pm.sight.reads(gateway)
         is_whole = isinstance(sync_interval_sec, int)
         self.sync_interval: float = sync_interval_sec if is_whole else interval_sec
-        self.sync_count = 0
-        self.logger = log
+        self.sync_count: int = 0
+        self.logger: Logger = log
         self.last_sync_time: float | None = None
         self.holds: tuple[Hold, ...] = ()
         self.remote: Snapshot | None = None
@@ -211,7 +213,7 @@ class StateReconciler:
         said = [*map(str, look.verdict.snapshot.faults), *map(sentence, look.plan.events)]
         return "; ".join(filter(None, [*said, *(h.reason for h in look.plan.holds)])) or None
 
-    def get_audit_trail(self) -> list[dict[str, Any]]:
+    def get_audit_trail(self) -> list[AuditEntry]:
         """Return the last 1,000 entries of the audit trail, oldest first.
 
         Each has `timestamp` (UTC), `action`, `ticket`, `details`, `before` and `after`. Actions are
@@ -221,15 +223,15 @@ class StateReconciler:
         return self._audit.entries()
 
     @property
-    def audit_trail(self) -> list[dict[str, Any]]:
+    def audit_trail(self) -> list[AuditEntry]:
         """What `get_audit_trail` returns; a list that is set replaces the entries, `[]` clears."""
         return self._audit.entries()
 
     @audit_trail.setter
-    def audit_trail(self, entries: list[dict[str, Any]]) -> None:
+    def audit_trail(self, entries: list[AuditEntry]) -> None:
         self._audit.replace(entries)
 
-    def get_status(self) -> dict[str, Any]:
+    def get_status(self) -> ReconcilerStatus:
         """Return the state of reconciliation as plain values; times are seconds of UTC since 1970.
 
         `last_sync_time` is None until a first reading was believed. `health` is one sentence.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+from typing import Literal, TypedDict
 
 from trueup.core.book import events
 from trueup.core.holds import Hold
@@ -39,6 +40,31 @@ class RemotePosition:
     profit: float = 0.0
     time: int = 0
     comment: str = ""
+
+
+class ReconcilerStatus(TypedDict):
+    """The state of reconciliation as plain values; times are seconds of UTC since 1970.
+
+    `sync_count` counts believed readings. `last_sync_time` is None until the first of them.
+    `next_sync_due` is the time of the next sync. `audit_trail_entries` counts entries.
+    `portfolio_position` is FLAT when the book holds no position. `health` is one sentence.
+    `account` is login@server, None while the book is bound to no account. `foreign` counts
+    positions and pending orders outside the policy. `holds` has one sentence for each held
+    difference. `neighbours` names the other books that count the same positions.
+    `settle_window_ms` is the settle window now, in milliseconds.
+    """
+
+    sync_count: int
+    last_sync_time: float | None
+    next_sync_due: float
+    audit_trail_entries: int
+    portfolio_position: Literal["OPEN", "FLAT"]
+    health: str
+    account: str | None
+    foreign: int
+    holds: list[str]
+    neighbours: list[str]
+    settle_window_ms: int
 
 
 @dataclasses.dataclass

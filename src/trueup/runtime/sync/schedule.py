@@ -11,7 +11,7 @@ from __future__ import annotations
 from trueup.core.holds import HoldKind
 from trueup.core.look.settle_window import LONGEST_MS
 from trueup.core.sync.plan import Plan
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 
 BACKOFF_LIMIT_SEC = 60.0
 # What is missing, or was read only once since a restart, is looked at again soon.
@@ -21,7 +21,7 @@ BACKOFF_LEAST_SEC = 0.1
 SECOND_NS = 1_000_000_000
 LATE_NS = LONGEST_MS * 1_000_000
 
-log = logger("trueup.reconciler")
+log: Logger = logger("trueup.reconciler")
 
 
 class Timetable:
@@ -32,7 +32,7 @@ class Timetable:
     """
 
     def __init__(self, now_ns: int) -> None:
-        self.due_ns = now_ns
+        self.due_ns: int = now_ns
         self.awaited: dict[int, int] = {}
         self._hints_from_ns = self._news_ns = now_ns
         self._failures = 0

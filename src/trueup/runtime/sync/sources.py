@@ -71,16 +71,33 @@ class GatewaySource:
     lists_at_once = False
 
     def __init__(self, gateway: ExecutionGateway) -> None:
-        self.timeout_ns = gateway.timeout_ms * 1_000_000
-        self.read, self.ask = gateway.read, gateway.ask
-        self.poll, self.give_up = gateway.poll, gateway.give_up
-        self.hint = gateway.hint
-        self.history = gateway
+        self.timeout_ns: int = gateway.timeout_ms * 1_000_000
+        self.history: ExecutionGateway = gateway
 
     @property
     def messages_sent(self) -> int:
         """How many messages have left."""
         return self.history.messages_sent
+
+    def read(self, question: Question = PLAIN) -> Reading:
+        """Ask and wait for the answer."""
+        return self.history.read(question)
+
+    def ask(self, question: Question = PLAIN) -> None:
+        """Begin to ask; never waits."""
+        self.history.ask(question)
+
+    def poll(self) -> Reading | None:
+        """Return the answer to `ask` if the gateway has sent the answer; never waits."""
+        return self.history.poll()
+
+    def give_up(self) -> Reading:
+        """Leave the question under way and say which parts stay unknown."""
+        return self.history.give_up()
+
+    def hint(self, now_ns: int) -> str:
+        """Return the reason that the gateway's hints give to ask now; empty without a reason."""
+        return self.history.hint(now_ns)
 
 
 class CallSource:
@@ -94,7 +111,7 @@ class CallSource:
     def __init__(self, gateway: Any) -> None:
         self._gateway = gateway
         # An object of the guide's that has a list and takes no orders plays the broker itself.
-        self.lists_at_once = not callable(getattr(type(gateway), "send_order", None))
+        self.lists_at_once: bool = not callable(getattr(type(gateway), "send_order", None))
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Call `get_positions()`; whatever it raises or returns becomes a reading."""

@@ -108,7 +108,7 @@ class SystemClock:
     """The machine's clocks."""
 
     def __init__(self) -> None:
-        self.age_ns = AgeClock(uptime_ns, time.time_ns).now_ns
+        self.age_ns: Callable[[], int] = AgeClock(uptime_ns, time.time_ns).now_ns
 
     def now_ns(self) -> int:
         """Return the date: nanoseconds of UTC since 1970, by the machine's wall clock."""
@@ -130,7 +130,7 @@ class ManualClock:
         self._date_ns = now_ns
         # Three beginnings, so that whoever takes one clock for another is found out.
         self._up_ns, self._awake_ns = 3 * 10**15, 10**15
-        self.age_ns = AgeClock(lambda: self._up_ns, self.now_ns).now_ns
+        self.age_ns: Callable[[], int] = AgeClock(lambda: self._up_ns, self.now_ns).now_ns
 
     def now_ns(self) -> int:
         """Return the date it was last set to, in nanoseconds of UTC since 1970."""

@@ -16,7 +16,7 @@ from trueup.core.account.trust import Reason, Unknown
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.model import Position, Side
 from trueup.errors import JournalConflict, JournalError, NotSent, Refused
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.ticks import Tick
 from trueup.runtime.bot.order_desk import Intent
 from trueup.runtime.bot.portfolio import PortfolioManager
@@ -25,7 +25,7 @@ from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStat
 from trueup.runtime.trading.prices import Prices
 from trueup.runtime.trading.strategy import Strategy
 
-log = logger("trueup.loop")
+log: Logger = logger("trueup.loop")
 
 PACE_SEC = 0.25
 # How soon a change at the broker is noticed between two turns.
@@ -55,11 +55,13 @@ class TradingLoop:
         volume: float = 0.01,
         pace_sec: float = PACE_SEC,
     ) -> None:
-        self.pm, self.reconciler = pm, reconciler
+        self.pm: PortfolioManager = pm
+        self.reconciler: StateReconciler = reconciler
         self.tick: Tick | None = None
         self.last_result: SyncResult | None = None
         self._strategy, self._prices = strategy, prices
-        self.pace_sec, self._volume = pace_sec, volume
+        self._volume = volume
+        self.pace_sec: float = pace_sec
         self._stopped = False
         self.prices_unknown: str | None = None
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from trueup.core.account.trust import Reason, Unknown
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.ticks import Tick
 
-log = logger("trueup.loop")
+log: Logger = logger("trueup.loop")
 
 
 class Prices(Protocol):

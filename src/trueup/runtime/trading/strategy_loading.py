@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from trueup.core.conversions import whole_number
 from trueup.errors import SettingsError, StrategyError
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.ticks import Tick
 from trueup.runtime.trading.strategy import Strategy
 
-log = logger("trueup.strategy")
+log: Logger = logger("trueup.strategy")
 
 OPTION: Final = "--strategy"
 VALID: Final = "give module:Class, importable from this folder, such as my_strategies:Breakout"

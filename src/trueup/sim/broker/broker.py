@@ -42,9 +42,9 @@ class Broker:
         first_order: int = 100_001,
         first_deal: int = 900_001,
     ) -> None:
-        self.switches = switches if switches is not None else Switches()
-        self.clock = ServerClock(now_msc, self.switches)
-        self.market = Market(symbols)
+        self.switches: Switches = switches if switches is not None else Switches()
+        self.clock: ServerClock = ServerClock(now_msc, self.switches)
+        self.market: Market = Market(symbols)
         self.desks: dict[int, Desk] = {}
         self._counters = Counters(first_order, first_deal)
         self._due: list[tuple[int, int, Callable[[], object]]] = []

@@ -25,8 +25,8 @@ class Exposure:
         self.identifiers: dict[int, None] = {}
         self.guarded: dict[int, None] = {}
         """Those with a stop loss or take profit: the only ones that a price can close."""
-        self.steps = [0, 0]
-        self.worth_units = [0, 0]
+        self.steps: list[int] = [0, 0]
+        self.worth_units: list[int] = [0, 0]
         """Sum of steps x open price, exact."""
 
 
@@ -69,8 +69,8 @@ class Holdings:
         self.identifier_of: dict[int, int] = {}
         """Current ticket to identifier."""
         self.by_symbol: dict[str, Exposure] = {}
-        self.swap_total = 0.0
-        self.revision = 0
+        self.swap_total: float = 0.0
+        self.revision: int = 0
 
     def put(self, position: Position) -> None:
         """Add a position or replace its former state."""

@@ -26,18 +26,18 @@ class Ledger:
     def __init__(self, setup: AccountSetup, market: Market) -> None:
         self.setup = setup
         self.market = market
-        self.held = Holdings()
+        self.held: Holdings = Holdings()
         self.orders: dict[int, Order] = {}
         """Working orders by ticket."""
         self.order_history: dict[int, Order] = {}
         """Finished orders by ticket."""
         self.deals: dict[int, Deal] = {}
         """Every deal by ticket, balance operations included, oldest first."""
-        self.balance = 0.0
-        self.credit = 0.0
-        self.commission_blocked = 0.0
+        self.balance: float = 0.0
+        self.credit: float = 0.0
+        self.commission_blocked: float = 0.0
         """Daily commission taken at the next day change."""
-        self.gains_today = 0.0
+        self.gains_today: float = 0.0
         """What the trades of this server day gained, losses left out."""
         self.tickets_ever: set[int] = set()
         """Every ticket that a position has had."""

@@ -73,7 +73,7 @@ class Market:
         self.liquidity_steps: dict[str, int] = {}
         """Volume that can still be traded, in steps; a missing symbol has no limit."""
         self.closed: set[str] = set()
-        self.revision = 0
+        self.revision: int = 0
         """Grows with every change of a price or specification."""
         self._marks: dict[tuple[str, str], Mark] = {}
         for setup in symbols:

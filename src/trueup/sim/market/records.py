@@ -143,7 +143,7 @@ class Refusal(Exception):
 
     def __init__(self, retcode: int, comment: str | None = None) -> None:
         self.retcode = retcode
-        self.comment = RETCODE_TEXTS.get(retcode, "") if comment is None else comment
+        self.comment: str = RETCODE_TEXTS.get(retcode, "") if comment is None else comment
         super().__init__(f"{retcode} {self.comment}")
 
 

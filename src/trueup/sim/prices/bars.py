@@ -18,7 +18,8 @@ class FeedError(TrueupError):
 
     def __init__(self, path: str, line: int, wrong: str, right: str) -> None:
         super().__init__(f"{path}, line {line}: {wrong}; {right}.")
-        self.path, self.line = path, line
+        self.path: str = path
+        self.line: int = line
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):

@@ -64,7 +64,7 @@ class Table:
         self._has_heading = columns is None
         self._columns = columns or [field.strip("<># ").upper() for field in first]
         has_time = self._has("DATE") or self._has("TIME") or self._has("TIME_MSC")
-        self.has_ticks = has_time and self._has(*_TICKS)
+        self.has_ticks: bool = has_time and self._has(*_TICKS)
         if not self.has_ticks and not (has_time and self._has(*_BARS)):
             raise FeedError(name, 1, "this is no heading of prices", _RIGHT_HEADING)
 

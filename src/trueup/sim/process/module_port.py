@@ -27,7 +27,7 @@ from trueup.gateway.terminal.call_wire import (
 from trueup.gateway.terminal.forwarding import CalledTerminal
 from trueup.gateway.terminal.one_account import OneAccount
 from trueup.gateway.terminal.terminal import Terminal
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.sim.process.whereabouts import read_state
 from trueup.sim.terminal.program import without_connection
 from trueup.sim.terminal.terminal import SimulatedTerminal
@@ -40,7 +40,7 @@ if sys.platform == "win32":
 else:
     Line: TypeAlias = "Connection[bytes, bytes]"
 
-log = logger("trueup.terminal")
+log: Logger = logger("trueup.terminal")
 
 # A call is a few hundred bytes, and a list of symbols a few more.
 CALL_BYTES_MAX = 1_000_000

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trueup.core.account.trust import Reason, Unknown
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.ticks import Tick
 from trueup.runtime.time.clock import Clock
 from trueup.sim.prices import FeedError, Quote
 
-log = logger("trueup.feed")
+log: Logger = logger("trueup.feed")
 
 # Nights and weekends have no prices: a gap longer than this much market time passes in a second.
 GAP_MSC = 3_600_000
@@ -33,7 +33,7 @@ class Playback:
         first = next(feed, None)
         if first is None:
             raise FeedError("the feed", 1, "there is no price in it", "give a file with prices")
-        self.last = first
+        self.last: Quote = first
         self._base_msc, self._base_ns = first.time_msc, clock.age_ns()
         self._coming: Quote | None = first
 

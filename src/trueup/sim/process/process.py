@@ -23,7 +23,7 @@ from trueup.gateway.reading.watcher import WATCH_MS
 from trueup.gateway.server.sockets import Server, anybody
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.clocks import Clocks
-from trueup.logs import logger
+from trueup.logs import Logger, logger
 from trueup.protocol.hints import capability
 from trueup.runtime.time.clock import Clock, SystemClock
 from trueup.sim.broker.broker import Broker
@@ -36,7 +36,7 @@ from trueup.sim.process.playback import Playback
 from trueup.sim.process.whereabouts import Whereabouts, remove_state, write_state
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
-log = logger("trueup.terminal")
+log: Logger = logger("trueup.terminal")
 
 LOOPBACK = "tcp://127.0.0.1"
 TURN_MS = 20
@@ -94,8 +94,8 @@ class TerminalProcess:
         self._options = options
         self._playback = play(options.feed, options.seed, options.speed, self._clock)
         self._lock = threading.Lock()  # whoever holds it has the broker to himself
-        self.terminal = _make_terminal(options, self._playback, self._clock)
-        self.module = SimulatedTerminal(broker=self.terminal.broker)
+        self.terminal: SimulatedTerminal = _make_terminal(options, self._playback, self._clock)
+        self.module: SimulatedTerminal = SimulatedTerminal(broker=self.terminal.broker)
         self._step_market()
         people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
@@ -110,10 +110,10 @@ class TerminalProcess:
             bots.capabilities = (*bots.capabilities, capability(self._bots.hints_port))
         self._people = Server(f"{LOOPBACK}:0", anybody(self._alone(people.handle)))
         self._module_port = ModulePort(self.module, self._lock, self._note_busy)
-        self.is_stopped = False
+        self.is_stopped: bool = False
         self._stop_at_ns: int | None = None
         self._busy_ns = self._clock.waiting_ns()
-        self.whereabouts = Whereabouts(
+        self.whereabouts: Whereabouts = Whereabouts(
             pid=os.getpid(),
             gateway=self._bots.endpoint,
             person=self._people.endpoint,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -44,7 +44,9 @@ class Whereabouts(msgspec.Struct, frozen=True):
 
 
 _FILE = StateFile("terminal.json", Whereabouts)
-write_state, read_state, remove_state = _FILE.write, _FILE.read, _FILE.remove
+write_state: Callable[[Whereabouts], None] = _FILE.write
+read_state: Callable[[], Whereabouts | None] = _FILE.read
+remove_state: Callable[[int], None] = _FILE.remove
 
 
 def find_terminal() -> Whereabouts | None:

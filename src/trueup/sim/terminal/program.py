@@ -22,7 +22,7 @@ from trueup.sim.terminal.person import Person
 from trueup.sim.terminal.terminal_faults import CallFault, Fails, Hang, TerminalFaults
 from trueup.sim.terminal.view import View
 
-SUCCESS = (mt5.RES_S_OK, mt5.LAST_ERROR_TEXTS[mt5.RES_S_OK])
+SUCCESS: tuple[int, str] = (mt5.RES_S_OK, mt5.LAST_ERROR_TEXTS[mt5.RES_S_OK])
 """What `last_error()` says after a call that went well."""
 
 
@@ -41,7 +41,7 @@ class CallFailed(Exception):
 
     def __init__(self, code: int, text: str | None = None) -> None:
         super().__init__(code)
-        self.error = (code, mt5.LAST_ERROR_TEXTS[code] if text is None else text)
+        self.error: tuple[int, str] = (code, mt5.LAST_ERROR_TEXTS[code] if text is None else text)
 
 
 class TerminalProgram:
@@ -77,28 +77,30 @@ class TerminalProgram:
         elif account is not None or switches is not None:
             raise TypeError("accounts and switches belong to the broker that is given")
         self.broker = broker
-        self.switches = broker.switches
-        self.faults = TerminalFaults()
-        self.rng = rng if rng is not None else random.Random(0)
-        self.home_login = login if login is not None else next(iter(broker.desks))
+        self.switches: Switches = broker.switches
+        self.faults: TerminalFaults = TerminalFaults()
+        self.rng: random.Random = rng if rng is not None else random.Random(0)
+        self.home_login: int = login if login is not None else next(iter(broker.desks))
         """The account that the terminal started with; `ledger` is its ledger."""
-        self.view = self._new_view(self.home_login)
-        self.selected = {name for name, setup in broker.market.setups.items() if setup.selected}
+        self.view: View = self._new_view(self.home_login)
+        self.selected: set[str] = {
+            name for name, setup in broker.market.setups.items() if setup.selected
+        }
         """Symbols shown in Market Watch."""
         self.books: set[str] = set()
         """Symbols whose depth of market is subscribed to."""
-        self.pipe = Pipe.CLOSED
-        self.running = True
+        self.pipe: Pipe = Pipe.CLOSED
+        self.running: bool = True
         """The program runs; `initialize()` starts it otherwise."""
-        self.build = 5120
+        self.build: int = 5120
         self.algo_trading = True
         """The Algo Trading button; off: sends are answered 10027."""
         self.python_trading_disabled = False
         """The option against automated trading by external Python programs."""
-        self.request_id = self.switches.first_request_id
+        self.request_id: int = self.switches.first_request_id
         self._owed: list[TradeRequest] = []
         # What the module remembers of the calls made so far.
-        self.error = SUCCESS
+        self.error: tuple[int, str] = SUCCESS
         self.fault: CallFault | None = None
         self.last_answers: dict[str, tuple[Any, ...]] = {}
         self.altered = 0

@@ -75,6 +75,9 @@ _Row = TypeVar("_Row", TradePosition, TradeOrder, TradeDeal)
 class SimulatedTerminal(MarketData):
     """The official module's functions; for constructor and controls see `TerminalProgram`."""
 
+    error: tuple[int, str]
+    pipe: Pipe
+
     def _shaped(self, function: str, found: Sequence[_Row]) -> tuple[_Row, ...]:
         """Apply the terminal's state and a queued fault to the rows of a list call."""
         fault = self.fault

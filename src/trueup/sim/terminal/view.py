@@ -17,10 +17,10 @@ from trueup.sim.broker import holdings
 from trueup.sim.broker.broker import Broker
 from trueup.sim.broker.holdings import Figures, Holdings
 from trueup.sim.broker.ledger import Ledger
-from trueup.sim.market.market import Mark
+from trueup.sim.market.market import Mark, Market
 from trueup.sim.market.records import Channel, Deal, Order, Position
 from trueup.sim.market.structs import TradeDeal, TradeOrder, TradePosition
-from trueup.sim.market.switches import DealOrder, FiguresFrom, ListAnswer
+from trueup.sim.market.switches import DealOrder, FiguresFrom, ListAnswer, Switches
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal import rows
 from trueup.sim.terminal.terminal_faults import TerminalFaults
@@ -46,19 +46,19 @@ class View:
     ) -> None:
         self.broker = broker
         self.ledger = ledger
-        self.switches = broker.switches
+        self.switches: Switches = broker.switches
         self.faults = faults
         self.rng = rng
-        self.market = broker.market
-        self.held = Holdings()
+        self.market: Market = broker.market
+        self.held: Holdings = Holdings()
         self.orders: dict[int, Order] = {}
         self.order_history: dict[int, Order] = {}
         self.deals: dict[int, Deal] = {}
         self._deal_copies: dict[int, int] = {}
         self._deals_of: dict[int, dict[int, None]] = {}
-        self.balance = 0.0
-        self.credit = 0.0
-        self.connected = True
+        self.balance: float = 0.0
+        self.credit: float = 0.0
+        self.connected: bool = True
         self.investor = False
         self._lost_msc = 0
         self._deaf_until_msc: int | None = None
