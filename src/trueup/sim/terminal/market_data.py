@@ -60,6 +60,8 @@ BOOK_STEPS: Final = 1_000
 class MarketData(TerminalProgram):
     """Bars, ticks and the depth of market of the symbols that the terminal knows."""
 
+    error: tuple[int, str]
+
     @module_call(failed=None)
     def copy_rates_from(self, *args: object) -> NDArray[np.void]:
         """`count` bars that began by a date, oldest first: symbol, timeframe, date, count."""
