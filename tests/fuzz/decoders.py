@@ -27,7 +27,7 @@ from trueup.core.model import Snapshot
 from trueup.errors import OutcomeUnknown, RemoteProtocolError
 from trueup.gateway.client.reader import Question
 from trueup.protocol.guide import decode_positions
-from trueup.protocol.hints import Ear, Hint, encode_hint
+from trueup.protocol.hints import Hint, HintTracker, encode_hint
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.request_status import decode_status, encode_status_request
 from trueup.protocol.requests import ORDERS, decode_request
@@ -301,7 +301,7 @@ class Hints:
     """What a gateway says unasked."""
 
     def __init__(self, folder: Path) -> None:
-        self._ear = Ear()
+        self._ear = HintTracker()
         self.messages = [encode_hint(Hint(n, "boot", "0" * 32, 1_000)) for n in (1, 2, 900)]
 
     def feed(self, raw: bytes) -> None:

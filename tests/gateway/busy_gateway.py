@@ -12,7 +12,7 @@ import zmq
 
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.server.front import Front
-from trueup.gateway.server.queue import Waiting
+from trueup.gateway.server.queue import TaskQueue
 from trueup.gateway.server.sockets import Server
 from trueup.gateway.terminal.clocks import Clocks
 from trueup.runtime.time.clock import ManualClock
@@ -73,7 +73,7 @@ class BusyGateway:
     """A `Front` before a `BlockingTerminal`; time is the injected clock's."""
 
     def __init__(
-        self, *, patience_ms: int = 1_000, watch_ms: int = 0, waiting: Waiting | None = None
+        self, *, patience_ms: int = 1_000, watch_ms: int = 0, queue: TaskQueue | None = None
     ) -> None:
         self.clock = ManualClock()
         program = SimulatedTerminal(
@@ -90,7 +90,7 @@ class BusyGateway:
             self.clock.age_ns,
             patience_ms=patience_ms,
             watch_ms=watch_ms,
-            waiting=waiting,
+            queue=queue,
         )
         anywhere = "tcp://127.0.0.1:0"
         self.server = Server(anywhere, self.front.handle, hints=anywhere)

@@ -13,7 +13,7 @@ from tests.gateway.busy_gateway import SYMBOL, Asker, BusyGateway
 from tests.support.servers import until
 from trueup.gateway.access.door import Client
 from trueup.gateway.server.hint_socket import MESSAGES_PER_CONNECTION
-from trueup.gateway.server.queue import Task, Waiting
+from trueup.gateway.server.queue import Task, TaskQueue
 from trueup.protocol.requests import Request
 
 CLIENTS = 50
@@ -78,7 +78,7 @@ def test_orders_are_begun_as_they_came() -> None:
 def test_one_that_asks_and_asks_holds_nobody_up_and_gets_no_more_than_a_share() -> None:
     # No more at once than a connection may leave in the gateway's memory.
     share, asked = 8, MESSAGES_PER_CONNECTION
-    with BusyGateway(waiting=Waiting(share=share)) as gateway:
+    with BusyGateway(queue=TaskQueue(share=share)) as gateway:
         blocked(gateway)
         greedy, modest = gateway.client(zmq.DEALER), gateway.client()
         for number in range(asked):
@@ -124,40 +124,40 @@ def task(party: str, action: str = QUERY, at_ns: int = 0) -> Task:
     return Task(Client((party.encode(),), party), Request(action), at_ns)
 
 
-def taken(waiting: Waiting) -> list[Task]:
+def taken(queue: TaskQueue) -> list[Task]:
     out = []
-    while (one := waiting.take(0.0)) is not None:
+    while (one := queue.take(0.0)) is not None:
         out.append(one)
     return out
 
 
 def test_there_are_so_many_places_and_queries_keep_no_order_out() -> None:
-    waiting = Waiting(places=3, share=2)
-    assert [waiting.put(task(name)) for name in "aab"] == [None] * 3
-    assert waiting.put(task("c")) == "3 queries wait for the terminal already"
-    assert waiting.put(task("c", ORDER)) is None
+    queue = TaskQueue(places=3, share=2)
+    assert [queue.put(task(name)) for name in "aab"] == [None] * 3
+    assert queue.put(task("c")) == "3 queries wait for the terminal already"
+    assert queue.put(task("c", ORDER)) is None
 
 
 @pytest.mark.parametrize("action", [QUERY, ORDER])
 def test_a_place_is_free_again_when_its_task_is_begun_or_taken_back(action: str) -> None:
-    waiting = Waiting(places=1, share=1)
-    assert waiting.put(task("a", action)) is None
-    assert waiting.put(task("a", action)) is not None
-    assert waiting.take(0.0) is not None
-    assert waiting.put(task("a", action)) is None
-    assert len(waiting.take_back(before_ns=1)) == (2 if action == QUERY else 1)
-    assert waiting.put(task("a", action)) is None
+    queue = TaskQueue(places=1, share=1)
+    assert queue.put(task("a", action)) is None
+    assert queue.put(task("a", action)) is not None
+    assert queue.take(0.0) is not None
+    assert queue.put(task("a", action)) is None
+    assert len(queue.take_back(before_ns=1)) == (2 if action == QUERY else 1)
+    assert queue.put(task("a", action)) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.booleans()), max_size=40))
 def test_orders_first_as_they_came_then_one_query_of_each_in_turn(
     asked: list[tuple[str, bool]],
 ) -> None:
-    waiting = Waiting()
+    queue = TaskQueue()
     tasks = [task(name, ORDER if is_order else QUERY) for name, is_order in asked]
     for one in tasks:
-        assert waiting.put(one) is None
-    out = taken(waiting)
+        assert queue.put(one) is None
+    out = taken(queue)
     orders = [one for one in tasks if one.is_order]
     assert out[: len(orders)] == orders
     queries = out[len(orders) :]
@@ -176,7 +176,7 @@ def test_orders_first_as_they_came_then_one_query_of_each_in_turn(
 @given(st.data())
 def test_a_task_is_begun_or_taken_back_and_never_both(data: st.DataObject) -> None:
     """Any course of arrivals, beginnings, answers and lost patience."""
-    waiting = Waiting(places=10, share=4)
+    queue = TaskQueue(places=10, share=4)
     put: list[Task] = []
     begun: list[Task] = []
     back: list[Task] = []
@@ -186,25 +186,25 @@ def test_a_task_is_begun_or_taken_back_and_never_both(data: st.DataObject) -> No
         if step == "put":
             who = data.draw(st.sampled_from("abc"))
             one = task(who, data.draw(st.sampled_from([QUERY, ORDER])), now_ns)
-            if waiting.put(one) is None:
+            if queue.put(one) is None:
                 put.append(one)
         elif step == "take":
-            taken_one = waiting.take(0.0)
+            taken_one = queue.take(0.0)
             if taken_one is not None:
                 begun.append(taken_one)
         elif step == "answer" and len(answered) < len(begun):
             one = begun[len(answered)]
             answered.append(one)
-            assert waiting.answered(one) == (one not in back)
+            assert queue.answered(one) == (one not in back)
         elif step == "lose":
-            back += waiting.take_back(now_ns - data.draw(st.integers(0, 5)))
+            back += queue.take_back(now_ns - data.draw(st.integers(0, 5)))
     assert len(set(back)) == len(back)
     assert not [one for one in back if one.is_order and one in begun]
-    rest = taken(waiting)
+    rest = taken(queue)
     # A query may be begun and then given up on; nothing is ever begun after it was taken back.
     assert not [one for one in rest if one in back]
     assert sorted(map(id, {*begun, *back, *rest})) == sorted(map(id, put))
-    assert waiting.count == 0
+    assert queue.count == 0
 
 
 def test_requests_of_one_connection_are_told_apart_by_their_uuid() -> None:

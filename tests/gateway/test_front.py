@@ -8,7 +8,7 @@ from tests.gateway.busy_gateway import SYMBOL, BusyGateway
 from tests.support.servers import until
 from trueup.gateway.server import front
 from trueup.gateway.server.front import DeskEnded
-from trueup.gateway.server.refused_ids import TurnedAway
+from trueup.gateway.server.refused_ids import RefusedIds
 
 PATIENCE_SEC = 1.0
 
@@ -100,7 +100,7 @@ def test_a_copy_of_an_order_that_was_turned_away_is_not_carried_out_later() -> N
 
 
 def test_ids_that_were_turned_away_are_kept_in_bounds_and_apart() -> None:
-    kept = TurnedAway(ids_per_user=2, users=2)
+    kept = RefusedIds(ids_per_user=2, users=2)
     for order_id in ("a", "b", "a", "c"):
         kept.note("one", order_id)
     assert [name for name in "abc" if kept.has("one", name)] == ["a", "c"]

@@ -27,7 +27,7 @@ from trueup.gateway.terminal.mt5 import (
     official_terminal,
     require_module,
 )
-from trueup.gateway.terminal.one_account import OF_AN_ACCOUNT, SETTLE_LOOKS, OneAccount
+from trueup.gateway.terminal.one_account import ACCOUNT_FUNCTIONS, READY_POLLS, OneAccount
 from trueup.gateway.terminal.terminal import Terminal
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.terminal import SimulatedTerminal
@@ -204,7 +204,7 @@ def bound(stubbed: Stubbed) -> OneAccount:
     return terminal
 
 
-@pytest.mark.parametrize("function", sorted(OF_AN_ACCOUNT))
+@pytest.mark.parametrize("function", sorted(ACCOUNT_FUNCTIONS))
 def test_with_another_account_logged_in_nothing_of_it_is_read_or_traded(
     stubbed: Stubbed, bound: OneAccount, function: str
 ) -> None:
@@ -283,7 +283,7 @@ def test_a_read_only_login_is_served_after_the_time_for_it(stubbed: Stubbed) -> 
     waits = list[None]()
     terminal = OneAccount(stubbed.terminal, lambda: waits.append(None))
     assert terminal.initialize()
-    assert len(waits) == SETTLE_LOOKS
+    assert len(waits) == READY_POLLS
     assert terminal.positions_get() == ()
 
 

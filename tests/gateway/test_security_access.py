@@ -145,7 +145,7 @@ def test_a_broken_edit_keeps_the_last_good_one_and_is_told_once(
         told = [record.getMessage() for record in caplog.records]
         assert len(told) == 1
         assert str(edited.path) in told[0]
-        assert told[0].endswith("What it said before stays in force.")
+        assert told[0].endswith("The last valid version stays in force.")
     edited.edit(f"screen read * {SCREEN}\n")
     assert edited.file.find(BOT) is None
     assert edited.file.find(SCREEN) is not None

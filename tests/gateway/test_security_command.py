@@ -79,7 +79,7 @@ def test_a_gateway_with_keys_serves_who_is_allowed_and_tells_no_secret(
     with keys.bot("bot1", field.port) as bot, keys.bot("screen", field.port, 500) as screen:
         assert bot.send_order(order("A"))["status"] == "FILLED"
         assert screen.get_positions()["status"] == "FAILED"
-        until(lambda: field.said("Turned away 127.0.0.1"))
+        until(lambda: field.said("Rejected 127.0.0.1"))
         keys.allow("bot1 trade * {bot1}", "screen read * {screen}")
         until(screen.connect)
         assert screen.send_order(order("C"))["error"] == "not sent: key screen may only read"

@@ -42,7 +42,7 @@ from trueup.gateway.client.zmq_hints import ZmqHints
 from trueup.gateway.client.zmq_link import ZmqLink
 from trueup.gateway.server.hint_socket import HintSocket
 from trueup.gateway.server.sockets import FRAMES_MAX, Server, anybody
-from trueup.protocol.hints import Ear, Hint, encode_hint
+from trueup.protocol.hints import Hint, HintTracker, encode_hint
 
 PING = b'{"action":"PING"}'
 
@@ -126,7 +126,7 @@ def test_a_key_that_nobody_knows_is_turned_away_and_both_ends_say_which(
     said = why_not(locked.keys.link("stranger", locked.port))
     assert said.endswith(f"refused this key: its allow list needs a line for {stranger}")
     allow_file = locked.keys.allow_file
-    told = f"[ACCESS] Turned away 127.0.0.1: its key {stranger} is not in {allow_file}"
+    told = f"[ACCESS] Rejected 127.0.0.1: its key {stranger} is not in {allow_file}"
     assert caplog.messages.count(told) == 1
     assert locked.terminal.calls == []
 
@@ -199,7 +199,7 @@ def test_nobody_gets_in_while_nobody_keeps_the_door(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ZeroMQ's own default is to let everybody in then."""
-    monkeypatch.setattr(Door, "_keep", lambda _, keeper, __: keeper.close())
+    monkeypatch.setattr(Door, "_answer_zap", lambda _, zap, __: zap.close())
     with LockedGateway(tmp_path) as gateway:
         gateway.keys.allow("bot1 trade * {bot1}")
         assert "broke off the handshake" in why_not(gateway.keys.link("bot1", gateway.port))
@@ -360,12 +360,12 @@ def test_the_port_of_hints_is_bound_again_when_whoever_took_it_lets_go(
 
             def is_told() -> bool:
                 hints.publish()
-                return "Hints reach nobody until" in caplog.text
+                return "No hints go out until" in caplog.text
 
             until(is_told)
         hints.until_heard("screen")
         assert hints.server.hints_endpoint == endpoint
-    assert caplog.text.count("Hints reach nobody until their port is free") == 1
+    assert caplog.text.count("No hints go out until their port is free") == 1
 
 
 def _taken(port: int) -> socket.socket | None:
@@ -382,7 +382,7 @@ def test_a_bot_that_hears_again_looks_at_what_it_may_have_missed(tmp_path: Path)
         hints.listen("bot1")
         hints.until_heard("bot1")
         line = ZmqHints(str(hints.server.hints_endpoint), keys=hints.keys.link_keys("screen"))
-        ear, count = Ear(), itertools.count(1)
+        ear, count = HintTracker(), itertools.count(1)
 
         def turn() -> tuple[bool, str]:
             """Publish that nothing changed; return whether the bot heard, and its reason to ask."""
@@ -689,7 +689,7 @@ def test_no_secret_is_in_any_log_or_output_whatever_happens(
         ]
     out, err = capfd.readouterr()
     everything = caplog.text + out + err
-    assert "Turned away" in everything
+    assert "Rejected" in everything
     assert "stays in force" in everything
     for secret in secrets:
         assert secret not in everything

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.protocol.hints import Ear, Hint, capability, encode_hint, hints_port
+from trueup.protocol.hints import Hint, HintTracker, capability, encode_hint, hints_port
 
 MS = 1_000_000
 WITHIN_MS = 1_000
@@ -14,7 +14,7 @@ def hint(number: int, digest: str = "same", boot: str = "boot") -> bytes:
     return encode_hint(Hint(number, boot, digest, WITHIN_MS))
 
 
-def hears(ear: Ear, *messages: bytes, now_ms: int = 0) -> str:
+def hears(ear: HintTracker, *messages: bytes, now_ms: int = 0) -> str:
     return ear.hear(messages, "same", now_ms * MS)
 
 
@@ -30,11 +30,11 @@ def test_what_names_no_port_is_no_capability(said: str) -> None:
 
 
 def test_a_hint_that_says_what_we_know_is_no_reason() -> None:
-    assert hears(Ear(), hint(1), hint(2), hint(3)) == ""
+    assert hears(HintTracker(), hint(1), hint(2), hint(3)) == ""
 
 
 def test_another_digest_is_a_reason_until_somebody_asks() -> None:
-    ear = Ear()
+    ear = HintTracker()
     assert hears(ear, hint(1, "other")) == "something changed"
     assert hears(ear) == "something changed"
     ear.asked()
@@ -42,7 +42,7 @@ def test_another_digest_is_a_reason_until_somebody_asks() -> None:
 
 
 def test_a_hint_that_says_it_again_after_a_reading_that_agrees_is_no_reason() -> None:
-    ear = Ear()
+    ear = HintTracker()
     hears(ear, hint(1, "other"))
     ear.asked()
     assert ear.hear([hint(2, "other")], "other", 0) == ""
@@ -50,19 +50,19 @@ def test_a_hint_that_says_it_again_after_a_reading_that_agrees_is_no_reason() ->
 
 @pytest.mark.parametrize("number", [1, 2, 4, 100])
 def test_a_number_that_does_not_follow_is_a_reason(number: int) -> None:
-    ear = Ear()
+    ear = HintTracker()
     hears(ear, hint(1), hint(2))
     assert hears(ear, hint(number)) == "hints were lost"
 
 
 def test_a_restart_is_a_reason() -> None:
-    ear = Ear()
+    ear = HintTracker()
     hears(ear, hint(7))
     assert hears(ear, hint(1, boot="boot2")) == "the gateway restarted"
 
 
 def test_silence_is_a_reason_once_and_so_is_its_end() -> None:
-    ear = Ear()
+    ear = HintTracker()
     hears(ear, hint(1))
     assert hears(ear, now_ms=3 * WITHIN_MS) == ""
     assert hears(ear, now_ms=3 * WITHIN_MS + 1) == "no hint came for 3.0 s"
@@ -72,12 +72,12 @@ def test_silence_is_a_reason_once_and_so_is_its_end() -> None:
 
 
 def test_a_gateway_that_never_hinted_is_not_silent() -> None:
-    assert hears(Ear(), now_ms=10**9) == ""
+    assert hears(HintTracker(), now_ms=10**9) == ""
 
 
 @pytest.mark.parametrize(
     "mad", [b"", b"\xff", b"{}", b"[" * 50_000, b'{"hint":"1","boot":1}', hint(1)[:-1]]
 )
 def test_what_is_no_hint_is_passed_over(mad: bytes) -> None:
-    ear = Ear()
+    ear = HintTracker()
     assert hears(ear, hint(1), mad, hint(2)) == ""

@@ -18,7 +18,7 @@ from trueup.core.gateway_record import RecordMark, RequestState, RequestStatus
 from trueup.core.model import Snapshot
 from trueup.errors import OutcomeUnknown, RemoteProtocolError
 from trueup.protocol.guide import decode_positions
-from trueup.protocol.hints import Ear, Hint, encode_hint
+from trueup.protocol.hints import Hint, HintTracker, encode_hint
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.request_status import RequestStatusReply, decode_status
 from trueup.protocol.requests import decode_request
@@ -72,7 +72,7 @@ def test_every_reader_of_the_wire_reads_it(how: str) -> None:
         "SUCCESS", RequestStatus("O", RequestState.UNKNOWN), RecordMark("r", 0, 0)
     )
     assert not isinstance(decode_status(wrap(msgspec.json.encode(status)), "O"), Unknown)
-    ear = Ear()
+    ear = HintTracker()
     ear.hear([encode_hint(Hint(1, "boot", "d", 1_000))], "d", 0)
     assert ear.hear([wrap(encode_hint(Hint(2, "boot", "e", 1_000)))], "d", 0)
 

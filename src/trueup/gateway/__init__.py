@@ -1,1 +1,1 @@
-"""The seam to MetaTrader 5: terminal, link, client and server."""
+"""The connection to MetaTrader 5: terminal, worker, gateway server, and client."""

@@ -6,7 +6,7 @@ to ask and never a truth: nothing is decided by it, anybody may lose it, and the
 same again. The gateway says every one within `within_ms` of the last, so silence means something
 too.
 
-`Ear` is the client's end, without its socket.
+`HintTracker` is the client's end, without its socket.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def hints_port(capabilities: Iterable[str]) -> int:
     return 0
 
 
-class Ear:
+class HintTracker:
     """Hears hints, and keeps the reason to ask that they give until somebody asks."""
 
     def __init__(self) -> None:

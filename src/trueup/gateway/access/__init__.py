@@ -1,1 +1,1 @@
-"""Who may use a gateway: keys, the allow file, connections, rates."""
+"""Access control: keys, the allow file, connection limits, rate limits."""

@@ -1,7 +1,8 @@
-"""From a gateway's options to its door and its gate: who may connect, and who may do what.
+"""Access control of a gateway: build the connection check and the request check from its options.
 
-Whoever reaches a gateway's port in plain text can trade. So off this machine it is encrypted and
-asks for keys, unless somebody says in so many words that it shall not, and then every start warns.
+Anybody who reaches a plain-text port can trade on the account. So a gateway that listens beyond
+this machine encrypts and requires keys. The operator can choose plain text explicitly; the gateway
+then logs a warning at every start.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ log: Logger = logger("trueup.access")
 
 KEY_NAME: Final = "gateway.key_secret"
 ALLOW_NAME: Final = "allow"
-# A client may save up this many seconds of its rate.
+# Burst size of the rate limit: a client may use up to two seconds of its rate at once.
 _BURST_SEC: Final = 2
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """On which terms a gateway is used.
+    """The access options of a gateway.
 
-    `key_file` is its own secret key, `allow_file` says whose keys are taken; without them the files
-    `gateway.key_secret` and `allow` in the folder of keys are used off this machine. `is_plain`
-    is the wish for plain text all the same. `rate_per_sec` is how often a client may ask, 0 for
-    no limit.
+    Attributes:
+        key_file: the gateway's own secret key. Default when listening beyond this machine:
+            `gateway.key_secret` in the key folder.
+        allow_file: the public keys of the clients that may connect. Default when listening beyond
+            this machine: `allow` in the key folder.
+        is_plain: use plain text even when listening beyond this machine.
+        rate_per_sec: requests per second that a client may send; 0 for no limit.
     """
 
     key_file: Path | None = None
@@ -47,7 +51,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Admission(NamedTuple):
-    """Who may connect, and who may have what done."""
+    """The two access checks: `door` for connections, `gate` for requests."""
 
     door: Door
     gate: Gate
@@ -56,18 +60,22 @@ class Admission(NamedTuple):
 def admission(
     host: str, terms: Terms, now_ns: Callable[[], int], age_ns: Callable[[], int] | None = None
 ) -> Admission:
-    """Return the door and the gate of a gateway that listens at `host`.
+    """Return the connection check and the request check of a gateway that listens at `host`.
 
-    `now_ns` is the date, by which files are dated, and `age_ns` the clock by which clients are
-    counted, by default the same.
+    Args:
+        host: the address to listen on.
+        terms: the access options.
+        now_ns: nanoseconds of UTC since 1970, compared with file dates.
+        age_ns: the clock for rate limits; by default `now_ns`.
 
     Raises:
-        SettingsError: plain text off this machine, keys beside plain text, or one file of two.
-        KeysError: a file cannot be used.
+        SettingsError: `terms` combine plain text with keys, or a file for keys does not exist.
+        KeysError: a key file or the allow file cannot be used.
     """
     lock = _lock(host, terms, now_ns)
     rates = None
     if terms.rate_per_sec:
+        # Less than one token in the bucket would refuse every request.
         burst = max(1, round(terms.rate_per_sec * _BURST_SEC))
         rates = Rates(Rate(terms.rate_per_sec, burst), age_ns or now_ns)
     door = Door(lock, connections_max=connections_max())
@@ -77,6 +85,7 @@ def admission(
 def _lock(host: str, terms: Terms, now_ns: Callable[[], int]) -> Lock | None:
     key_file, allow_file = terms.key_file, terms.allow_file
     if terms.is_plain:
+        # Keys beside --plain would look as if they protected the gateway.
         if key_file is not None or allow_file is not None:
             given = str(key_file or allow_file)
             raise SettingsError("--plain", given, "--key and --allow encrypt: give them or --plain")
@@ -95,6 +104,7 @@ def _lock(host: str, terms: Terms, now_ns: Callable[[], int]) -> Lock | None:
 def _open_lock(
     host: str, key_file: Path | None, allow_file: Path | None, now_ns: Callable[[], int]
 ) -> Lock:
+    # Without options use the default files, and say how to make a file that is missing.
     key_file = key_file or default_folder() / KEY_NAME
     allow_file = allow_file or default_folder() / ALLOW_NAME
     for option, path, how in (
@@ -115,8 +125,9 @@ def _open_lock(
 
 
 def _line(folder: Path) -> str:
-    """Return the line that lets a client in: that of a key which is in the folder, if any is."""
+    """Return an example line for the allow file, with a public key from `folder` if it has any."""
     for path in sorted(folder.glob("*.key")):
+        # The gateway's own key is in the same folder and must not be listed as a client.
         if path.stem != Path(KEY_NAME).stem and is_name(path.stem):
             with contextlib.suppress(KeysError):
                 return f"`{path.stem}  trade  *  {read_public_key(path)}`"
@@ -133,5 +144,5 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        # The name of an interface, or * for all.
+        # `host` is the name of a network interface, or * for all interfaces.
         return False

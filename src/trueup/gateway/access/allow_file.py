@@ -1,15 +1,15 @@
-"""Who may use a gateway: a file of public keys, one client a line, read again when it changes.
+"""The allow file: lists the clients that may use a gateway, and is read again when it changes.
 
     # name    roles   accounts            public key
     bot1      trade   5012345             rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7
     screen    read    *                   Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID  # office
 
-Roles are `read` and `trade`; who may trade may read. Accounts are logins, separated by commas, or
-`*` for any. A line that begins with # is a comment, and so is what follows the key and a #.
+Roles are `read` and `trade`; `trade` includes `read`. Accounts are logins, separated by commas, or
+`*` for any account. A line that begins with # is a comment. Text after the key must begin with #.
 
-An edit counts from the next request on: every request asks here, and a changed file is read again.
-A file that cannot be read or understood, or is gone, changes nothing: what it said before stays in
-force, and the log says so. To let nobody in, leave a file that has comments only.
+An edit takes effect with the next request: every request is checked against the file, and a changed
+file is read again. When the file is missing or cannot be parsed, the last valid version stays in
+force and the log names the problem. To lock out all clients, leave a file with comments only.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ log: Logger = logger("trueup.access")
 
 ROLES: Final = ("read", "trade")
 FIELDS: Final = "NAME ROLES ACCOUNTS PUBLIC-KEY"
-# Two edits within one step of the file system's clock look like one, so a file that changed so
-# lately is read again, whatever its date says. Where dates are whole seconds, the steps may be two
-# of them (FAT); elsewhere they are those of the system's clock.
+# Two edits within one step of the file system's clock leave the same modification time. So a file
+# that changed less than one step ago is read again even if its modification time is the same. A
+# time in whole seconds may come from FAT, whose step is two seconds; other file systems use the
+# step of the system clock.
 _SECOND_NS: Final = 1_000_000_000
 _COARSE_STEP_NS: Final = 2 * _SECOND_NS
 _FINE_STEP_NS: Final = 50_000_000
@@ -45,7 +46,7 @@ Signature = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Access:
-    """One line: who has the key, and what it opens. `accounts` are logins; None is any."""
+    """One line of the allow file: a client's name, key and rights; `accounts` None means any."""
 
     name: str
     key: str
@@ -54,25 +55,25 @@ class Access:
 
     @property
     def role(self) -> str:
-        """The most that the key may do."""
+        """The highest role of this key."""
         return ROLES[self.may_trade]
 
     def may_see(self, login: int) -> bool:
-        """Return whether the key may know what happens on an account."""
+        """Return whether this key may see data about the account `login`."""
         return self.accounts is None or login in self.accounts
 
 
 ANYBODY: Final = Access("", "", may_trade=True, accounts=None)
-"""Whoever asks where no keys are asked for."""
+"""The rights of every client of a gateway that requires no keys."""
 NOBODY: Final = Access("", "", may_trade=False, accounts=frozenset())
-"""Whose key is in no line, or no longer."""
+"""The rights of a key that is not in the allow file, or no longer."""
 
 
 def parse_allowed(text: str, source: str) -> dict[str, Access]:
-    """Return who may come in, by public key.
+    """Parse the text of an allow file; return the rights by public key.
 
     Raises:
-        KeysError: a line cannot be used; the message names `source`, the line and what is right.
+        KeysError: a line is not valid; the message names `source`, the line and the valid form.
     """
     allowed: dict[str, Access] = {}
     lines: dict[tuple[str, str], int] = {}
@@ -82,10 +83,11 @@ def parse_allowed(text: str, source: str) -> dict[str, Access]:
             continue
         try:
             access = _parse(fields)
-            for what, value in (("name", access.name), ("key", access.key)):
-                first = lines.setdefault((what, value), number)
+            # A second line for a name or a key would leave open which line applies.
+            for kind, value in (("name", access.name), ("key", access.key)):
+                first = lines.setdefault((kind, value), number)
                 if first != number:
-                    raise ValueError(f"this {what} is in line {first} too: give each once")
+                    raise ValueError(f"this {kind} is in line {first} too: give each once")
         except ValueError as error:
             raise KeysError(f"{source}, line {number}: {error}.") from None
         allowed[access.key] = access
@@ -125,7 +127,7 @@ def _accounts(text: str) -> frozenset[int] | None:
 
 def _key(text: str) -> str:
     if not is_key(text):
-        # Not quoted: it may be somebody's secret in the wrong place, or the half of one.
+        # Do not print the text: it may be a secret key in the wrong place, or half of a key.
         raise ValueError(
             f"the key, of {len(text)} characters, is no public key: give the {KEY_CHARS} "
             "characters that `trueup keys show NAME` prints"
@@ -138,14 +140,14 @@ class _Empty(KeysError):
 
 
 class AllowFile:
-    """The file as it is now; safe to share between threads.
+    """The current content of an allow file; thread-safe.
 
     Args:
         path: the file.
-        now_ns: nanoseconds of UTC since 1970, the clock that files are dated by.
+        now_ns: nanoseconds of UTC since 1970, the clock of file modification times.
 
     Raises:
-        KeysError: it cannot be used; at the start there is nothing to fall back on.
+        KeysError: the file cannot be used. At the start there is no earlier version to keep.
     """
 
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
@@ -161,13 +163,13 @@ class AllowFile:
         self._allowed = parse_allowed(self._text, str(path))
 
     def find(self, key: str) -> Access | None:
-        """Return what the file says of a public key by now, or None if it has no such line."""
+        """Return the current rights of a public key, or None if the file does not list the key."""
         with self._lock:
             self._keep_up()
             return self._allowed.get(key)
 
     def revision(self) -> int:
-        """Return how often what the file says has changed by now."""
+        """Return how many times the content has changed; reads a changed file first."""
         with self._lock:
             self._keep_up()
             return self._revision
@@ -187,14 +189,15 @@ class AllowFile:
             self._complain(str(error))
 
     def _refresh(self) -> None:
-        """Read the file again if it may have changed; what it said is kept until it is good."""
+        """Read the file again if it may have changed; keep the last valid version on failure."""
         found = self._look()
         signature = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode)
         if signature == self._signature and self._is_settled:
             return
-        # Noted before it is read: an edit in between makes it look changed the next time.
+        # Store the signature before reading: an edit between the two then counts as a change.
         self._signature, self._is_settled = signature, self._is_old(found.st_mtime_ns)
         text = _read(self.path)
+        # A file that was invalid before is parsed again, so that its repair is logged.
         if text == self._text and not self._complaint:
             return
         allowed = parse_allowed(text, str(self.path))
@@ -210,20 +213,21 @@ class AllowFile:
             raise _unreadable(self.path, error) from error
 
     def _is_old(self, changed_ns: int) -> bool:
-        """Return whether an edit from now on would give the file another date."""
+        """Return whether a new edit would give the file a different modification time."""
         step_ns = _FINE_STEP_NS if changed_ns % _SECOND_NS else _COARSE_STEP_NS
         return abs(self.now_ns() - changed_ns) > step_ns
 
-    def _complain(self, what: str) -> None:
-        # Once for each state of the file, however often it is asked.
-        if (self._signature, what) != self._complaint:
-            self._complaint = (self._signature, what)
-            log.warning("[ACCESS] %s What it said before stays in force.", what)
+    def _complain(self, problem: str) -> None:
+        # Log once for each state of the file, because every request comes through here.
+        if (self._signature, problem) != self._complaint:
+            self._complaint = (self._signature, problem)
+            log.warning("[ACCESS] %s The last valid version stays in force.", problem)
 
 
 def _read(path: Path) -> str:
     try:
-        # Whoever is taken out of it must not keep it from being read by opening connections.
+        # A client that was just removed from the file must not block this read by holding all
+        # file descriptors with open connections.
         with spare(), path.open("rb") as file:
             if MODES_ARE_CHECKED:
                 _check_mode(path, stat.S_IMODE(os.fstat(file.fileno()).st_mode))
@@ -233,7 +237,7 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError:
         raise KeysError(f"{path} is not text: save it as UTF-8.") from None
     if not text.strip():
-        # Half of an edit, as likely as not.
+        # An editor may have truncated the file and not written the new text yet.
         raise _Empty(f"{path} is empty: write {FIELDS}, or a comment to let nobody in.")
     return text
 

@@ -1,10 +1,11 @@
-"""How many connections of one socket are let in at a time, as well as that can be known.
+"""Limit the number of accepted connections of one ZeroMQ socket.
 
-ZeroMQ has no limit for connections, and no way to end one. It asks the door about each, and does
-not say later which connections were those that the door let in. So they are counted from two
-sides. Its monitor tells when a connection comes and goes: the ones that are older than a handshake
-may take have been let in, because the others are ended by then (ZMQ_HANDSHAKE_IVL). Of the younger
-ones, as many as the door let in within that time.
+ZeroMQ has no connection limit and no call to close a connection. It asks the gateway (over ZAP)
+whether to accept each connection, but never reports which open connection a ZAP answer belonged to.
+So two counts are combined. The socket's monitor reports when a connection opens and closes. A
+connection older than the handshake timeout must have been accepted, because ZeroMQ closes the
+others by then (ZMQ_HANDSHAKE_IVL). To these are added the connections accepted within the last
+handshake timeout.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from trueup.logs import Logger, logger
 
 log: Logger = logger("trueup.access")
 
-# Told once, and again only after half have ended.
+# After the warning that the limit is reached, warn again only after half of the connections closed.
 _ENOUGH: Final = 0.5
-# The end of a handshake's time is noticed a little later than it comes.
+# ZeroMQ closes a connection somewhat later than its handshake timeout.
 _MARGIN_MS: Final = 1_000
 _EVENT: Final = struct.Struct("=HI")
 _WATCHED: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 _numbers = itertools.count(1)
 
 
-class Room:
-    """The places of one socket; safe to share between threads.
+class ConnectionLimit:
+    """Counts the accepted connections of one socket; thread-safe.
 
     Args:
-        socket: is not bound yet.
-        limit: how many connections may be let in at a time.
-        handshake_ms: how long a connection may take to say who it is.
+        socket: the socket, not bound yet.
+        limit: how many accepted connections may be open at the same time.
+        handshake_ms: the handshake timeout.
         now_ns: nanoseconds.
     """
 
@@ -50,13 +51,13 @@ class Room:
     ) -> None:
         self._socket, self._limit, self._now_ns = socket, limit, now_ns
         self._handshake_ns = (handshake_ms + _MARGIN_MS) * 1_000_000
-        # When each connection came, the oldest first; and when the latest ones were let in.
+        # When each open connection was opened, oldest first; when recent connections were accepted.
         self._came_ns: dict[int, int] = {}
         self._let_in_ns: deque[int] = deque()
         self._is_full = False
         self._lock = threading.Lock()
         self._monitor: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
-        # What is not read yet must never block ZeroMQ's own thread.
+        # No limit on unread events: a full queue would block ZeroMQ's own thread.
         self._monitor.setsockopt(zmq.RCVHWM, 0)
         self._monitor.setsockopt(zmq.LINGER, 0)
         address = f"inproc://connections-{next(_numbers)}"
@@ -64,7 +65,7 @@ class Room:
         self._monitor.connect(address)
 
     def take(self) -> bool:
-        """Take a place for a connection that may be let in; return whether there was one."""
+        """Reserve a place for a new connection; return False if the limit is reached."""
         with self._lock:
             now_ns = self._count()
             taken = self._taken(now_ns)
@@ -75,24 +76,24 @@ class Room:
             return True
 
     def turn(self) -> None:
-        """Count who came and went; due now and then, because each waits here in memory."""
+        """Read pending monitor events; call this regularly, because unread events use memory."""
         with self._lock:
             self._count()
 
     def close(self) -> None:
-        """Stop counting; the socket is closed by its owner, afterwards."""
+        """Stop counting; call this before the socket's owner closes the socket."""
         with self._lock:
-            # In this order: an event for a monitor that is closed would block ZeroMQ's own thread.
+            # In this order: an event for a closed monitor would block ZeroMQ's own thread.
             self._socket.monitor(None, 0)
             self._monitor.close(0)
 
     def _count(self) -> int:
-        """Take in who came and went, and return the time."""
+        """Read all pending monitor events and return the current time (ns)."""
         now_ns = self._now_ns()
         try:
             while not self._monitor.closed:
                 event, number = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
-                # A number that is given again stands for the newer connection.
+                # The system reuses descriptor numbers: a number stands for its newest connection.
                 self._came_ns.pop(number, None)
                 if event == zmq.EVENT_ACCEPTED:
                     self._came_ns[number] = now_ns
@@ -109,7 +110,8 @@ class Room:
             if came_ns >= since_ns:
                 break
             older += 1
-        # Some that were let in have gone since, and the one that asks is among those that stand.
+        # Accepted connections may have closed since, so the open ones are an upper bound. The
+        # connection that asks now is open already and must not count against itself.
         return min(older + len(self._let_in_ns), len(self._came_ns) - 1)
 
     def _tell(self, taken: int) -> None:

@@ -1,10 +1,11 @@
-"""How many files this process may have open, and a few more that strangers cannot take.
+"""Limit the open files of this process, and reserve some that clients cannot use up.
 
-On POSIX each connection is an open file, and the system limits those of a process. libzmq takes
-every connection that comes, and a stranger's costs a file until the time for its handshake is over.
-So the limit is set as high as is useful, and below what the system allows. What the gateway has to
-open itself during a flood (the allow file that was just edited, a record, the terminal's worker) is
-opened within `spare`, beyond that limit. Windows has no such limit.
+On POSIX each connection is an open file, and the system limits the open files of a process. libzmq
+accepts every TCP connection, so an unauthenticated connection holds a file until the handshake
+timeout. So the limit is set as high as is useful, but below the system's maximum. The files that
+the gateway itself must open during a connection flood (an edited allow file, a request record, the
+terminal's worker) are opened inside `spare`, which raises the limit to that maximum. Windows has no
+such limit.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import threading
 from typing import Final
 
 CONNECTIONS_MAX: Final = 1_000
-# Requests come on one, hints go out on the other.
+# A gateway listens on two ports: one for requests, one for hints.
 PORTS: Final = 2
-# Kept for everything else: records, logs, the terminal's worker.
+# Reserved for all other files: records, logs, the terminal's worker.
 OTHER_FILES: Final = 512
-# A connection that has sent its greeting and nothing more holds 14 kB: 110 MB in all.
+# A connection that has sent only its greeting uses 14 kB: 110 MB for this many.
 FILES_MAX: Final = 8_192
-# How far the limit stays below what the system allows, where that is little.
+# Distance between our limit and the system's maximum, where that maximum is below FILES_MAX.
 _SPARE: Final = 64
 _SPARE_SHARE: Final = 8
 _FEWEST: Final = 16
@@ -31,17 +32,17 @@ if sys.platform == "win32":
 
     def limit_files() -> int:
         """Return how many files this process may have open."""
-        # Sockets and files are counted apart there, and by the million.
+        # Windows counts sockets and files separately, and allows millions of each.
         return FILES_MAX
 
     def spare() -> contextlib.AbstractContextManager[None]:
-        """Open files in a block although strangers have taken all there are."""
+        """Return a context in which files can be opened although clients have used up the limit."""
         return contextlib.nullcontext()
 else:
     import resource
 
     def limit_files() -> int:
-        """Set how many files this process may have open, and return the number."""
+        """Set the limit of open files of this process, and return the limit."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = FILES_MAX
         if hard != resource.RLIM_INFINITY:
@@ -58,9 +59,9 @@ else:
         return True
 
     class _Spare(contextlib.AbstractContextManager[None]):
-        """Raises the limit to what the system allows, for as long as any thread is inside.
+        """Raises the limit to the system's maximum while any thread is inside.
 
-        Strangers take some of those files as well, and each only a few, so short a time it takes.
+        Clients can take some of the extra files too, but only a few in so short a time.
         """
 
         def __init__(self) -> None:
@@ -86,10 +87,10 @@ else:
     _spare = _Spare()
 
     def spare() -> contextlib.AbstractContextManager[None]:
-        """Open files in a block although strangers have taken all there are."""
+        """Return a context in which files can be opened although clients have used up the limit."""
         return _spare
 
 
 def connections_max() -> int:
-    """Return how many connections each port has room for; sets the limit of files first."""
+    """Return the connection limit of each port; sets the limit of open files first."""
     return max(_FEWEST, min(CONNECTIONS_MAX, (limit_files() - OTHER_FILES) // PORTS))

@@ -1,13 +1,14 @@
-"""Who may connect to a gateway, and how much one connection may cost it.
+"""Accept or reject connections to a gateway, and limit the cost of one connection.
 
-Encrypted, every connection proves with CURVE (RFC 26/CURVEZMQ) that it holds a secret key, and that
-it knows the gateway's public key, before its first message is read. ZeroMQ then asks here, over ZAP
-(RFC 27/ZAP), whether that key may come in, and from then on says with every message whose it is.
-What was captured on the wire is worth nothing on another connection: each has keys of its own.
+With encryption, every client proves with CURVE (RFC 26/CURVEZMQ) that it holds a secret key and
+knows the gateway's public key, before its first message is read. ZeroMQ then asks this module over
+ZAP (RFC 27/ZAP) whether to accept that key, and passes the key along with every later message.
+Traffic captured on the wire cannot be replayed on another connection, because each connection has
+its own session keys.
 
-The limits hold with and without encryption: a message may be so large, a handshake may take so
-long, so many connections may wait to be taken. ZeroMQ ends a connection that breaks one, and nobody
-else notices. ZeroMQ's own sockets are never touched: Windows ends the process for that.
+Message size, handshake time and the backlog of new connections are limited with and without
+encryption. ZeroMQ closes a connection that exceeds a limit; other connections are not affected.
+The module never closes ZeroMQ's internal TCP sockets: on Windows that aborts the process.
 """
 
 from __future__ import annotations
@@ -20,73 +21,76 @@ import zmq
 from zmq.utils import z85
 
 from trueup.gateway.access.allow_file import AllowFile
-from trueup.gateway.access.connections import Room
+from trueup.gateway.access.connections import ConnectionLimit
 from trueup.gateway.access.descriptors import CONNECTIONS_MAX
 from trueup.gateway.access.keys import KeyPair
 from trueup.logs import Logger, logger
 
 log: Logger = logger("trueup.access")
 
-# The largest request of ours, a snapshot with 500 positions and 500 orders to explain, has 25 kB.
+# Our largest request, a snapshot that asks about 500 positions and 500 orders, has 25 kB.
 MESSAGE_BYTES_MAX: Final = 262_144
-# A handshake takes two round trips; ten seconds are enough for any line that orders can go over.
+# A handshake takes two round trips; ten seconds are enough for any network that carries orders.
 HANDSHAKE_MS: Final = 10_000
-# All bots come back at once after a restart.
+# All bots reconnect at the same time after a restart.
 BACKLOG: Final = 512
 HEARTBEAT_MS: Final = 10_000
 SILENCE_MS: Final = 30_000
-# Each stranger is named in the log once, and no more than this many.
-STRANGERS_TOLD: Final = 1_000
-# How often connections are counted where nobody asks to come in.
+# Each unknown key is logged once, and at most this many keys, so that a scan cannot fill the log.
+LOGGED_KEYS_MAX: Final = 1_000
+# How often connections are counted while no new connection arrives.
 _COUNT_MS: Final = 500
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
 _ZAP_VERSION: Final = b"1.0"
-# Who may ask, and who may listen to hints, which are about one account.
+# ZAP domains: one for requests; another for hints, which concern a single account.
 DOMAIN: Final = b"trueup"
 HINTS_DOMAIN: Final = b"trueup-hints"
 
 
 class Answer(NamedTuple):
-    """What ZeroMQ is told of a connection: a status of ZAP, and a text."""
+    """A ZAP answer to ZeroMQ: status code and text."""
 
     status: bytes
     text: bytes
 
 
 COME_IN: Final = Answer(b"200", b"OK")
-# ZeroMQ tells the client 400 and 500, and a client gives up then, or begins anew by itself. It does
-# not tell 300, and a client tries again and again.
+# ZeroMQ passes 400 and 500 on to the client, which then gives up or starts over by itself. It does
+# not pass on 300, and the client keeps trying.
 NOT_ALLOWED: Final = Answer(b"400", b"this key is not allowed")
 NO_ROOM: Final = Answer(b"500", b"no room for more connections")
 NOT_NOW: Final = Answer(b"300", b"not now")
 
 
 class Client(NamedTuple):
-    """Who asks: the way back to the connection, and the public key it has proved, or nothing."""
+    """The sender of a request: the return route to its connection, and its proven public key.
+
+    `user` is empty on a gateway without keys.
+    """
 
     way: tuple[bytes, ...]
     user: str = ""
 
     @property
     def party(self) -> str | bytes:
-        """Whose requests count together: a user's, or without users a connection's."""
+        """The key for rate limits and shares: the user, or the connection if there are no users."""
         return self.user or self.way[0]
 
 
 class Lock(NamedTuple):
-    """The gateway's own keys, and who may come in with which."""
+    """The gateway's own key pair, and the allow file."""
 
     keys: KeyPair
     allowed: AllowFile
 
 
 class Door:
-    """What a server's socket is fitted with before it listens.
+    """Sets up access control on the sockets of a server, and answers ZeroMQ's ZAP questions.
 
     Args:
-        lock: None lets everybody in, in plain text.
-        connections_max: with a lock, how many may be connected to each port at a time.
-        handshake_ms: how long a connection may take to say who it is.
+        lock: keys and allow file; None accepts every client, in plain text.
+        connections_max: with a lock, how many connections each port may have at the same time.
+        handshake_ms: the handshake timeout.
     """
 
     def __init__(
@@ -99,15 +103,15 @@ class Door:
         self.lock = lock
         self._connections_max = connections_max
         self._handshake_ms = handshake_ms
-        self._rooms: dict[bytes, Room] = {}
-        # One connection is judged at a time, and none while the rules for hints change.
+        self._limits: dict[bytes, ConnectionLimit] = {}
+        # Serialises the answers, and keeps the account of the hints from changing during an answer.
         self._judging = threading.Lock()
         self._hints_login = 0
-        self._hearers: set[str] = set()
-        self._told: set[str] = set()
+        self._hint_keys: set[str] = set()
+        self._logged_keys: set[str] = set()
 
     def fit(self, socket: zmq.Socket[bytes], domain: bytes = DOMAIN) -> None:
-        """Set the limits, and the lock where there is one, of a socket that is not bound yet."""
+        """Set the limits, and with a lock also encryption, on a socket that is not bound yet."""
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.HANDSHAKE_IVL, self._handshake_ms)
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -118,56 +122,61 @@ class Door:
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
         socket.curve_server = True
         socket.curve_secretkey = self.lock.keys.secret.encode()
-        # Otherwise libzmq lets everybody in while nobody answers it.
+        # Without this option libzmq accepts every client while the ZAP thread does not answer.
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.setsockopt(zmq.ZAP_DOMAIN, domain)
         now_ns = self.lock.allowed.now_ns
-        self._rooms[domain] = Room(socket, self._connections_max, self._handshake_ms, now_ns)
+        self._limits[domain] = ConnectionLimit(
+            socket, self._connections_max, self._handshake_ms, now_ns
+        )
 
     def unfit(self, domain: bytes) -> None:
-        """Let nobody in to a socket any more, which its owner is about to close."""
+        """Reject all further connections to a socket that its owner is about to close."""
         with self._judging:
-            room = self._rooms.pop(domain, None)
+            limit = self._limits.pop(domain, None)
             if domain == HINTS_DOMAIN:
-                self._hearers.clear()
-        if room is not None:
-            room.close()
+                self._hint_keys.clear()
+        if limit is not None:
+            limit.close()
 
     def may_all_hear(self, login: int) -> bool:
-        """Return whether all who were let in to hints may hear those about an account by now.
+        """Return whether every accepted hint subscriber may still see the account `login`.
 
-        From now on others are let in by their right to see that account.
+        From this call on, new subscribers are accepted only if they may see that account.
         """
         if self.lock is None:
             return True
         with self._judging:
             self._hints_login = login
-            return all(self._may_hear(key, self.lock) for key in self._hearers)
+            return all(self._may_hear(key, self.lock) for key in self._hint_keys)
 
     def keep(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        """Begin to answer whose connections are taken, until the context is terminated."""
+        """Start the thread that answers ZAP questions; the thread ends with the context."""
         if self.lock is None:
             return
-        keeper = context.socket(zmq.REP)
-        keeper.setsockopt(zmq.LINGER, 0)
-        keeper.bind(_ZAP_ENDPOINT)
-        keep = threading.Thread(
-            target=self._keep, args=(keeper, self.lock), name="door", daemon=True
+        zap = context.socket(zmq.REP)
+        zap.setsockopt(zmq.LINGER, 0)
+        zap.bind(_ZAP_ENDPOINT)
+        thread = threading.Thread(
+            target=self._answer_zap, args=(zap, self.lock), name="door", daemon=True
         )
-        keep.start()
+        thread.start()
 
-    # In the door's thread.
+    # The methods below run in the door's thread.
 
-    def _keep(self, keeper: zmq.Socket[bytes], lock: Lock) -> None:
-        with keeper, suppress(zmq.ContextTerminated):
+    def _answer_zap(self, zap: zmq.Socket[bytes], lock: Lock) -> None:
+        with zap, suppress(zmq.ContextTerminated):
             while True:
-                if keeper.poll(_COUNT_MS):
-                    keeper.send_multipart(self._reply(keeper.recv_multipart(), lock))
-                for room in tuple(self._rooms.values()):
-                    room.turn()
+                if zap.poll(_COUNT_MS):
+                    zap.send_multipart(self._reply(zap.recv_multipart(), lock))
+                for limit in tuple(self._limits.values()):
+                    limit.turn()
 
     def _reply(self, question: list[bytes], lock: Lock) -> list[bytes]:
-        """Answer: version, request id, domain, address, routing id, mechanism, then the key."""
+        """Answer a ZAP question.
+
+        Its frames: version, request id, domain, address, routing id, mechanism, credentials.
+        """
         _, request_id, domain, address, _, mechanism, *credentials = question
         key = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" else ""
         with self._judging:
@@ -176,33 +185,33 @@ class Door:
         return [_ZAP_VERSION, request_id, *answer, user, b""]
 
     def _judge(self, domain: bytes, key: str, address: str, lock: Lock) -> Answer:
-        is_for_hints, room = domain == HINTS_DOMAIN, self._rooms.get(domain)
+        is_for_hints, limit = domain == HINTS_DOMAIN, self._limits.get(domain)
         if lock.allowed.find(key) is None:
-            self._tell(address, key, lock)
-            # Who listens to hints and asks for nothing would not begin anew by itself.
+            self._log_rejected(address, key, lock)
+            # 300 for hints: a subscriber that gave up after 400 would not reconnect by itself.
             return NOT_NOW if is_for_hints else NOT_ALLOWED
-        if room is None or (is_for_hints and not self._may_hear(key, lock)):
+        if limit is None or (is_for_hints and not self._may_hear(key, lock)):
             return NOT_NOW
-        if not room.take():
+        if not limit.take():
             return NOT_NOW if is_for_hints else NO_ROOM
         if is_for_hints:
-            self._hearers.add(key)
+            self._hint_keys.add(key)
         return COME_IN
 
     def _may_hear(self, key: str, lock: Lock) -> bool:
         access = lock.allowed.find(key)
         return access is not None and access.may_see(self._hints_login)
 
-    def _tell(self, address: str, key: str, lock: Lock) -> None:
-        if key not in self._told and len(self._told) < STRANGERS_TOLD:
-            self._told.add(key)
+    def _log_rejected(self, address: str, key: str, lock: Lock) -> None:
+        if key not in self._logged_keys and len(self._logged_keys) < LOGGED_KEYS_MAX:
+            self._logged_keys.add(key)
             log.warning(
-                "[ACCESS] Turned away %s: its key %s is not in %s", address, key, lock.allowed.path
+                "[ACCESS] Rejected %s: its key %s is not in %s", address, key, lock.allowed.path
             )
 
 
 def user_of(frame: zmq.Frame) -> str:
-    """Return the public key that the sender of a frame has proved, or nothing."""
+    """Return the proven public key of a frame's sender, or an empty text without encryption."""
     try:
         return str(frame.get("User-Id"))
     except zmq.ZMQError:

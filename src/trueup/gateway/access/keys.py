@@ -1,10 +1,12 @@
-"""CURVE keys in files: made once, checked at every read, never shown.
+"""Make and read CURVE key files.
 
-A key pair is two files in ZeroMQ's certificate format (RFC 4/ZPL, as czmq and pyzmq write them):
-NAME.key has the public key and may go anywhere, NAME.key_secret has both and stays where it was
-made. Who holds the secret key *is* that client, so a secret file that others on the machine can
-read is refused, as ssh does it. The check is that of POSIX modes; on Windows nothing is checked,
-and a file in the user's profile is private by the folder's own permissions.
+A key pair is two files in ZeroMQ's certificate format (RFC 4/ZPL, as czmq and pyzmq write them).
+NAME.key has the public key and may be copied anywhere. NAME.key_secret has both keys and stays on
+the machine where it was made. The holder of the secret key *is* that client, so a secret file that
+other users can read is refused, as ssh does. The check uses POSIX modes. On Windows nothing is
+checked: a file in the user's profile is private by the permissions of that folder.
+
+Keys are checked at every read, and a secret key is never printed.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class LinkKeys:
-    """What a client needs to speak CURVE: the gateway's public key, and its own pair."""
+    """The keys that a CURVE client needs: the gateway's public key, and its own pair."""
 
     server: str
     own: KeyPair
@@ -62,7 +64,7 @@ class LinkKeys:
 
 @dataclass(frozen=True)
 class KeyFiles:
-    """Where a new pair was written, and its public key."""
+    """The paths of a new pair, and its public key."""
 
     public_file: Path
     secret_file: Path
@@ -70,7 +72,7 @@ class KeyFiles:
 
 
 def default_folder() -> Path:
-    """Return where keys are kept unless somebody says otherwise: not in a project's folder."""
+    """Return the default folder for keys; outside of any project, so keys are not committed."""
     return Path.home() / ".trueup" / "keys"
 
 
@@ -88,7 +90,7 @@ def is_key(text: str) -> bool:
 
 
 def new_keys(folder: Path, name: str) -> KeyFiles:
-    """Make a key pair and write its two files; existing files are never touched.
+    """Make a key pair and write its two files; never overwrites a file.
 
     Raises:
         KeysError: the name cannot be used, a file exists, or the folder cannot be written.
@@ -101,10 +103,11 @@ def new_keys(folder: Path, name: str) -> KeyFiles:
     secret = f'{public}    secret-key = "{pair.secret}"\n'
     try:
         _make_folder(folder)
+        # Check both files first, so that no half of a pair is left behind.
         for path in (public_file, secret_file):
             if path.exists():
                 raise FileExistsError(errno.EEXIST, "exists", str(path))
-        # The secret first: where the second file fails, the first can still tell the public key.
+        # Write the secret file first: if the second write fails, it still has the public key.
         _write_new(secret_file, _SECRET_HEAD.format(name=name) + secret, 0o600)
         _write_new(public_file, _PUBLIC_HEAD.format(name=name) + public, 0o644)
     except FileExistsError as error:
@@ -120,14 +123,16 @@ def read_key_pair(path: Path) -> KeyPair:
     """Return the pair in a secret key file.
 
     Raises:
-        KeysError: it cannot be read, others can read it too, or it holds no pair.
+        KeysError: the file cannot be read, others can read it too, or it holds no pair.
     """
     entries = _entries(_read(path, is_secret=True))
+    # A file with a public key only is the usual mistake, so that error names the right file.
     if "secret" not in entries:
         raise KeysError(f"{path} holds no secret key: give the .key_secret file of the pair.")
     secret = entries["secret"]
     if not is_key(secret):
         raise KeysError(f"{path} is damaged: its secret key is not {KEY_CHARS} characters of Z85.")
+    # The secret key determines the public key, so a mismatch means a damaged file.
     public = zmq.curve_public(secret.encode()).decode()
     if entries.get("public", public) != public:
         raise KeysError(f"{path} is damaged: its two keys are not of one pair.")
@@ -135,10 +140,11 @@ def read_key_pair(path: Path) -> KeyPair:
 
 
 def read_public_key(path: Path) -> str:
-    """Return the public key in a key file, be it the public or the secret one.
+    """Return the public key in a key file, public or secret.
 
     Raises:
-        KeysError: it cannot be read, holds no public key, or is a secret file that others can read.
+        KeysError: the file cannot be read or has no public key, or is a secret key file that
+            others can read.
     """
     text = _read(path, is_secret=False)
     entries = _entries(text)
@@ -151,18 +157,19 @@ def read_public_key(path: Path) -> str:
 
 
 def link_keys(server_key: str, key_file: str) -> LinkKeys | None:
-    """Return what the settings GTW_SERVER_KEY and GTW_KEY_FILE say; None where both are empty.
+    """Return the keys named by GTW_SERVER_KEY and GTW_KEY_FILE, or None where both are empty.
 
     Args:
-        server_key: the gateway's public key, or the path of a file that has it.
+        server_key: the gateway's public key, or the path of its key file.
         key_file: the path of this client's own secret key file.
 
     Raises:
-        SettingsError: one is given without the other, or the first is neither key nor file.
+        SettingsError: only one of the two is given, or `server_key` is neither key nor file.
         KeysError: a key file cannot be used.
     """
     if not server_key and not key_file:
         return None
+    # Encryption needs both keys; falling back to plain text with only one of them would be unsafe.
     if not key_file:
         valid = "give this client's own secret key file beside GTW_SERVER_KEY (`trueup keys new`)"
         raise SettingsError("GTW_KEY_FILE", key_file, valid)
@@ -179,6 +186,7 @@ def _server_key(text: str) -> str:
     if not path.is_file():
         valid = f"give the gateway's public key, {KEY_CHARS} characters of Z85, or its .key file"
         raise SettingsError("GTW_SERVER_KEY", text, valid)
+    # The gateway's secret key on a client's machine lets a thief pose as the gateway.
     if "secret" in _entries(_read(path, is_secret=False)):
         raise KeysError(
             f"{path} holds the gateway's secret key, which must not leave its machine: "
@@ -188,7 +196,7 @@ def _server_key(text: str) -> str:
 
 
 def draw_pair() -> KeyPair:
-    """Return a new pair, in no file; its public key survives `.env` files and command lines.
+    """Return a new pair that is in no file; its public key is safe in `.env` and as an argument.
 
     In `.env`, `${` begins a variable; as an argument, a first `-` begins an option.
     """
@@ -205,7 +213,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
-    """Write a file that is not there yet; with this mode from its first moment on."""
+    """Create a file with `mode` from its first moment on; fails if the file exists."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(handle, "w", encoding="utf-8", newline="\n") as file:

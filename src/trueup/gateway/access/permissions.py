@@ -1,10 +1,9 @@
-"""May this client have this done? Asked for every request, at the moment it comes and again when
-the terminal is about to do it.
+"""Decide whether a client may have a request carried out.
 
-A connection proves a key (see `gateway.access.door`); what the key opens is in the allow file, and
-is looked up each time, so a line that is taken out counts from the next request on. Actions that
-are not known to be queries need the right to trade: what is forgotten here is refused, not let
-through.
+Every request is checked twice: when it arrives, and again when the terminal is about to carry it
+out. A connection proves a key (see `gateway.access.door`). The rights of the key are looked up in
+the allow file each time, so removing a line takes effect with the next request. An action that is
+not in the list of queries needs the right to trade: an action missing from that list is refused.
 """
 
 from __future__ import annotations
@@ -21,20 +20,21 @@ log: Logger = logger("trueup.gate")
 
 
 class Gate:
-    """Says for each request why it is refused, or nothing.
+    """Returns the reason why a request is refused, or None if the request is allowed.
 
     Args:
-        allowed: who may do what; None where nobody has to log in.
-        rates: how often a client may ask; None for no limit.
+        allowed: the allow file; None on a gateway that requires no keys.
+        rates: the rate limits of the clients; None for no limit.
     """
 
     def __init__(self, allowed: AllowFile | None = None, rates: Rates | None = None) -> None:
         self._allowed, self._rates = allowed, rates
 
     def refusal(self, client: Client, request: Request | None) -> str | None:
-        """Return why a request that just came is refused; never waits.
+        """Return why a request that just arrived is refused; never waits.
 
-        None is what cannot be read: it costs the gateway as much, and counts as much.
+        `request` is None for a message that cannot be parsed: it costs the gateway as much as a
+        valid request and counts towards the rate limit.
         """
         wait_ms = 0 if self._rates is None else self._rates.take(client.party)
         if self._allowed is None:
@@ -52,7 +52,9 @@ class Gate:
         """Return why a request that is about to be carried out is refused.
 
         Args:
-            login: asks the terminal for the account that it has; may wait.
+            client: the sender.
+            request: its request.
+            login: asks the terminal for its current account; may wait.
         """
         if self._allowed is None:
             return None
@@ -62,16 +64,16 @@ class Gate:
         return _role(access, request) or _account(access, login)
 
     def access(self, client: Client) -> Access:
-        """Return what a client may by now; nothing where its line is gone."""
+        """Return the client's current rights; none if its line was removed from the allow file."""
         if self._allowed is None:
             return ANYBODY
         return self._allowed.find(client.user) or NOBODY
 
-    def _too_often(self, who: str, wait_ms: int) -> str:
+    def _too_often(self, sender: str, wait_ms: int) -> str:
         assert self._rates is not None
         rate = self._rates.rate
         return (
-            f"{who} asks more than {rate.per_sec:g} times a second (and {rate.burst} at once): "
+            f"{sender} asks more than {rate.per_sec:g} times a second (and {rate.burst} at once): "
             f"wait {wait_ms} ms"
         )
 

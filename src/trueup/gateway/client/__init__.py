@@ -1,1 +1,1 @@
-"""The bot's end of the wire."""
+"""The client side of the wire, used by bots."""

@@ -1,11 +1,11 @@
-"""The bot's end of the wire: `ExecutionGateway`.
+"""`ExecutionGateway`: the client of a gateway.
 
-Queries, orders and prices have a connection each, so that an order never waits behind a query and
-giving up on a query never touches an order.
+Queries, orders and prices each have a connection of their own. So an order never waits behind a
+query, and giving up a query never affects an order.
 
-What comes back says what is known. A query that failed is an `Unknown`, never an empty list. An
-order whose answer did not come is UNKNOWN, never REJECTED, and is never sent again; REJECTED means
-that nothing happened: the broker said no, or the order never left.
+Results say only what is known. A failed query is an `Unknown`, never an empty list. An order
+without an answer is UNKNOWN, never REJECTED, and is never sent again. REJECTED means that nothing
+happened: the broker refused the order, or the order was not sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trueup.core.gateway_record import RecordMark, RequestStatus
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
 from trueup.gateway.access.keys import LinkKeys, link_keys
 from trueup.gateway.client.endpoints import bare, tcp
-from trueup.gateway.client.hearing import Hearing
+from trueup.gateway.client.hint_listener import HintListener
 from trueup.gateway.client.history_reader import HistoryReader
 from trueup.gateway.client.link import HintLine, Link
 from trueup.gateway.client.listing import Form
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log: Logger = logger("trueup.gateway")
 
-# What ZeroMQ takes (32 bits, signed): 24 days.
+# The limit of ZeroMQ (signed, 32 bits): 24 days.
 LONGEST_TIMEOUT_MS = 2**31
 
 __all__ = ["ExecutionGateway", "Question", "Reading"]
@@ -54,24 +54,24 @@ __all__ = ["ExecutionGateway", "Question", "Reading"]
 class ExecutionGateway:
     """A gateway reached over ZeroMQ; connects by itself, and again after every failure.
 
+    Threads may share it: each connection serves one thread at a time, and the others wait for their
+    turn. A forked process must make its own.
+
     Args:
-        host: its host name or address; by default the setting GTW_HOST.
-        port: its TCP port; by default the setting GTW_PORT.
+        host: the gateway's host name or address; by default the setting GTW_HOST.
+        port: the gateway's TCP port; by default the setting GTW_PORT.
         timeout_ms: how long to wait for a connection, and for a reply; by default GTW_TIMEOUT_MS.
         server_key: the gateway's public key, or the path of its file; "" for plain text; by
             default the setting GTW_SERVER_KEY.
         key_file: the path of this client's own secret key file; by default the setting
             GTW_KEY_FILE.
-        link: makes a connection to an endpoint; ZeroMQ unless a simulation brings its own.
-        hints: makes a line to an endpoint of hints; ZeroMQ, or none beside a link of one's own.
-        session: this client's name for itself, which no other has; drawn at random by default.
+        link: makes a connection to an endpoint; by default ZeroMQ. A simulation has its own.
+        hints: makes a subscription to a hint endpoint; by default ZeroMQ, or none with `link`.
+        session: this client's name, unique among all clients; random by default.
 
     Raises:
         SettingsError, KeysError: a setting or a key file cannot be used.
-        ValueError: port or timeout cannot be one.
-
-    Threads may share it: each of its connections serves one of them at a time, and the others wait
-    for their turn. A process that is forked from this one makes its own.
+        ValueError: port or timeout is not valid.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ExecutionGateway:
         session: str | None = None,
     ) -> None:
         if host is None or port is None or timeout_ms is None:
-            # Imported here: pydantic takes longer to import than everything else of a bot together.
+            # Import here: pydantic takes longer to import than all other modules of a bot together.
             from trueup.settings import load_settings
 
             settings = load_settings()
@@ -96,7 +96,7 @@ class ExecutionGateway:
             timeout_ms = settings.gtw_timeout_ms if timeout_ms is None else timeout_ms
         if link is None:
             keys = _keys(server_key, key_file)
-            link, hints = partial(ZmqLink, keys=keys), hints or partial(self._hear, keys)
+            link, hints = partial(ZmqLink, keys=keys), hints or partial(self._subscribe, keys)
         self.host: str = bare(str(host))
         self.port: int = _whole("port", port, range(1, 65_536), "a TCP port, from 1 to 65535")
         self.timeout_ms: int = _whole(
@@ -107,7 +107,7 @@ class ExecutionGateway:
         self.logger = log
         self._new_link = partial(link, self.url)
         self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
-        self._hearing = Hearing(self.host, hints)
+        self._hints = HintListener(self.host, hints)
         self._queries = _Line(link(self.url), Turn())
         self._orders = _Line(link(self.url), Turn())
         self._prices = _Line(link(self.url), Turn())
@@ -128,9 +128,10 @@ class ExecutionGateway:
     def get_positions(self) -> dict[str, Any]:
         """Return the gateway's reply to GET_POSITIONS as plain values.
 
-        `status` is SUCCESS with the list in `positions`, or FAILED with the reason in `error`. An
-        empty list with FAILED means that nobody could look, not that there is nothing. An empty
-        list for all symbols is asked for again without a symbol; see `gateway.client.listing`.
+        `status` is SUCCESS with the list in `positions`, or FAILED with the reason in `error`. With
+        FAILED an empty list means that the positions could not be read, not that there are none. If
+        the list for all symbols is empty, the gateway is asked again without a symbol; see
+        `gateway.client.listing`.
         """
         forms = self._reader.forms
         if forms.form is Form.BARE:
@@ -140,12 +141,12 @@ class ExecutionGateway:
         reply = self._listed(guide.GET_POSITIONS)
         if forms.has_shown_a_row or reply.get("positions") != [] or "capabilities" in reply:
             return reply
-        # Gateways that take `*` for a symbol's name show nothing for it.
+        # Some gateways take `*` for the name of a symbol, and list nothing for it.
         without_symbol = self._listed(guide.GET_ALL_POSITIONS)
         return without_symbol if without_symbol.get("positions") else reply
 
     def _listed(self, *questions: bytes) -> dict[str, Any]:
-        """Return the reply to a question for positions, or to several of them as one."""
+        """Return the reply to a question about positions; several replies are merged."""
         reply: dict[str, Any] = {}
         rows: list[Any] = []
         for question in questions:
@@ -157,6 +158,7 @@ class ExecutionGateway:
 
     def _asked(self, question: bytes) -> dict[str, Any]:
         raw = b""
+        # All failures become FAILED: an empty success would look like an account without positions.
         try:
             raw = self._exchange(self._queries, question)
             reply = read_json(raw)
@@ -170,16 +172,16 @@ class ExecutionGateway:
         return reply
 
     def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Send an order once and return what is known of its outcome.
+        """Send an order once; return its outcome as far as it is known.
 
         Args:
             order: `order_id`, `symbol`, `action` (BUY or SELL), `volume` (lots), `price`, and
-                `confidence` where there is one; further keys go along.
+                optionally `confidence`; further keys are passed on.
 
         Returns:
-            `order_id`, `status`, `ticket`, `filled_price`, `filled_volume` (lots), `error`; status
-            FILLED, REJECTED (nothing happened) or UNKNOWN (it may have been executed: never send
-            it again, let a sync find out).
+            `order_id`, `status`, `ticket`, `filled_price`, `filled_volume` (lots), `error`. The
+            status is FILLED, REJECTED (nothing happened) or UNKNOWN (the order may have been
+            executed: never send it again, a sync will find out).
         """
         try:
             message = orders.encode_order(order)
@@ -190,14 +192,15 @@ class ExecutionGateway:
                 order.get("order_id"), outcome.Refused(f"Not sent: {error}")
             )
         except OutcomeUnknown as error:
+            # The message may have reached the broker: only a reconciliation can tell.
             log.error("Order %s: %s", order.get("order_id"), error)
             return orders.spell_outcome(order.get("order_id"), outcome.Unknown(str(error)))
 
     def request_status(self, order_id: str) -> RequestStatus | Unknown:
-        """Ask the gateway's own record what became of an order, and wait for the answer.
+        """Ask the gateway's record for the outcome of an order, and wait for the answer.
 
-        Unknown where it cannot be asked: OFFLINE; or NO_EVIDENCE for a gateway that keeps no record
-        of requests, as those of the guide, which is never sent this question.
+        Returns Unknown if the record cannot be asked: OFFLINE, or NO_EVIDENCE for a gateway without
+        a record of requests. Such a gateway, for example the guide's, is never sent this question.
         """
         why_not = None if self._reader.keeps_record else self._why_no_record()
         if why_not is not None:
@@ -209,14 +212,15 @@ class ExecutionGateway:
         return decode_status(reply, order_id)
 
     def read_history(self, span: Span, symbols: tuple[str, ...] = ()) -> PastDeals | Unknown:
-        """Return all deals of positions in a span of the trade server's clock; waits for each page.
+        """Return all position deals in a span of the trade server's clock; waits for each page.
 
-        Unknown where they cannot be read: OFFLINE or UNREADABLE; or NO_EVIDENCE for a gateway that
-        does not serve HISTORY, as those of the guide, which is never sent this question.
+        Returns Unknown if they cannot be read: OFFLINE or UNREADABLE, or NO_EVIDENCE for a gateway
+        that does not serve HISTORY. Such a gateway, for example the guide's, is never sent this
+        question.
 
         Args:
-            span: from when to when.
-            symbols: whose deals are wanted; all without any.
+            span: the time span.
+            symbols: the symbols of the wanted deals; empty for all.
         """
         why_not = None if self.serves_history else self._why_no_history()
         if why_not is not None:
@@ -225,12 +229,12 @@ class ExecutionGateway:
             return self._history.read(span, symbols)
 
     def ask_history(self, span: Span, symbols: tuple[str, ...] = ()) -> None:
-        """Begin to ask a gateway that `serves_history` for all deals of a span; never waits."""
+        """Begin to ask a gateway that `serves_history` for the deals of a span; never waits."""
         with self._past:
             self._history.ask(span, symbols)
 
     def poll_history(self, now_ns: int) -> PastDeals | Unknown | None:
-        """Go on with `ask_history`, and return the deals when all are there; never waits.
+        """Continue `ask_history`, and return the deals once all have arrived; never waits.
 
         Args:
             now_ns: the caller's clock for waiting.
@@ -240,7 +244,7 @@ class ExecutionGateway:
 
     @property
     def serves_history(self) -> bool:
-        """Whether the gateway said that it serves its deals page by page."""
+        """Whether the gateway has said that it serves its deals page by page."""
         return HISTORY in self._reader.capabilities
 
     def _why_no_history(self) -> Unknown | None:
@@ -256,7 +260,10 @@ class ExecutionGateway:
         )
 
     def _why_no_record(self) -> Unknown | None:
-        """Ask in the guide's words whether a record is kept; the terminal may be busy."""
+        """Return why the gateway has no record, or None; asks on the guide's wire.
+
+        The terminal may be busy, so a failed query is not taken for a missing record.
+        """
         reply = self._asked(guide.GET_POSITIONS)
         claimed = reply.get("capabilities")
         if isinstance(claimed, list) and "REQUEST_STATUS" in claimed:
@@ -268,19 +275,19 @@ class ExecutionGateway:
 
     @property
     def record(self) -> RecordMark | None:
-        """How far the gateway's record of requests reached when we looked last, or None."""
+        """The mark of the gateway's record of requests at the latest reading, or None."""
         return self._reader.record
 
     @property
     def time_offset_sec(self) -> int | None:
-        """The trade server's clock less UTC when a fresh quotation told it last, or None."""
+        """The trade server's clock minus UTC, by the latest fresh quotation; None before."""
         return self._reader.time_offset_sec
 
     def get_tick(self, symbol: str, wait_ms: int | None = None) -> Tick | Unknown | None:
         """Return the latest price of a symbol, waiting at most `wait_ms` (default `timeout_ms`).
 
-        None says that the answer is still under way: a later call takes it. Unknown says that
-        there is none, with the reason OFFLINE, or UNREADABLE for a gateway that tells no prices.
+        None means that the answer has not arrived yet: a later call returns it. Unknown means that
+        there is no price: OFFLINE, or UNREADABLE for a gateway that serves no prices.
         """
         if wait_ms is None:
             wait_ms = self.timeout_ms
@@ -290,6 +297,7 @@ class ExecutionGateway:
 
     def _tick(self, symbol: str, wait_ms: int) -> Tick | Unknown | None:
         try:
+            # One question is under way per connection; for another symbol it must be given up.
             if self._tick_symbol != symbol:
                 self._forget_tick()
                 self._prices.link.send(encode_tick_request(str(symbol)), wait_ms)
@@ -301,6 +309,7 @@ class ExecutionGateway:
         if reply is not None:
             self._tick_symbol = None
             return decode_tick(reply, symbol)
+        # Count at least 1 ms, so that calls that do not wait reach the timeout as well.
         self._tick_waited_ms += max(wait_ms, 1)
         if self._tick_waited_ms < self.timeout_ms:
             return None
@@ -327,7 +336,7 @@ class ExecutionGateway:
         self._tick_symbol = None
         with self._reading:
             self._reader.close()
-            self._hearing.close()
+            self._hints.close()
         for line in (self._queries, self._orders, self._prices):
             with line.turn:
                 line.link.close()
@@ -345,45 +354,45 @@ class ExecutionGateway:
     ) -> None:
         self.disconnect()
 
-    # What a reconciler uses.
+    # The methods that a reconciler uses.
 
     def read(self, question: Question = PLAIN) -> Reading:
-        """Ask what the broker has and wait for the answer; see `Reader.read`."""
+        """Ask for the broker's positions and wait for the answer; see `Reader.read`."""
         with self._reading:
-            self._hearing.asked()
+            self._hints.asked()
             return self._reader.read(question)
 
     def ask(self, question: Question = PLAIN) -> None:
-        """Begin to ask what the broker has; never waits."""
+        """Begin to ask for the broker's positions; never waits."""
         with self._reading:
-            self._hearing.asked()
+            self._hints.asked()
             self._reader.ask(question)
 
     def poll(self) -> Reading | None:
-        """Return the answer to `ask` if it is there; never waits."""
+        """Return the answer to `ask` if it has arrived; never waits."""
         with self._reading:
             return self._reader.poll()
 
     def give_up(self) -> Reading:
-        """Leave the question under way, so that its answer is never taken for another's."""
+        """Give up the question under way; its answer cannot be taken for a later one's."""
         with self._reading:
             return self._reader.give_up()
 
     @property
     def messages_sent(self) -> int:
-        """How many messages `read` and `ask` have sent: one question may take several."""
+        """How many messages `read` and `ask` have sent; a question may need several."""
         return self._reader.messages_sent
 
     def hint(self, now_ns: int) -> str:
-        """Return the reason to ask now that the gateway's hints give, empty for none; never waits.
+        """Return why to ask now, by the gateway's hints; empty if there is no reason; never waits.
 
         Args:
             now_ns: the time by the caller's clock.
         """
         with self._reading:
-            return self._hearing.reason(self._reader.hints_port, self._reader.digest, now_ns)
+            return self._hints.reason(self._reader.hints_port, self._reader.digest, now_ns)
 
-    def _hear(self, keys: LinkKeys | None, endpoint: str) -> HintLine:
+    def _subscribe(self, keys: LinkKeys | None, endpoint: str) -> HintLine:
         found = getattr(self._queries.link, "is_ipv6", False)
         return ZmqHints(endpoint, keys=keys, is_ipv6=found)
 
@@ -398,7 +407,7 @@ class ExecutionGateway:
 
 
 class _Line(NamedTuple):
-    """A connection, and the turn that a thread has on it: a question and its answer."""
+    """A connection, and the lock by which one thread at a time asks and gets its answer."""
 
     link: Link
     turn: Turn
@@ -412,7 +421,7 @@ def _whole(name: str, value: object, fitting: range, valid: str) -> int:
 
 
 def _keys(server_key: str | None, key_file: str | Path | None) -> LinkKeys | None:
-    """Return these keys, or those of the settings; None for plain text."""
+    """Return the given keys, or those of the settings; None for plain text."""
     if server_key is None:
         from trueup.settings import load_settings
 
@@ -424,5 +433,5 @@ def _keys(server_key: str | None, key_file: str | Path | None) -> LinkKeys | Non
     return link_keys(server_key, str(key_file or ""))
 
 
-def _offline(what: str) -> Unknown:
-    return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")
+def _offline(reason: str) -> Unknown:
+    return Unknown(Reason.OFFLINE, f"Gateway offline - {reason}")

@@ -1,8 +1,8 @@
-"""What listens on a TCP port: the first 64 bytes that ZeroMQ's peers send each other.
+"""Find out what kind of server listens on a TCP port, by ZeroMQ's greeting of 64 bytes.
 
-The greeting is not encrypted and names the security mechanism, so it tells a gateway that wants a
-key from one that does not, and a port of something else from both (ZeroMQ RFC 23, "ZMTP 3.0").
-Nothing is asked of the gateway behind it.
+The greeting is not encrypted and names the security mechanism. So it tells apart a gateway that
+requires a key, a gateway that does not, and a server that is not ZeroMQ (ZeroMQ RFC 23, "ZMTP
+3.0"). The gateway behind the port gets no request.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from trueup.gateway.client.endpoints import bare, tcp
 
 GREETING_BYTES = 64
 SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
-# Signature and version 3.0 are enough to hear the other side's mechanism. Ours stays unsaid: libzmq
-# hangs up on another mechanism than its own before it tells that.
+# Signature and version 3.0 are enough for the other side to send its mechanism. We never send ours:
+# libzmq hangs up on a mechanism other than its own before it sends its own.
 _OURS = SIGNATURE + b"\x03\x00"
 
 
 class Greeting(msgspec.Struct, frozen=True):
-    """What a port said: `mechanism` is NULL, PLAIN, CURVE or GSSAPI, or empty for no ZeroMQ.
+    """The greeting of a port.
 
-    `heard` is what came of it, for people.
+    Attributes:
+        mechanism: NULL, PLAIN, CURVE or GSSAPI; empty if the port does not speak ZeroMQ.
+        heard: the received greeting, as text for people.
     """
 
     mechanism: str
@@ -33,20 +35,20 @@ class Greeting(msgspec.Struct, frozen=True):
 
     @property
     def is_zeromq(self) -> bool:
-        """Whether it speaks ZeroMQ."""
+        """Whether the port speaks ZeroMQ."""
         return bool(self.mechanism)
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether it takes nobody without a key."""
+        """Whether the port requires a key."""
         return self.mechanism == "CURVE"
 
 
 def greet(host: str, port: int, timeout_ms: int) -> Greeting:
-    """Open a connection, exchange greetings, and hang up.
+    """Open a connection, exchange greetings, and close it.
 
     Raises:
-        NotSent: the name cannot be resolved, or no connection was taken.
+        NotSent: the host name cannot be resolved, or no connection was accepted.
     """
     where = tcp(host, port)
     try:
@@ -64,16 +66,17 @@ def _read(line: socket.socket) -> Greeting:
     heard = b""
     with contextlib.suppress(OSError):
         line.sendall(_OURS)
-        while len(heard) < GREETING_BYTES and _may_be_one(heard):
+        # Stop at the first byte that ZeroMQ would not send, instead of waiting for the rest.
+        while len(heard) < GREETING_BYTES and _may_be_zeromq(heard):
             some = line.recv(GREETING_BYTES - len(heard))
             if not some:
                 break
             heard += some
-    if len(heard) < GREETING_BYTES or not _may_be_one(heard):
+    if len(heard) < GREETING_BYTES or not _may_be_zeromq(heard):
         return Greeting("", repr(heard[:24]) if heard else "nothing")
     mechanism = heard[12:32].rstrip(b"\0").decode("ascii", "replace")
     return Greeting(mechanism, f"ZMTP {heard[10]}.{heard[11]}, {mechanism}")
 
 
-def _may_be_one(heard: bytes) -> bool:
+def _may_be_zeromq(heard: bytes) -> bool:
     return heard[:1] in (b"", b"\xff") and heard[9:10] in (b"", b"\x7f")

@@ -1,7 +1,7 @@
-"""Ask a gateway for an account's deals, page by page, waiting for each or not.
+"""Ask a gateway for an account's deals, page by page, with or without waiting.
 
-A page is a small question, and the next one leaves only when the last is answered. So a history of
-years keeps neither the gateway's terminal nor the bot from anything else for longer than a page.
+The next question is sent only after the last page has arrived. So even a history of years blocks
+the gateway's terminal, and the bot, for no longer than a page.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from trueup.protocol.history import PastDeals, Span, Steps, ask_for_history
 
 
 class HistoryReader:
-    """The deals of one gateway's account.
+    """Reads the deals of one gateway's account.
 
     Args:
-        link: a connection that nobody else uses.
-        name: what the gateway is called in sentences.
+        link: a connection for this reader alone.
+        name: the gateway's name in error texts.
         timeout_ms: how long to wait for a connection, and for each page.
     """
 
@@ -31,13 +31,14 @@ class HistoryReader:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a history was asked for, and is not there yet."""
+        """Whether a history was asked for and is not complete yet."""
         return self._steps is not None
 
     def read(self, span: Span, symbols: tuple[str, ...] = ()) -> PastDeals | Unknown:
         """Ask for all deals of a span, and wait for each page."""
         self.ask(span, symbols)
         while True:
+            # `_taken` replaces the message by the question for the next page.
             try:
                 self._link.send(self._message, self._timeout_ms)
                 self._has_left = True
@@ -58,32 +59,33 @@ class HistoryReader:
         self._message = next(self._steps)
 
     def poll(self, now_ns: int) -> PastDeals | Unknown | None:
-        """Go on with what was asked for, and return it when it is complete; never waits.
+        """Continue the question under way; return the history once complete; never waits.
 
         Args:
-            now_ns: the clock for waiting, by which the timeout of a page is told.
+            now_ns: the clock for waiting, which measures the timeout of a page.
         """
         if self._steps is None:
             return None
         try:
+            # A question that found no connection yet is tried again at every call.
             if not self._has_left:
                 return self._send(now_ns)
             page = self._link.receive(0)
         except OutcomeUnknown as error:
             return self._give_up(str(error))
         if page is None:
-            return self._patience(now_ns, "gave no reply")
+            return self._check_timeout(now_ns, "gave no reply")
         self._has_left, self._waiting_since_ns = False, now_ns
         return self._taken(page)
 
     def forget(self) -> None:
-        """Leave what is under way, so that its answer is never taken for another's."""
+        """Give up the question under way; its answer cannot be taken for a later one's."""
         if self._has_left:
             self._link.reset()
         self._steps, self._has_left, self._waiting_since_ns = None, False, 0
 
     def close(self) -> None:
-        """Let go of the connection; the next question opens it again."""
+        """Close the connection; the next question opens it again."""
         self._steps, self._has_left = None, False
         self._link.close()
 
@@ -92,14 +94,14 @@ class HistoryReader:
         try:
             self._link.send(self._message, 0)
         except NotSent:
-            return self._patience(now_ns, "took no connection")
+            return self._check_timeout(now_ns, "took no connection")
         self._has_left, self._waiting_since_ns = True, now_ns
         return None
 
-    def _patience(self, now_ns: int, what: str) -> Unknown | None:
+    def _check_timeout(self, now_ns: int, problem: str) -> Unknown | None:
         if now_ns - self._waiting_since_ns < self._timeout_ms * 1_000_000:
             return None
-        return self._give_up(f"{self._name} {what} within {self._timeout_ms} ms")
+        return self._give_up(f"{self._name} {problem} within {self._timeout_ms} ms")
 
     def _taken(self, page: bytes) -> PastDeals | Unknown | None:
         assert self._steps is not None

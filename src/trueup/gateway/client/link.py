@@ -1,4 +1,4 @@
-"""The seam to the network: one message out, one message in."""
+"""The interface to the network: send one message, receive one message."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from typing import Protocol
 
 
 class Link(Protocol):
-    """A connection on which one request is answered by one reply.
+    """A connection for exchanges of a request and its reply.
 
-    A link never repeats a message by itself, and a reply that comes after `reset` is never seen.
+    A link never repeats a message by itself. A reply that arrives after `reset` is dropped.
     """
 
     def send(self, message: bytes, timeout_ms: int) -> None:
-        """Send a request, waiting at most `timeout_ms` for a connection that takes it.
+        """Send a request; wait at most `timeout_ms` for a connection that accepts it.
 
         Raises:
-            NotSent: no connection took it; it will never leave.
+            NotSent: no connection accepted the request, and it will never be sent.
         """
 
     def receive(self, timeout_ms: int) -> bytes | None:
-        """Return the reply, or None when none came within `timeout_ms` (0 does not wait)."""
+        """Return the reply, or None if none arrived within `timeout_ms` (0 does not wait)."""
 
     def reset(self) -> None:
-        """Forget the exchange under way, so that its reply can never be taken for a later one."""
+        """Drop the exchange under way; its reply can never be taken for a later one's."""
 
     def close(self) -> None:
-        """Let go of the connection; a later `send` opens it again."""
+        """Close the connection; a later `send` opens it again."""
 
 
 class HintLine(Protocol):
-    """A connection on which a gateway says, unasked, that something may have changed."""
+    """A connection on which a gateway announces, unasked, that data may have changed."""
 
     def heard(self) -> list[bytes]:
-        """Return what came since the last call; never waits."""
+        """Return the messages since the last call; never waits."""
 
     def close(self) -> None:
         """Stop listening, for good."""

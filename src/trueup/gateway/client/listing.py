@@ -1,21 +1,20 @@
-"""Ask for the positions on the guide's wire, where an empty list proves nothing.
+"""Ask for positions on the guide's wire, where an empty list proves nothing.
 
-The guide asks with `"symbol": "*"`. Some gateways take `*` for the name of a symbol and answer an
-empty success while positions are open. Three forms of the question are known: with `*`, without a
-symbol, and once for each symbol of the book. So:
+The guide asks with `"symbol": "*"`. Some gateways take `*` for the name of a symbol, and answer
+with an empty success although positions are open. Three forms of the question are known: with `*`;
+without a symbol; and once per symbol of the book. The rules:
 
-* Until `*` has shown a row on this connection, an empty answer to it is asked again without a
-  symbol. The first such answer, and every such answer that would close a position, is also
-  compared with the lists of the book's own symbols; so is every such answer where the gateway does
-  not take a question without a symbol.
-* The form that shows more is used from then on.
-* An empty answer that would close a position is always asked twice.
-* Where the other forms are refused as such (status ERROR), `*` is no symbol's name to that gateway,
-  and its empty list counts. Where it could not look, nothing counts.
+* Until `*` has returned a row on this connection, an empty answer is followed by the question
+  without a symbol. The first empty answer, and each that would close a position, is also compared
+  with the lists of the book's own symbols. If the gateway does not accept a question without a
+  symbol, every empty answer is compared so.
+* The form that returns more rows is used from then on.
+* If an empty answer would close a position, the question is always repeated.
+* If the gateway refuses the other forms (status ERROR), it does not take `*` for a symbol's name,
+  and its empty list counts. If the gateway could not read its positions, no list counts.
 
-One reading is a generator (`ask_for_list`): it yields the question to send next, is sent what came,
-and returns the reading. So the same steps are taken by a caller that waits and by one that does
-not.
+A reading is a generator (`ask_for_list`). It yields the next question to send, is sent the answer,
+and returns the reading. So callers that wait and callers that do not wait take the same steps.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ Steps = Generator[bytes, Reading, Reading]
 
 
 class Form(enum.Enum):
-    """A form of the question for the positions, in words for the log."""
+    """A form of the question for positions; the values are texts for the log."""
 
     STAR = "with the symbol *"
     BARE = "without a symbol"
@@ -50,12 +49,15 @@ class Form(enum.Enum):
 
 
 class Forms:
-    """What one gateway was seen to understand.
+    """The forms of the question that a gateway was seen to understand.
 
-    `form` is how the gateway is asked first, `has_shown_a_row` whether that form ever showed a
-    position on this connection. `symbols` are those of the latest question symbol by symbol.
-    `refuses_bare` and `refuses_symbols` say which questions got no list: silence is a refusal, too,
-    because there are gateways that a question of an unknown form ends.
+    Attributes:
+        form: the form to ask first.
+        has_shown_a_row: whether `form` has ever returned a position on this connection.
+        symbols: the symbols of the latest question symbol by symbol.
+        refuses_bare, refuses_symbols: whether the form without a symbol, or the form by symbol, got
+            no list. No reply counts as a refusal too: some gateways crash on an unknown form.
+        is_compared: whether an empty list was compared with the lists by symbol before.
     """
 
     def __init__(self) -> None:
@@ -66,11 +68,11 @@ class Forms:
         self.is_compared = False
 
     def forget_rows(self) -> None:
-        """Note a new connection, behind which another gateway may be."""
+        """Forget the form after a reconnect, since another gateway may answer now."""
         self.form, self.has_shown_a_row = Form.STAR, False
 
     def use(self, form: Form, count: int) -> None:
-        """Ask in this form from now on: it showed `count` positions where `*` showed none."""
+        """Use this form from now on: it returned `count` positions where `*` returned none."""
         self.form, self.has_shown_a_row = form, True
         log.warning(
             "[SYNC] The gateway shows no position when it is asked %s, and %s when it is asked "
@@ -82,9 +84,11 @@ class Forms:
 
 
 class Own(msgspec.Struct, frozen=True):
-    """The symbols of a book: all `symbols` it looks after, and those in which it holds something.
+    """The symbols of a book.
 
-    `symbols` is empty where nothing is decided by the reading.
+    Attributes:
+        symbols: all symbols of the book; empty if the reading decides nothing.
+        held: the symbols in which the book has positions.
     """
 
     symbols: tuple[str, ...] = ()
@@ -95,12 +99,13 @@ NOTHING_OWN = Own()
 
 
 def ask_for_list(forms: Forms, own: Own = NOTHING_OWN) -> Steps:
-    """Yield the questions of one reading of the positions, and return the reading."""
+    """Yield the questions of a reading of the positions, and return the reading."""
     if forms.form is Form.BY_SYMBOL and own.symbols:
         return (yield from _by_symbol(forms, own))
     message = GET_ALL_POSITIONS if forms.form is Form.BARE else GET_POSITIONS
     answer = yield message
     if isinstance(answer, Unknown):
+        # Another gateway may answer now, which does not understand the form.
         if forms.form is not Form.STAR and answer.reason is Reason.UNREADABLE:
             forms.forget_rows()
         return answer
@@ -109,11 +114,12 @@ def ask_for_list(forms: Forms, own: Own = NOTHING_OWN) -> Steps:
         return answer
     if not forms.has_shown_a_row:
         return (yield from _ask_otherwise(answer, forms, own))
+    # An empty list would close positions, so a single answer is not enough.
     return (yield message) if own.held else answer
 
 
 def _ask_otherwise(empty: Snapshot, forms: Forms, own: Own) -> Steps:
-    """Ask in the other forms, because an empty list came for `*`, and `*` never showed a row."""
+    """Ask in the other forms, after an empty list for `*`, which has never returned a row."""
     is_first = bool(own.symbols) and not forms.is_compared
     forms.is_compared |= is_first
     refusal: Unknown | None = None
@@ -125,12 +131,14 @@ def _ask_otherwise(empty: Snapshot, forms: Forms, own: Own) -> Steps:
         if isinstance(bare, Unknown):
             forms.refuses_bare = bare.reason is Reason.OFFLINE or is_refused(bare)
             if bare.reason is Reason.OFFLINE:
+                # The gateway may have crashed on this form, so do not send the next form now.
                 return bare
             refusal = bare
         elif not own.symbols or not (is_first or own.held) or forms.refuses_symbols:
             return empty
     if not own.symbols:
         return empty
+    # Without an answer to the bare form, only the lists by symbol can confirm the empty list.
     listed = yield from _by_symbol(forms, own)
     if isinstance(listed, Snapshot):
         if not _is_empty(listed):
@@ -139,15 +147,18 @@ def _ask_otherwise(empty: Snapshot, forms: Forms, own: Own) -> Steps:
     forms.refuses_symbols = listed.reason is Reason.OFFLINE or is_refused(listed)
     if listed.reason is Reason.OFFLINE:
         return listed
-    failures = [one for one in (refusal, listed) if one is not None and not is_refused(one)]
+    # A failure that is not a refusal means that positions may be open and were not read.
+    failures = [
+        unknown for unknown in (refusal, listed) if unknown is not None and not is_refused(unknown)
+    ]
     if failures:
         return _unconfirmed(failures[0])
-    # It refuses every other form, so `*` is no symbol's name to it.
+    # The gateway refuses all other forms, so it does not take `*` for a symbol's name.
     return (yield GET_POSITIONS) if own.held else empty
 
 
 def _by_symbol(forms: Forms, own: Own) -> Steps:
-    """Ask for each symbol, and once more where an empty list would close a position."""
+    """Ask for each symbol; repeat a question if an empty list would close a position."""
     positions: dict[int, Position] = {}
     faults: list[RowFault] = []
     notes: list[FieldNote] = []
@@ -161,11 +172,12 @@ def _by_symbol(forms: Forms, own: Own) -> Steps:
         if isinstance(answer, Unknown):
             if answer.reason is Reason.OFFLINE:
                 return answer
+            # Report a refusal only if there is no other failure; name the missing list as a fault.
             failed = answer if failed is None or is_refused(failed) else failed
-            what = f"The list for {symbol} is missing: {answer.sentence.partition(': ')[2]}"
-            faults.append(RowFault(what, symbol))
+            problem = f"The list for {symbol} is missing: {answer.sentence.partition(': ')[2]}"
+            faults.append(RowFault(problem, symbol))
             continue
-        # A gateway that does not look at the symbol shows all positions each time.
+        # A gateway that ignores the symbol lists all positions each time, so merge by identifier.
         positions |= {position.identifier: position for position in answer.positions}
         faults += answer.faults
         notes += answer.notes

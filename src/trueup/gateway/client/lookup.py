@@ -1,4 +1,4 @@
-"""Look a host's name up without waiting: the name service may take many seconds to say no."""
+"""Resolve a host name without blocking, since a name service may take many seconds to fail."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trueup.gateway.client.endpoints import bare
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the name service said: why there is no such host, or whether it has IPv6 alone."""
+    """The result of a lookup: an error, or whether the host has only IPv6 addresses."""
 
     error: str = ""
     is_ipv6: bool = False
 
 
 class Lookup:
-    """One look-up of a name, in a thread of its own; an address is found at once.
+    """Resolves a host name in a thread; an IP address needs no thread.
 
     Args:
         host: a name or an address, with or without brackets.
@@ -36,7 +36,7 @@ class Lookup:
             threading.Thread(target=self._look_up, name="lookup", daemon=True).start()
 
     def wait(self, timeout_ms: int) -> Found | None:
-        """Return what was found, or None when it is still under way after `timeout_ms`."""
+        """Return the result, or None if the lookup is still running after `timeout_ms`."""
         self._done.wait(timeout_ms / 1000)
         return self._found
 
@@ -51,5 +51,5 @@ def _found(host: str) -> Found:
     except (OSError, UnicodeError) as error:
         return Found(error=getattr(error, "strerror", None) or str(error))
     families = {entry[0] for entry in entries}
-    # Where there are both, IPv4 is what a gateway listens on unless it is told otherwise.
+    # If the host has both, prefer IPv4: gateways listen on IPv4 unless told otherwise.
     return Found(is_ipv6=socket.AF_INET not in families)

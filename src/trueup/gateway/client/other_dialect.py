@@ -1,7 +1,7 @@
-"""What the other dialect asks of a terminal beyond the guide's wire: the account, and a close.
+"""Answer the two requests that only the other dialect has: account figures, and a close by ticket.
 
-A close by ticket is a market order of the other side, and which side that is only the terminal
-knows. A position that cannot be seen is not closed, and nothing was sent.
+A close by ticket is a market order of the opposite side. Only the terminal knows the position's
+side, so a position that cannot be read is not closed, and nothing is sent.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NOT_CONNECTED = "the terminal has no link to its trade server"
 
 
 class CannotClose(TrueupError):
-    """There is no such position to close, or it cannot be seen; nothing was sent."""
+    """The position to close does not exist or cannot be read; nothing was sent."""
 
 
 def read_account(terminal: Terminal) -> AccountReply | ErrorReply:
-    """Return the account's figures, or why they cannot be known."""
+    """Return the account's figures, or why they cannot be read."""
     state = terminal.terminal_info()
     account = terminal.account_info()
     if state is None or account is None:
@@ -36,7 +36,8 @@ def read_account(terminal: Terminal) -> AccountReply | ErrorReply:
 
 
 def read_holdings(snapshots: Snapshots) -> HoldingsReply | ErrorReply:
-    """Return the account and all positions, or why they cannot be known."""
+    """Return the account and all positions, or why they cannot be read."""
+    # This reply has no evidence for the client to judge, so judge the reading here.
     try:
         reading = snapshots.read()
     except CannotRead as error:
@@ -54,7 +55,7 @@ def read_holdings(snapshots: Snapshots) -> HoldingsReply | ErrorReply:
 
 
 def account_reply(row: AccountInfo) -> AccountReply:
-    """Return the account; a trade mode that is not known counts as real money."""
+    """Return the account; an unknown trade mode counts as real money."""
     return AccountReply(
         login=row.login,
         server=text_of(row.server),
@@ -70,10 +71,10 @@ def account_reply(row: AccountInfo) -> AccountReply:
 
 
 def closing_order(request: Request, terminal: Terminal) -> Request:
-    """Return a CLOSE as the market order that does it; without `volume` it closes all.
+    """Return a CLOSE as the equivalent market order; without `volume` it closes the whole position.
 
     Raises:
-        CannotClose: saying why; nothing was sent.
+        CannotClose: the reason; nothing was sent.
     """
     ticket = request.position
     rows = terminal.positions_get(ticket=ticket)
@@ -82,6 +83,7 @@ def closing_order(request: Request, terminal: Terminal) -> Request:
     if not rows:
         raise CannotClose(f"not sent: ticket {ticket} is no open position")
     position = rows[0]
+    # A ticket in another symbol than requested is most likely a mistake of the caller.
     if request.symbol not in ("", "*", position.symbol):
         raise CannotClose(
             f"not sent: ticket {ticket} is in {position.symbol}, not in {request.symbol}"

@@ -1,8 +1,8 @@
-"""Ask a gateway what the broker has, waiting for the answer or not.
+"""Ask a gateway for the broker's positions, with or without waiting.
 
-The first question is always the guide's GET_POSITIONS, to the letter. A gateway of ours says in its
-reply that it serves SNAPSHOT, and is asked for that from then on. Any other gateway is asked for
-its positions alone; `gateway.client.listing` says in which forms.
+The first question is always the guide's GET_POSITIONS, to the letter. If the reply says that the
+gateway serves SNAPSHOT, that is used from then on. Any other gateway is asked only for its
+positions; `gateway.client.listing` has the forms of that question.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ Named = TypeVar("Named")
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What to ask for beside the positions; see `SnapshotRequest`.
+    """The contents of a question besides the positions; see `SnapshotRequest`.
 
-    With `prices` false the positions' current prices and profits may be those of the last answer
-    that had any: a gateway that finds nothing else changed then says just that. `own` are the
-    symbols of the book, for a gateway of the guide. `book` asks a gateway that keeps a record which
-    orders of that book it has.
-    `scope` says to a gateway of ours which book asks, and what that counts as its own.
+    Attributes:
+        prices: if False, the positions' prices and profits may be those of an earlier answer: a
+            gateway that finds nothing else changed then replies only that.
+        own: the symbols of the book, for a gateway of the guide.
+        book: asks a gateway with a record which orders of that book it has.
+        scope: tells a gateway of ours which book asks, and which positions that book counts as its
+            own.
     """
 
     symbols: tuple[str, ...] = ()
@@ -56,8 +58,8 @@ class Question(msgspec.Struct, frozen=True):
 PLAIN = Question()
 
 
-class _Course:
-    """A question under way, and the steps that it takes on the guide's wire."""
+class _QuestionUnderWay:
+    """A question under way, with its steps on the guide's wire."""
 
     def __init__(self, question: Question, forms: Forms) -> None:
         self.question = question
@@ -65,7 +67,7 @@ class _Course:
         self.message = next(self._steps)
 
     def take(self, answer: Reading) -> Reading | None:
-        """Return the reading that an answer completes, or None where `message` is to be sent."""
+        """Return the reading that the answer completes, or None if `message` must be sent."""
         try:
             self.message = self._steps.send(answer)
         except StopIteration as end:
@@ -75,17 +77,20 @@ class _Course:
 
 
 class Reader:
-    """The readings of one gateway.
+    """Reads the positions of one gateway.
 
     Args:
-        link: a connection that nobody else uses.
+        link: a connection for this reader alone.
+        name: the gateway's name in error texts.
         timeout_ms: how long to wait for a connection, and for a reply.
-        session: this client's own name for itself, told by nobody else.
+        session: this client's name, unique among all clients.
 
-    `keeps_record` says whether the gateway is known to keep a record of requests, and `record` how
-    far that reached at the latest snapshot, or None. `time_offset_sec` is what the trade server's
-    clock was apart from UTC when a fresh quotation told it last, None before. `messages_sent`
-    counts: a question may take several, each with a timeout of its own.
+    Attributes:
+        keeps_record: whether the gateway is known to keep a record of requests.
+        record: the mark of that record at the latest snapshot, or None.
+        time_offset_sec: the trade server's clock minus UTC, by the latest fresh quotation; None
+            before.
+        messages_sent: a counter; a question may need several messages, each with its own timeout.
     """
 
     def __init__(self, link: Link, name: str, timeout_ms: int, session: str) -> None:
@@ -101,44 +106,44 @@ class Reader:
         self.forms: Forms = Forms()
         """How a gateway of the guide understands a question for its positions."""
         self.messages_sent: int = 0
-        self._course = _Course(PLAIN, self.forms)
+        self._question = _QuestionUnderWay(PLAIN, self.forms)
         self._wanted_id: int | None = None
         self._has_left = False
         self._answer: Reading | None = None
         self.capabilities: tuple[str, ...] = ()
-        """What the gateway said that it serves, where it serves SNAPSHOT."""
+        """The capabilities that the gateway announced, if it serves SNAPSHOT."""
         self.hints_port: int = 0
-        """Where the gateway says that its hints are, 0 for nowhere."""
-        # Why the question under way finds no connection, where the gateway said so.
+        """The gateway's hint port, 0 for none."""
+        # Why the question under way gets no connection, if the gateway gave a reason.
         self._obstacle = ""
         self.digest: str = ""
-        """What the gateway said last that positions and orders come to, empty before the first."""
-        # The last snapshot that came in full, and the symbols that were asked for with it.
+        """The digest in the gateway's latest reply, empty before the first."""
+        # The latest full snapshot, and the symbols that its question named.
         self._known: Snapshot | None = None
         self._epoch = ""
         self._known_symbols: tuple[str, ...] = ()
-        # Those that the question under way names, and what the broker does not have of all.
+        # The symbols in the question under way; the unknown symbols of all questions.
         self._asked_symbols: tuple[str, ...] = ()
         self._unknown_symbols: tuple[UnknownSymbol, ...] = ()
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer, at most the timeout for each step.
 
-        A question of `ask` that is under way is waited for first, and its answer kept for `poll`.
+        If a question of `ask` is under way, its answer is awaited first and kept for `poll`.
         """
         if self._has_left:
             answer, self._has_left = self._wait(), False
-            # Where this is no reading yet, `poll` goes on with the question.
+            # If this answer completes no reading, `poll` continues that question.
             self._answer = self._taken(answer)
-        kept, self._course = self._course, _Course(question, self.forms)
+        kept, self._question = self._question, _QuestionUnderWay(question, self.forms)
         reading = self._exchange()
         while reading is None:
             reading = self._exchange()
-        self._course = kept
+        self._question = kept
         return reading
 
     def _exchange(self) -> Reading | None:
-        """Send one message and wait for its answer; None where the reading needs another one."""
+        """Send a message and wait for its answer; return None if the reading needs another."""
         try:
             self._link.send(self._message(), self._timeout_ms)
         except NotSent as error:
@@ -147,23 +152,24 @@ class Reader:
         return self._taken(self._wait())
 
     def _taken(self, answer: Reading) -> Reading | None:
-        """Return the reading that an answer completes, or None where there is more to ask."""
+        """Return the reading that an answer completes, or None if another message is needed."""
         if self._wanted_id is not None:
             return answer
-        return None if self._is_invitation(answer) else self._course.take(answer)
+        return None if self._is_invitation(answer) else self._question.take(answer)
 
     def ask(self, question: Question = PLAIN) -> None:
         """Begin to ask; never waits."""
         self.give_up()
-        self._course = _Course(question, self.forms)
+        self._question = _QuestionUnderWay(question, self.forms)
         self._try_to_send()
 
     def poll(self) -> Reading | None:
-        """Return the answer to `ask` if it is there; never waits."""
+        """Return the answer to `ask` if it has arrived; never waits."""
         if self._answer is not None:
             answer, self._answer = self._answer, None
             return answer
         if not self._has_left:
+            # There was no connection at the last attempt.
             self._try_to_send()
             return None
         try:
@@ -175,15 +181,16 @@ class Reader:
             return None
         self._has_left = False
         reading = self._taken(self._decode(reply))
+        # The gateway has to be asked in another form, or for a snapshot.
         if reading is None:
             self._try_to_send()
         return reading
 
     def give_up(self) -> Unknown:
-        """Leave the question under way, so that its answer is never taken for another's."""
-        what = "gave no reply" if self._has_left else "took no connection"
+        """Give up the question under way; its answer cannot be taken for a later one's."""
+        problem = "gave no reply" if self._has_left else "took no connection"
         offline = self._offline(
-            self._obstacle or f"{self._name} {what} within {self._timeout_ms} ms"
+            self._obstacle or f"{self._name} {problem} within {self._timeout_ms} ms"
         )
         if self._has_left:
             self._leave()
@@ -192,12 +199,12 @@ class Reader:
         return offline
 
     def _leave(self) -> None:
-        """Leave the connection; behind the next one may be another gateway."""
+        """Drop the connection; another gateway may answer on the next."""
         self._link.reset()
         self.forms.forget_rows()
 
     def close(self) -> None:
-        """Let go of the connection; the next question opens it again."""
+        """Close the connection; the next question opens it again."""
         self._has_left, self._answer = False, None
         self.forms = Forms()
         self._link.close()
@@ -205,10 +212,11 @@ class Reader:
     def _message(self) -> bytes:
         self._wanted_id = None
         if not self._serves_snapshots:
-            return self._course.message
+            return self._question.message
         self._id += 1
         self._wanted_id = self._id
-        question = self._course.question
+        question = self._question.question
+        # Ask for changes only relative to a snapshot of the same symbols.
         known = self._known if self._known_symbols == question.symbols else None
         self._asked_symbols = self._some(question.symbols)
         return encode_snapshot_request(
@@ -227,7 +235,7 @@ class Reader:
         )
 
     def _some(self, named: tuple[Named, ...]) -> tuple[Named, ...]:
-        """Return as many as one question may name: others each time, until all had their turn."""
+        """Return as many items as a question may name; in rotation, so that each gets its turn."""
         if len(named) <= NAMED_AT_ONCE:
             return named
         begin = self._id * NAMED_AT_ONCE % len(named)
@@ -266,13 +274,13 @@ class Reader:
         return answer
 
     def _with_all_unknown(self, answer: Snapshot) -> Snapshot:
-        """Return a reading with the unknown symbols that earlier questions named, and not this."""
-        evidence, asked = answer.evidence, self._course.question.symbols
+        """Return the snapshot with unknown symbols of earlier questions that this did not name."""
+        evidence, asked = answer.evidence, self._question.question.symbols
         if evidence is None or evidence.floating is not None:
             return answer
         if len(asked) > len(self._asked_symbols):
-            named = {*self._asked_symbols, *(one.symbol for one in evidence.unknown_symbols)}
-            kept = [one for one in self._unknown_symbols if one.symbol not in named]
+            named = {*self._asked_symbols, *(found.symbol for found in evidence.unknown_symbols)}
+            kept = [found for found in self._unknown_symbols if found.symbol not in named]
             unknown = (*evidence.unknown_symbols, *kept)
             evidence = msgspec.structs.replace(evidence, unknown_symbols=unknown)
             answer = msgspec.structs.replace(answer, evidence=evidence)
@@ -282,21 +290,21 @@ class Reader:
     def _keep(self, answer: Snapshot) -> None:
         assert answer.evidence is not None
         self.digest = answer.evidence.digest
-        # A reply that says only that nothing changed leaves it out.
+        # UNCHANGED replies have no mark of the record.
         self.record = answer.evidence.record or self.record
         if answer.evidence.time_offset_sec is not None:
             self.time_offset_sec = answer.evidence.time_offset_sec
         epoch, self._epoch = self._epoch, answer.evidence.epoch
         if epoch not in ("", self._epoch):
-            # Another run of the gateway, which may be able to do other things: ask it first.
+            # The gateway was restarted and may be another release: ask for its capabilities first.
             self._serves_snapshots = False
         if answer.evidence.floating is None:
-            # A list with faults is nothing to build on: what is unchanged since tells none of them.
+            # Never keep a list with faults: a later UNCHANGED would not repeat the faults.
             self._known = None if answer.faults else answer
-            self._known_symbols = self._course.question.symbols
+            self._known_symbols = self._question.question.symbols
 
     def _is_invitation(self, answer: Reading) -> bool:
-        """Return whether a guide's reply says that more can be asked for, and note it."""
+        """Return whether the reply says that the gateway serves SNAPSHOT; note its capabilities."""
         if not isinstance(answer, Snapshot) or "SNAPSHOT" not in answer.capabilities:
             return False
         self._serves_snapshots = True
@@ -305,5 +313,5 @@ class Reader:
         self.keeps_record = "REQUEST_STATUS" in answer.capabilities
         return True
 
-    def _offline(self, what: str) -> Unknown:
-        return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")
+    def _offline(self, reason: str) -> Unknown:
+        return Unknown(Reason.OFFLINE, f"Gateway offline - {reason}")

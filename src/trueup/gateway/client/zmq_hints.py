@@ -1,4 +1,4 @@
-"""A `HintLine` over ZeroMQ: a SUB socket that is read and never waited for."""
+"""A `HintLine` over ZeroMQ: a SUB socket that is read without waiting."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trueup.gateway.client import endpoints
 from trueup.gateway.client.zmq_link import address_of
 from trueup.protocol.text import json_frame
 
-# Hints that nobody takes are dropped, and missed by their numbers.
+# Further unread hints are dropped; the reader notices the gap in their numbers.
 HINTS_KEPT = 100
 HINT_LONGEST_BYTES = 4_096
-# A port that nobody opened for us is tried ever more seldom.
+# A blocked port is retried at growing intervals.
 RECONNECT_MS, RECONNECT_LONGEST_MS = 200, 10_000
-# A line that died without a word is noticed, and a new one begun.
+# Heartbeats detect a connection that died silently; ZeroMQ then reconnects.
 HEARTBEAT_MS, SILENCE_MS = 5_000, 15_000
 
 
@@ -25,13 +25,15 @@ class ZmqHints:
     """The hints published at `endpoint`, such as tcp://127.0.0.1:5556.
 
     Args:
-        keys: those of the link to the same gateway; None is plain text.
-        is_ipv6: whether the host has an IPv6 address alone; its address says so by itself.
+        endpoint: the endpoint.
+        keys: the keys of the link to the same gateway; None for plain text.
+        is_ipv6: whether the host name has only IPv6 addresses; not needed for an IP address.
     """
 
     def __init__(
         self, endpoint: str, *, keys: LinkKeys | None = None, is_ipv6: bool = False
     ) -> None:
+        # Bound the queue and the message size: a broken gateway must not fill the bot's memory.
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HINTS_KEPT)
@@ -53,14 +55,14 @@ class ZmqHints:
         socket.connect(endpoint)
 
     def let_go_in_child(self) -> None:
-        """Let go of a forked process's copy of the connection, on which nothing is heard."""
+        """In a forked process: release the copy of the connection, which receives nothing."""
         self._is_copy = True
         self._let_go.detach()
         never_finalise(self._socket)
         cut_connections(to=[address_of(self._endpoint)])
 
     def heard(self) -> list[bytes]:
-        """Return what came since the last call; never waits."""
+        """Return the messages since the last call; never waits."""
         messages: list[bytes] = []
         try:
             while not self._is_copy and len(messages) < HINTS_KEPT:

@@ -1,15 +1,15 @@
-"""A `Link` over ZeroMQ, and the only place where ZeroMQ's errors become ours.
+"""A `Link` over ZeroMQ; the only place that translates ZeroMQ's errors into ours.
 
-An exchange that is given up ends with its connection: `reset` closes the socket, and a reply that
-comes late finds nobody. Gateways that echo no id are safe that way too (ZeroMQ Guide, "Client-Side
-Reliability: Lazy Pirate Pattern").
+Giving up an exchange ends its connection: `reset` closes the socket, so a late reply is dropped.
+That also makes gateways safe that echo no request id (ZeroMQ Guide, "Client-Side Reliability: Lazy
+Pirate Pattern").
 
-ZMQ_IMMEDIATE keeps a message from queueing for a connection that does not stand: an order must not
-leave minutes later, when the gateway comes back. So a send that fails is known not to have left.
+ZMQ_IMMEDIATE prevents a message from being queued while there is no connection: an order must not
+be sent minutes later, when the gateway comes back. So a failed send certainly sent nothing.
 
-Until a connection stands, a monitor listens for handshakes that fail, because "it does not take
-this key" and "nobody is there" need different remedies. After a refusal ZeroMQ may give the
-connection up for good (it does after a failed authentication), so the link begins a new one.
+Until a connection is established, a monitor listens for failed handshakes, because "key refused"
+and "no gateway there" need different remedies. After a failed authentication ZeroMQ may stop
+reconnecting for good, so the link then makes a new connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WATCHED = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-# An event and its value; that of a failed authentication is the status of ZAP.
+# An event and its value; for a failed authentication the value is the ZAP status.
 _EVENT = struct.Struct("=HI")
 _NO_ROOM_STATUS = 500
 _NO_ROOM = "has no room for more connections now"
@@ -54,8 +54,10 @@ class ZmqLink:
     """A connection to the gateway at `endpoint`, such as tcp://127.0.0.1:5555.
 
     Args:
-        keys: encrypts with CURVE and lets only the gateway with this public key answer; None is
-            plain text.
+        endpoint: the endpoint.
+        context: the ZeroMQ context; by default the process's.
+        keys: encrypt with CURVE, and accept only a gateway with this public key; None for plain
+            text.
     """
 
     def __init__(
@@ -72,12 +74,12 @@ class ZmqLink:
         self._monitor: zmq.Socket[bytes] | None = None
         self._lookup: Lookup | None = None
         self.is_ipv6: bool = is_ipv6(endpoint)
-        """Whether the host has an IPv6 address alone, as far as is known."""
+        """Whether the host has only IPv6 addresses, as far as is known."""
         self._process = os.getpid()
         HOLDERS.add(self)
 
     def let_go_in_child(self) -> None:
-        """Let go of a forked process's copy of the connection, which only its owner may use."""
+        """In a forked process: release the copy of the connection, which belongs to the parent."""
         sockets, self._socket, self._monitor = (self._socket, self._monitor), None, None
         never_finalise(*sockets, self._context)
         if sockets[0] is not None:
@@ -88,8 +90,8 @@ class ZmqLink:
         """Begin to connect; does not wait, and does nothing on an open link.
 
         Raises:
-            NotSent: the endpoint is not one.
-            Obstructed: this process was forked from the one that made the link.
+            NotSent: the endpoint is not valid.
+            Obstructed: this process is a fork of the one that made the link.
         """
         if self._socket is not None:
             return
@@ -102,6 +104,7 @@ class ZmqLink:
             socket.curve_serverkey = self._keys.server.encode()
             socket.curve_publickey = self._keys.own.public.encode()
             socket.curve_secretkey = self._keys.own.secret.encode()
+        # Start the monitor first, or it could miss an early failure.
         monitor = _watch(socket)
         try:
             socket.connect(self.endpoint)
@@ -109,19 +112,19 @@ class ZmqLink:
             _close(socket, monitor)
             raise NotSent(f"{self.endpoint} is not an endpoint: {error.strerror}") from error
         self._socket, self._monitor = socket, monitor
-        # A gateway that is dropped without `disconnect()` lets go of its sockets all the same.
+        # Close the sockets even if the gateway object is dropped without `disconnect()`.
         self._let_go = weakref.finalize(self, _close, socket, monitor)
         self._failed = self._status = 0
         self._send_timeout_ms = self._receive_timeout_ms = -1
 
     def send(self, message: bytes, timeout_ms: int) -> None:
-        """Send a request, waiting at most `timeout_ms` for a connection that takes it.
+        """Send a request; wait at most `timeout_ms` for a connection that accepts it.
 
         Raises:
-            NotSent: no connection took it.
+            NotSent: no connection accepted the request.
             NotAllowed: the handshake failed; the message says what is likely to be wrong.
-            HostUnknown: no host has this name.
-            Obstructed: the gateway has no room, or this process was forked from the link's own.
+            HostUnknown: there is no host of this name.
+            Obstructed: the gateway has no room, or this process is a fork of the link's owner.
         """
         if self._socket is None:
             self._refuse_fork()
@@ -129,6 +132,7 @@ class ZmqLink:
             self.open()
         assert self._socket is not None
         left_ms = self._wait_for_handshake(timeout_ms)
+        # Setting a socket option costs more than this comparison.
         if left_ms != self._send_timeout_ms:
             self._socket.sndtimeo = self._send_timeout_ms = left_ms
         try:
@@ -145,7 +149,7 @@ class ZmqLink:
             raise Obstructed(_FORKED.format(self._process, self.endpoint))
 
     def _find_host(self, timeout_ms: int) -> int:
-        """Have the host's name looked up; return how long is left."""
+        """Resolve the host name; return the remaining time (ms)."""
         host = self.endpoint.removeprefix("tcp://").rpartition(":")[0]
         lookup = self._lookup = self._lookup or Lookup(host)
         left_ms, found = timeout_ms, lookup.wait(0)
@@ -161,10 +165,10 @@ class ZmqLink:
         return left_ms
 
     def _wait_for_handshake(self, timeout_ms: int) -> int:
-        """Wait for half of the time for a connection, or for a refusal; return how long is left.
+        """Wait for a connection or a refusal, for half of the time; return the remaining time (ms).
 
-        A refused key stays refused, so nobody waits for that. Another failure may pass: the
-        gateway starts, a tunnel opens; the other half is for that.
+        A refused key stays refused, so the rest of the time is 0 then. Other failures may pass (the
+        gateway is starting, a tunnel is opening); the other half of the time is for them.
         """
         if self._monitor is None or timeout_ms < 2:
             return timeout_ms
@@ -176,14 +180,15 @@ class ZmqLink:
         return 0 if self._failure() == zmq.EVENT_HANDSHAKE_FAILED_AUTH else timeout_ms - half_ms
 
     def _why_not(self, timeout_ms: int) -> NotSent:
-        """Say why no connection stands; begin a new one where this one may be given up."""
+        """Return why there is no connection; reset a connection that ZeroMQ may have given up."""
         failed = self._failure()
         if self._monitor is None or failed:
             self.reset()
         if not failed:
-            # The name may have got another address.
+            # The host may have a new address by now: resolve the name again.
             self._lookup = None
             return NotSent(f"no connection to {self.endpoint} within {timeout_ms} ms")
+        # A client without keys cannot be refused for its key, so the gateway requires keys.
         if self._keys is None:
             why = _WANTS_KEYS
         elif failed == zmq.EVENT_HANDSHAKE_FAILED_AUTH and self._status == _NO_ROOM_STATUS:
@@ -195,7 +200,7 @@ class ZmqLink:
         return NotAllowed(f"{self.endpoint} {why}")
 
     def _failure(self) -> int:
-        """Return the event of the latest handshake that failed, or 0."""
+        """Return the event of the latest failed handshake, or 0."""
         while self._monitor is not None and self._monitor.poll(0):
             self._failed, self._status = _EVENT.unpack(self._monitor.recv_multipart()[0])
         return self._failed
@@ -206,13 +211,14 @@ class ZmqLink:
             self._monitor, self._failed = None, 0
 
     def receive(self, timeout_ms: int) -> bytes | None:
-        """Return the reply, or None when none came within `timeout_ms` (0 does not wait)."""
+        """Return the reply, or None if none arrived within `timeout_ms` (0 does not wait)."""
         if self._socket is None:
             if os.getpid() != self._process:
                 raise OutcomeUnknown(_FORKED.format(self._process, self.endpoint))
             return None
         if timeout_ms != self._receive_timeout_ms:
             self._socket.rcvtimeo = self._receive_timeout_ms = timeout_ms
+        # The request was sent, so every error but a timeout leaves the outcome unknown.
         try:
             first = self._socket.recv()
             if not self._socket.getsockopt(zmq.RCVMORE):
@@ -225,26 +231,26 @@ class ZmqLink:
             raise OutcomeUnknown(f"{self.endpoint}: {error.strerror}") from error
 
     def reset(self) -> None:
-        """Forget the exchange under way by leaving its connection."""
+        """Drop the exchange under way by closing its connection."""
         if self._socket is not None:
             self._let_go()
             self._socket = self._monitor = None
 
     def close(self) -> None:
-        """Let go of the connection; a later `send` opens it again."""
+        """Close the connection; a later `send` opens it again."""
         self.reset()
 
 
 def address_of(endpoint: str) -> tuple[str, int]:
-    """Return host and port of an endpoint, such as tcp://127.0.0.1:5555; 0 where it has no port."""
+    """Return host and port of an endpoint such as tcp://127.0.0.1:5555; port 0 if it has none."""
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
 
 
 def _watch(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """Return a socket on which the handshakes of `socket` that fail are told."""
+    """Return a socket that receives an event for each failed handshake of `socket`."""
     monitor: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
-    # What nobody reads must never block ZeroMQ's own thread.
+    # No limit on unread events: a full queue would block ZeroMQ's own thread.
     monitor.setsockopt(zmq.RCVHWM, 0)
     address = f"inproc://handshakes-{socket.FD}"
     socket.monitor(address, _WATCHED)
@@ -253,7 +259,7 @@ def _watch(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
 
 
 def _stop_watching(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
-    # In this order: an event for a monitor that is closed would block ZeroMQ's own thread.
+    # In this order: an event for a closed monitor would block ZeroMQ's own thread.
     if not socket.closed:
         socket.monitor(None, 0)
     monitor.close(0)

@@ -1,1 +1,1 @@
-"""Requests of bots, answered from the terminal."""
+"""Answer the requests of bots from the terminal."""

@@ -1,7 +1,8 @@
-"""Which books ask a gateway for snapshots, so that it can tell each of them of the others.
+"""Track which books request snapshots, so that each book can be told about its neighbours.
 
-A book says with each question what it counts as its own (`core.scope`). A book that ended is told
-to nobody who came after its last question: a bot that was started again is no neighbour of itself.
+With each question a book sends its scope: the positions that it counts as its own (`core.scope`). A
+book is not told about another book that ended before its own first question, so a restarted bot
+does not see its earlier run as a neighbour.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import msgspec
 from trueup.core.scope import Neighbour, Scope
 from trueup.protocol.snapshot import NEIGHBOURS_MOST, SnapshotRequest
 
-# A book that asked within this time counts as one that asks.
+# A book counts as active if it asked within the last five minutes.
 LATELY_NS = 300_000_000_000
 BOOKS_KEPT = 256
-# A book may have more symbols than one question names, and names others each time.
+# A book may have more symbols than one question can name, and names different symbols each time.
 SYMBOLS_KEPT = 2_000
 SYMBOL_LONGEST = 64
 
 
 class _Book(msgspec.Struct):
-    """A book, and its first and its latest question: their numbers and ages (ns)."""
+    """A book with the numbers and times (ns) of its first and its latest question."""
 
     scope: Scope
     first: int
@@ -34,7 +35,7 @@ class _Book(msgspec.Struct):
 
 
 class AskingBooks:
-    """The books that asked lately.
+    """The books that asked recently.
 
     Args:
         age_ns: the clock for ages.
@@ -46,7 +47,7 @@ class AskingBooks:
         self._books: OrderedDict[str, _Book] = OrderedDict()
 
     def note(self, request: SnapshotRequest) -> None:
-        """Note the book that asks; a question that names none is nobody's."""
+        """Store the book that asks; a question without a scope or without a run is ignored."""
         scope = request.scope
         if scope is None or not scope.run:
             return
@@ -55,6 +56,7 @@ class AskingBooks:
         if book is None:
             nothing = msgspec.structs.replace(scope, symbols=())
             book = self._books[scope.run] = _Book(nothing, number, age_ns, number, age_ns)
+        # Merge the symbols over several questions, newest first, so that old ones drop out.
         named = (symbol for symbol in request.symbols if len(symbol) <= SYMBOL_LONGEST)
         symbols = dict.fromkeys((*named, *book.scope.symbols))
         kept = tuple(itertools.islice(symbols, SYMBOLS_KEPT))
@@ -65,21 +67,21 @@ class AskingBooks:
             self._books.popitem(last=False)
 
     def beside(self, request: SnapshotRequest, account: str) -> tuple[Neighbour, ...]:
-        """Return the other books that ask for a symbol of the one that asks, the newest first.
+        """Return the other books that share a symbol with the asking book, newest first.
 
-        A question that names no book is told of none, and one with a scope without a run of all.
+        A question without a scope gets no neighbours; a scope without a run gets all books.
 
         Args:
-            request: its question.
-            account: the terminal's, as login@server.
+            request: the question of the asking book.
+            account: the terminal's account, as login@server.
         """
         if request.scope is None:
             return ()
         own = self._books.get(request.scope.run)
-        found = (self._told(book, own) for book in self._of_now(own, account))
+        found = (self._neighbour(book, own) for book in self._active(own, account))
         return tuple(itertools.islice(found, NEIGHBOURS_MOST))
 
-    def _of_now(self, own: _Book | None, account: str) -> Iterator[_Book]:
+    def _active(self, own: _Book | None, account: str) -> Iterator[_Book]:
         since_ns = self._age_ns() - LATELY_NS
         for book in reversed(self._books.values()):
             if book.last_ns < since_ns:
@@ -88,7 +90,7 @@ class AskingBooks:
             if is_here and (own is None or _is_beside(own, book)):
                 yield book
 
-    def _told(self, book: _Book, own: _Book | None) -> Neighbour:
+    def _neighbour(self, book: _Book, own: _Book | None) -> Neighbour:
         scope, age_ns = book.scope, self._age_ns()
         if own is not None:
             wanted = set(own.scope.symbols)

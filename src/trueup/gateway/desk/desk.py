@@ -1,8 +1,8 @@
-"""What a gateway does with a request: it asks its terminal, and says what is known.
+"""The desk: answers each request of a client from the terminal.
 
-Serves anything that satisfies `Terminal`. The rules here keep the two original sins of this trade
-out of the wire: a list that could not be read is FAILED and never empty, and an order whose outcome
-is not known is UNKNOWN and never REJECTED.
+The desk works with any terminal that satisfies `Terminal`. Two rules keep the worst errors of
+trading bridges off the wire: a list that could not be read is answered FAILED, never as an empty
+list; an order whose outcome is not known is answered UNKNOWN, never REJECTED.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ from trueup.protocol.text import read_json
 
 log: Logger = logger("trueup.desk")
 
-# Until the terminal says which account it has, it is asked so often.
+# How often the terminal is asked for its account until it names one.
 MEET_EVERY_NS = 200_000_000
 
 
@@ -81,15 +81,15 @@ class Desk:
     """Answers the requests of bots from one terminal.
 
     Args:
-        terminal: what is served.
-        boot: this gateway's own name, new at every start; clients tell a restart by it.
+        terminal: the terminal to serve.
+        boot: this gateway's name, new at every start; clients detect a restart by it.
         now_ns: nanoseconds of UTC since 1970.
-        pace: seconds of the trade server's clock in one of ours; 1 but in a simulation.
-        store: where the record of requests is kept; by default in memory, which is enough for a
-            terminal whose positions live no longer than this process.
+        pace: seconds of the trade server's clock per second of ours; 1 except in a simulation.
+        clocks: the machine's clocks; by default `now_ns` stands for all of them.
+        store: keeps the record of requests; by default in memory, which is enough for a terminal
+            whose positions end with this process.
         crash: called at every `GatewayPoint`.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
-        clocks: the machine's clocks; by default `now_ns` is all of them.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Desk:
         attachments: Callable[[], int] = lambda: 1,
     ) -> None:
         clocks = clocks or one_clock(now_ns)
+        # All parts get the wrapped terminal, so that `calls` knows which call is under way.
         self.calls: Calls = Calls(terminal, clocks.age_ns)
         self._terminal = self.calls.terminal
         self._boot = boot
@@ -114,7 +115,7 @@ class Desk:
         self._books = AskingBooks(clocks.age_ns)
         self._pages = HistoryPages(self._terminal, now_ns)
         self.capabilities: tuple[str, ...] = CAPABILITIES
-        """What it says that clients may ask for."""
+        """The capabilities that HELLO and GET_POSITIONS list."""
         self._record = RequestRecord(
             store or RequestStore(None, boot, now_ns),
             Investigator(self._snapshots, boot),
@@ -123,28 +124,28 @@ class Desk:
             crash,
             clocks=clocks,
         )
-        # By the clock for ages: when the terminal was last asked for its account, None for never.
+        # When the terminal was last asked for its account, by the clock for ages; None for never.
         self._met_ns: int | None = None
         self._orders = Orders(self._terminal, self._record, symbols)
 
     def close(self) -> None:
-        """Let go of the record of requests; the terminal is left as it is."""
+        """Close the record of requests; the terminal is not touched."""
         self._record.close()
 
     def handle(self, raw: bytes) -> bytes:
-        """Return the reply to a request, whatever its bytes are; may wait for the terminal."""
+        """Return the reply to any request bytes, valid or not; may wait for the terminal."""
         request = self.read(raw)
         return request if isinstance(request, bytes) else self.answer(request)
 
     def watcher(self, watch_ms: int) -> Watcher:
-        """Return what watches its terminal, for whoever publishes the hints."""
+        """Return a watcher of this terminal; the caller publishes its hints."""
         return Watcher(self._terminal, self._snapshots, self._boot, self._age_ns, watch_ms)
 
-    # What `gateway.server.front` calls from its own thread; from the desk's, `answer`, `tend` and
-    # `look`.
+    # The front calls the methods below from its own thread, except `answer`, `tend` and `look`,
+    # which it calls from the desk's thread.
 
     def read(self, raw: bytes) -> Request | bytes:
-        """Return the request that these bytes are, or the reply to what is none."""
+        """Parse request bytes; return the request, or the reply to a message that is not valid."""
         try:
             return translate(decode_request(raw))
         except RemoteProtocolError as error:
@@ -156,7 +157,8 @@ class Desk:
         """Return the reply to a request that needs no terminal, or None.
 
         Args:
-            access: what who asks may do and see.
+            request: the request.
+            access: returns the rights of its sender.
         """
         if request.action == "PING":
             return self._write(PongReply("SUCCESS"), request)
@@ -188,26 +190,30 @@ class Desk:
         return RequestStatusReply("SUCCESS", status, mark)
 
     def came_before(self, request: Request) -> bool:
-        """Return whether an order's id came before, or may have, as far as the record goes."""
+        """Return whether the record has, or may have, an earlier order with this id."""
         return request.action in ORDERS and self._record.may_know(request.order_id)
 
     def refuse(self, request: Request, why: str, *, came_before: bool) -> bytes:
-        """Return the reply to a request that is not begun: no order was sent.
+        """Return the reply to a request that was not begun: no order was sent.
 
         Args:
-            came_before: whether an order of the same id came before, or may have.
+            request: the request.
+            why: the reason.
+            came_before: whether an order with the same id came before, or may have.
         """
         return self._write(not_begun(request, why, came_before=came_before), request)
 
     def tend(self) -> None:
-        """Look after the record of requests; to be called often, and quick but now and then.
+        """Maintain the record of requests; call this often, most calls return quickly.
 
         Raises:
-            StoreRefused: the terminal's account is another gateway's, or its record cannot be used.
+            StoreRefused: another gateway serves the terminal's account, or its record cannot be
+                used.
         """
         self._record.tend()
-        if not self._record.serves_nobody:
+        if not self._record.awaits_account:
             return
+        # Claim the account before the first order arrives, so that a conflict shows at the start.
         age_ns = self._age_ns()
         if self._met_ns is None or age_ns - self._met_ns >= MEET_EVERY_NS:
             self._met_ns = age_ns
@@ -216,11 +222,11 @@ class Desk:
                 self._record.serve(account.login, account.server)
 
     def refuse_unread(self, raw: bytes, why: str) -> bytes:
-        """Return the reply to a request that cannot be read and is refused besides."""
+        """Return the reply to a message that is not valid and is refused as well."""
         return self._refusal(raw, why)
 
     def look(self) -> AccountLook:
-        """Return a look at the account that the terminal has, for one request."""
+        """Return a reader of the terminal's account, for one request."""
         return AccountLook(self._terminal)
 
     def answer(
@@ -229,8 +235,9 @@ class Desk:
         """Return the reply to a request; may wait for the terminal.
 
         Args:
-            look: the account, where somebody has looked at it for this request already.
-            access: what who asks may see.
+            request: the request.
+            look: the reader of the account, if the caller has used one for this request already.
+            access: the rights of the sender.
         """
         reply = self.at_once(request, lambda: access)
         if reply is not None:
@@ -246,13 +253,13 @@ class Desk:
                 return self._spell(self._answer_dialect(request), request)
             return encode_reply(self._answer(request, access), request.uuid)
         except RAISED as error:
-            # The module's answer to values that it does not take: no reason to end for everybody.
+            # MetaTrader5 raises on argument values it cannot convert: only this request fails.
             log.exception("[DESK] %s broke", request.action)
             came_before = self.came_before(request)
             return self.refuse(request, f"the terminal broke: {error}", came_before=came_before)
 
     def _write(self, reply: PongReply | NotBegun, request: Request) -> bytes:
-        """Write what is said in both dialects."""
+        """Encode a reply that exists in both dialects, in the dialect of the request."""
         if isinstance(request, DialectRequest):
             return self._spell(reply, request)
         return encode_reply(reply, request.uuid)
@@ -261,7 +268,7 @@ class Desk:
         return encode_reply(spell(answer, request, self._now_ns()), request.uuid)
 
     def _refusal(self, raw: bytes, error: str) -> bytes:
-        """Answer a request that cannot be read in its own dialect."""
+        """Return the refusal of a message that is not valid, in the message's own dialect."""
         try:
             fields = read_json(raw)
         except (ValueError, RecursionError):
@@ -271,9 +278,10 @@ class Desk:
         uuid = echoed(fields["uuid"]) if "uuid" in fields else msgspec.UNSET
         order_id, asked = fields.get("order_id"), fields.get("action")
         if not isinstance(asked, str):
-            # No name of anything, and of a kind that may not even be looked up.
+            # `action` may be a list or an object, which cannot be looked up in a set.
             asked = ""
         names_order = 0 < len(str(order_id or "")) <= ORDER_ID_LONGEST
+        # An order must be refused as an order, or its sender would not know that it was not sent.
         if isinstance(order_id, str) and names_order and asked not in ONLY_HERE:
             return encode_reply(OrderReply(order_id, "REJECTED", error=error), uuid)
         if asked in ONLY_HERE or "uuid" in fields:
@@ -301,14 +309,18 @@ class Desk:
     def _snapshot(self, request: Request, access: Access) -> Reply:
         wanted = snapshot_request(request)
         self._books.note(wanted)
-        # The record first: what it has as done is older than the lists, never newer.
+        # Read the record before the lists: then the lists include every order recorded as done.
         known = self._record.answer_doubts(wanted.in_doubt) if wanted.in_doubt else ()
-        # Left out rather than called withdrawn: its sender may have had another scope then.
-        known = tuple(one for one in known if not one.login or access.may_see(one.login))
+        # Leave out orders of accounts that the sender may not see. "Withdrawn" would be wrong: the
+        # sender may have had wider rights when it sent the order.
+        known = tuple(
+            status for status in known if not status.login or access.may_see(status.login)
+        )
         try:
             reply = self._snapshots.make(wanted)
         except CannotRead as error:
             return ErrorReply("FAILED", str(error))
+        # Only a full snapshot carries these; "unchanged" means that they are the same, too.
         if isinstance(reply, SnapshotReply):
             account = reply.account
             reply.requests = known
@@ -326,6 +338,7 @@ class Desk:
 
     def _positions(self, symbol: str) -> PositionsReply:
         terminal = self._terminal
+        # MT5 answers from its cache while disconnected, so that answer is not trusted.
         state = terminal.terminal_info()
         if state is None:
             return self._unseen("terminal_info")
@@ -341,12 +354,12 @@ class Desk:
             contradiction = self._contradicts_empty() if not rows else None
             if contradiction is not None:
                 return PositionsReply("FAILED", error=contradiction)
-        # The encoder takes plain values too; the client reads them one by one.
+        # The encoder also takes rows as plain values; only the client needs `Position` objects.
         positions = cast(list[Position], [listed_position(row) for row in rows])
         return PositionsReply("SUCCESS", positions, capabilities=self.capabilities)
 
     def _contradicts_empty(self) -> str | None:
-        """Say why an empty list cannot be all; who asks this way is given no other evidence."""
+        """Return why an empty list cannot be complete, since this reply has no other evidence."""
         account = self._terminal.account_info()
         if account is None:
             return f"account_info failed: {self._terminal.last_error()}"

@@ -1,6 +1,6 @@
-"""Orders: from a request to what `order_send` wants, and from its result to what is known.
+"""Carry out orders: build the `order_send` request, and interpret its result.
 
-A request that was given to the terminal and has no certain outcome is UNKNOWN, never REJECTED.
+An order that was passed to the terminal and has no certain outcome is UNKNOWN, never REJECTED.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from trueup.gateway.terminal.terminal import (
 )
 from trueup.protocol.requests import CHANGES, OrderReply, Request, Status
 
-# How far, in points, the price may run from the quotation before an order is refused rather than
-# filled; only symbols with request or instant execution look at it.
+# Maximum deviation from the quoted price, in points, before the broker refuses an order; only
+# symbols with request or instant execution use it.
 DEVIATION_POINTS = 20
 COMMENT_CHARS = 29
 
@@ -36,8 +36,8 @@ class Orders:
     """Has orders carried out by one terminal.
 
     Args:
-        terminal: what they are given to.
-        record: sees to it that each is given to it at most once.
+        terminal: executes the orders.
+        record: ensures that each order is passed to the terminal at most once.
         symbols: tells which symbols the broker does not have.
     """
 
@@ -45,11 +45,11 @@ class Orders:
         self._terminal, self._record, self._symbols = terminal, record, symbols
 
     def no_quotes(self, symbol: str) -> str:
-        """Say that there is no quotation, after `quote` returned none."""
+        """Return the error text for a symbol without a quotation; call right after `quote`."""
         return f"no quotes for {symbol}: {self._terminal.last_error()}"
 
     def quote(self, symbol: str) -> Tick | None:
-        """Return a symbol's latest quotation, or None where there is none."""
+        """Return a symbol's latest quotation, or None if there is none."""
         tick = self._terminal.symbol_info_tick(symbol)
         if tick is not None and tick.bid:
             return tick
@@ -62,12 +62,12 @@ class Orders:
     def carry_out(
         self, request: Request, account: AccountInfo | str, may_see: Callable[[int], bool]
     ) -> OrderReply:
-        """Carry an order out at most once, and return what is known of its outcome.
+        """Carry out an order at most once; return its outcome as far as it is known.
 
         Args:
-            request: an order.
-            account: what the terminal is logged in to, or why that cannot be read.
-            may_see: whether its sender may know what happened on an account (login).
+            request: the order.
+            account: the account that the terminal is logged in to, or why that cannot be read.
+            may_see: whether the sender may see orders of an account (login).
         """
         return self._record.once(
             request,
@@ -78,14 +78,16 @@ class Orders:
         )
 
     def _sending(self, request: Request) -> Sending | OrderReply:
-        """Return what `order_send` is to be given, or why that cannot be known."""
+        """Return the arguments for `order_send`, or the refusal if they cannot be determined."""
         if request.action in CHANGES:
             return Sending(change_request(request))
+        # An order to close names a position only: look up its symbol, side and volume.
         if request.action == "CLOSE":
             try:
                 request = closing_order(request, self._terminal)
             except CannotClose as error:
                 return OrderReply(request.order_id, "REJECTED", error=str(error))
+        # Without symbol data the filling mode, and without a quotation the price, would be a guess.
         spec = self._terminal.symbol_info(request.symbol)
         if spec is None:
             why = self._symbols.why_not(request.symbol)
@@ -96,6 +98,7 @@ class Orders:
             return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
         if request.type == "market":
             return Sending(trade_request(request, spec, tick), tick.time_msc)
+        # Note which orders exist before sending: a new ticket then identifies a lost pending order.
         working = self._terminal.orders_get(symbol=request.symbol)
         if working is None:
             why = f"orders_get failed for {request.symbol}: {self._terminal.last_error()}"
@@ -107,7 +110,7 @@ class Orders:
         try:
             result = self._terminal.order_send(message)
         except RAISED as error:
-            # The module raises after a failed conversion, before or after sending: not known.
+            # MetaTrader5 may raise before or after sending, so the outcome is not known.
             return OrderReply(request.order_id, "UNKNOWN", error=f"order_send broke: {error}")
         if result is None:
             return self._no_result(request.order_id)
@@ -139,6 +142,7 @@ class Orders:
             case Effect.NOTHING_TO_DO if (
                 request.action == "MODIFY" and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES
             ):
+                # "No changes" means that the position already has the requested stops.
                 return reply("DONE")
             case Effect.NOTHING_TO_DO | Effect.REFUSED | Effect.REFUSED_STALE:
                 return reply("REJECTED", error)
@@ -151,7 +155,7 @@ class Orders:
     def _fill(self, request: Request, result: OrderSendResult) -> OrderReply:
         volume, price = result.volume, result.price
         if not volume or not price:
-            # An early answer may come without them (MT5 reference, MqlTradeResult); the deals know.
+            # An early answer may lack both (MT5 reference, MqlTradeResult); the deal has them.
             deal = self._deal(result)
             if deal is None:
                 return OrderReply(
@@ -173,10 +177,10 @@ class Orders:
         )
 
     def _deal(self, result: OrderSendResult) -> TradeDeal | None:
-        """Return the deal that an answer names, if history has it already.
+        """Return the deal that the answer names, if the history has it already.
 
-        By `ticket` history may mean the deal's own or its order's (documentation and public code
-        differ), so what comes back has to be the deal that was meant.
+        The `ticket` argument of `history_deals_get` is either the deal's or the order's number
+        (documentation and public code differ). So both are tried and the deal is compared.
         """
         for number in (result.deal, result.order):
             for deal in self._terminal.history_deals_get(ticket=number) or ():
@@ -186,7 +190,7 @@ class Orders:
 
 
 def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
-    """Return a market order as `order_send` wants it: whole numbers as int, all others as float."""
+    """Return a market order for `order_send`: int for whole numbers, float for all others."""
     buys = request.action == "BUY"
     return {
         "action": mt5.TRADE_ACTION_DEAL,
@@ -205,7 +209,7 @@ def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, A
 
 
 def pending_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
-    """Return a limit or stop order, good till cancelled, as `order_send` wants it."""
+    """Return a limit or stop order for `order_send`, good till cancelled."""
     kinds = {
         ("BUY", "limit"): mt5.ORDER_TYPE_BUY_LIMIT,
         ("SELL", "limit"): mt5.ORDER_TYPE_SELL_LIMIT,
@@ -223,7 +227,7 @@ def pending_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str,
 
 
 def change_request(request: Request) -> dict[str, Any]:
-    """Return a change of stops, or the end of a pending order, as `order_send` wants it."""
+    """Return a change of stops, or the cancelling of a pending order, for `order_send`."""
     if request.action == "CANCEL":
         return {"action": mt5.TRADE_ACTION_REMOVE, "order": request.order}
     return {
@@ -236,7 +240,7 @@ def change_request(request: Request) -> dict[str, Any]:
 
 
 def filling(spec: SymbolInfo) -> int:
-    """Return a filling mode that the symbol's execution allows (MT5 reference, ORDER_FILLING)."""
+    """Return a filling mode that the symbol's execution mode allows (MT5 reference)."""
     if spec.trade_exemode == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE:
         return mt5.ORDER_FILLING_RETURN
     if spec.trade_exemode == mt5.SYMBOL_TRADE_EXECUTION_MARKET:

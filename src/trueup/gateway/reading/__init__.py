@@ -1,1 +1,1 @@
-"""What a gateway reads from the terminal and shows to bots."""
+"""Read the terminal: snapshots, history, digests, and the watcher."""

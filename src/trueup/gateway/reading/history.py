@@ -1,8 +1,8 @@
 """Read the deals of a terminal page by page.
 
-The module returns all deals of a span at once, and blocks while it does. So a page is made of one
-short span after another, from where the page before ended: weeks where deals are found, and longer
-spans where none are. An order that comes meanwhile waits for these few calls and no longer.
+`history_deals_get` returns all deals of a time span at once, and blocks meanwhile. So a page is
+built from several short spans, starting where the page before ended: a week each where there are
+deals, longer where there are none. An order that arrives meanwhile waits only for these few calls.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from trueup.protocol.history import PAGE_DEALS, HistoryReply, HistoryRequest
 
 WEEK_SEC = 7 * 86_400
 SPANS_A_PAGE = 4
-# The module takes dates in signed 32 bits, and 0 for none (MT5 facts: Python integration).
+# MetaTrader5 takes dates as signed 32-bit seconds, and 0 as "no date" (MT5 facts).
 FIRST_SEC, LAST_SEC = 1, 2**31 - 1
 
 
 class HistoryPages:
-    """The pages of one terminal's deals.
+    """Returns the pages of one terminal's deals.
 
     Args:
-        terminal: what is read.
+        terminal: the terminal to read.
         now_ns: nanoseconds of UTC since 1970.
     """
 
@@ -33,10 +33,10 @@ class HistoryPages:
         self._terminal, self._now_ns = terminal, now_ns
 
     def make(self, request: HistoryRequest) -> HistoryReply:
-        """Return the page that a request asks for.
+        """Return the requested page.
 
         Raises:
-            CannotRead: naming the call that failed, and `last_error()`.
+            CannotRead: a call failed; the message has its name and `last_error()`.
         """
         login, server = self._account()
         deals, following = self._page(request)
@@ -56,7 +56,7 @@ class HistoryPages:
         return account.login, account.server
 
     def _page(self, request: HistoryRequest) -> tuple[list[TradeDeal], str]:
-        """Return the deals of a page, and the cursor of the next one."""
+        """Return the deals of a page, and the cursor of the next page (empty after the last)."""
         cursor = _cursor(request.after)
         begin_sec = max(FIRST_SEC, max(request.since_msc, cursor[0]) // 1000)
         end_sec = self._end_sec(request)
@@ -64,12 +64,14 @@ class HistoryPages:
         is_gap = not cursor[1]
         for _ in range(SPANS_A_PAGE):
             if begin_sec >= end_sec:
+                # The span is read to its end: an empty cursor ends the client's loop.
                 break
-            # A gap may be of decades; a quarter of what is left finds its end in a dozen calls.
+            # A gap may last decades: a quarter of the rest per call crosses it in a dozen calls.
             span_sec = max(WEEK_SEC, (end_sec - begin_sec) // 4) if is_gap else WEEK_SEC
             until_sec = min(begin_sec + span_sec, end_sec)
             found = _wanted(self._rows(begin_sec, until_sec), request, cursor, until_sec)
             page += sorted(found, key=_key)
+            # Cut at the page size; the cursor names the last deal, so the next page starts behind.
             if len(page) > PAGE_DEALS:
                 last = page[PAGE_DEALS - 1]
                 return page[:PAGE_DEALS], f"{last.time_msc}:{last.ticket}"
@@ -77,7 +79,7 @@ class HistoryPages:
         return page, "" if begin_sec >= end_sec else f"{begin_sec * 1000}:0"
 
     def _end_sec(self, request: HistoryRequest) -> int:
-        """Return the first second after the span, by any trade server's clock."""
+        """Return the end of the span (exclusive), late enough for any trade server's clock."""
         end_sec = self._now_ns() // 1_000_000_000 + OFFSET_LIMIT_SEC
         if request.until_msc:
             end_sec = min(end_sec, -(-request.until_msc // 1000))
@@ -89,7 +91,7 @@ class HistoryPages:
             return rows
         code, text = self._terminal.last_error()
         if code == mt5.RES_E_NOT_FOUND:
-            # No history in this span: the module turns that into an empty answer for tickets alone.
+            # No history in this span. MetaTrader5 returns () for that only when asked by ticket.
             return ()
         raise CannotRead(f"history_deals_get failed: {(code, text)}")
 
@@ -97,13 +99,13 @@ class HistoryPages:
 def _wanted(
     rows: Iterable[TradeDeal], request: HistoryRequest, cursor: tuple[int, int], until_sec: int
 ) -> Iterable[TradeDeal]:
-    """Yield the deals of positions that are in the span and after the cursor."""
+    """Yield the position deals inside the span and after the cursor."""
     until_msc = until_sec * 1000
     if request.until_msc:
         until_msc = min(until_msc, request.until_msc)
     for row in rows:
         is_in = request.since_msc <= row.time_msc < until_msc and _key(row) > cursor
-        # Balance operations are of no position.
+        # Balance operations belong to no position.
         if is_in and row.position_id and (not request.symbols or row.symbol in request.symbols):
             yield row
 

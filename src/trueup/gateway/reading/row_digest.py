@@ -1,8 +1,8 @@
-"""The digest of a terminal's rows, hashing only those that changed since the last time.
+"""Compute the digest of a terminal's rows; hash only rows that changed since the last time.
 
-A gateway makes the digest many times a second, of rows that are mostly the same as before. Only the
-columns that go into it are compared; `core.digest` says which those are, and makes the same of the
-finished positions at the client.
+A gateway computes the digest many times a second, mostly of unchanged rows. A row counts as changed
+if one of the columns in the digest changed. `core.digest` defines these columns; the client
+computes the same digest from its `Position` and `PendingOrder` objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trueup.core.digest import (
 from trueup.gateway.reading.rows import listed_order, listed_position
 from trueup.gateway.terminal.terminal import TradeOrder, TradePosition
 
-# The first column is what a row is known by.
+# The first column identifies the row.
 _position_columns = attrgetter(
     "identifier", "volume", "sl", "tp", "price_open", "ticket", "type", "magic", "symbol"
 )
@@ -41,7 +41,7 @@ _Hashed = tuple[tuple[Any, ...], int]
 
 
 class RowDigest:
-    """Makes digests, and remembers the hash of every row of the last one."""
+    """Computes digests, and caches the hash of every row of the last digest."""
 
     def __init__(self) -> None:
         self._positions: dict[int, _Hashed] = {}
@@ -80,7 +80,7 @@ def _sum(
     columns_of: Callable[[Any], tuple[Any, ...]],
     hash_of: Callable[[Any], int],
 ) -> tuple[dict[int, _Hashed], int]:
-    """Return the hash of each row, and their sum; what has the columns of before is not hashed."""
+    """Return the hash of each row, and their sum; reuse the hash of an unchanged row."""
     now: dict[int, _Hashed] = {}
     total = 0
     for row in rows:

@@ -1,8 +1,8 @@
-"""A terminal's rows as ours: MetaTrader's numbers become names.
+"""Convert the rows of a terminal to our types: MetaTrader's numbers become names.
 
-A row that is not as rows are (a position of 0 lots, a number that is none) goes over the wire as it
-came, as plain values: the bot names it, and believes the others. Texts that a broker or a terminal
-cut in the middle of a character are repaired, with a question mark for the rest.
+A malformed row (a position of 0 lots, a value that is not a number) is sent with its plain values:
+the client names that row and still uses the others. A text that a broker or the terminal cut inside
+a character is repaired with a question mark.
 """
 
 from __future__ import annotations
@@ -104,28 +104,28 @@ BUYING_DEALS = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_BUY_CANCELED})
 SIDES = {mt5.POSITION_TYPE_BUY: Side.BUY, mt5.POSITION_TYPE_SELL: Side.SELL}
 
 Values = dict[str, Any]
-"""A row as plain values, by the names of the wire."""
+"""A row as plain values, by field names of the wire."""
 
 
 def text_of(value: object) -> str:
-    """Return a terminal's text as one that can be written; what is no text is none."""
+    """Return a terminal's text so that it can be encoded; empty if `value` is not a text."""
     return writable(value).replace(DAMAGED, MARK) if isinstance(value, str) else ""
 
 
 def listed_position(row: TradePosition) -> Position | Values:
-    """Return an open position, or the row's values where it is not as a position must be."""
+    """Return an open position, or the row's plain values if the row is malformed."""
     position = position_of(row)
     return position if is_sound(position) else _values(position)
 
 
 def listed_order(row: TradeOrder) -> PendingOrder | Values:
-    """Return a pending order, or the row's values where it is not as an order must be."""
+    """Return a pending order, or the row's plain values if the row is malformed."""
     order = pending_of(row)
     return order if is_sound_order(order) else _values(order)
 
 
 def _values(row: Position | PendingOrder) -> Values:
-    """Return the fields of a row as JSON can have them, so that both sides see the same."""
+    """Return the fields of a row as JSON values, so that both sides compute the same digest."""
     return {
         field.encode_name: _value(getattr(row, field.name)) for field in msgspec.structs.fields(row)
     }
@@ -139,7 +139,7 @@ def _value(value: object) -> object:
     is_whole = isinstance(value, int) and -SIGNED <= value < TOO_LARGE
     if value is None or is_whole or number(value) is not None:
         return value
-    # Infinity, and what is no number, are nothing that JSON has.
+    # JSON has no infinity and no NaN, so such a value is sent as text.
     return f"{value!r:.40}"
 
 
@@ -149,7 +149,7 @@ def position_of(row: TradePosition) -> Position:
         ticket=row.ticket,
         identifier=row.identifier,
         symbol=row.symbol,
-        # A type that is none is no side; `listed_position` sends such a row as it is.
+        # An unknown type has no side; `listed_position` then sends the plain values.
         side=SIDES.get(row.type, row.type),  # type: ignore[arg-type]
         volume=row.volume,
         price_open=row.price_open,
@@ -186,7 +186,7 @@ def pending_of(row: TradeOrder) -> PendingOrder:
 
 
 def past_order_of(row: TradeOrder) -> PastOrder:
-    """Return what became of an order."""
+    """Return the outcome of an order in history."""
     state = ORDER_STATES.get(row.state, "unknown")
     filled = max(0.0, row.volume_initial - row.volume_current)
     return PastOrder(row.ticket, state, row.position_id, filled)
@@ -210,14 +210,14 @@ def history_order_of(row: TradeOrder) -> HistoryOrder:
 
 
 def deal_kind(row: TradeDeal) -> DealKind:
-    """Return whether a deal moved lots; of a type that is not known here it did not."""
+    """Return whether a deal moved lots; a deal of an unknown type did not."""
     if row.type in TRADE_DEALS:
         return DealKind.TRADE
     return DealKind.CANCELED if row.type in CANCELED_DEALS else DealKind.CASH
 
 
 def deal_of(row: TradeDeal) -> Deal:
-    """Return a deal, whatever its type: `deal_kind` says whether it moved lots."""
+    """Return a deal of any type; `deal_kind` says whether the deal moved lots."""
     return Deal(
         ticket=row.ticket,
         order=row.order,
@@ -240,7 +240,7 @@ def deal_of(row: TradeDeal) -> Deal:
 
 
 def account_of(row: AccountInfo) -> Account:
-    """Return the account; a margin mode that is not known counts as hedging, where nothing nets."""
+    """Return the account; an unknown margin mode counts as hedging, where nothing nets."""
     return Account(
         login=row.login,
         server=text_of(row.server),

@@ -1,11 +1,11 @@
-"""Read a terminal so that the reading proves itself.
+"""Read a snapshot of a terminal, with evidence that the snapshot is complete and consistent.
 
-The module has no call that reads everything at once, so the account and the counts are read before
-and after the lists, and the whole is read again while the counts differ. Prices do not stand still
-meanwhile: the results of the positions are of one moment, and the account's floating result before
-and after that moment is told with them. A reading whose results add up to one of the two is taken
-at once; without any, one whose results lie between the two. What still differs then is sent as it
-is, counts and bounds, and the client judges it.
+MetaTrader5 has no call that reads everything at once. So the account and the counts are read before
+and after the lists, and the reading is repeated while the counts differ. Prices change meanwhile:
+the positions' results belong to a single moment, so the account's floating result before and after
+that moment is sent too. A reading is accepted at once if the results add up to either of the two.
+If no reading does, a reading whose results lie between the two is preferred. The best reading is
+sent with its counts and bounds, and the client judges any difference that is left.
 """
 
 from __future__ import annotations
@@ -63,23 +63,23 @@ from trueup.protocol.snapshot import (
 
 Answer = TypeVar("Answer")
 
-# A reading that adds up is found at the first attempt as a rule; in a market of 420 ticks a second,
-# at 1 ms a call, at the second.
+# As a rule the first reading adds up; in a market of 420 ticks a second, at 1 ms a call, the
+# second.
 ATTEMPTS = 4
 SESSIONS_KEPT = 1_024
-# Broker time is offset from UTC by whole quarters of an hour; a quotation older than this says
-# nothing about it.
+# Broker time differs from UTC by whole quarters of an hour. A quotation older than
+# OFFSET_FRESH_SEC says nothing about that offset.
 OFFSET_STEP_SEC = 900
 OFFSET_FRESH_SEC = 60
 OFFSET_LIMIT_SEC = 26 * 3600
-# A client may name symbols that nobody has, and hundreds of them; only so many are asked again.
+# Clients may name hundreds of symbols without quotes; at most this many are asked for again.
 WATCHED_MOST = 64
-# What looks like a name is searched for among all symbols, for so many names of one question.
+# How many unknown names per question are looked up in the list of all symbols.
 SEARCHED_MOST = 20
 
 
 _State = tuple[int, str, bool]
-"""A terminal's login and server, and whether it has its trade server."""
+"""A terminal's login and server, and whether the terminal is connected to its trade server."""
 
 
 def _trades(deals: Iterable[Deal]) -> tuple[Deal, ...]:
@@ -91,15 +91,18 @@ def _others(deals: Iterable[Deal]) -> tuple[Deal, ...]:
 
 
 class CannotRead(TrueupError):
-    """The terminal did not answer one of the calls a snapshot needs."""
+    """The terminal did not answer one of the calls that a reading needs."""
 
 
 class Reading(msgspec.Struct):
-    """One pass over the terminal, as it came.
+    """One pass over the terminal, unfiltered.
 
-    `account_first` was read before everything else, `account_before` and `account_after` before and
-    right after the positions. `account` is the one of these two that agrees with the positions, and
-    else the later; `floating` is what their results add up to, and `adds_up` whether the two agree.
+    Attributes:
+        account_first: read before everything else.
+        account_before, account_after: read right before and right after the positions.
+        account: of these two, the one that agrees with the positions; else the later.
+        floating: the sum of the positions' results, swap included.
+        adds_up: whether `floating` agrees with `account`.
     """
 
     account_first: AccountInfo
@@ -116,23 +119,23 @@ class Reading(msgspec.Struct):
 
     @property
     def positions(self) -> list[Position | Values]:
-        """The open positions, those that are none as plain values; made anew at every call."""
+        """The open positions, malformed rows as plain values; built anew at every access."""
         return [listed_position(row) for row in self.rows]
 
     @property
     def orders(self) -> tuple[PendingOrder | Values, ...]:
-        """The pending orders, as `positions` has the positions."""
+        """The pending orders, malformed rows as plain values."""
         return tuple(listed_order(row) for row in self.order_rows)
 
     @property
     def is_of_one_account(self) -> bool:
-        """Whether the terminal was logged in to one account while its lists were read."""
+        """Whether the terminal had the same account before and after its lists were read."""
         first, last = self.account_first, self.account_after
         return (first.login, first.server) == (last.login, last.server)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the lists have what the terminal counted before and after them."""
+        """Whether the list lengths equal the terminal's counts before and after."""
         counts = (len(self.rows), len(self.order_rows))
         return self.count_before == counts == self.count_after and self.is_of_one_account
 
@@ -143,8 +146,8 @@ class Reading(msgspec.Struct):
 
     @property
     def rank(self) -> tuple[bool, bool, bool, float]:
-        """How good it is: whole, adding up, at least within the bounds, and then by how narrow
-        these are."""
+        """Sort key, the best reading last: complete, adds up, within the bounds, then narrow
+        bounds."""
         low, high = sorted(self.profit_bounds)
         return self.is_whole, self.adds_up, low <= self.floating <= high, low - high
 
@@ -152,9 +155,9 @@ class Reading(msgspec.Struct):
 def _add_up(
     rows: Sequence[TradePosition], accounts: tuple[AccountInfo, ...]
 ) -> tuple[AccountInfo, float, bool]:
-    """Return the account that positions agree with, what they add up to, and whether they do.
+    """Return the account that agrees with the positions, their total, and whether they agree.
 
-    The account's floating result has their swap in it, and a position's profit has not.
+    The account's floating result includes swap; a position's `profit` does not.
     """
     floating = _floating(rows)
     tolerance = sum_tolerance(accounts[0].currency_digits, len(rows))
@@ -165,7 +168,7 @@ def _add_up(
 
 
 def _floating(rows: Sequence[TradePosition]) -> float:
-    """Return what positions' results add up to, swap included; NaN where one is no number."""
+    """Return the sum of the positions' results with swap; NaN if a value is not a number."""
     try:
         return math.fsum(row.profit + row.swap for row in rows)
     except (TypeError, ValueError, OverflowError):
@@ -173,7 +176,7 @@ def _floating(rows: Sequence[TradePosition]) -> float:
 
 
 class _Served(NamedTuple):
-    """What a client was served: its number, how many snapshots, and of which terminal the last."""
+    """The last snapshot of a client: session number, sequence, and the terminal's state then."""
 
     begun: int
     served: int
@@ -182,19 +185,19 @@ class _Served(NamedTuple):
     changes: int
 
     def has_missed(self, attached: int, state: _State | None, changes: int) -> bool:
-        """Return whether the terminal was another one since, and looks now as it did."""
+        """Return whether the terminal changed in between although its state looks the same."""
         return attached != self.attached or (changes != self.changes and state == self.state)
 
 
 class Snapshots:
-    """Makes snapshots of one terminal and numbers them for each client.
+    """Makes snapshots of one terminal, and numbers them for each client.
 
     Args:
-        terminal: what is read.
-        boot: this gateway's own name, new at every start.
+        terminal: the terminal to read.
+        boot: this gateway's name, new at every start.
         now_ns: nanoseconds of UTC since 1970.
-        pace: seconds of the trade server's clock in one of ours; above 1 where a simulation plays
-            its market fast.
+        pace: seconds of the trade server's clock per second of ours; above 1 if a simulation
+            plays its market fast.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
         symbols: tells which symbols the broker does not have.
     """
@@ -211,7 +214,7 @@ class Snapshots:
         self._terminal = terminal
         self._attachments = attachments
         self._symbols = symbols or SymbolCheck(terminal, now_ns, attachments)
-        # What anybody saw last of the terminal, and how often that was something else.
+        # The terminal's state at the latest reading by any caller, and how often it changed.
         self._state: _State | None = None
         self._changes = 0
         self._pace = max(1.0, pace)
@@ -222,29 +225,31 @@ class Snapshots:
         self._watched: tuple[str, ...] = ()
         self._digest = RowDigest()
         self.digest: str = ""
-        """That of the latest reading, empty before the first."""
+        """The digest of the latest reading, empty before the first."""
 
     def make(self, request: SnapshotRequest) -> SnapshotReply | UnchangedReply:
-        """Return a snapshot, or that it is the one the client has.
+        """Return a snapshot, or a short reply if the client's digest is still right.
 
         Raises:
-            CannotRead: naming the call that failed, and `last_error()`.
+            CannotRead: a call failed; the message has its name and `last_error()`.
         """
         attached = self._attachments()
-        # Deals first: a deal that is here is older than the list, never newer (a close that comes
-        # in between is in neither, and the next question finds it in both).
+        # Read deals before the list, so that a deal in the reply is never newer than the list. A
+        # close in between is in neither, and the next question finds it in both.
         explained, deals = self._deals(request.explain)
         past_orders = self._past_orders(request.explain_orders)
         reading = self.read()
-        # A row without a name has no symbol to ask for.
+        # A row without a valid symbol name has no symbol data to ask for.
         listed = (row.symbol for row in reading.rows if is_name(row.symbol))
         symbols = dict.fromkeys((*request.symbols, *listed))
         server_time_msc = self._server_time_msc(symbols)
+        # A new attachment may be another terminal, so the parts would not belong together.
         if self._attachments() != attached:
             raise CannotRead("the terminal was attached to anew while it was read")
         self.note(reading.account, reading.terminal)
         epoch, sequence = self._number(request.session, attached)
         self.digest = self._digest.of(reading.rows, reading.order_rows)
+        # A partial reading is never called unchanged, even with the same digest.
         is_same = request.digest == self.digest and not request.asks_more
         if is_same and reading.is_whole and math.isfinite(reading.floating):
             return UnchangedReply(
@@ -269,7 +274,7 @@ class Snapshots:
             account=account_of(reading.account),
             profit_bounds=reading.profit_bounds,
             terminal=terminal_of(reading.terminal),
-            # The encoder takes plain values too; the client reads them one by one.
+            # The encoder also takes rows as plain values; only the client needs objects.
             positions=cast(list[Position], reading.positions),
             count_before=reading.count_before,
             count_after=reading.count_after,
@@ -282,12 +287,12 @@ class Snapshots:
             past_orders=tuple(past_orders),
             history=self._history(request.history_age_sec, server_time_msc),
             specs=tuple(specs),
-            # Without its trade server a terminal may have the symbols of another day.
+            # While disconnected, the terminal may still list the symbols of an earlier day.
             unknown_symbols=tuple(unknown) if reading.terminal.connected else (),
         )
 
     def note(self, account: AccountInfo, terminal: TerminalInfo) -> None:
-        """Note what was seen of the terminal, by whomever; see `_number`."""
+        """Store the terminal's state after any reading; see `_number`."""
         self._symbols.note_account(account.login, account.server)
         state = account.login, account.server, terminal.connected
         if state != self._state:
@@ -295,7 +300,7 @@ class Snapshots:
             self._changes += 1
 
     def look(self) -> str:
-        """Read the lists alone and return their digest, empty where they cannot be read."""
+        """Read only the lists; return their digest, or an empty text if they cannot be read."""
         rows, orders = self._terminal.positions_get(), self._terminal.orders_get()
         if rows is None or orders is None:
             return ""
@@ -303,10 +308,10 @@ class Snapshots:
         return self.digest
 
     def read(self) -> Reading:
-        """Return a reading: the first that is whole and adds up, or else the best of a few.
+        """Return the first reading that is complete and adds up, else the best of `ATTEMPTS`.
 
         Raises:
-            CannotRead: naming the call that failed, and `last_error()`.
+            CannotRead: a call failed; the message has its name and `last_error()`.
         """
         best = self._read_once()
         for _ in range(ATTEMPTS - 1):
@@ -323,10 +328,10 @@ class Snapshots:
         count_before = self._counts()
         orders = self._need(terminal.orders_get(), "orders_get")
         if again:
-            # The market is busy: one call more, and fewer prices between the account and the list.
+            # The market is busy: read the account again, so that fewer ticks lie in between.
             account_before = self._need(terminal.account_info(), "account_info")
         rows = self._need(terminal.positions_get(), "positions_get")
-        # Right after the positions: no more than one call's worth of prices lies between.
+        # Right after the positions, so that only the ticks of a single call lie in between.
         account_after = self._need(terminal.account_info(), "account_info")
         count_after = self._counts()
         state = self._need(terminal.terminal_info(), "terminal_info")
@@ -367,18 +372,19 @@ class Snapshots:
             yield from (past_order_of(row) for row in rows or ())
 
     def _history(self, age_sec: int, server_time_msc: int) -> History | None:
-        """Return what happened lately, or None when it was not asked for or cannot be read."""
+        """Return recent orders and deals, or None if not requested or not readable."""
         if not age_sec or not server_time_msc:
             return None
-        # A quotation can be old; what came after it is in a window that ends a day later.
+        # The quotation may be old. The window ends a day later, so newer deals are inside.
         server_age_sec = math.ceil(age_sec * self._pace)
         begin = max(1, server_time_msc // 1000 - server_age_sec)
         end = server_time_msc // 1000 + 86_400
         orders = self._terminal.history_orders_get(begin, end)
         deals = self._terminal.history_deals_get(begin, end)
+        # Half of the history would look like orders without deals.
         if orders is None or deals is None:
             return None
-        # Balance operations are no position's.
+        # Balance operations belong to no position.
         of_positions = [deal_of(row) for row in deals if row.position_id]
         return History(
             age_sec,
@@ -388,7 +394,7 @@ class Snapshots:
         )
 
     def _specs(self, symbols: Iterable[str]) -> tuple[list[SymbolSpec], list[UnknownSymbol]]:
-        """Return the granularity of symbols, and which of them the broker does not have."""
+        """Return the trading steps of symbols, and the symbols that the broker does not have."""
         specs: list[SymbolSpec] = []
         unknown: list[UnknownSymbol] = []
         for symbol in symbols:
@@ -403,8 +409,8 @@ class Snapshots:
         return specs, unknown
 
     def _server_time_msc(self, symbols: Iterable[str]) -> int:
-        # The latest quotation of what was asked for now and lately: when a position goes, and its
-        # symbol with it, the clock must not seem to go back to the quotations of the others.
+        # Use the latest quotation of current and earlier symbols: when a position and its symbol
+        # leave the list, the server time must not jump back to an older quotation.
         wanted = dict.fromkeys((*symbols, *self._watched))
         asked = {symbol: self._terminal.symbol_info_tick(symbol) for symbol in wanted}
         ticks = {symbol: tick for symbol, tick in asked.items() if tick is not None}
@@ -421,9 +427,9 @@ class Snapshots:
     def _number(self, session: str, attached: int) -> tuple[str, int]:
         """Return the epoch and the next sequence number of a client.
 
-        A terminal that was started anew, was logged in to another account, or had lost its trade
-        server may show its positions late when all is well again. A client that was told so looks
-        twice by itself; any other finds a new epoch, and looks twice.
+        After a restart, a login to another account, or a lost trade server, a terminal may list its
+        positions late. A client that was told about such a change reads twice by itself. For every
+        other client a new epoch begins, which makes the client read twice.
         """
         before = self._served.get(session)
         if before is None or before.has_missed(attached, self._state, self._changes):
@@ -433,6 +439,6 @@ class Snapshots:
         self._served[session] = now
         self._served.move_to_end(session)
         if len(self._served) > SESSIONS_KEPT:
-            # A client that comes back later finds a new epoch, and looks twice.
+            # A client that returns after its entry was dropped gets a new epoch and reads twice.
             self._served.popitem(last=False)
         return f"{self._boot}.{now.begun}", now.served

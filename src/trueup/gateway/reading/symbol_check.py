@@ -1,9 +1,9 @@
-"""Tell a symbol that the broker does not have from one that could not be read.
+"""Tell apart a symbol that the broker does not have and a symbol that could not be read.
 
-`symbol_info` returns None for both, and only `last_error()` tells them apart: -4, not found (MT5
-reference, Python integration). The list of all symbols confirms that, and has the names that look
-alike. A broker may have 10,000 symbols, and the terminal answers nobody else meanwhile. So the list
-is read only when a name is not found, and once for each attachment to the terminal and account.
+`symbol_info` returns None for both. Only `last_error()` tells them apart: -4 means not found (MT5
+reference, Python integration). The list of all symbols confirms the error, and has similar names to
+suggest. A broker may have 10,000 symbols, and the terminal answers no other call while listing
+them. So the list is read only after a name was not found, and once per attachment and account.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from trueup.protocol.rows import is_name
 
 log: Logger = logger("trueup.desk")
 
-# After a list that could not be read, or one that contradicts what `symbol_info` says.
+# Read the list again after this time if it was empty, unreadable, or contradicts `symbol_info`.
 READ_AGAIN_NS = 600_000_000_000
-# Clients may ask for any number of names that nobody has.
+# A cap, because clients may ask for any number of names that do not exist.
 NAMES_KEPT = 1_000
 
 
 class SymbolCheck:
-    """What one terminal's broker has, as far as anybody asked.
+    """Knows which symbols the terminal's broker has, as far as clients have asked.
 
     Args:
-        terminal: who is asked.
+        terminal: the terminal to ask.
         age_ns: the clock for ages.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
     """
@@ -41,28 +41,28 @@ class SymbolCheck:
     ) -> None:
         self._terminal, self._age_ns, self._attachments = terminal, age_ns, attachments
         self._account: tuple[int, str] | None = None
-        # Of which attachment and account the list is, and when it was asked for last.
+        # The attachment and account that the list belongs to, and when it was last requested.
         self._of: tuple[int, tuple[int, str] | None] | None = None
         self._asked_ns: int | None = None
         self._listed: Catalogue | None = None
         self._found: dict[str, UnknownSymbol] = {}
 
     def note_account(self, login: int, server: str) -> None:
-        """Note what the terminal is logged in to: another broker has other symbols."""
+        """Store the terminal's account: another broker has other symbols."""
         self._account = login, server
 
     def unknown(self, name: str, *, may_search: bool = True) -> UnknownSymbol | None:
-        """Return a symbol for which `symbol_info` returned None just now, if it does not exist.
+        """Return the name as unknown if it does not exist; call after `symbol_info` returned None.
 
         Args:
             name: the symbol.
-            may_search: whether to search for what looks like it, where that is not known yet.
+            may_search: whether to search the list for similar names if that was not done yet.
         """
         code, _ = self._terminal.last_error()
         return self._unknown(name, may_search) if code == mt5.RES_E_NOT_FOUND else None
 
     def why_not(self, name: str) -> str:
-        """Say why `symbol_info` returned None just now."""
+        """Return why `symbol_info` has just returned None."""
         error: Error = self._terminal.last_error()
         unknown = self.unknown(name)
         if unknown is not None:
@@ -72,10 +72,10 @@ class SymbolCheck:
     def _unknown(self, name: str, may_search: bool) -> UnknownSymbol | None:
         listed = self._symbols(name)
         if listed is None:
-            # That it was not found is known; what looks like it is not.
+            # `symbol_info` did not find the name; without the list there are no suggestions.
             return UnknownSymbol(name)
         if not listed or name in listed:
-            # A terminal that has no symbols is loading them, and one that lists it has it.
+            # An empty list is still loading; a listed symbol exists although it was not found.
             return None
         if name not in self._found:
             if not may_search:
@@ -86,11 +86,11 @@ class SymbolCheck:
         return self._found[name]
 
     def _symbols(self, name: str) -> Catalogue | None:
-        """Return all symbols of the broker, or None where they cannot be read."""
+        """Return all symbols of the broker, or None if they cannot be read."""
         of, age_ns = (self._attachments(), self._account), self._age_ns()
         is_due = self._asked_ns is None or age_ns - self._asked_ns >= READ_AGAIN_NS
         is_another = self._listed is not None and of != self._of
-        # An empty list, and one that has the name, are read again in a while: both may be old.
+        # An empty list, and a list with the name, are read again later: both may be outdated.
         is_doubtful = not self._listed or name in self._listed
         if is_another or (is_due and is_doubtful):
             self._asked_ns, self._of = age_ns, of

@@ -1,1 +1,1 @@
-"""The gateway's record of requests: each order is sent at most once."""
+"""The gateway's record of requests, by which each order is sent at most once."""

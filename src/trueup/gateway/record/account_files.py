@@ -1,15 +1,15 @@
-"""The files of a gateway's record of requests: one for each account, whatever port serves it.
+"""The files of a gateway's record of requests: one file per account, independent of the port.
 
-Named after anything else (a port, a terminal), another start of the gateway could keep another
-file, and an id that it had carried out already would run again. Which account it is, only the
-terminal knows, so the file is opened when the terminal says it, and nothing is sent before.
+If files were named after a port or a terminal, a restarted gateway could use another file, and an
+id that was executed already would be executed again. Only the terminal knows its account, so the
+file is opened once the terminal names the account, and no order is sent before that.
 
-An id is one request whatever the account. So what the folder's other files have is known too, by id
-and account: such a request is never carried out here. Until the account is known, that is all that
-is known, and an order whose id is in one of them is answered UNKNOWN.
+An id names a single request on all accounts together. So the ids in the other files of the folder
+are known too, with their accounts, and such a request is never executed here. Until the account is
+known these ids are all that is known: an order with one of them is answered UNKNOWN.
 
-Before there was one for each account, files were named by port. The first that holds nothing of
-another account is taken over.
+Earlier releases named files by port. The newest such file without requests of another account is
+renamed to the account's name.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ Account = tuple[int, str]
 
 
 class AccountRecords:
-    """The record of requests of whichever account is served.
+    """The record of requests of the account that is served now.
 
-    `serve` is for the thread that asks the terminal; everything else may be called from any.
+    Only the thread that calls the terminal may call `serve`; all other methods are thread-safe.
 
     Args:
-        folder: where the files are.
-        boot: this run of the gateway.
+        folder: the folder of the files.
+        boot: the name of this run of the gateway.
         now_ns: nanoseconds of UTC since 1970.
-        file: one file for all accounts instead, which is opened at once.
+        file: a single file for all accounts instead, which is opened at once.
         login: the only account that is ever served; None for any.
 
     Raises:
-        StoreRefused: the file is in use, or no record.
+        StoreRefused: the file is in use, or is not a record of requests.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class AccountRecords:
         self._folder, self._boot, self._now_ns = folder, boot, now_ns
         self._login, self._file = login, file
         self._locks: dict[Account, AccountLock] = {}
-        # Replaced and never changed, for other threads read them; the current one is first.
+        # Replaced as a whole, because other threads read it; the current account is first.
         self._open: tuple[tuple[Path, RequestStore], ...] = ()
         self._elsewhere: dict[Path, dict[str, Account]] = {}
         if file is not None:
@@ -87,15 +87,15 @@ class AccountRecords:
             self._elsewhere = dict(self._others())
 
     @property
-    def serves_nobody(self) -> bool:
-        """Whether the terminal has not said yet which account it has."""
+    def awaits_account(self) -> bool:
+        """Whether the terminal has not named its account yet."""
         return not self._locks
 
     def serve(self, login: int, server: str) -> bool:
-        """Keep the record of an account from now on; return whether one was opened for it.
+        """Serve an account from now on; return whether its record was opened by this call.
 
         Raises:
-            StoreRefused: another process serves the account, or has its file.
+            StoreRefused: another process serves the account, or uses its file.
             StoreTrouble: the file cannot be opened now.
         """
         account = login, server
@@ -103,6 +103,7 @@ class AccountRecords:
             return False
         if account not in self._locks:
             lock = AccountLock(self._path(account, "lock"), f"{login}@{server}")
+            # Release the lock if the file cannot be opened, so that another process can serve.
             with ExitStack() as undo:
                 undo.callback(lock.release)
                 self._begin(account)
@@ -111,13 +112,13 @@ class AccountRecords:
             return True
         path = self._file or self._path(account, "db")
         if self._open[0][0] != path:
-            self._open = (*sorted(self._open, key=lambda one: one[0] != path),)
+            self._open = (*sorted(self._open, key=lambda store: store[0] != path),)
         return False
 
     def may_have_more(self, login: int, server: str) -> bool:
-        """Return whether an account has requests that `find` does not know of: unread ones.
+        """Return whether an account may have requests that `find` does not see: an unread file.
 
-        Another gateway's are not counted, once this one serves an account of its own.
+        Once this gateway serves an account of its own, a file in use by another is not counted.
         """
         path = self._path((login, server), "db")
         if self._file is not None or not path.exists():
@@ -130,16 +131,16 @@ class AccountRecords:
         return False
 
     def mark(self) -> RecordMark:
-        """Return which record this is and how far it reaches."""
+        """Return the id of the current record, and the last request in it."""
         return self._current.mark()
 
     def covers(self, mark: RecordMark) -> bool:
-        """Return whether everything that came since the record was at a mark is in it."""
+        """Return whether the record has every request since `mark`."""
         return any(store.covers(mark) for store in self._stores())
 
     def find(self, order_id: str) -> Entry | None:
-        """Return what there is of a request, or None."""
-        # In this order: what is opened is taken out of the others afterwards.
+        """Return the entry of a request, or None."""
+        # In this order: when a file is opened its ids leave `_elsewhere` afterwards.
         elsewhere, stores = self._elsewhere, self._stores()
         for store in stores:
             found = store.find(order_id)
@@ -155,13 +156,13 @@ class AccountRecords:
         return self._current.unsettled() if self._open else []
 
     def since(self, came_ns: int) -> list[Entry]:
-        """Return all of the account's requests that came at or after a time, oldest first."""
+        """Return the account's requests that arrived at or after a time, oldest first."""
         return self._current.since(came_ns) if self._open else []
 
     def sent_by(
         self, login: int, server: str, asked: BookAsked, most: int
     ) -> tuple[int, list[Entry]]:
-        """Return how many requests of a book came after its mark, and the newest, oldest first."""
+        """Return the number of a book's requests since its mark, and the newest, oldest first."""
         return self._current.sent_by(login, server, asked, most)
 
     def with_key(self, login: int, server: str, stream: str, key: str) -> list[Entry]:
@@ -169,18 +170,18 @@ class AccountRecords:
         return self._current.with_key(login, server, stream, key)
 
     def add(self, entry: Entry) -> bool:
-        """Write a new request to the disk; return False, with nothing written, for a known id.
+        """Write a new request to disk; return False, with nothing written, for a known id.
 
         Raises:
-            StoreTrouble: it could not be written; it is not in the record.
+            StoreTrouble: the request could not be written and is not in the record.
         """
         return self._current.add(entry)
 
     def end(self, order_id: str, state: str, reply: bytes) -> None:
-        """Write what became of a request: state `settled`, or `unknown` for the time being.
+        """Write the outcome of a request: state `settled`, or `unknown` if it is not final.
 
         Raises:
-            StoreTrouble: it could not be written; the record has what it had.
+            StoreTrouble: the outcome could not be written; the record is unchanged.
         """
         stores = self._stores()
         holder = stores[0]
@@ -189,11 +190,11 @@ class AccountRecords:
         holder.end(order_id, state, reply)
 
     def drop_old(self) -> int:
-        """Let go of what retention no longer keeps; return how many requests."""
+        """Delete the requests that are past their retention; return their number."""
         return sum(store.drop_old() for store in self._stores())
 
     def close(self) -> None:
-        """Let go of the files and of the accounts; closing twice does no harm."""
+        """Close the files and release the accounts; a second call does nothing."""
         for store in self._stores():
             store.close()
         for lock in self._locks.values():
@@ -213,21 +214,21 @@ class AccountRecords:
         return self._folder / f"requests-{name_of(*account)}.{kind}"
 
     def _begin(self, account: Account) -> None:
-        """Open an account's file, or what there is in its place."""
+        """Open an account's file, create it, or rename a file of an earlier release."""
         if self._file is not None:
             return
         path = self._path(account, "db")
         if not path.exists():
             self._take_over(path, account)
-        # Two records that begin in one run are two.
+        # Two records that are created in the same run need different ids.
         store = RequestStore(path, f"{self._boot}.{len(self._open) + 1}", self._now_ns)
         self._open = ((path, store), *self._open)
-        # What came since the start, by another gateway that has ended, counts as well.
+        # Read the other files again: another gateway may have written to them and ended since.
         self._elsewhere = dict(self._others())
         log.info("[RECORD] Each order on %d@%s is recorded in %s before it is sent", *account, path)
 
     def _others(self) -> Iterator[tuple[Path, dict[str, Account]]]:
-        """Yield the ids in the folder's other files, but for those that others have in use."""
+        """Yield the ids in the folder's other files, except files in use by other processes."""
         mine = {path for path, _ in self._open}
         for path in sorted(self._folder.glob("requests-*.db")):
             if path not in mine:
@@ -236,7 +237,7 @@ class AccountRecords:
                     yield path, ids
 
     def _take_over(self, path: Path, account: Account) -> None:
-        """Give a file that was named by its port the account's name, if it is this account's."""
+        """Rename a file that was named by port to the account's name, if it is this account's."""
         for earlier in sorted(self._folder.glob("requests-*.db"), key=_age):
             if _NAMED_BY_PORT.fullmatch(earlier.name) and _is_all_of(earlier, account):
                 try:
@@ -253,7 +254,7 @@ class AccountRecords:
 
 
 def name_of(login: int, server: str) -> str:
-    """Return an account as a part of a file's name: login@server, as far as a name can have it."""
+    """Return an account as part of a file name: login@server, with unsafe characters replaced."""
     if _SAFE.fullmatch(server):
         return f"{login}@{server}"
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", server, flags=re.ASCII)[:32]
@@ -265,7 +266,7 @@ def _age(path: Path) -> float:
 
 
 def _ids_in(path: Path) -> dict[str, Account]:
-    """Return the ids in a file of ours that nobody has in use, with their accounts."""
+    """Return the ids in a record file that no process has in use, with their accounts."""
     try:
         with closing(_opened(path)) as connection:
             rows = connection.execute("SELECT order_id, login, server FROM requests").fetchall()
@@ -276,13 +277,13 @@ def _ids_in(path: Path) -> dict[str, Account]:
 
 
 def _is_all_of(path: Path, account: Account) -> bool:
-    """Return whether a file holds nothing of another account; it is whole without a log then."""
+    """Return whether a file has requests of this account only; also merges its log into it."""
     query = "SELECT DISTINCT login, server FROM requests WHERE login != 0"
     try:
         with closing(_opened(path)) as connection:
             if set(connection.execute(query)) - {account}:
                 return False
-            # Its log has a name too; what is only there must not stay behind.
+            # The write-ahead log has a name of its own and would not be renamed with the file.
             (mode,) = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
             return bool(mode == "delete")
     except (sqlite3.Error, _NotOurs) as error:
@@ -291,7 +292,7 @@ def _is_all_of(path: Path, account: Account) -> bool:
 
 
 class _NotOurs(Exception):
-    """A database of something else."""
+    """The file is a database of another program."""
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -306,7 +307,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _tell(path: Path, error: Exception) -> None:
-    # What is in use is the record of another account, whose gateway has it.
+    # A file in use belongs to another account, whose gateway is running.
     if not _is_in_use(error):
         log.warning("[RECORD] %s cannot be read, and is left alone: %s", path, error)
 
@@ -316,7 +317,7 @@ def _is_in_use(error: Exception) -> bool:
 
 
 def data_folder() -> Path:
-    """Return where programs of this user keep their data."""
+    """Return the folder where programs of this user keep their data."""
     home = Path.home()
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "trueup"

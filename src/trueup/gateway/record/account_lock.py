@@ -1,9 +1,10 @@
-"""One gateway for one account on one machine: a locked file, which ends with its process.
+"""A lock on an account: only one gateway per machine may serve an account.
 
-Two gateways that serve one account keep two records of requests, and an order that comes to both
-runs twice. So whoever serves an account holds a lock of the operating system, named after the
-account and not after its port or its record; the file says whose it is. It is left behind and
-locked again by the next: removed, it could be held by two.
+Two gateways that serve the same account keep two records of requests, and an order that reaches
+both is sent twice. So a gateway locks a file that is named after the account, not after its port or
+its record. The lock is the operating system's and ends with the process. The file contains the
+process id of its holder, and is not deleted afterwards: if it were, two processes could each lock
+a file of that name.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ _PID_CHARS = 20
 
 
 class AccountLock(filelock.LockableFile):
-    """The right to serve one account on this machine.
+    """The exclusive right to serve an account on this machine.
 
     Args:
-        path: the lock's file.
-        account: the account, for words.
+        path: the lock file.
+        account: the account, for error texts.
 
     Raises:
-        StoreRefused: another process has it.
-        StoreTrouble: the file cannot be made or locked.
+        StoreRefused: another process has the lock.
+        StoreTrouble: the file cannot be created or locked.
     """
 
     def __init__(self, path: Path, account: str) -> None:
@@ -38,6 +39,7 @@ class AccountLock(filelock.LockableFile):
         except OSError as error:
             raise StoreTrouble(f"{path} cannot be made ({error.strerror}).") from error
         try:
+            # The operating system may release the lock of a killed process with a short delay.
             is_locked = take_when_left(self._lock, lambda: not holds(self._noted(), path))
             holder = "" if is_locked else holder_of(path, self._noted())
         except OSError as error:
@@ -50,11 +52,12 @@ class AccountLock(filelock.LockableFile):
                 "that one, or log this terminal in to another account."
             )
         assert self._handle is not None
+        # Write the own process id, by which the next gateway can name the holder.
         os.lseek(self._handle, 0, os.SEEK_SET)
         os.write(self._handle, f"{os.getpid():<{_PID_CHARS}}".encode())
 
     def _lock(self) -> bool | None:
-        """Lock the file; None where another process has it."""
+        """Lock the file; return None if another process has the lock."""
         try:
             self.lock()
         except BlockingIOError:
@@ -62,7 +65,7 @@ class AccountLock(filelock.LockableFile):
         return True
 
     def _noted(self) -> int:
-        """Return the process that wrote its number into the file last, or 0."""
+        """Return the process id that was last written into the file, or 0."""
         assert self._handle is not None
         os.lseek(self._handle, 0, os.SEEK_SET)
         pid = os.read(self._handle, _PID_CHARS).decode("ascii", "replace").strip()

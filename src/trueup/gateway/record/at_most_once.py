@@ -1,19 +1,21 @@
-"""Each request of a bot is carried out at most once, whatever network and gateway do.
+"""Carry out each request of a bot at most once, whatever network and gateway do.
 
     request written and synced -> order_send -> outcome written and synced -> reply
 
-The same id with the same parameters gets the first outcome, and nothing is sent; with other
-parameters it is refused. Where the process died in between, or the answer left it open, the outcome
-is UNKNOWN until the terminal proves it (`gateway.record.investigate`). A book's key names one
-order: another id under a key whose order may have been executed is refused, as where a bot has a
-journal from a backup and has forgotten the first. A request that cannot be written first is not
-sent; while nobody can read whether it came before, its outcome is UNKNOWN too, for the first of its
-id may have been executed. What was refused stays refused: a copy of it may come when it could be
-sent, and its sender has gone on.
+* The same id with the same parameters gets the first outcome, and nothing is sent. With other
+  parameters it is refused.
+* If the process died in between, or the answer was not conclusive, the outcome is UNKNOWN until the
+  terminal proves it (`gateway.record.investigate`).
+* A book's key names a single order. Another id under the same key is refused if the first order may
+  have been executed: a bot that restored its journal from a backup has forgotten that order.
+* A request that cannot be written first is not sent. While the record cannot be read, the outcome
+  is UNKNOWN as well, because an earlier request with this id may have been executed.
+* A refused id stays refused: a copy may arrive when it could be sent, after its sender was told
+  "not sent".
 
-An id is one request whatever the account: the account that the terminal is logged in to belongs to
-its parameters, so that a repetition after a change of account neither runs a second time nor is
-told what happened elsewhere.
+An id names a single request on all accounts together. The terminal's account belongs to the
+request's parameters. So a repetition after a change of account is neither sent again, nor does its
+sender learn the outcome on the other account.
 """
 
 from __future__ import annotations
@@ -51,21 +53,22 @@ from trueup.protocol.snapshot import NAMED_AT_ONCE
 
 log: Logger = logger("trueup.record")
 
-# Whoever asks has it looked for at most this often; by itself the gateway looks ever more rarely.
+# Requests make the record look at the terminal at most this often.
 LOOK_EVERY_NS = SECOND_NS
+# While no request arrives, the interval between two looks grows to this.
 LOOK_RARELY_NS = 600 * SECOND_NS
-# While the terminal cannot be read.
+# The interval while the terminal cannot be read.
 LOOK_BLIND_NS = 5 * SECOND_NS
 DROP_EVERY_NS = 3_600 * SECOND_NS
-# Refusals that are kept in memory while they cannot be written.
-UNKEPT_MOST = 10_000
+# How many refusals are kept in memory while they cannot be written.
+UNWRITTEN_REFUSALS_MAX = 10_000
 Message = dict[str, Any]
 
 _encode = msgspec.json.encode
 
 
 class GatewayPoint(enum.Enum):
-    """The moments at which a gateway may die, by name; a test dies at each of them."""
+    """Named moments at which a gateway may crash; a test crashes at each of them."""
 
     BEFORE_RECORD = "before record"
     AFTER_RECORD = "after record"
@@ -74,22 +77,22 @@ class GatewayPoint(enum.Enum):
 
 
 def carry_on(point: GatewayPoint) -> None:
-    """Pass a point alive, as every process but a test's does."""
+    """Do nothing at a crash point; the default outside of tests."""
 
 
 class RequestRecord:
-    """What a gateway knows of the requests it was given.
+    """The requests that a gateway was given, with their outcomes.
 
-    `status`, `mark` and `may_know` may be called from any thread; everything else may ask the
-    terminal, and is for the thread that does.
+    `status`, `mark` and `may_know` are thread-safe. All other methods may call the terminal, and
+    only the thread that does so may call them.
 
     Args:
-        store: the rows.
-        investigator: finds out what became of a request.
-        boot: this run of the gateway.
+        store: stores the rows.
+        investigator: finds out the outcome of a request at the terminal.
+        boot: the name of this run of the gateway.
         now_ns: nanoseconds of UTC since 1970.
         crash: called at every `GatewayPoint`.
-        clocks: the machine's clocks; by default `now_ns` is all of them.
+        clocks: the machine's clocks; by default `now_ns` stands for all of them.
     """
 
     def __init__(
@@ -108,15 +111,15 @@ class RequestRecord:
         self._now_ns, self._clocks = now_ns, clocks or one_clock(now_ns)
         self._crash = crash
         self._in_flight: set[str] = set()
-        # Outcomes that the store did not take.
-        self._owed: dict[str, OrderReply] = {}
-        # Refusals that the store did not take.
-        self._unkept: dict[str, Entry] = {}
-        # By the clock for ages: when the terminal was looked at, None for never, and when it is
-        # looked at again and old rows let go of.
+        # Outcomes that could not be written to the store yet.
+        self._unwritten_outcomes: dict[str, OrderReply] = {}
+        # Refusals that could not be written to the store yet.
+        self._unwritten_refusals: dict[str, Entry] = {}
+        # By the clock for ages: the last look at the terminal (None for never), and when the next
+        # look and the next deletion of old rows are due.
         self._looked_ns: int | None = None
         self._look_next_ns = self._drop_ns = self._clocks.age_ns()
-        # What was said last about the store, and which rows were called damaged, to say it once.
+        # The last error and the damaged rows that were logged, so that each is logged once.
         self._trouble = ""
         self._damaged: set[str] = set()
 
@@ -128,25 +131,29 @@ class RequestRecord:
         send: Callable[[Message], OrderReply],
         may_see: Callable[[int], bool] = lambda _: True,
     ) -> OrderReply:
-        """Carry a request out, or answer it from the record.
+        """Carry out a request, or answer it from the record.
 
         Args:
-            request: an order.
-            account: what the terminal is logged in to, or why that cannot be read.
-            make: returns what is to be sent, or a reply where that cannot be known.
-            send: gives it to `order_send`, and returns what is known of the outcome.
-            may_see: whether its sender may know what happened on an account (login).
+            request: the order.
+            account: the account that the terminal is logged in to, or why that cannot be read.
+            make: returns the arguments for `order_send`, or a refusal if there are none.
+            send: passes them to `order_send`, and returns the outcome as far as it is known.
+            may_see: whether the sender may see orders of an account (login).
         """
+        # First the record: a known id is never sent again, whatever else is wrong.
         try:
-            known = self._find(request.order_id, account) or self._unkept.get(request.order_id)
+            known = self._find(request.order_id, account) or self._unwritten_refusals.get(
+                request.order_id
+            )
             if known is not None:
                 return self._again(request, self._looked_up(known), account, may_see)
         except _NeverCame as trouble:
             return self._refused(request, None, not_recorded(request, trouble))
         except StoreTrouble as trouble:
             return self._unread(request, account, trouble)
+        # Write delayed entries first: if that fails, this order could not be recorded either.
         try:
-            self._write_owed()
+            self._flush()
         except StoreTrouble as trouble:
             return self._refused(request, None, not_recorded(request, trouble))
         if isinstance(account, str):
@@ -157,48 +164,49 @@ class RequestRecord:
             return self._refused(request, None, not_recorded(request, trouble))
         if why:
             return self._refused(request, None, not_sent(request, why))
+        # Only now ask the terminal for prices, because they should be as new as possible.
         made = make()
         if isinstance(made, OrderReply):
             return self._refused(request, account, made)
         return self._first(request, account, made, send, may_see)
 
     @property
-    def serves_nobody(self) -> bool:
-        """Whether it waits to be told which account the terminal has."""
-        return self._store.serves_nobody
+    def awaits_account(self) -> bool:
+        """Whether the terminal has not named its account yet."""
+        return self._store.awaits_account
 
     def serve(self, login: int, server: str) -> None:
-        """Keep the record of an account from now on; trouble that may pass is logged.
+        """Serve an account from now on; log an error that may pass.
 
         Raises:
-            StoreRefused: it is another process's, or cannot be used.
+            StoreRefused: another process serves the account, or the record cannot be used.
         """
         try:
             self._store.serve(login, server)
         except StoreRefused:
             raise
         except StoreTrouble as trouble:
-            self._complain(trouble)
+            self._log_trouble(trouble)
 
     def mark(self, login: int, server: str) -> RecordMark | None:
-        """Return how far the record of an account reaches, or None when it cannot be read."""
+        """Return the mark of an account's record, or None if the record cannot be read."""
         try:
             self._store.serve(login, server)
             return self._store.mark()
         except StoreTrouble as trouble:
-            self._complain(trouble)
+            self._log_trouble(trouble)
             return None
 
     def status(self, order_id: str) -> tuple[RequestStatus, RecordMark]:
-        """Return what the record has of a request, and how far it reaches.
+        """Return the recorded state of a request, and the mark of the record.
 
         Raises:
-            StoreTrouble: it cannot be read.
+            StoreTrouble: the record cannot be read.
         """
         return self._status(self._store.find(order_id), order_id), self._store.mark()
 
     def may_know(self, order_id: str) -> bool:
-        """Return whether a request came before, or may have: the record cannot be read."""
+        """Return whether a request came before, or may have because the record is unreadable."""
         try:
             known = self._store.find(order_id)
         except StoreTrouble:
@@ -206,23 +214,24 @@ class RequestRecord:
         return known is not None and known.state != "withdrawn"
 
     def sent_by(self, login: int, server: str, asked: BookAsked) -> SentOrders | None:
-        """Return which orders of a book the record has, None when it cannot be read."""
+        """Return the recorded orders of a book, or None if the record cannot be read."""
         try:
             count, entries = self._store.sent_by(login, server, asked, NAMED_AT_ONCE)
             return SentOrders(count, tuple(map(sent_order, self._readable(entries))))
         except StoreTrouble as trouble:
-            self._complain(trouble)
+            self._log_trouble(trouble)
             return None
 
     def answer_doubts(self, asked: Iterable[RequestInDoubt]) -> tuple[RequestStatus, ...]:
-        """Return what the record has of requests that their sender is in doubt about.
+        """Return the recorded states of requests whose senders are in doubt.
 
-        What never came is withdrawn: should it come later, it is refused. Nothing is returned when
-        the record cannot be read or written.
+        A request that never came is withdrawn: if it comes later, it is refused. The result is
+        empty if the record cannot be read or written.
         """
         doubts = {doubt.order_id: doubt for doubt in asked}.values()
         try:
             found = [self._withdrawn_or_known(doubt) for doubt in doubts]
+            # The terminal may prove an outcome by now, which spares the sender another question.
             if any(status.state is RequestState.UNKNOWN for status in found):
                 self._look()
                 found = [self._withdrawn_or_known(doubt) for doubt in doubts]
@@ -232,20 +241,20 @@ class RequestRecord:
         return tuple(found)
 
     def tend(self) -> None:
-        """Settle what the terminal can prove, and let go of what is old; call it often."""
+        """Resolve requests that the terminal can prove, and delete old ones; call this often."""
         if self._clocks.age_ns() >= self._look_next_ns:
             self._look()
 
     def close(self) -> None:
-        """Write what is owed, if that can be done, and let go of the file."""
+        """Write the delayed entries if possible, and close the record."""
         try:
-            self._write_owed()
+            self._flush()
         except StoreTrouble as trouble:
             log.error("[RECORD] %s", trouble)
         self._store.close()
 
     def _find(self, order_id: str, account: AccountInfo | str) -> Entry | None:
-        """Return what there is of a request, once the record of its account is there."""
+        """Return the entry of a request, after opening the record of the account if needed."""
         known = self._store.find(order_id)
         if isinstance(account, str) or (known is not None and known.state != UNOPENED):
             return known
@@ -253,7 +262,7 @@ class RequestRecord:
             is_opened = self._store.serve(account.login, account.server)
         except StoreTrouble as trouble:
             if known is not None:
-                # It came before, and may have been executed: nothing makes that untrue.
+                # The request came before and may have been executed, whatever failed now.
                 return known
             if self._may_have_more(account):
                 raise
@@ -263,7 +272,7 @@ class RequestRecord:
     def _may_have_more(self, account: AccountInfo) -> bool:
         return self._store.may_have_more(account.login, account.server)
 
-    # The first time.
+    # The first request with an id.
 
     def _first(
         self,
@@ -274,20 +283,23 @@ class RequestRecord:
         may_see: Callable[[int], bool],
     ) -> OrderReply:
         self._crash(GatewayPoint.BEFORE_RECORD)
+        # From here on a crash leaves the entry in state "prepared", so the order is in doubt.
         entry = self._entry(request, account, made, "prepared")
         try:
             is_new = self._store.add(entry)
         except StoreTrouble as trouble:
             return self._refused(request, account, not_recorded(request, trouble))
         if not is_new:
+            # The id was added after the lookup in `once`: answer from the record.
             return self.once(request, account, lambda: made, send, may_see)
         with self._flight_of(request.order_id):
             self._crash(GatewayPoint.AFTER_RECORD)
             reply = send(made.message)
             self._crash(GatewayPoint.AFTER_SEND)
-            self._owed[request.order_id] = reply
+            self._unwritten_outcomes[request.order_id] = reply
+        # The order is sent: a failed write must not change the reply, only delay the entry.
         try:
-            self._write_owed()
+            self._flush()
         except StoreTrouble as trouble:
             log.error("[RECORD] The outcome of %s is kept in memory: %s", request.order_id, trouble)
         self._crash(GatewayPoint.AFTER_OUTCOME)
@@ -296,24 +308,24 @@ class RequestRecord:
     def _refused(
         self, request: Request, account: AccountInfo | None, reply: OrderReply
     ) -> OrderReply:
-        """Keep that an order was refused: what comes twice may come again when it could be sent."""
+        """Record a refusal, because a copy of the order may arrive when it could be sent."""
         entry = self._refusal(request, account, reply)
         try:
             self._store.add(entry)
         except StoreTrouble as trouble:
-            self._complain(trouble)
-            self._keep(entry)
+            self._log_trouble(trouble)
+            self._keep_refusal(entry)
         return reply
 
     def _refusal(self, request: Request, account: AccountInfo | None, reply: OrderReply) -> Entry:
         entry = self._entry(request, account, None, "settled")
         return entry._replace(reply=_encode(reply), ended_ns=entry.came_ns)
 
-    def _keep(self, refusal: Entry) -> None:
-        """Keep a refusal in memory until it can be written."""
-        self._unkept[refusal.order_id] = refusal
-        if len(self._unkept) > UNKEPT_MOST:
-            self._unkept.pop(next(iter(self._unkept)))
+    def _keep_refusal(self, refusal: Entry) -> None:
+        """Keep a refusal in memory until it can be written to the store."""
+        self._unwritten_refusals[refusal.order_id] = refusal
+        if len(self._unwritten_refusals) > UNWRITTEN_REFUSALS_MAX:
+            self._unwritten_refusals.pop(next(iter(self._unwritten_refusals)))
 
     def _entry(
         self, request: Request, account: AccountInfo | None, made: Sending | None, state: str
@@ -341,36 +353,37 @@ class RequestRecord:
         finally:
             self._in_flight.discard(order_id)
 
-    def _write_owed(self) -> None:
-        for order_id, entry in list(self._unkept.items()):
-            # It may be in a record that could not be read when it was refused.
+    def _flush(self) -> None:
+        for order_id, entry in list(self._unwritten_refusals.items()):
+            # The id may be in a record that could not be read at the time of the refusal.
             if self._store.find(order_id) is None:
                 self._store.add(entry)
-            self._unkept.pop(order_id, None)
-        for order_id, reply in list(self._owed.items()):
+            self._unwritten_refusals.pop(order_id, None)
+        for order_id, reply in list(self._unwritten_outcomes.items()):
             state = "unknown" if reply.status == "UNKNOWN" else "settled"
             self._store.end(order_id, state, _encode(reply))
-            self._owed.pop(order_id, None)
+            self._unwritten_outcomes.pop(order_id, None)
 
-    # Every other time.
+    # A repeated request.
 
     def _looked_up(self, known: Entry) -> Entry:
-        """Return a request as it is known now, after a look at the terminal where that may help."""
+        """Return the entry, after a look at the terminal if that may resolve its outcome."""
         if known.ended_ns is None and known.order_id not in self._in_flight:
             self._look()
             return self._store.find(known.order_id) or known
         return known
 
     def _key_used(self, request: Request, account: AccountInfo) -> str:
-        """Say that the key of an order was another order's, or return an empty string.
+        """Return why the key of an order was used before, or an empty text.
 
-        Not where that one was refused: it did nothing.
+        A key whose order was refused is free again, because that order had no effect.
         """
         if not (request.key and request.stream):
             return ""
+        # Look at every order under the key: some may be refused and another executed.
         known = self._store.with_key(account.login, account.server, request.stream, request.key)
         for entry in self._readable(known):
-            reply = self._owed.get(entry.order_id) or reply_in(entry)
+            reply = self._unwritten_outcomes.get(entry.order_id) or reply_in(entry)
             if reply is not None and reply.status == "REJECTED":
                 continue
             became = "in doubt" if reply is None else reply.status
@@ -385,13 +398,13 @@ class RequestRecord:
     def _unread(
         self, request: Request, account: AccountInfo | str, trouble: StoreTrouble
     ) -> OrderReply:
-        """Answer an order while nobody can read whether it came before; nothing is sent."""
-        first = self._owed.get(request.order_id)
+        """Answer an order while the record cannot be read; nothing is sent."""
+        first = self._unwritten_outcomes.get(request.order_id)
         if first is not None:
             return msgspec.structs.replace(first, repeated=True)
         if isinstance(account, str) or not self._may_have_more(account):
-            # Should it prove to be the first of its id, it was refused.
-            self._keep(self._refusal(request, None, not_recorded(request, trouble)))
+            # If no earlier request turns up, this request counts as refused.
+            self._keep_refusal(self._refusal(request, None, not_recorded(request, trouble)))
         error = f"not sent now, and it cannot be read whether it came before: {trouble}"
         return OrderReply(request.order_id, "UNKNOWN", error=error)
 
@@ -403,6 +416,7 @@ class RequestRecord:
         may_see: Callable[[int], bool],
     ) -> OrderReply:
         name = request.order_id
+        # Check what the sender may know before anything about the first request is revealed.
         if known.state == UNOPENED:
             error = "it came before; what became of it is known when the terminal says its account"
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
@@ -411,6 +425,7 @@ class RequestRecord:
         if known.login and not may_see(known.login):
             why = "was used before, on an account that this key is not for"
             return not_sent(request, f"order_id={name!r} {why}")
+        # A withdrawn id was never sent, so a difference of parameters does not matter for it.
         differs = _difference(request, known) or _other_account(known, account)
         if known.state == "withdrawn":
             words = "its sender asked what became of it before it came, and it was withdrawn"
@@ -421,7 +436,8 @@ class RequestRecord:
         if name in self._in_flight:
             error = "it came before, and is being carried out"
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
-        first = self._owed.get(name) or reply_in(known)
+        # An outcome that could not be written yet is newer than the entry.
+        first = self._unwritten_outcomes.get(name) or reply_in(known)
         if first is None:
             error = "the gateway ended while it was sent, and its outcome is not known yet"
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
@@ -430,6 +446,7 @@ class RequestRecord:
     def _withdrawn_or_known(self, doubt: RequestInDoubt) -> RequestStatus:
         order_id = doubt.order_id
         known = self._store.find(order_id)
+        # Without coverage an unknown id does not prove that the order never came.
         covered = doubt.record is not None and self._store.covers(doubt.record)
         if known is None:
             now_ns = self._now_ns()
@@ -444,14 +461,15 @@ class RequestRecord:
         if known.state == "withdrawn":
             return RequestStatus(order_id, RequestState.WITHDRAWN)
         state = RequestState.SETTLED if known.state == "settled" else RequestState.UNKNOWN
-        reply = self._owed.get(order_id)
+        # An outcome in memory is final even if the store could not take it.
+        reply = self._unwritten_outcomes.get(order_id)
         if reply is not None and reply.status != "UNKNOWN":
             state = RequestState.SETTLED
         elif reply is None:
             try:
                 reply = reply_in(known)
             except StoreTrouble as trouble:
-                self._complain_of(known, trouble)
+                self._log_damaged(known, trouble)
                 state = RequestState.UNKNOWN
         if reply is None:
             if order_id in self._in_flight:
@@ -471,41 +489,41 @@ class RequestRecord:
         )
 
     def _look(self) -> None:
-        """Settle what the terminal proves now, and let go of what is old."""
+        """Resolve the requests that the terminal proves now, and delete old entries."""
         age_ns = self._clocks.age_ns()
         if self._looked_ns is not None and age_ns - self._looked_ns < LOOK_EVERY_NS:
             return
         self._looked_ns, self._look_next_ns = age_ns, age_ns + LOOK_EVERY_NS
         try:
-            self._write_owed()
-            self._settle(age_ns)
+            self._flush()
+            self._resolve(age_ns)
             if age_ns >= self._drop_ns:
                 self._drop_ns = age_ns + DROP_EVERY_NS
                 self._store.drop_old()
             self._trouble = ""
         except StoreTrouble as trouble:
-            self._complain(trouble)
+            self._log_trouble(trouble)
 
-    def _complain(self, trouble: StoreTrouble) -> None:
+    def _log_trouble(self, trouble: StoreTrouble) -> None:
         if str(trouble) != self._trouble:
             self._trouble = str(trouble)
             log.error("[RECORD] %s", trouble)
 
-    def _settle(self, age_ns: int) -> None:
+    def _resolve(self, age_ns: int) -> None:
         unsettled = self._readable(self._store.unsettled())
         entries = [entry for entry in unsettled if entry.order_id not in self._in_flight]
         if not entries:
             return
-        # Earlier ones show what this broker does to comments.
+        # Requests shortly before show whether this broker changes comments.
         since_ns = entries[0].came_ns - LOOK_BACK_SEC * SECOND_NS
         neighbours = self._readable(self._store.since(since_ns))
         now_ns, waiting_ns = self._now_ns(), self._clocks.waiting_ns()
-        for reply in self._investigator.settle(entries, neighbours, now_ns, waiting_ns):
+        for reply in self._investigator.resolve(entries, neighbours, now_ns, waiting_ns):
             self._store.end(reply.order_id, "settled", _encode(reply))
             words = reply.error or f"ticket {reply.ticket}"
             log.warning("[RECORD] Order %s: %s, %s", reply.order_id, reply.status, words)
-        # Days of history every second are too much for a terminal; what it does not show within
-        # a minute, it does not show soon.
+        # Reading days of history every second would load the terminal too much, and an order that
+        # the terminal does not show within a minute will not appear soon. So wait ever longer.
         read_ns = self._investigator.readable_since_ns
         pause_ns = LOOK_BLIND_NS
         if read_ns is not None:
@@ -513,29 +531,29 @@ class RequestRecord:
         self._look_next_ns = age_ns + min(max(pause_ns, LOOK_EVERY_NS), LOOK_RARELY_NS)
 
     def _readable(self, entries: Iterable[Entry]) -> list[Entry]:
-        """Leave out what is damaged: what became of the others can be found out without it."""
+        """Return the entries that are not damaged; the others can be resolved without them."""
         readable = []
         for entry in entries:
             try:
                 check(entry)
             except StoreTrouble as trouble:
-                self._complain_of(entry, trouble)
+                self._log_damaged(entry, trouble)
             else:
                 readable.append(entry)
         return readable
 
-    def _complain_of(self, entry: Entry, trouble: StoreTrouble) -> None:
+    def _log_damaged(self, entry: Entry, trouble: StoreTrouble) -> None:
         if entry.order_id not in self._damaged:
             self._damaged.add(entry.order_id)
             log.error("[RECORD] %s; what became of it is not known", trouble)
 
 
 class _NeverCame(StoreTrouble):
-    """A request cannot be recorded, and none of its id came before."""
+    """A request cannot be recorded, and no request with its id came before."""
 
 
 def not_sent(request: Request, because: str) -> OrderReply:
-    """Return the reply to an order that was not given to the terminal."""
+    """Return the reply to an order that was not passed to the terminal."""
     return OrderReply(request.order_id, "REJECTED", error=f"not sent: {because}")
 
 
@@ -545,10 +563,10 @@ def not_recorded(request: Request, trouble: StoreTrouble) -> OrderReply:
 
 
 def _difference(request: Request, known: Entry) -> str:
-    """Say in what a request differs from the first one of its id, or return an empty string."""
+    """Return the parameters that differ from the first request with this id, or an empty text."""
     first, now = parameters_in(known), parameters_of(request)
     if "server" in now and known.server:
-        # An earlier release named no server; the record has the one that the order went to.
+        # An earlier release sent no server; the record has the server that the order went to.
         first["server"] = known.server
     else:
         first.pop("server", None)
@@ -561,7 +579,7 @@ def _difference(request: Request, known: Entry) -> str:
 
 
 def _not_meant(request: Request, account: AccountInfo) -> str:
-    """Say that an order is for another account, or return an empty string."""
+    """Return why an order is for another account, or an empty text."""
     is_login = request.login in (0, account.login)
     if is_login and request.server in ("", account.server):
         return ""

@@ -1,13 +1,15 @@
-"""What became of requests whose outcome the gateway does not know: the terminal is asked.
+"""Find out at the terminal the outcome of requests whose outcome is unknown.
 
-A request is in that state when the gateway died between sending it and writing its outcome, and
-when the answer itself left it open. The rules are those by which a bot settles an order in doubt
-(`core.doubt.traces`): the ticket that an answer gave, the token in the comment, then the only order
-that fits (`core.doubt.lookalikes`), where what was sent without a token shows the comment that it
-was sent with. Absence counts only in readings that may be believed, whose history covers the
-sending, in which this process could read the terminal all along, and as `core.doubt.absence` says:
-an answer that says "timed out" may itself have taken half a minute, a terminal that was just
-started shows its past bit by bit, and one whose link is dead may not know it yet.
+An outcome is unknown if the gateway died between sending the request and recording its outcome, or
+if the answer of `order_send` was not conclusive. The rules are those by which a bot resolves an
+order in doubt (`core.doubt.traces`): the ticket that the answer gave; the token in the comment;
+then the only matching order (`core.doubt.lookalikes`). For a request without a token, the comment
+that was sent must match.
+
+An order counts as absent only by trusted readings whose history covers the time of sending, only
+while this process could read the terminal all along, and only by the rules of `core.doubt.absence`.
+The reasons: an answer "timed out" may itself have taken half a minute; a terminal that was just
+started shows its history little by little; a terminal whose link is dead may not know the order.
 """
 
 from __future__ import annotations
@@ -35,20 +37,23 @@ from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.requests import OrderReply
 from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, snapshot_of
 
-# MetaTrader 5 can fill an order after it answered that it timed out (retcode 10012).
+# MetaTrader 5 may fill an order after it answered "timed out" (retcode 10012).
 GRACE_SEC = 12
 SECOND_NS = 1_000_000_000
-# How far before a request its neighbours are looked at.
+# How far before the oldest request the neighbours begin (s).
 LOOK_BACK_SEC = 3600
 BUYS = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_BUY_STOP})
 STOPS = frozenset({mt5.ORDER_TYPE_BUY_STOP, mt5.ORDER_TYPE_SELL_STOP})
 
 
 class Sending(NamedTuple):
-    """What `order_send` is about to be given, and what was there before.
+    """The arguments for `order_send`, and the state of the terminal before sending.
 
-    `quote_msc` is the time of the latest quotation by the trade server's clock, 0 where none was
-    needed; `orders` are the tickets that worked already, or None where nobody looked.
+    Attributes:
+        message: the arguments.
+        quote_msc: the time of the latest quotation in the trade server's clock (ms), 0 if none was
+            needed.
+        orders: the tickets of the working orders, or None if they were not read.
     """
 
     message: dict[str, Any]
@@ -57,16 +62,16 @@ class Sending(NamedTuple):
 
     @property
     def before(self) -> bytes:
-        """What was there before, as it is kept."""
+        """The state before sending, as stored in the record."""
         return msgspec.json.encode({"quote_msc": self.quote_msc, "orders": self.orders})
 
 
 class Investigator:
-    """Settles requests by what one terminal shows.
+    """Resolves requests by the readings of a terminal.
 
     Args:
-        snapshots: readings of the terminal.
-        boot: this run of the gateway.
+        snapshots: reads the terminal.
+        boot: the name of this run of the gateway.
     """
 
     def __init__(self, snapshots: Snapshots, boot: str) -> None:
@@ -75,12 +80,12 @@ class Investigator:
         self._asked = 0
         self._seen: Seen | None = None
         self.readable_since_ns: int | None = None
-        """Since when, by the clock for waiting, all readings could be believed, at one account;
-        None while they cannot."""
+        """Since when all readings could be trusted and were of the same account, by the clock for
+        waiting (ns); None while they cannot be trusted."""
         self._account = ""
         self._absences: dict[str, Absence] = {}
 
-    def settle(
+    def resolve(
         self,
         entries: Sequence[Entry],
         neighbours: Sequence[Entry],
@@ -91,10 +96,10 @@ class Investigator:
 
         Args:
             entries: the requests without a known outcome.
-            neighbours: all requests of that time; an order of one of them is nobody else's, and
-                shows what this broker does to comments.
+            neighbours: all requests of that time. An order of a neighbour cannot belong to another
+                request; neighbours also show whether this broker changes comments.
             now_ns: nanoseconds of UTC since 1970.
-            waiting_ns: the clock for waiting; by default the same.
+            waiting_ns: the clock for waiting; by default `now_ns`.
         """
         waiting_ns = now_ns if waiting_ns is None else waiting_ns
         snapshot = self._look(entries, now_ns)
@@ -102,33 +107,37 @@ class Investigator:
         self._note(evidence, waiting_ns)
         if snapshot is None or evidence is None:
             return
+        # Forget the absences of requests that were resolved otherwise.
         names = {entry.order_id for entry in entries}
         self._absences = {k: v for k, v in self._absences.items() if k in names}
+        # This terminal says nothing about requests that were sent to another account.
         account = evidence.account
         here = [e for e in entries if (e.login, e.server) == (account.login, account.server)]
         orders = {entry.order_id: _order_of(entry, snapshot, evidence) for entry in here}
         tickets = _tickets(evidence, snapshot, here, orders)
         evidence = msgspec.structs.replace(evidence, requests=tickets)
+        # The rules of `core` expect a book: give them the orders that are known to be others'.
         book = Book()
         book.orders_by_ticket = _owners(neighbours, names)
         habits = habits_of(book, snapshot)
         for entry in here:
             order = orders[entry.order_id]
+            # An order that existed before the request cannot be its result.
             since = msgspec.structs.replace(snapshot, evidence=_since(entry, order, evidence))
             sent = {habit(order, message_in(entry).comment)} if not order.token else set()
             trace = trace_of(order, list(orders.values()), since, book, habits | sent)
             is_absent = trace.shows is BrokerShows.NO_TRACE and not trace.is_final
             if is_absent and snapshot.faults:
-                # The row that cannot be read may be this very order's position.
+                # The unreadable row may be the position of this order.
                 continue
             reply = self._reply(order, trace, evidence, waiting_ns)
             if reply is not None:
                 yield reply
 
     def _note(self, evidence: Evidence | None, waiting_ns: int) -> None:
-        """Note since when the terminal can be read, all along and at one account.
+        """Track since when the terminal can be read without a break and with the same account.
 
-        What comes back, as a terminal or as an account, may not have its past at once.
+        A terminal or an account that comes back may not have its history at once.
         """
         account = "" if evidence is None else evidence.account.name
         if account != self._account:
@@ -137,9 +146,9 @@ class Investigator:
             self._absences.clear()
 
     def _look(self, entries: Sequence[Entry], now_ns: int) -> Snapshot | None:
-        """Read the terminal; None where it cannot be read, or the reading not be believed."""
+        """Read the terminal; return None if the reading fails or cannot be trusted."""
         self._asked += 1
-        # Unknown before the first look, at which nothing is settled as absent.
+        # 0 before the first reading, when no request can be resolved as absent yet.
         server_time_msc = self._seen.server_time_msc if self._seen is not None else 0
         oldest_sec = max(
             elapsed_sec(before_in(entry).quote_msc, server_time_msc, now_ns - entry.came_ns)
@@ -147,6 +156,7 @@ class Investigator:
         )
         messages = [message_in(entry) for entry in entries]
         symbols = {message.symbol for message in messages}
+        # The history must reach back to the oldest request, and cover its neighbours.
         request = SnapshotRequest(
             session=self._session,
             id=self._asked,
@@ -158,6 +168,7 @@ class Investigator:
             reply = self._snapshots.make(request)
         except CannotRead:
             return None
+        # The trust rules compare this reading with the one before.
         if not isinstance(reply, SnapshotReply):
             return None
         snapshot = snapshot_of(reply)
@@ -182,7 +193,7 @@ class Investigator:
         return OrderReply(name, "REJECTED", error=f"not executed: {trace.words}")
 
     def _is_absent(self, order_id: str, evidence: Evidence, waiting_ns: int) -> bool:
-        # Never from when it came: how long its sending took is not known.
+        # Count from the first absence, not from the arrival: the duration of sending is unknown.
         before, server_time_msc = self._absences.get(order_id), evidence.server_time_msc
         absence = absent_again(before, waiting_ns, server_time_msc, GRACE_SEC * 1000)
         self._absences[order_id] = absence
@@ -195,7 +206,7 @@ def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
     if order.kind is not OrderKind.MARKET:
         return OrderReply(order.order_id, "PLACED", trace.ticket)
     if trace.price is None:
-        # Its deals are not there yet; a fill without a price is no answer.
+        # The deals have not arrived yet, and a fill needs a price.
         return None
     return OrderReply(
         order.order_id,
@@ -207,9 +218,10 @@ def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
 
 
 def _order_of(entry: Entry, snapshot: Snapshot, evidence: Evidence) -> Order:
-    """Return a request as the order that a bot would have in doubt."""
+    """Return a request as an `Order`, so that the rules for orders in doubt apply."""
     message = message_in(entry)
     position = _identifier_of(message.position, snapshot, evidence)
+    # The message names a position by ticket, which changes; the rules need the identifier.
     return Order(
         order_id=entry.order_id,
         symbol=message.symbol,
@@ -230,10 +242,10 @@ def _order_of(entry: Entry, snapshot: Snapshot, evidence: Evidence) -> Order:
 
 
 def _identifier_of(ticket: int, snapshot: Snapshot, evidence: Evidence) -> int:
-    """Return the identifier of the position that was to be closed by its ticket, 0 where unknown.
+    """Return the identifier of the position with this ticket, 0 if it is not known.
 
-    A ticket is that of the order that opened the position or turned it round last (MT5 reference,
-    POSITION_TICKET); a position that has ended since is in no list any more.
+    A position's ticket is that of the order that opened or last reversed it (MT5 reference,
+    POSITION_TICKET). A position that has been closed since is in no list, only in the history.
     """
     past = evidence.history.orders if evidence.history else ()
     known = {p.ticket: p.identifier for p in snapshot.positions}
@@ -243,13 +255,13 @@ def _identifier_of(ticket: int, snapshot: Snapshot, evidence: Evidence) -> int:
 
 
 def _token_of(entry: Entry) -> str:
-    """Return the token that a request bears; any other comment may be on other orders too."""
+    """Return the token in a request's comment; other comments may be on other orders too."""
     token = token_of(entry.order_id)
     return token if message_in(entry).comment == token else ""
 
 
 def _since(entry: Entry, order: Order, evidence: Evidence) -> Evidence:
-    """Leave out what was there before the order: it may look like it, and is not it."""
+    """Return the evidence without orders from before the request: they cannot be its result."""
     if order.kind in (OrderKind.MODIFY, OrderKind.CANCEL):
         return evidence
     before = before_in(entry)
@@ -278,7 +290,7 @@ def _kind_of(message: SentMessage) -> OrderKind:
 def _tickets(
     evidence: Evidence, snapshot: Snapshot, entries: Sequence[Entry], orders: dict[str, Order]
 ) -> tuple[RequestStatus, ...]:
-    """Return the tickets that answers gave, or whose comment is the request's own id."""
+    """Return the tickets from answers, or from a comment that equals the request's id."""
     past = evidence.history.orders if evidence.history else ()
     rows = (*past, *snapshot.positions, *evidence.orders)
     found = []
@@ -287,6 +299,7 @@ def _tickets(
         said = _ticket_of(entry)
         bearing = {row.ticket for row in rows if (row.comment, row.symbol) == (name, symbol)}
         tickets = {said} if said else bearing
+        # Two tickets would be a guess, so neither is used.
         if len(tickets) == 1:
             found.append(RequestStatus(name, RequestState.UNKNOWN, ticket=tickets.pop()))
     return tuple(found)
@@ -298,7 +311,7 @@ def _ticket_of(entry: Entry) -> int:
 
 
 def _owners(neighbours: Sequence[Entry], without: set[str]) -> dict[int, Order]:
-    """Return which orders of the broker are known to be another request's."""
+    """Return the broker orders that are known to belong to other requests, by ticket."""
     owners = {}
     for entry in neighbours:
         ticket = _ticket_of(entry)
@@ -311,7 +324,7 @@ def _owners(neighbours: Sequence[Entry], without: set[str]) -> dict[int, Order]:
                 0.0,
                 entry.came_ns,
                 ticket=ticket,
-                # Whatever it was sent with shows what becomes of comments.
+                # The comment that was sent, to compare with the comment that the broker shows.
                 token=message_in(entry).comment,
             )
     return owners

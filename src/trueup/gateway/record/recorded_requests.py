@@ -16,7 +16,7 @@ class RecordedRequests(Protocol):
     """The rows of a record of requests. Every method may raise `StoreTrouble`."""
 
     @property
-    def serves_nobody(self) -> bool:
+    def awaits_account(self) -> bool:
         """Whether the record waits until the terminal names its account."""
 
     def serve(self, login: int, server: str) -> bool:

@@ -1,7 +1,7 @@
-"""What a row of the record of requests says in JSON, read back.
+"""Decode the JSON columns of the record of requests.
 
-SQLite keeps no checksums: a disk that fails can leave a row that is not what was written. Such a
-row still says that its request came, and no longer what became of it.
+SQLite has no checksums, so a failing disk can leave a row that differs from the written one. A
+damaged row still proves that its request came, but no longer the outcome.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Read = TypeVar("Read")
 
 
 class SentMessage(msgspec.Struct, frozen=True):
-    """What `order_send` was given, as far as an order is known by it."""
+    """The arguments of `order_send`, as far as they identify an order."""
 
     action: int | None = None
     symbol: str = ""
@@ -35,7 +35,7 @@ class SentMessage(msgspec.Struct, frozen=True):
 
 
 class Before(msgspec.Struct, frozen=True):
-    """What was there before; see `gateway.record.investigate.Sending`."""
+    """The state before sending; see `gateway.record.investigate.Sending`."""
 
     quote_msc: int
     orders: tuple[int, ...] | None
@@ -48,31 +48,31 @@ _before = msgspec.json.Decoder(Before).decode
 
 
 def reply_in(entry: Entry) -> OrderReply | None:
-    """Return the reply that was given to a request, or None without one.
+    """Return the recorded reply to a request, or None.
 
     Raises:
-        StoreTrouble: the row is damaged; so for the others here.
+        StoreTrouble: the row is damaged; the other functions here raise the same.
     """
     return None if entry.reply is None else _read(entry, entry.reply, _reply)
 
 
 def parameters_in(entry: Entry) -> dict[str, Any]:
-    """Return what was asked for."""
+    """Return the parameters of the request."""
     return _read(entry, entry.parameters, _parameters)
 
 
 def message_in(entry: Entry) -> SentMessage:
-    """Return what was sent; nothing is known of it where nothing was."""
+    """Return the message that was sent; an empty message if none was."""
     return SentMessage() if entry.message is None else _read(entry, entry.message, _message)
 
 
 def before_in(entry: Entry) -> Before:
-    """Return what was there before, as far as somebody looked."""
+    """Return the recorded state before sending; an empty state if none was recorded."""
     return Before(0, None) if entry.before is None else _read(entry, entry.before, _before)
 
 
 def sent_order(entry: Entry) -> SentOrder:
-    """Return a request as its sender asked for it."""
+    """Return the order as its sender requested it."""
     given = {**parameters_in(entry), "order_id": entry.order_id, "key": entry.key}
     given["server_time_msc"] = before_in(entry).quote_msc
     try:
@@ -82,7 +82,7 @@ def sent_order(entry: Entry) -> SentOrder:
 
 
 def check(entry: Entry) -> None:
-    """Make sure that everything in a row can be read."""
+    """Check that every column of a row can be decoded."""
     for read in (reply_in, parameters_in, message_in, before_in):
         read(entry)
 

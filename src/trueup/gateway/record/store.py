@@ -1,12 +1,13 @@
-"""The file in which a gateway keeps its record of requests: SQLite, in WAL mode, synchronous FULL.
+"""The file of a gateway's record of requests: SQLite in WAL mode, with synchronous FULL.
 
-FULL, because a row that says "about to be sent" and is lost with the power is an order that goes
-out twice. One process has the file, and no other: SQLite's exclusive locking holds it as long as
-the process lives, however that ends. Without a path the record is in memory, for a terminal whose
-own positions live no longer than its process.
+FULL is needed because a row "about to be sent" that is lost in a power failure is an order that is
+sent twice. Only one process uses the file: SQLite's exclusive locking holds it until the process
+ends, in whatever way. Without a path the record is in memory, for a terminal whose own positions
+end with its process.
 
-What is settled is kept for `KEPT_DAYS`, and the newest `KEPT_LEAST` whatever their age, so that a
-clock that leaps ahead does not empty the record. What is not settled is never dropped.
+Requests with a final outcome are kept for `KEPT_DAYS`. The newest `KEPT_LEAST` are always kept, so
+that a clock that jumps ahead does not empty the record. Requests without a final outcome are never
+deleted.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ BUSY_S = 2.0
 KEPT_DAYS = 30
 KEPT_LEAST = 10_000
 DAY_NS = 86_400 * 1_000_000_000
-# "trup", so that a database of something else is never taken for ours.
+# "trup" in ASCII; a database of another program is never mistaken for ours.
 APPLICATION_ID = 0x74727570
 FORMAT = 1
 ELSEWHERE, UNOPENED = "elsewhere", "unopened"
-"""States of a request that is in another account's file, while an account's own is open, or none
-is (see `gateway.record.account_files`). No row has them."""
+"""States of a request in the file of another account: while the own account's file is open, or
+while none is (see `gateway.record.account_files`). No row has these states."""
 
 _SCHEMA = """
 CREATE TABLE record (id TEXT NOT NULL, began_ns INTEGER NOT NULL, dropped INTEGER NOT NULL);
@@ -59,8 +60,8 @@ CREATE TABLE requests (
 CREATE INDEX requests_unsettled ON requests (number) WHERE ended_ns IS NULL;
 CREATE INDEX requests_ended ON requests (ended_ns) WHERE ended_ns IS NOT NULL;
 """
-# What records of before lack. A column with a default is added to those, and stays one that an
-# earlier release passes over: so the format has the same number, and either release opens the file.
+# Columns that older records lack. They are added with a default, and an earlier release ignores
+# them. So the format number stays the same, and both releases can open the file.
 _ADDED = ("stream", "journal", "key")
 _INDEXES_OF_ADDED = (
     "CREATE INDEX IF NOT EXISTS requests_journals ON requests (journal, number)",
@@ -73,21 +74,31 @@ _COLUMNS = (
 
 
 class StoreTrouble(TrueupError):
-    """The gateway's record of requests can be neither read nor written now."""
+    """The gateway's record of requests cannot be read or written now."""
 
 
 class StoreRefused(StoreTrouble):
-    """The file is another gateway's, another program's, or of a newer release."""
+    """The file belongs to another gateway, another program, or a newer release."""
 
 
 class Entry(NamedTuple):
-    """One request as it is kept.
+    """A request as it is stored.
 
-    `parameters` are what was asked for, `message` what `order_send` was given and `before` what was
-    known of the terminal then, all JSON; the latter two are None where nothing was sent. `boot` is
-    the gateway's run that took it, `reply` the order's reply as JSON. `stream` is the book that
-    sent it, `journal` the id of that book's journal and `key` the caller's own name for the order;
-    empty where the sender named none. Times are nanoseconds of UTC since 1970.
+    Attributes:
+        order_id: the id, unique across all accounts.
+        login, server: the account; 0 and empty if it was refused before the account was known.
+        parameters: the parameters of the request, JSON.
+        message: the arguments of `order_send`, JSON; None if nothing was sent.
+        before: the state of the terminal before sending, JSON; None if nothing was sent.
+        boot: the run of the gateway that received the request.
+        came_ns: when the request arrived, UTC since 1970.
+        state: `prepared`, `unknown`, `settled` or `withdrawn`.
+        reply: the reply to the order, JSON.
+        ended_ns: when the final outcome was recorded, UTC since 1970.
+        stream: the book that sent the request; empty if none was named.
+        journal: the id of that book's journal; empty if none was named.
+        key: the caller's own name for the order; empty if none was given.
+        number: the row's number, ascending.
     """
 
     order_id: str
@@ -108,15 +119,15 @@ class Entry(NamedTuple):
 
 
 class RequestStore:
-    """The rows, written one transaction each; safe to share between threads.
+    """Stores the rows, one transaction each; thread-safe.
 
     Args:
         path: the file; None keeps the rows in memory.
-        boot: this run of the gateway, of which a new record takes its id.
+        boot: the name of this run of the gateway; a new record takes its id from it.
         now_ns: nanoseconds of UTC since 1970.
 
     Raises:
-        StoreRefused: the file is in use by another gateway, or no record of ours.
+        StoreRefused: another gateway uses the file, or the file is not a record of requests.
     """
 
     def __init__(self, path: Path | None, boot: str, now_ns: Callable[[], int]) -> None:
@@ -130,35 +141,35 @@ class RequestStore:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._mark = RecordMark("")
-        # The highest number that retention has let go.
+        # The highest row number that was deleted by retention.
         self._dropped = 0
         try:
             self.mark()
         except StoreRefused:
             raise
         except StoreTrouble as trouble:
-            # It may be over when the first order comes; until then the gateway is good for reading.
+            # The trouble may pass before the first order arrives; until then reads can be served.
             log.error("[RECORD] No order can be taken now: %s", trouble)
 
-    serves_nobody = False
-    """Whether it waits for an account; see `AccountRecords`."""
+    awaits_account = False
+    """Always False: this store serves all accounts; see `AccountRecords`."""
 
     def serve(self, login: int, server: str) -> bool:
-        """Keep the record of an account too; there is nothing to do, it is that of any."""
+        """Do nothing, since this store serves all accounts; see `AccountRecords`."""
         return False
 
     def may_have_more(self, login: int, server: str) -> bool:
-        """Return whether an account has requests that `find` does not know of; none has."""
+        """Return False: `find` sees all requests of this store."""
         return False
 
     def mark(self) -> RecordMark:
-        """Return which record this is and how far it reaches."""
+        """Return the id of the record, and the last request in it."""
         with self._lock, self._explained():
             self._open()
             return self._mark
 
     def covers(self, mark: RecordMark) -> bool:
-        """Return whether everything that came since the record was at a mark is in it."""
+        """Return whether the record has every request since `mark`."""
         with self._lock, self._explained():
             connection = self._open()
             if mark.id != self._mark.id or self._dropped > mark.last:
@@ -169,7 +180,7 @@ class RequestStore:
             return found == (mark.came_ns,) if mark.last else True
 
     def find(self, order_id: str) -> Entry | None:
-        """Return what there is of a request, or None."""
+        """Return the entry of a request, or None."""
         rows = self._rows(f"SELECT {_COLUMNS} FROM requests WHERE order_id = ?", order_id)
         return rows[0] if rows else None
 
@@ -179,20 +190,21 @@ class RequestStore:
         return self._rows(f"SELECT {_COLUMNS} FROM requests WHERE {condition}")
 
     def since(self, came_ns: int) -> list[Entry]:
-        """Return all requests that came at or after a time, oldest first."""
+        """Return all requests that arrived at or after a time, oldest first."""
         condition = "came_ns >= ? ORDER BY number"
         return self._rows(f"SELECT {_COLUMNS} FROM requests WHERE {condition}", came_ns)
 
     def sent_by(
         self, login: int, server: str, asked: BookAsked, most: int
     ) -> tuple[int, list[Entry]]:
-        """Return how many requests of a book came after its mark, and the newest, oldest first.
+        """Return the number of a book's requests since its mark, and the newest, oldest first.
 
-        Requests that were refused before an account was known are left out.
+        Requests that were refused before the account was known are left out.
         """
         book = "journal = ?" if asked.journal else "stream = ? AND journal != ''"
         condition = f"{book} AND number > ? AND login = ? AND server = ?"
         values = (asked.journal or asked.stream, self._after(asked.marks), login, server)
+        # The list may be longer than `most`, so the total is counted separately.
         newest = f"{condition} ORDER BY number DESC LIMIT {most}"
         found = self._rows(f"SELECT {_COLUMNS} FROM requests WHERE {newest}", *values)
         with self._lock, self._explained():
@@ -201,7 +213,7 @@ class RequestStore:
         return total, found[::-1]
 
     def _after(self, marks: Sequence[RecordMark]) -> int:
-        """Return the number after which a book asks; 0 where no mark is one of this record's."""
+        """Return the row number of a book's latest mark; 0 if this record has none of the marks."""
         return max((mark.last for mark in marks if self.covers(mark)), default=0)
 
     def with_key(self, login: int, server: str, stream: str, key: str) -> list[Entry]:
@@ -211,14 +223,15 @@ class RequestStore:
         return self._rows(query, stream, key, login, server)
 
     def add(self, entry: Entry) -> bool:
-        """Write a new request to the disk; return False, with nothing written, for a known id.
+        """Write a new request to disk; return False, with nothing written, for a known id.
 
         Raises:
-            StoreTrouble: it could not be written; it is not in the record.
+            StoreTrouble: the request could not be written and is not in the record.
         """
         with self._lock, self._explained():
             connection = self._open()
             self._refuse_replaced()
+            # The database decides whether the id is new, so that two threads cannot both add it.
             values = entry[:-1]
             cursor = connection.execute(
                 f"INSERT INTO requests ({_COLUMNS.removesuffix(', number')}) "
@@ -232,10 +245,10 @@ class RequestStore:
             return True
 
     def end(self, order_id: str, state: str, reply: bytes) -> None:
-        """Write what became of a request: state `settled`, or `unknown` for the time being.
+        """Write the outcome of a request: state `settled`, or `unknown` if it is not final.
 
         Raises:
-            StoreTrouble: it could not be written; the record has what it had.
+            StoreTrouble: the outcome could not be written; the record is unchanged.
         """
         ended_ns = self._now_ns() if state == "settled" else None
         with self._lock, self._explained():
@@ -248,7 +261,7 @@ class RequestStore:
             )
 
     def drop_old(self) -> int:
-        """Let go of what retention no longer keeps; return how many requests."""
+        """Delete the requests that are past their retention; return their number."""
         with self._lock, self._explained():
             connection = self._open()
             before_ns = self._now_ns() - KEPT_DAYS * DAY_NS
@@ -259,6 +272,7 @@ class RequestStore:
             ).fetchone()
             if newest is None:
                 return 0
+            # Store the highest deleted number, or `covers` would vouch for deleted requests.
             with _transaction(connection):
                 dropped = connection.execute(f"DELETE FROM requests WHERE {old}", limits).rowcount
                 highest = max(newest, self._dropped)
@@ -267,20 +281,20 @@ class RequestStore:
             return dropped
 
     def close(self) -> None:
-        """Let go of the file; closing twice does no harm."""
+        """Close the file; a second call does nothing."""
         with self._lock, HOLDERS.opening():
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
 
     def let_go_in_child(self) -> None:
-        """Never touch the file again: SQLite must not even close what a fork has copied."""
+        """Never touch the file again: in a forked process SQLite must not even close its copy."""
         connection, self._connection = self._connection, None
         self._lock = threading.Lock()
         if connection is None or self._path is None:
             return
         names = (self._path, self._path.with_name(f"{self._path.name}-wal"))
-        files = {one for one in (self._identity, *map(identity, names)) if one is not None}
+        files = {file for file in (self._identity, *map(identity, names)) if file is not None}
         never_finalise(connection)
         cut_files(files)
 
@@ -288,7 +302,7 @@ class RequestStore:
         with self._lock, self._explained():
             return [Entry(*row) for row in self._open().execute(statement, parameters)]
 
-    # The file.
+    # Opening the file.
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -297,6 +311,7 @@ class RequestStore:
                     f"Process {self._process} opened {self.name}; a process forked from it cannot "
                     "use it."
                 )
+            # Clients may hold all file descriptors, but an order must still be recorded.
             with spare():
                 connection = self._connect()
                 try:
@@ -314,7 +329,7 @@ class RequestStore:
         return connected(self._path or ":memory:", BUSY_S)
 
     def _prepared(self, connection: sqlite3.Connection) -> RecordMark:
-        # Exclusive before anything is read: then SQLite never lets go of the file again.
+        # Set this before the first read: SQLite then holds the file until it is closed.
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -328,6 +343,7 @@ class RequestStore:
             raise StoreRefused(f"{self.name} was written by a newer release of trueup; use that.")
         for statement in (WRITE_AHEAD, *DURABLE):
             connection.execute(statement)
+        # In a single transaction, so that a crash never leaves half a schema.
         with _transaction(connection):
             if not tables:
                 self._make(connection)
@@ -347,7 +363,7 @@ class RequestStore:
         connection.execute(f"PRAGMA user_version={FORMAT}")
 
     def _refuse_replaced(self) -> None:
-        """SQLite goes on writing to a file that was removed, and it is gone with the process."""
+        """SQLite keeps writing to a deleted file, and those rows are lost when the process ends."""
         if self._identity != identity(self._path):
             raise StoreTrouble(
                 f"{self.name} was moved, replaced or deleted while it was open; put it back, or "
@@ -367,6 +383,7 @@ class RequestStore:
 
     def _explain(self, error: sqlite3.Error) -> StoreTrouble:
         code = error_code(error)
+        # Only at opening: a file that is open already is held by this process alone.
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and self._connection is None:
             return StoreRefused(
                 f"{self.name} is in use by another process, most likely another gateway; end that "
@@ -377,7 +394,7 @@ class RequestStore:
 
 
 def _add_columns(connection: sqlite3.Connection) -> None:
-    """Give a record the columns that it lacks, and their indexes."""
+    """Add the columns that the record lacks, and their indexes."""
     has = {row[1] for row in connection.execute("PRAGMA table_info(requests)")}
     for name in _ADDED:
         if name not in has:

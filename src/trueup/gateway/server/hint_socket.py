@@ -1,9 +1,9 @@
-"""The gateway's sockets: how one is bound, and the one where hints go out.
+"""Bind the gateway's sockets, and publish hints.
 
-ZeroMQ asks for a key once, when a connection begins. A request is judged again at the gate, each by
-itself. A hint goes to everybody who listens. So when somebody who was let in may hear hints no
-longer, the socket of hints is closed, and another is bound in its place. The others connect to that
-one by themselves, and the door judges each of them anew.
+ZeroMQ checks a key once, when a connection begins. Requests are checked again at the gate, each by
+itself, but a hint goes to every subscriber. So when an accepted subscriber may no longer see the
+account, the hint socket is closed and a new socket is bound to the same endpoint. The other
+subscribers reconnect by themselves, and the door checks each of them again.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from trueup.logs import Logger, logger
 
 log: Logger = logger("trueup.access")
 
-# Hints that one connection may leave in our memory.
+# Hints queued in memory for one slow connection.
 MESSAGES_PER_CONNECTION: Final = 64
-# Requests and replies may be large, so ZeroMQ keeps few of them. What it does not take of requests
-# waits at the client; of replies, `gateway.server.unread` keeps the others.
+# Requests and replies may be large, so ZeroMQ queues few. Further requests wait at the client;
+# further replies wait in `gateway.server.unread`.
 UNREAD_REQUESTS: Final = 16
 UNREAD_REPLIES: Final = 16
-# ZeroMQ frees a port some milliseconds after its socket was closed. After so many attempts in vain
-# it is most likely somebody else's.
-ATTEMPTS_UNTOLD: Final = 30
+# ZeroMQ frees a port some milliseconds after its socket was closed. After this many failed
+# attempts another program most likely has the port, and the log says so.
+ATTEMPTS_BEFORE_WARNING: Final = 30
 
 
 class Bound(NamedTuple):
-    """A socket that listens, and where; with the port that it was given for port 0."""
+    """A bound socket and its endpoint, with the real port where port 0 was asked for."""
 
     socket: zmq.Socket[bytes]
     endpoint: str
@@ -39,16 +39,16 @@ class Bound(NamedTuple):
 def bound(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, door: Door, domain: bytes
 ) -> Bound:
-    """Open a socket that lets in whom the door lets in.
+    """Open and bind a socket whose connections `door` checks.
 
     Raises:
-        OSError: the endpoint cannot be bound; `filename` is which, `strerror` says why.
+        OSError: the endpoint cannot be bound; `filename` is the endpoint, `strerror` the reason.
     """
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, MESSAGES_PER_CONNECTION if kind == zmq.PUB else UNREAD_REPLIES)
     if kind == zmq.ROUTER:
-        # So that a full connection is told, and its replies can wait where their bytes are counted.
+        # Report a full connection, so that its replies can wait where their bytes are counted.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.RCVHWM, UNREAD_REQUESTS)
     socket.setsockopt(zmq.IPV6, is_ipv6(endpoint))
@@ -64,21 +64,23 @@ def bound(
 
 
 class HintSocket:
-    """Publishes hints at an endpoint to those who may hear them.
+    """Publishes hints at an endpoint to the subscribers that may see the account.
 
     Args:
-        endpoint: where, such as tcp://127.0.0.1:5556; port 0 takes a free one, and keeps it.
+        context: the ZeroMQ context of the server.
+        endpoint: such as tcp://127.0.0.1:5556; port 0 takes a free port, and keeps it.
+        door: checks the connections.
 
     Raises:
         OSError: the endpoint cannot be bound.
 
     Attributes:
-        endpoint: where, with the port that was taken.
+        endpoint: the endpoint, with the real port.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, door: Door) -> None:
         self._context, self._door = context, door
-        # By what it was decided who may hear: the edition of the allow file, and the account.
+        # Inputs of the last check of all subscribers: allow file revision, and account.
         self._rules = (0, 0)
         self._attempts = 0
         self._socket: zmq.Socket[bytes] | None
@@ -86,7 +88,7 @@ class HintSocket:
         self._socket, self.endpoint = bound(context, zmq.PUB, endpoint, door, HINTS_DOMAIN)
 
     def publish(self, hint: bytes, login: int) -> None:
-        """Send a hint about an account to everybody who listens, and may hear it by now."""
+        """Send a hint about the account `login` to all subscribers that may see the account."""
         if self._door.lock is not None:
             rules = self._door.lock.allowed.revision(), login
             if rules != self._rules:
@@ -98,9 +100,9 @@ class HintSocket:
             self._socket.send(hint, zmq.NOBLOCK)
 
     def open_again(self) -> None:
-        """Bind the endpoint again where that is due; never waits.
+        """Bind the endpoint again if it is closed; never waits.
 
-        While that fails hints reach nobody, which clients notice, and ask by themselves.
+        While binding fails no hints go out. Clients notice that and poll at their interval.
         """
         if self._socket is not None:
             return
@@ -108,16 +110,14 @@ class HintSocket:
             self._socket, _ = bound(self._context, zmq.PUB, self.endpoint, self._door, HINTS_DOMAIN)
         except OSError as error:
             self._attempts += 1
-            if self._attempts == ATTEMPTS_UNTOLD:
-                log.warning(
-                    "[ACCESS] Hints reach nobody until their port is free: %s", error.strerror
-                )
+            if self._attempts == ATTEMPTS_BEFORE_WARNING:
+                log.warning("[ACCESS] No hints go out until their port is free: %s", error.strerror)
             return
         self._attempts = 0
-        log.info("[ACCESS] Hints begin anew at %s for those who may hear them", self.endpoint)
+        log.info("[ACCESS] Hints go out again at %s to clients that may see them", self.endpoint)
 
     def close(self) -> None:
-        """Stop publishing; closing twice does no harm."""
+        """Stop publishing; a second call does nothing."""
         socket, self._socket = self._socket, None
         if socket is not None:
             self._door.unfit(HINTS_DOMAIN)

@@ -1,11 +1,12 @@
-"""Requests that wait for the terminal: bounded, orders first, fair among those who ask.
+"""The queue of requests that wait for the terminal: bounded, orders first, fair among clients.
 
-Orders are begun in the order in which they came. Queries are begun when no order waits, one of each
-party in turn, so that a bot that asks a thousand times waits a thousand times. Nobody may have more
-than a share of the places.
+Orders are begun in the order of arrival. Queries are begun when no order waits, in turn among the
+parties, so a bot that floods the queue with queries delays only itself. No party may use more than
+its share of the places.
 
-The front puts tasks in and takes back those that waited too long; the desk's thread takes them out.
-A task is begun or taken back, never both, so what was answered "not sent" is never sent later.
+The front's thread adds tasks and takes back those that waited too long; the desk's thread begins
+them. A task is either begun or taken back, never both, so an order answered "not sent" is never
+sent later.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SHARE = 64
 
 
 class Task:
-    """A request of a client, and when it came (ns)."""
+    """A client's request, and when it arrived (ns)."""
 
     __slots__ = ("at_ns", "client", "is_begun", "is_order", "request")
 
@@ -34,19 +35,19 @@ class Task:
         self.is_begun: bool = False
 
 
-class Waiting:
-    """The tasks that nobody has answered yet; safe to share between threads.
+class TaskQueue:
+    """The tasks without an answer; thread-safe.
 
     Args:
         places: how many orders, and how many queries, may wait.
-        share: how many of each one party may have waiting.
+        share: how many orders, and how many queries, of one party may wait.
     """
 
     def __init__(self, places: int = PLACES, share: int = SHARE) -> None:
         self._places, self._share = places, share
         self._orders: deque[Task] = deque()
         self._queries: OrderedDict[str | bytes, deque[Task]] = OrderedDict()
-        # Every task not answered, oldest first. A begun order leaves: only its result answers it.
+        # All unanswered tasks, oldest first, except begun orders: only their outcome answers them.
         self._open: OrderedDict[Task, None] = OrderedDict()
         self._counts: Counter[tuple[str | bytes, bool]] = Counter()
         self._totals = Counter({True: 0, False: 0})
@@ -55,13 +56,14 @@ class Waiting:
         self._arrived = threading.Condition(threading.Lock())
 
     def put(self, task: Task) -> str | None:
-        """Take a task in, or return why there is no place for it."""
+        """Add a task, or return the reason why there is no place."""
         party, kind = task.client.party, task.is_order
         with self._arrived:
             if self._totals[kind] >= self._places:
                 return f"{self._totals[kind]} {_kind(task)} wait for the terminal already"
             if self._counts[party, kind] >= self._share:
                 return f"{self._share} of your {_kind(task)} wait for the terminal already"
+            # From here on the task is accepted: count it everywhere in one critical section.
             self._counts[party, kind] += 1
             self._totals[kind] += 1
             self._open[task] = None
@@ -74,7 +76,7 @@ class Waiting:
         return None
 
     def take(self, timeout_sec: float) -> Task | None:
-        """Begin the next task, waiting at most `timeout_sec` for one."""
+        """Begin the next task; wait at most `timeout_sec` for a task to arrive."""
         with self._arrived:
             if not (self._orders or self._queries):
                 self._arrived.wait(timeout_sec)
@@ -87,7 +89,7 @@ class Waiting:
             return task
 
     def answered(self, task: Task) -> bool:
-        """Note that a begun task has its answer; return whether somebody still waits for it."""
+        """Note that a begun task has its answer; return whether the client still waits for it."""
         with self._arrived:
             if task.is_order:
                 self._forget(task)
@@ -95,7 +97,7 @@ class Waiting:
             return self._open.pop(task, False) is None
 
     def take_back(self, before_ns: int) -> list[Task]:
-        """Return the tasks that came before a moment and are not answered; they are so now."""
+        """Remove and return the unanswered tasks that arrived before `before_ns`."""
         late: list[Task] = []
         with self._arrived:
             while self._open and next(iter(self._open)).at_ns < before_ns:
@@ -103,24 +105,24 @@ class Waiting:
         return late
 
     def take_all(self) -> list[Task]:
-        """Return all tasks that are not answered; they are so now."""
+        """Remove and return all unanswered tasks."""
         with self._arrived:
             return [self._take_oldest() for _ in range(len(self._open))]
 
     def has_order(self, order_id: str, *, besides: int = 0) -> bool:
-        """Return whether more orders of an id than `besides` wait or are being carried out."""
+        """Return whether more than `besides` orders with this id wait or are being executed."""
         with self._arrived:
             return self._ids[order_id] > besides
 
     @property
     def oldest_ns(self) -> int | None:
-        """When the oldest task came that is not answered."""
+        """When the oldest unanswered task arrived (ns), or None."""
         with self._arrived:
             return next(iter(self._open)).at_ns if self._open else None
 
     @property
     def count(self) -> int:
-        """How many tasks nobody has begun."""
+        """How many tasks have not been begun."""
         with self._arrived:
             return self._totals.total()
 
@@ -143,7 +145,7 @@ class Waiting:
         return task
 
     def _drop(self, task: Task) -> None:
-        # What is taken back is the oldest of its line.
+        # A task that is taken back is the oldest of its own queue too.
         if task.is_order:
             self._orders.popleft()
             self._forget(task)

@@ -1,9 +1,9 @@
-"""Orders that were turned away before the desk saw them: what was said not to be sent is not sent.
+"""Remember the orders that were refused before the desk saw them, so that no copy is sent later.
 
-A copy of such an order may come when it could be carried out (the terminal is free again, a line
-of the allow file is back), and its sender has gone on. The ids are kept in memory alone and in
-bounds, so that a flood of requests fills neither memory nor disk; and apart for each user, so that
-nobody can take an id from another. A new start of the gateway forgets them.
+A copy of such an order may arrive when it could be executed (the terminal is free again, a line of
+the allow file is back), after the sender was told "not sent". The ids are kept in memory and in
+bounds, so that a flood fills neither memory nor disk. They are kept per user, so that no user can
+block the id of another. A restart of the gateway forgets them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-# Ids have at most 128 characters: a third of a megabyte for a user who sends the longest.
+# An id has at most 128 characters: a third of a megabyte for a user that sends the longest.
 IDS_PER_USER = 1_024
 USERS = 64
 
 
-class TurnedAway:
-    """The latest ids that were turned away; safe to share between threads.
+class RefusedIds:
+    """The ids of recently refused orders; thread-safe.
 
     Args:
-        ids_per_user: how many of each user's are kept.
-        users: of how many users, the latest who were turned away.
+        ids_per_user: how many ids are kept per user.
+        users: for how many users, those refused most recently.
     """
 
     def __init__(self, ids_per_user: int = IDS_PER_USER, users: int = USERS) -> None:
@@ -30,7 +30,7 @@ class TurnedAway:
         self._lock = threading.Lock()
 
     def note(self, user: str, order_id: str) -> None:
-        """Keep that an order of a user was turned away; `user` is empty where nobody logs in."""
+        """Store the id of a refused order; `user` is empty on a gateway without keys."""
         with self._lock:
             ids = self._ids.setdefault(user, OrderedDict())
             self._ids.move_to_end(user)
@@ -42,6 +42,6 @@ class TurnedAway:
                 self._ids.popitem(last=False)
 
     def has(self, user: str, order_id: str) -> bool:
-        """Return whether an order of a user was turned away lately."""
+        """Return whether an order of `user` with this id was refused recently."""
         with self._lock:
             return order_id in self._ids.get(user, ())

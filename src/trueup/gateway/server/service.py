@@ -1,7 +1,7 @@
-"""A terminal, served: where the parts of a gateway are put together, and nowhere else.
+"""Assemble a gateway from its parts; the only place where that happens.
 
-`trueup gateway` runs one of these on the real terminal or on a simulated one. A part that every
-gateway should have is made and closed here; what it does is in its own module.
+`trueup gateway` runs a `Service` on the real terminal or on a simulated terminal. A part that every
+gateway needs is created and closed here; its behaviour is in its own module.
 """
 
 from __future__ import annotations
@@ -30,15 +30,20 @@ LOOPBACK = "127.0.0.1"
 
 
 class ServiceOptions(msgspec.Struct, frozen=True):
-    """How a terminal is served.
+    """The options of a gateway.
 
-    `host` is the address to listen on; `port` 0 takes a free one; `pace` is seconds of the trade
-    server's clock in one of ours, 1 but in a simulation; `terms` say who may use it. Every
-    `watch_ms` it looks for what its clients should know at once, 0 for never; its hints are on
-    `hints_port`, 0 for the port after `port`. `records` is the folder of the records of requests,
-    one for each account, and of the locks on accounts; None keeps them in memory, which is enough
-    only where a terminal's positions live no longer than its gateway. `store` is one file for all
-    accounts instead. `login` is the only account served, None for any.
+    Attributes:
+        host: the address to listen on.
+        port: the port for requests; 0 takes a free port.
+        pace: seconds of the trade server's clock per second of ours; 1 except in a simulation.
+        terms: the access options.
+        watch_ms: the watcher's interval, 0 for no watcher and no hints.
+        hints_port: the port for hints; 0 takes the port after `port`.
+        records: the folder of the request records, one per account, and of the account locks. None
+            keeps the records in memory, which is enough only if the terminal's positions end with
+            the gateway.
+        store: one record file for all accounts, instead of one per account.
+        login: the only account to serve; None for any.
     """
 
     host: str = LOOPBACK
@@ -53,15 +58,15 @@ class ServiceOptions(msgspec.Struct, frozen=True):
 
     @property
     def endpoint(self) -> str:
-        """Where requests come."""
+        """The endpoint for requests."""
         return tcp(self.host, self.port)
 
     @property
     def hints_endpoint(self) -> str | None:
-        """Where hints go out."""
+        """The endpoint for hints, or None without a watcher."""
         if not self.watch_ms:
             return None
-        # A firewall opens ports by their number, so this one follows from the other.
+        # Firewalls open ports by number, so the hint port must be predictable from the other.
         following = self.port + 1 if 0 < self.port < 65_535 else 0
         return tcp(self.host, self.hints_port or following)
 
@@ -70,16 +75,16 @@ class Service:
     """Serves a terminal to many clients.
 
     Args:
-        terminal: what is served; initialised, or about to be.
-        options: where and how.
+        terminal: the terminal to serve; initialised, or about to be.
+        options: the gateway's options.
         now_ns: nanoseconds of UTC since 1970.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
-        clocks: the machine's clocks; by default `now_ns` is all of them.
+        clocks: the machine's clocks; by default `now_ns` stands for all of them.
 
     Raises:
-        SettingsError: the address or the port cannot be listened on, or not on these terms.
-        KeysError: a file of keys cannot be used.
-        StoreRefused: the record's file is another gateway's, or no record.
+        SettingsError: the address or port cannot be bound, or the access options do not fit it.
+        KeysError: a key file or the allow file cannot be used.
+        StoreRefused: the record file belongs to another gateway, or is not a record.
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class Service:
         clocks: Clocks | None = None,
     ) -> None:
         clocks = clocks or one_clock(now_ns)
-        # A client tells a restart of the gateway by this name.
+        # Clients detect a restart of the gateway by a change of this name.
         self.boot: str = f"{os.getpid()}-{now_ns():x}"
         door, gate = admission(options.host, options.terms, now_ns, clocks.age_ns)
         store = _open_records(options, self.boot, now_ns)
@@ -106,6 +111,7 @@ class Service:
             attachments=attachments,
         )
         self._front = Front(desk, clocks.age_ns, watch_ms=options.watch_ms, gate=gate)
+        # The record is open by now: release it, so that the next attempt can start.
         try:
             self._server = _listen(options, self._front, door)
         except SettingsError:
@@ -114,15 +120,16 @@ class Service:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """The endpoint for requests, with the real port."""
         return self._server.endpoint
 
     def run(self) -> None:
         """Serve until `stop`.
 
         Raises:
-            StoreRefused: another gateway serves the terminal's account, or has its record.
-            DeskEnded: the thread that asks the terminal broke.
+            StoreRefused: another gateway serves the terminal's account, or its record cannot be
+                used.
+            DeskEnded: the thread that calls the terminal failed.
         """
         self._front.run(self._server)
 
@@ -131,7 +138,7 @@ class Service:
         self._front.stop()
 
     def close(self) -> None:
-        """Stop listening, and let go of the record; the terminal is left as it is."""
+        """Stop listening and close the record; the terminal is not touched."""
         self._server.close()
         self._desk.close()
 

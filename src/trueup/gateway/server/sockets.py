@@ -1,9 +1,9 @@
-"""The gateway's end of the wire: a ROUTER socket that answers REQ and DEALER clients alike.
+"""Move request and reply bytes: a ROUTER socket that answers REQ and DEALER clients alike.
 
-What a message means is the handler's business; this module moves bytes. A handler that knows the
-answer returns it. One that does not know it yet returns None, and `reply` brings it later, from any
-thread: that is how `gateway.server.front` answers everybody while the terminal is busy. Somebody
-must answer in the end, because a REQ client waits for a reply.
+The handler interprets the messages. A handler that knows the answer returns it. Otherwise the
+handler returns None and a later call of `reply`, from any thread, sends the answer: so
+`gateway.server.front` answers other clients while the terminal is busy. Every request must get a
+reply in the end, because a REQ client waits for it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from trueup.gateway.server.hint_socket import HintSocket, bound
 from trueup.gateway.server.unread import Unread
 from trueup.protocol.text import json_frame
 
-# One turn serves at most this many requests, so that a flood does not keep the caller's own work
-# (the market of the simulated terminal, a stop signal) waiting.
+# Requests served per call of `serve_once`. The bound leaves the caller time for its own work during
+# a flood: the simulated terminal's market, a stop signal.
 REQUESTS_PER_TURN = 64
-# A request has one, behind the way back: an empty one, and one for each hop of a proxy.
+# A request has one frame, behind the return route: one empty frame, and one frame per proxy.
 FRAMES_MAX = 16
-# Enough for a machine that is busy with other things; waited for only where a reply is not out.
+# How long `close` waits for unsent replies: enough for a busy machine, and no wait if there are
+# none.
 LAST_REPLY_MS = 1_000
-# As numbers, because flags of an enumeration cost more to combine than a frame to send.
-# How soon replies that wait here are offered again.
+# How soon replies that wait here are offered to ZeroMQ again.
 OFFER_AGAIN_MS = 5
+# As integers, because combining the flags of an enumeration costs more than sending a frame.
 AT_ONCE = int(zmq.NOBLOCK)
 MORE_AT_ONCE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
@@ -40,24 +41,24 @@ Handler = Callable[[Client, bytes], bytes | None]
 
 
 def anybody(handle: Callable[[bytes], bytes]) -> Handler:
-    """Return a handler that answers everybody alike, and at once."""
+    """Return a handler that answers every client alike, and at once."""
     return lambda _, request: handle(request)
 
 
 class Server:
     """Answers each request that arrives at `endpoint` with `handle(client, request)`.
 
-    One thread calls `serve_once`; `reply` and `publish` may be called from any.
+    One thread calls `serve_once`; `reply` and `publish` may be called from any thread.
 
     Args:
-        endpoint: where to listen, such as tcp://127.0.0.1:5555; port 0 takes a free one.
-        handle: from a client and the bytes of its request to the bytes of the reply, or to None
-            when `reply` will bring it; must not raise.
-        hints: where to publish hints (`gateway.reading.watcher`), or None to publish none.
-        door: who may connect; anybody, in plain text, where none is given.
+        endpoint: where to listen, such as tcp://127.0.0.1:5555; port 0 takes a free port.
+        handle: takes a client and the bytes of its request; returns the bytes of the reply, or
+            None if `reply` will send it later; must not raise.
+        hints: the endpoint for hints (`gateway.reading.watcher`), or None for no hints.
+        door: checks the connections; by default every client may connect, in plain text.
 
     Raises:
-        OSError: an endpoint cannot be bound; `filename` is which, `strerror` says why.
+        OSError: an endpoint cannot be bound; `filename` is the endpoint, `strerror` the reason.
     """
 
     def __init__(
@@ -70,18 +71,19 @@ class Server:
     ) -> None:
         self._handle = handle
         self._door = door or Door()
-        # What is sent to whom; to nobody: a hint, and to those who may see which account.
-        self._late: deque[tuple[Client | int, bytes]] = deque()
+        # Messages from other threads: a reply and its client, or a hint and its account.
+        self._outbox: deque[tuple[Client | int, bytes]] = deque()
         self.sent: int = 0
         """How many replies were handed to their connections."""
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._unread = Unread()
         self._is_copy = False
-        self._bell, self._ear = self._make_bell()
+        self._wake_in, self._wake_out = self._make_wake_sockets()
         self._door.keep(self._context)
         self._hints: HintSocket | None = None
         self.endpoint: str
+        # Release each part that is open by then, so that the ports are free for another attempt.
         try:
             self._socket, self.endpoint = bound(
                 self._context, zmq.ROUTER, endpoint, self._door, DOMAIN
@@ -97,52 +99,53 @@ class Server:
         HOLDERS.add(self)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._ear, zmq.POLLIN)
+        self._poller.register(self._wake_out, zmq.POLLIN)
 
-    def _make_bell(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-        """Return two ends of a line that wakes `serve_once` from another thread."""
-        bell, ear = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
-        ear.bind("inproc://bell")
-        bell.connect("inproc://bell")
-        return bell, ear
+    def _make_wake_sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """Return a pair of sockets: a message to the first wakes the poll in `serve_once`."""
+        wake_in, wake_out = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+        wake_out.bind("inproc://wake")
+        wake_in.connect("inproc://wake")
+        return wake_in, wake_out
 
     @property
     def port(self) -> int:
-        """The TCP port it listens on."""
+        """The TCP port for requests."""
         return _port(self.endpoint)
 
     @property
     def hints_endpoint(self) -> str | None:
-        """Where it publishes hints, if it does."""
+        """The endpoint for hints, or None."""
         return None if self._hints is None else self._hints.endpoint
 
     @property
     def hints_port(self) -> int:
-        """The TCP port of its hints, 0 where it publishes none."""
+        """The TCP port for hints, 0 if there are none."""
         return 0 if self.hints_endpoint is None else _port(self.hints_endpoint)
 
     @property
     def unread_bytes(self) -> int:
-        """How many bytes of replies wait for connections that take none."""
+        """How many bytes of replies wait for connections that do not read."""
         return self._unread.size
 
     def serve_once(self, timeout_ms: int) -> int:
-        """Wait at most `timeout_ms` for something to do, do what is there.
+        """Wait at most `timeout_ms` for messages, then handle those that are there.
 
         Returns:
-            How many requests were handed to the handler.
+            How many requests were passed to the handler.
 
         Raises:
-            TrueupError: this process was forked from the one that serves.
+            TrueupError: this process is a fork of the one that serves.
         """
         if self._is_copy:
             raise TrueupError(f"{self.endpoint} is served by the process this one was forked from.")
+        # A connection that reads again sends no event, so poll in short steps while replies wait.
         if self._unread:
             self._offer_again()
             timeout_ms = min(timeout_ms, OFFER_AGAIN_MS) if self._unread else timeout_ms
         ready = dict(self._poller.poll(timeout_ms))
-        if self._ear in ready:
-            self._send_late()
+        if self._wake_out in ready:
+            self._send_outbox()
         elif not ready and self._hints is not None:
             self._hints.open_again()
         has_request = self._socket in ready
@@ -151,7 +154,7 @@ class Server:
             try:
                 received = self._receive()
             except zmq.Again:
-                # Its connection ended in between.
+                # The connection was closed after the poll.
                 return served
             if received is not None:
                 client, request = received
@@ -159,16 +162,17 @@ class Server:
                 if reply is not None:
                     self._send(client, reply)
             served += 1
-            # Asked rather than tried, because a `zmq.Again` costs as much as a request.
+            # Ask for the socket's state: an attempt that raises `zmq.Again` costs a whole request.
             has_request = _has_some(self._socket)
         return served
 
     def _receive(self) -> tuple[Client, bytes] | None:
-        """Return the next request, or None for a message that is none, which nobody answers."""
+        """Return the next request, or None for a malformed message, which gets no reply."""
         first = self._socket.recv(AT_ONCE, copy=False)
         frames: list[bytes] = []
         count = 0
         for frame in self._rest_of(first):
+            # Read to the last frame, so that the next call starts at a new message.
             count += 1
             if count <= FRAMES_MAX:
                 frames.append(frame)
@@ -186,31 +190,31 @@ class Server:
 
     def reply(self, client: Client, reply: bytes) -> None:
         """Send the reply to a request whose handler returned None; from any thread."""
-        self._leave_word(client, reply)
+        self._post(client, reply)
 
     def publish(self, hint: bytes, login: int = 0) -> None:
-        """Send a hint at an account to everybody who listens and may see it; from any thread."""
-        self._leave_word(login, hint)
+        """Send a hint about an account to the subscribers that may see it; from any thread."""
+        self._post(login, hint)
 
-    def _leave_word(self, to: Client | int, message: bytes) -> None:
-        self._late.append((to, message))
+    def _post(self, to: Client | int, message: bytes) -> None:
+        self._outbox.append((to, message))
         with self._lock:
-            if not self._bell.closed:
-                self._ring()
+            if not self._wake_in.closed:
+                self._wake()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         try:
-            self._bell.send(b"", zmq.NOBLOCK)
+            self._wake_in.send(b"", zmq.NOBLOCK)
         except zmq.Again:
-            # It rings already, a thousand times.
+            # A thousand wake-ups are queued already.
             return
 
-    def _send_late(self) -> None:
-        # First the bell, then what it rang for: a reply that comes in between rings again.
-        while _has_some(self._ear):
-            self._ear.recv(zmq.NOBLOCK)
-        while self._late:
-            to, message = self._late.popleft()
+    def _send_outbox(self) -> None:
+        # Drain the wake-ups before the outbox: a message posted in between then wakes again.
+        while _has_some(self._wake_out):
+            self._wake_out.recv(zmq.NOBLOCK)
+        while self._outbox:
+            to, message = self._outbox.popleft()
             if isinstance(to, Client):
                 self._send(to, message)
             elif self._hints is not None:
@@ -221,7 +225,7 @@ class Server:
             self._unread.put(client, reply)
 
     def _is_taken(self, client: Client, reply: bytes) -> bool:
-        """Hand a reply to its connection; return False where that has too many unread."""
+        """Pass a reply to its connection; return False if that has too many unread replies."""
         try:
             for frame in client.way:
                 self._socket.send(frame, MORE_AT_ONCE)
@@ -230,7 +234,7 @@ class Server:
         except zmq.Again:
             return False
         except zmq.ZMQError:
-            # The client went away: there is nobody to tell.
+            # The client has disconnected, so the reply can be dropped.
             return True
         return True
 
@@ -242,10 +246,10 @@ class Server:
                 self._unread.drop(way)
 
     def close(self) -> None:
-        """Stop listening, once the last reply is out or nobody takes it."""
+        """Stop listening; wait at most `LAST_REPLY_MS` until the last replies are sent."""
         if self._is_copy:
             return
-        self._send_late()
+        self._send_outbox()
         if self._hints is not None:
             self._hints.close()
         self._door.unfit(DOMAIN)
@@ -253,15 +257,15 @@ class Server:
         self._end()
 
     def let_go_in_child(self) -> None:
-        """Let go of a forked process's copies, which would keep the ports and the connections."""
+        """Release a forked process's copies, which would keep the ports and connections open."""
         self._is_copy = True
         never_finalise(self, self._context)
         cut_connections(at_ports=[port for port in (self.port, self.hints_port) if port])
 
     def _end(self) -> None:
         with self._lock:
-            self._bell.close(0)
-        self._ear.close(0)
+            self._wake_in.close(0)
+        self._wake_out.close(0)
         self._context.term()
 
     def __enter__(self) -> Server:
@@ -285,10 +289,10 @@ def _has_some(socket: zmq.Socket[bytes]) -> bool:
 
 
 def _split(frames: list[bytes]) -> tuple[list[bytes], bytes]:
-    """Return the way back and the request of a message, which may have more frames behind it.
+    """Return the return route and the request of a message; further frames may follow the request.
 
-    The way ends with an empty frame (ZeroMQ RFC 28, REQ/REP envelopes); a sender that leaves that
-    out sends the request last.
+    The route ends with an empty frame (ZeroMQ RFC 28, REQ/REP envelopes). A message without an
+    empty frame has the request as its last frame.
     """
     if b"" in frames[:-1]:
         end = frames.index(b"") + 1

@@ -1,1 +1,1 @@
-"""The official MetaTrader 5 module, or whatever has its functions."""
+"""Access to the official MetaTrader 5 module, or to a replacement with the same functions."""

@@ -1,9 +1,9 @@
-"""One reading of the terminal's account, for everything that one request needs it for.
+"""Read the terminal's account once per request, for all checks of that request.
 
-Through the worker a reading costs as much as the rest of an order. The key's scope, the account
-that an order names and the one that its record names are judged one right after the other, so they
-share one. It is no check of the account at the moment of sending: with `--login` the worker looks
-once more, in the very call that sends (`gateway.terminal.one_account`).
+Through the worker a reading takes as long as the rest of an order. The key's accounts, the account
+that the order names, and the account in its record are checked directly after each other, so they
+share one reading. The account at the moment of sending is checked separately: with `--login` the
+worker checks again in the very call that sends (`gateway.terminal.one_account`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from trueup.gateway.terminal.terminal import AccountInfo, Terminal
 
 
 class AccountLook:
-    """What the terminal is logged in to, read when somebody first wants to know."""
+    """Reads the terminal's account at the first access, and keeps the result."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -27,6 +27,6 @@ class AccountLook:
         return self._found
 
     def login(self) -> int | None:
-        """Return the account's login, or None where it cannot be read."""
+        """Return the account's login, or None if the account cannot be read."""
         account = self.account()
         return None if isinstance(account, str) else account.login

@@ -1,8 +1,8 @@
-"""One call of the terminal's functions as bytes, and its answer: what goes between two processes.
+"""Encode a call of a terminal function, and its answer, for transport between two processes.
 
-The official module's rows cannot be pickled, so an answer carries their values and the names of
-their fields; `Answer.value` makes rows of them again, read by name or by index, with `_asdict()`.
-`last_error()` travels with every answer, so that nobody asks for it too late.
+The official module's rows cannot be pickled. So an answer carries the values and the field names of
+its rows. The receiver builds rows from them, readable by name or by index and with `_asdict()`.
+`last_error()` travels with every answer, because it is valid only right after the call.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUCCESS: Error = (mt5.RES_S_OK, mt5.LAST_ERROR_TEXTS[mt5.RES_S_OK])
 FUNCTIONS = frozenset(
     name for name in vars(Terminal) if not name.startswith("_") and name != "last_error"
 )
-# What the module's functions return when they fail; all others return None (Python integration).
+# Return values of failed calls; all other functions return None (Python integration).
 _FAILED: dict[str, Any] = {
     "initialize": False,
     "login": False,
@@ -37,10 +37,10 @@ _FAILED: dict[str, Any] = {
     "version": (0, 0, ""),
 }
 RAISED: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, SystemError)
-"""What the module raises instead of returning: arguments of a wrong number, or beyond 64 bits."""
+"""The exceptions of the module: wrong number of arguments, or integers beyond 64 bits."""
 UNREADABLE: tuple[type[Exception], ...] = (
     *(msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
-    # Rows without a name, of fields that are none, or of another number of values.
+    # Rows without a name, with invalid field names, or with a wrong number of values.
     *(TypeError, ValueError),
 )
 
@@ -69,16 +69,16 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def failed(function: str) -> Any:
-    """Return what `function` returns when it fails."""
+    """Return the value that `function` returns when it fails."""
     return _FAILED.get(function)
 
 
 def encode_call(call: Call) -> bytes:
-    """Write a call.
+    """Encode a call.
 
     Raises:
-        SystemError: a whole number is out of range, as in the module; nothing was called.
-        TypeError: an argument is of a type that no function of the module takes.
+        SystemError: an integer is out of range, as in the module; nothing was called.
+        TypeError: an argument has a type that no function of the module takes.
     """
     try:
         return _encoder.encode(plain_call(call))
@@ -96,20 +96,21 @@ def plain_call(call: Call) -> Call:
 
 
 def _plain(value: Any) -> Any:
-    # The module calls `timestamp()` itself; a naive datetime means local time there too.
+    # As the module does; a naive datetime means local time there too.
     return value.timestamp() if isinstance(value, dt.datetime) else value
 
 
 def perform(terminal: Terminal, raw: bytes) -> bytes:
-    """Make a call at the terminal, and write what came of it.
+    """Call the terminal, and return the encoded answer.
 
     Raises:
-        RemoteProtocolError: the bytes are no call; nothing was called.
+        RemoteProtocolError: the bytes are not a call; nothing was called.
     """
     try:
         call = _calls.decode(raw)
     except UNREADABLE as error:
         raise RemoteProtocolError(f"the call cannot be read: {error}") from None
+    # Never call an attribute outside the list, whatever the other process sends.
     if call.function not in FUNCTIONS:
         raise RemoteProtocolError(f"{call.function!r} is no function of the terminal")
     return _encode(answer_of(terminal, call))
@@ -120,17 +121,18 @@ def answer_of(terminal: Terminal, call: Call) -> Answer:
     try:
         value = getattr(terminal, call.function)(*call.args, **call.kwargs)
     except RAISED as error:
+        # The caller raises the same exception type again.
         kind = next(kind for kind in RAISED if isinstance(error, kind))
         return Answer(terminal.last_error(), "raised", str(error), kind.__name__)
     return _shaped(value, terminal.last_error())
 
 
 def decode_answer(raw: bytes) -> tuple[Any, Error]:
-    """Return what a call returned, and `last_error()` after it.
+    """Return the result of a call, and `last_error()` after the call.
 
     Raises:
-        TypeError, ValueError, OverflowError, SystemError: what the call raised.
-        RemoteProtocolError: the bytes are no answer; nobody knows what the call did.
+        TypeError, ValueError, OverflowError, SystemError: raised by the call itself.
+        RemoteProtocolError: the bytes are not an answer; the effect of the call is unknown.
     """
     try:
         answer = _answers.decode(raw)
@@ -146,6 +148,7 @@ def value_of(answer: Answer) -> Any:
         value = _value(answer)
     except UNREADABLE as error:
         raise RemoteProtocolError(f"the answer cannot be read: {error}") from None
+    # Raise outside of the `try`, or this exception would count as an unreadable answer.
     if raised is not None:
         raise raised
     return value
@@ -198,7 +201,7 @@ def _is_row(value: Any) -> bool:
 
 
 def _nested(row: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
-    """The request inside a result; no other field of a row is a sequence."""
+    """Encode the request inside a result; no other field of a row is a sequence."""
     return type(row).__name__, tuple(row._asdict()), tuple(row)
 
 
@@ -209,7 +212,7 @@ def _row(name: str, fields: Sequence[str], content: Sequence[Any]) -> Any:
 
 @lru_cache(maxsize=64)
 def _row_type(name: str, fields: tuple[str, ...]) -> type[Any]:
-    # The fields are the installed module's: one that a later version adds is there as well.
+    # The fields are the sender's, so a field that a later module version adds is kept.
     return namedtuple(name, fields)
 
 
@@ -217,7 +220,7 @@ def _encode(answer: Answer) -> bytes:
     try:
         return _encoder.encode(answer)
     except UnicodeEncodeError:
-        # A server that cut a comment in the middle of a character: half of it is no text.
+        # A trade server cut a comment inside a character, and half a character is not text.
         code, text = answer.error
         mended = msgspec.structs.replace(
             answer,

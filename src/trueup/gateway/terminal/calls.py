@@ -1,4 +1,4 @@
-"""Which call a terminal is in: calls block, and somebody else must be able to say in which."""
+"""Record which terminal call is under way, since calls block and other threads must report them."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ from typing import Any, cast
 from trueup.gateway.terminal.terminal import Terminal
 
 CallUnderWay = tuple[str, int]
-"""A call under way: its function, and when it began, by the clock for ages (ns)."""
+"""The function of the call under way, and when the call began (ns, by the clock for ages)."""
 
 
 class Calls:
-    """Notes the call under way.
+    """Records the call under way.
 
-    `terminal` is the given terminal with every call noted; `now` may be read by another thread.
+    Attributes:
+        now: the call under way, or None; may be read by another thread.
+        terminal: the given terminal, with every call recorded.
     """
 
     def __init__(self, terminal: Terminal, now_ns: Callable[[], int]) -> None:
         self.now: CallUnderWay | None = None
-        self.terminal: Terminal = cast(Terminal, _Noted(terminal, self, now_ns))
+        self.terminal: Terminal = cast(Terminal, _RecordedTerminal(terminal, self, now_ns))
 
 
-class _Noted:
+class _RecordedTerminal:
     def __init__(self, terminal: Terminal, calls: Calls, now_ns: Callable[[], int]) -> None:
         self._terminal, self._calls, self._now_ns = terminal, calls, now_ns
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function, calls, now_ns = getattr(self._terminal, name), self._calls, self._now_ns
 
-        def noted(*args: Any, **named: Any) -> Any:
+        def recorded(*args: Any, **named: Any) -> Any:
             calls.now = (name, now_ns())
             try:
                 return function(*args, **named)
             finally:
                 calls.now = None
 
-        # The next call finds it without asking.
-        setattr(self, name, noted)
-        return noted
+        # Later accesses find the attribute without `__getattr__`.
+        setattr(self, name, recorded)
+        return recorded

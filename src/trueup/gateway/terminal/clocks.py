@@ -1,4 +1,4 @@
-"""The three clocks of a gateway's machine; `runtime.time.clock` says which of them is for what."""
+"""The three clocks of a gateway's machine; `runtime.time.clock` explains which to use for what."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ Now = Callable[[], int]
 
 
 class Clocks(NamedTuple):
-    """Where a gateway's time comes from, each in nanoseconds.
+    """The time sources of a gateway, each in nanoseconds.
 
-    `now_ns` is the date, UTC since 1970; `age_ns` goes on while the machine sleeps, `waiting_ns`
-    stands meanwhile, and neither ever goes back.
+    Attributes:
+        now_ns: UTC since 1970; may be set.
+        age_ns: monotonic; runs on while the machine sleeps.
+        waiting_ns: monotonic; stands still while the machine sleeps.
     """
 
     now_ns: Now
@@ -21,5 +23,5 @@ class Clocks(NamedTuple):
 
 
 def one_clock(now_ns: Now) -> Clocks:
-    """Return one clock as all three, for where they never go apart."""
+    """Return a single clock as all three, for callers that never need to tell them apart."""
     return Clocks(now_ns, now_ns, now_ns)

@@ -1,6 +1,6 @@
-"""A terminal that is somewhere else: every function of it goes through one `_call`.
+"""Base class of a terminal whose functions are all forwarded through one method, `_call`.
 
-Arguments are passed on as they are, the wrong ones too: it is the terminal that refuses them.
+Arguments are forwarded unchanged, even wrong ones: the terminal behind refuses them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class CalledTerminal:
-    """The function surface of `Terminal`; a subclass says how a function is called."""
+    """The functions of `Terminal`; a subclass defines how a call is forwarded."""
 
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a function of the terminal and return what it returns."""
+        """Call a function of the terminal and return its result."""
         raise NotImplementedError
 
     def last_error(self) -> tuple[int, str]:
-        """Code and text of the call before."""
+        """Code and text of the latest call."""
         raise NotImplementedError
 
     def initialize(self, *args: Any, **kwargs: Any) -> bool:

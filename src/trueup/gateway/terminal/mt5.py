@@ -1,8 +1,8 @@
-"""The official MetaTrader5 module as a `Terminal`: the only place that imports it.
+"""Use the official MetaTrader5 module as a `Terminal`; the only place that imports the module.
 
-It runs in a worker process (`gateway.worker.worker`): the module knows one terminal per process,
-blocks without a timeout and holds the interpreter's lock meanwhile. It exists for Windows alone, so
-the import waits until somebody asks for it; on Linux that is Wine, with a Windows Python in it.
+The module runs in a worker process (`gateway.worker.worker`): it knows one terminal per process, it
+blocks without a timeout, and it holds the interpreter lock meanwhile. It exists for Windows only,
+so it is imported only on demand; on Linux it runs under Wine, with a Windows Python.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from trueup.gateway.terminal.one_account import OneAccount
 from trueup.gateway.terminal.terminal import Terminal
 
 FACTORY = f"{__name__}:official_terminal"
-"""What `WorkerTerminal` makes in its worker."""
+"""The factory that `WorkerTerminal` calls in its worker."""
 
-# An `initialize` that failed this way found the program, without an account that is logged in.
-_NOBODY_LOGGED_IN = frozenset({mt5.RES_E_AUTH_FAILED, mt5.RES_E_INTERNAL_FAIL_TIMEOUT})
+# `initialize` fails with these codes if it found the program but no account is logged in.
+_NOT_LOGGED_IN = frozenset({mt5.RES_E_AUTH_FAILED, mt5.RES_E_INTERNAL_FAIL_TIMEOUT})
 
 
 class ModuleMissing(TrueupError):
@@ -29,12 +29,13 @@ class ModuleMissing(TrueupError):
 
 
 def require_module() -> None:
-    """Make sure that the module can be imported here, without importing it.
+    """Check that the module can be imported here, without importing it.
 
     Raises:
-        ModuleMissing: one sentence that says what to do.
+        ModuleMissing: the module cannot be used; the message says how to fix that.
     """
     system = platform.system()
+    # Check the platform first: on Linux `pip install MetaTrader5` would be the wrong advice.
     if system != "Windows":
         raise ModuleMissing(
             f"The MetaTrader5 module exists for Windows only, and this is {system}: run "
@@ -51,7 +52,7 @@ def official_terminal() -> Terminal:
     """Import the module and return it as a terminal of one account; for `WorkerTerminal`.
 
     Raises:
-        ModuleMissing: it is not there, or does not load.
+        ModuleMissing: the module is not installed, or does not load.
     """
     require_module()
     try:
@@ -65,10 +66,10 @@ def official_terminal() -> Terminal:
 
 
 class OfficialTerminal(CalledTerminal):
-    """The module's functions, and a more careful `initialize`.
+    """The module's functions, with a more careful `initialize`.
 
     Args:
-        module: MetaTrader5, or what stands in for it.
+        module: MetaTrader5, or a replacement.
     """
 
     def __init__(self, module: Any) -> None:
@@ -78,12 +79,12 @@ class OfficialTerminal(CalledTerminal):
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
         self._error = None
         called = getattr(self._module, function)
-        # The module counts an empty dict of keywords as keywords, and then takes no request
+        # The module treats an empty dict of keywords as keywords, and then refuses the request
         # ("Unnamed arguments not allowed", seen with 5.0.6231).
         return called(*args, **kwargs) if kwargs else called(*args)
 
     def last_error(self) -> tuple[int, str]:
-        """Code and text of the call before."""
+        """Code and text of the latest call."""
         code, text = self._error or self._module.last_error()
         return code, text
 
@@ -95,22 +96,26 @@ class OfficialTerminal(CalledTerminal):
         server: str | None = None,
         **kwargs: Any,
     ) -> bool:
-        """Attach to the terminal, and log in where another account, or none, is logged in.
+        """Attach to the terminal; log in if no account or another account is logged in.
 
-        Credentials in the module's own `initialize` were seen to time out where attaching without
-        them works (field reports), and logging in again drops a link that stands. A login that is
-        refused leaves the connection closed: another account is never served by mistake.
+        Passing credentials to the module's `initialize` was seen to time out where attaching
+        without them works (field reports). Logging in again would drop a working link to the trade
+        server. If the login is refused the connection is closed, so that another account is never
+        served by mistake.
         """
         given = {"login": login, "password": password, "server": server}
         credentials = {name: value for name, value in given.items() if value is not None}
+        # Without a login any account is right, so there is nothing to compare.
         if login is None:
             return bool(self._call("initialize", *args, **credentials, **kwargs))
         if not self._call("initialize", *args, **kwargs):
-            if self.last_error()[0] not in _NOBODY_LOGGED_IN:
+            if self.last_error()[0] not in _NOT_LOGGED_IN:
                 return False
+            # The program runs without an account: only now are credentials needed to attach.
             return bool(self._call("initialize", *args, **credentials, **kwargs))
         if self._is_logged_in(login, server):
             return True
+        # `login` takes the timeout too, but no other option of `initialize`.
         timeout = {"timeout": kwargs["timeout"]} if "timeout" in kwargs else {}
         return self._log_in(login, {**credentials, **timeout})
 

@@ -1,14 +1,15 @@
-"""A terminal that is believed and traded on one account alone.
+"""Restrict a terminal to a single account.
 
-A hand at the terminal can log in to another account at any time. The guide's wire carries no
-account, so a list from the wrong one would close every position in a bot's book, and an order would
-trade somebody else's money. With a login given at `initialize`, lists and trades of an account
-fail with -6 while another is logged in, and work again when the right one is back. The same
-number at another trade server is another account; which server it is, the terminal says first.
+The user of the terminal can log in to another account at any time. The guide's wire names no
+account, so a list from the wrong account would close every position in a bot's book, and an order
+would trade money of the wrong account. With a login given to `initialize`, lists and trades fail
+with -6 while another account is logged in, and work again when the right account is back. The same
+login at another trade server is another account; the right server is taken from the first
+`account_info` with that login.
 
-A terminal that was just started is authorised first and has its positions later; in between its
-list may be empty, which would look flat. It enables trading last (platform journal: "authorized",
-"synchronized", "trading has been enabled"), so `initialize` waits for that.
+A terminal that was just started is authorised first and receives its positions later. In between,
+its list may be empty although positions are open. The terminal enables trading last (terminal
+journal: "authorized", "synchronized", "trading has been enabled"), so `initialize` waits for that.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from trueup.gateway.terminal.call_wire import Error, failed
 from trueup.gateway.terminal.forwarding import CalledTerminal
 from trueup.gateway.terminal.terminal import AccountInfo, Terminal
 
-OF_AN_ACCOUNT = frozenset(
+ACCOUNT_FUNCTIONS = frozenset(
     {
         "positions_get",
         "orders_get",
@@ -32,28 +33,32 @@ OF_AN_ACCOUNT = frozenset(
         "order_send",
     }
 )
-"""What is withheld. The totals are not: a number is only ever held against its list, and four of
-them are asked for in each snapshot."""
+"""The functions that fail while another account is logged in.
 
-SETTLE_LOOKS = 50
-SETTLE_PAUSE_MS = 100
-"""Five seconds for trading to be enabled. A read-only login never gets there, and is served then;
-what it lists is as old as the terminal's start by that time."""
+The totals are not among them: a total is only compared with its list, and every snapshot asks for
+four totals."""
+
+READY_POLLS = 50
+READY_PAUSE_MS = 100
+"""Wait up to five seconds for trading to be enabled.
+
+With a read-only login trading is never enabled. After the wait such a terminal is served anyway:
+by then its lists are as old as its start."""
 
 
 def wait_a_little() -> None:
-    """Let `SETTLE_PAUSE_MS` pass."""
-    threading.Event().wait(SETTLE_PAUSE_MS / 1000)
+    """Let `READY_PAUSE_MS` pass."""
+    threading.Event().wait(READY_PAUSE_MS / 1000)
 
 
 class OneAccount(CalledTerminal):
-    """A terminal whose account is looked at before each call that depends on it.
+    """A terminal that checks its account before each call that depends on the account.
 
-    `account_info` is never withheld: it says which account is there.
+    `account_info` always works, because it tells which account is logged in.
 
     Args:
-        terminal: what is called.
-        wait: lets a little time pass between two looks at a terminal that is not ready.
+        terminal: the terminal to call.
+        wait: sleeps between two polls of a terminal that is not ready.
     """
 
     def __init__(self, terminal: Terminal, wait: Callable[[], None] = wait_a_little) -> None:
@@ -63,17 +68,18 @@ class OneAccount(CalledTerminal):
         self._error: Error | None = None
 
     def initialize(self, *args: Any, **kwargs: Any) -> bool:
-        """Open the connection; with `login`, to that account and no other.
+        """Open the connection; with `login`, restrict it to that account.
 
-        Returns when the terminal has synchronised with its trade server, or was given the time.
+        Returns once the terminal has synchronised with its trade server, or after five seconds.
         """
         self._login, self._server = kwargs.get("login"), None
         if not self._call("initialize", *args, **kwargs):
             return False
-        for _ in range(SETTLE_LOOKS):
+        for _ in range(READY_POLLS):
             account = self._terminal.account_info()
             if account is None:
                 return False
+            # The first matching account also fixes the server.
             self._is_right(account)
             if account.trade_allowed:
                 break
@@ -81,19 +87,19 @@ class OneAccount(CalledTerminal):
         return True
 
     def login(self, *args: Any, **kwargs: Any) -> bool:
-        """Log in to an account, which is the one from now on."""
+        """Log in to an account; from now on the terminal is restricted to that account."""
         if not self._call("login", *args, **kwargs):
             return False
         self._login, self._server = args[0] if args else kwargs["login"], None
         return True
 
     def last_error(self) -> Error:
-        """Code and text of the call before."""
+        """Code and text of the latest call."""
         return self._error or self._terminal.last_error()
 
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
         self._error = None
-        if self._login is not None and function in OF_AN_ACCOUNT:
+        if self._login is not None and function in ACCOUNT_FUNCTIONS:
             account = self._terminal.account_info()
             if account is None:
                 return failed(function)
@@ -103,7 +109,7 @@ class OneAccount(CalledTerminal):
         return getattr(self._terminal, function)(*args, **kwargs)
 
     def _is_right(self, account: AccountInfo) -> bool:
-        """Return whether this is the account; the first of its number says the server."""
+        """Return whether `account` is the right one; the first match also sets the server."""
         if account.login != self._login:
             return False
         if self._server is None:

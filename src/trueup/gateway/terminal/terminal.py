@@ -1,14 +1,14 @@
-"""The terminal as a gateway sees it: the function surface of the official MetaTrader5 module.
+"""The function surface of the official MetaTrader5 module, as a protocol.
 
-Same names, same argument conventions, same returns as the module, so that the module itself, the
-simulated terminal, or a wrapper around either can stand behind a gateway (MT5 reference, Python
-integration). What every caller must keep apart:
+Names, arguments and return values are those of the module, so that a gateway can use the module
+itself, the simulated terminal, or a wrapper around either (MT5 reference, Python integration).
+Every caller must keep two results apart:
 
 * ``None`` (``False`` for `initialize`, `login`, `symbol_select`, and for `symbols_get` with bad
-  arguments): the call failed, `last_error()` says how. It says nothing about the account.
+  arguments): the call failed, and `last_error()` says why. The account's content is unknown.
 * ``()``: the call succeeded and nothing matched.
 
-`last_error()` belongs to the call just made by this process; read it at once.
+`last_error()` describes the latest call of this process; read it immediately after the call.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ __all__ = [
 ]
 
 Moment = int | float | datetime
-"""Seconds of the server clock, or a datetime; cut to whole seconds in 32 bits, never 0."""
+"""Seconds of the server clock, or a datetime; truncated to whole seconds in 32 bits, never 0."""
 
 
 class Terminal(Protocol):
-    """One terminal, one account at a time, every call blocking and without a timeout."""
+    """One terminal with one account at a time; every call blocks and has no timeout."""
 
     def initialize(
         self,

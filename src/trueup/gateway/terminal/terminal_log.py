@@ -1,4 +1,4 @@
-"""What the log says of a terminal: how it was found, and each change of that, once."""
+"""Log the state of a terminal: once when it is attached, and then each change once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log: Logger = logger("trueup.worker")
 
 
 class TerminalLog:
-    """Watches the answers of a terminal that bots ask for anyway, and says what changed."""
+    """Watches the terminal's answers to other requests, and logs changes of state."""
 
     def __init__(self) -> None:
         self._is_foreign = False
@@ -20,7 +20,7 @@ class TerminalLog:
         self._may_trade = True
 
     def introduce(self, pid: int, account: Any, program: Any) -> None:
-        """Say what a person at three in the morning wants to know of a terminal just found."""
+        """Log the account and the obstacles to trading of a terminal that was just attached."""
         if account is None or program is None:
             return
         log.info(
@@ -29,6 +29,7 @@ class TerminalLog:
         )
         if not program.connected:
             log.warning("[TERMINAL] It has no link to its trade server")
+        # All three switches can block orders; naming each saves a search at the terminal.
         if not (program.trade_allowed and account.trade_allowed and account.trade_expert):
             log.warning(
                 "[TERMINAL] Orders will be refused: Algo Trading (button) %s, account may trade "
@@ -39,7 +40,9 @@ class TerminalLog:
         self._is_connected, self._may_trade = program.connected, program.trade_allowed
 
     def note(self, function: str, value: Any, error: Error) -> None:
-        """Look at an answer."""
+        """Check an answer for a change of state."""
+        # Error -6 means that another account is logged in; a later list that works means that the
+        # right account is back.
         if function == "terminal_info" and value is not None:
             self._note_program(value)
         elif error[0] == mt5.RES_E_AUTH_FAILED and not self._is_foreign:
@@ -50,6 +53,7 @@ class TerminalLog:
             log.info("[TERMINAL] The account that this gateway serves is logged in again")
 
     def _note_program(self, program: Any) -> None:
+        # Log transitions only, because the state is read several times a second.
         if program.connected != self._is_connected:
             self._is_connected = program.connected
             if program.connected:

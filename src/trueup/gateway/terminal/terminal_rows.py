@@ -1,11 +1,11 @@
-"""The rows that a MetaTrader 5 terminal answers with, as structural types.
+"""Types of the rows that a MetaTrader 5 terminal returns, as protocols.
 
-Field names, order and Python types are those of the official module's named tuples (MT5
-reference: position, order, deal, account, terminal and symbol properties). The protocols are
-satisfied by the official module's rows and by those of the simulated terminal. All times are
-those of the server's clock, which is not UTC at most brokers; volumes are lots.
+Field names, order and Python types are those of the official module's named tuples (MT5 reference:
+position, order, deal, account, terminal and symbol properties). The rows of the official module and
+those of the simulated terminal both satisfy the protocols. All times are in the server's clock,
+which is not UTC at most brokers; volumes are in lots.
 
-Two hundred fields make this module long; it holds nothing else.
+The module is long because of its two hundred fields, and has nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Row(Protocol):
-    """What every row offers beside its fields."""
+    """The method that every row has besides its fields."""
 
     def _asdict(self) -> dict[str, Any]: ...
 
@@ -72,7 +72,7 @@ class TradeRequest(Row, Protocol):
 
 
 class TradePosition(Row, Protocol):
-    """An open position. It has no commission field; `profit` excludes swap (account currency)."""
+    """An open position. There is no commission field; `profit` excludes swap (account currency)."""
 
     @property
     def ticket(self) -> int: ...
@@ -236,7 +236,7 @@ class OrderSendResult(Row, Protocol):
 
 
 class OrderCheckResult(Row, Protocol):
-    """The answer to `order_check`; retcode 0 means that the request looks sound."""
+    """The answer to `order_check`; retcode 0 means that the request looks valid."""
 
     @property
     def retcode(self) -> int: ...

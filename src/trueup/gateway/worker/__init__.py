@@ -1,1 +1,1 @@
-"""The process that calls the terminal, its deadlines and its replacement."""
+"""The worker process that calls the terminal, its deadlines, and its replacement."""

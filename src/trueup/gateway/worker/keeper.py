@@ -1,4 +1,4 @@
-"""Keeps a worker at hand whose terminal is initialised, whatever befalls the ones before it."""
+"""Keep a worker process with an initialised terminal running, and replace a lost worker."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ log: Logger = logger("trueup.worker")
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """How long calls may take, and how long to wait before the next attempt at a lost terminal.
+    """Deadlines of calls, and pauses between attempts to replace a lost terminal.
 
-    `deadline_ms` is above what a slow broker takes for an order, and far below for ever.
-    `start_deadline_ms` is for initialize and login: starting the program takes up to 100 s, and
-    then come the timeouts of attaching and of logging in, 60 s each by default (MT5 reference,
-    initialize). `pauses_ms` are before the first, second, ... attempt, the last one from then on;
-    `refused_pause_ms` is after a refused login, since a server may lock an account that is tried
-    too often.
+    Attributes:
+        deadline_ms: for all calls but initialize and login; longer than a slow broker takes for an
+            order.
+        start_deadline_ms: for initialize and login. Starting the program takes up to 100 s;
+            attaching and logging in have timeouts of 60 s each by default (MT5 reference,
+            initialize).
+        pauses_ms: before the first, second, ... attempt; the last applies from then on.
+        refused_pause_ms: after a refused login, because a server may lock an account after too many
+            attempts.
     """
 
     deadline_ms: int = 30_000
@@ -38,7 +41,7 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class NotInitialised(TrueupError):
-    """The terminal could not be initialised; `refused` where its server refused the login."""
+    """The terminal could not be initialised; `refused` if its server refused the login."""
 
     def __init__(self, message: str, *, refused: bool) -> None:
         super().__init__(message)
@@ -46,18 +49,20 @@ class NotInitialised(TrueupError):
 
 
 class Keeper:
-    """Starts workers, and replaces those that are lost.
+    """Starts a worker, and replaces it when it is lost.
 
-    Safe to share between threads; one of its own makes the replacements.
+    Thread-safe; replacements are made in a thread of the keeper's own.
 
     Args:
         make: starts a worker process.
         timing: deadlines and pauses.
-        diary: is told what each new worker found.
+        terminal_log: logs the state of each new worker's terminal.
     """
 
-    def __init__(self, make: Callable[[], Worker], timing: Timing, diary: TerminalLog) -> None:
-        self._make, self._timing, self._diary = make, timing, diary
+    def __init__(
+        self, make: Callable[[], Worker], timing: Timing, terminal_log: TerminalLog
+    ) -> None:
+        self._make, self._timing, self._terminal_log = make, timing, terminal_log
         self._state = threading.Condition()  # guards everything below
         self._worker: Worker | None = None
         self._coming: Worker | None = None
@@ -72,7 +77,7 @@ class Keeper:
         HOLDERS.add(self)
 
     def let_go_in_child(self) -> None:
-        """Have no worker in a forked process, and wait there for no thread that had the state."""
+        """In a forked process: drop the worker, and replace locks that no thread can release."""
         never_finalise(self._worker, self._coming)
         self._state, self._is_closed = threading.Condition(), threading.Event()
         self._is_closed.set()
@@ -85,14 +90,14 @@ class Keeper:
 
     @property
     def trouble(self) -> str:
-        """Why there is no worker, where there is none."""
+        """Why there is no worker, if there is none."""
         if self._coming is None:
             return self._trouble
         return f"it is being initialised, which takes {self._patience}; before: {self._trouble}"
 
     @property
     def _patience(self) -> str:
-        """How long an attempt may take, in words."""
+        """How long an attempt may take, as text."""
         return (
             "seconds where it runs, minutes where it has to start, and at most "
             f"{self._timing.start_deadline_ms / 1000:g} s"
@@ -100,24 +105,25 @@ class Keeper:
 
     @property
     def wanted(self) -> tuple[Call, ...]:
-        """What a new worker has to call first; nothing where nobody wants one."""
+        """The calls that a new worker has to make first; empty if no worker is wanted."""
         return self._wanted
 
     @property
     def attachments(self) -> int:
-        """How many workers were put to use so far; each attaches to a terminal of its own."""
+        """How many workers have been in use so far; each attaches to the terminal anew."""
         return self._attachments
 
     def worker(self) -> Worker | None:
-        """Return the worker, if it lives; one that died between two calls took nothing with it."""
+        """Return the worker if it runs; replace a worker that died between two calls."""
         worker = self._worker
         if worker is not None and not worker.is_alive:
+            # No call was under way, so no order is in doubt because of this loss.
             self.lose(worker, f"process {worker.pid} ended between two calls")
             return None
         return worker
 
     def start(self) -> None:
-        """Make a worker now, if there is none, whose terminal the caller initialises himself."""
+        """Start a worker now if there is none; the caller initialises its terminal."""
         self.forget()
         if self._is_closed.is_set() or self.worker() is not None:
             return
@@ -132,7 +138,7 @@ class Keeper:
             self._put_to_use(worker)
 
     def want(self, calls: tuple[Call, ...]) -> None:
-        """Have these calls made by every worker from now on, in the background."""
+        """Have every worker make these calls from now on, in the background."""
         with self._state:
             if self._is_closed.is_set():
                 return
@@ -145,12 +151,12 @@ class Keeper:
             self._state.notify_all()
 
     def forget(self) -> None:
-        """Replace no worker any more."""
+        """Stop replacing lost workers."""
         with self._state:
             self._wanted = ()
 
     def lose(self, worker: Worker, why: str) -> None:
-        """Kill a worker and, where one is wanted, begin to replace it."""
+        """Kill a worker, and begin to replace it if a worker is wanted."""
         worker.kill()
         with self._state:
             if self._worker is not worker:
@@ -160,11 +166,11 @@ class Keeper:
             self._state.notify_all()
 
     def note_answer(self) -> None:
-        """Note that the terminal answers: the next loss is a first one."""
+        """Note that the terminal answers, so that the pauses start from the shortest again."""
         self._failures = 0
 
     def close(self) -> Worker | None:
-        """Stop replacing, and return the worker, which the caller has to end."""
+        """Stop replacing; return the worker, which the caller must end."""
         self._is_closed.set()
         with self._state:
             self._wanted = ()
@@ -179,7 +185,7 @@ class Keeper:
         return worker
 
     def _put_to_use(self, worker: Worker) -> None:
-        # Counted first: whoever reads the count after a call of this worker must find it counted.
+        # Count first: a caller that reads the count after a call of this worker must find it there.
         self._attachments += 1
         self._worker = worker
 
@@ -192,7 +198,7 @@ class Keeper:
         if self._wanted:
             log.warning("[TERMINAL] %s; initialising again in %g s", words, self._pause_ms / 1000)
 
-    # In the thread.
+    # The methods below run in the keeper's thread.
 
     def _keep(self) -> None:
         while not self._is_closed.is_set():
@@ -205,28 +211,31 @@ class Keeper:
                 self._replace(wanted)
 
     def _replace(self, wanted: tuple[Call, ...]) -> None:
-        """Make a worker, let it make the wanted calls, and put it to use."""
+        """Start a worker, let it make the wanted calls, and put it to use."""
         try:
             worker, found = self._make_initialised(wanted)
         except TrueupError as error:
             refused = isinstance(error, NotInitialised) and error.refused
             with self._state:
+                # A failure no longer matters if other calls are wanted by now.
                 if self._wanted is wanted:
                     self._note_failure(str(error), f"Not there: {error}", refused=refused)
             return
+        # `forget` or `start` may have been called during the attempt.
         with self._state:
             is_wanted = self._wanted is wanted and self._worker is None
             if is_wanted:
                 self._put_to_use(worker)
         if is_wanted:
-            self._diary.introduce(worker.pid, *found)
+            self._terminal_log.introduce(worker.pid, *found)
         else:
             worker.kill()
 
     def _make_initialised(self, wanted: tuple[Call, ...]) -> tuple[Worker, tuple[Any, Any]]:
+        # Publish the worker before the long wait, so that `close` can kill it.
         with self._state:
             if self._wanted is not wanted or self._worker is not None:
-                raise NotInitialised("nobody wants it any more", refused=False)
+                raise NotInitialised("it is not wanted any more", refused=False)
             self._coming = worker = self._make()
         try:
             return worker, self._initialise(worker, wanted)
@@ -238,10 +247,10 @@ class Keeper:
                 self._coming = None
 
     def _initialise(self, worker: Worker, wanted: tuple[Call, ...]) -> tuple[Any, Any]:
-        """Make the wanted calls, and return the account and the program that were found.
+        """Make the wanted calls; return the account and the terminal program that were found.
 
         Raises:
-            NotInitialised: one of them failed.
+            NotInitialised: a call failed.
             TrueupError: the worker hung or died.
         """
         worker.wait_ready(self._timing.start_deadline_ms)
@@ -254,9 +263,11 @@ class Keeper:
                 value, (code, text) = decode_answer(answer)
             except RAISED as error:
                 raise NotInitialised(f"{call.function} broke: {error}", refused=False) from error
+            # Only a refused login gets the long pause; other failures may pass soon.
             if not value:
                 refused = code == mt5.RES_E_AUTH_FAILED
                 raise NotInitialised(f"{call.function} failed: {code} {text}", refused=refused)
+        # Read the state once, for the log.
         account, program = (
             decode_answer(worker.exchange(encode_call(Call(name)), self._timing.deadline_ms))[0]
             for name in ("account_info", "terminal_info")

@@ -1,8 +1,8 @@
-"""The worker: a process that does nothing but call the terminal, for `gateway.worker.process`.
+"""The worker process: make calls to the terminal for `gateway.worker.process`, and nothing else.
 
-It is run as `python -m trueup.gateway.worker.main LINE ALIVE`: the numbers of its end of a line,
-and of a pipe that ends with the parent. On the line comes what to make, and then one call after
-another. When the line ends, so does the worker.
+It is started as `python -m trueup.gateway.worker.main LINE ALIVE`. LINE is the number of its end of
+a connection, ALIVE that of a pipe that closes with the parent. The connection first brings the
+factory of the terminal, then call after call. The worker ends when the connection ends.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ READY = b"ready"
 
 
 def main(line_number: str, alive: str) -> None:
-    """Be the worker at the end of a line: make the terminal, then answer calls."""
+    """Run the worker on a connection: make the terminal, then answer calls."""
+    # A worker must not outlive the gateway, nor be interrupted in the middle of an order.
     _leave_signals_to_the_gateway()
     end_with_parent(int(alive))
     with _until_it_ends():
         line = inherited_line(line_number)
         made = line.recv_bytes()
+    # The parent is told why there is no terminal, in the place of READY.
     try:
         terminal = _make(made)
     except TrueupError as error:
@@ -49,7 +51,7 @@ def main(line_number: str, alive: str) -> None:
 
 @contextmanager
 def _until_it_ends() -> Iterator[None]:
-    """End the worker where nobody holds the other end of the line any more."""
+    """Exit the worker if the other end of the connection is closed."""
     try:
         yield
     except (EOFError, OSError):
@@ -57,10 +59,10 @@ def _until_it_ends() -> Iterator[None]:
 
 
 def _make(made: bytes) -> Terminal:
-    """Make the terminal of a factory's name and its options.
+    """Call the factory with its options, and return its terminal.
 
     Raises:
-        TrueupError: it cannot be made; one sentence.
+        TrueupError: the factory cannot be imported; one sentence.
     """
     factory = "the worker's terminal"
     try:
@@ -76,10 +78,10 @@ def _make(made: bytes) -> Terminal:
 
 
 def _leave_signals_to_the_gateway() -> None:
-    """Have a Ctrl-C or Ctrl-Break in the console reach the gateway alone, which ends this process.
+    """Ignore Ctrl-C and Ctrl-Break, so that they reach only the gateway, which ends this process.
 
-    It must be ended between two calls where that is possible: a worker ended in `order_send` leaves
-    an order in doubt.
+    The gateway ends its worker between two calls if possible: a worker that ends in `order_send`
+    leaves an order in doubt.
     """
     for name in ("SIGINT", "SIGBREAK"):
         if hasattr(signal, name):

@@ -1,14 +1,14 @@
-"""A process that runs a module of this package, and a line to it.
+"""Run a module of this package in a new process, with a connection to it.
 
-It is started as `python -m MODULE`, and never by importing the program that starts it, as
-`multiprocessing` does: a script without `if __name__ == "__main__"` would run once more in there.
+The process is started as `python -m MODULE`. `multiprocessing` would import the program that starts
+it instead: a script without `if __name__ == "__main__"` would then run a second time.
 
-The line is one end of a pair that nobody else can open. The process inherits it by its number,
-with one end of a pipe on which nothing is ever said and which ends with the parent, and nothing
-else. (On Windows it inherits the line alone, and its number comes twice.) Each side sees that the
-other has ended, however it did: the process by the end of its line, and whoever started it by that
-or, at once and also where the other end of the line lives on in a program that the process
-started, by the process itself.
+The connection is one end of a pair that no other process can open. The process inherits its end by
+number. It also inherits an end of a pipe on which nothing is ever sent and which closes when the
+parent ends; nothing else is inherited. (On Windows only the connection is inherited, and its number
+is passed twice.) Each side notices the end of the other, whatever the cause. The process sees its
+connection close. The parent sees that too, and also watches the process itself, because a program
+started by the process may keep the other end open.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class ModuleProcess:
     """A running process.
 
     Args:
-        module: what it runs; its arguments are the numbers of its ends of the line and the pipe.
+        module: the module to run; its arguments are the numbers of the connection and the pipe.
 
     Raises:
-        OSError: the machine starts no process.
+        OSError: the process cannot be started.
 
     Attributes:
-        line: this end of the line.
+        line: this end of the connection.
     """
 
     def __init__(self, module: str) -> None:
@@ -55,30 +55,30 @@ class ModuleProcess:
             self.line: Line
             self.line, theirs = Pipe()
             HOLDERS.add(self)
-            # Only the process may hold its end: it is then closed when the process ends.
+            # The parent must not hold the process's end, or it would stay open after the process.
             with theirs:
                 self._process, self._alive = _start(module, theirs)
         self._watch()
-        # Where it ended already, whoever waits for it is told so.
+        # If the process has ended already, `receive` reports that.
         with suppress(OSError):
             self.line.send([path or os.getcwd() for path in sys.path])
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How the process ended, or None while it runs."""
+        """The exit code of the process, or None while it runs."""
         return self._process.poll()
 
     def receive(self, timeout_sec: float) -> bytes | None:
-        """Return the next message on the line, or None where none comes in time.
+        """Return the next message, or None if none arrives in time.
 
         Raises:
-            EOFError: the process ended, or closed its end; what it said before was received.
-            OSError: the line broke.
+            EOFError: the process ended or closed its end; its earlier messages were received first.
+            OSError: the connection broke.
         """
         ready = self._wait(timeout_sec)
         if not ready:
@@ -93,13 +93,13 @@ class ModuleProcess:
             self._process.wait(timeout_sec)
 
     def let_go_in_child(self) -> None:
-        """Close a forked process's copy of the line, which must end when its owner does."""
+        """In a forked process: close the copy of the connection, which must end with its owner."""
         self.line.close()
         if self._alive is not None:
             self._alive.close()
 
     def kill(self) -> None:
-        """End the process at once, whatever it does; safe to call from another thread."""
+        """End the process at once, whatever it is doing; thread-safe."""
         self._process.kill()
         self._process.wait()
 
@@ -109,29 +109,29 @@ class ModuleProcess:
             self._handle = int(self._process._handle)  # type: ignore[attr-defined]
 
         def _wait(self, timeout_sec: float) -> list[int]:
-            """Wait for a message or an end; return of what, the line or the process."""
+            """Wait for a message or the end of the process; return the handles that are ready."""
             ready = wait([self.line, self._handle], timeout_sec)
-            return [one if isinstance(one, int) else one.fileno() for one in ready]
+            return [item if isinstance(item, int) else item.fileno() for item in ready]
     else:
 
         def _watch(self) -> None:
             self._poll = select.poll()
             self._poll.register(self.line.fileno(), select.POLLIN)
-            # Elsewhere than on Linux the end of the line has to do.
+            # `pidfd_open` exists on Linux only; elsewhere the closed connection has to suffice.
             with suppress(AttributeError, OSError):
                 ends = os.pidfd_open(self._process.pid)
                 weakref.finalize(self, os.close, ends)
                 self._poll.register(ends, select.POLLIN)
 
         def _wait(self, timeout_sec: float) -> list[int]:
-            """Wait for a message or an end; return of what, the line or the process."""
+            """Wait for a message or the end of the process; return the handles that are ready."""
             return [handle for handle, _ in self._poll.poll(timeout_sec * 1000)]
 
 
 def inherited_line(number: str) -> Line:
-    """Return the line of the process that this module was started in, by its argument.
+    """Return this process's connection to its parent, given the number in its arguments.
 
-    Modules are found from then on where the parent finds them.
+    Also sets `sys.path` to that of the parent, so that both find the same modules.
 
     Raises:
         EOFError, OSError: the parent has ended already.
@@ -157,7 +157,7 @@ if sys.platform == "win32":
             env=_environment(),
             stdin=subprocess.DEVNULL,
             startupinfo=subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]}),
-            # No console of its own in sight, and no Ctrl-C from another's.
+            # No visible console, and no Ctrl-C from the parent's console.
             creationflags=subprocess.CREATE_NO_WINDOW,
         )
         return process, None
@@ -172,7 +172,7 @@ else:
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 pass_fds=handles,
-                # A Ctrl-C in the terminal is for the program that was started there.
+                # A Ctrl-C in the console is meant for the program that was started there.
                 process_group=0,
             )
         return process, alive
@@ -183,10 +183,10 @@ def _command(module: str, *handles: int) -> list[str]:
 
 
 def _interpreter() -> str:
-    """Return the Python to start; `multiprocessing.set_executable` may name it.
+    """Return the Python to start; `multiprocessing.set_executable` may set it.
 
     Raises:
-        OSError: there is none.
+        OSError: there is no Python interpreter.
     """
     executable = os.fsdecode(spawn.get_executable() or "")
     is_this_program = getattr(sys, "frozen", False) and executable == sys.executable
@@ -202,14 +202,14 @@ def _interpreter() -> str:
 def _starts_another(executable: str) -> bool:
     """Return whether this is the python.exe of a virtual environment on Windows.
 
-    That one starts the real one as a process of its own, which would not end with it.
+    That program starts the real interpreter as a second process, which would not end with it.
     """
     base = getattr(sys, "_base_executable", executable)
     return sys.platform == "win32" and executable == sys.executable != base
 
 
 def _flags() -> list[str]:
-    """Return the options of this interpreter that change what a module does."""
+    """Return the options of this interpreter that change the behaviour of modules."""
     flags = [f"-W{option}" for option in sys.warnoptions]
     if sys.flags.utf8_mode:
         flags.append("-Xutf8")
@@ -223,7 +223,7 @@ def _flags() -> list[str]:
 def _environment() -> dict[str, str]:
     environment = dict(os.environ)
     if _starts_another(os.fsdecode(spawn.get_executable() or "")):
-        # How that interpreter is told of which virtual environment it is.
+        # The real interpreter learns from this variable which virtual environment to use.
         environment["__PYVENV_LAUNCHER__"] = sys.executable
     if not _is_installed():
         paths = [str(_root()), environment.get("PYTHONPATH", "")]
@@ -236,5 +236,5 @@ def _root() -> Path:
 
 
 def _is_installed() -> bool:
-    """Return whether every interpreter here finds this package by itself."""
+    """Return whether every interpreter here finds this package without help."""
     return str(_root()) in (*site.getsitepackages(), site.getusersitepackages())

@@ -1,9 +1,9 @@
-"""Ends a process with its parent, also where it is in a call that hangs.
+"""End this process when its parent ends, even during a call that hangs.
 
-The official module holds the interpreter's lock while it hangs, so no thread of Python's could
-notice that the parent is gone. The operating system does. On Linux it sends the signal that ends
-the process when the parent's end of a pipe is closed; on Windows it calls the function that does.
-Elsewhere the process ends when the call does, because the next look at the line says so.
+The official module holds the interpreter lock while it hangs, so no Python thread could notice that
+the parent has ended. The operating system does. On Linux it sends the signal that ends the process
+when the parent's end of a pipe is closed. On Windows it calls the function that ends the process.
+On other systems the process ends after the call, when it finds its connection closed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ if sys.platform == "linux":
     import select
 
     def end_with_parent(alive: int) -> None:
-        """End this process from now on when the parent's end of a pipe is closed.
+        """Have the system kill this process when the parent's end of a pipe is closed.
 
-        The system sends a signal when anything happens to a watched file (fcntl(2), O_ASYNC). So
-        nothing is ever written to this pipe, and it is not the line on which calls come: the signal
-        that belongs to a message can come after the message was read, and would end the call that
-        the message asked for.
+        The system sends a signal on any event of a watched file (fcntl(2), O_ASYNC). So nothing is
+        ever written to this pipe, and the connection for calls is not watched: a signal caused by a
+        message may arrive after the message was read, and would end the call that was asked for.
 
         Args:
             alive: this process's end of the pipe.
@@ -36,7 +35,7 @@ if sys.platform == "linux":
         fcntl.fcntl(alive, fcntl.F_SETSIG, signal.SIGKILL)
         flags = fcntl.fcntl(alive, fcntl.F_GETFL)
         fcntl.fcntl(alive, fcntl.F_SETFL, flags | os.O_ASYNC)
-        # The parent may have ended before the pipe was watched.
+        # The parent may have ended before the pipe was watched, and then no signal comes.
         if select.select([alive], [], [], 0)[0]:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -49,12 +48,12 @@ elif sys.platform == "win32":
     _EXECUTE_ONLY_ONCE = 0x8
 
     def end_with_parent(alive: int) -> None:
-        """End this process from now on with its parent (RegisterWaitForSingleObject of Windows)."""
+        """Have Windows end this process with its parent (RegisterWaitForSingleObject)."""
         kernel = ctypes.WinDLL("kernel32")
         kernel.OpenProcess.restype = wintypes.HANDLE
         parent = kernel.OpenProcess(_SYNCHRONIZE, False, os.getppid())
         if parent:
-            # Called with the exit code, and with one argument more that it does not look at.
+            # Windows passes the exit code and a second argument, which ExitProcess ignores.
             ends = ctypes.cast(kernel.ExitProcess, ctypes.c_void_p)
             kernel.RegisterWaitForSingleObject(
                 ctypes.byref(wintypes.HANDLE()),
@@ -68,4 +67,4 @@ elif sys.platform == "win32":
 else:
 
     def end_with_parent(alive: int) -> None:
-        """Do nothing: the end of the line is seen after the call."""
+        """Do nothing: the process notices its closed connection after the call."""

@@ -1,8 +1,8 @@
-"""A process that does nothing but call the terminal, and the handle by which it is ended.
+"""The gateway's handle on a worker process, by which calls get a deadline.
 
-The official module blocks without a timeout and holds the interpreter's lock meanwhile, so that no
-thread beside it runs (MT5 reference, Python integration; seen in its compiled part). It is called
-from a process of its own, and whoever asks waits no longer than a deadline.
+The official module blocks without a timeout and holds the interpreter lock meanwhile, so that no
+other thread runs (MT5 reference, Python integration; seen in its compiled part). So the module is
+called in a process of its own, and the caller waits only until a deadline.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ POLITE_SEC = 2.0
 
 
 class Hung(TrueupError):
-    """The worker did not answer before the deadline, and was killed."""
+    """The worker did not answer before the deadline and was killed."""
 
 
 class Died(TrueupError):
@@ -36,7 +36,7 @@ class Worker:
         options: the function's keyword arguments.
 
     Raises:
-        Died: the machine starts no process.
+        Died: the process cannot be started.
     """
 
     def __init__(self, factory: str, options: Mapping[str, Any]) -> None:
@@ -46,13 +46,13 @@ class Worker:
                 self._process = ModuleProcess(MODULE)
         except OSError as error:
             raise Died(f"no worker process can be started: {reason(error)}") from error
-        # Where it ended already, whoever waits for it is told so.
+        # If the process has ended already, `wait_ready` reports that.
         with suppress(OSError):
             self._process.line.send_bytes(made)
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         return self._process.pid
 
     @property
@@ -61,48 +61,48 @@ class Worker:
         return self._process.exit_code is None
 
     def wait_ready(self, deadline_ms: int) -> None:
-        """Wait until the terminal is made; a worker that has none is ended.
+        """Wait until the worker has made its terminal; kill a worker that cannot.
 
         Raises:
-            TrueupError: it could not be made; the worker's own sentence.
+            TrueupError: the terminal could not be made; the worker's own sentence.
             Hung, Died: as for `exchange`.
         """
-        said = self._receive(deadline_ms)
-        if said != READY:
+        answer = self._receive(deadline_ms)
+        if answer != READY:
             self.kill()
-            raise TrueupError(said.decode())
+            raise TrueupError(answer.decode())
 
     def exchange(self, call: bytes, deadline_ms: int) -> bytes:
-        """Have a call made, and return the answer.
+        """Have the worker make a call, and return the answer.
 
         Raises:
-            Hung: no answer came before the deadline; the worker is killed.
-            Died: the worker ended meanwhile.
+            Hung: no answer came before the deadline; the worker was killed.
+            Died: the worker ended in the meantime.
         """
         try:
             self._process.line.send_bytes(call)
         except OSError:
-            raise Died(self._last_words()) from None
+            raise Died(self._how_it_ended()) from None
         return self._receive(deadline_ms)
 
     def _receive(self, deadline_ms: int) -> bytes:
         try:
-            said = self._process.receive(deadline_ms / 1000)
+            answer = self._process.receive(deadline_ms / 1000)
         except (EOFError, OSError):
-            raise Died(self._last_words()) from None
-        if said is None:
+            raise Died(self._how_it_ended()) from None
+        if answer is None:
             self.kill()
             raise Hung(f"no answer within {deadline_ms} ms, process {self.pid} was killed")
-        return said
+        return answer
 
-    def _last_words(self) -> str:
+    def _how_it_ended(self) -> str:
         self._process.join(POLITE_SEC)
         code = self._process.exit_code
         how = "has closed its line" if code is None else f"ended with exit code {code}"
         return f"process {self.pid} {how}"
 
     def kill(self) -> None:
-        """End the process at once, whatever it does; safe to call from another thread."""
+        """End the process at once, whatever it is doing; thread-safe."""
         self._process.kill()
 
     def close(self) -> None:

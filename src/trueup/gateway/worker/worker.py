@@ -1,19 +1,19 @@
-"""`WorkerTerminal`: a terminal in a process of its own, every call with a deadline.
+"""`WorkerTerminal`: a terminal in a process of its own, with a deadline for every call.
 
-A worker that does not answer in time is killed, and so is one whose terminal is lost; another is
-started and initialised with the same arguments, after a pause that grows. What a caller sees is
-what the official module would say, and it is true:
+A worker that does not answer in time is killed, and so is a worker whose terminal is lost. A new
+worker is started and initialised with the same arguments, after a growing pause. Callers see error
+codes of the official module, and they are accurate:
 
 ===========================  ======  ==========================  ==============================
-what happened                code    text begins                 what `order_send` did
+event                        code    text begins                 effect of `order_send`
 ===========================  ======  ==========================  ==============================
 the deadline passed          -10005  IPC timeout                 not known
 the worker ended in a call   -10002  IPC recv failed             not known
-there is no worker now       -10004  No IPC connection           nothing, it was not called
-it could not be initialised  -10003  IPC initialize failed       nothing, it was not called
+there is no worker now       -10004  No IPC connection           none, it was not called
+it could not be initialised  -10003  IPC initialize failed       none, it was not called
 ===========================  ======  ==========================  ==============================
 
-A worker whose answer cannot be read is killed, and counts as one that ended in the call.
+A worker whose answer cannot be decoded is killed, and counts as a worker that ended in the call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from trueup.gateway.terminal.terminal_log import TerminalLog
 from trueup.gateway.worker.keeper import Keeper, Timing
 from trueup.gateway.worker.process import Died, Hung, Worker
 
-# The module does not connect again by itself: after these, only a new connection helps.
+# After these errors the module does not reconnect by itself: only a new worker helps.
 LOST = frozenset(
     {
         mt5.RES_E_INTERNAL_FAIL,
@@ -54,8 +54,8 @@ _STARTS = frozenset({"initialize", "login"})
 class WorkerTerminal(CalledTerminal):
     """A `Terminal` whose functions run in a worker process.
 
-    Safe to share between threads: calls are made one at a time, and `last_error()` is that of the
-    latest call of the thread that asks.
+    Thread-safe: one call is made at a time, and `last_error()` describes the latest call of the
+    calling thread.
 
     Args:
         factory: `module:function` that makes the real terminal, in the worker.
@@ -63,7 +63,7 @@ class WorkerTerminal(CalledTerminal):
         timing: deadlines and pauses.
 
     Raises:
-        ValueError: `factory` names no function that another process could find.
+        ValueError: `factory` names no function that another process could import.
     """
 
     def __init__(
@@ -74,56 +74,57 @@ class WorkerTerminal(CalledTerminal):
     ) -> None:
         module, _, name = factory.partition(":")
         if not name.isidentifier() or not module or module == "__main__":
-            # The worker never runs the program that starts it.
+            # The worker never imports the program that starts it.
             raise ValueError(
                 f"factory={factory!r} is not valid: give 'module:function' of a module that can be "
                 "imported."
             )
         self._timing = timing
-        self._diary = TerminalLog()
-        self._keeper = Keeper(lambda: Worker(factory, options or {}), timing, self._diary)
+        self._terminal_log = TerminalLog()
+        self._keeper = Keeper(lambda: Worker(factory, options or {}), timing, self._terminal_log)
         self._turn = threading.Lock()  # one call at a time
         self._latest = threading.local()
         HOLDERS.add(self)
 
     def let_go_in_child(self) -> None:
-        """Wait in a forked process for no call of a thread that is not there."""
+        """In a forked process: replace the lock, which a missing thread may hold."""
         self._turn = threading.Lock()
 
-    # -- for who runs it -----------------------------------------------------------------------
+    # -- for the owner of the terminal ---------------------------------------------------------
 
     @property
     def pid(self) -> int | None:
-        """The worker process that calls are made in now; None while there is none."""
+        """The id of the current worker process; None while there is none."""
         worker = self._keeper.worker()
         return worker.pid if worker is not None else None
 
     @property
     def attachments(self) -> int:
-        """How many workers attached to a terminal so far.
+        """How many workers have attached to a terminal so far.
 
-        What was read before and after it changed is of two terminals, as far as anybody knows.
+        Data read before and after a change of this number may come from two different terminals.
         """
         return self._keeper.attachments
 
     @property
     def trouble(self) -> str | None:
-        """Why calls fail now; None while there is a worker to make them in."""
+        """Why calls fail now; None while there is a worker."""
         return self._keeper.trouble if self._keeper.worker() is None else None
 
     def keep_initialized(self, *args: Any, **kwargs: Any) -> None:
-        """Initialise in the background, and again for as long as it takes.
+        """Initialise in the background, and again after every loss.
 
-        Returns at once. Until it has worked, every call fails with -10004 and the reason.
+        Returns at once. Until the terminal is initialised, every call fails with -10004 and the
+        reason.
         """
         self._keeper.want((Call("initialize", args, kwargs),))
 
     def close(self) -> None:
-        """End the worker, after the call under way where that comes back within its deadline."""
+        """End the worker, after the call under way if that returns within its deadline."""
         worker = self._keeper.close()
         if worker is None:
             return
-        # A worker killed in `order_send` leaves an order in doubt: a call gets its time.
+        # A worker that is killed in `order_send` leaves an order in doubt, so give the call time.
         if self._turn.acquire(timeout=self._timing.deadline_ms / 1000):
             worker.close()
             self._turn.release()
@@ -163,6 +164,7 @@ class WorkerTerminal(CalledTerminal):
     def _attempt(self, call: Call, raw: bytes) -> tuple[Any, Error]:
         function = call.function
         worker = self._keeper.worker()
+        # A terminal without a worker has no connection that could be shut down.
         if worker is None:
             if function == "shutdown":
                 return True, SUCCESS
@@ -170,6 +172,7 @@ class WorkerTerminal(CalledTerminal):
         deadline_ms = self._timing.deadline_ms
         if function in _STARTS:
             deadline_ms = self._timing.start_deadline_ms
+        # Whether the deadline passed or the worker died, its state is unknown: never use it again.
         try:
             value, last_error = decode_answer(worker.exchange(raw, deadline_ms))
         except (Hung, Died, RemoteProtocolError) as error:
@@ -186,7 +189,7 @@ class WorkerTerminal(CalledTerminal):
         return _error(code, self._keeper.trouble)
 
     def _note(self, worker: Worker, call: Call, value: Any, error: Error) -> None:
-        """Note what an answer says about the connection to the terminal."""
+        """Evaluate an answer for the state of the connection to the terminal."""
         code, text = error
         if call.function in _STARTS:
             if value:
@@ -194,7 +197,7 @@ class WorkerTerminal(CalledTerminal):
                 self._keeper.want((*begun, call))
         elif code not in LOST:
             self._keeper.note_answer()
-            self._diary.note(call.function, value, error)
+            self._terminal_log.note(call.function, value, error)
         elif self._keeper.wanted:
             self._keeper.lose(worker, f"{call.function}: {code} {text}")
 

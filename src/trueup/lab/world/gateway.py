@@ -12,7 +12,7 @@ from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.clocks import Clocks
-from trueup.gateway.terminal.one_account import SETTLE_LOOKS, SETTLE_PAUSE_MS, OneAccount
+from trueup.gateway.terminal.one_account import READY_PAUSE_MS, READY_POLLS, OneAccount
 from trueup.lab.world.clocks import Machine, ProcessClock
 from trueup.lab.world.plan import Fault
 from trueup.lab.world.record_disk import RecordDisk
@@ -268,7 +268,7 @@ class GatewayProcess:
             self._served.initialize(**login)
         except NotReady:
             self._be_busy(is_busy=True)
-            self._schedule.after(SETTLE_PAUSE_MS, self._look)
+            self._schedule.after(READY_PAUSE_MS, self._look)
             return
         self._be_busy(is_busy=False)
         self._mend_pipe()
@@ -278,7 +278,7 @@ class GatewayProcess:
             self.network.is_busy = is_busy
 
     def _wait(self) -> None:
-        if self._looks < SETTLE_LOOKS:
+        if self._looks < READY_POLLS:
             raise NotReady
 
 
