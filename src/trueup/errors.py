@@ -1,7 +1,7 @@
-"""Errors, sorted by what is known about the effect of the call that failed.
+"""The errors of the package, ordered by what is known about the effect of the failed call.
 
-Only `NotSent` may be retried as it stands. `OutcomeUnknown` is never retried: what happened is
-settled by looking at the broker.
+Only `NotSent` may be retried unchanged. `OutcomeUnknown` must never be retried: a look at the
+broker resolves the outcome.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 
 
 def quoted(text: str) -> str:
-    """Return a text between quotes as `repr` writes it, but with a path of Windows as it is."""
+    """Return a text in quotes as `repr` writes it, but without doubled backslashes in paths."""
     return repr(text).replace("\\\\", "\\")
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says of an error, without the number and the path around it."""
+    """Return the operating system's text for an error, without number and path."""
     return error.strerror or str(error)
 
 
@@ -54,7 +54,7 @@ class Refused(TrueupError):
 
 
 class OutcomeUnknown(TrueupError):
-    """The request left and no answer came; only reconciliation may settle what happened."""
+    """The request left and no answer came; only reconciliation may resolve its outcome."""
 
 
 class ProtocolError(TrueupError):
@@ -76,16 +76,18 @@ class JournalError(TrueupError):
 class NotEncodable(JournalError):
     """An event does not come back from its own bytes, so no journal takes it; nothing was written.
 
-    Whatever the disk does: the same event is refused again.
+    The disk is not the cause: the same event will be refused again.
     """
 
 
 class OutcomeNotRecorded(JournalError):
-    """The order left, and what became of it is not in the journal yet; do not ask for it again.
+    """The order was sent, and its outcome is not in the journal yet; do not send the order again.
 
-    `order` is the order: its `order_id`, its key, what was asked for. `outcome` is what the gateway
-    answered, with `status` UNKNOWN where nothing came. The outcome is kept in memory and recorded
-    with the next order or sync; a process that ends before leaves the order in doubt.
+    Attributes:
+        order: the order with its `order_id`, its key and its parameters.
+        outcome: the gateway's answer, with `status` UNKNOWN if none came. The outcome is kept in
+            memory and recorded with the next order or sync. If the process ends before that, the
+            order is in doubt.
     """
 
     def __init__(self, message: str | None = None, *, order: Any, outcome: Any) -> None:
@@ -124,7 +126,7 @@ class InvariantBroken(TrueupError):
 class SettingsError(TrueupError):
     """A setting has a value that cannot be used.
 
-    The message is one sentence that names the variable, its value and what would be valid.
+    The message is a sentence with the variable, its value and the valid form.
     """
 
     def __init__(self, variable: str, value: str, valid: str) -> None:
@@ -139,4 +141,4 @@ class StrategyError(TrueupError):
 
 
 class KeysError(TrueupError):
-    """A file of keys, or of who may use them, cannot be used; the message says what to do."""
+    """A key file, or a file of allowed keys, cannot be used; the message says what to do."""

@@ -1,7 +1,7 @@
-"""Locking a file by the operating system, which ends the lock with the process that holds it.
+"""Lock a file by the operating system, which releases the lock when its process ends.
 
-The lock is on the file and does not hinder reading it: whoever finds it locked can read in it who
-has it.
+The lock does not prevent reading the file. So a process that finds the file locked can read in it
+which process has the lock.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from trueup.forks import HOLDERS
 from trueup.private import FILE_MODE
 
 BINARY = getattr(os, "O_BINARY", 0)
-"""A flag for `os.open`: Windows would translate line ends otherwise."""
+"""A flag for `os.open`: without it Windows would translate line endings."""
 
 if sys.platform == "win32":
     import msvcrt
 
-    # A locked byte cannot be read by others: lock one far behind what is written.
+    # Other processes cannot read a locked byte, so lock a byte far behind the content.
     _LOCKED_BYTE = 1 << 30
-    # What says that another process has the lock: the first on Windows, none at all under Wine.
+    # Error codes that mean "locked by another process": EACCES and EDEADLK on Windows, 0 on Wine.
     _LOCKED = (errno.EACCES, errno.EDEADLK, 0)
 
     def lock(handle: int) -> None:
         """Lock an open file.
 
         Raises:
-            BlockingIOError: another process has it.
+            BlockingIOError: another process has the lock.
             OSError: the file cannot be locked.
         """
         os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
@@ -46,20 +46,19 @@ else:
         """Lock an open file.
 
         Raises:
-            BlockingIOError: another process has it.
+            BlockingIOError: another process has the lock.
             OSError: the file cannot be locked.
         """
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class LockableFile:
-    """A file that is open to be locked; made where it is not there.
+    """An open file that can be locked; created if it does not exist.
 
-    A process that is forked from this one closes its copy, which would keep the lock when its owner
-    has ended.
+    A forked process closes its copy, which would otherwise keep the lock after its owner ended.
 
     Raises:
-        OSError: it cannot be opened or made.
+        OSError: the file cannot be opened or created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,12 +67,12 @@ class LockableFile:
             HOLDERS.add(self)
 
     def lock(self) -> None:
-        """Lock it; raises as the function `lock` does."""
+        """Lock the file; raises the same errors as the function `lock`."""
         assert self._handle is not None
         lock(self._handle)
 
     def release(self) -> None:
-        """Let somebody else have it; what is written in it stays. Twice does no harm."""
+        """Close the file and so release the lock; its content stays. A second call does nothing."""
         with HOLDERS.opening():
             handle, self._handle = self._handle, None
             if handle is not None:

@@ -1,11 +1,11 @@
-"""The loggers of the package: a log handler that raises costs its own line, and nothing else.
+"""The loggers of the package: an exception in a log handler costs only that log line.
 
-A handler runs in the middle of our calls. Those of the standard library report an error with
-`handleError` and go on; one of somebody's own, or a filter, may raise instead. The exception would
-then go up through a sync whose corrections are in the journal already, and the audit trail, the
-result and the next due time would be lost with it. So each handler is called on its own: what it
-raises is given to its `handleError`, which writes a traceback to stderr while
-`logging.raiseExceptions` is true, and the next handler has its turn.
+A handler runs in the middle of our calls. Handlers of the standard library report an error with
+`handleError` and continue; a custom handler or filter may raise instead. The exception would then
+abort a sync whose corrections are already in the journal, and the audit trail, the result and the
+next due time would be lost. So each handler is called separately: an exception is passed to its
+`handleError`, which writes a traceback to stderr if `logging.raiseExceptions` is true, and the next
+handler is called.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ __all__ = ["Logger", "logger"]
 
 
 class _Careful(logging.Logger):
-    """A logger whose handlers and filters cannot break what logs."""
+    """A logger whose handlers and filters cannot break the code that logs."""
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Hand a record on; a filter of the logger that raises costs the line."""
+        """Pass on a record; an exception in a filter of the logger costs only this line."""
         try:
             kept: bool | logging.LogRecord = not self.disabled and self.filter(record)
-        except Exception:  # noqa: BLE001 - a stranger's filter may raise anything
+        except Exception:  # noqa: BLE001 - an application's filter may raise anything
             _report(logging.Handler(), record)
             return
         if kept:
-            # Since Python 3.12 a filter may put another record in the place of this one.
+            # Since Python 3.12 a filter may return another record to use instead.
             self.callHandlers(kept if isinstance(kept, logging.LogRecord) else record)
 
     def callHandlers(self, record: logging.LogRecord) -> None:
-        """Call every handler of this logger and of those above, whatever one of them raises."""
+        """Call every handler of this logger and its parents, even if some of them raise."""
         at: logging.Logger | None = self
         handlers: list[logging.Handler] = []
         while at is not None:
@@ -44,22 +44,22 @@ class _Careful(logging.Logger):
             if record.levelno >= handler.level:
                 try:
                     handler.handle(record)
-                except Exception:  # noqa: BLE001 - a stranger's handler may raise anything
+                except Exception:  # noqa: BLE001 - an application's handler may raise anything
                     _report(handler, record)
 
 
 def _report(handler: logging.Handler, record: logging.LogRecord) -> None:
-    """Report the exception under way as the standard handlers do."""
+    """Report the current exception as the standard handlers do."""
     with contextlib.suppress(Exception):
         handler.handleError(record)
 
 
 def logger(name: str) -> logging.Logger:
-    """Return the logger of this name, whose handlers cannot break what logs."""
+    """Return the logger of this name, whose handlers cannot break the code that logs."""
     log = logging.getLogger(name)
     if type(log) is logging.Logger:
         log.__class__ = _Careful
     elif not isinstance(log, _Careful):
-        # Whatever class the application chose for its loggers stays one of this one's.
+        # Keep the application's own logger class as a base class.
         log.__class__ = type("CarefulLogger", (_Careful, type(log)), {})
     return log

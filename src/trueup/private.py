@@ -1,6 +1,6 @@
-"""Files that are for the eyes of one user: what an account traded, and how to trade on it.
+"""Create files that only the current user can read: trades of an account, and the means to trade.
 
-On Windows a file has the rights of its folder, and that of a user is private as it is.
+On Windows a file has the permissions of its folder, and a user's folders are private by default.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ FOLDER_MODE = 0o700
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file for its user alone, where there is none yet.
+    """Create an empty file for the current user alone, if it does not exist.
 
-    One that is there keeps the rights that somebody gave it. SQLite takes an empty file for a new
-    database, and gives the files beside it the same rights. Where it cannot be made, whoever opens
-    it next says why.
+    An existing file keeps its permissions. SQLite takes an empty file for a new database, and gives
+    the files beside it the same permissions. A failure is ignored, because the next attempt
+    to open the file reports the reason.
     """
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder for its user alone, where there is none yet, and what is above it.
+    """Create a folder for the current user alone, if it does not exist, with its parents.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Other processes of this machine: whether one lives, and which have a file open."""
+"""Inspect other processes on this machine: whether they run, and which files they have open."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-# A process that was forked just now lets go of what it must not have before it does anything else;
-# a busy machine may give it no turn for a while.
+# A process that was just forked releases copied resources first of all, but on a busy machine it
+# may not run for a while. So wait up to a second, in steps of 20 ms.
 LOOKS: Final = 50
 PAUSE_SEC: Final = 0.02
 
@@ -20,14 +20,14 @@ Taken = TypeVar("Taken")
 
 
 class Process(NamedTuple):
-    """A process, as it is named to others."""
+    """A process, as named in messages."""
 
     number: int
     host: str
 
 
 def this_process() -> Process:
-    """Return the process that this is."""
+    """Return the current process."""
     return Process(os.getpid(), socket.gethostname())
 
 
@@ -45,7 +45,7 @@ if sys.platform == "win32":
         kernel.OpenProcess.restype = wintypes.HANDLE
         handle = wintypes.HANDLE(kernel.OpenProcess(_QUERY_LIMITED_INFORMATION, False, pid))
         if not handle.value:
-            # Somebody else's.
+            # Access is denied if the process belongs to another user.
             return ctypes.get_last_error() == _ACCESS_DENIED
         code = wintypes.DWORD()
         found = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
@@ -54,21 +54,21 @@ if sys.platform == "win32":
 else:
 
     def is_alive(pid: int) -> bool:
-        """Return whether a process runs; one that has ended and is not waited for does not."""
+        """Return whether a process runs; a zombie, which has ended but is not reaped, does not."""
         if pid <= 0:
-            # To a system call these are groups of processes.
+            # System calls take 0 and negative numbers for process groups.
             return False
         try:
             os.kill(pid, 0)
         except PermissionError:
-            # Somebody else's.
+            # The process belongs to another user.
             return True
         except (OSError, OverflowError):
             return False
         return _state(pid) != "Z"
 
     def _state(pid: int) -> str:
-        """Return a process's state as Linux tells it, else nothing."""
+        """Return a process's state letter on Linux, an empty text elsewhere."""
         with suppress(OSError):
             return (
                 Path(f"/proc/{pid}/stat")
@@ -80,19 +80,20 @@ else:
 
 
 def with_open_file(path: Path) -> list[int]:
-    """Return the other processes that have a file open, as far as the system tells: Linux does."""
+    """Return the other processes that have a file open; only Linux tells."""
     if sys.platform == "win32":
-        # Under Wine there is a /proc, of Linux, and its numbers are others.
+        # Under Wine there is a /proc, but with the process numbers of Linux.
         return []
-    pids = [int(one.name) for one in Path("/proc").glob("[0-9]*")]
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
     return [pid for pid in sorted(pids) if pid != os.getpid() and _has_open(pid, path)]
 
 
 def _has_open(pid: int, path: Path) -> bool | None:
-    """Return whether a process has a file open, or None where that is not told."""
+    """Return whether a process has a file open, or None if that cannot be known."""
     if sys.platform == "win32":
         return None
     folder = Path(f"/proc/{pid}/fd")
+    # Processes of other users cannot be inspected, which says nothing about the file.
     try:
         wanted, handles = path.stat(), os.listdir(folder)
     except OSError:
@@ -105,43 +106,45 @@ def _has_open(pid: int, path: Path) -> bool | None:
 
 
 def holds(pid: int, path: Path) -> bool:
-    """Return whether a process lives and may hold a locked file.
+    """Return whether a process runs and may hold a locked file.
 
-    Its number may have been given to another process since, which does not have the file open.
+    The number may have been given to another process since, which does not have the file open.
     """
     return is_alive(pid) and _has_open(pid, path) is not False
 
 
 def holder_of(path: Path, noted: int) -> str:
-    """Return who holds a locked file now, in words.
+    """Return the holder of a locked file, as text for people.
 
     Args:
         path: the file.
-        noted: the process that noted itself as the holder, or 0. It may have ended, and one that
-            was forked from it may hold the lock still.
+        noted: the process id in the file, or 0. That process may have ended, while a process forked
+            from it still has the lock.
     """
     if noted == os.getpid():
         return f"process {noted}, which is this one"
     if noted and holds(noted, path):
         return f"process {noted}"
+    # The noted process has ended, so a process that was forked from it has the lock.
     heirs = with_open_file(path)
     heir = f"process {heirs[0]}" if heirs else "a process"
     if noted:
         return f"{heir} that process {noted} left behind when it ended"
-    return heir if heirs else "whose process it does not say"
+    return heir if heirs else "an unknown process"
 
 
 def take_when_left(
     take: Callable[[], Taken | None], is_left_behind: Callable[[], bool]
 ) -> Taken | None:
-    """Take what only one process may have; a second at most is waited for one that has ended.
+    """Acquire an exclusive resource; if its holder has ended, wait up to a second for its release.
 
     Args:
-        take: takes it, or returns None where somebody has it.
-        is_left_behind: whether the one that had it has ended. Then it is a process forked from
-            that one, or a server, which has not let go yet.
+        take: acquires the resource, or returns None if another process has it.
+        is_left_behind: whether the recorded holder has ended. Then a process forked from it, or a
+            server, has not released the resource yet.
     """
     pause = threading.Event()
+    # Wait only for an ended holder: a running holder will not release the resource soon.
     for _ in range(LOOKS):
         taken = take()
         if taken is not None or not is_left_behind():

@@ -1,9 +1,9 @@
 """Settings: from the environment, then `.env`, then `trueup.toml`, then the defaults.
 
-The environment wins, so that one run can be changed without editing a file. A variable that is
-empty counts as not set. `.env` is shared with other programs, so names in it that are not ours are
-nobody's mistake, unless one looks like a setting that is not given anywhere; `trueup.toml` is ours
-alone, so a name in it that we do not know is a typing error and is said to be one.
+The environment wins, so that a single run can be changed without editing a file. An empty variable
+counts as not set. `.env` is shared with other programs, so unknown names in it are ignored, unless
+a name looks like a misspelled setting that is given nowhere else. `trueup.toml` belongs to us
+alone, so an unknown name in it is reported as a typing error.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ TOML_FILE: Final = "trueup.toml"
 _NUMBER: Final = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _VALUE_SHOWN_CHARS: Final = 80
-# How much a name has to be like one of ours to be taken for a typing error (difflib's ratio): one
-# letter more or less, two that changed places, an ending that was left out.
+# The similarity from which a name counts as a misspelled setting (difflib's ratio): a letter too
+# many or too few, two letters swapped, or a missing ending.
 LIKENESS: Final = 0.84
-# `.env` is written for the programs of one folder; the environment is everybody's.
+# `.env` is written for the programs of one folder; the environment is shared by all programs.
 OWN_NAME: Final = re.compile("gtw_|trueup_")
 ANY_NAME: Final = re.compile("")
 
 
 def _parsed(value: object) -> object:
-    """A whole number stays one: 15 is 15 and not 15.0. `1_000`, `nan` and `yes` are not numbers."""
+    """Parse a number; whole numbers stay integers. `1_000`, `nan` and `yes` are not numbers."""
     if isinstance(value, bool):
         raise ValueError("not a number")
     if not isinstance(value, str):
@@ -62,7 +62,7 @@ def _parsed(value: object) -> object:
 
 
 def _number(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-    """Check inside, so that the error outside carries the value as it was given."""
+    """Validate the parsed value, but let the error show the value as it was given."""
     try:
         return handler(_parsed(value))
     except ValidationError:
@@ -72,7 +72,7 @@ def _number(value: object, handler: ValidatorFunctionWrapHandler) -> object:
 def _host(value: str) -> str:
     host = value.strip()
     if host.startswith("[") and host.endswith("]"):
-        # An IPv6 address as an endpoint has it.
+        # An IPv6 address with the brackets of an endpoint.
         return str(ipaddress.IPv6Address(host[1:-1]))
     try:
         ipaddress.ip_address(host)
@@ -90,14 +90,14 @@ def _account(value: str) -> str:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set from outside the code. Frozen."""
+    """All values that can be set from outside the code; immutable."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True,
         extra="ignore",
         env_file=ENV_FILE,
         env_file_encoding="utf-8-sig",
-        # What passes variables on, as compose does, passes those on that nobody set.
+        # Programs such as compose pass on variables that were never set, as empty texts.
         env_ignore_empty=True,
     )
 
@@ -157,9 +157,10 @@ class Settings(BaseSettings):
     gtw_key_file: Annotated[str, AfterValidator(str.strip)] = Field(
         default="",
         description=(
-            "Path of this program's own secret key file, made by `trueup keys new NAME`; by it the "
-            "gateway knows who asks. Nobody else may be able to read it. The key itself is never "
-            "a setting, because settings end up in process lists and logs. Empty is off."
+            "Path of this program's own secret key file, made by `trueup keys new NAME`; the "
+            "gateway identifies this program by it. No other user may be able to read the file. "
+            "The key itself is never a setting, because settings end up in process lists and logs. "
+            "Empty is off."
         ),
         json_schema_extra={"valid": "give the path of a secret key file (NAME.key_secret)"},
     )
@@ -167,17 +168,17 @@ class Settings(BaseSettings):
     trueup_account: Annotated[str, AfterValidator(_account)] = Field(
         default="",
         description=(
-            "The account that is meant, as login@server. A reconciler then believes no reading of "
-            "any other account, nor one that does not say whose it is, from the first one on. A "
-            "book without it belongs to the account that it meets first. Empty is off. The "
-            "simulated terminal of `trueup paper` is nobody's account, and is not asked."
+            "The intended account, as login@server. A reconciler then trusts no reading of another "
+            "account, and no reading that does not name its account, from the first reading on. A "
+            "book without this setting belongs to the first account that it reads. Empty is off. "
+            "The simulated terminal of `trueup paper` has no such account and is not checked."
         ),
         json_schema_extra={"valid": "give login@server, such as 5000001@MetaQuotes-Demo"},
     )
 
     @property
     def gateway_is_configured(self) -> bool:
-        """Whether somebody gave the host or the port, even if they gave the default value."""
+        """Whether the host or the port was given, even with its default value."""
         return not self.model_fields_set.isdisjoint({"gtw_host", "gtw_port"})
 
     @classmethod
@@ -198,7 +199,7 @@ class Settings(BaseSettings):
 
 
 def _names(source: PydanticBaseSettingsSource) -> Mapping[str, Any]:
-    """Return the names that a source has, of ours and of others, in lower case."""
+    """Return all names in a source, ours and others', in lower case."""
     if isinstance(source, EnvSettingsSource):
         return source.env_vars
     return source.init_kwargs if isinstance(source, InitSettingsSource) else {}
@@ -207,7 +208,7 @@ def _names(source: PydanticBaseSettingsSource) -> Mapping[str, Any]:
 def _refuse_typing_errors(
     names: Mapping[str, Any], given: Container[str], place: str, pattern: re.Pattern[str]
 ) -> None:
-    """Refuse a name that is no setting of ours and looks like one that is given nowhere."""
+    """Refuse an unknown name that looks like a setting which is given nowhere."""
     missing = [field for field in Settings.model_fields if field not in given]
     for name, value in names.items():
         if name in Settings.model_fields or not pattern.match(name):
@@ -221,9 +222,10 @@ def _refuse_typing_errors(
 
 
 def load_settings() -> Settings:
-    """Read the settings as they are now, files from the current folder.
+    """Read the current settings; files are read from the current folder.
 
-    Raises SettingsError for the first value that cannot be used.
+    Raises:
+        SettingsError: the first value that cannot be used.
     """
     _read_text(Path(ENV_FILE))
     try:
@@ -235,7 +237,7 @@ def load_settings() -> Settings:
 
 
 def account_setting() -> str:
-    """Return the setting TRUEUP_ACCOUNT; in no time where nothing can have set anything.
+    """Return the setting TRUEUP_ACCOUNT; fast if there is no variable and no file to read.
 
     Raises:
         SettingsError: a setting cannot be used.
@@ -247,7 +249,7 @@ def account_setting() -> str:
 
 
 def valid_values(field: str) -> str:
-    """What can be given for a field, as the second half of an error message."""
+    """Return the valid values of a field, as the second half of an error message."""
     extra = Settings.model_fields[field].json_schema_extra
     assert isinstance(extra, dict)
     return str(extra["valid"])
@@ -270,7 +272,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> str:
-    """The text of a file that need not be there."""
+    """Return the text of a file, or an empty text if the file does not exist."""
     try:
         return path.read_bytes().decode("utf-8-sig") if path.is_file() else ""
     except UnicodeDecodeError as error:

@@ -36,25 +36,26 @@ _MEANINGS = {
 class OwnedConnection(sqlite3.Connection):
     """A connection that closes when its owner is dropped without closing it.
 
-    So the locks of the connection end at once, and not at the next garbage collection.
+    So its locks end at once, and not at some later garbage collection.
     """
 
     def __del__(self) -> None:
-        # A connection that failed to open has nothing to close.
+        # A connection that failed to open cannot be closed.
         with suppress(sqlite3.Error):
             self.close()
 
 
 def connected(place: Path | str, timeout_sec: float, *, uri: bool = False) -> sqlite3.Connection:
-    """Open a database; a transaction begins only with an explicit BEGIN.
+    """Open a database in autocommit mode: only an explicit BEGIN starts a transaction.
 
-    Threads that share the connection must take turns.
+    Threads that share the connection must serialise their calls.
 
     Args:
         place: the file, or ":memory:".
         timeout_sec: how long a statement waits for another process.
-        uri: whether `place` is a URI, as file:bot.db?mode=ro.
+        uri: whether `place` is a URI, such as file:bot.db?mode=ro.
     """
+    # A transaction that Python's sqlite3 module opens implicitly would hold a lock unnoticed.
     return sqlite3.connect(
         place,
         timeout=timeout_sec,

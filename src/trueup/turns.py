@@ -1,4 +1,4 @@
-"""Turns: what threads share is used by one of them at a time."""
+"""Serialise the threads that share an object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class Turn:
-    """A lock that its holder may take again, and that no forked process waits for."""
+    """A reentrant lock that a forked process never waits for."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -35,7 +35,7 @@ class Turn:
 
     @contextmanager
     def if_free(self) -> Iterator[bool]:
-        """Take the turn where no other thread has it; says whether it is ours."""
+        """Try to acquire the lock without waiting; yield whether that succeeded."""
         is_ours = self._lock.acquire(blocking=False)
         try:
             yield is_ours
@@ -44,16 +44,16 @@ class Turn:
                 self._lock.release()
 
     def let_go_in_child(self) -> None:
-        """Wait in a forked process for no thread, which may have had its turn and is not there."""
+        """In a forked process: replace the lock, which a missing thread may hold."""
         self._lock = threading.RLock()
 
 
 class TakesTurns(Protocol):
-    """Something whose methods take turns."""
+    """An object whose methods are serialised by a `Turn`."""
 
     @property
     def turn(self) -> Turn:
-        """What is held by the thread that uses it."""
+        """The lock of this object."""
 
 
 Owner = TypeVar("Owner", bound=TakesTurns)
@@ -62,7 +62,7 @@ Owner = TypeVar("Owner", bound=TakesTurns)
 def in_turn(
     method: Callable[Concatenate[Owner, Given], Result],
 ) -> Callable[Concatenate[Owner, Given], Result]:
-    """Have a method wait until no other thread is inside such a method of the same object."""
+    """Serialise a method with all other such methods of the same object."""
 
     @functools.wraps(method)
     def taking_its_turn(self: Owner, /, *args: Given.args, **kwargs: Given.kwargs) -> Result:

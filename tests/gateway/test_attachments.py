@@ -125,7 +125,7 @@ def test_a_reading_that_two_workers_made_together_is_none() -> None:
 
     world.terminal.orders_get = replaced  # type: ignore[method-assign,assignment]
     request = SnapshotRequest(session="one", id=1)
-    with pytest.raises(CannotRead, match="attached to anew while it was read"):
+    with pytest.raises(CannotRead, match="reconnected to the terminal while reading"):
         snapshots.make(request)
     world.terminal.orders_get = real  # type: ignore[method-assign]
     reply = snapshots.make(request)

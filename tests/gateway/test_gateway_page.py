@@ -53,7 +53,7 @@ def test_every_command_on_the_page_exists() -> None:
         "Orders will be refused",
         "Algo Trading (button) ",
         "account may trade ",
-        "It has no link to its trade server",
+        "The terminal has no link to its trade server",
         "Lost: ",
         "no answer within ",
         "was killed",

@@ -60,7 +60,7 @@ def switch_on(world: DeskWorld) -> None:
     [
         (
             lambda world: world.terminal.disconnect(),
-            "It has no link to its trade server",
+            "The terminal has no link to its trade server",
             lambda world: world.terminal.reconnect(),
             "The link to the trade server is back",
         ),
@@ -105,7 +105,7 @@ def test_a_terminal_that_may_not_trade_says_so_from_the_start(
     logged.found()
     assert logged.said() == [
         "[TERMINAL] Initialised: account 5000001 at Simulated-Demo, build 5120, process 77",
-        "[TERMINAL] It has no link to its trade server",
+        "[TERMINAL] The terminal has no link to its trade server",
         "[TERMINAL] Orders will be refused: Algo Trading (button) NO, account may trade NO, "
         "server allows programs yes",
     ]

@@ -1,1 +1,1 @@
-"""Both ends of the wire as functions from bytes to messages and back; no sockets here."""
+"""The messages of both ends of the wire: encode and decode them, without sockets."""

@@ -1,13 +1,14 @@
-"""The other dialect of this family of gateways, said in the guide's words and back.
+"""The other dialect of this family of gateways: translate its requests, and spell its replies.
 
-Its clients send a `uuid` with every request and find it in the reply; they know PING, OPEN, CLOSE,
-GET_ACCOUNT, GET_POSITIONS and SYNC_ALL (luzhengheng/MT5, `scripts/gateway/mt5_zmq_server.py`).
-PING and GET_POSITIONS are in both dialects: with a `uuid` they are answered in this one.
+Its clients send a `uuid` with every request and find that `uuid` in the reply. Their actions are
+PING, OPEN, CLOSE, GET_ACCOUNT, GET_POSITIONS and SYNC_ALL (luzhengheng/MT5,
+`scripts/gateway/mt5_zmq_server.py`). PING and GET_POSITIONS exist in both dialects: a request with
+a `uuid` is answered in this dialect.
 
-`translate` makes of OPEN and CLOSE the orders that they are, under their `uuid`; from there on they
-go the way of all orders. `spell` writes what became of a request in this dialect. What could not be
-done has status `error` (`ERROR` for SYNC_ALL, as its clients expect), `error_code` and `error_msg`,
-and never a list: their own gateway answers such a failure with an empty one.
+`translate` turns OPEN and CLOSE into orders whose id is the `uuid`; from there on they are treated
+like all orders. `spell` writes a reply in this dialect. A failure has status `error` (`ERROR` for
+SYNC_ALL, as its clients expect), `error_code` and `error_msg`, and never a list: the original
+gateway answers a failure with an empty list, which looks like an account without positions.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ CANNOT_READ, OUTCOME_UNKNOWN = "CANNOT_READ", "OUTCOME_UNKNOWN"
 
 
 class DialectRequest(Request):
-    """A request of this dialect, translated; `asked` is the action as it was sent."""
+    """A translated request of this dialect; `asked` is the action as it was sent."""
 
     asked: str = ""
 
@@ -62,7 +63,7 @@ class AccountReply(msgspec.Struct):
 
 
 class HoldingsReply(msgspec.Struct):
-    """The account and all positions, of one reading; rows that are none as plain values."""
+    """The account and all positions of a single reading; malformed rows are plain values."""
 
     account: AccountReply
     positions: list[Position | dict[str, Any]]
@@ -72,10 +73,10 @@ Answer = PongReply | NotBegun | AccountReply | HoldingsReply
 
 
 def translate(request: Request) -> Request:
-    """Return a request of this dialect as what it means; any other as it is.
+    """Translate a request of this dialect into the guide's; return any other unchanged.
 
     Raises:
-        RemoteProtocolError: an order lacks something; nothing was done.
+        RemoteProtocolError: a field of an order is missing or not valid; nothing was done.
     """
     asked = request.action
     if asked == "OPEN":
@@ -126,8 +127,9 @@ def _ticket(request: Request) -> int:
 
 
 def spell(answer: Answer, request: DialectRequest, now_ns: int) -> dict[str, Any]:
-    """Return the fields of the reply in this dialect; `now_ns` is UTC since 1970."""
+    """Return the fields of a reply in this dialect; `now_ns` is UTC since 1970."""
     now = _iso(now_ns)
+    # A client of this dialect must never see a failure as an empty success.
     match answer:
         case PongReply():
             latency_ms = _latency_ms(request.timestamp, now_ns)
@@ -149,7 +151,8 @@ def spell(answer: Answer, request: DialectRequest, now_ns: int) -> dict[str, Any
 
 
 def refusal(asked: object, code: str, error: str, now_ns: int) -> dict[str, Any]:
-    """Return the fields of a reply that says why nothing was done."""
+    """Return the fields of a refusal, with the reason why nothing was done."""
+    # Each action has its own word for failure, which its clients compare with.
     status = "error"
     if asked in DIALECT_ORDERS:
         status = "REJECTED"
@@ -173,11 +176,12 @@ def _spell_order(reply: OrderReply, request: DialectRequest, now: str) -> dict[s
     }
 
     def not_filled(code: str) -> dict[str, Any]:
-        said = {"status": reply.status, "error_code": code, "error_msg": reply.error}
-        return {**said, **facts, "timestamp": now}
+        status = {"status": reply.status, "error_code": code, "error_msg": reply.error}
+        return {**status, **facts, "timestamp": now}
 
     match reply.status:
         case "FILLED":
+            # Clients read the price from a different field after CLOSE.
             price = "close_price" if request.asked == "CLOSE" else "price"
             return {
                 "status": "FILLED",
@@ -189,7 +193,8 @@ def _spell_order(reply: OrderReply, request: DialectRequest, now: str) -> dict[s
         case "REJECTED":
             return not_filled(REFUSED)
         case "PLACED" | "DONE" | "UNKNOWN":
-            # This dialect has market orders alone: a market order that is not filled is not known.
+            # An unknown outcome must not look like a refusal: clients may repeat a refused order.
+            # All orders of this dialect are market orders, so PLACED and DONE are unknown too.
             return not_filled(OUTCOME_UNKNOWN)
         case _:
             assert_never(reply.status)
@@ -245,7 +250,7 @@ def _sync_row(position: Position | dict[str, Any]) -> dict[str, Any]:
 
 
 def _values(position: Position | dict[str, Any]) -> dict[str, Any]:
-    """Return a position's fields; a row that is none has the values that the terminal gave."""
+    """Return a position's fields; for a malformed row the values that the terminal returned."""
     if isinstance(position, dict):
         return position
     return {**msgspec.to_builtins(position), "type": position.side.action}
@@ -257,7 +262,7 @@ def _more(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _latency_ms(sent: object, now_ns: int) -> float | None:
-    """The gateway's clock less the client's when it sent, or None where the client did not say."""
+    """Return the gateway's clock minus the client's time of sending, or None without that time."""
     if not isinstance(sent, str):
         return None
     try:

@@ -1,8 +1,8 @@
-"""The guide's wire: JSON text, one request, one reply.
+"""The guide's wire: JSON text, one reply per request.
 
-A reply to GET_POSITIONS becomes a `Snapshot` or an `Unknown`; nothing else. A row that cannot be
-believed is left out and named in the snapshot's `faults`, and its neighbours stay. How a row may be
-written is in `protocol.rows`; gateways of the family also write the status "ok" for "SUCCESS".
+A reply to GET_POSITIONS becomes either a `Snapshot` or an `Unknown`. A malformed row is left out
+and named in the snapshot's `faults`; the other rows stay. `protocol.rows` defines the accepted
+spellings of a row. Gateways of this family may also write the status "ok" instead of "SUCCESS".
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from trueup.protocol.text import (
 GET_POSITIONS = b'{"action":"GET_POSITIONS","symbol":"*"}'
 GET_ALL_POSITIONS = b'{"action":"GET_POSITIONS"}'
 GOOD_STATUS = frozenset({"SUCCESS", "OK"})
-# The request itself is refused, now and always; any other status says that nobody could look now.
+# The request itself is refused, now and later; any other status means a failure that may pass.
 REFUSED_STATUS = "ERROR"
 UNTIL = "a gateway that answers GET_POSITIONS"
 UNTIL_UNDERSTOOD = "a gateway that takes this form of GET_POSITIONS"
-# Spellings that the quick decoder would pass over as fields nobody knows.
+# Spellings that the fast decoder would ignore as unknown fields.
 UNUSUAL = tuple(f'"{name}"'.encode() for name in OTHER_SPELLINGS)
 
 
@@ -55,41 +55,43 @@ _set_identifier = msgspec.structs.force_setattr
 
 
 def encode_positions_request(symbol: str) -> bytes:
-    """Return the bytes of a question for the positions in one symbol."""
+    """Return the bytes of a question for the positions in a symbol."""
     return msgspec.json.encode({"action": "GET_POSITIONS", "symbol": symbol})
 
 
 def decode_positions(raw: bytes) -> Snapshot | Unknown:
-    """Read the bytes of a reply to GET_POSITIONS.
+    """Decode a reply to GET_POSITIONS.
 
-    The whole reply is decoded into positions at once when every row is as the guide prints it;
-    only a reply with a row that is not is read row by row.
+    If every row is as the guide prints it, the whole reply is decoded at once. Otherwise the reply
+    is read row by row.
     """
     try:
         found = _decode_quickly(raw)
         if found is None:
             clean = cleaned(raw)
             found = _decode_quickly(clean) if clean != raw else None
-        # The standard library's reader takes NaN and Infinity, which some gateways write; the row
-        # that has them is then named instead of the whole reply being lost.
+        # The standard library's parser accepts NaN and Infinity, which some gateways write. So only
+        # the affected row is lost, not the whole reply.
         return read_positions(read_json(raw, DAMAGED)) if found is None else found
     except (ValueError, RecursionError):
         return _unreadable(f"the reply cannot be read: {why_unreadable(raw)}")
 
 
 def _decode_quickly(raw: bytes) -> Snapshot | None:
-    """Return the reading of a reply whose rows are all as the guide prints them, else None."""
+    """Decode a reply whose rows are all as the guide prints them; return None for any other."""
     try:
         check_text(raw)
         reply = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The slow path finds out which row is wrong.
         return None
     positions = reply.positions
     if reply.status != "SUCCESS" or reply.error or not _all_believable(positions):
         return None
     if not needs_no_care(positions):
         return None
-    # A row without them may have spelled them another way; one without `price_open` is not here.
+    # Missing times or prices may be present under another spelling, which this decoder ignores. A
+    # row without `price_open` does not get here.
     times, prices = [p.time for p in positions], [p.price_current for p in positions]
     has_gaps = 0 in times or 0.0 in prices
     if has_gaps and any(spelling in raw for spelling in UNUSUAL):
@@ -113,9 +115,9 @@ def _all_believable(positions: list[Position]) -> bool:
 
 
 def needs_no_care(positions: Sequence[Position]) -> bool:
-    """Return whether positions that were decoded are what they must be, where no type says so.
+    """Return whether decoded positions have valid values where their types do not ensure that.
 
-    It runs for every position of every reading, and so over lists made at once.
+    It runs on every reading, so it works on whole lists at a time, which is faster than a loop.
     """
     symbols = {position.symbol for position in positions}
     return (
@@ -130,20 +132,22 @@ def needs_no_care(positions: Sequence[Position]) -> bool:
 
 
 def read_positions(reply: object) -> Snapshot | Unknown:
-    """Read a reply to GET_POSITIONS that is decoded already, whatever it is."""
+    """Interpret a reply to GET_POSITIONS that was parsed as JSON; accepts any value."""
     if reply is None:
         return Unknown(Reason.OFFLINE, "Gateway offline - it gave no reply")
     if not isinstance(reply, Mapping):
         return _unreadable(f"the reply is a {type(reply).__name__}, not a JSON object")
     status, error = reply.get("status"), reply.get("error") or reply.get("message")
+    # Only a clear success counts: any doubt makes the whole reading unknown.
     if not isinstance(status, str) or status.upper() not in GOOD_STATUS:
         because = f" ({brief(error)})" if error else ""
         is_refused = isinstance(status, str) and status.upper() == REFUSED_STATUS
         until = UNTIL_UNDERSTOOD if is_refused else UNTIL
         return _unreadable(f"the reply's status is {brief(repr(status))}{because}", until)
     if reply.get("error"):
-        what = f"the reply's status is {status!r:.40} and yet it has an error: {brief(error)}"
-        return _unreadable(what)
+        # Status and error contradict each other, so the list cannot be trusted.
+        problem = f"the reply's status is {status!r:.40} and yet it has an error: {brief(error)}"
+        return _unreadable(problem)
     rows = reply.get("positions")
     if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
         return _unreadable(f"the reply has no list of positions but {rows!r:.60}")
@@ -167,9 +171,9 @@ def _read_rows(rows: Sequence[object]) -> Snapshot:
 
 
 def is_refused(reading: Unknown) -> bool:
-    """Return whether a gateway refused the form of a question, and did not fail to look."""
+    """Return whether a gateway refused the form of a question, rather than failed to read."""
     return reading.until == UNTIL_UNDERSTOOD
 
 
-def _unreadable(what: str, until: str = UNTIL) -> Unknown:
-    return Unknown(Reason.UNREADABLE, f"Gateway offline - no usable reading: {what}", until)
+def _unreadable(problem: str, until: str = UNTIL) -> Unknown:
+    return Unknown(Reason.UNREADABLE, f"Gateway offline - no usable reading: {problem}", until)

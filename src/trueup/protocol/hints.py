@@ -1,12 +1,11 @@
-"""Hints: what a gateway says unasked, so that its clients ask at once.
+"""Hints: announcements by which a gateway makes its clients ask at once.
 
-A gateway of ours that watches its terminal names the port of its hints among its capabilities, as
-`HINTS 5556`. Each hint says what the gateway saw when it last looked: a digest. A hint is a reason
-to ask and never a truth: nothing is decided by it, anybody may lose it, and the next one says the
-same again. The gateway says every one within `within_ms` of the last, so silence means something
-too.
+A gateway of ours that watches its terminal lists the port of its hints among its capabilities, as
+`HINTS 5556`. Each hint has the digest of the terminal's latest reading. A hint is only a reason to
+ask: nothing is decided by a hint, and any hint may get lost, because the next has the same content.
+The gateway sends each within `within_ms` of the last, so clients can tell when hints stop.
 
-`HintTracker` is the client's end, without its socket.
+`HintTracker` is the client's side, without the socket.
 """
 
 from __future__ import annotations
@@ -18,18 +17,21 @@ import msgspec
 from trueup.protocol.text import decode_json
 
 CAPABILITY = "HINTS"
-# So many times the promised interval may pass before silence is one.
+# Hints count as missing after this many promised intervals.
 PATIENCE = 3
-# A number of thousands of digits is more than Python reads.
+# Python refuses to convert a number of thousands of digits.
 PORT_DIGITS = 5
 
 
 class Hint(msgspec.Struct):
-    """One hint.
+    """A hint.
 
-    `hint` counts them, `boot` is the name of the gateway's run, `digest` that of the terminal's
-    positions and pending orders, as `core.digest` makes it, empty where it changed and is not made
-    yet. The next hint comes within `within_ms`.
+    Attributes:
+        hint: the number of the hint, ascending.
+        boot: the name of the gateway's run.
+        digest: the digest of positions and pending orders (`core.digest`); empty if they changed
+            and the digest is not computed yet.
+        within_ms: the next hint follows within this time.
     """
 
     hint: int
@@ -48,14 +50,14 @@ def encode_hint(hint: Hint) -> bytes:
 
 
 def capability(port: int) -> str:
-    """Return the capability that says on which port the hints are."""
+    """Return the capability that announces the port of the hints."""
     return f"{CAPABILITY} {port}"
 
 
 def hints_port(capabilities: Iterable[str]) -> int:
-    """Return the port that the capabilities name, 0 for none."""
-    for said in capabilities:
-        name, _, port = said.partition(" ")
+    """Return the port of the hints in the capabilities, 0 for none."""
+    for claimed in capabilities:
+        name, _, port = claimed.partition(" ")
         is_number = port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS
         if name == CAPABILITY and is_number and 0 < int(port) < 65_536:
             return int(port)
@@ -63,7 +65,7 @@ def hints_port(capabilities: Iterable[str]) -> int:
 
 
 class HintTracker:
-    """Hears hints, and keeps the reason to ask that they give until somebody asks."""
+    """Evaluates hints, and keeps the reason to ask until the gateway is asked."""
 
     def __init__(self) -> None:
         self._last: Hint | None = None
@@ -72,10 +74,10 @@ class HintTracker:
         self._reason = ""
 
     def hear(self, messages: Iterable[bytes], known_digest: str, now_ns: int) -> str:
-        """Take in what came, and return the reason to ask, empty for none.
+        """Evaluate new messages; return the reason to ask, empty for none.
 
         Args:
-            messages: what came since the last call; what is no hint is passed over.
+            messages: the messages since the last call; those that are not hints are ignored.
             known_digest: the digest of the latest reading, empty for none.
             now_ns: the time.
         """
@@ -84,18 +86,19 @@ class HintTracker:
                 hint = decode_json(_decoder, raw)
             except (ValueError, RecursionError):
                 continue
+            # Keep an earlier reason until the gateway is asked.
             self._reason = self._about(hint, known_digest) or self._reason
             self._last, self._heard_ns, self._is_silent = hint, now_ns, False
         if self._last is not None and not self._is_silent:
             silent_ms = (now_ns - self._heard_ns) / 1e6
             if silent_ms > PATIENCE * self._last.within_ms:
-                # Said once: who asks then learns what there is to learn.
+                # Report silence once: a client that asks then has all the news.
                 self._is_silent = True
                 self._reason = f"no hint came for {silent_ms / 1000:.1f} s"
         return self._reason
 
     def asked(self) -> None:
-        """Note that somebody asks now: the reason is dealt with."""
+        """Note that the gateway is asked now, which settles the reason."""
         self._reason = ""
 
     def _about(self, hint: Hint, known_digest: str) -> str:

@@ -1,8 +1,9 @@
 """The HISTORY exchange: an account's deals, page by page.
 
-SNAPSHOT brings what one reading of a book needs, and reaches back 31 days. HISTORY brings all deals
-of any span, for a comparison of everything that a book has counted with everything that the broker
-has. It is a query of the lowest urgency: each page is a request of its own, so orders come between.
+SNAPSHOT has the deals that a reading of a book needs, and reaches back 31 days at most. HISTORY has
+all deals of any span, to compare everything a book has counted with everything the broker has.
+HISTORY is a query of the lowest urgency: each page is a separate request, so orders are executed
+between pages.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trueup.protocol.snapshot import UNNAMED_VERSION, VERSION, other_version
 from trueup.protocol.text import check_text, read_json, reason_of
 
 CAPABILITY = "HISTORY"
-# A page of ours is at most 150 KiB of text.
+# A page of ours has at most 150 KiB of text.
 PAGE_DEALS = 500
 CURSOR = re.compile(r"\d{1,19}:\d{1,20}", re.ASCII)
 UNTIL = "a gateway that serves its deals page by page (HISTORY)"
@@ -27,9 +28,12 @@ UNTIL = "a gateway that serves its deals page by page (HISTORY)"
 class HistoryRequest(msgspec.Struct, tag_field="action", tag="HISTORY", omit_defaults=True):
     """Ask for the next page of the deals of a span, oldest first.
 
-    `since_msc` is the first millisecond of the span by the trade server's clock, `until_msc` the
-    first one after it, 0 for no end. `symbols` are those whose deals are wanted, all without any.
-    `after` is the `next` of the page before, empty for the first page.
+    Attributes:
+        id: returned in the reply.
+        since_msc: the begin of the span by the trade server's clock, included.
+        until_msc: the end of the span, excluded; 0 for no end.
+        symbols: the symbols of the wanted deals; empty for all.
+        after: `next` of the page before; empty for the first page.
     """
 
     id: int
@@ -40,10 +44,11 @@ class HistoryRequest(msgspec.Struct, tag_field="action", tag="HISTORY", omit_def
 
 
 class HistoryReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defaults=True):
-    """A page: `deals` of positions on the account `login` at `server`.
+    """A page of position deals on the account `login` at `server`.
 
-    `next` is what the following page is asked for with, empty after the last one. A page may be
-    empty and yet have a next one.
+    Attributes:
+        deals: the deals. A page may be empty and still have a following page.
+        next: the cursor of the following page; empty after the last.
     """
 
     id: int
@@ -57,7 +62,7 @@ class HistoryReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defau
 class Span(msgspec.Struct, frozen=True):
     """A span of the trade server's clock in milliseconds.
 
-    `since_msc` is in it, `until_msc` not; an `until_msc` of 0 is no end.
+    `since_msc` is included, `until_msc` excluded; an `until_msc` of 0 means no end.
     """
 
     since_msc: int = 0
@@ -69,7 +74,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class PastDeals(msgspec.Struct, frozen=True):
-    """All deals of positions in a span, oldest first, on one account."""
+    """All position deals in a span, oldest first, of a single account."""
 
     span: Span
     login: int
@@ -84,10 +89,10 @@ _encoder = msgspec.json.Encoder()
 
 
 def ask_for_history(span: Span, symbols: tuple[str, ...], first_id: int) -> Steps:
-    """Yield the requests that bring all deals of a span, and return them.
+    """Yield the requests for all deals of a span; finally return the deals.
 
-    Each `send` takes the reply to the request before. The first page that cannot be read, or is of
-    another account than the page before, makes the whole unknown.
+    Each `send` passes the reply to the request before. If a page cannot be read, or belongs to
+    another account than the page before, the whole history is unknown.
     """
     deals: dict[int, Deal] = {}
     account: tuple[int, str] | None = None
@@ -99,13 +104,16 @@ def ask_for_history(span: Span, symbols: tuple[str, ...], first_id: int) -> Step
         if isinstance(page, Unknown):
             return page
         if account not in (None, (page.login, page.server)):
+            # Pages of two accounts would add up to a result that neither account has.
             return _unreadable("the terminal's account changed while its history was read")
         account = page.login, page.server
         deals |= {deal.ticket: deal for deal in page.deals}
+        # By ticket, because a page may overlap the page before.
         if not page.next:
             break
         asked.add(after)
         if page.next in asked:
+            # A gateway that repeats a cursor would make this loop endless.
             return _unreadable(f"the page after {page.next!r:.60} came twice")
         after, number = page.next, number + 1
     found = (deal for deal in deals.values() if span.has(deal.time_msc))
@@ -114,7 +122,7 @@ def ask_for_history(span: Span, symbols: tuple[str, ...], first_id: int) -> Step
 
 
 def decode_history(raw: bytes, wanted_id: int) -> HistoryReply | Unknown:
-    """Read the reply to the HISTORY request with the id `wanted_id`."""
+    """Decode the reply to the HISTORY request with the id `wanted_id`."""
     try:
         check_text(raw)
         reply = _decoder.decode(raw)
@@ -139,5 +147,5 @@ def _why_not(raw: bytes, error: str) -> Unknown:
     return _unreadable(reason_of(reply))
 
 
-def _unreadable(what: str) -> Unknown:
-    return Unknown(Reason.UNREADABLE, f"The broker's history could not be read: {what}", UNTIL)
+def _unreadable(problem: str) -> Unknown:
+    return Unknown(Reason.UNREADABLE, f"The broker's history could not be read: {problem}", UNTIL)

@@ -1,4 +1,4 @@
-"""Orders on the guide's wire, and what a reply says about their outcome."""
+"""Encode orders for the guide's wire, and decode the outcome in a reply."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trueup.protocol.text import brief, read_json, why_unreadable
 
 SETTLED_STATUS = frozenset({"FILLED", "PLACED", "DONE", "REJECTED"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
-# What gateways of the guide's family answer to an action that they do not serve: at the beginning
-# of the text, so that words of a broker further on are not taken for it.
+# Replies of gateways of the guide's family to an unknown action. The text must begin so, because
+# the broker's own words further on may look similar.
 NOT_UNDERSTOOD = re.compile(
     r"\W*(?:error\W+)?(?:"
     r"(?:unknown|unsupported|unrecogni[sz]ed|unhandled|undefined|no such)\s+"
@@ -30,10 +30,10 @@ NOT_UNDERSTOOD = re.compile(
     r")",
     re.IGNORECASE,
 )
-# A broker's words are kept in the journal, and told in one line.
+# The journal keeps the broker's error text, as a single line of at most this many characters.
 ERROR_LONGEST = 500
 TICKETS = range(1, 2**64)
-# A column of tickets in a table is of floats where one of them is missing.
+# A pandas column of tickets has floats if a ticket is missing, so these are converted to integers.
 WHOLE = frozenset({"position", "order", "magic", "login", "ticket"})
 
 
@@ -41,8 +41,11 @@ def encode_order(order: Mapping[str, Any]) -> bytes:
     """Return the bytes of an order.
 
     Raises:
-        LocalProtocolError: naming the key, its value and what would be right; nothing is sent.
+        LocalProtocolError: a value is not valid; the message has the key, the value and the valid
+            form. Nothing was sent.
     """
+    # Check here, before sending: a refusal by the broker would cost a round trip, and a wrong
+    # volume might even be executed.
     for key in ("order_id", "symbol"):
         if not isinstance(order.get(key), str) or not order[key]:
             raise LocalProtocolError(f"{key}={order.get(key)!r:.40} is not valid: give a text")
@@ -52,6 +55,7 @@ def encode_order(order: Mapping[str, Any]) -> bytes:
     if action not in ("BUY", "SELL"):
         raise LocalProtocolError(f"action={action!r:.40} is not valid: give BUY or SELL")
     needed: dict[str, Callable[[float], bool]] = {"volume": is_volume, "price": is_price}
+    # A market order is executed at the broker's price, so its own price is optional.
     if order.get("type") == "market" and "price" not in order:
         del needed["price"]
     for key, fits in needed.items():
@@ -70,20 +74,21 @@ def _encoded(order: Mapping[str, Any]) -> bytes:
 
 
 def _as_sent(key: object, value: object) -> object:
-    """Return a value as JSON has it; numbers that name something are whole."""
+    """Return a value for JSON; tickets, ids and magic numbers as integers."""
     found = whole_number(value) if key in WHOLE else None
     return plain(value) if found is None else found
 
 
 def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the reply to an order; both spellings of the family are understood.
+    """Decode the reply to an order; accepts both spellings of the family.
 
-    Numbers that the gateway writes as text are read as numbers, as in its lists.
+    Numbers that the gateway writes as text become numbers, as in its lists.
 
     Raises:
-        OutcomeUnknown: the reply does not say what became of this order.
+        OutcomeUnknown: the reply does not tell the outcome of this order.
     """
     reply = _object(raw)
+    # A reply about another order says nothing about this order, which may have been executed.
     answered = reply.get("order_id")
     if answered is not None and answered != order["order_id"]:
         raise OutcomeUnknown(f"the reply is about order {answered!r:.60}")
@@ -91,6 +96,7 @@ def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
     error = reply.get("error") or reply.get("error_msg") or reply.get("message")
     if _is_not_understood(status, error, reply):
         status = "REJECTED"
+    # Any other status, even an error, leaves open whether the order was executed.
     if status not in SETTLED_STATUS:
         because = f": {brief(error)}" if error else ""
         raise OutcomeUnknown(f"the reply's status is {reply.get('status')!r:.40}{because}")
@@ -108,34 +114,35 @@ def decode_outcome(raw: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_not_understood(status: str, error: object, reply: Mapping[str, Any]) -> bool:
-    """Return whether a gateway says that it does not know what it was asked: nothing was done."""
+    """Return whether the gateway does not know the action of the request, so nothing was done."""
     says_no = status in ("ERROR", "FAILED", "FAIL", "REJECTED", "") or not reply.get("status")
     names_something = any(reply.get(name) for name in ("ticket", "order", "deal"))
     return says_no and not names_something and bool(NOT_UNDERSTOOD.match(str(error or "")))
 
 
 def _read(value: object, read: Callable[[object], float | None]) -> object:
-    """Return a value as a number; what is none stays, so that an error can show it."""
+    """Return a value as a number; keep a value that is not a number, so that errors show it."""
     found = read(value)
     return value if found is None else found
 
 
 def read_outcome(reply: Mapping[str, Any], kind: OrderKind, volume: float) -> OrderOutcome:
-    """Return the outcome that a reply in the guide's words states, of an order of this kind.
+    """Return the outcome of an order of this kind by a reply in the guide's words.
 
-    A reply that does not say clearly what happened is Unknown: a fill without a ticket, a price or
-    a volume, a pending order without a ticket, a status that is none of the guide's.
+    A reply that is not clear is Unknown: a fill without a ticket, a price or a volume, a pending
+    order without a ticket, or a status that the guide does not have.
 
     Args:
-        reply: the reply, or what a caller gives to `on_fill`.
-        kind: what was asked for.
-        volume: the lots that were asked for, for a reply that leaves `filled_volume` out.
+        reply: the reply, or the argument of `on_fill`.
+        kind: the kind of the order.
+        volume: the requested lots, used if the reply has no `filled_volume`.
     """
     status = str(reply.get("status", "")).upper()
     error = brief(reply.get("error") or "", ERROR_LONGEST)
     match status:
         case "FILLED":
             return _fill(reply, volume)
+        # A market order cannot be PLACED or DONE, so such a reply proves nothing about it.
         case "PLACED" | "DONE" if kind is not OrderKind.MARKET:
             return _applied(reply, kind)
         case "REJECTED":
@@ -174,7 +181,7 @@ def _applied(reply: Mapping[str, Any], kind: OrderKind) -> OrderOutcome:
 
 
 def spell_outcome(order_id: object, outcome: OrderOutcome) -> dict[str, Any]:
-    """Return an outcome in the guide's words, as `send_order` does."""
+    """Return an outcome in the guide's words, in the shape of `send_order`."""
     reply: dict[str, Any] = {
         "order_id": order_id,
         "status": "",

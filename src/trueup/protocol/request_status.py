@@ -1,4 +1,4 @@
-"""REQUEST_STATUS on the wire: what a gateway's own record has of one order."""
+"""REQUEST_STATUS on the wire: the state of an order in a gateway's own record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNTIL = "a gateway that answers REQUEST_STATUS"
 
 
 class RequestStatusReply(msgspec.Struct):
-    """The reply: what the record has, and how far it reaches."""
+    """The reply: the order's state in the record, and the record's mark."""
 
     status: str
     request: RequestStatus
@@ -23,12 +23,12 @@ _decoder = msgspec.json.Decoder(RequestStatusReply)
 
 
 def encode_status_request(order_id: str) -> bytes:
-    """Return the bytes that ask what became of an order."""
+    """Return the bytes of a question for the outcome of an order."""
     return msgspec.json.encode({"action": "REQUEST_STATUS", "order_id": order_id})
 
 
 def decode_status(raw: bytes, order_id: str) -> RequestStatus | Unknown:
-    """Read a reply to REQUEST_STATUS; Unknown where it does not say what became of the order."""
+    """Decode a reply to REQUEST_STATUS; Unknown if the reply does not tell the order's state."""
     try:
         reply = decode_json(_decoder, raw)
     except (ValueError, RecursionError):
@@ -48,5 +48,5 @@ def _why_not(raw: bytes) -> Unknown:
         words = f"The gateway's record cannot be read: {reason_of(reply)}"
         return Unknown(Reason.UNREADABLE, words, _UNTIL)
     shown = why_unreadable(raw) if reply is None else brief(reply)
-    words = f"The gateway does not tell what became of an order: {shown}"
+    words = f"The gateway does not tell the outcome of an order: {shown}"
     return Unknown(Reason.NO_EVIDENCE, words, _UNTIL)

@@ -1,4 +1,4 @@
-"""Requests as a gateway reads them, and replies as it writes them: the guide's wire."""
+"""Decode requests, and encode replies, at the gateway's end of the guide's wire."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
     *("HISTORY", "REQUEST_STATUS", "CALL", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
 )
-# What the official module takes; beyond it, it breaks (Python integration).
+# The range of tickets that the official module accepts (Python integration).
 TICKETS = range(2**64)
 TRADES = frozenset({"BUY", "SELL"})
 CHANGES = frozenset({"MODIFY", "CANCEL"})
 DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
 ORDER_ID_LONGEST = 128
-# The symbol and the session of a request, in characters, and its uuid, in bytes of JSON: what comes
-# back in a reply, or is kept, is small whatever was sent.
+# Limits of names (characters) and of uuids (bytes of JSON): values that are echoed in a reply or
+# kept in memory must stay small, whatever the client sends.
 NAME_LONGEST = 128
 UUID_BYTES_MOST = 1_024
 COMMENT_LONGEST = 4_096
-# A book's own names for itself and its orders are its caller's.
+# The limit of names that the caller of a book chooses for the book and its orders.
 OWN_NAME_LONGEST = 1_024
-# What says nothing about what an order does at the broker.
+# Fields that do not affect the execution of an order by the broker.
 NOT_PARAMETERS = frozenset(
     {
         *("order_id", "uuid", "session", "id", "ticket", "timestamp"),
@@ -51,9 +51,9 @@ NOT_PARAMETERS = frozenset(
         *("stream", "key", "journal", "book"),
     }
 )
-# Everything that may change something at the broker.
+# All actions that may change something at the broker.
 ORDERS = TRADES | CHANGES | DIALECT_ORDERS
-# Everything that changes nothing there. What is in neither is refused to those who may only read.
+# All actions that change nothing there. An action in neither set needs the right to trade.
 QUERIES = frozenset(
     {
         *("GET_POSITIONS", "HELLO", "SNAPSHOT", "HISTORY", "TICK", "PING", "REQUEST_STATUS"),
@@ -63,16 +63,16 @@ QUERIES = frozenset(
 
 
 class Request(msgspec.Struct):
-    """Any request of the guide's wire; `action` says which.
+    """Any request of the guide's wire; `action` names it.
 
-    An order has `order_id`, `symbol`, `volume` (lots) and may have `price`, `sl`, `tp` (prices,
-    0.0 for none), `position` (the ticket it closes), `magic`, `comment`, and `login` and `server`
-    (the account it is for; 0 and an empty text for any). BUY and SELL with `type` limit or stop
-    place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL ends the
-    pending `order`. `stream`, `journal` and `key` say which book sent it, and under which key of
-    its caller's; the record keeps them. `since_msc`, `until_msc` and `after` are HISTORY's,
-    `function`, `args` and `named` are CALL's.
-    `ticket` and `timestamp` are of the other dialect (see `protocol.dialect`).
+    An order has `order_id`, `symbol`, `volume` (lots), and optionally `price`, `sl`, `tp` (prices,
+    0.0 for none), `position` (the ticket to close), `magic`, `comment`, and `login` and `server`
+    (the intended account; 0 and an empty text for any). BUY and SELL with `type` limit or stop
+    place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL deletes the
+    pending `order`. `stream`, `journal` and `key` name the book that sent the order and its
+    caller's key; the record keeps them. `since_msc`, `until_msc` and `after` belong to HISTORY,
+    `function`, `args` and `named` to CALL.
+    `ticket` and `timestamp` belong to the other dialect (see `protocol.dialect`).
     """
 
     action: str
@@ -114,9 +114,9 @@ class Request(msgspec.Struct):
 
 
 class PositionsReply(msgspec.Struct):
-    """The reply to GET_POSITIONS; FAILED says that nobody could look, not that there is nothing.
+    """The reply to GET_POSITIONS; FAILED means not readable, not that there are no positions.
 
-    `capabilities` tells clients of ours what else to ask for.
+    `capabilities` lists the further requests that clients of ours can send.
     """
 
     status: Literal["SUCCESS", "FAILED"]
@@ -132,10 +132,12 @@ Status = Literal["FILLED", "PLACED", "DONE", "REJECTED", "UNKNOWN"]
 class OrderReply(msgspec.Struct):
     """The reply to an order.
 
-    UNKNOWN says that the order may have been executed; PLACED that a pending order works; DONE
-    that a modification or a cancellation is made. `ticket` is the ticket of the order, which is
-    the ticket of the position that it opened; `retcode` is MetaTrader's. `repeated` says that the
-    order came before: this is its first outcome, and nothing was sent now.
+    Attributes:
+        status: UNKNOWN means that the order may have been executed; PLACED that a pending order is
+            working; DONE that a modification or cancellation was made.
+        ticket: the ticket of the order, and of the position that the order opened.
+        retcode: MetaTrader's return code.
+        repeated: the order came before; this is its first outcome, and nothing was sent now.
     """
 
     order_id: str
@@ -150,7 +152,7 @@ class OrderReply(msgspec.Struct):
 
 
 class TickReply(msgspec.Struct):
-    """The reply to TICK: the latest bid and ask, `time_msc` by the trade server's clock."""
+    """The reply to TICK: the latest bid and ask; `time_msc` by the trade server's clock."""
 
     status: Literal["SUCCESS", "FAILED"]
     symbol: str
@@ -161,7 +163,7 @@ class TickReply(msgspec.Struct):
 
 
 class ErrorReply(msgspec.Struct):
-    """The reply to a request that is none of ours."""
+    """The reply to a request that is unknown or cannot be answered."""
 
     status: Literal["ERROR", "FAILED"]
     error: str
@@ -198,10 +200,11 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_request(raw: bytes) -> Request:
-    """Read a request.
+    """Decode and check a request.
 
     Raises:
-        RemoteProtocolError: saying what is wrong and what would be right.
+        RemoteProtocolError: the request is not valid; the message has the reason and the valid
+            form.
     """
     try:
         request = decode_json(_decoder, raw)
@@ -209,8 +212,10 @@ def decode_request(raw: bytes) -> Request:
         raise RemoteProtocolError(f"the request cannot be read: {error}") from None
     except (ValueError, RecursionError):
         raise RemoteProtocolError(f"the request cannot be read: {why_unreadable(raw)}") from None
+    # Check names and sizes for unknown actions as well, because replies echo them.
     _check_names(request)
     _check_sizes(request)
+    # A comment is for people, so a damaged character in it does no harm.
     request.comment = request.comment.replace(DAMAGED, MARK)
     if request.action not in ACTIONS:
         known = ", ".join(ACTIONS)
@@ -235,14 +240,15 @@ def decode_request(raw: bytes) -> Request:
 
 
 def _check_names(request: Request) -> None:
-    """Refuse names of which a part was lost: they would be those of something else."""
+    """Refuse names with a lost part: the rest could be the name of something else."""
     for name in ("order_id", "symbol", "uuid"):
         if DAMAGED in str(getattr(request, name)):
             raise RemoteProtocolError(f"{name} has a part of a character: give whole characters")
 
 
 def _check_sizes(request: Request) -> None:
-    """Refuse names that no symbol and no client has: a reply never echoes more than that."""
+    """Refuse values that are too long, since replies echo them and the record keeps them."""
+    # Each limit is far above the longest value of a real client or broker.
     if request.uuid is not msgspec.UNSET and echoed(request.uuid) is msgspec.UNSET:
         raise RemoteProtocolError(
             f"uuid has more than {UUID_BYTES_MOST} bytes as JSON: give a shorter one"
@@ -270,7 +276,7 @@ def _check_name(value: str, name: str, most: int = NAME_LONGEST) -> None:
 
 
 def echoed(uuid: object) -> object:
-    """Return a uuid as it goes back with a reply: not at all where it is too large."""
+    """Return a uuid for the reply; UNSET if it is too large to be echoed."""
     try:
         size = len(_encoder.encode(uuid))
     except (TypeError, ValueError, RecursionError):
@@ -279,7 +285,7 @@ def echoed(uuid: object) -> object:
 
 
 def snapshot_request(request: Request) -> SnapshotRequest:
-    """Return a request for a snapshot as such."""
+    """Return the fields of a SNAPSHOT request as a `SnapshotRequest`."""
     return SnapshotRequest(
         session=request.session,
         id=request.id,
@@ -295,7 +301,7 @@ def snapshot_request(request: Request) -> SnapshotRequest:
 
 
 def history_request(request: Request) -> HistoryRequest:
-    """Return a request for a page of the history as such."""
+    """Return the fields of a HISTORY request as a `HistoryRequest`."""
     return HistoryRequest(
         request.id, request.since_msc, request.until_msc, request.symbols, request.after
     )
@@ -307,7 +313,7 @@ def call_request(request: Request) -> CallRequest:
 
 
 def parameters_of(request: Request) -> dict[str, Any]:
-    """Return what an order asks for: two requests of one id must agree in this."""
+    """Return an order's parameters: two requests with the same id must agree in them."""
     asked = ((name, getattr(request, name), default) for name, default in _PARAMETERS)
     return {name: value for name, value, default in asked if value != default}
 
@@ -322,16 +328,18 @@ def _check_order(request: Request) -> None:
     if request.action in TRADES:
         _check_symbol(request, request.action)
     if request.action in TRADES and request.type != "market" and request.position:
-        # MetaTrader would place it, and it would open something beside the position.
+        # MetaTrader would accept the order, and it would open a second position.
         raise RemoteProtocolError(
             f"position={request.position} is only for orders at the market: a {request.type} order "
             "opens something new; to close at a price give the position a stop or a target (MODIFY)"
         )
 
 
-def _check_symbol(request: Request, what: str) -> None:
+def _check_symbol(request: Request, action: str) -> None:
     if request.symbol in ("", "*"):
-        raise RemoteProtocolError(f"{what} needs a symbol: give its name, as the broker spells it")
+        raise RemoteProtocolError(
+            f"{action} needs a symbol: give its name, as the broker spells it"
+        )
 
 
 def _check_id(request: Request) -> None:
@@ -348,7 +356,7 @@ def _check_length(order_id: str, name: str) -> None:
 
 
 def _check_snapshot(request: Request) -> None:
-    """Refuse what one reply does not carry: a part of the answer would be taken for the whole."""
+    """Refuse more than a reply can carry: a partial answer would be taken for the whole."""
     marks = 0 if request.book is None else len(request.book.marks)
     if marks > NAMED_AT_ONCE:
         raise RemoteProtocolError(f"book has {marks} marks: give at most {NAMED_AT_ONCE}")
@@ -359,6 +367,7 @@ def _check_snapshot(request: Request) -> None:
             f"history_age_sec={request.history_age_sec} is not valid: give 0 to "
             f"{HISTORY_LONGEST_SEC} ({HISTORY_LONGEST_SEC // 86_400} days)"
         )
+    # Each id is looked up in the record, and each ticket passed to MetaTrader5.
     for doubt in request.in_doubt:
         if not doubt.order_id:
             raise RemoteProtocolError("in_doubt has an order without an id")
@@ -407,9 +416,9 @@ def _check_numbers(request: Request) -> None:
 
 
 def not_begun(request: Request, why: str, *, came_before: bool = False) -> NotBegun:
-    """Answer a request that is not begun: nobody looked, and no order was sent.
+    """Return the reply to a request that was not begun: nothing was read, no order was sent.
 
-    An order of that id which came before may have been sent then.
+    With `came_before`, an earlier order with this id may have been sent.
     """
     if came_before:
         words = f"{why}; the same id came before, or may have: see REQUEST_STATUS"
@@ -424,7 +433,7 @@ def not_begun(request: Request, why: str, *, came_before: bool = False) -> NotBe
 
 
 def encode_reply(reply: Reply | dict[str, Any], uuid: object = msgspec.UNSET) -> bytes:
-    """Write a reply; a `uuid` that came with the request goes back with it."""
+    """Encode a reply; the `uuid` of the request, if any, is returned in the reply."""
     whole: object = reply
     if uuid is not msgspec.UNSET:
         row: dict[str, Any] = msgspec.to_builtins(reply)
@@ -432,5 +441,5 @@ def encode_reply(reply: Reply | dict[str, Any], uuid: object = msgspec.UNSET) ->
     try:
         return _encoder.encode(whole)
     except UnicodeEncodeError:
-        # An answer must not be lost for half of a character in its words.
+        # Half a character in a text must not cost the whole reply.
         return _encoder.encode(writable_json(msgspec.to_builtins(whole)))

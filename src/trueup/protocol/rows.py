@@ -1,9 +1,8 @@
-"""Rows of positions and pending orders, in all the ways in which gateways and programs write them.
+"""Read rows of positions and pending orders in all spellings of gateways and programs.
 
-What says which position a row is, and of how much, must be readable: ticket, identifier, symbol,
-side, volume and open price. Where it is not, the row is refused, and `RowFault` says why. Every
-other field is optional: what cannot be read in it is noted, its default is used, and the position
-stays.
+The fields that identify a position and its size must be readable: ticket, identifier, symbol, side,
+volume and open price. Otherwise the row is refused, with the reason in a `RowFault`. Every other
+field is optional: if it cannot be read, that is noted, its default is used, and the position stays.
 
 Gateways of the guide's family spell some names differently, and both spellings are read:
 `open_price` for `price_open`, `current_price` for `price_current`, `time_open` for `time`.
@@ -34,14 +33,14 @@ TOO_LARGE = 2**64
 """Tickets and magic numbers have 64 bits, unsigned."""
 SIGNED = 2**63
 MILLISECONDS = 10**11
-"""From here on a number is no count of seconds, but one of milliseconds."""
+"""A number from here on is a count of milliseconds, not of seconds."""
 OTHER_SPELLINGS = {
     "open_price": "price_open",
     "current_price": "price_current",
     "time_open": "time",
 }
-# MQL5's own words (ENUM_POSITION_TYPE, ENUM_ORDER_TYPE, ENUM_DEAL_TYPE), those of MQL4, and the
-# numbers of the official module.
+# Words of MQL5 (ENUM_POSITION_TYPE, ENUM_ORDER_TYPE, ENUM_DEAL_TYPE) and MQL4, and numbers of the
+# official module.
 _PREFIXES = ("position_type_", "order_type_", "deal_type_", "op_")
 _SIDES = {
     **dict.fromkeys(("buy", "long", "0"), Side.BUY),
@@ -52,14 +51,14 @@ _REASONS = {"client": 0, "mobile": 1, "web": 2, "expert": 3}
 
 
 class UnreadableRow(RemoteProtocolError):
-    """A row of a list cannot be believed."""
+    """A row of a list cannot be read."""
 
 
 def fields_of(row: object) -> Fields | None:
-    """Return a row's values by name, or None for what is no row.
+    """Return a row's values by name, or None if `row` is not a row.
 
     A row is a mapping, a position of ours, a row of the official module, a dataclass such as
-    `RemotePosition`, or anything with `to_dict()`, as a row of a pandas table.
+    `RemotePosition`, or an object with `to_dict()`, such as a row of a pandas table.
     """
     if isinstance(row, Mapping):
         named: Fields = row
@@ -73,30 +72,32 @@ def fields_of(row: object) -> Fields | None:
         if not isinstance(written, Mapping):
             return None
         named = written
+    # Column names of a table need not be texts.
     fields = {str(name): value for name, value in named.items()}
     for other, name in OTHER_SPELLINGS.items():
         if other in fields:
-            # Where a row has both, the protocol's own counts.
+            # If a row has both spellings, the protocol's own counts.
             fields.setdefault(name, fields[other])
             del fields[other]
     return fields
 
 
 def read_row(row: object, notes: Notes | None = None) -> Position:
-    """Read one row of a list of positions.
+    """Read a row of a list of positions.
 
     Args:
         row: see `fields_of`.
-        notes: takes what cannot be read in optional fields.
+        notes: receives a note for each unreadable optional field.
 
     Raises:
-        UnreadableRow: naming the field, what it is, and what it should be.
+        UnreadableRow: the message has the field, its value and the valid form.
     """
     fields = fields_of(row)
     if fields is None:
         raise UnreadableRow(f"{row!r:.60} is not a position")
     ticket = _ticket(fields)
     optional = _Optional(fields, ticket, notes)
+    # The fields that must be readable raise; the optional fields fall back to their defaults.
     try:
         return Position(
             ticket=ticket,
@@ -117,11 +118,12 @@ def read_row(row: object, notes: Notes | None = None) -> Position:
             comment=optional.text("comment"),
         )
     except UnreadableRow as error:
+        # Add ticket and symbol, by which a person can find the position at the terminal.
         raise UnreadableRow(f"ticket {ticket}{_in_symbol(fields)}: {error}") from None
 
 
 def read_order(row: object, notes: Notes | None = None) -> PendingOrder:
-    """Read one row of a list of pending orders; arguments and errors as for `read_row`."""
+    """Read a row of a list of pending orders; arguments and errors as for `read_row`."""
     fields = fields_of(row)
     if fields is None:
         raise UnreadableRow(f"{row!r:.60} is not a pending order")
@@ -142,6 +144,7 @@ def read_order(row: object, notes: Notes | None = None) -> PendingOrder:
             time_setup=optional.time("time_setup"),
         )
     except UnreadableRow as error:
+        # Add ticket and symbol, by which a person can find the order at the terminal.
         raise UnreadableRow(f"order {ticket}{_in_symbol(fields)}: {error}") from None
 
 
@@ -151,10 +154,10 @@ def _in_symbol(fields: Fields) -> str:
 
 
 def is_sound(position: Position) -> bool:
-    """Return whether every field of a position is what it must be.
+    """Return whether every field of a position has a valid value.
 
-    The decoder checks most of that; a terminal's own row was never decoded. It runs for every row
-    of every reading at a gateway, so it compares plain attributes and calls next to nothing.
+    The decoder checks most fields, but a terminal's own row was never decoded. This runs for every
+    row of every reading at a gateway, so it compares plain attributes and makes almost no calls.
     """
     try:
         return (
@@ -175,11 +178,12 @@ def is_sound(position: Position) -> bool:
             and is_name(position.symbol)
         )
     except TypeError:
+        # A value of the wrong type cannot be compared.
         return False
 
 
 def is_sound_order(order: PendingOrder) -> bool:
-    """Return whether every field of a pending order is what it must be; see `is_sound`."""
+    """Return whether every field of a pending order has a valid value; see `is_sound`."""
     try:
         return (
             0 < order.ticket < TOO_LARGE
@@ -198,14 +202,14 @@ def is_sound_order(order: PendingOrder) -> bool:
 
 
 def is_name(symbol: object) -> bool:
-    """Return whether a text can be the name of a symbol: whole, not empty, and to be printed."""
+    """Return whether a value can be a symbol's name: a printable text, not empty, not damaged."""
     if not isinstance(symbol, str) or not symbol or not symbol.isprintable():
         return False
     return symbol.isascii() or DAMAGED not in writable(symbol, DAMAGED)
 
 
 class _Optional:
-    """The optional fields of one row: each has its default where it is left out or unreadable."""
+    """The optional fields of a row; a missing or unreadable field gets its default."""
 
     def __init__(self, fields: Fields, ticket: int, notes: Notes | None) -> None:
         self._fields, self._ticket, self._notes = fields, ticket, notes
@@ -215,11 +219,11 @@ class _Optional:
         return self._read(name, number_or_text, 0.0, "a number")
 
     def price(self, name: str) -> float:
-        """Return a price, 0.0 by default, which says that there is none."""
+        """Return a price; 0.0 by default, which means no price."""
         return self._read(name, _market_price, 0.0, "a price")
 
     def magic(self) -> int:
-        """Return a magic number, 0 by default; negative ones are MQL5's signed spelling."""
+        """Return a magic number, 0 by default; MQL5 programs may write it as a signed number."""
         return self._read("magic", _unsigned, 0, "a whole number of 64 bits")
 
     def time(self, name: str = "time") -> int:
@@ -248,8 +252,8 @@ class _Optional:
         if found is not None:
             return found
         if self._notes is not None:
-            what = f"{name} is {value!r:.40}, not {wanted}: {default!r} is used instead"
-            self._notes.append(FieldNote(self._ticket, name, type(value).__name__, what))
+            problem = f"{name} is {value!r:.40}, not {wanted}: {default!r} is used instead"
+            self._notes.append(FieldNote(self._ticket, name, type(value).__name__, problem))
         return default
 
 
@@ -295,13 +299,13 @@ def _ticket(fields: Fields) -> int:
 
 
 def _identifier(fields: Fields) -> int:
-    """Return the identifier, 0 where the row has none."""
+    """Return the identifier, 0 if the row has none."""
     value = fields.get("identifier")
     return 0 if value is None or value == "" else _whole(fields, "identifier", least=0)
 
 
 def _whole(fields: Fields, name: str, *, least: int) -> int:
-    # Tickets above 2**53 are sent as text by careful gateways, and whole floats by careless ones.
+    # Careful gateways send tickets above 2**53 as text; careless ones send whole floats.
     value = fields.get(name)
     found = whole_number(value)
     if found is None or not least <= found < TOO_LARGE:
@@ -325,7 +329,7 @@ def _volume(fields: Fields) -> float:
 
 
 def _volume_left(fields: Fields) -> float:
-    """Return what is left of an order; the lists show filled ones for a moment, with 0 left."""
+    """Return the remaining volume of an order; lists show a filled order for a moment, with 0."""
     volume = _number(fields, "volume")
     if not 0 <= volume < MOST_LOTS:
         raise UnreadableRow(f"volume is {volume!r:.40}, not a number of lots of at least 0")
@@ -342,7 +346,7 @@ def _price(fields: Fields, name: str) -> float:
 def _price_open(fields: Fields) -> float:
     price = _price(fields, "price_open")
     if price == 0:
-        # Prices below 0 were traded, as those of oil in April 2020.
+        # Negative prices have occurred, for example oil in April 2020.
         raise UnreadableRow("price_open is 0, and nothing is opened at that price")
     return price
 
@@ -355,7 +359,7 @@ def _symbol(fields: Fields) -> str:
 
 
 def _word(value: object) -> str:
-    """Return an enumeration's word or number, spelled in one way."""
+    """Return an enumeration's word or number in a uniform spelling."""
     if isinstance(value, str):
         word = value.strip().lower()
         return next((word.removeprefix(p) for p in _PREFIXES if word.startswith(p)), word)
@@ -380,7 +384,7 @@ def _order_type(fields: Fields) -> OrderType:
         raise UnreadableRow(f"type is {value!r:.40}, none of {known}") from None
 
 
-# What says which position, or which order, a row is, and of how much.
+# The fields that identify a position or an order, and its volume.
 _OF_POSITIONS: dict[str, Callable[[Fields], object]] = {
     "ticket": _ticket,
     "identifier": _identifier,
@@ -398,21 +402,23 @@ _OF_ORDERS: dict[str, Callable[[Fields], object]] = {
 }
 
 
-def row_fault(row: object, what: str) -> RowFault:
-    """Return a row of positions that cannot be believed; `what` is the sentence for a person."""
-    return _fault(row, what, _OF_POSITIONS)
+def row_fault(row: object, problem: str) -> RowFault:
+    """Return the fault of an unreadable row of positions; `problem` is a sentence for people."""
+    return _fault(row, problem, _OF_POSITIONS)
 
 
-def order_fault(row: object, what: str) -> RowFault:
-    """Return a row of pending orders that cannot be believed; `what` is as for `row_fault`."""
-    return _fault(row, what, _OF_ORDERS)
+def order_fault(row: object, problem: str) -> RowFault:
+    """Return the fault of an unreadable row of pending orders; `problem` as for `row_fault`."""
+    return _fault(row, problem, _OF_ORDERS)
 
 
-def _fault(row: object, what: str, readers: Mapping[str, Callable[[Fields], object]]) -> RowFault:
+def _fault(
+    row: object, problem: str, readers: Mapping[str, Callable[[Fields], object]]
+) -> RowFault:
     fields, read = fields_of(row), dict[str, Any]()
     for name, reader in readers.items() if fields is not None else ():
         with contextlib.suppress(UnreadableRow):
             read[name] = reader(fields or {})
     unreadable = tuple(name for name in readers if name not in read)
     symbol, ticket = read.get("symbol", ""), read.get("ticket", 0)
-    return RowFault(what, symbol, ticket, unreadable, row_id(row if fields is None else fields))
+    return RowFault(problem, symbol, ticket, unreadable, row_id(row if fields is None else fields))

@@ -1,8 +1,8 @@
-"""The SNAPSHOT exchange: one complete reading with everything that lets it be believed.
+"""The SNAPSHOT exchange: a complete reading of the account, with the evidence to judge it.
 
-A gateway of ours says in its reply to GET_POSITIONS what else it can do (`capabilities`). A client
-that reads SNAPSHOT there asks that from then on. A gateway of the guide says nothing, and is never
-sent a request it may not know.
+A gateway of ours lists its further requests in its reply to GET_POSITIONS (`capabilities`). A
+client that finds SNAPSHOT there uses that from then on. A gateway of the guide lists nothing, and
+is never sent a request that it may not know.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ from trueup.protocol.text import (
 )
 
 VERSION = 1
-# What a message that names no version is of; this stays 1 when VERSION does not.
+# The version of a message that names none; stays 1 when VERSION changes.
 UNNAMED_VERSION = 1
-# One question names at most this many positions, orders and symbols; the client asks for the rest
-# in later ones.
+# A question names at most this many positions, orders and symbols; the client asks for the rest in
+# later questions.
 NAMED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
-# More than these other books are not told to one.
+# How many other books a book is told about at most.
 NEIGHBOURS_MOST = 20
 CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK", "CALL")
 
@@ -65,17 +65,23 @@ CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK"
 class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_defaults=True):
     """Ask for a snapshot.
 
-    `session` is this client's own name for itself, `id` comes back in the reply. `symbols` are
-    those whose granularity and time are wanted beside those with positions. `explain` are
-    identifiers of positions whose deals, and `explain_orders` tickets of orders whose end, are
-    wanted. With `history_age_sec` above 0 all orders and deals of that many seconds come too.
-    `in_doubt` are orders whose sender does not know what became of them: the gateway's record
-    answers for each, and withdraws those that never came. `digest` is that of the positions
-    and orders which the client has already, empty where it wants them all the same: while it is
-    still true, and nothing more is asked, the reply leaves them out. `book` asks for the orders of
-    that book which the gateway's record has. `scope` says which book
-    asks, and what that counts as its own; its symbols are `symbols`. Without one nobody asks, and
-    is told of no other book; one without a `run` is nobody's, and asks for all books.
+    Attributes:
+        session: this client's name, unique among all clients.
+        id: returned in the reply.
+        symbols: symbols whose trading steps and quotation times are wanted, besides those with
+            positions.
+        explain: identifiers of positions whose deals are wanted.
+        explain_orders: tickets of orders whose final state is wanted.
+        history_age_sec: above 0, all orders and deals of that many seconds are wanted too.
+        in_doubt: orders whose outcome their sender does not know. The gateway's record answers for
+            each, and withdraws those that never came.
+        digest: the digest of the positions and orders that the client has, empty to get them in any
+            case. If the digest is still right and nothing else is asked for, the reply leaves
+            them out.
+        book: asks for the orders of that book in the gateway's record.
+        scope: the book that asks, and which positions it counts as its own; its symbols are
+            `symbols`. Without a scope the reply names no other books; a scope without a `run`
+            belongs to no book and asks for all books.
     """
 
     session: str
@@ -91,7 +97,7 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
 
     @property
     def asks_more(self) -> bool:
-        """Whether deals, past orders, history, or what the record has are wanted."""
+        """Whether deals, past orders, history, or data of the record are wanted."""
         of_terminal = self.explain or self.explain_orders or self.history_age_sec
         return bool(of_terminal or self.in_doubt or self.book)
 
@@ -99,10 +105,11 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
 class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defaults=True):
     """A snapshot on the wire; the fields are those of `Evidence`, with the positions.
 
-    `other_deals` are the deals of the explained positions that are no trades: a client that knows
-    only `deals` would count their lots. `unknown_symbols` are those of `symbols`, and of the
-    positions, that the broker does not have; `neighbours` the other books that asked lately for a
-    symbol of the asking book.
+    Attributes:
+        other_deals: deals of the explained positions that are not trades. They are separate because
+            a client that knows only `deals` would count their lots.
+        unknown_symbols: those of `symbols`, and of the positions, that the broker does not have.
+        neighbours: the other books that asked recently for a symbol of the asking book.
     """
 
     id: int
@@ -133,20 +140,23 @@ class SnapshotReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defa
 
 
 class AccountRow(Account, array_like=True, frozen=True, gc=False):
-    """An account as a row of its fields, in their order."""
+    """An account as an array of its fields, in their order."""
 
 
 class TerminalRow(TerminalState, array_like=True, frozen=True, gc=False):
-    """A terminal's state as a row of its fields, in their order."""
+    """A terminal's state as an array of its fields, in their order."""
 
 
 class UnchangedReply(msgspec.Struct, tag_field="status", tag="UNCHANGED", omit_defaults=True):
-    """A snapshot whose positions, orders and granularity the client has; `digest` says which.
+    """A snapshot without the positions, orders and trading steps that the client has already.
 
-    The evidence is that of a new reading. `counts` are the terminal's own of positions and orders,
-    the same before and after the reading, and `floating` is what the gateway found the positions'
-    profit and swap to add up to: with both, all that `core.account.trust` asks of a list is asked
-    of one that is not sent.
+    The evidence is that of a new reading. With `counts` and `floating` the client applies the same
+    checks (`core.account.trust`) as to a full list.
+
+    Attributes:
+        digest: identifies the lists that the client has.
+        counts: the terminal's counts of positions and orders, equal before and after the reading.
+        floating: the sum of the positions' profit and swap, by the gateway.
     """
 
     id: int
@@ -164,10 +174,11 @@ class UnchangedReply(msgspec.Struct, tag_field="status", tag="UNCHANGED", omit_d
 
 
 class HelloReply(msgspec.Struct):
-    """What a gateway says of itself, and of what it lets the asking client do.
+    """The properties of a gateway, and the rights of the asking client.
 
-    `role` is read or trade, empty where a gateway does not say; `accounts` are the logins that it
-    may see, None for any.
+    Attributes:
+        role: read or trade; empty if the gateway does not tell.
+        accounts: the logins that the client may see; None for any.
     """
 
     status: Literal["SUCCESS"]
@@ -192,10 +203,10 @@ def encode_snapshot_request(request: SnapshotRequest) -> bytes:
 def decode_snapshot(
     raw: bytes, wanted_id: int, known: Snapshot | None = None
 ) -> Snapshot | Unknown:
-    """Read the reply to the SNAPSHOT request with the id `wanted_id`.
+    """Decode the reply to the SNAPSHOT request with the id `wanted_id`.
 
-    `known` is the snapshot whose digest went with the request. It is taken for what an unchanged
-    reply leaves out, and its positions are then the same object.
+    `known` is the snapshot whose digest was sent with the request. It supplies the lists that an
+    unchanged reply leaves out; the positions are then the same object.
     """
     try:
         check_text(raw)
@@ -211,7 +222,8 @@ def _answer(
     known: Snapshot | None,
     lists: Lists | None = None,
 ) -> Snapshot | Unknown:
-    """Return what a reply says; `lists` are its rows where they were read one by one."""
+    """Return the snapshot of a reply; `lists` are its rows if they were read row by row."""
+    # A reply of another version, or to another question, must never be taken for this reading.
     if reply.version != VERSION:
         return other_version(reply.version)
     if reply.id != wanted_id:
@@ -222,7 +234,7 @@ def _answer(
         return _unreadable("the account's figures are not numbers")
     snapshot = snapshot_of(reply, lists)
     if snapshot.digest != reply.digest and any(fault.fields for fault in snapshot.faults):
-        # What the gateway sent was another row: this one was changed on the way.
+        # The gateway computed its digest from another row, so this row changed on the way.
         return _unreadable(f"the snapshot does not have its shape: {snapshot.faults[0]}")
     return snapshot
 
@@ -230,7 +242,7 @@ def _answer(
 def _decode_slowly(
     raw: bytes, wanted_id: int, known: Snapshot | None, error: str
 ) -> Snapshot | Unknown:
-    """Read a reply row by row; `error` says why it cannot be read at once."""
+    """Decode a reply row by row; `error` says why it could not be decoded at once."""
     try:
         fields: Any = read_json(raw, DAMAGED)
     except (ValueError, RecursionError):
@@ -239,6 +251,7 @@ def _decode_slowly(
         return other_version(fields["version"])
     if not isinstance(fields, dict) or fields.get("status") not in ("SUCCESS", "UNCHANGED"):
         return _why_not(fields, error)
+    # Convert all but the two main lists, so that only the affected rows of those are lost.
     positions, orders = fields.get("positions"), fields.get("orders", [])
     notes: list[FieldNote] = []
     try:
@@ -257,9 +270,9 @@ def _decode_slowly(
 
 
 def _further(fields: Mapping[str, Any], notes: list[FieldNote]) -> dict[str, Any]:
-    """Return the lists beside those of positions and orders, as far as they can be read.
+    """Return the readable part of the lists other than positions and orders.
 
-    Deals that lack one add up to another result, and a history that lacks one proves nothing.
+    Deals with a gap would add up to a wrong result, and a history with a gap proves nothing.
     """
     found: dict[str, Any] = {}
     lost: list[object] = []
@@ -268,17 +281,18 @@ def _further(fields: Mapping[str, Any], notes: list[FieldNote]) -> dict[str, Any
             found[name], bad = read_each(fields[name], kind, word, notes)
             lost += bad if kind is Deal else ()
     if lost:
+        # A position with an unreadable deal counts as not explained, and is asked for again.
         positions = {row.get("position") if isinstance(row, dict) else None for row in lost}
         are_known = all(type(position) is int for position in positions)
         explained = fields.get("explained", []) if are_known else []
-        found["explained"] = [one for one in explained if one not in positions]
+        found["explained"] = [position for position in explained if position not in positions]
     history = fields.get("history")
     try:
         found["history"] = msgspec.convert(history, History | None)
     except msgspec.ValidationError as error:
         found["history"] = None
-        what = f"the history cannot be read: {brief(error)}"
-        notes.append(FieldNote(0, "history", str(error), what))
+        problem = f"the history cannot be read: {brief(error)}"
+        notes.append(FieldNote(0, "history", str(error), problem))
     return found
 
 
@@ -293,7 +307,7 @@ _LISTS: tuple[tuple[str, type, str], ...] = (
 
 
 def snapshot_of(reply: SnapshotReply, lists: Lists | None = None) -> Snapshot:
-    """Return the snapshot that a reply brings; `lists` are its rows, read one by one."""
+    """Return the snapshot of a reply; `lists` are its rows if they were read row by row."""
     if lists is None and not _is_whole(reply):
         lists = read_lists(reply.positions, reply.orders)
     if lists is None:
@@ -310,7 +324,7 @@ def snapshot_of(reply: SnapshotReply, lists: Lists | None = None) -> Snapshot:
 
 
 def _is_whole(reply: SnapshotReply) -> bool:
-    """Return whether the rows of a reply are all what they must be, and each is there once."""
+    """Return whether all rows of a reply are valid, and each is listed once."""
     try:
         identifiers = {position.identifier for position in reply.positions}
         tickets = {position.ticket for position in reply.positions}
@@ -325,16 +339,18 @@ def _is_whole(reply: SnapshotReply) -> bool:
             and all(map(is_sound_order, reply.orders))
         )
     except AttributeError:
-        # A gateway's own reply has the rows that it could not read as plain values.
+        # On the gateway's side, a reply has its malformed rows as plain values.
         return False
 
 
 def _unchanged(reply: UnchangedReply, known: Snapshot | None) -> Snapshot | Unknown:
+    # Without the snapshot that the digest refers to, there are no lists to complete the reply.
     if known is None or known.evidence is None or known.digest != reply.digest:
         return _unreadable("the reply says that nothing changed, since a reading we do not have")
     account = Account(*astuple(reply.account))
     if not _is_finite(account) or not math.isfinite(reply.floating):
         return _unreadable("the account's figures are not numbers")
+    # Lists from the known snapshot, evidence from the new reading.
     evidence = Evidence(
         account=account,
         terminal=TerminalState(*astuple(reply.terminal)),
@@ -356,6 +372,7 @@ def _unchanged(reply: UnchangedReply, known: Snapshot | None) -> Snapshot | Unkn
 
 
 def _evidence(reply: SnapshotReply) -> Evidence:
+    # On the wire deals that are not trades are separate, for the sake of older clients.
     history = reply.history
     if history is not None and history.other_deals:
         deals = history.deals + history.other_deals
@@ -391,7 +408,7 @@ def _is_finite(account: Account) -> bool:
 
 
 def _why_not(reply: object, error: str) -> Unknown:
-    """Say why a reply is no snapshot; `error` says what its shape is not."""
+    """Return why a reply is not a snapshot; `error` is the decoder's reason."""
     if not isinstance(reply, dict):
         return _unreadable(f"the snapshot does not have its shape: {error}")
     if reply.get("status") == "ERROR":
@@ -401,7 +418,7 @@ def _why_not(reply: object, error: str) -> Unknown:
 
 
 def other_version(theirs: object) -> Unknown:
-    """Say that a gateway speaks another version of the protocol, so nothing it says is believed."""
+    """Return that a gateway speaks another version of the protocol, so no reply is trusted."""
     return Unknown(
         Reason.UNREADABLE,
         f"The gateway speaks version {theirs!r:.20} of the protocol, and this program version "
@@ -410,5 +427,5 @@ def other_version(theirs: object) -> Unknown:
     )
 
 
-def _unreadable(what: str) -> Unknown:
-    return Unknown(Reason.UNREADABLE, f"No usable reading: {what}", UNTIL)
+def _unreadable(problem: str) -> Unknown:
+    return Unknown(Reason.UNREADABLE, f"No usable reading: {problem}", UNTIL)

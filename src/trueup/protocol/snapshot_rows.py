@@ -1,12 +1,12 @@
-"""The rows of a snapshot, read one by one where they cannot all be read at once.
+"""Read the rows of a snapshot one by one, if they cannot all be decoded at once.
 
-A position or a pending order that cannot be believed is left out and named, and the others stay: a
-*partial* reading, which proves nothing absent. The digest goes over all rows, over those that are
-left out as they came, so that it proves a partial list as well as a whole one: a row that was
-changed on the way cannot pass for one that is odd at the broker.
+A malformed position or pending order is left out and named, and the others stay: such a *partial*
+reading proves nothing absent. The digest covers all rows, the malformed ones as they were received.
+So it also proves a partial list: a row that was changed on the way cannot pass for a row that is
+malformed at the broker.
 
-What belongs to a position and cannot be read counts as not asked for: deals without one of them
-would add up to another result.
+If data of a position cannot be read, it counts as not asked for: deals with a gap would add up to a
+wrong result.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Row = TypeVar("Row")
 
 
 class Lists(msgspec.Struct, frozen=True):
-    """What the rows of positions and pending orders come to; the fields are those of `Snapshot`."""
+    """The result of reading positions and pending orders; the fields are those of `Snapshot`."""
 
     positions: list[Position]
     orders: tuple[PendingOrder, ...]
@@ -56,12 +56,13 @@ class Lists(msgspec.Struct, frozen=True):
 
 
 def read_lists(position_rows: Sequence[object], order_rows: Sequence[object]) -> Lists:
-    """Read rows as they came: positions and pending orders, or plain values."""
+    """Read rows as received: positions and pending orders, or plain values."""
     found = _Found()
     for number, row in enumerate(position_rows, start=1):
         found.add_position(number, row)
     for number, row in enumerate(order_rows, start=1):
         found.add_order(number, row)
+    # A position that is listed twice is a fault: the rows may contradict each other.
     positions, twice = each_once(found.positions)
     orders, orders_twice = _orders_once(found.orders)
     return Lists(
@@ -75,7 +76,8 @@ def read_lists(position_rows: Sequence[object], order_rows: Sequence[object]) ->
 
 
 def lines_of(position_rows: Sequence[object], order_rows: Sequence[object]) -> tuple[str, ...]:
-    """Return the lines that the digest of these rows is made of, for a person to compare."""
+    """Return the lines from which the digest of these rows is computed, for people to compare."""
+    # As in `_Found`: a valid row gives a line of its values, any other row a line of its raw data.
     lines = []
     for row in position_rows:
         position = _converted(row, Position)
@@ -93,7 +95,7 @@ def lines_of(position_rows: Sequence[object], order_rows: Sequence[object]) -> t
 
 
 class _Found:
-    """What was read so far; `total` is the sum of the rows' hashes."""
+    """The rows that were read so far; `total` is the sum of their hashes."""
 
     def __init__(self) -> None:
         self.positions: list[Position] = []
@@ -103,7 +105,7 @@ class _Found:
         self.total = 0
 
     def add_position(self, number: int, row: object) -> None:
-        """Read one row of positions."""
+        """Read a row of positions."""
         position = _converted(row, Position)
         if position is not None and is_sound(position):
             self.total += position_hash(position)
@@ -116,7 +118,7 @@ class _Found:
             self.faults.append(row_fault(row, f"Row {number}: {error}"))
 
     def add_order(self, number: int, row: object) -> None:
-        """Read one row of pending orders."""
+        """Read a row of pending orders."""
         order = _converted(row, PendingOrder)
         if order is not None and is_sound_order(order):
             self.total += order_hash(order)
@@ -145,7 +147,8 @@ def _raw(row: object) -> Mapping[str, Any]:
 
 
 def each_once(positions: Sequence[Position]) -> tuple[list[Position], list[RowFault]]:
-    """Return the positions that are listed once, and a fault for each ticket that is not."""
+    """Return the positions that are listed once, and a fault for each ticket listed otherwise."""
+    # By both numbers: a ticket or an identifier that occurs twice makes all of its rows doubtful.
     identifiers = Counter(position.identifier for position in positions)
     tickets = Counter(position.ticket for position in positions)
     once = [p for p in positions if identifiers[p.identifier] == tickets[p.ticket] == 1]
@@ -156,7 +159,7 @@ def each_once(positions: Sequence[Position]) -> tuple[list[Position], list[RowFa
 def _listed_twice(ticket: int, positions: Sequence[Position]) -> RowFault:
     rows = [position for position in positions if position.ticket == ticket]
     symbols = {position.symbol for position in rows}
-    # What moves by itself is no part of an approval.
+    # The fault's id must not depend on changing values: an approval would no longer match.
     raw = [(p.identifier, p.symbol, p.side.value, p.volume, p.price_open) for p in rows]
     return RowFault(
         f"Ticket {ticket} is in the list {_times(ticket, positions)}",
@@ -178,6 +181,7 @@ def _orders_once(
     once = tuple(order for order in orders if tickets[order.ticket] == 1)
     twice = {order.ticket: order for order in orders if tickets[order.ticket] > 1}
     return once, [
+        # One fault per ticket, however often the ticket is listed.
         RowFault(
             f"Pending order {ticket} is in the list {tickets[ticket]} times",
             order.symbol,
@@ -191,13 +195,13 @@ def _orders_once(
 def read_each(
     rows: object, kind: type[Row], name: str, notes: list[FieldNote]
 ) -> tuple[list[Row], list[object]]:
-    """Return the rows of a further list that can be read, and those that cannot.
+    """Return the readable and the unreadable rows of a further list.
 
     Args:
-        rows: the list as it came.
-        kind: what its rows are.
-        name: what to call such a row, in a note.
-        notes: takes a note for each row that cannot be read.
+        rows: the list as received.
+        kind: the type of its rows.
+        name: the name of such a row in a note.
+        notes: receives a note for each unreadable row.
     """
     good: list[Row] = []
     bad: list[object] = []
@@ -207,6 +211,6 @@ def read_each(
         except msgspec.ValidationError as error:
             bad.append(row)
             ticket = row.get("ticket") if isinstance(row, dict) else 0
-            what = f"this {name} cannot be read: {brief(error)}"
-            notes.append(FieldNote(ticket if type(ticket) is int else 0, name, str(error), what))
+            problem = f"this {name} cannot be read: {brief(error)}"
+            notes.append(FieldNote(ticket if type(ticket) is int else 0, name, str(error), problem))
     return good, bad

@@ -1,11 +1,11 @@
-"""Whether a message is text at all, and JSON whose texts can be written again.
+"""Convert messages of other gateways to UTF-8 text and JSON, and mark damaged characters.
 
-Gateways of others put bytes around their JSON: a NUL behind it (MQL5's StringToCharArray, which may
-leave the end of an older message behind the NUL), a byte order mark before it, or UTF-16. They cut
-a comment in the middle of a character: of a surrogate pair, because MetaTrader counts 31 UTF-16
-units, or of a character's bytes. All of that is read, with a mark for the part of a character: "?"
-in a text for people, U+FFFD where a name must be seen to be damaged. Any other encoding is named,
-and where it begins.
+Other gateways put bytes around their JSON: a NUL behind it (MQL5's StringToCharArray, which may
+leave the end of an older message behind the NUL), a byte order mark before it, or UTF-16. They also
+cut comments inside a character: inside a surrogate pair, because MetaTrader counts 31 UTF-16 units,
+or between the bytes of a character. All of these are read. A mark replaces the part of a character:
+"?" in texts for people, U+FFFD in names, where the damage must be noticed. For any other encoding
+the error names the place where it begins.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ import msgspec
 
 Message = TypeVar("Message")
 MARK = "?"
-"""What stands for a part of a character in a text for people, whatever the console."""
+"""Replaces a part of a character in texts for people; every console can print it."""
 DAMAGED = "\ufffd"
-"""What stands for it where a name must be seen to be damaged: no symbol has it."""
-# How a part of a character is held between reading and marking; no text can be written with it.
+"""Replaces a part of a character in names, where the damage must be noticed: no symbol has it."""
+# Stands for a part of a character between decoding and marking; UTF-8 cannot encode it.
 _PART = "\udfff"
 _PARTS = re.compile("[\ud800-\udfff]")
 _BLANKS = b" \t\r\n"
-# The bytes that UTF-8 has no use for, and that some encoders write for half of a surrogate pair.
+# Bytes that are invalid in UTF-8, but that some encoders write for half of a surrogate pair.
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
-# The end of a text, where no name of a field ends: that would be followed by a colon.
+# The end of a text value; the end of a field's name would be followed by a colon.
 _END_OF_VALUE = re.compile(rb'"[ \t\r\n]*(?!:|[ \t\r\n])')
 _LEAD_BYTES = range(0xC2, 0xF5)
 _NEAR_BYTES = 20
 
 
 def check_text(raw: bytes) -> None:
-    """Make sure that bytes are UTF-8, names of fields included.
+    """Check that all bytes are UTF-8, including names of fields.
 
-    The decoder checks values only. A name that was damaged on the way would pass for a field that
-    nobody knows, and the field that it was would take its default.
+    The decoder checks values only. A damaged name would pass for an unknown field, and the intended
+    field would silently take its default.
 
     Raises:
-        UnicodeDecodeError: they are not.
+        UnicodeDecodeError: the bytes are not UTF-8.
     """
     if not raw.isascii():
         raw.decode()
 
 
 def cleaned(raw: bytes) -> bytes:
-    """Return a message as UTF-8 without what stands around its JSON.
+    """Return a message as UTF-8, without the bytes around its JSON.
 
-    A message with parts of characters is returned as it came: `read_json` reads it.
+    A message with parts of characters is returned unchanged: `read_json` reads it.
 
     Raises:
-        UnicodeDecodeError: it is no text, or of another encoding.
+        UnicodeDecodeError: the message is not text, or in another encoding.
     """
     text = _text_of(raw)
     return raw if _PARTS.search(text) else text.encode()
@@ -70,12 +70,12 @@ def _text_of(raw: bytes) -> str:
 
 
 def _wide_codec(raw: bytes) -> str:
-    """Return the UTF-16 codec of a message, empty for one that is not UTF-16."""
+    """Return the UTF-16 codec of a message, or an empty text if it is not UTF-16."""
     if raw.startswith(codecs.BOM_UTF16_LE):
         return "utf-16-le"
     if raw.startswith(codecs.BOM_UTF16_BE):
         return "utf-16-be"
-    # JSON begins with an ASCII character, and so does every blank before it.
+    # JSON begins with an ASCII character or an ASCII blank, so its position tells the byte order.
     first, second = raw[:1], raw[1:2]
     if second == b"\0" and first != b"\0":
         return "utf-16-le"
@@ -83,7 +83,7 @@ def _wide_codec(raw: bytes) -> str:
 
 
 def _mark_half_character(error: UnicodeError) -> tuple[str, int]:
-    """Let a mark stand for a character that was cut at the end of a text, and refuse all else."""
+    """Decoder error handler: mark a character cut at the end of a text, refuse all else."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     raw, start = error.object, error.start
@@ -99,20 +99,20 @@ codecs.register_error("trueup-half-characters", _mark_half_character)
 
 
 def writable(text: str, mark: str = MARK) -> str:
-    """Return a text that UTF-8 can write: a mark stands for each half of a surrogate pair."""
+    """Return a text that UTF-8 can encode: `mark` replaces each half of a surrogate pair."""
     return text if text.isascii() else _PARTS.sub(mark, text)
 
 
 def read_json(raw: bytes, mark: str = MARK) -> Any:
-    """Read JSON as leniently as the standard library does, which takes NaN and Infinity.
+    """Parse JSON as leniently as the standard library, which accepts NaN and Infinity.
 
-    It also takes what stands around the JSON, and parts of characters, for which `mark` stands.
+    Bytes around the JSON are ignored; `mark` replaces parts of characters.
 
     Raises:
-        ValueError, RecursionError: it is no JSON. `why_unreadable` says where and why.
+        ValueError, RecursionError: the message is not JSON. `why_unreadable` says where and why.
     """
     try:
-        # Eight times as fast, and the same values where it takes the text at all.
+        # Eight times as fast, with the same values wherever this parser accepts the text.
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
@@ -122,24 +122,24 @@ def read_json(raw: bytes, mark: str = MARK) -> Any:
 
 
 def error_of(reply: Mapping[str, Any]) -> str:
-    """Return what a reply says went wrong, in one line; empty where the gateway gives no reason."""
-    said = reply.get("error") or reply.get("error_msg") or reply.get("message")
-    return brief(said) if said else ""
+    """Return the error in a reply as a single line, or an empty text if the reply has none."""
+    error = reply.get("error") or reply.get("error_msg") or reply.get("message")
+    return brief(error) if error else ""
 
 
 def reason_of(reply: Mapping[str, Any]) -> str:
-    """Return what a reply says went wrong, or that it does not say."""
+    """Return the error in a reply as a single line, or that the gateway gave no reason."""
     return error_of(reply) or "the gateway gave no reason"
 
 
 def decode_json(decoder: msgspec.json.Decoder[Message], raw: bytes) -> Message:
-    """Decode a message, and where that fails once more, as leniently as `read_json`.
+    """Decode a message; if that fails, once more as leniently as `read_json`.
 
-    Parts of characters are marked as `DAMAGED`.
+    Parts of characters are replaced by `DAMAGED`.
 
     Raises:
-        msgspec.ValidationError: it is JSON of another shape; the error names the place.
-        ValueError, RecursionError: it is no JSON. `why_unreadable` says where and why.
+        msgspec.ValidationError: the JSON has another shape; the error names the place.
+        ValueError, RecursionError: the message is not JSON. `why_unreadable` says where and why.
     """
     try:
         check_text(raw)
@@ -151,9 +151,10 @@ def decode_json(decoder: msgspec.json.Decoder[Message], raw: bytes) -> Message:
 
 
 def why_unreadable(raw: bytes) -> str:
-    """Say in one line where and why `read_json` cannot read a message."""
+    """Return where and why `read_json` cannot read a message, as a single line."""
     if not raw.strip(_BLANKS + b"\0"):
         return "it is empty"
+    # Parse again with the slow parser, whose errors have a position.
     text = ""
     try:
         text = writable(_text_of(raw))
@@ -164,6 +165,7 @@ def why_unreadable(raw: bytes) -> str:
             "sender writes another encoding, such as cp1251 or cp1252, and must write UTF-8"
         )
     except json.JSONDecodeError as error:
+        # The position is in characters; people search a captured message by bytes.
         place = len(text[: error.pos].encode())
         return f"it is not JSON at byte {place}, near {_near(text.encode(), place)}: {error.msg}"
     except RecursionError:
@@ -174,7 +176,7 @@ def why_unreadable(raw: bytes) -> str:
 
 
 def brief(value: object, most: int = 200) -> str:
-    """Return what a value says as one line of at most `most` characters that can be written."""
+    """Return a value as a single line of at most `most` characters that UTF-8 can encode."""
     line = writable(" ".join(str(value).split())).replace(DAMAGED, MARK)
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
@@ -184,9 +186,9 @@ def _near(raw: bytes, place: int) -> str:
 
 
 def json_frame(frames: Iterable[bytes]) -> bytes:
-    """Return the frame of a message that is its JSON: the first that can be, else the first.
+    """Return the frame with the JSON of a message: the first that may be JSON, else the first.
 
-    Some gateways send more than one, such as a checksum.
+    Some gateways send further frames, for example a checksum.
     """
     first, *others = frames
     for frame in (first, *others):
@@ -196,11 +198,13 @@ def json_frame(frames: Iterable[bytes]) -> bytes:
 
 
 def writable_json(value: Any, mark: str = MARK) -> Any:
-    """Return plain values whose texts UTF-8 can write; see `writable`."""
+    """Return plain values whose texts UTF-8 can encode; see `writable`."""
     if isinstance(value, str):
         return writable(value, mark)
     if isinstance(value, list | tuple):
-        return [writable_json(one, mark) for one in value]
+        return [writable_json(item, mark) for item in value]
     if isinstance(value, dict):
-        return {writable_json(name, mark): writable_json(one, mark) for name, one in value.items()}
+        return {
+            writable_json(name, mark): writable_json(item, mark) for name, item in value.items()
+        }
     return value

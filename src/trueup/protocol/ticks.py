@@ -1,4 +1,4 @@
-"""Prices on the wire: the TICK request, and what its reply says."""
+"""Prices on the wire: encode the TICK request, and decode its reply."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ _UNTIL = "a gateway that answers TICK"
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """The price of a symbol at one moment.
+    """The price of a symbol at a moment.
 
-    `bid` is what a sale gets and `ask` what a purchase costs; `time_msc` is milliseconds of the
-    trade server's clock since 1970, or 0 where the gateway does not say.
+    Attributes:
+        bid: the price of a sale.
+        ask: the price of a purchase.
+        time_msc: milliseconds of the trade server's clock since 1970, 0 if the gateway does not
+            tell.
     """
 
     symbol: str
@@ -25,20 +28,20 @@ class Tick(msgspec.Struct, frozen=True):
 
     @property
     def mid(self) -> float:
-        """Half way between bid and ask."""
+        """The middle between bid and ask."""
         return (self.bid + self.ask) / 2
 
 
 def encode_tick_request(symbol: str) -> bytes:
-    """Return the bytes that ask for the price of a symbol."""
+    """Return the bytes of a question for the price of a symbol."""
     return msgspec.json.encode({"action": "TICK", "symbol": symbol})
 
 
 def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
-    """Read a reply to TICK.
+    """Decode a reply to TICK.
 
-    OFFLINE says that the gateway has no price for the symbol now, UNREADABLE that it answered
-    something else, as a gateway does that does not know the request.
+    OFFLINE means that the gateway has no price for the symbol now. UNREADABLE means that the reply
+    is something else, for example because the gateway does not know the request.
     """
     try:
         reply = read_json(raw)
@@ -50,6 +53,7 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
     time_msc = reply.get("time_msc", 0)
     status = reply.get("status")
     is_refused = status == "FAILED" and reply.get("symbol") == symbol
+    # A price without both sides, or with bid above ask, is not usable for any decision.
     if 0 < bid <= ask and isinstance(time_msc, int) and not is_refused:
         return Tick(symbol, bid, ask, time_msc)
     if is_refused:
@@ -59,7 +63,7 @@ def decode_tick(raw: bytes, symbol: str) -> Tick | Unknown:
 
 
 def _price(value: object) -> float:
-    """A price, or 0.0 for what is none."""
+    """Return a price, or 0.0 if the value is not a price."""
     return float(value) if is_number(value) else 0.0
 
 

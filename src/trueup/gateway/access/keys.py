@@ -240,7 +240,7 @@ def _check_mode(path: Path, mode: int) -> None:
     if mode & 0o077:
         raise KeysError(
             f"{path} is a secret key and others on this machine can read it (mode {mode:04o}): "
-            f"run `chmod 600 {path}`, and make a new pair if somebody may have."
+            f"run `chmod 600 {path}`, and make a new pair if others may have read it."
         )
 
 

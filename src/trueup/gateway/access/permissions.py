@@ -85,7 +85,7 @@ def _role(access: Access, request: Request) -> str | None:
     if access.may_trade:
         return None
     if request.in_doubt:
-        return f"key {access.name} may only read, and to be in doubt of an order withdraws it"
+        return f"key {access.name} may only read, and in_doubt can withdraw orders"
     return None if request.action in QUERIES else f"key {access.name} may only read"
 
 

@@ -254,9 +254,9 @@ class Desk:
             return encode_reply(self._answer(request, access), request.uuid)
         except RAISED as error:
             # MetaTrader5 raises on argument values it cannot convert: only this request fails.
-            log.exception("[DESK] %s broke", request.action)
+            log.exception("[DESK] %s failed", request.action)
             came_before = self.came_before(request)
-            return self.refuse(request, f"the terminal broke: {error}", came_before=came_before)
+            return self.refuse(request, f"the terminal failed: {error}", came_before=came_before)
 
     def _write(self, reply: PongReply | NotBegun, request: Request) -> bytes:
         """Encode a reply that exists in both dialects, in the dialect of the request."""

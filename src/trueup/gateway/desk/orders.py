@@ -111,7 +111,7 @@ class Orders:
             result = self._terminal.order_send(message)
         except RAISED as error:
             # MetaTrader5 may raise before or after sending, so the outcome is not known.
-            return OrderReply(request.order_id, "UNKNOWN", error=f"order_send broke: {error}")
+            return OrderReply(request.order_id, "UNKNOWN", error=f"order_send failed: {error}")
         if result is None:
             return self._no_result(request.order_id)
         return self._outcome(request, result)

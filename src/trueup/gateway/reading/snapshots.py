@@ -245,7 +245,7 @@ class Snapshots:
         server_time_msc = self._server_time_msc(symbols)
         # A new attachment may be another terminal, so the parts would not belong together.
         if self._attachments() != attached:
-            raise CannotRead("the terminal was attached to anew while it was read")
+            raise CannotRead("the gateway reconnected to the terminal while reading")
         self.note(reading.account, reading.terminal)
         epoch, sequence = self._number(request.session, attached)
         self.digest = self._digest.of(reading.rows, reading.order_rows)

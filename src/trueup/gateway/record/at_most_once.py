@@ -418,7 +418,7 @@ class RequestRecord:
         name = request.order_id
         # Check what the sender may know before anything about the first request is revealed.
         if known.state == UNOPENED:
-            error = "it came before; what became of it is known when the terminal says its account"
+            error = "it came before; its outcome is known once the terminal names its account"
             return OrderReply(name, "UNKNOWN", error=error, repeated=True)
         if known.state == ELSEWHERE:
             return not_sent(request, f"order_id={name!r} is in the record of another account")
@@ -428,7 +428,7 @@ class RequestRecord:
         # A withdrawn id was never sent, so a difference of parameters does not matter for it.
         differs = _difference(request, known) or _other_account(known, account)
         if known.state == "withdrawn":
-            words = "its sender asked what became of it before it came, and it was withdrawn"
+            words = "its sender asked about it before it arrived, so it was withdrawn"
             return not_sent(request, words)
         if differs:
             return not_sent(request, f"order_id={name!r} was used before with {differs}")
@@ -545,7 +545,7 @@ class RequestRecord:
     def _log_damaged(self, entry: Entry, trouble: StoreTrouble) -> None:
         if entry.order_id not in self._damaged:
             self._damaged.add(entry.order_id)
-            log.error("[RECORD] %s; what became of it is not known", trouble)
+            log.error("[RECORD] %s; its outcome is not known", trouble)
 
 
 class _NeverCame(StoreTrouble):

@@ -45,7 +45,7 @@ ENDING_MS = 20
 # How long a client has to read its last reply before its connection is closed.
 READ_SEC = 0.25
 ENDS = "the gateway ends"
-TURNED_AWAY = "it was turned away when it came first: give another try another order_id"
+REFUSED_BEFORE = "an earlier copy of this order was refused: use a new order_id to try again"
 
 
 class DeskEnded(TrueupError):
@@ -109,7 +109,7 @@ class Front:
             return reply
         # The first copy of this order was answered "not sent", so no later copy may be sent.
         if request.action in ORDERS and self._refused_ids.has(client.user, request.order_id):
-            return self._refuse(client, request, TURNED_AWAY)
+            return self._refuse(client, request, REFUSED_BEFORE)
         if self._is_stopped:
             return self._refuse(client, request, ENDS)
         task = Task(client, request, self._now_ns())
@@ -206,7 +206,7 @@ class Front:
             self._refused = refused
         except Exception:
             # A gateway without a console logs to a file only. `run` raises DeskEnded.
-            log.exception("[GATEWAY] The desk's thread broke")
+            log.exception("[GATEWAY] The desk's thread failed")
 
     def _work_once(self, server: Server) -> None:
         task = self._queue.take(self._pause_sec)

@@ -28,7 +28,7 @@ class TerminalLog:
             *(account.login, account.server, program.build, pid),
         )
         if not program.connected:
-            log.warning("[TERMINAL] It has no link to its trade server")
+            log.warning("[TERMINAL] The terminal has no link to its trade server")
         # All three switches can block orders; naming each saves a search at the terminal.
         if not (program.trade_allowed and account.trade_allowed and account.trade_expert):
             log.warning(
@@ -59,7 +59,7 @@ class TerminalLog:
             if program.connected:
                 log.info("[TERMINAL] The link to the trade server is back")
             else:
-                log.warning("[TERMINAL] It has no link to its trade server")
+                log.warning("[TERMINAL] The terminal has no link to its trade server")
         if program.trade_allowed != self._may_trade:
             self._may_trade = program.trade_allowed
             if program.trade_allowed:

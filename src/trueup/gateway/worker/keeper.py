@@ -262,7 +262,7 @@ class Keeper:
             try:
                 value, (code, text) = decode_answer(answer)
             except RAISED as error:
-                raise NotInitialised(f"{call.function} broke: {error}", refused=False) from error
+                raise NotInitialised(f"{call.function} failed: {error}", refused=False) from error
             # Only a refused login gets the long pause; other failures may pass soon.
             if not value:
                 refused = code == mt5.RES_E_AUTH_FAILED
