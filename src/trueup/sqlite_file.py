@@ -1,6 +1,6 @@
 """Open a SQLite database, for the journal and for the gateway's record of requests.
 
-Both files hold what must survive a power cut, so both have the same settings.
+Both files must survive a power failure, so both are opened with the same settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 WRITE_AHEAD = "PRAGMA journal_mode=WAL"
 DURABLE = (
     "PRAGMA synchronous=FULL",
-    # On macOS a plain sync leaves the bytes in the drive's cache; elsewhere these do nothing.
+    # On macOS a plain sync leaves data in the drive's cache; elsewhere these have no effect.
     "PRAGMA fullfsync=ON",
     "PRAGMA checkpoint_fullfsync=ON",
 )
@@ -78,7 +78,7 @@ def explained(error: Exception) -> str:
 
 
 def identity(path: Path | None) -> tuple[int, int] | None:
-    """Return the device and inode number of a file, or None where there is no file."""
+    """Return the device and inode number of a file, or None if there is no file."""
     if path is None:
         return None
     with suppress(OSError):

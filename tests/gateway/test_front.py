@@ -92,7 +92,7 @@ def test_a_copy_of_an_order_that_was_turned_away_is_not_carried_out_later() -> N
             asker.send_order("second")
             copy = asker.receive()
             assert (copy["order_id"], copy["status"]) == ("second", "REJECTED")
-            assert copy["error"] == f"not sent: {front.TURNED_AWAY}"
+            assert copy["error"] == f"not sent: {front.REFUSED_BEFORE}"
         assert second.ask("REQUEST_STATUS", order_id="second")["request"]["state"] == "never seen"
         second.send_order("third")
         assert second.receive()["status"] == "FILLED"

@@ -225,7 +225,7 @@ def test_an_initialize_that_raises_is_tried_again_too(tmp_path: Path) -> None:
     raising = Watched(tmp_path)
     with raising.terminal as terminal:
         terminal.keep_initialized()
-        until(lambda: terminal.trouble == "initialize broke: a defect in the arguments")
+        until(lambda: terminal.trouble == "initialize failed: a defect in the arguments")
         (tmp_path / "raise").unlink()
         until(lambda: terminal.pid)
 

@@ -1,7 +1,7 @@
-"""The CALL exchange: one call of a function of the official module that changes no account.
+"""The CALL exchange: call a function of the official module that changes no account.
 
-Market data, symbols, calculations and lists come as the module itself returns them. Orders do not
-go this way: they have an exchange of their own, which sends each at most once.
+Market data, symbols, calculations and lists are returned as the module returns them. Orders are not
+sent by CALL: they have an exchange of their own, which sends each order at most once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trueup.errors import RemoteProtocolError
 from trueup.protocol.text import check_text, read_json, reason_of
 
 CAPABILITY = "CALL"
-# `symbol_select` and `market_book_*` change what the terminal shows, and nothing on the account.
+# `symbol_select` and `market_book_*` change the terminal's display, and nothing on the account.
 FORWARDED = frozenset(
     {
         *("version", "terminal_info", "account_info"),
@@ -30,20 +30,20 @@ FORWARDED = frozenset(
         *("order_check", "order_calc_margin", "order_calc_profit"),
     }
 )
-# The place of the number of rows among the arguments of the functions that have one.
+# The index of the argument with the number of rows, for functions that have such an argument.
 COUNT_PLACES = {"copy_rates_from": 3, "copy_rates_from_pos": 3, "copy_ticks_from": 2}
 ROWS_MOST = 20_000
-"""A reply has at most so many rows; of bars and ticks these are 1.6 MB. An order that comes
-meanwhile waits for no more than that."""
+"""The most rows in a reply; 1.6 MB of bars or ticks. So an order that arrives meanwhile waits only
+for a reply of this size."""
 ARGUMENTS_MOST = 8
 
 Shape = Literal["plain", "row", "rows", "array", "raised"]
 
 
 class CallRequest(msgspec.Struct, tag_field="action", tag="CALL", omit_defaults=True):
-    """Ask for one call: `function` is one of `FORWARDED`, `args` and `named` are its arguments.
+    """Ask for a call: `function` is one of `FORWARDED`, `args` and `named` are its arguments.
 
-    Whole numbers and floats are told apart, as by the module: 1 is no volume and 1.0 is.
+    Integers and floats are different, as in the module: 1.0 is a valid volume, 1 is not.
     """
 
     id: int
@@ -53,12 +53,14 @@ class CallRequest(msgspec.Struct, tag_field="action", tag="CALL", omit_defaults=
 
 
 class CallReply(msgspec.Struct, tag_field="status", tag="SUCCESS", omit_defaults=True):
-    """What the call returned; `error` is `last_error()` after it.
+    """The result of a call.
 
-    By `shape` the `value` is: `plain`, as it stands; `row`, the values of one named tuple `name`
-    with `fields`; `rows`, a list of those; `array`, the bytes of a numpy array in base64, whose
-    `fields` are each a name, a space, and a type of numpy's; `raised`, the words of an exception
-    `name`.
+    Attributes:
+        error: `last_error()` after the call.
+        shape: the meaning of `value`. `plain`: the result itself; `row`: the values of a named
+            tuple `name` with `fields`; `rows`: a list of these; `array`: the bytes of a numpy array
+            in base64, each of whose `fields` is a name, a space, and a numpy type; `raised`: the
+            text of an exception `name`.
     """
 
     id: int
@@ -74,19 +76,19 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode_call_request(request: CallRequest) -> bytes:
-    """Write a request.
+    """Encode a request.
 
     Raises:
-        TypeError: an argument is of a type that no function of the module takes.
+        TypeError: an argument has a type that no function of the module takes.
     """
     return _encoder.encode(request)
 
 
 def decode_call_reply(raw: bytes, wanted_id: int) -> CallReply:
-    """Read the reply to the CALL with the id `wanted_id`.
+    """Decode the reply to the CALL with the id `wanted_id`.
 
     Raises:
-        RemoteProtocolError: the gateway did not make the call, or its reply cannot be read.
+        RemoteProtocolError: the gateway did not make the call, or its reply is not valid.
     """
     try:
         check_text(raw)
@@ -113,12 +115,13 @@ def _why_not(raw: bytes, error: str) -> str:
 
 
 def why_not_forwarded(request: CallRequest) -> str:
-    """Say why a gateway does not make a call, or return an empty text."""
+    """Return why a gateway does not make a call, or an empty text."""
     if request.function not in FORWARDED:
         known = ", ".join(sorted(FORWARDED))
         return f"function={request.function!r:.40} is not served by CALL: give one of {known}"
     if len(request.args) + len(request.named) > ARGUMENTS_MOST:
         return f"{request.function} takes no more than {ARGUMENTS_MOST} arguments"
+    # A longer reply would keep the terminal, and so the orders of other clients, waiting.
     place = COUNT_PLACES.get(request.function, len(request.args))
     count = request.args[place] if place < len(request.args) else 0
     if isinstance(count, int) and count > ROWS_MOST:

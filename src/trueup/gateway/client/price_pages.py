@@ -1,8 +1,8 @@
-"""Bars and ticks of any number, asked for a page at a time.
+"""Read any number of bars and ticks, page by page.
 
-Bars are asked for from the newest back, ticks from the oldest on, because that is how the module's
-own functions count (MT5 reference, Python integration). Each page follows the one before by time: a
-position would shift by one when a bar begins meanwhile.
+Bars are read from the newest backwards, ticks from the oldest forwards, as the module's own
+functions count (MT5 reference, Python integration). The next page starts at a time, not at an
+index: an index would shift when a new bar begins between two pages.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     Rows: TypeAlias = "NDArray[np.void]"
 
 Asked: TypeAlias = Callable[..., Any]
-"""Makes one call of the terminal: a page, or None where it failed."""
+"""Makes a call of the terminal; returns a page, or None if the call failed."""
 Paging: TypeAlias = Callable[[Asked, str, tuple[Any, ...]], Any]
 
 FIRST_TICKS = 1_000
-# A page that is full is followed by a larger one, up to `ROWS_MOST`.
+# After a full page the next page is larger by this factor, up to `ROWS_MOST`.
 GROWTH = 4
 _HOURS = 0x4000
 _WEEKS = 0x8000
@@ -36,7 +36,7 @@ def are_numbers(args: Sequence[Any]) -> bool:
 
 
 def bars_back(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
-    """Return the bars of `copy_rates_from` or `copy_rates_from_pos`, or None where a page fails."""
+    """Return the bars of `copy_rates_from` or `copy_rates_from_pos`, or None if a page fails."""
     symbol, timeframe, start, count = args
     if count <= ROWS_MOST:
         return _page(asked(function, *args))
@@ -45,7 +45,7 @@ def bars_back(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None
 
 
 def bars_between(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
-    """Return the bars of `copy_rates_range`, or None where a page fails."""
+    """Return the bars of `copy_rates_range`, or None if a page fails."""
     symbol, timeframe, first, last = args
     if (last - first) / _seconds_of(timeframe) < ROWS_MOST:
         return _page(asked(function, *args))
@@ -62,25 +62,31 @@ def _with_older(
     is_enough: Callable[[int, int], bool],
     count: int | None = None,
 ) -> Rows | None:
-    """Return a full page of bars and the pages before it, the newest `count` of them.
+    """Return the newest `count` bars (all if None) of a page and the earlier pages.
 
     Args:
-        is_enough: told the number of bars so far and the time of the oldest, says when to stop.
+        asked: makes a call of the terminal.
+        newest: the newest page, or None if that failed.
+        symbol, timeframe: of the bars.
+        is_enough: takes the number of bars so far and the time of the oldest; True ends reading.
+        count: how many bars to return.
     """
     pages, rows, page = [], 0, newest
     while page is not None:
         pages.append(page)
         rows += len(page)
+        # A page that is not full is the oldest page that the terminal has.
         if len(page) < ROWS_MOST or is_enough(rows, int(page["time"][0])):
             bars = _joined(pages[::-1])
             return bars if count is None else bars[-count:]
+        # One second before the oldest bar, so that no bar is read twice.
         before = int(page["time"][0]) - 1
         page = _page(asked("copy_rates_from", symbol, timeframe, before, ROWS_MOST))
     return None
 
 
 def ticks_on(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
-    """Return the ticks of `copy_ticks_from`, or None where a page fails."""
+    """Return the ticks of `copy_ticks_from`, or None if a page fails."""
     symbol, first, count, flags = args
     if count <= ROWS_MOST:
         return _page(asked(function, *args))
@@ -89,11 +95,11 @@ def ticks_on(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
 
 
 def ticks_between(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
-    """Return the ticks of `copy_ticks_range`, or None where a page fails."""
-    del function  # a page of it could be of any size
+    """Return the ticks of `copy_ticks_range`, or None if a page fails."""
+    del function  # Its pages have no size limit, so `copy_ticks_from` is called instead.
     symbol, first, last, flags = args
     ticks = _with_later(asked, symbol, first, flags, lambda _, end: end > last)
-    # A date is cut to whole seconds, and the last second is not in the span beyond its begin.
+    # The module truncates dates to whole seconds; of the last second only its begin is included.
     return None if ticks is None else ticks[ticks["time_msc"] <= int(last) * 1_000]
 
 
@@ -102,8 +108,8 @@ def _with_later(
 ) -> Rows | None:
     """Return the ticks from a second on, page after page.
 
-    A full page may end in the middle of a second, and the next can begin at a whole one only: so
-    the ticks of the last second are asked for again.
+    A full page may end within a second, but the next can start only at a whole second. So the ticks
+    of the last second are dropped and read again with the next page.
     """
     pages: list[Rows] = []
     rows, size = 0, FIRST_TICKS
@@ -115,6 +121,7 @@ def _with_later(
         rows += len(page)
         if is_last or (len(page) and is_enough(rows, int(page["time"][-1]))):
             return _joined(pages)
+        # Pages grow, so that a short span reads few ticks and a long span needs few pages.
         size = min(size * GROWTH, ROWS_MOST)
     return None
 
@@ -123,7 +130,7 @@ def _whole_seconds(page: Rows) -> tuple[Rows, int]:
     """Return the ticks before the last second of a full page, and that second.
 
     Raises:
-        RemoteProtocolError: the largest page has no more than a part of one second.
+        RemoteProtocolError: even the largest page has only ticks of a single second.
     """
     last = int(page["time"][-1])
     whole = page[page["time"] < last]
@@ -135,7 +142,7 @@ def _whole_seconds(page: Rows) -> tuple[Rows, int]:
 
 
 def _page(answer: Any) -> Rows | None:
-    # `failed` of a function of bars or ticks is None.
+    # A failed call of these functions returns None.
     page: Rows | None = answer
     return page
 
@@ -147,7 +154,7 @@ def _joined(pages: Sequence[Rows]) -> Rows:
 
 
 def _seconds_of(timeframe: int) -> int:
-    """Return the length of a bar, a week for those that are longer (MT5, ENUM_TIMEFRAMES)."""
+    """Return the length of a bar, a week for longer bars (MT5, ENUM_TIMEFRAMES)."""
     if timeframe <= 0 or timeframe >= _WEEKS:
         return 7 * 86_400
     return (timeframe - _HOURS) * 3_600 if timeframe > _HOURS else timeframe * 60

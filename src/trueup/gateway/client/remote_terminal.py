@@ -1,8 +1,8 @@
-"""The official module's reading functions, over a gateway: `RemoteTerminal`.
+"""`RemoteTerminal`: call the official module's reading functions through a gateway.
 
-Bars, ticks, symbols, lists and calculations come as the module returns them on the terminal's own
-machine. Bars and ticks come in pages: an order of a bot never waits behind a whole download, and
-neither the gateway nor a message ever holds more than one page.
+Bars, ticks, symbols, lists and calculations are returned as on the terminal's own machine. Bars and
+ticks are read in pages, so that no order waits behind a whole download, and neither the gateway nor
+a message holds more than a page.
 """
 
 from __future__ import annotations
@@ -50,23 +50,23 @@ _NOT_FORWARDED = {
 
 
 class RemoteTerminal(CalledTerminal):
-    """The terminal behind a gateway, for everything that changes no account.
+    """The terminal behind a gateway, for all functions that change no account.
 
-    It has the functions of the official module, with its arguments, its returns and its
-    `last_error()`. A call that did not reach the terminal returns what the module returns without a
-    connection, and `last_error()` says why.
+    The functions have the arguments, return values and `last_error()` of the official module. A
+    call that did not reach the terminal returns the module's value for a failed call, and
+    `last_error()` has the reason.
+
+    Thread-safe: one call is made at a time. As in the module, `last_error()` describes the latest
+    call of any thread.
 
     Args:
-        link: a connection to the gateway that nobody else uses.
-        name: what the gateway is called in sentences.
+        link: a connection to the gateway for this object alone.
+        name: the gateway's name in error texts.
         timeout_ms: how long to wait for a connection, and for each reply.
-
-    Threads may share it: one call at a time is under way. `last_error()` is of the latest call of
-    all of them, as the module's is.
 
     Raises:
         Refused: `order_send`, `initialize` or `login` is called.
-        ImportError: bars or ticks are asked for, and numpy is not installed.
+        ImportError: bars or ticks are read, and numpy is not installed.
     """
 
     def __init__(self, link: Link, name: str, timeout_ms: int) -> None:
@@ -77,7 +77,7 @@ class RemoteTerminal(CalledTerminal):
         self._serves_calls = False
 
     def last_error(self) -> Error:
-        """Code and text of the call before."""
+        """Code and text of the latest call."""
         return self._error
 
     def shutdown(self, *args: Any, **kwargs: Any) -> bool:
@@ -112,7 +112,7 @@ class RemoteTerminal(CalledTerminal):
         return Answer(reply.error, reply.shape, reply.value, reply.name, reply.fields)
 
     def _require_calls(self) -> None:
-        """Ask in the guide's words: a gateway of the guide is never sent what it may not know."""
+        """Ask on the guide's wire whether CALL is served; a gateway may not know a CALL itself."""
         try:
             reply = read_json(self._exchanged(guide.GET_POSITIONS))
         except (ValueError, RecursionError):
@@ -160,7 +160,7 @@ class RemoteTerminal(CalledTerminal):
     ) -> Any:
         with self._turn:
             plain = plain_call(Call(function, args, kwargs)).args
-            # What is none of these arguments is the terminal's to refuse.
+            # Pass on any other arguments unchanged: the terminal refuses them with its own error.
             if kwargs or not are_numbers(plain):
                 return self._forwarded(function, *args, **kwargs)
             try:

@@ -1,4 +1,4 @@
-"""CALL: one call of the module that changes no account, made for a client."""
+"""Answer CALL: call a function of the module that changes no account, for a client."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trueup.protocol.requests import ErrorReply
 
 
 def make_call(terminal: Terminal, request: CallRequest) -> CallReply | ErrorReply:
-    """Make a call that `decode_request` let through; FAILED where the answer is too long."""
+    """Make a call that `decode_request` has checked; FAILED if the answer has too many rows."""
     answer = answer_of(terminal, Call(request.function, request.args, request.named))
     rows = _rows_of(answer.content, answer.shape, answer.fields)
     if rows > ROWS_MOST:
-        # Nothing is cut off: a part of a list would be taken for the whole.
+        # Do not cut the list: the client would take the part for the whole.
         return ErrorReply(
             "FAILED",
             f"{request.function} has {rows} rows, and a reply at most {ROWS_MOST}: ask for a "

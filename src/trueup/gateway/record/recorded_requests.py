@@ -1,7 +1,7 @@
 """The interface to the rows of a gateway's record of requests.
 
-`RequestStore` keeps the rows in one file or in memory, `AccountRecords` in one file for each
-account. The record's rules (`gateway.record.at_most_once`) see only this interface.
+`RequestStore` keeps the rows in a single file or in memory, `AccountRecords` in a file per account.
+The record's rules (`gateway.record.at_most_once`) use only this interface.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RecordedRequests(Protocol):
         """Count a book's requests after its mark; return the count and the newest, oldest first."""
 
     def with_key(self, login: int, server: str, stream: str, key: str) -> list[Entry]:
-        """Return the requests of an account that a book sent under one key, oldest first."""
+        """Return the requests of an account that a book sent under a key, oldest first."""
 
     def add(self, entry: Entry) -> bool:
         """Write a new request to the disk; return False, with nothing written, for a known id."""
@@ -58,4 +58,4 @@ class RecordedRequests(Protocol):
         """Delete requests older than the retention period; return how many."""
 
     def close(self) -> None:
-        """Close the files; closing twice does no harm."""
+        """Close the files; a second call does nothing."""

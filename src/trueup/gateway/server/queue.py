@@ -59,6 +59,7 @@ class TaskQueue:
         """Add a task, or return the reason why there is no place."""
         party, kind = task.client.party, task.is_order
         with self._arrived:
+            # Full first: the reason should not blame a client that has few tasks waiting.
             if self._totals[kind] >= self._places:
                 return f"{self._totals[kind]} {_kind(task)} wait for the terminal already"
             if self._counts[party, kind] >= self._share:

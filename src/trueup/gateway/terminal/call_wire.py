@@ -46,7 +46,7 @@ UNREADABLE: tuple[type[Exception], ...] = (
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
-    """One of `FUNCTIONS` and its arguments."""
+    """A call: one of `FUNCTIONS`, and the arguments."""
 
     function: str
     args: tuple[Any, ...] = ()
@@ -54,7 +54,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """What a call returned, in values that can be written down, and `last_error()` after it."""
+    """The result of a call as plain values, and `last_error()` after the call."""
 
     error: Error
     shape: Literal["plain", "row", "rows", "array", "raised"]
@@ -87,7 +87,7 @@ def encode_call(call: Call) -> bytes:
 
 
 def plain_call(call: Call) -> Call:
-    """Return a call whose dates are numbers, as the module makes them itself."""
+    """Return the call with dates converted to numbers, as the module itself converts them."""
     return Call(
         call.function,
         tuple(_plain(value) for value in call.args),
@@ -117,7 +117,7 @@ def perform(terminal: Terminal, raw: bytes) -> bytes:
 
 
 def answer_of(terminal: Terminal, call: Call) -> Answer:
-    """Make a call at the terminal, and return what came of it."""
+    """Call the terminal, and return the answer."""
     try:
         value = getattr(terminal, call.function)(*call.args, **call.kwargs)
     except RAISED as error:
@@ -142,7 +142,7 @@ def decode_answer(raw: bytes) -> tuple[Any, Error]:
 
 
 def value_of(answer: Answer) -> Any:
-    """Return what a call returned, made again of its answer. Raises as `decode_answer` does."""
+    """Rebuild the result of a call from its answer; raises the same errors as `decode_answer`."""
     try:
         raised = _raised(answer) if answer.shape == "raised" else None
         value = _value(answer)
@@ -188,11 +188,11 @@ def _shaped(value: Any, error: Error) -> Answer:
 
 
 def _array(content: Any, layout: Sequence[str]) -> Any:
-    # An array was asked for, so the caller has numpy, as every user of the module has.
+    # Import numpy only here: a caller of these functions has it, as every user of the module has.
     import numpy as np
 
     fields = [(name, kind) for name, _, kind in (field.rpartition(" ") for field in layout)]
-    # A copy: the bytes of an answer cannot be written to, and an array of the module can.
+    # Copy, because the bytes of an answer are read-only and an array of the module is not.
     return np.frombuffer(content, dtype=fields).copy()
 
 

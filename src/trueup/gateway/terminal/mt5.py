@@ -1,8 +1,8 @@
 """Use the official MetaTrader5 module as a `Terminal`; the only place that imports the module.
 
-The module runs in a worker process (`gateway.worker.worker`): it knows one terminal per process, it
-blocks without a timeout, and it holds the interpreter lock meanwhile. It exists for Windows only,
-so it is imported only on demand; on Linux it runs under Wine, with a Windows Python.
+The module runs in a worker process (`gateway.worker.worker`): it serves a single terminal per
+process, blocks without a timeout, and holds the interpreter lock meanwhile. The module exists for
+Windows only, so the import happens on demand; on Linux Wine with a Windows Python is needed.
 """
 
 from __future__ import annotations
