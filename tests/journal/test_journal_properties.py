@@ -37,6 +37,8 @@ def values(kind: typing.Any) -> st.SearchStrategy[typing.Any]:
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is typing.Annotated:
         return bounded(arguments[0], arguments[1])
+    if typing.get_origin(kind) is typing.Literal:
+        return st.sampled_from(arguments)
     if typing.get_origin(kind) is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return st.lists(values(arguments[0]), max_size=3).map(tuple)

@@ -68,6 +68,7 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
     | {"magic", "login", "server", "comment", "type", "stream", "journal", "key"}
+    | {"deviation", "type_filling", "type_time", "expiration"}
 )
 
 

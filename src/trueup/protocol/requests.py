@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from trueup.core.book.terms import DATED, FILLINGS, HIGHEST_DEVIATION, TIMES
 from trueup.core.gateway_record import BookAsked, RequestInDoubt
 from trueup.core.model import Position
 from trueup.core.scope import Scope
@@ -68,9 +69,11 @@ class Request(msgspec.Struct):
     An order has `order_id`, `symbol`, `volume` (lots), and optionally `price`, `sl`, `tp` (prices,
     0.0 for none), `position` (the ticket to close), `magic`, `comment`, and `login` and `server`
     (the intended account; 0 and an empty text for any). BUY and SELL with `type` limit or stop
-    place a pending order at `price`. MODIFY sets `sl` and `tp` of `position`; CANCEL deletes the
-    pending `order`. `stream`, `journal` and `key` name the book that sent the order and its
-    caller's key; the record keeps them. `since_msc`, `until_msc` and `after` belong to HISTORY,
+    place a pending order at `price`. `deviation` (points), `type_filling`, `type_time` and
+    `expiration` (seconds of the trade server's clock) are the terms of an order; see
+    `core.book.terms`. MODIFY sets `sl` and `tp` of `position`; CANCEL deletes the pending `order`.
+    `stream`, `journal` and `key` name the book that sent the order and its caller's key; the record
+    keeps them. `since_msc`, `until_msc` and `after` belong to HISTORY,
     `function`, `args` and `named` to CALL.
     `ticket` and `timestamp` belong to the other dialect (see `protocol.dialect`).
     """
@@ -107,6 +110,10 @@ class Request(msgspec.Struct):
     ticket: int = 0
     timestamp: object = None
     scope: Scope | None = None
+    deviation: int | None = None
+    type_filling: str = ""
+    type_time: str = ""
+    expiration: int = 0
     function: str = ""
     args: tuple[Any, ...] = ()
     named: dict[str, Any] = {}
@@ -327,11 +334,33 @@ def _check_order(request: Request) -> None:
     _check_numbers(request)
     if request.action in TRADES:
         _check_symbol(request, request.action)
+        _check_terms(request)
     if request.action in TRADES and request.type != "market" and request.position:
         # MetaTrader would accept the order, and it would open a second position.
         raise RemoteProtocolError(
             f"position={request.position} is only for orders at the market: a {request.type} order "
             "opens something new; to close at a price give the position a stop or a target (MODIFY)"
+        )
+
+
+def _check_terms(request: Request) -> None:
+    """Refuse terms that the gateway would have to guess at, or to leave out."""
+    for name, words in (("type_filling", FILLINGS), ("type_time", TIMES)):
+        word = getattr(request, name)
+        if word and word not in words:
+            raise RemoteProtocolError(
+                f"{name}={word!r:.40} is not known: give one of {', '.join(words)}"
+            )
+    if request.deviation is not None and request.deviation not in range(HIGHEST_DEVIATION + 1):
+        raise RemoteProtocolError(
+            f"deviation={request.deviation} is not valid: give points, 0 or above"
+        )
+    if request.type == "market" and (request.type_time or request.expiration):
+        raise RemoteProtocolError("type_time and expiration are only for limit and stop orders")
+    if (request.type_time in DATED) != (request.expiration > 0):
+        raise RemoteProtocolError(
+            f"type_time={request.type_time!r} with expiration={request.expiration} is not valid: "
+            "SPECIFIED and SPECIFIED_DAY have an expiration in seconds, the others have none"
         )
 
 

@@ -59,7 +59,7 @@ NAMED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
 # How many other books a book is told about at most.
 NEIGHBOURS_MOST = 20
-CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK", "CALL")
+CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK", "CALL", "TERMS")
 
 
 class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_defaults=True):

@@ -87,6 +87,14 @@ def refusals_are_told(orders: Orders) -> Verdict:
             "a volume of 0": order(volume=0.0),
             "a volume below 0": order(volume=-orders.volume),
             "a type that nobody knows": order(type="dance"),
+            **(
+                {
+                    "a filling that nobody knows": order(type_filling="dance"),
+                    "an expiry of an order at the market": order(type_time="DAY"),
+                }
+                if orders.exam.claims("TERMS")
+                else {}
+            ),
             "the close of a position that is none": order(action="SELL", position=1),
             "a close of 0 lots": order(action="SELL", position=ticket, volume=0.0),
             **(

@@ -14,6 +14,7 @@ from typing import cast
 
 import msgspec
 
+from trueup.core.book.terms import PLAIN_TERMS, Terms
 from trueup.core.deals import BookedDeal
 from trueup.core.explain import Exit
 from trueup.core.gateway_record import RecordMark
@@ -48,7 +49,8 @@ class OrderCreated(OrderEvent, frozen=True):
     `volume` is lots, `price` the market as the strategy saw it, or the level of a pending order.
     `position` is the identifier of the position that the order closes or modifies, or 0; `target`
     the ticket of the pending order that it cancels. `magic` is the strategy's, `wire_magic` what
-    the broker is given. `key` is the caller's own name for the intent, `why` free text. `by_desk`
+    the broker is given. `key` is the caller's own name for the intent, `why` free text, `comment`
+    the comment that the caller gave the order (the broker is given the token instead). `by_desk`
     says that our order desk sends it, and records when.
     """
 
@@ -67,6 +69,8 @@ class OrderCreated(OrderEvent, frozen=True):
     key: str = ""
     why: str = ""
     by_desk: bool = False
+    terms: Terms = PLAIN_TERMS
+    comment: str = ""
 
 
 class SendStarted(OrderEvent, frozen=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from trueup.core.book.events import OrderCreated, OrderKind
 from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.terms import PLAIN_TERMS, Terms
 from trueup.core.gateway_record import RecordMark
 from trueup.core.model import OrderType, PendingOrder, Position, Side
 
@@ -62,6 +63,8 @@ class Order(msgspec.Struct, gc=False):
     time_offset_sec: int | None = None
     server_time_msc: int = 0
     unproven: bool = False
+    terms: Terms = PLAIN_TERMS
+    comment: str = ""
 
     @property
     def is_stand_in(self) -> bool:
@@ -108,6 +111,8 @@ def created_order(event: OrderCreated) -> Order:
         key=event.key,
         why=event.why,
         by_desk=event.by_desk,
+        terms=event.terms,
+        comment=event.comment,
     )
 
 

@@ -247,6 +247,11 @@ class ExecutionGateway:
         """Whether the gateway has said that it serves its deals page by page."""
         return HISTORY in self._reader.capabilities
 
+    @property
+    def serves_terms(self) -> bool:
+        """Whether the gateway said that it heeds the terms of an order; see `core.book.terms`."""
+        return "TERMS" in self._reader.capabilities
+
     def _why_no_history(self) -> Unknown | None:
         claimed = self._asked(guide.GET_POSITIONS)
         capabilities = claimed.get("capabilities")

@@ -30,6 +30,18 @@ from trueup.protocol.requests import CHANGES, OrderReply, Request, Status
 # symbols with request or instant execution use it.
 DEVIATION_POINTS = 20
 COMMENT_CHARS = 29
+_FILLINGS = {
+    "FOK": mt5.ORDER_FILLING_FOK,
+    "IOC": mt5.ORDER_FILLING_IOC,
+    "RETURN": mt5.ORDER_FILLING_RETURN,
+    "BOC": mt5.ORDER_FILLING_BOC,
+}
+_TIMES = {
+    "GTC": mt5.ORDER_TIME_GTC,
+    "DAY": mt5.ORDER_TIME_DAY,
+    "SPECIFIED": mt5.ORDER_TIME_SPECIFIED,
+    "SPECIFIED_DAY": mt5.ORDER_TIME_SPECIFIED_DAY,
+}
 
 
 class Orders:
@@ -198,8 +210,8 @@ def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, A
         "volume": float(request.volume),
         "type": mt5.ORDER_TYPE_BUY if buys else mt5.ORDER_TYPE_SELL,
         "price": tick.ask if buys else tick.bid,
-        "deviation": DEVIATION_POINTS,
-        "type_filling": filling(spec),
+        "deviation": DEVIATION_POINTS if request.deviation is None else request.deviation,
+        "type_filling": _FILLINGS.get(request.type_filling, filling(spec)),
         "position": request.position,
         "sl": float(request.sl),
         "tp": float(request.tp),
@@ -221,8 +233,9 @@ def pending_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str,
         "action": mt5.TRADE_ACTION_PENDING,
         "type": kinds[request.action, request.type],
         "price": float(request.price),
-        "type_filling": mt5.ORDER_FILLING_RETURN,
-        "type_time": mt5.ORDER_TIME_GTC,
+        "type_filling": _FILLINGS.get(request.type_filling, mt5.ORDER_FILLING_RETURN),
+        "type_time": _TIMES.get(request.type_time, mt5.ORDER_TIME_GTC),
+        "expiration": request.expiration,
     }
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
 from trueup.core.book.book import Order
 from trueup.core.book.events import OrderKind
+from trueup.core.book.terms import FILLINGS, HIGHEST_DEVIATION, FillingWord, Terms
 from trueup.core.conversions import number, whole_number
-from trueup.core.model import Side
-from trueup.core.quantity import from_units, is_price, is_volume, same, to_units
+from trueup.core.model import Side, SymbolSpec
+from trueup.core.quantity import format_lots, from_units, is_price, is_volume, same, to_units
 from trueup.errors import Refused
 
 HIGHEST_MAGIC = 2**64
+# The official module cuts a time to 32 bits (Python integration).
+LATEST_SEC = 2**31
 SIDES = {"buy": Side.BUY, "sell": Side.SELL, "1": Side.BUY, "-1": Side.SELL}
 
 
@@ -23,11 +28,18 @@ SideWord = Side | Literal["buy", "sell", "BUY", "SELL", 1, -1]
 class Wish(TypedDict, total=False):
     """What may be said of an order beside its side and volume.
 
-    `limit` or `stop` is the price of a pending order; without either it is a market order. `sl`
-    and `tp` are prices, 0 for none. `magic` is the strategy's number, by default the book's. `key`
-    is the caller's own name for the wish: the same key with the same wish returns the first intent
-    and sends nothing, also after a restart. `why` is free text, kept with the order. `price` is the
-    market as the caller saw it, for gateways that want one.
+    `symbol` is one of the policy's symbols, by default the book's. `limit` or `stop` is the price
+    of a pending order; without either it is a market order. `sl` and `tp` are prices, 0 for none.
+    `magic` is the strategy's number, by default the book's. `key` is the caller's own name for the
+    wish: the same key with the same wish returns the first intent and sends nothing, also after a
+    restart. `why` is free text, kept with the order, and `comment` the strategy's own comment: the
+    broker is given a token instead, by which the order is known again. `price` is the market as
+    the caller saw it, for gateways that want one.
+
+    `deviation` is how far the price may run before the order is refused, in points. `filling` is
+    FOK, IOC, RETURN or BOC; by default one that the symbol allows. `expires` is when a pending
+    order ends: "day" for the end of the trade server's day, a datetime with a time zone, or seconds
+    of the trade server's clock since 1970; by default it stands until it is cancelled.
     """
 
     limit: float
@@ -38,12 +50,17 @@ class Wish(TypedDict, total=False):
     key: str
     why: str
     price: float
+    comment: str
+    symbol: str
+    deviation: int
+    filling: FillingWord
+    expires: Literal["day"] | dt.datetime | int
 
 
 def must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
     """Refuse a key that comes again with another wish."""
     for name, value in wish.items():
-        if name in ("wire_magic", "why"):
+        if name in ("wire_magic", "why", "comment"):
             continue
         if name == "price" and known.kind is OrderKind.MARKET:
             continue  # what the market was is no part of the wish
@@ -110,6 +127,77 @@ def check_levels(**levels: object) -> list[float]:
         _checked(name, level, lambda price: not price or is_price(price), _LEVEL)
         for name, level in levels.items()
     ]
+
+
+def check_terms(wish: Wish, *, is_pending: bool, time_offset_sec: int | None) -> Terms:
+    """Return the terms of an order; refuse what the broker could not be told.
+
+    Args:
+        wish: what was asked for.
+        is_pending: whether the order waits at a price.
+        time_offset_sec: the trade server's clock less UTC, None where it is not known.
+
+    Raises:
+        ValueError: a value cannot be one, or does not fit this kind of order.
+    """
+    deviation, filling = wish.get("deviation"), wish.get("filling")
+    if deviation is not None:
+        points = None if isinstance(deviation, str | float) else whole_number(deviation)
+        if points is None or not 0 <= points <= HIGHEST_DEVIATION:
+            raise ValueError(f"deviation={deviation!r:.40} is not valid: give points, 0 or above.")
+        deviation = points
+    if filling is not None and filling not in FILLINGS:
+        raise ValueError(f"filling={filling!r:.40} is not valid: give {' or '.join(FILLINGS)}.")
+    expires = wish.get("expires")
+    if expires is None:
+        return Terms(deviation, filling)
+    if not is_pending:
+        raise ValueError("expires is only for a pending order: give limit or stop too.")
+    if expires == "day":
+        return Terms(deviation, filling, "DAY")
+    return Terms(deviation, filling, "SPECIFIED", _server_sec(expires, time_offset_sec))
+
+
+def _server_sec(expires: object, time_offset_sec: int | None) -> int:
+    """Return a moment in seconds of the trade server's clock."""
+    if isinstance(expires, dt.datetime) and expires.tzinfo is not None:
+        if time_offset_sec is None:
+            raise ValueError(
+                "expires cannot be a datetime yet: no quotation has told what the trade server's "
+                "clock shows. Give its own time in seconds since 1970, or wait for a sync."
+            )
+        return math.floor(expires.timestamp()) + time_offset_sec
+    found = None if isinstance(expires, str | float) else whole_number(expires)
+    if found is None or not 0 < found < LATEST_SEC:
+        raise ValueError(
+            f"expires={expires!r:.60} is not valid: give 'day', a datetime with a time zone, or "
+            "seconds of the trade server's clock since 1970."
+        )
+    return found
+
+
+def check_step(volume: float, spec: SymbolSpec | None) -> None:
+    """Refuse a volume that is no whole number of the symbol's steps, where these are known."""
+    step = 0 if spec is None else to_units(spec.volume_step)
+    rest = to_units(volume) % step if step else 0
+    if spec is None or not rest:
+        return
+    below = to_units(volume) - rest
+    near = [format_lots(from_units(units)) for units in (below, below + step) if units]
+    raise ValueError(
+        f"volume={volume!r:.40} is not valid: {spec.symbol} is traded in steps of "
+        f"{format_lots(spec.volume_step)} lots; give {' or '.join(near)}."
+    )
+
+
+def on_tick(price: float, spec: SymbolSpec) -> float:
+    """Return the price of the symbol's nearest tick; 0 stays 0.
+
+    A level that a strategy computed is seldom on one: 1.1 - 0.003 is 1.0970000000000002.
+    """
+    if not price or spec.tick_size <= 0:
+        return price
+    return round(round(price / spec.tick_size) * spec.tick_size, spec.digits)
 
 
 def check_magic(magic: object) -> int:

@@ -16,8 +16,9 @@ from trueup.core.book import events
 from trueup.core.book.book import Book, Order
 from trueup.core.book.events import OrderKind
 from trueup.core.book.holdings import Holding
+from trueup.core.book.terms import PLAIN_TERMS, Terms
 from trueup.core.gateway_record import RecordMark
-from trueup.core.model import Side
+from trueup.core.model import Side, SymbolSpec
 from trueup.core.policy import Policy
 from trueup.core.quantity import add_lots, format_lots
 from trueup.core.tokens import magic_with_token, token_of
@@ -32,9 +33,12 @@ from trueup.runtime.bot.order_checks import (
     Wish,
     check_levels,
     check_magic,
+    check_step,
+    check_terms,
     check_texts,
     check_volume,
     must_repeat,
+    on_tick,
     side_of,
     ticket_of,
     tickets_listed,
@@ -93,6 +97,8 @@ class OrderDesk:
         self._crash = crash
         # What the trade server's clock showed, and ours for waiting then (ns).
         self._server_clock: tuple[int, int] | None = None
+        self._specs: dict[str, SymbolSpec] = {}
+        self._seen_specs: tuple[SymbolSpec, ...] = ()
 
     @property
     def magic_token(self) -> bool:
@@ -130,17 +136,22 @@ class OrderDesk:
         )
         wanted, volume, magic = side_of(side), check_volume(volume), check_magic(magic)
         limit, stop, sl, tp, price = check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
-        self._refuse_foreign(magic)
-        key, why = check_texts(key=key, why=why)
+        symbol = self._symbol_of(wish, magic)
+        check_step(volume, self._specs.get(symbol))
+        limit, stop, sl, tp = self._on_ticks(symbol, limit, stop, sl, tp)
+        key, why, comment = check_texts(key=key, why=why, comment=wish.get("comment", ""))
         if limit and stop:
             raise ValueError("limit and stop cannot both be given: give one.")
         kind = OrderKind.LIMIT if limit else OrderKind.STOP if stop else OrderKind.MARKET
+        terms = check_terms(
+            wish, is_pending=bool(limit or stop), time_offset_sec=self._time_offset_sec()
+        )
         return self._ordered(
             key,
             lambda late: self._new(
                 key,
                 late,
-                symbol=self._identity.symbol,
+                symbol=symbol,
                 side=wanted,
                 volume=volume,
                 price=limit or stop or price,
@@ -149,6 +160,8 @@ class OrderDesk:
                 tp=tp,
                 magic=magic,
                 why=why,
+                comment=comment,
+                terms=terms,
                 # A book may have got its magic number since the key was used first.
                 implied=frozenset() if "magic" in wish else frozenset({"magic"}),
             ),
@@ -191,6 +204,9 @@ class OrderDesk:
                 f"volume={lots!r} is not valid: ticket {held.ticket} has "
                 f"{format_lots(held.volume)} lots."
             )
+        if lots != held.volume:
+            # A whole position may be off the step, after a split or a change of the step itself.
+            check_step(lots, self._specs.get(held.symbol))
         self._refuse_second_close(held.identifier)
         return self._new(
             key,
@@ -218,6 +234,9 @@ class OrderDesk:
         self, ticket: int, sl: float, tp: float, key: str, why: str, late: Sequence[Order]
     ) -> Decision:
         named = self._named(ticket)
+        holding = self._book.holding_by_ticket(ticket)
+        if holding is not None:
+            sl, tp = self._on_ticks(holding.position.symbol, sl, tp)
         known = self._repeated(key, kind=OrderKind.MODIFY, position=named, sl=sl, tp=tp)
         if known is not None:
             return known
@@ -325,6 +344,7 @@ class OrderDesk:
         if self.gateway is None:
             raise NotSent("No gateway: make a StateReconciler with one, or set pm.desk.gateway.")
         self._refuse_entries(wish)
+        self._refuse_unserved(wish.get("terms", PLAIN_TERMS))
         self._refuse_uninformed(late, wish)
         return NewOrder(self.gateway, key, wish)
 
@@ -420,6 +440,18 @@ class OrderDesk:
         """Note what the trade server's clock shows now, by a reading that was believed."""
         self._server_clock = server_time_msc, self._kept.clock.waiting_ns()
 
+    def see_symbols(self, specs: tuple[SymbolSpec, ...]) -> None:
+        """Note in which steps the broker trades symbols, by a reading that was believed."""
+        if specs is not self._seen_specs:
+            # An unchanged reading brings the very same ones.
+            self._seen_specs = specs
+            self._specs.update((spec.symbol, spec) for spec in specs)
+
+    def _on_ticks(self, symbol: str, *prices: float) -> list[float]:
+        """Return prices on the symbol's ticks, as far as these are known."""
+        spec = self._specs.get(symbol)
+        return list(prices) if spec is None else [on_tick(price, spec) for price in prices]
+
     def _server_time_msc(self) -> int:
         """Return a time that the trade server's clock has passed by now, 0 where none is known.
 
@@ -470,6 +502,7 @@ class OrderDesk:
                     "sl": order.sl,
                     "tp": order.tp,
                     "confidence": 1.0,
+                    **order.terms.wire,
                 }
 
     def _refuse_entries(self, wish: Mapping[str, Any]) -> None:
@@ -477,17 +510,36 @@ class OrderDesk:
             return
         # What the broker does not have, the gateway refuses by name: an order that was asked for
         # then has its answer, and a symbol that came a moment ago is not refused by old knowledge.
-        reason = self._entries.refused(but_by_gateway=True)
+        reason = self._entries.refused(wish["symbol"], but_by_gateway=True)
         if reason:
             raise Refused(f"No entry: {reason}")
 
-    def _refuse_foreign(self, magic: int) -> None:
-        """Refuse an entry that our own policy would not take for ours once it is open."""
-        if self.policy is None:
-            return
-        why = self.policy.why_not_ours(self._identity.symbol, magic, magic_token=self.magic_token)
-        if why:
-            raise ValueError(f"magic={magic} is not valid: by the book's policy {why}.")
+    def _symbol_of(self, wish: Wish, magic: int) -> str:
+        """Return an entry's symbol; refuse one that our policy would not take for ours once open.
+
+        Raises:
+            ValueError: the symbol, or the magic number, is outside the policy.
+        """
+        symbol = wish.get("symbol", self._identity.symbol)
+        symbols = frozenset({self._identity.symbol}) if self.policy is None else self.policy.symbols
+        if symbol not in symbols:
+            raise ValueError(
+                f"symbol={symbol!r:.40} is not valid: the book's symbols are "
+                f"{', '.join(sorted(symbols))} (Policy.symbols of its reconciler)."
+            )
+        if self.policy is not None:
+            why = self.policy.why_not_ours(symbol, magic, magic_token=self.magic_token)
+            if why:
+                raise ValueError(f"magic={magic} is not valid: by the book's policy {why}.")
+        return symbol
+
+    def _refuse_unserved(self, terms: Terms) -> None:
+        """Refuse terms that the gateway would leave out: the order would be another one."""
+        if terms.wire and not getattr(self.gateway, "serves_terms", False):
+            raise Refused(
+                f"Nothing was sent: the gateway does not serve TERMS, so it would leave out "
+                f"{', '.join(terms.wire)}. It takes a `trueup gateway` of this version or later."
+            )
 
     def _refuse_uninformed(self, late: Sequence[Order], wish: Mapping[str, Any]) -> None:
         """Refuse, once, what was decided before the caller could know what became of an order.

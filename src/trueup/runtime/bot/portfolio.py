@@ -504,6 +504,7 @@ class PortfolioManager:
         self.seen = asked
         if snapshot.evidence is not None:
             self._currency_digits = snapshot.evidence.account.currency_digits
+            self.desk.see_symbols(snapshot.evidence.specs)
         if snapshot.positions is self._marked:
             # The very list of the last time: only the account's figures are newer.
             return

@@ -65,14 +65,15 @@ class Entries:
         self.restrictions: tuple[Restriction, ...] = ()
         """What the last sync left as reasons to open nothing."""
 
-    def refused(self, *, but_by_gateway: bool = False) -> str:
+    def refused(self, symbol: str = "", *, but_by_gateway: bool = False) -> str:
         """Say why no position may be opened now, or return an empty string.
 
         Args:
+            symbol: where it would be opened; by default in the book's own symbol.
             but_by_gateway: leave out what the gateway refuses by itself, as of now.
         """
         restricted = [r for r in self.restricted() if not (but_by_gateway and r.gateway_refuses)]
-        return self.owed() or entries_refused(self._book, restricted, self._symbol)
+        return self.owed() or entries_refused(self._book, restricted, symbol or self._symbol)
 
     def restricted(self) -> tuple[Restriction, ...]:
         """Return the restrictions of the last sync, and that the broker was not seen yet."""
