@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.core.doubt.absence import Absence, absent_again
+from trueup.core.look.absence import Absence, absent_again
 
 SECOND_NS, GRACE_MS = 1_000_000_000, 10_000
 FIRST = Absence(100 * SECOND_NS, 100_000)

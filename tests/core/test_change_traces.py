@@ -11,18 +11,18 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderKind
-from trueup.core.doubt.absence import Absence
 from trueup.core.doubt.change_traces import (
     of_cancellation,
     of_cancellation_without_evidence,
     of_modification,
     of_modification_without_evidence,
 )
-from trueup.core.doubt.manual import Told
 from trueup.core.doubt.said_by_record import not_by_record
 from trueup.core.doubt.trace import Trace
 from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
+from trueup.core.look.absence import Absence
+from trueup.core.look.inputs import Told
 from trueup.core.model import Evidence, History, HistoryOrder, PastOrder, Side, Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.sync.plan import Plan

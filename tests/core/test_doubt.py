@@ -10,10 +10,10 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderKind
-from trueup.core.doubt.absence import Absence
-from trueup.core.doubt.manual import NOTHING_SAID, Told, Words
 from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
+from trueup.core.look.absence import Absence
+from trueup.core.look.inputs import NOTHING_SAID, Told, Words
 from trueup.core.model import DealReason, Entry, History, HistoryOrder, Position, Side
 from trueup.core.policy import Adopt, Policy
 from trueup.core.sync.plan import Plan

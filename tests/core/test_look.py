@@ -11,15 +11,7 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.event_ids import step_id
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import (
-    Outcome,
-    broken,
-    late,
-    newer,
-    settling,
-    unread,
-    where_it_broke,
-)
+from trueup.core.look.outcome import Outcome, broken, late, newer, settling, unread, where_it_broke
 from trueup.core.look.settle_window import LONGEST_MS
 from trueup.core.look.waited import by_dates
 from trueup.core.model import Deal, Entry, History, PastOrder, RowFault, Side, Snapshot

@@ -13,10 +13,11 @@ from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.gateway_record import RecordMark, SentOrder
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import Lost, SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.look.waited import by_dates
 from trueup.core.model import Side
-from trueup.core.sync.loss import Lost, for_loss, hold_of, known_marks, loss_id
+from trueup.core.sync.loss import for_loss, hold_of, known_marks, loss_id
 from trueup.core.sync.plan import Plan
 from trueup.core.tokens import magic_with_token, token_of
 
@@ -45,20 +46,18 @@ def lost(*orders: SentOrder, count: int = 0, is_new: bool = False) -> Lost:
 def taken_in(found: Lost | None, book: Book | None = None, *, bare: bool = False) -> Outcome:
     """What a loss comes to at a look that has the gateway's mark of its record."""
     seen = make.snapshot() if bare else make.proven(record=MARK)
-    look = Look(
-        book or make.bound_book(),
-        seen,
-        make.OURS,
-        0,
-        NOW_NS,
-        NOW_NS,
-        0,
-        {},
-        is_final=True,
+    inputs = SyncInputs(
+        book=book or make.bound_book(),
+        snapshot=seen,
+        policy=make.OURS,
+        asked_version=0,
+        asked_ns=NOW_NS,
+        now_ns=NOW_NS,
         waited=by_dates(NOW_NS),
+        lost=found,
     )
     outcome = Outcome()
-    for_loss(found, look, outcome)
+    for_loss(inputs, outcome)
     return outcome
 
 

@@ -12,7 +12,7 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.lifecycle import OrderStatus
-from trueup.core.doubt.absence import Absence, Absences
+from trueup.core.look.absence import Absence, Absences
 from trueup.core.model import Position, Side
 
 LONG_AFTER_SEC = make.GRACE_MS / 1000 + 5

@@ -12,6 +12,8 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.holdings import Unbooked
 from trueup.core.holds import BLOCKS_ENTRIES, HoldKind
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.waited import by_dates
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, PastOrder, Position, Side
 from trueup.core.realised.placing import row_of
 from trueup.core.sync.plan import Plan, plan
@@ -269,13 +271,16 @@ def test_no_rule_of_a_position_ends_the_sync(what: str) -> None:
     seen = make.proven(*rows, deals=deals, explained=frozenset(read), account=account)
     asked_ns = make.NOW_NS + 20 * make.SECOND_NS
     found = plan(
-        book,
-        seen,
-        make.OURS,
-        asked_version=book.version,
-        asked_ns=asked_ns,
-        now_ns=asked_ns,
-        rechecks=rechecks,
+        SyncInputs(
+            book=book,
+            snapshot=seen,
+            policy=make.OURS,
+            asked_version=book.version,
+            asked_ns=asked_ns,
+            now_ns=asked_ns,
+            rechecks=rechecks,
+            waited=by_dates(asked_ns),
+        )
     )
     assert {hold.kind for hold in found.holds} == {HoldKind.BROKEN}
     assert not any(isinstance(event, events.DealsRecorded) for event in found.events)

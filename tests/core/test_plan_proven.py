@@ -13,9 +13,9 @@ from trueup.core.book.book import Book
 from trueup.core.book.events import OrderKind
 from trueup.core.gateway_record import RecordMark, RequestInDoubt, SentOrder
 from trueup.core.holds import Hold, HoldKind
+from trueup.core.look.inputs import Lost
 from trueup.core.model import History, HistoryOrder, Side
 from trueup.core.policy import Adopt, Policy
-from trueup.core.sync.loss import Lost
 from trueup.core.sync.plan import Plan, is_settled
 
 EURUSD = frozenset({"EURUSD"})

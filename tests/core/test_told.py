@@ -9,8 +9,9 @@ import pytest
 
 from tests.support import make
 from trueup.core.book.lifecycle import OrderStatus
-from trueup.core.doubt.manual import Told, hear, not_in_doubt
+from trueup.core.doubt.manual import hear, not_in_doubt
 from trueup.core.doubt.trace import Trace
+from trueup.core.look.inputs import Told
 from trueup.core.model import History, Snapshot
 from trueup.core.recovery import BrokerShows
 

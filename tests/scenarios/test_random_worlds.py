@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from tests.support.desk_world import BUY, NETTING, OTHER, SELL, DeskWorld, agree
 from trueup.core.book.book import Book
 from trueup.core.digest import digest
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.waited import by_dates
 from trueup.core.model import Side, Snapshot
 from trueup.core.policy import Adopt, Policy
 from trueup.core.sync.plan import Plan, plan
@@ -250,13 +252,16 @@ def planned(world: DeskWorld) -> Plan:
     assert world.reconciler.remote is not None
     book, now_ns = world.pm.book, world.clock.now_ns()
     return plan(
-        book,
-        world.reconciler.remote,
-        world.reconciler.policy,
-        asked_version=book.version,
-        asked_ns=round((world.reconciler.last_sync_time or 0) * 1e9),
-        now_ns=now_ns,
-        settle_ms=world.reconciler.get_status()["settle_window_ms"],
+        SyncInputs(
+            book=book,
+            snapshot=world.reconciler.remote,
+            policy=world.reconciler.policy,
+            asked_version=book.version,
+            asked_ns=round((world.reconciler.last_sync_time or 0) * 1e9),
+            now_ns=now_ns,
+            settle_ms=world.reconciler.get_status()["settle_window_ms"],
+            waited=by_dates(round((world.reconciler.last_sync_time or 0) * 1e9)),
+        )
     )
 
 
@@ -335,7 +340,15 @@ def test_order_of_rows_and_deals_and_their_repetition_change_nothing(
         book = Book.restore(base)
         now_ns = world.clock.now_ns()
         found = plan(
-            book, shuffled, ALL, asked_version=book.version, asked_ns=now_ns, now_ns=now_ns
+            SyncInputs(
+                book=book,
+                snapshot=shuffled,
+                policy=ALL,
+                asked_version=book.version,
+                asked_ns=now_ns,
+                now_ns=now_ns,
+                waited=by_dates(now_ns),
+            )
         )
         results.append(settled(book.replay(found.events)))
     assert results[0] == results[1] == results[2]

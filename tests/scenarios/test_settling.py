@@ -9,6 +9,8 @@ import pytest
 from tests.support.desk_world import BUY, NETTING, DeskWorld, figures
 from trueup.core.book import events
 from trueup.core.holds import HoldKind
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.waited import by_dates
 from trueup.core.policy import Policy
 from trueup.core.sync.plan import Plan, plan
 from trueup.sim.market.symbols import AccountSetup
@@ -393,12 +395,15 @@ def planned(world: DeskWorld) -> Plan:
     assert world.reconciler.remote is not None
     book, now_ns = world.pm.book, world.clock.now_ns()
     return plan(
-        book,
-        world.reconciler.remote,
-        world.reconciler.policy,
-        asked_version=book.version,
-        asked_ns=now_ns,
-        now_ns=now_ns,
+        SyncInputs(
+            book=book,
+            snapshot=world.reconciler.remote,
+            policy=world.reconciler.policy,
+            asked_version=book.version,
+            asked_ns=now_ns,
+            now_ns=now_ns,
+            waited=by_dates(now_ns),
+        )
     )
 
 

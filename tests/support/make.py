@@ -20,7 +20,7 @@ from trueup.core.book.events import AccountBound
 from trueup.core.book.order import Order
 from trueup.core.deals import as_booked
 from trueup.core.digest import digest
-from trueup.core.look.inputs import Look
+from trueup.core.look.inputs import SyncInputs
 from trueup.core.look.waited import by_dates
 from trueup.core.model import (
     Account,
@@ -302,21 +302,22 @@ def planned(
 ) -> Plan:
     """The plan of a reading asked for `after_sec` after NOW_NS, at the book's present version.
 
-    It is made at once, or `now_sec` after NOW_NS; `more` goes to `plan` as it is.
+    It is made at once, or `now_sec` after NOW_NS; `more` goes to `SyncInputs` as it is.
     """
     asked_ns = NOW_NS + round(after_sec * SECOND_NS)
-    return plan(
-        book,
-        seen,
-        policy,
-        asked_version=book.version if asked_version is None else asked_version,
-        asked_ns=asked_ns,
-        now_ns=asked_ns if now_sec is None else NOW_NS + round(now_sec * SECOND_NS),
-        **more,
-    )
+    facts: dict[str, Any] = {
+        "book": book,
+        "snapshot": seen,
+        "policy": policy,
+        "asked_version": book.version if asked_version is None else asked_version,
+        "asked_ns": asked_ns,
+        "now_ns": asked_ns if now_sec is None else NOW_NS + round(now_sec * SECOND_NS),
+        "waited": by_dates(asked_ns),
+    }
+    return plan(SyncInputs(**(facts | more)))
 
 
-def look_at(seen: Snapshot | None = None, **more: Any) -> Look:
+def look_at(seen: Snapshot | None = None, **more: Any) -> SyncInputs:
     """A look that asked at NOW_NS, with a settle window of a second."""
     facts: dict[str, Any] = {
         "book": Book(),
@@ -325,12 +326,10 @@ def look_at(seen: Snapshot | None = None, **more: Any) -> Look:
         "asked_version": 0,
         "asked_ns": NOW_NS,
         "now_ns": NOW_NS,
-        "settle_ns": SECOND_NS,
-        "approved": {},
-        "is_final": True,
+        "settle_ms": more.pop("settle_ns", SECOND_NS) // 1_000_000,
         "waited": by_dates(NOW_NS),
     }
-    return Look(**(facts | more))
+    return SyncInputs(**(facts | more))
 
 
 def positions_of(book: Book) -> dict[int, tuple[str, float, float]]:

@@ -28,8 +28,8 @@ from trueup.core.book.outcome import Filled
 from trueup.core.deals import History
 from trueup.core.explain import Exit
 from trueup.core.gateway_record import RecordMark
-from trueup.core.look.inputs import Look as CoreLook
-from trueup.core.look.inputs import Outcome
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import Deal, Position, Snapshot
 from trueup.core.realised import counting, leaving
 from trueup.core.sync import ghosts
@@ -49,7 +49,7 @@ from trueup.lab.world.wire import WorldLink
 from trueup.protocol import orders
 from trueup.runtime.bot.order_desk import OrderDesk
 from trueup.runtime.bot.outcomes import record_outcome
-from trueup.runtime.sync.observation import Asked, Look, Lookout
+from trueup.runtime.sync.observation import Asked, Lookout, Observation
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.sync.witness import Witness
 from trueup.runtime.time.clock import moment
@@ -92,7 +92,7 @@ def ghost_inside_settle_window() -> Patch:
     """
     for_ghost = ghosts.for_ghost
 
-    def mutated(ghost: Ghost, look: CoreLook, outcome: Outcome) -> None:
+    def mutated(ghost: Ghost, look: SyncInputs, outcome: Outcome) -> None:
         holding = look.book.holdings[ghost.local.identifier]
         if look.is_settling(holding.touched_ns):
             ghosts._close_unproven(ghost.local, look, outcome)
@@ -167,7 +167,7 @@ def older_snapshot() -> Patch:
     consider = Lookout._consider
     before: dict[int, Any] = {}
 
-    def mutated(self: Lookout, reading: Any, asked: Asked) -> Look:
+    def mutated(self: Lookout, reading: Any, asked: Asked) -> Observation:
         known, before[id(self)] = before.get(id(self)), reading
         old, new = (getattr(one, "evidence", None) for one in (known, reading))
         if isinstance(known, Snapshot) and old is not None and new is not None:

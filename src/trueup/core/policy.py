@@ -39,7 +39,7 @@ class Policy(msgspec.Struct, frozen=True):
     number and a token for its comment, so a comment alone does not tell the book's own orders.
 
     Waiting: an order in doubt that shows no trace is given up no sooner than `grace_period_ms`
-    after the first look that showed none (`core.doubt.absence`), because MetaTrader 5 can fill
+    after the first look that showed none (`core.look.absence`), because MetaTrader 5 can fill
     after its own timeout (retcode 10012). A difference on a position that we touched less than
     `settle_ms` ago is held: the terminal shows a change 300 to 800 ms after it is acknowledged, on
     a loaded server. 0 turns either off.

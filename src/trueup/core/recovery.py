@@ -9,7 +9,7 @@ says one of four things about an order: it was *prepared* and never sent as far 
 four things: it *cannot be seen in full*, there is *no trace* of the order, the order's position is
 *open*, or its position is *closed* already. And absence counts only when it is *settled*: the
 history that was read covers the moment of sending, and several looks showed nothing, over the
-grace period and by a terminal that heard from its trade server meanwhile (`core.doubt.absence`), so
+grace period and by a terminal that heard from its trade server meanwhile (`core.look.absence`), so
 nothing of this order can still be on its way.
 
 A gateway of ours keeps a durable record of each order, written before it is sent and after, and is

@@ -12,35 +12,15 @@ assumption and stays marked as one. It is not heard
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import msgspec
 
 from trueup.core.book.book import Book, Order
 from trueup.core.doubt.lookalikes import why_unfit
 from trueup.core.doubt.trace import Trace
+from trueup.core.look.inputs import Told
 from trueup.core.model import Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import begins
-
-
-class Told(msgspec.Struct, frozen=True):
-    """What `who` said of an order in doubt at `at_ns`.
-
-    `ticket` is the order at the broker that it is, or the position that such an order made or
-    changed; 0 says that it was never executed.
-    """
-
-    who: str
-    at_ns: int
-    ticket: int = 0
-
-
-Words = Mapping[str, Told]
-"""What persons said, by order id."""
-
-NOTHING_SAID: Words = MappingProxyType({})
 
 
 def hear(told: Told, order: Order, trace: Trace, snapshot: Snapshot, book: Book) -> Trace | str:

@@ -11,20 +11,19 @@ import msgspec
 
 from trueup.core.book import events
 from trueup.core.book.book import Book, Order
-from trueup.core.book.diff import Diff, Drift, Ghost, Zombie
+from trueup.core.book.diff import Drift, Ghost, Zombie
 from trueup.core.book.events import OrderKind
-from trueup.core.doubt.absence import NONE_ABSENT, Absence, Absences, absent_again
 from trueup.core.doubt.change_traces import (
     of_cancellation_without_evidence,
     of_modification_without_evidence,
 )
 from trueup.core.doubt.lookalikes import habits_of, is_anothers
-from trueup.core.doubt.manual import NOTHING_SAID, Words, hear
+from trueup.core.doubt.manual import hear
 from trueup.core.doubt.trace import Trace
 from trueup.core.doubt.traces import nobodys, trace_of
-from trueup.core.look.waited import Waited
-from trueup.core.model import Position, Snapshot
-from trueup.core.policy import Policy
+from trueup.core.look.absence import Absence, absent_again
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.model import Position
 from trueup.core.quantity import format_lots, to_units
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
 
@@ -44,73 +43,59 @@ class Doubt(msgspec.Struct, frozen=True):
     absence: Absence | None = None
 
 
-class Weighing(msgspec.Struct, frozen=True):
-    """What the doubts of one look are weighed by; see `plan` for the times and what was told."""
-
-    book: Book
-    diff: Diff
-    snapshot: Snapshot
-    policy: Policy
-    waited: Waited
-    asked_version: int
-    now_ns: int
-    absences: Absences = NONE_ABSENT
-    told: Words = NOTHING_SAID
-
-
-def weigh(scales: Weighing) -> tuple[Doubt, ...]:
+def weigh(inputs: SyncInputs) -> tuple[Doubt, ...]:
     """Return one verdict for each order in doubt."""
-    book, snapshot = scales.book, scales.snapshot
+    book, snapshot = inputs.book, inputs.snapshot
     if not book.in_doubt:
         return ()
-    orders = [o for o in book.in_doubt.values() if o.symbol in scales.policy.symbols]
+    orders = [o for o in book.in_doubt.values() if o.symbol in inputs.policy.symbols]
     if snapshot.evidence is not None:
         habits = habits_of(book, snapshot)
         traces = [trace_of(order, orders, snapshot, book, habits) for order in orders]
     else:
-        differences = _differences(scales)
-        traces = [_by_difference(order, orders, differences, scales) for order in orders]
-    return tuple(_verdict(o, t, scales) for o, t in zip(orders, traces, strict=True))
+        differences = _differences(inputs)
+        traces = [_by_difference(order, orders, differences, inputs) for order in orders]
+    return tuple(_verdict(o, t, inputs) for o, t in zip(orders, traces, strict=True))
 
 
-def _verdict(order: Order, trace: Trace, scales: Weighing) -> Doubt:
-    if order.version > scales.asked_version:
+def _verdict(order: Order, trace: Trace, inputs: SyncInputs) -> Doubt:
+    if order.version > inputs.asked_version:
         trace = Trace(BrokerShows.UNSEEN, "it was sent after the broker was asked")
-    elif scales.snapshot.faults and trace.shows is BrokerShows.NO_TRACE and not trace.is_final:
+    elif inputs.snapshot.faults and trace.shows is BrokerShows.NO_TRACE and not trace.is_final:
         # The row that cannot be read may be this very order's position.
         trace = Trace(BrokerShows.UNSEEN, "the reading is partial")
-    told = scales.told.get(order.order_id)
+    told = inputs.told.get(order.order_id)
     if told is not None:
-        heard = hear(told, order, trace, scales.snapshot, scales.book)
+        heard = hear(told, order, trace, inputs.snapshot, inputs.book)
         trace = heard if isinstance(heard, Trace) else trace
-    absence = _absence(order, trace, scales)
+    absence = _absence(order, trace, inputs)
     settled = trace.is_final or (absence is not None and absence.is_settled)
     # An answer that the gateway kept for us is an answer.
     says = JournalSays.REFUSED if trace.refusal else JournalSays.SENT
     return Doubt(order, decide(says, trace.shows, settled=settled), trace, absence)
 
 
-def _absence(order: Order, trace: Trace, scales: Weighing) -> Absence | None:
+def _absence(order: Order, trace: Trace, inputs: SyncInputs) -> Absence | None:
     if trace.shows is not BrokerShows.NO_TRACE:
         return None
-    evidence = scales.snapshot.evidence
+    evidence = inputs.snapshot.evidence
     # A wire without evidence shows no quotation either: our own clock has to do.
     server_time_msc = evidence.server_time_msc if evidence is not None else 0
-    before, grace_ms = scales.absences.get(order.order_id), scales.policy.grace_period_ms
-    return absent_again(before, scales.waited.waiting_ns, server_time_msc, grace_ms)
+    before, grace_ms = inputs.absences.get(order.order_id), inputs.policy.grace_period_ms
+    return absent_again(before, inputs.waited.waiting_ns, server_time_msc, grace_ms)
 
 
-def _differences(scales: Weighing) -> list[Difference]:
-    found = scales.diff
+def _differences(inputs: SyncInputs) -> list[Difference]:
+    found = inputs.differences
     differences: list[Difference] = [*found.zombies, *found.drifts]
-    if not scales.snapshot.faults:
+    if not inputs.snapshot.faults:
         # The row that cannot be read may be the very position that seems to have gone.
         differences += found.ghosts
     return differences
 
 
 def _by_difference(
-    order: Order, orders: list[Order], differences: list[Difference], scales: Weighing
+    order: Order, orders: list[Order], differences: list[Difference], inputs: SyncInputs
 ) -> Trace:
     """Find the trace of an order on a wire that carries neither token nor history.
 
@@ -118,10 +103,10 @@ def _by_difference(
     the position it meant to close. With two of them nobody can say which one is ours.
     """
     if order.kind is OrderKind.MODIFY:
-        return of_modification_without_evidence(order, scales.snapshot)
+        return of_modification_without_evidence(order, inputs.snapshot)
     if order.kind is OrderKind.CANCEL:
         return of_cancellation_without_evidence()
-    book = scales.book
+    book = inputs.book
     fitting = [difference for difference in differences if _fits(order, difference, book)]
     rivals = [other for other in orders if any(_fits(other, d, book) for d in fitting)]
     would_be = [_of_difference(order, difference) for difference in fitting]
@@ -176,13 +161,13 @@ def settled_because(doubt: Doubt) -> str:
     return f"case {doubt.case.label}: {doubt.case.because} ({doubt.trace.words})"
 
 
-def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
+def settling_events(doubt: Doubt, inputs: SyncInputs) -> list[events.Event]:
     """Return the events that end a doubt; none while it lasts."""
     order, case, trace = doubt.order, doubt.case, doubt.trace
     because = settled_because(doubt)
-    at_ns, order_id = scales.now_ns, order.order_id
+    at_ns, order_id = inputs.now_ns, order.order_id
     if case.decision is Decision.ABANDON:
-        return [_given_up(doubt, because, scales)]
+        return [_given_up(doubt, because, inputs)]
     if case.decision is Decision.AGREE:
         refusal = trace.refusal
         return [
@@ -207,16 +192,16 @@ def settling_events(doubt: Doubt, scales: Weighing) -> list[events.Event]:
     ]
 
 
-def _given_up(doubt: Doubt, because: str, scales: Weighing) -> events.OrderCanceled:
+def _given_up(doubt: Doubt, because: str, inputs: SyncInputs) -> events.OrderCanceled:
     """Return the end of an order without a trace, and how much that proves."""
     trace, unproven = doubt.trace, bool(doubt.trace.by)
     if trace.is_untold:
         because, unproven = f"not known whether it took effect: {trace.words}", True
-    elif scales.snapshot.evidence is None and not trace.by:
+    elif inputs.snapshot.evidence is None and not trace.by:
         # A list alone: an order that was lost may still come, or have come and gone.
         because, unproven = f"{because}; unproven: this gateway has no record or history", True
     return events.OrderCanceled(
-        at_ns=scales.now_ns,
+        at_ns=inputs.now_ns,
         order_id=doubt.order.order_id,
         because=because,
         by=trace.by,

@@ -1,1 +1,1 @@
-"""What one look at the broker depends on, and how long a change may take to show."""
+"""Everything that one sync depends on, and how long a change may take to show."""

@@ -1,25 +1,24 @@
-"""What one look at the broker may depend on, and what its differences come to.
+"""Everything that one sync may depend on: the book, the reading, the policy, and what was said.
 
-Every rule about a difference takes a `Look` and adds events and holds to an `Outcome`. None of them
-asks for anything; what they would need to know goes into the outcome's questions.
+Every rule about a difference takes a `SyncInputs` and adds events and holds to an `Outcome`. No
+rule asks for anything; the facts that a rule still needs go into the outcome's questions.
 """
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
 
 import msgspec
 
-from trueup.core.book import events
 from trueup.core.book.book import Book
-from trueup.core.book.event_ids import step_id
+from trueup.core.book.diff import Diff, diff
 from trueup.core.book.order import Order
 from trueup.core.book.realised import known_deals
 from trueup.core.deals import Comparison, History, history_of
-from trueup.core.holds import Hold, HoldKind
+from trueup.core.gateway_record import SentOrder
+from trueup.core.look.absence import NONE_ABSENT, Absences
 from trueup.core.look.settle_window import LONGEST_MS
 from trueup.core.look.waited import Waited
 from trueup.core.model import (
@@ -31,24 +30,67 @@ from trueup.core.model import (
     Position,
     RowFault,
     Snapshot,
-    describe,
-    describe_at,
-    describe_order,
 )
-from trueup.core.policy import Action, Policy
-from trueup.core.quantity import format_price
+from trueup.core.policy import Policy
 
-NEXT_READING = "the next reading"
+NOBODY: Mapping[str, str] = MappingProxyType({})
+# Where no deals can confirm a list, what we did ourselves is given twice the time to show.
+WITHOUT_DEALS = 2
 
 
-class Look(msgspec.Struct, frozen=True, dict=True):
-    """One look at the broker: everything a decision may depend on.
+class Told(msgspec.Struct, frozen=True):
+    """What `who` said of an order in doubt at `at_ns`.
 
-    `approved` says who said yes to a hold, by its id. `is_final` is false where deals, and the ends
-    of orders, can still be asked for before anything is done. `waited` says how long before the
-    question things were: `asked_ns` and `now_ns` are dates, and dates are not for that. `rechecks`
-    are identifiers of positions whose deals are due to be compared again with what was counted.
-    `has_asked_history` is false where the account's recent history can still be asked for.
+    `ticket` is the order at the broker that it is, or the position that such an order made or
+    changed; 0 says that it was never executed.
+    """
+
+    who: str
+    at_ns: int
+    ticket: int = 0
+
+
+Words = Mapping[str, Told]
+"""What persons said, by order id."""
+
+NOTHING_SAID: Words = MappingProxyType({})
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What the gateway's record has of a book and the journal lacks.
+
+    `count` orders in all, of which `orders` are the newest. `stream` is the book's name, and
+    `is_new` says that the journal has sent nothing itself.
+    """
+
+    orders: tuple[SentOrder, ...]
+    count: int
+    stream: str
+    is_new: bool = False
+
+
+class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """Everything that one sync may depend on.
+
+    Args:
+        book: what we believe we hold.
+        snapshot: a reading that may be believed.
+        policy: whose positions these are.
+        asked_version: the book's version when the snapshot was asked for.
+        asked_ns: the date (ns) when it was asked for.
+        now_ns: the date (ns) of the plan's events. Dates are no measure of how long ago something
+            was: that is `waited`.
+        waited: how long before the question things were.
+        settle_ms: the settle window (ms) learnt for this account; by default the policy's.
+        approved: who said yes to a hold, by its id.
+        is_final: whether deals, and the ends of orders, were asked for, as far as they go.
+        absences: the orders of which the looks before this one, each of them believed, have shown
+            nothing.
+        told: what persons said of orders in doubt that nobody else can tell, by order id.
+        rechecks: identifiers of positions whose deals are due to be compared again with the
+            counted ones.
+        has_asked_history: whether the account's history was asked for, as far as that goes.
+        lost: the orders that the gateway's record has of this book and the journal lacks.
     """
 
     book: Book
@@ -57,12 +99,26 @@ class Look(msgspec.Struct, frozen=True, dict=True):
     asked_version: int
     asked_ns: int
     now_ns: int
-    settle_ns: int
-    approved: Mapping[str, str]
-    is_final: bool
     waited: Waited
+    settle_ms: int | None = None
+    approved: Mapping[str, str] = NOBODY
+    is_final: bool = True
+    absences: Absences = NONE_ABSENT
+    told: Words = NOTHING_SAID
     rechecks: tuple[int, ...] = ()
     has_asked_history: bool = True
+    lost: Lost | None = None
+
+    @cached_property
+    def differences(self) -> Diff:
+        """The differences between the book and the reading."""
+        return diff(self.book.holdings, self.snapshot, self.policy, self.book.pending)
+
+    @cached_property
+    def settle_ns(self) -> int:
+        """How long a change of our own may take to show (ns)."""
+        window_ms = self.policy.settle_ms if self.settle_ms is None else self.settle_ms
+        return window_ms * 1_000_000 * (WITHOUT_DEALS if self.snapshot.evidence is None else 1)
 
     @cached_property
     def listed(self) -> Mapping[int, Position]:
@@ -149,157 +205,3 @@ class Look(msgspec.Struct, frozen=True, dict=True):
         """The decimals of the account's money, None where the reading does not say."""
         evidence = self.snapshot.evidence
         return None if evidence is None else evidence.account.currency_digits
-
-
-class Outcome:
-    """What the differences of one look come to.
-
-    `questions` are identifiers of positions whose deals are awaited, `order_questions` tickets of
-    orders whose end is, and `rechecks` identifiers of positions whose deals are to be compared
-    again, though nothing is known to be still to come. `since_msc` is the time of the trade
-    server's clock since which the account's whole history is wanted, 0 for none of it.
-    """
-
-    def __init__(self) -> None:
-        self.events: list[events.Event] = []
-        self.holds: list[Hold] = []
-        self.questions: list[int] = []
-        self.order_questions: list[int] = []
-        self.rechecks: list[int] = []
-        self.since_msc: int = 0
-
-    def add(self, other: Outcome) -> None:
-        """Append what another outcome has."""
-        self.events += other.events
-        self.holds += other.holds
-        self.questions += other.questions
-        self.order_questions += other.order_questions
-        self.rechecks += other.rechecks
-        if other.since_msc:
-            self.want_history(other.since_msc)
-
-    def want_history(self, since_msc: int) -> None:
-        """Ask for the account's history since a time of the trade server's clock."""
-        self.since_msc = min(self.since_msc or since_msc, since_msc)
-
-    def guard(self, row: Position | PendingOrder, rule: Callable[[], None]) -> bool:
-        """Apply the rule of one row; what raises in it becomes that row's hold, and no more.
-
-        A sync that ended there would end there at every sync, and at every start. Returns whether
-        the rule was applied.
-        """
-        lists: tuple[list[Any], ...] = (
-            self.events,
-            self.holds,
-            self.questions,
-            self.order_questions,
-            self.rechecks,
-        )
-        before = [len(one) for one in lists]
-        try:
-            rule()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's trouble alone
-            for one, length in zip(lists, before, strict=True):
-                del one[length:]
-            self.holds.append(broken(row, error))
-            return False
-        return True
-
-    def put_first(self, other: Outcome) -> None:
-        """Put what another outcome has before what is here."""
-        self.events[:0] = other.events
-        self.holds[:0] = other.holds
-
-    def propose(
-        self,
-        kind: str,
-        row: Position | PendingOrder,
-        action: Action,
-        look: Look,
-        *changes: events.Event,
-    ) -> bool:
-        """Take changes into the plan, or hold them where the policy wants a yes or only a look.
-
-        Returns whether they were taken.
-        """
-        if action is Action.APPLY:
-            self.events += changes
-            return True
-        wanted = step_id(kind, row)
-        if action is Action.ASK and wanted in look.approved:
-            self.events += changes
-            return True
-        what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
-        identifier = row.identifier if isinstance(row, Position) else row.ticket
-        if action is Action.ASK:
-            said, until = f"{what} waits for a yes", f"trueup approve {wanted}"
-            hold = Hold(row.symbol, said, until, identifier, HoldKind.ASK, id=wanted)
-        else:
-            said = f"{what} is shown and not corrected, as the policy says"
-            hold = Hold(row.symbol, said, "a person", identifier, HoldKind.ALERT)
-        self.holds.append(hold)
-        return False
-
-
-def _figures(kind: str, row: Position | PendingOrder) -> str:
-    """Say what a person would say yes to."""
-    if isinstance(row, PendingOrder):
-        return describe_order(row)
-    if kind != "protection":
-        return describe_at(row)
-    levels = (("stop loss", row.sl), ("take profit", row.tp))
-    stops = ", ".join(f"{name} {format_price(p) if p else 'none'}" for name, p in levels)
-    return f"{describe(row)}, {stops}"
-
-
-def settling(row: Position, what: str, touched_ns: int, look: Look) -> Hold:
-    """Return the hold of a difference inside its settle window."""
-    return Hold(
-        row.symbol,
-        what,
-        f"a reading {look.settle_ns // 1_000_000} ms after we touched it",
-        row.identifier,
-        HoldKind.SETTLING,
-        until_ns=look.asked_ns + look.settle_ns - look.waited.waited_ns(touched_ns),
-    )
-
-
-def broken(row: Position | PendingOrder, error: Exception) -> Hold:
-    """Return the hold of a row whose own rule raised an error."""
-    identifier = row.identifier if isinstance(row, Position) else row.ticket
-    return Hold(
-        row.symbol,
-        f"Ticket {row.ticket} could not be judged, {where_it_broke(error)}",
-        "a reading that can be judged; please report this line",
-        identifier,
-        HoldKind.BROKEN,
-    )
-
-
-def where_it_broke(error: Exception) -> str:
-    """Say what was raised, and where: ZeroDivisionError: division by zero (explain.py line 75)."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = ""
-    if frames:
-        name = frames[-1].filename.replace("\\", "/").rsplit("/", 1)[-1]
-        place = f" ({name} line {frames[-1].lineno})"
-    return f"{type(error).__name__}: {error}{place}"
-
-
-def late(row: Position, what: str) -> Hold:
-    """Return the hold of a difference that outlives its settle window, against better evidence."""
-    until = "a list that agrees with what we did"
-    return Hold(row.symbol, what, until, row.identifier, HoldKind.SETTLING)
-
-
-def unread(row: Position | PendingOrder, fault: RowFault) -> Hold:
-    """Return the hold of a row that is not in the list, unless it is the one that is unreadable."""
-    what = f"Ticket {row.ticket} is not in the part of the list that can be read ({fault})"
-    identifier = row.identifier if isinstance(row, Position) else row.ticket
-    return Hold(row.symbol, what, "a whole reading", identifier, HoldKind.PARTIAL)
-
-
-def newer(row: Position) -> Hold:
-    """Return the hold of a position whose local facts are newer than the reading."""
-    reason = f"Ticket {row.ticket} changed here after the broker was asked"
-    return Hold(row.symbol, reason, NEXT_READING, row.identifier, HoldKind.NEWER)

@@ -20,7 +20,8 @@ from trueup.core.explain import (
     exit_of,
     exit_sentence,
 )
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import Deal, DealKind, Entry, Position, describe_at
 from trueup.core.quantity import format_money, from_units
 from trueup.core.realised.reopening import REOPENS, Successor, followed, went_on_sentence
@@ -29,23 +30,23 @@ from trueup.core.tokens import strategy_half
 
 
 def deals_recorded(
-    position: Position, net_units: int, known: Comparison, look: Look, outcome: Outcome
+    position: Position, net_units: int, known: Comparison, inputs: SyncInputs, outcome: Outcome
 ) -> events.DealsRecorded | None:
     """Return the deals of a position as the event that counts them; what it says is what is new.
 
     None while they say that it goes on as another position, and that one may still show.
     """
-    history, again = known.history, followed(position, known, net_units, look, outcome)
+    history, again = known.history, followed(position, known, net_units, inputs, outcome)
     if again is None:
         return None
     return events.DealsRecorded(
-        at_ns=look.now_ns,
+        at_ns=inputs.now_ns,
         position=position,
         deals=known.tickets,
         realised_units=known.realised_units,
-        because=_because(known, position, net_units, look) + _went_on(again),
-        shares=_shares(history, known.news, look) if look.is_shared and net_units else (),
-        ours=not known.changed and _are_ours(known.news, look),
+        because=_because(known, position, net_units, inputs) + _went_on(again),
+        shares=_shares(history, known.news, inputs) if inputs.is_shared and net_units else (),
+        ours=not known.changed and _are_ours(known.news, inputs),
         booked=known.booked,
         changed=tuple(change.now.ticket for change in known.changed),
         went_on_as=tuple(one.identifier for one in again if one.is_ours),
@@ -56,22 +57,22 @@ def _went_on(again: tuple[Successor, ...]) -> str:
     return went_on_sentence(again) if again else ""
 
 
-def _are_ours(news: Sequence[Deal], look: Look) -> bool:
+def _are_ours(news: Sequence[Deal], inputs: SyncInputs) -> bool:
     """Return whether answers told us of all that is told of these deals: the exits, if any."""
     told = [deal for deal in news if deal.entry is not Entry.IN] or news
-    return bool(told) and all(_was_answered(ticket, look) for ticket in orders_of(told))
+    return bool(told) and all(_was_answered(ticket, inputs) for ticket in orders_of(told))
 
 
-def _was_answered(ticket: int, look: Look) -> bool:
+def _was_answered(ticket: int, inputs: SyncInputs) -> bool:
     """Return whether an answer told us of this order's fill: it was in doubt at no time."""
-    order = look.own_order(ticket)
+    order = inputs.own_order(ticket)
     return order is not None and order.kind is OrderKind.MARKET and not order.doubt_ns
 
 
-def _because(known: Comparison, position: Position, net_units: int, look: Look) -> str:
+def _because(known: Comparison, position: Position, net_units: int, inputs: SyncInputs) -> str:
     """Say what new deals did to a position, and what the broker changed about old ones."""
-    digits = look.money_digits
-    said = list(_of_news(known, position, net_units, look))
+    digits = inputs.money_digits
+    said = list(_of_news(known, position, net_units, inputs))
     said += [change_sentence(change, digits=digits) for change in known.changed]
     if not said and known.differs:
         both = (known.realised_units, known.known.realised_units)
@@ -80,30 +81,32 @@ def _because(known: Comparison, position: Position, net_units: int, look: Look) 
     return "; ".join(said) or "its deals were recorded before"
 
 
-def _of_news(known: Comparison, position: Position, net_units: int, look: Look) -> Iterable[str]:
+def _of_news(
+    known: Comparison, position: Position, net_units: int, inputs: SyncInputs
+) -> Iterable[str]:
     news = [deal for deal in known.news if deal.kind is not DealKind.CANCELED]
     ended = exit_of(news, known.history.deals, known.begun_with(net_units))
     if ended is not None:
-        yield _of_exit(ended, news, position, net_units, look)
+        yield _of_exit(ended, news, position, net_units, inputs)
     elif any(deal.units for deal in news):
         verb = "opened" if position.ticket in orders_of(news) else "added"
-        is_ours = any(map(look.own_order, orders_of(news)))
-        said = entry_sentence(news, verb, digits=look.money_digits)
+        is_ours = any(map(inputs.own_order, orders_of(news)))
+        said = entry_sentence(news, verb, digits=inputs.money_digits)
         yield said + (label(BrokerShows.OPEN) if is_ours else "")
     elif news:
-        yield cash_sentence(news, digits=look.money_digits)
+        yield cash_sentence(news, digits=inputs.money_digits)
     yield from (canceled_sentence(d) for d in known.news if d.kind is DealKind.CANCELED)
 
 
 def _of_exit(
-    ended: Exit, news: Sequence[Deal], position: Position, net_units: int, look: Look
+    ended: Exit, news: Sequence[Deal], position: Position, net_units: int, inputs: SyncInputs
 ) -> str:
     last = next(deal for deal in reversed(news) if deal.units)
     closing = next(d for d in reversed(news) if d.units and d.entry is not Entry.IN)
-    digits = look.money_digits
+    digits = inputs.money_digits
     if not net_units:
         said = exit_sentence(ended, digits=digits)
-        return said + label(BrokerShows.CLOSED) if look.own_order(position.ticket) else said
+        return said + label(BrokerShows.CLOSED) if inputs.own_order(position.ticket) else said
     if closing.entry is Entry.IN_OUT:
         return f"{exit_sentence(ended, digits=digits)}; it goes on as {describe_at(position)}"
     if closing.reason in REOPENS and last.entry is Entry.IN:
@@ -122,17 +125,19 @@ def orders_of(deals: Iterable[Deal]) -> dict[int, None]:
     return dict.fromkeys(deal.order for deal in deals)
 
 
-def _shares(history: History, news: Sequence[Deal], look: Look) -> tuple[events.Share, ...]:
+def _shares(history: History, news: Sequence[Deal], inputs: SyncInputs) -> tuple[events.Share, ...]:
     """Return what the orders of new deals brought, where it is known whose they are."""
     return tuple(
-        share for ticket in orders_of(news) if (share := _share(ticket, history, look)) is not None
+        share
+        for ticket in orders_of(news)
+        if (share := _share(ticket, history, inputs)) is not None
     )
 
 
-def _share(ticket: int, history: History, look: Look) -> events.Share | None:
+def _share(ticket: int, history: History, inputs: SyncInputs) -> events.Share | None:
     deals = [deal for deal in history.deals if deal.order == ticket]
-    magic, magics = strategy_half(deals[0].magic), look.policy.magics
-    order = look.own_order(ticket)
+    magic, magics = strategy_half(deals[0].magic), inputs.policy.magics
+    order = inputs.own_order(ticket)
     if order is None and (not magic or (magics and magic not in magics)):
         return None  # a hand, or a robot that is not ours
     if order is not None and order.kind is OrderKind.MARKET:

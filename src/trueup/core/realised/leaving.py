@@ -18,7 +18,8 @@ from trueup.core.explain import (
     exit_of,
     exit_sentence,
 )
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import Deal, DealKind, Entry, Position
 from trueup.core.quantity import from_units, to_units
 from trueup.core.realised.counting import label
@@ -37,7 +38,11 @@ COUNTING = events.DealsRecorded | events.PositionClosed
 
 
 def closing(
-    local: Position, known: Comparison, again: tuple[Successor, ...], look: Look, prefix: str = ""
+    local: Position,
+    known: Comparison,
+    again: tuple[Successor, ...],
+    inputs: SyncInputs,
+    prefix: str = "",
 ) -> events.PositionClosed:
     """Return the event by which a position leaves the book, its deals counted."""
     history = known.history
@@ -46,13 +51,13 @@ def closing(
     ended = exit_of(news, history.deals, begun_with) or exit_of(
         history.deals, history.deals, begun_with
     )
-    because = prefix + _how_it_ended(known, ended, look.money_digits)
-    if look.own_order(local.ticket) is not None:
+    because = prefix + _how_it_ended(known, ended, inputs.money_digits)
+    if inputs.own_order(local.ticket) is not None:
         because += label(BrokerShows.CLOSED)
     if moved_on(history.deals, begun_with):
         because += went_on_sentence(again)
     return events.PositionClosed(
-        at_ns=look.now_ns,
+        at_ns=inputs.now_ns,
         position=local,
         because=because,
         ended=ended,
@@ -73,42 +78,44 @@ def _how_it_ended(known: Comparison, ended: Exit | None, digits: int | None) -> 
     return "; ".join([*said, *canceled]) or "closed; its deals do not say how"
 
 
-def follow(identifier: int, look: Look, outcome: Outcome, *, was_counted: bool) -> None:
+def follow(identifier: int, inputs: SyncInputs, outcome: Outcome, *, was_counted: bool) -> None:
     """Count the deals of what a position goes on as.
 
     Where the book has that they count from here on, if those of the position did (`was_counted`);
     where no look ever showed it, entry and exit are recorded.
     """
-    listed, holding = look.listed.get(identifier), look.book.holdings.get(identifier)
+    listed, holding = inputs.listed.get(identifier), inputs.book.holdings.get(identifier)
     is_adopted = any(
         isinstance(event, events.PositionAdopted) and event.position.identifier == identifier
         for event in outcome.events
     )
     if listed is not None and (holding is not None or is_adopted):
         if was_counted and (holding is None or not holding.deals):
-            explain_change(listed, look, outcome)
-    elif listed is None and holding is None and identifier not in look.book.closed:
-        came_and_went(identifier, look, outcome)
+            explain_change(listed, inputs, outcome)
+    elif listed is None and holding is None and identifier not in inputs.book.closed:
+        came_and_went(identifier, inputs, outcome)
 
 
-def came_and_went(identifier: int, look: Look, outcome: Outcome, told: str = CAME_AND_WENT) -> None:
+def came_and_went(
+    identifier: int, inputs: SyncInputs, outcome: Outcome, told: str = CAME_AND_WENT
+) -> None:
     """Record entry and exit of a position that no look ever showed, or ask for its deals."""
     if identifier in told_of(outcome):
         return
-    known = look.compare(identifier)
+    known = inputs.compare(identifier)
     position = None if known is None else came_as(known.history.deals)
     if known is None or position is None or not known.adds_up_to(0):
         outcome.questions.append(identifier)
         return
-    again = followed(position, known, 0, look, outcome)
+    again = followed(position, known, 0, inputs, outcome)
     if again is None:
         outcome.questions.append(identifier)
         return
-    adopted = events.PositionAdopted(at_ns=look.now_ns, position=position)
-    closed = closing(position, known, again, look, told)
+    adopted = events.PositionAdopted(at_ns=inputs.now_ns, position=position)
+    closed = closing(position, known, again, inputs, told)
     outcome.events += [adopted, closed]
     for successor in closed.went_on_as:
-        follow(successor, look, outcome, was_counted=True)
+        follow(successor, inputs, outcome, was_counted=True)
 
 
 def came_as(deals: Iterable[Deal]) -> Position | None:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from trueup.core.deals import Comparison
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.look.settle_window import LONGEST_MS
 from trueup.core.model import Deal, DealReason, Entry, Position
 from trueup.core.quantity import same
@@ -62,11 +63,11 @@ def moved_on(deals: Sequence[Deal], begun_with: int = 0) -> tuple[Deal, ...]:
     return tuple(found)
 
 
-def successors(local: Position, out: Deal, look: Look) -> tuple[Successor, ...]:
+def successors(local: Position, out: Deal, inputs: SyncInputs) -> tuple[Successor, ...]:
     """Return as what a position goes on that `out` closed: one, several that fit, or none."""
-    deals = look.late_deals
+    deals = inputs.late_deals
     if deals is None:
-        return _listed_successors(local, out, look)
+        return _listed_successors(local, out, inputs)
     found = [
         deal
         for deal in {deal.ticket: deal for deal in deals}.values()
@@ -80,7 +81,7 @@ def successors(local: Position, out: Deal, look: Look) -> tuple[Successor, ...]:
     for is_likelier in _likelier(out):
         found = [deal for deal in found if is_likelier(deal)] or found
     ours = (
-        Successor(deal.position, deal.symbol, not look.policy.is_foreign(opened_by(deal)))
+        Successor(deal.position, deal.symbol, not inputs.policy.is_foreign(opened_by(deal)))
         # As they were made, in whatever order they are told.
         for deal in sorted(found, key=lambda deal: deal.ticket)
     )
@@ -91,7 +92,7 @@ def followed(
     local: Position,
     known: Comparison,
     net_units: int,
-    look: Look,
+    inputs: SyncInputs,
     outcome: Outcome,
     waited_ns: int = 0,
 ) -> tuple[Successor, ...] | None:
@@ -105,12 +106,12 @@ def followed(
     for out in moved_on(known.history.deals, known.begun_with(net_units)):
         if out.ticket not in news:
             continue  # it was followed when it was counted
-        if look.late_deals is None:
+        if inputs.late_deals is None:
             outcome.want_history(out.time_msc - APART_MSC)
-            if not look.has_asked_history:
+            if not inputs.has_asked_history:
                 return None
-        again = successors(local, out, look)
-        if not again and may_still_show(out, look.server_time_msc, waited_ns):
+        again = successors(local, out, inputs)
+        if not again and may_still_show(out, inputs.server_time_msc, waited_ns):
             return None
         found += again
     return tuple(dict.fromkeys(found))
@@ -129,10 +130,10 @@ def _likelier(out: Deal) -> tuple[Callable[[Deal], bool], ...]:
     )
 
 
-def _listed_successors(local: Position, out: Deal, look: Look) -> tuple[Successor, ...]:
+def _listed_successors(local: Position, out: Deal, inputs: SyncInputs) -> tuple[Successor, ...]:
     return tuple(
-        Successor(one.identifier, one.symbol, not look.policy.is_foreign(one))
-        for one in sorted(look.snapshot.positions, key=lambda one: one.identifier)
+        Successor(one.identifier, one.symbol, not inputs.policy.is_foreign(one))
+        for one in sorted(inputs.snapshot.positions, key=lambda one: one.identifier)
         if one.identifier != local.identifier
         and (one.symbol, one.side) == (local.symbol, local.side)
         and same(one.volume, out.volume)

@@ -12,7 +12,8 @@ from trueup.core.book.diff import Ghost
 from trueup.core.book.event_ids import step_id
 from trueup.core.deals import Comparison
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome, newer, settling, unread
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome, newer, settling, unread
 from trueup.core.model import Position
 from trueup.core.quantity import format_lots, from_units, to_units
 from trueup.core.realised.leaving import closing, follow
@@ -25,71 +26,71 @@ UNTIL_IT_SHOWS = "the deals that close it, its return to the list"
 NOT_SHOWN_AGAIN = "the broker closed it to open it again, and does not show that yet"
 
 
-def for_ghost(ghost: Ghost, look: Look, outcome: Outcome) -> None:
+def for_ghost(ghost: Ghost, inputs: SyncInputs, outcome: Outcome) -> None:
     """Close a ghost where its deals prove it, or as the guide says where nothing can."""
     local = ghost.local
-    holding = look.book.holdings[local.identifier]
-    if holding.version > look.asked_version:
+    holding = inputs.book.holdings[local.identifier]
+    if holding.version > inputs.asked_version:
         outcome.holds.append(newer(local))
-    elif look.is_settling(holding.touched_ns):
+    elif inputs.is_settling(holding.touched_ns):
         what = f"Ticket {local.ticket} was opened here and the broker does not list it yet"
-        outcome.holds.append(settling(local, what, holding.touched_ns, look))
-    elif look.snapshot.evidence is None:
-        _close_unproven(local, look, outcome)
+        outcome.holds.append(settling(local, what, holding.touched_ns, inputs))
+    elif inputs.snapshot.evidence is None:
+        _close_unproven(local, inputs, outcome)
     else:
-        _close_proven(holding, look, outcome)
+        _close_proven(holding, inputs, outcome)
 
 
-def _close_unproven(local: Position, look: Look, outcome: Outcome) -> None:
-    if look.snapshot.faults:
+def _close_unproven(local: Position, inputs: SyncInputs, outcome: Outcome) -> None:
+    if inputs.snapshot.faults:
         reason = f"Ticket {local.ticket} is not in a list that has unreadable rows"
         outcome.holds.append(
             Hold(local.symbol, reason, "a whole reading", local.identifier, HoldKind.PARTIAL)
         )
         return
     closed = events.PositionClosed(
-        at_ns=look.now_ns, position=local, because=UNPROVEN, unproven=True
+        at_ns=inputs.now_ns, position=local, because=UNPROVEN, unproven=True
     )
-    outcome.propose("ghost", local, look.policy.ghost, look, closed)
+    outcome.propose("ghost", local, inputs.policy.ghost, inputs, closed)
 
 
-def _close_proven(holding: Holding, look: Look, outcome: Outcome) -> None:
+def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> None:
     local = holding.position
-    known = look.compare(local.identifier)
+    known = inputs.compare(local.identifier)
     if known is None:
-        _missing(local, None, "its deals could not be read", look, outcome)
+        _missing(local, None, "its deals could not be read", inputs, outcome)
         return
-    into = went_into(local, known.history, look)
+    into = went_into(local, known.history, inputs)
     if into:
         because = f"its fill went into position {into}, which the book did not know"
         merged = events.PositionClosed(
-            at_ns=look.now_ns, position=local, because=because, went_on_as=(into,)
+            at_ns=inputs.now_ns, position=local, because=because, went_on_as=(into,)
         )
-        outcome.propose("ghost", local, look.policy.ghost, look, merged)
+        outcome.propose("ghost", local, inputs.policy.ghost, inputs, merged)
         return
-    if not _has_ended(holding, known, look):
-        _missing(local, known, _why_not(holding, known, look), look, outcome)
+    if not _has_ended(holding, known, inputs):
+        _missing(local, known, _why_not(holding, known, inputs), inputs, outcome)
         return
-    missing_ns = look.book.missing.get(local.identifier)
-    waited_ns = 0 if missing_ns is None else look.waited.waited_ns(missing_ns)
-    again = followed(local, known, 0, look, outcome, waited_ns)
+    missing_ns = inputs.book.missing.get(local.identifier)
+    waited_ns = 0 if missing_ns is None else inputs.waited.waited_ns(missing_ns)
+    again = followed(local, known, 0, inputs, outcome, waited_ns)
     if again is None:
-        _missing(local, known, NOT_SHOWN_AGAIN, look, outcome)
+        _missing(local, known, NOT_SHOWN_AGAIN, inputs, outcome)
         return
-    closed = closing(local, known, again, look)
-    was_counted = bool(holding.deals) or local.identifier in look.book.unexplained
-    if outcome.propose("ghost", local, look.policy.ghost, look, closed):
+    closed = closing(local, known, again, inputs)
+    was_counted = bool(holding.deals) or local.identifier in inputs.book.unexplained
+    if outcome.propose("ghost", local, inputs.policy.ghost, inputs, closed):
         for identifier in closed.went_on_as:
-            follow(identifier, look, outcome, was_counted=was_counted)
+            follow(identifier, inputs, outcome, was_counted=was_counted)
 
 
-def _has_ended(holding: Holding, known: Comparison, look: Look) -> bool:
+def _has_ended(holding: Holding, known: Comparison, inputs: SyncInputs) -> bool:
     """Return whether deals prove that nothing is left open: all of them add up to zero, or where
     the history lost its beginning, the new ones close exactly what is held."""
     if known.adds_up_to(0):
         return True
     local = holding.position
-    if not holding.deals and entry_may_be_late(local, holding.touched_ns, look):
+    if not holding.deals and entry_may_be_late(local, holding.touched_ns, inputs):
         return False
     since_msc = 0 if holding.deals else local.time_update_msc
     # What was explained last, and what is held, which differ by the deals still to come.
@@ -97,7 +98,7 @@ def _has_ended(holding: Holding, known: Comparison, look: Look) -> bool:
     return any(known.leads(units, 0, since_msc) for units in begun_with)
 
 
-def _why_not(holding: Holding, known: Comparison, look: Look) -> str:
+def _why_not(holding: Holding, known: Comparison, inputs: SyncInputs) -> str:
     """Say why deals do not prove that a position ended."""
     history = known.history
     if known.lacking and history.deals:
@@ -105,40 +106,40 @@ def _why_not(holding: Holding, known: Comparison, look: Look) -> str:
     if not history.deals or history.net_units == to_units(holding.position.net_volume):
         return "deal not visible yet"
     if history.lost_its_beginning:
-        if not holding.deals and entry_may_be_late(holding.position, holding.touched_ns, look):
+        if not holding.deals and entry_may_be_late(holding.position, holding.touched_ns, inputs):
             return "the deal that opened it is not visible yet"
         return "the broker shows the end of its deals only, and they do not close what is held"
     return f"its deals leave {format_lots(from_units(abs(history.net_units)))} lots open"
 
 
 def _missing(
-    local: Position, known: Comparison | None, because: str, look: Look, outcome: Outcome
+    local: Position, known: Comparison | None, because: str, inputs: SyncInputs, outcome: Outcome
 ) -> None:
     """Keep a position that left the list and is not proven closed; ask again."""
-    fault = look.may_be_unread(local)
+    fault = inputs.may_be_unread(local)
     if fault is not None:
         outcome.questions.append(local.identifier)
         outcome.holds.append(unread(local, fault))
         return
     wanted = step_id("missing", local)
-    who = look.let_go_by(wanted)
+    who = inputs.let_go_by(wanted)
     if who:
-        outcome.events.append(_let_go(local, because, who, look))
+        outcome.events.append(_let_go(local, because, who, inputs))
         return
     outcome.questions.append(local.identifier)
-    if look.book.nets and not (known and known.history.deals):
+    if inputs.book.nets and not (known and known.history.deals):
         outcome.order_questions.append(local.ticket)
-    missing_ns = look.book.missing.get(local.identifier)
+    missing_ns = inputs.book.missing.get(local.identifier)
     if missing_ns is not None:
         # Counted back from now: somebody may have set the wall clock since.
-        since_ns = look.asked_ns - look.waited.age_of_ns(missing_ns)
+        since_ns = inputs.asked_ns - inputs.waited.age_of_ns(missing_ns)
     else:
-        since_ns = look.now_ns
+        since_ns = inputs.now_ns
         outcome.events.append(
-            events.PositionMissing(at_ns=look.now_ns, position=local, because=because)
+            events.PositionMissing(at_ns=inputs.now_ns, position=local, because=because)
         )
     kind = HoldKind.MISSING
-    case = _without_a_trace(local.identifier, known, look)
+    case = _without_a_trace(local.identifier, known, inputs)
     if case is not None and case.decision is Decision.HALT:
         kind, because = HoldKind.HALT, f"{because}; case {case.label}: {case.because}"
     outcome.holds.append(
@@ -155,10 +156,10 @@ def _missing(
     )
 
 
-def _let_go(local: Position, because: str, who: str, look: Look) -> events.PositionClosed:
+def _let_go(local: Position, because: str, who: str, inputs: SyncInputs) -> events.PositionClosed:
     """Close a missing position by the will of a person, who has seen that there is none."""
     return events.PositionClosed(
-        at_ns=look.now_ns,
+        at_ns=inputs.now_ns,
         position=local,
         because=f"assumed closed: {who} let go of it while missing, {because}",
         unproven=True,
@@ -166,20 +167,20 @@ def _let_go(local: Position, because: str, who: str, look: Look) -> events.Posit
     )
 
 
-def _without_a_trace(identifier: int, known: Comparison | None, look: Look) -> Case | None:
+def _without_a_trace(identifier: int, known: Comparison | None, inputs: SyncInputs) -> Case | None:
     """Return the case of a fill that we recorded, and that shows in no list and in no deal."""
-    order = look.book.orders.get(look.book.holdings[identifier].order_ids[0])
+    order = inputs.book.orders.get(inputs.book.holdings[identifier].order_ids[0])
     if known is None or known.history.deals or order is None or order.is_stand_in:
         return None
-    waited_ns = look.waited.waited_ns(order.fill_ns or 0)
-    settled = waited_ns >= look.policy.grace_period_ms * 1_000_000
+    waited_ns = inputs.waited.waited_ns(order.fill_ns or 0)
+    settled = waited_ns >= inputs.policy.grace_period_ms * 1_000_000
     return decide(JournalSays.FILLED, BrokerShows.NO_TRACE, settled=settled)
 
 
-def found_again(look: Look, outcome: Outcome) -> None:
+def found_again(inputs: SyncInputs, outcome: Outcome) -> None:
     """Say that a missing position is in the list again."""
     outcome.events += [
-        events.PositionFound(at_ns=look.now_ns, position=look.listed[identifier])
-        for identifier in look.book.missing
-        if identifier in look.listed
+        events.PositionFound(at_ns=inputs.now_ns, position=inputs.listed[identifier])
+        for identifier in inputs.book.missing
+        if identifier in inputs.listed
     ]

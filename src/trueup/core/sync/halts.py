@@ -14,7 +14,8 @@ from trueup.core.book.diff import Diff
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import Position
 from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.core.tokens import SHORTEST_CUT, TOKEN_CHARS, is_in_magic, tokens_in
@@ -23,21 +24,21 @@ NOT_AT_THE_BROKER = frozenset({OrderStatus.PENDING, OrderStatus.REJECTED, OrderS
 MADE_BY_AN_ORDER = frozenset({"volume", "side", "ticket"})
 
 
-def halts(found: Diff, look: Look, outcome: Outcome) -> None:
+def halts(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
     """Halt entries where the broker has an order that we did not send, or that it refused."""
-    listed = {position.identifier for position in look.snapshot.positions}
+    listed = {position.identifier for position in inputs.snapshot.positions}
     outcome.holds += [
         # A row that cannot be read may be the position that the halt is about.
         _halted(halt)
-        for identifier, halt in look.book.halts.items()
-        if identifier in listed or look.snapshot.faults
+        for identifier, halt in inputs.book.halts.items()
+        if identifier in listed or inputs.snapshot.faults
     ]
-    suspects = list(_suspects(found, look.book))
-    marks = _marks(look.book) if suspects else {}
+    suspects = list(_suspects(found, inputs.book))
+    marks = _marks(inputs.book) if suspects else {}
     for remote in suspects if marks else ():
         order = _order_of(remote, marks)
         if order is not None:
-            halt = _halt(order, remote, look.now_ns)
+            halt = _halt(order, remote, inputs.now_ns)
             outcome.events.append(halt)
             outcome.holds.append(_halted(halt))
 

@@ -16,14 +16,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-import msgspec
-
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderKind
 from trueup.core.gateway_record import RecordMark, SentOrder
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import Lost, SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import Side
 from trueup.core.tokens import MAGIC_HALF, is_in_magic
 
@@ -31,40 +30,27 @@ IN_DOUBT = "the journal had lost it, and the gateway's record has it"
 CHANGES = {"MODIFY": OrderKind.MODIFY, "CANCEL": OrderKind.CANCEL}
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """What the gateway's record has of a book and the journal lacks.
-
-    `count` orders in all, of which `orders` are the newest. `stream` is the book's name, and
-    `is_new` says that the journal has sent nothing itself.
-    """
-
-    orders: tuple[SentOrder, ...]
-    count: int
-    stream: str
-    is_new: bool = False
-
-
-def for_loss(lost: Lost | None, look: Look, outcome: Outcome) -> None:
+def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
     """Take lost orders into the book, and hold entries until a person accepts the loss."""
-    loss = look.book.loss
+    lost, loss = inputs.lost, inputs.book.loss
     if lost is not None:
-        evidence = look.snapshot.evidence
+        evidence = inputs.snapshot.evidence
         loss = events.LossFound(
-            at_ns=look.now_ns,
+            at_ns=inputs.now_ns,
             because=_because(lost),
             orders=lost.count,
             record=None if evidence is None else evidence.record,
         )
         outcome.events.append(loss)
         for sent in lost.orders:
-            outcome.events += _recalled(sent, look.book, look.now_ns)
+            outcome.events += _recalled(sent, inputs.book, inputs.now_ns)
     if loss is None:
         return
-    who = look.approved.get(loss_id(loss))
+    who = inputs.approved.get(loss_id(loss))
     if who is None:
         outcome.holds.append(hold_of(loss))
     else:
-        outcome.events.append(events.LossAccepted(at_ns=look.now_ns, by=who))
+        outcome.events.append(events.LossAccepted(at_ns=inputs.now_ns, by=who))
 
 
 def hold_of(loss: events.LossFound) -> Hold:

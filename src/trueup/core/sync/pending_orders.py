@@ -19,7 +19,8 @@ from trueup.core.book.event_ids import step_id
 from trueup.core.book.events import OrderKind
 from trueup.core.book.holdings import Unbooked
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome, unread
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome, unread
 from trueup.core.model import PastOrder, PendingOrder, describe_order
 from trueup.core.policy import Action, Adopt
 from trueup.core.quantity import add_lots, same, to_units
@@ -42,83 +43,83 @@ class End(msgspec.Struct, frozen=True):
     position: int = 0
 
 
-def for_pending(found: Diff, look: Look, outcome: Outcome) -> None:
+def for_pending(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
     """Add what the pending orders of a look come to."""
-    if look.snapshot.evidence is None:
-        _filled_unlisted(look, outcome)
+    if inputs.snapshot.evidence is None:
+        _filled_unlisted(inputs, outcome)
     for order in found.pending_zombies:
-        outcome.guard(order, partial(_unknown, order, look, outcome))
+        outcome.guard(order, partial(_unknown, order, inputs, outcome))
     for drift in found.pending_drifts:
-        outcome.guard(drift.remote, partial(_differs, drift, look, outcome))
+        outcome.guard(drift.remote, partial(_differs, drift, inputs, outcome))
     for order in found.pending_ghosts:
-        outcome.guard(order, partial(_gone, order, look, outcome))
+        outcome.guard(order, partial(_gone, order, inputs, outcome))
     listed = {order.ticket for order in found.pending_zombies}
-    for order in look.book.ending.values() if look.snapshot.evidence else ():
+    for order in inputs.book.ending.values() if inputs.snapshot.evidence else ():
         if order.ticket not in listed:
-            outcome.guard(order, partial(_canceled, order, look, outcome))
+            outcome.guard(order, partial(_canceled, order, inputs, outcome))
 
 
-def _unknown(order: PendingOrder, look: Look, outcome: Outcome) -> None:
-    policy = look.policy
+def _unknown(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
+    policy = inputs.policy
     action = policy.pending
     if policy.adopt is Adopt.ASK and not policy.owns(order) and action is Action.APPLY:
         action = Action.ASK
-    adopted = events.PendingAdopted(at_ns=look.now_ns, order=order)
-    outcome.propose("pending", order, action, look, adopted)
+    adopted = events.PendingAdopted(at_ns=inputs.now_ns, order=order)
+    outcome.propose("pending", order, action, inputs, adopted)
 
 
-def _differs(drift: PendingDrift, look: Look, outcome: Outcome) -> None:
-    if look.book.pending[drift.local.ticket].version > look.asked_version:
+def _differs(drift: PendingDrift, inputs: SyncInputs, outcome: Outcome) -> None:
+    if inputs.book.pending[drift.local.ticket].version > inputs.asked_version:
         outcome.holds.append(_newer(drift.local))
         return
     corrected = events.PendingCorrected(
-        at_ns=look.now_ns, local=drift.local, remote=drift.remote, fields=drift.fields
+        at_ns=inputs.now_ns, local=drift.local, remote=drift.remote, fields=drift.fields
     )
-    taken = outcome.propose("pending", drift.remote, look.policy.pending, look, corrected)
+    taken = outcome.propose("pending", drift.remote, inputs.policy.pending, inputs, corrected)
     if taken and drift.remote.volume < drift.local.volume:
-        end = End("", _executed(drift.remote, drift.remote.volume, look))
-        _count(drift.remote, end, look, outcome)
+        end = End("", _executed(drift.remote, drift.remote.volume, inputs))
+        _count(drift.remote, end, inputs, outcome)
 
 
-def _filled_unlisted(look: Look, outcome: Outcome) -> None:
+def _filled_unlisted(inputs: SyncInputs, outcome: Outcome) -> None:
     """End the orders that became positions, on a wire that lists no pending orders."""
-    for position in look.snapshot.positions if look.book.pending else ():
-        pending = look.book.pending.get(position.ticket)
-        if pending is not None and pending.version <= look.asked_version:
+    for position in inputs.snapshot.positions if inputs.book.pending else ():
+        pending = inputs.book.pending.get(position.ticket)
+        if pending is not None and pending.version <= inputs.asked_version:
             because = f"filled: it is position {position.ticket} now"
             outcome.events.append(
-                events.PendingClosed(at_ns=look.now_ns, order=pending.order, because=because)
+                events.PendingClosed(at_ns=inputs.now_ns, order=pending.order, because=because)
             )
 
 
-def _gone(order: PendingOrder, look: Look, outcome: Outcome) -> None:
-    if look.book.pending[order.ticket].version > look.asked_version:
+def _gone(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
+    if inputs.book.pending[order.ticket].version > inputs.asked_version:
         outcome.holds.append(_newer(order))
         return
-    end = _became(order, look)
+    end = _became(order, inputs)
     if end is None:
-        _missing(order, look, outcome)
+        _missing(order, inputs, outcome)
         return
-    closed = _closed(order, end, look)
-    if outcome.propose("pending", order, look.policy.pending, look, closed):
-        _count(order, end, look, outcome)
+    closed = _closed(order, end, inputs)
+    if outcome.propose("pending", order, inputs.policy.pending, inputs, closed):
+        _count(order, end, inputs, outcome)
 
 
-def _canceled(order: PendingOrder, look: Look, outcome: Outcome) -> None:
+def _canceled(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
     """Take in how a pending order ended that an order of ours cancelled."""
-    end = _ended_as(order, look)
+    end = _ended_as(order, inputs)
     if end is None:
         outcome.order_questions.append(order.ticket)
         return
-    outcome.events.append(_closed(order, end, look, ours=True))
-    _count(order, end, look, outcome)
+    outcome.events.append(_closed(order, end, inputs, ours=True))
+    _count(order, end, inputs, outcome)
 
 
 def _closed(
-    order: PendingOrder, end: End, look: Look, *, ours: bool = False
+    order: PendingOrder, end: End, inputs: SyncInputs, *, ours: bool = False
 ) -> events.PendingClosed:
     return events.PendingClosed(
-        at_ns=look.now_ns,
+        at_ns=inputs.now_ns,
         order=order,
         because=end.because,
         filled=end.filled or 0.0,
@@ -127,37 +128,39 @@ def _closed(
     )
 
 
-def _count(order: PendingOrder, end: End, look: Look, outcome: Outcome) -> None:
+def _count(order: PendingOrder, end: End, inputs: SyncInputs, outcome: Outcome) -> None:
     """Count what was executed of an order, or ask for its deals."""
-    if end.filled == 0.0 or look.snapshot.evidence is None:
+    if end.filled == 0.0 or inputs.snapshot.evidence is None:
         return
-    into = end.position or (0 if look.book.nets else order.ticket)
-    own = look.own_order(order.ticket)
+    into = end.position or (0 if inputs.book.nets else order.ticket)
+    own = inputs.own_order(order.ticket)
     since_msc = order.time_setup * 1000 or (own.server_time_msc if own is not None else 0)
     wanted = Unbooked(order.symbol, to_units(end.filled or 0.0), into, since_msc)
-    placement(order.ticket, wanted, look, outcome)
+    placement(order.ticket, wanted, inputs, outcome)
 
 
-def _executed(order: PendingOrder, left: float, look: Look) -> float | None:
+def _executed(order: PendingOrder, left: float, inputs: SyncInputs) -> float | None:
     """Return how many lots of an order were executed when `left` are not, None if unknown."""
-    own = look.own_order(order.ticket)
+    own = inputs.own_order(order.ticket)
     is_own = own is not None and own.kind in (OrderKind.LIMIT, OrderKind.STOP)
     whole = order.volume_initial or (own.volume if own is not None and is_own else 0.0)
     return add_lots(whole, -left) if whole else None
 
 
-def _missing(order: PendingOrder, look: Look, outcome: Outcome) -> None:
+def _missing(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
     """Keep an order that left the list without a known end, unless a person lets go of it."""
-    fault = look.may_be_unread(order)
+    fault = inputs.may_be_unread(order)
     if fault is not None:
         outcome.order_questions.append(order.ticket)
         outcome.holds.append(unread(order, fault))
         return
     wanted = step_id("missing", order)
-    who = look.let_go_by(wanted)
+    who = inputs.let_go_by(wanted)
     if who:
         because = f"assumed ended: {who} let go of it, its end was not seen"
-        outcome.events.append(events.PendingClosed(at_ns=look.now_ns, order=order, because=because))
+        outcome.events.append(
+            events.PendingClosed(at_ns=inputs.now_ns, order=order, because=because)
+        )
         return
     outcome.order_questions.append(order.ticket)
     outcome.holds.append(
@@ -173,34 +176,34 @@ def _missing(order: PendingOrder, look: Look, outcome: Outcome) -> None:
     )
 
 
-def _became(order: PendingOrder, look: Look) -> End | None:
+def _became(order: PendingOrder, inputs: SyncInputs) -> End | None:
     """Return what became of an order that no longer works, or None while that is not shown."""
-    if _is_filled(order, look):
+    if _is_filled(order, inputs):
         because = f"filled: it is position {order.ticket} now"
-        return End(because, _executed(order, 0.0, look), order.ticket)
-    return _ended_as(order, look)
+        return End(because, _executed(order, 0.0, inputs), order.ticket)
+    return _ended_as(order, inputs)
 
 
-def _is_filled(order: PendingOrder, look: Look) -> bool:
+def _is_filled(order: PendingOrder, inputs: SyncInputs) -> bool:
     """Return whether the position with the order's ticket has grown by all that was left of it.
 
     An order that was filled in part and then cancelled leaves a position with its ticket too.
     """
-    holding = look.book.holdings.get(order.ticket)
+    holding = inputs.book.holdings.get(order.ticket)
     before = holding.position.volume if holding is not None else 0.0
     return any(
         position.ticket == order.ticket and same(position.volume, add_lots(before, order.volume))
-        for position in look.snapshot.positions
+        for position in inputs.snapshot.positions
     )
 
 
-def _ended_as(order: PendingOrder, look: Look) -> End | None:
-    past = look.past_order(order.ticket)
+def _ended_as(order: PendingOrder, inputs: SyncInputs) -> End | None:
+    past = inputs.past_order(order.ticket)
     if past is None or past.state in UNDER_WAY:
         return None
     into = past.position
     if past.state == "filled":
-        filled = _executed(order, 0.0, look) if past.filled is None else past.filled
+        filled = _executed(order, 0.0, inputs) if past.filled is None else past.filled
         because = f"filled: it went into position {into}" if into else "filled"
         return End(because, filled, into or order.ticket)
     if not _was_executed(past):

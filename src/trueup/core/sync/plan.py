@@ -1,6 +1,6 @@
 """From differences to a plan: what will be changed, and what is seen and left alone.
 
-`plan` is pure: the same book, snapshot and policy give the same plan. It closes nothing on a
+`plan` is pure: the same inputs give the same plan. It closes nothing on a
 partial reading, and it never judges a position whose local facts are newer than the snapshot. On a
 reading with evidence it closes nothing without deals that prove it, and leaves alone what we
 touched ourselves a moment ago.
@@ -10,23 +10,19 @@ Protection comes first in a plan: a stop that was removed is the difference that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import MappingProxyType
 
 import msgspec
 
 from trueup.core.book import events
 from trueup.core.book.book import Book
-from trueup.core.book.diff import Diff, Zombie, diff
+from trueup.core.book.diff import Diff, Zombie
 from trueup.core.book.events import OrderKind
 from trueup.core.book.holdings import Unbooked
-from trueup.core.doubt.absence import NONE_ABSENT, Absence, Absences
 from trueup.core.doubt.lookalikes import age_sec, latest_answer_ns
-from trueup.core.doubt.manual import NOTHING_SAID, Words
 from trueup.core.doubt.resolve import (
     Doubt,
-    Weighing,
     settled_because,
     settling_events,
     waiting_sentence,
@@ -34,8 +30,9 @@ from trueup.core.doubt.resolve import (
 )
 from trueup.core.gateway_record import RequestInDoubt
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome
-from trueup.core.look.waited import Waited, by_dates
+from trueup.core.look.absence import Absence
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import Snapshot
 from trueup.core.policy import Policy
 from trueup.core.quantity import to_units
@@ -45,7 +42,7 @@ from trueup.core.recovery import Decision
 from trueup.core.sync.binding import bound_to, changed_facts
 from trueup.core.sync.ghosts import for_ghost, found_again
 from trueup.core.sync.halts import halts
-from trueup.core.sync.loss import Lost, for_loss
+from trueup.core.sync.loss import for_loss
 from trueup.core.sync.pending_orders import for_pending
 from trueup.core.sync.unknown_symbols import for_unknown_symbols, unknown_to_broker
 from trueup.core.sync.unreadable import for_unreadable_rows
@@ -54,11 +51,8 @@ from trueup.core.sync.zombies_and_drifts import for_drift, for_zombie, unprotect
 A_DAY_SEC = 86_400
 # The trade server's clock goes forward by an hour in spring; and a minute between two clocks.
 SPARE_SEC = 3_660
-# Where no deals can confirm a list, what we did ourselves is given twice the time to show.
-WITHOUT_DEALS = 2
 # What a gateway serves at most.
 HISTORY_LONGEST_SEC = 31 * A_DAY_SEC
-NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -84,113 +78,53 @@ class Plan(msgspec.Struct, frozen=True):
     rechecks: tuple[int, ...] = ()
 
 
-def plan(
-    book: Book,
-    snapshot: Snapshot,
-    policy: Policy,
-    *,
-    asked_version: int,
-    asked_ns: int,
-    now_ns: int,
-    settle_ms: int | None = None,
-    approved: Mapping[str, str] = NOBODY,
-    is_final: bool = True,
-    absences: Absences = NONE_ABSENT,
-    told: Words = NOTHING_SAID,
-    waited: Waited | None = None,
-    rechecks: tuple[int, ...] = (),
-    has_asked_history: bool = True,
-    lost: Lost | None = None,
-) -> Plan:
-    """Return what brings the book into agreement with the broker.
-
-    Args:
-        book: what we believe we hold.
-        snapshot: a reading that may be believed.
-        policy: whose positions these are.
-        asked_version: the book's version when the snapshot was asked for.
-        asked_ns: the date (ns) when it was asked for.
-        now_ns: the date (ns) of the plan's events.
-        settle_ms: the settle window (ms) learnt for this account; by default the policy's.
-        approved: who said yes to a hold, by its id.
-        is_final: whether the plan's questions were asked for this snapshot, as far as they go.
-        absences: what the looks before this one, each of them believed, have shown nothing of.
-        told: what persons said of orders in doubt that nobody else can tell, by order id.
-        waited: how long before the question things were; by default as their dates say it.
-        rechecks: identifiers of positions whose deals are due to be compared again.
-        has_asked_history: whether the account's history was asked for, as far as that goes.
-        lost: what the gateway's record has of this book and the journal lacks.
-    """
-    waited = waited or by_dates(asked_ns)
-    found = diff(book.holdings, snapshot, policy, book.pending)
-    settle_ns = (policy.settle_ms if settle_ms is None else settle_ms) * 1_000_000
-    if snapshot.evidence is None:
-        settle_ns *= WITHOUT_DEALS
-    look = Look(
-        book,
-        snapshot,
-        policy,
-        asked_version,
-        asked_ns,
-        now_ns,
-        settle_ns,
-        approved,
-        is_final,
-        waited,
-        rechecks,
-        has_asked_history,
-    )
-    if lost is None and _nothing_to_do(found, look):
+def plan(inputs: SyncInputs) -> Plan:
+    """Return what brings the book into agreement with the broker."""
+    found = inputs.differences
+    if inputs.lost is None and _nothing_to_do(found, inputs):
         return Plan(foreign=found.foreign)
-    scales = Weighing(
-        book,
-        found,
-        snapshot,
-        policy,
-        waited=waited,
-        asked_version=asked_version,
-        now_ns=now_ns,
-        absences=absences,
-        told=told,
-    )
-    doubts = weigh(scales)
+    doubts = weigh(inputs)
     outcome = Outcome()
-    _bind(look, outcome)
-    for_loss(lost, look, outcome)
-    _settle(doubts, scales, outcome)
+    _bind(inputs, outcome)
+    for_loss(inputs, outcome)
+    _settle(doubts, inputs, outcome)
     outcome.order_questions += [
         doubt.order.target for doubt in doubts if doubt.order.kind is events.OrderKind.CANCEL
     ]
-    halts(found, look, outcome)
+    halts(found, inputs, outcome)
+    # A position that proves to be an order of ours is ours, whatever the policy names.
     settling = {doubt.trace.position for doubt in doubts if doubt.trace.position}
-    found = _with_ours(found, look, settling)
-    _positions(found, look, settling, outcome)
-    _count_settled(doubts, look, outcome)
-    for_pending(found, look, outcome)
-    for_unreadable_rows(look, outcome)
-    for_unknown_symbols(look, outcome)
+    found = _with_ours(found, inputs, settling)
+    _positions(found, inputs, settling, outcome)
+    _count_settled(doubts, inputs, outcome)
+    for_pending(found, inputs, outcome)
+    for_unreadable_rows(inputs, outcome)
+    for_unknown_symbols(inputs, outcome)
+    history_sec = _history_wanted(inputs) if doubts else 0
     return Plan(
-        tuple(outcome.events),
-        tuple(outcome.holds),
-        found.foreign,
-        tuple(dict.fromkeys(outcome.questions)),
-        tuple(dict.fromkeys(outcome.order_questions)),
-        max(_history_wanted(look) if doubts else 0, _history_since(outcome.since_msc, look)),
-        tuple(RequestInDoubt(doubt.order.order_id, doubt.order.record) for doubt in doubts),
-        tuple((doubt.order.order_id, doubt.absence) for doubt in doubts if doubt.absence),
-        tuple(dict.fromkeys(outcome.rechecks)),
+        events=tuple(outcome.events),
+        holds=tuple(outcome.holds),
+        foreign=found.foreign,
+        questions=tuple(dict.fromkeys(outcome.questions)),
+        order_questions=tuple(dict.fromkeys(outcome.order_questions)),
+        history_age_sec=max(history_sec, _history_since(outcome.since_msc, inputs)),
+        in_doubt=tuple(
+            RequestInDoubt(doubt.order.order_id, doubt.order.record) for doubt in doubts
+        ),
+        absences=tuple((doubt.order.order_id, doubt.absence) for doubt in doubts if doubt.absence),
+        rechecks=tuple(dict.fromkeys(outcome.rechecks)),
     )
 
 
-def _nothing_to_do(found: Diff, look: Look) -> bool:
+def _nothing_to_do(found: Diff, inputs: SyncInputs) -> bool:
     return (
         found == Diff(foreign=found.foreign)
-        and not look.snapshot.faults
-        and (not look.book.pending or look.snapshot.evidence is not None)
-        and not look.rechecks
-        and not any(unknown_to_broker(look))
-        and is_settled(look.book, look.policy)
-        and knows_account(look.book, look.snapshot)
+        and not inputs.snapshot.faults
+        and (not inputs.book.pending or inputs.snapshot.evidence is not None)
+        and not inputs.rechecks
+        and not any(unknown_to_broker(inputs))
+        and is_settled(inputs.book, inputs.policy)
+        and knows_account(inputs.book, inputs.snapshot)
     )
 
 
@@ -207,9 +141,9 @@ def is_settled(book: Book, policy: Policy) -> bool:
     return not (waits or waits_for_deals or book.loss or policy.expects_stop_loss)
 
 
-def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None:
+def _settle(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> None:
     for doubt in doubts:
-        settled = settling_events(doubt, scales)
+        settled = settling_events(doubt, inputs)
         outcome.events += settled
         if not settled:
             outcome.holds.append(
@@ -222,33 +156,33 @@ def _settle(doubts: Sequence[Doubt], scales: Weighing, outcome: Outcome) -> None
             )
 
 
-def _history_wanted(look: Look) -> int:
+def _history_wanted(inputs: SyncInputs) -> int:
     """Return how many seconds of history cover every order in doubt, with some to spare.
 
     And the latest answered order, which shows what the broker does to comments, if of that day; not
     where the broker's clock is unknown, and with it what is older than the order in doubt.
     """
-    evidence = look.snapshot.evidence
+    evidence = inputs.snapshot.evidence
     server_time_msc = evidence.server_time_msc if evidence is not None else 0
-    in_doubt = look.book.in_doubt.values()
-    oldest_sec = max(age_sec(order, server_time_msc, look.waited) for order in in_doubt)
+    in_doubt = inputs.book.in_doubt.values()
+    oldest_sec = max(age_sec(order, server_time_msc, inputs.waited) for order in in_doubt)
     if evidence is not None and evidence.time_offset_sec is not None:
-        answered_sec = look.waited.age_of_ns(latest_answer_ns(look.book)) // 1_000_000_000
+        answered_sec = inputs.waited.age_of_ns(latest_answer_ns(inputs.book)) // 1_000_000_000
         if oldest_sec < answered_sec <= oldest_sec + A_DAY_SEC:
             return answered_sec + SPARE_SEC
     return oldest_sec + SPARE_SEC
 
 
-def _history_since(since_msc: int, look: Look) -> int:
+def _history_since(since_msc: int, inputs: SyncInputs) -> int:
     """Return how many seconds of history reach back to a time of the trade server's clock."""
-    evidence = look.snapshot.evidence
+    evidence = inputs.snapshot.evidence
     if not since_msc or evidence is None:
         return 0
     age_sec = (evidence.server_time_msc - since_msc) // 1000 + SPARE_SEC
     return min(max(SPARE_SEC, age_sec), HISTORY_LONGEST_SEC)
 
 
-def _count_settled(doubts: Sequence[Doubt], look: Look, outcome: Outcome) -> None:
+def _count_settled(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> None:
     """Count the deals of orders in doubt that no difference of a position brings along.
 
     Those of a position that came and went meanwhile, entry and exit; and those of a position that
@@ -257,39 +191,39 @@ def _count_settled(doubts: Sequence[Doubt], look: Look, outcome: Outcome) -> Non
     """
     for doubt in doubts:
         order, trace, decision = doubt.order, doubt.trace, doubt.case.decision
-        is_held = {order.position, trace.position} & look.book.holdings.keys()
-        is_gone = order.position and not {order.position, trace.position} & look.listed.keys()
+        is_held = {order.position, trace.position} & inputs.book.holdings.keys()
+        is_gone = order.position and not {order.position, trace.position} & inputs.listed.keys()
         is_wanted = decision is Decision.ADOPT and (is_held or is_gone)
         is_wanted = is_wanted or decision is Decision.RECORD_BOTH
         if not is_wanted or order.kind is not OrderKind.MARKET:
             continue
         wanted = Unbooked(order.symbol, to_units(trace.volume), trace.position)
         row, told = row_of(trace.ticket, wanted), f"{settled_because(doubt)}; "
-        outcome.guard(row, partial(placement, trace.ticket, wanted, look, outcome, told))
+        outcome.guard(row, partial(placement, trace.ticket, wanted, inputs, outcome, told))
 
 
-def _bind(look: Look, outcome: Outcome) -> None:
+def _bind(inputs: SyncInputs, outcome: Outcome) -> None:
     """Bind a book to its account at first contact, and note what changed of that since."""
-    evidence, known = look.snapshot.evidence, look.book.account
+    evidence, known = inputs.snapshot.evidence, inputs.book.account
     if evidence is None:
         return
     if known is None:
-        outcome.events.append(bound_to(evidence.account, look.now_ns))
+        outcome.events.append(bound_to(evidence.account, inputs.now_ns))
         return
     changed = changed_facts(known, evidence.account)
     if changed:
-        outcome.events.append(bound_to(evidence.account, look.now_ns, changed))
+        outcome.events.append(bound_to(evidence.account, inputs.now_ns, changed))
 
 
-def _with_ours(found: Diff, look: Look, settling: set[int]) -> Diff:
+def _with_ours(found: Diff, inputs: SyncInputs, settling: set[int]) -> Diff:
     """Count a position that proved to be an order of ours as ours, whatever the policy names."""
     ours = [
         Zombie(position)
-        for position in (look.snapshot.positions if settling else ())
+        for position in (inputs.snapshot.positions if settling else ())
         if position.identifier in settling
-        and position.identifier not in look.book.holdings
-        and position.symbol in look.policy.symbols
-        and look.policy.is_foreign(position)
+        and position.identifier not in inputs.book.holdings
+        and position.symbol in inputs.policy.symbols
+        and inputs.policy.is_foreign(position)
     ]
     if not ours:
         return found
@@ -297,20 +231,20 @@ def _with_ours(found: Diff, look: Look, settling: set[int]) -> Diff:
     return msgspec.structs.replace(found, zombies=zombies, foreign=found.foreign - len(ours))
 
 
-def _positions(found: Diff, look: Look, settling: set[int], outcome: Outcome) -> None:
+def _positions(found: Diff, inputs: SyncInputs, settling: set[int], outcome: Outcome) -> None:
     protection = Outcome()
     for zombie in found.zombies:
         is_ours = zombie.remote.identifier in settling
-        outcome.guard(zombie.remote, partial(for_zombie, zombie, look, outcome, is_ours=is_ours))
+        outcome.guard(zombie.remote, partial(for_zombie, zombie, inputs, outcome, is_ours=is_ours))
     for drift in found.drifts:
         stops = Outcome()
-        if outcome.guard(drift.remote, partial(for_drift, drift, look, stops, outcome)):
+        if outcome.guard(drift.remote, partial(for_drift, drift, inputs, stops, outcome)):
             protection.add(stops)
     for remote in found.updated:
-        outcome.guard(remote, partial(updated, remote, look, outcome))
+        outcome.guard(remote, partial(updated, remote, inputs, outcome))
     for ghost in found.ghosts:
-        outcome.guard(ghost.local, partial(for_ghost, ghost, look, outcome))
-    found_again(look, outcome)
-    explanations(look, outcome)
-    unprotected(look, protection)
+        outcome.guard(ghost.local, partial(for_ghost, ghost, inputs, outcome))
+    found_again(inputs, outcome)
+    explanations(inputs, outcome)
+    unprotected(inputs, protection)
     outcome.put_first(protection)

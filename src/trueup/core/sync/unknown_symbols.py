@@ -8,33 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import UnknownSymbol
 
 
-def unknown_to_broker(look: Look) -> Iterator[UnknownSymbol]:
+def unknown_to_broker(inputs: SyncInputs) -> Iterator[UnknownSymbol]:
     """Yield the symbols of the policy that the broker does not have."""
-    evidence = look.snapshot.evidence
+    evidence = inputs.snapshot.evidence
     for unknown in evidence.unknown_symbols if evidence is not None else ():
-        if unknown.symbol in look.policy.symbols:
+        if unknown.symbol in inputs.policy.symbols:
             yield unknown
 
 
-def for_unknown_symbols(look: Look, outcome: Outcome) -> None:
+def for_unknown_symbols(inputs: SyncInputs, outcome: Outcome) -> None:
     """Hold each symbol that the broker does not have, until it has it."""
-    for unknown in unknown_to_broker(look):
+    for unknown in unknown_to_broker(inputs):
         outcome.holds.append(
             Hold(
                 unknown.symbol,
-                _sentence(unknown, look),
+                _sentence(unknown, inputs),
                 f"a broker that has {unknown.symbol}, or a book for a symbol that there is",
                 kind=HoldKind.NO_SYMBOL,
             )
         )
 
 
-def _sentence(unknown: UnknownSymbol, look: Look) -> str:
-    is_open = any(position.symbol == unknown.symbol for position in look.snapshot.positions)
+def _sentence(unknown: UnknownSymbol, inputs: SyncInputs) -> str:
+    is_open = any(position.symbol == unknown.symbol for position in inputs.snapshot.positions)
     if is_open:
         # A symbol that was taken off the market: what looks like it is another instrument.
         return f"{unknown.sentence.partition(';')[0]} any more, and a position in it is still open"

@@ -8,17 +8,18 @@ approves the row by its id. The approval counts for exactly this row, in this pr
 from __future__ import annotations
 
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome
 from trueup.core.model import RowFault
 
 UNTIL_READABLE = "a reading in which every row can be read"
 
 
-def for_unreadable_rows(look: Look, outcome: Outcome) -> None:
+def for_unreadable_rows(inputs: SyncInputs, outcome: Outcome) -> None:
     """Hold entries for each row that cannot be read and may be ours."""
-    for fault in look.snapshot.faults:
-        if not fault.symbol or fault.symbol in look.policy.symbols:
-            outcome.holds.append(_hold(fault, look.approved.get(fault.id, "")))
+    for fault in inputs.snapshot.faults:
+        if not fault.symbol or fault.symbol in inputs.policy.symbols:
+            outcome.holds.append(_hold(fault, inputs.approved.get(fault.id, "")))
 
 
 def _hold(fault: RowFault, approved_by: str) -> Hold:

@@ -12,66 +12,71 @@ from trueup.core.book import events
 from trueup.core.book.diff import PROTECTION, Drift, Zombie
 from trueup.core.book.fold import MADE_BY_DEALS
 from trueup.core.holds import Hold, HoldKind
-from trueup.core.look.inputs import Look, Outcome, late, newer, settling
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.look.outcome import Outcome, late, newer, settling
 from trueup.core.model import Position, describe, describe_at
 from trueup.core.policy import Action, Adopt
 from trueup.core.realised.recording import explain_change
 
 
-def for_zombie(zombie: Zombie, look: Look, outcome: Outcome, *, is_ours: bool) -> None:
+def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours: bool) -> None:
     """Adopt a zombie, unless it is one we closed a moment ago or one that needs a yes."""
     remote = zombie.remote
-    grave = look.book.closed.get(remote.identifier)
-    if grave is not None and grave.version > look.asked_version:
+    grave = inputs.book.closed.get(remote.identifier)
+    if grave is not None and grave.version > inputs.asked_version:
         outcome.holds.append(newer(remote))
         return
-    if grave is not None and look.is_settling(grave.touched_ns):
+    if grave is not None and inputs.is_settling(grave.touched_ns):
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
-        outcome.holds.append(settling(remote, what, grave.touched_ns, look))
+        outcome.holds.append(settling(remote, what, grave.touched_ns, inputs))
         return
-    if grave is not None and _is_late(remote, 0.0, grave.touched_ns, look, outcome):
+    if grave is not None and _is_late(remote, 0.0, grave.touched_ns, inputs, outcome):
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
         outcome.holds.append(late(remote, what))
         return
-    policy = look.policy
+    policy = inputs.policy
     action = policy.zombie
     if policy.adopt is Adopt.ASK and not is_ours and not policy.owns(remote):
         action = Action.ASK if action is Action.APPLY else action
-    adopted = events.PositionAdopted(at_ns=look.now_ns, position=remote)
-    taken = outcome.propose("zombie", remote, action, look, adopted)
-    if taken and (is_ours or look.is_shared or _has_deals_to_count(remote, look)):
-        explain_change(remote, look, outcome)
+    adopted = events.PositionAdopted(at_ns=inputs.now_ns, position=remote)
+    taken = outcome.propose("zombie", remote, action, inputs, adopted)
+    if taken and (is_ours or inputs.is_shared or _has_deals_to_count(remote, inputs)):
+        explain_change(remote, inputs, outcome)
 
 
-def _has_deals_to_count(remote: Position, look: Look) -> bool:
+def _has_deals_to_count(remote: Position, inputs: SyncInputs) -> bool:
     """Return whether a position's deals count from its adoption on: an order of ours made it, or
     some of them were counted before."""
-    book = look.book
+    book = inputs.book
     grave = book.closed.get(remote.identifier)
     if remote.identifier in book.unexplained or (grave is not None and grave.deals):
         return True
     # The ticket may have changed since; the identifier is that of the order that opened it.
     for ticket in {remote.ticket, remote.identifier}:
-        if ticket in book.unbooked or ticket in book.pending or look.own_order(ticket) is not None:
+        if (
+            ticket in book.unbooked
+            or ticket in book.pending
+            or inputs.own_order(ticket) is not None
+        ):
             return True
     return False
 
 
-def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) -> None:
+def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Outcome) -> None:
     """Correct a drift: its stops as one correction, everything else as another."""
     local, remote = drift.local, drift.remote
-    holding = look.book.holdings[local.identifier]
-    if holding.version > look.asked_version:
+    holding = inputs.book.holdings[local.identifier]
+    if holding.version > inputs.asked_version:
         others.holds.append(newer(local))
         return
-    if look.is_settling(holding.touched_ns):
+    if inputs.is_settling(holding.touched_ns):
         what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
-        others.holds.append(settling(local, what, holding.touched_ns, look))
+        others.holds.append(settling(local, what, holding.touched_ns, inputs))
         return
     if (
         {"volume", "side"} & set(drift.fields)
-        and look.is_recent(holding.touched_ns)
-        and _is_late(local, local.net_volume, holding.touched_ns, look, others)
+        and inputs.is_recent(holding.touched_ns)
+        and _is_late(local, local.net_volume, holding.touched_ns, inputs, others)
     ):
         what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
         others.holds.append(late(local, what))
@@ -82,50 +87,50 @@ def for_drift(drift: Drift, look: Look, protection: Outcome, others: Outcome) ->
     if stops:
         between = msgspec.structs.replace(local, sl=remote.sl, tp=remote.tp)
         change = events.PositionCorrected(
-            at_ns=look.now_ns, local=local, remote=between, fields=stops
+            at_ns=inputs.now_ns, local=local, remote=between, fields=stops
         )
-        if not protection.propose("protection", remote, look.policy.protection, look, change):
+        if not protection.propose("protection", remote, inputs.policy.protection, inputs, change):
             between = local
     if rest:
         wanted = msgspec.structs.replace(remote, sl=between.sl, tp=between.tp)
         change = events.PositionCorrected(
-            at_ns=look.now_ns, local=between, remote=wanted, fields=rest
+            at_ns=inputs.now_ns, local=between, remote=wanted, fields=rest
         )
-        taken = others.propose("drift", remote, look.policy.drift, look, change)
+        taken = others.propose("drift", remote, inputs.policy.drift, inputs, change)
         if taken and MADE_BY_DEALS & set(rest):
-            explain_change(remote, look, others)
+            explain_change(remote, inputs, others)
 
 
 def _is_late(
-    row: Position, net_volume: float, touched_ns: int, look: Look, outcome: Outcome
+    row: Position, net_volume: float, touched_ns: int, inputs: SyncInputs, outcome: Outcome
 ) -> bool:
     """Return whether the list is late: the deals agree with the book, or lack our own last one.
 
     The deals are a second witness: a list that contradicts them and us together is not believed.
     """
-    if look.snapshot.evidence is None:
+    if inputs.snapshot.evidence is None:
         return False
-    history = look.history(row.identifier)
+    history = inputs.history(row.identifier)
     if history is None:
         outcome.questions.append(row.identifier)
-        return look.is_recent(touched_ns)
+        return inputs.is_recent(touched_ns)
     if history.closes_to(net_volume):
         return True
     ours = {
         order.ticket
-        for order in look.book.orders.values()
+        for order in inputs.book.orders.values()
         if order.fill_ns == touched_ns
-        and (look.book.nets or row.identifier in (order.position, order.ticket))
+        and (inputs.book.nets or row.identifier in (order.position, order.ticket))
     }
-    return look.is_recent(touched_ns) and not ours <= {deal.order for deal in history.deals}
+    return inputs.is_recent(touched_ns) and not ours <= {deal.order for deal in history.deals}
 
 
-def unprotected(look: Look, outcome: Outcome) -> None:
+def unprotected(inputs: SyncInputs, outcome: Outcome) -> None:
     """Show every position of ours without a stop loss, where the policy expects one."""
-    if not look.policy.expects_stop_loss:
+    if not inputs.policy.expects_stop_loss:
         return
-    for position in look.snapshot.positions:
-        if position.sl == 0.0 and look.policy.owns(position):
+    for position in inputs.snapshot.positions:
+        if position.sl == 0.0 and inputs.policy.owns(position):
             reason = f"Ticket {position.ticket}, {describe(position)}, has no stop loss"
             outcome.holds.append(
                 Hold(

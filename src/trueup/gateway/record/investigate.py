@@ -7,7 +7,7 @@ then the only matching order (`core.doubt.lookalikes`). For a request without a 
 that was sent must match.
 
 An order counts as absent only by trusted readings whose history covers the time of sending, only
-while this process could read the terminal all along, and only by the rules of `core.doubt.absence`.
+while this process could read the terminal all along, and only by the rules of `core.look.absence`.
 The reasons: an answer "timed out" may itself have taken half a minute; a terminal that was just
 started shows its history little by little; a terminal whose link is dead may not know the order.
 """
@@ -22,11 +22,11 @@ import msgspec
 from trueup.core.account.trust import CLOCK_JITTER_MSC, Seen, Unknown, judge, seen_after
 from trueup.core.book.book import Book, Order
 from trueup.core.book.events import OrderKind
-from trueup.core.doubt.absence import Absence, absent_again
 from trueup.core.doubt.lookalikes import elapsed_sec, habit, habits_of
 from trueup.core.doubt.trace import Trace
 from trueup.core.doubt.traces import trace_of
 from trueup.core.gateway_record import RequestState, RequestStatus
+from trueup.core.look.absence import Absence, absent_again
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import token_of

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any, Protocol
 
+import msgspec
+
 from trueup.core.account.trust import Trusted, Unknown
+from trueup.core.look.inputs import SyncInputs
 from trueup.core.model import Snapshot
 from trueup.core.policy import Policy
 from trueup.core.sync.plan import Plan, plan
@@ -15,7 +18,7 @@ from trueup.lab.facts.moments import Heard, Local, LocalBook, Moment, Retold, Sy
 from trueup.lab.world.retelling import retold, steps
 from trueup.lab.world.schedule import Schedule
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.sync.observation import Asked, Look
+from trueup.runtime.sync.observation import Asked, Observation
 from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStatus
 
 BELIEVED = frozenset({SyncStatus.SUCCESS, SyncStatus.PARTIAL})
@@ -83,7 +86,7 @@ class SyncWatch(StateReconciler):
         self._session = pm.run_id
         consider = self._lookout._consider
 
-        def hear(reading: Reading, asked: Asked) -> Look:
+        def hear(reading: Reading, asked: Asked) -> Observation:
             evidence = reading.evidence if isinstance(reading, Snapshot) else None
             if evidence is not None:
                 bot.observe(
@@ -122,7 +125,7 @@ class SyncWatch(StateReconciler):
             self._asked_version = self.portfolio.book.version
         return super().sync_continuous()
 
-    def _finish(self, look: Look) -> SyncResult:
+    def _finish(self, look: Observation) -> SyncResult:
         before = local_book(self.portfolio)
         is_own = not (self._is_by_hand or self._is_first)
         reading = self._retold(look)
@@ -139,7 +142,7 @@ class SyncWatch(StateReconciler):
             )
         return result
 
-    def _retold(self, look: Look) -> Snapshot | None:
+    def _retold(self, look: Observation) -> Snapshot | None:
         """Return the reading of a look told in another way, where it is to be told so."""
         is_wanted = self._is_by_hand or self._bot.owes_own_sync
         self._is_by_hand = self._is_first = False
@@ -151,28 +154,20 @@ class SyncWatch(StateReconciler):
             return None
         return retold(look.verdict.snapshot, chance)
 
-    def _planned(self, look: Look, snapshot: Snapshot) -> Plan:
+    def _planned(self, look: Observation, snapshot: Snapshot) -> Plan:
         """Return what a look would have come to, had it been told a reading in another way."""
-        asked, lookout, pm = look.asked, self._lookout, self.portfolio
-        return plan(
-            pm.book,
-            snapshot,
-            self.policy,
-            asked_version=asked.version,
-            asked_ns=asked.at.date_ns,
-            now_ns=pm.clock.now_ns(),
+        lookout = self._lookout
+        assert look.inputs is not None
+        retold = msgspec.structs.replace(
+            look.inputs,
+            snapshot=snapshot,
+            now_ns=self.portfolio.clock.now_ns(),
             settle_ms=lookout.settling.window_ms,
-            approved=lookout.approved,
-            is_final=asked.is_follow_up,
             absences=lookout.absences,
-            told=lookout.told,
-            waited=pm.times.at(asked.at),
-            rechecks=look.rechecks,
-            has_asked_history=bool(asked.question.history_age_sec),
-            lost=look.lost,
         )
+        return plan(retold)
 
-    def _tell(self, result: SyncResult, before: LocalBook, look: Look) -> None:
+    def _tell(self, result: SyncResult, before: LocalBook, look: Observation) -> None:
         pm, schedule = self.portfolio, self._bot.schedule
         believed = result.status in BELIEVED
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
@@ -202,7 +197,7 @@ class SyncWatch(StateReconciler):
             )
         )
 
-    def _reading(self, look: Look) -> dict[str, Any]:
+    def _reading(self, look: Observation) -> dict[str, Any]:
         """Return which reading a look believed, and what it lists."""
         if isinstance(look.verdict, Unknown) or look.verdict.snapshot.evidence is None:
             return {}
@@ -213,7 +208,9 @@ class SyncWatch(StateReconciler):
             "rows": None if snapshot.faults else rows,
         }
 
-    def _again(self, before: LocalBook, remote: Snapshot | None, look: Look) -> tuple[str, ...]:
+    def _again(
+        self, before: LocalBook, remote: Snapshot | None, look: Observation
+    ) -> tuple[str, ...]:
         """Return what a second plan on the same reading would change."""
         pm = self.portfolio
         if remote is None or pm.seen is None:
@@ -223,15 +220,16 @@ class SyncWatch(StateReconciler):
             return ()
         # What an order that was settled just now did, this very reading may not show yet.
         has_settled = set(before.in_doubt) != set(pm.book.in_doubt)
-        found = plan(
-            pm.book,
-            remote,
-            self.policy,
+        again = SyncInputs(
+            book=pm.book,
+            snapshot=remote,
+            policy=self.policy,
             asked_version=before.version if has_settled else pm.book.version,
             asked_ns=pm.seen.date_ns,
             now_ns=pm.clock.now_ns(),
-            settle_ms=self._lookout.settling.window_ms,
             waited=pm.times.at(pm.seen),
-            rechecks=look.rechecks,
+            settle_ms=self._lookout.settling.window_ms,
+            rechecks=look.inputs.rechecks if look.inputs is not None else (),
         )
+        found = plan(again)
         return tuple(type(event).__name__ for event in found.events)

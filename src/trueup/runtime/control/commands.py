@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from trueup.core.account.trust import Unknown
-from trueup.core.doubt.manual import Told, not_in_doubt
+from trueup.core.doubt.manual import not_in_doubt
 from trueup.core.holds import WAITS_FOR_A_YES, Hold, HoldKind
+from trueup.core.look.inputs import Told
 from trueup.core.model import Account, describe_at
 from trueup.errors import TrueupError
 from trueup.observe.plan_text import plan_values, write_plan

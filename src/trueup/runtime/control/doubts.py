@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from trueup.core.account.trust import Unknown
-from trueup.core.book.diff import diff
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
-from trueup.core.doubt.manual import Told, hear, not_in_doubt
-from trueup.core.doubt.resolve import Doubt, Weighing, weigh
+from trueup.core.doubt.manual import hear, not_in_doubt
+from trueup.core.doubt.resolve import Doubt, weigh
 from trueup.core.doubt.trace import Trace
 from trueup.core.holds import age_of
-from trueup.core.model import Evidence, HistoryOrder, Snapshot
+from trueup.core.look.inputs import NOTHING_SAID, Told
+from trueup.core.model import Evidence, HistoryOrder
 from trueup.core.quantity import format_lots, format_price
 from trueup.core.recovery import BrokerShows
 from trueup.errors import Refused
 from trueup.observe.status_text import time_of
-from trueup.runtime.sync.observation import Look
+from trueup.runtime.sync.observation import Observation
 from trueup.runtime.time.clock import iso
 from trueup.runtime.trading.loop import TradingLoop
 
@@ -36,7 +38,7 @@ def order_in_doubt(loop: TradingLoop, order_id: str) -> Order:
     return order
 
 
-def shown(loop: TradingLoop, look: Look, order: Order, told: Told | None) -> dict[str, Any]:
+def shown(loop: TradingLoop, look: Observation, order: Order, told: Told | None) -> dict[str, Any]:
     """Return what a look shows of an order in doubt, for the person who is to say what it is.
 
     `told` is what was said already, None where nothing was.
@@ -47,7 +49,7 @@ def shown(loop: TradingLoop, look: Look, order: Order, told: Told | None) -> dic
     if isinstance(look.verdict, Unknown):
         raise Refused(f"Nothing can be said of {order.order_id} now: {look.verdict.sentence}.")
     snapshot, book = look.verdict.snapshot, loop.pm.book
-    trace = _weighed(loop, look, snapshot, order).trace
+    trace = _weighed(loop, look, order).trace
     if told is not None or not trace.is_nobodys:
         # Where nobody has to say, no word is heard.
         heard = hear(told or Told("", 0), order, trace, snapshot, book)
@@ -66,18 +68,12 @@ def shown(loop: TradingLoop, look: Look, order: Order, told: Told | None) -> dic
     }
 
 
-def _weighed(loop: TradingLoop, look: Look, snapshot: Snapshot, order: Order) -> Doubt:
-    book, policy = loop.pm.book, loop.reconciler.policy
-    scales = Weighing(
-        book,
-        diff(book.holdings, snapshot, policy, book.pending),
-        snapshot,
-        policy,
-        waited=loop.pm.times.at(look.asked.at),
-        asked_version=look.asked.version,
-        now_ns=loop.pm.clock.now_ns(),
-    )
-    found = [doubt for doubt in weigh(scales) if doubt.order is order]
+def _weighed(loop: TradingLoop, look: Observation, order: Order) -> Doubt:
+    found: Sequence[Doubt] = ()
+    if look.inputs is not None:
+        # The evidence alone counts here: a person is shown it before anything is said.
+        inputs = msgspec.structs.replace(look.inputs, book=loop.pm.book, told=NOTHING_SAID)
+        found = [doubt for doubt in weigh(inputs) if doubt.order is order]
     if not found:
         raise Refused(f"{order.order_id} is in {order.symbol}, which this bot does not look at.")
     return found[0]

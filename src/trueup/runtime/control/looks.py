@@ -9,7 +9,7 @@ from trueup.core.holds import Hold
 from trueup.core.look.settle_window import Settling
 from trueup.core.model import Account
 from trueup.gateway.client.reader import PLAIN, Question, Reading
-from trueup.runtime.sync.observation import Look, Lookout
+from trueup.runtime.sync.observation import Lookout, Observation
 from trueup.runtime.sync.sources import Source, source_of
 from trueup.runtime.trading.loop import TradingLoop
 
@@ -57,7 +57,7 @@ class Glances:
         reconciler = loop.reconciler
         self._lookout = Lookout(loop.pm, self._source, reconciler.policy, reconciler.meant)
         self._begun = self._done = self._wanted = 0
-        self._look: Look | None = None
+        self._look: Observation | None = None
 
     def turn(self) -> None:
         """Go on with what was asked for; never waits."""
@@ -71,7 +71,7 @@ class Glances:
             self._lookout.settling = Settling(window_ms)
             self._lookout.begin()
 
-    def look(self, number: int) -> Look | int:
+    def look(self, number: int) -> Observation | int:
         """Return a finished look, or the number to ask for again.
 
         `number` is what an earlier call returned, 0 for a new look: one that begins after the call.

@@ -13,12 +13,11 @@ import msgspec
 
 from trueup.core.account.meant import Meant
 from trueup.core.account.trust import Reason, Trusted, Unknown
-from trueup.core.doubt.absence import NONE_ABSENT, Absences
-from trueup.core.doubt.manual import Told
+from trueup.core.look.absence import NONE_ABSENT, Absences
+from trueup.core.look.inputs import SyncInputs, Told
 from trueup.core.look.settle_window import Settling
 from trueup.core.model import Position, Snapshot
 from trueup.core.policy import Policy
-from trueup.core.sync.loss import Lost
 from trueup.core.sync.plan import Plan, is_settled, knows_account, plan
 from trueup.errors import JournalError
 from trueup.gateway.client.listing import Own
@@ -66,18 +65,16 @@ class Asked(msgspec.Struct, frozen=True):
         return bool(question.explain or question.explain_orders or question.history_age_sec)
 
 
-class Look(msgspec.Struct, frozen=True):
-    """A reading, judged and thought through.
+class Observation(msgspec.Struct, frozen=True):
+    """A reading, judged, and the plan that was made by it.
 
-    `rechecks` are the positions whose deals were due to be compared again in it, `lost` what the
-    gateway's record had of this book and the journal lacked.
+    `inputs` are what the plan was made from, None where the reading is not believed.
     """
 
     asked: Asked
     verdict: Trusted | Unknown
     plan: Plan = Plan()
-    rechecks: tuple[int, ...] = ()
-    lost: Lost | None = None
+    inputs: SyncInputs | None = None
 
     @property
     def follow_up(self) -> Question | None:
@@ -152,8 +149,8 @@ class Lookout:
         """Whether a question has been asked whose answer is not there yet."""
         return self._under_way is not None
 
-    def look(self) -> Look:
-        """Look now, and wait for the answers."""
+    def look(self) -> Observation:
+        """Observation now, and wait for the answers."""
         look = self._look_once(self._question)
         while look.follow_up is not None:
             look = self._look_once(look.follow_up, look.asked.follow_ups + 1)
@@ -170,7 +167,7 @@ class Lookout:
         wants_prices = self._prices_ns is None or self._pm.clock.age_ns() >= due_ns
         self._ask(msgspec.structs.replace(self._question, prices=wants_prices))
 
-    def poll(self) -> Look | None:
+    def poll(self) -> Observation | None:
         """Return the look under way if it is complete; never waits.
 
         A look that was overtaken by a newer one, which was believed meanwhile, is dropped. Where
@@ -201,7 +198,7 @@ class Lookout:
             return None
         return look
 
-    def believed(self, look: Look) -> None:
+    def believed(self, look: Observation) -> None:
         """Note that a look was acted on: what was asked for before it is overtaken."""
         self._newest_believed = look.asked.number
         self._rechecks.done(look.asked.question.explain, look.asked.at.age_ns)
@@ -264,7 +261,7 @@ class Lookout:
         self._source.ask(asked.question)
         self._sent, self._sent_ns = self._source.messages_sent, asked.at.waiting_ns
 
-    def _look_once(self, question: Question, follow_ups: int = 0) -> Look:
+    def _look_once(self, question: Question, follow_ups: int = 0) -> Observation:
         asked = self._asked_now(question, follow_ups)
         reading = self._source.read(asked.question)
         if self._has_slept_since(asked):
@@ -276,48 +273,51 @@ class Lookout:
                 reading = Unknown(Reason.OFFLINE, SLEPT, "a question that it is awake for")
         return self._consider(reading, asked)
 
-    def _consider(self, reading: Reading, asked: Asked) -> Look:
+    def _consider(self, reading: Reading, asked: Asked) -> Observation:
         verdict = self._witness.judge(reading, self._pm.book.bound)
         if isinstance(verdict, Unknown):
             self.absences = NONE_ABSENT
-            return Look(asked, verdict)
+            return Observation(asked, verdict)
         snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
         if snapshot.evidence is None or snapshot.evidence.floating is None:
             self._prices_ns = asked.at.age_ns
-        waited = self._pm.times.at(asked.at)
-        due = self._rechecks.due(book, snapshot, waited)
-        lost = self._recall.lost(asked.question.book, snapshot.evidence)
+        inputs = self._inputs(snapshot, asked)
         if (
-            lost is None
-            and not due
+            inputs.lost is None
+            and not inputs.rechecks
             and agreed is not None
             and self._still_agrees(agreed, snapshot, asked)
         ):
-            return Look(asked, verdict, Plan(foreign=agreed.foreign))
-        found = plan(
-            book,
-            snapshot,
-            self.policy,
-            asked_version=asked.version,
-            asked_ns=asked.at.date_ns,
-            now_ns=self._pm.clock.now_ns(),
-            settle_ms=0 if self._source.lists_at_once else self.settling.window_ms,
-            approved=self.approved,
-            is_final=asked.is_follow_up,
-            absences=self.absences,
-            told=self.told,
-            waited=waited,
-            rechecks=due,
-            has_asked_history=bool(asked.question.history_age_sec),
-            lost=lost,
-        )
+            return Observation(asked, verdict, Plan(foreign=agreed.foreign), inputs)
+        found = plan(inputs)
         if asked.question.history_age_sec or snapshot.evidence is None:
             self.absences = dict(found.absences)
         self._agreed = None
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)
         if is_quiet and asked.version == book.version:
             self._agreed = _Agreed(book.version, snapshot.positions, found.foreign)
-        return Look(asked, verdict, found, due, lost)
+        return Observation(asked, verdict, found, inputs)
+
+    def _inputs(self, snapshot: Snapshot, asked: Asked) -> SyncInputs:
+        """Return everything that a plan by this reading may depend on."""
+        book, waited = self._pm.book, self._pm.times.at(asked.at)
+        return SyncInputs(
+            book=book,
+            snapshot=snapshot,
+            policy=self.policy,
+            asked_version=asked.version,
+            asked_ns=asked.at.date_ns,
+            now_ns=self._pm.clock.now_ns(),
+            waited=waited,
+            settle_ms=0 if self._source.lists_at_once else self.settling.window_ms,
+            approved=self.approved,
+            is_final=asked.is_follow_up,
+            absences=self.absences,
+            told=self.told,
+            rechecks=self._rechecks.due(book, snapshot, waited),
+            has_asked_history=bool(asked.question.history_age_sec),
+            lost=self._recall.lost(asked.question.book, snapshot.evidence),
+        )
 
     def _still_agrees(self, agreed: _Agreed, snapshot: Snapshot, asked: Asked) -> bool:
         """Return whether neither the book nor the broker's list changed since they agreed."""

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from trueup.core.book.events import OrderCreated
 from trueup.core.gateway_record import BookAsked, SentOrder
+from trueup.core.look.inputs import Lost
 from trueup.core.model import Evidence
-from trueup.core.sync.loss import Lost, known_marks
+from trueup.core.sync.loss import known_marks
 from trueup.errors import JournalError
 from trueup.logs import Logger, logger
 from trueup.runtime.bot.portfolio import PortfolioManager

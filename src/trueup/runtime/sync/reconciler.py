@@ -17,8 +17,9 @@ from trueup.core.book import events
 from trueup.core.book.event_ids import change_id
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.conversions import number, whole_number
-from trueup.core.doubt.manual import Told, not_in_doubt
+from trueup.core.doubt.manual import not_in_doubt
 from trueup.core.holds import Hold, HoldKind, age_of
+from trueup.core.look.inputs import Told
 from trueup.core.look.settle_window import LONGEST_MS, learn
 from trueup.core.model import Snapshot, describe_mode
 from trueup.core.policy import Policy
@@ -34,7 +35,7 @@ from trueup.runtime.sync.duty import DutyCycle
 from trueup.runtime.sync.history_watch import HistoryWatch
 from trueup.runtime.sync.meant_account import meant_account
 from trueup.runtime.sync.neighbours import Neighbours, OwnScope
-from trueup.runtime.sync.observation import Asked, Look, Lookout
+from trueup.runtime.sync.observation import Asked, Lookout, Observation
 from trueup.runtime.sync.results import ReconcilerStatus, RemotePosition, SyncResult, SyncStatus
 from trueup.runtime.sync.schedule import SECOND_NS, Timetable
 from trueup.runtime.sync.sources import source_of
@@ -456,7 +457,7 @@ class StateReconciler:
 
     # How it goes about it.
 
-    def _look(self) -> Look:
+    def _look(self) -> Observation:
         """Look now and wait for the answer."""
         self._call_duty.begin()
         look = self._lookout.look()
@@ -472,7 +473,7 @@ class StateReconciler:
         _log_summary(result)
         return result
 
-    def _finish(self, look: Look) -> SyncResult:
+    def _finish(self, look: Observation) -> SyncResult:
         if isinstance(look.verdict, Unknown):
             return self._not_believed(look.verdict, look.asked)
         try:
@@ -546,7 +547,7 @@ class StateReconciler:
         level = logging.WARNING if account.is_real else logging.INFO
         log.log(level, "[ACCOUNT] %s: %s", account.name, describe_mode(account.trade_mode))
 
-    def _learn(self, look: Look) -> None:
+    def _learn(self, look: Observation) -> None:
         """Measure how long the broker showed what was before, where that has just ended."""
         if not self.holds:
             return

@@ -1,0 +1,178 @@
+"""The outcome of a sync's rules: events, holds and questions, and the sentences of a hold."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from trueup.core.book import events
+from trueup.core.book.event_ids import step_id
+from trueup.core.holds import Hold, HoldKind
+from trueup.core.look.inputs import SyncInputs
+from trueup.core.model import (
+    PendingOrder,
+    Position,
+    RowFault,
+    describe,
+    describe_at,
+    describe_order,
+)
+from trueup.core.policy import Action
+from trueup.core.quantity import format_price
+
+NEXT_READING = "the next reading"
+
+
+class Outcome:
+    """What the differences of one look come to.
+
+    `questions` are identifiers of positions whose deals are awaited, `order_questions` tickets of
+    orders whose end is, and `rechecks` identifiers of positions whose deals are to be compared
+    again, though nothing is known to be still to come. `since_msc` is the time of the trade
+    server's clock since which the account's whole history is wanted, 0 for none of it.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[events.Event] = []
+        self.holds: list[Hold] = []
+        self.questions: list[int] = []
+        self.order_questions: list[int] = []
+        self.rechecks: list[int] = []
+        self.since_msc: int = 0
+
+    def add(self, other: Outcome) -> None:
+        """Append what another outcome has."""
+        self.events += other.events
+        self.holds += other.holds
+        self.questions += other.questions
+        self.order_questions += other.order_questions
+        self.rechecks += other.rechecks
+        if other.since_msc:
+            self.want_history(other.since_msc)
+
+    def want_history(self, since_msc: int) -> None:
+        """Ask for the account's history since a time of the trade server's clock."""
+        self.since_msc = min(self.since_msc or since_msc, since_msc)
+
+    def guard(self, row: Position | PendingOrder, rule: Callable[[], None]) -> bool:
+        """Apply the rule of one row; what raises in it becomes that row's hold, and no more.
+
+        A sync that ended there would end there at every sync, and at every start. Returns whether
+        the rule was applied.
+        """
+        lists: tuple[list[Any], ...] = (
+            self.events,
+            self.holds,
+            self.questions,
+            self.order_questions,
+            self.rechecks,
+        )
+        before = [len(one) for one in lists]
+        try:
+            rule()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's trouble alone
+            for one, length in zip(lists, before, strict=True):
+                del one[length:]
+            self.holds.append(broken(row, error))
+            return False
+        return True
+
+    def put_first(self, other: Outcome) -> None:
+        """Put what another outcome has before what is here."""
+        self.events[:0] = other.events
+        self.holds[:0] = other.holds
+
+    def propose(
+        self,
+        kind: str,
+        row: Position | PendingOrder,
+        action: Action,
+        inputs: SyncInputs,
+        *changes: events.Event,
+    ) -> bool:
+        """Take changes into the plan, or hold them where the policy wants a yes or only a look.
+
+        Returns whether they were taken.
+        """
+        if action is Action.APPLY:
+            self.events += changes
+            return True
+        wanted = step_id(kind, row)
+        if action is Action.ASK and wanted in inputs.approved:
+            self.events += changes
+            return True
+        what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
+        identifier = row.identifier if isinstance(row, Position) else row.ticket
+        if action is Action.ASK:
+            said, until = f"{what} waits for a yes", f"trueup approve {wanted}"
+            hold = Hold(row.symbol, said, until, identifier, HoldKind.ASK, id=wanted)
+        else:
+            said = f"{what} is shown and not corrected, as the policy says"
+            hold = Hold(row.symbol, said, "a person", identifier, HoldKind.ALERT)
+        self.holds.append(hold)
+        return False
+
+
+def _figures(kind: str, row: Position | PendingOrder) -> str:
+    """Say what a person would say yes to."""
+    if isinstance(row, PendingOrder):
+        return describe_order(row)
+    if kind != "protection":
+        return describe_at(row)
+    levels = (("stop loss", row.sl), ("take profit", row.tp))
+    stops = ", ".join(f"{name} {format_price(p) if p else 'none'}" for name, p in levels)
+    return f"{describe(row)}, {stops}"
+
+
+def settling(row: Position, what: str, touched_ns: int, inputs: SyncInputs) -> Hold:
+    """Return the hold of a difference inside its settle window."""
+    return Hold(
+        row.symbol,
+        what,
+        f"a reading {inputs.settle_ns // 1_000_000} ms after we touched it",
+        row.identifier,
+        HoldKind.SETTLING,
+        until_ns=inputs.asked_ns + inputs.settle_ns - inputs.waited.waited_ns(touched_ns),
+    )
+
+
+def broken(row: Position | PendingOrder, error: Exception) -> Hold:
+    """Return the hold of a row whose own rule raised an error."""
+    identifier = row.identifier if isinstance(row, Position) else row.ticket
+    return Hold(
+        row.symbol,
+        f"Ticket {row.ticket} could not be judged, {where_it_broke(error)}",
+        "a reading that can be judged; please report this line",
+        identifier,
+        HoldKind.BROKEN,
+    )
+
+
+def where_it_broke(error: Exception) -> str:
+    """Say what was raised, and where: ZeroDivisionError: division by zero (explain.py line 75)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = ""
+    if frames:
+        name = frames[-1].filename.replace("\\", "/").rsplit("/", 1)[-1]
+        place = f" ({name} line {frames[-1].lineno})"
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def late(row: Position, what: str) -> Hold:
+    """Return the hold of a difference that outlives its settle window, against better evidence."""
+    until = "a list that agrees with what we did"
+    return Hold(row.symbol, what, until, row.identifier, HoldKind.SETTLING)
+
+
+def unread(row: Position | PendingOrder, fault: RowFault) -> Hold:
+    """Return the hold of a row that is not in the list, unless it is the one that is unreadable."""
+    what = f"Ticket {row.ticket} is not in the part of the list that can be read ({fault})"
+    identifier = row.identifier if isinstance(row, Position) else row.ticket
+    return Hold(row.symbol, what, "a whole reading", identifier, HoldKind.PARTIAL)
+
+
+def newer(row: Position) -> Hold:
+    """Return the hold of a position whose local facts are newer than the reading."""
+    reason = f"Ticket {row.ticket} changed here after the broker was asked"
+    return Hold(row.symbol, reason, NEXT_READING, row.identifier, HoldKind.NEWER)
