@@ -1,8 +1,8 @@
 """The journal: append-only events from which a book is folded.
 
-`open_journal` gives the one writer of a stream, `open_reader` anything that only looks. What they
-need of a database driver is imported when they are called: a process without a journal on disk
-pays nothing for it.
+`open_journal` opens a stream for its single writer, `open_reader` opens a stream to read. Both
+import the database driver only when they are called, so a process without a journal on disk does
+not load a driver.
 """
 
 from __future__ import annotations
@@ -48,18 +48,23 @@ def open_journal(
     take_over: bool = False,
     now_ns: Callable[[], int],
 ) -> StoredJournal:
-    """Open a stream for writing; the journal is made, or upgraded, where needed.
+    """Open a stream for writing; create or upgrade the journal where needed.
 
-    `url_or_path` is a SQLite file (`bot.db`) or a `postgresql://` URL. `stream` names the account
-    whose events these are. `holder` names this program to a second process that is refused; the
-    program's name without it. With `take_over` a living holder is fenced out: its next append is
-    refused. `now_ns` gives nanoseconds of UTC since 1970.
+    Args:
+        url_or_path: a SQLite file (`bot.db`) or a `postgresql://` URL.
+        stream: the name of the stream, usually the account's.
+        holder: the name of this program in the error that a second writer gets; by default the
+            program's file name.
+        take_over: fence out a living writer: its next append is refused.
+        now_ns: returns nanoseconds of UTC since 1970.
 
     Raises:
-        JournalConflict: another process writes this stream; the message says which and since when.
-        JournalCorrupt: the journal was altered, or is damaged beyond its last transaction.
-        JournalError: it cannot be opened, or a newer trueup wrote it.
+        JournalConflict: another process writes this stream; the message names the process and the
+            time since when.
+        JournalCorrupt: the journal was altered, or is damaged before its last transaction.
+        JournalError: the journal cannot be opened, or a newer trueup wrote the journal.
     """
+    # Imported here, so that a process without a journal loads no database driver.
     from trueup.journal.backends.location import database_at
     from trueup.journal.writing.store import open_to_write
 
@@ -69,10 +74,10 @@ def open_journal(
 
 
 def open_reader(url_or_path: str | Path, stream: str | None = None) -> JournalReader:
-    """Open a stream for reading, whether its writer lives or not; without a name, the only one.
+    """Open a stream for reading, while its writer runs or after; without a name, the only stream.
 
     Raises:
-        JournalError: it cannot be opened, or has no such stream.
+        JournalError: the journal cannot be opened, or has no such stream.
     """
     from trueup.journal.backends.location import database_at
     from trueup.journal.reading.reader import open_to_read

@@ -1,4 +1,4 @@
-"""The journal's seam: what its users may ask, and the words the answers use."""
+"""The interface of a journal, and the types of its answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GENESIS = Tip(0, bytes(32))
 
 
 class Record(NamedTuple):
-    """One event as the journal has it; `at_ns` is nanoseconds of UTC since 1970."""
+    """A stored event; `at_ns` is nanoseconds of UTC since 1970."""
 
     position: int
     at_ns: int
@@ -31,25 +31,25 @@ class Record(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """A saved fold: `state` is what the events up to `position` come to."""
+    """A saved fold: `state` is the book after the event at `position`, as bytes."""
 
     position: int
     state: bytes
 
 
 class Fault(NamedTuple):
-    """Something that does not hold, at the first position where it shows."""
+    """A defect of the journal, at the first position that shows the defect."""
 
     position: int
     because: str
 
 
 class Verdict(NamedTuple):
-    """What `verify` found.
+    """The result of `verify`.
 
-    Everything up to `tip` is proven: whole, in order and unaltered. `faults` says what does not
-    hold beyond it, the first altered row first. Keep `tip` elsewhere, and a later verdict that no
-    longer has this hash at this position shows that history was written again.
+    Everything up to `tip` is proven: complete, in order and unaltered. `faults` lists the defects,
+    the first altered row first. Store `tip` outside the journal: if a later verdict has another
+    hash at this position, the history was rewritten.
     """
 
     tip: Tip
@@ -57,15 +57,15 @@ class Verdict(NamedTuple):
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was found."""
+        """Whether the journal has no defect."""
         return not self.faults
 
 
 class JournalAhead(JournalError):
-    """An earlier append, whose outcome was unknown then, is in the journal.
+    """An earlier append that gave no answer is in the journal after all.
 
-    Nothing was written now: what was to be written was decided without those events. Read them
-    after `position`, then decide again.
+    This append wrote nothing, because the caller decided without knowing those events. Read the
+    events after `position`, then decide again.
     """
 
     def __init__(self, position: int, message: str | None = None) -> None:
@@ -78,48 +78,48 @@ class Journal(Protocol):
 
     @property
     def position(self) -> int:
-        """The position of the last event; 0 when there is none."""
+        """The position of the last event; 0 for an empty journal."""
 
     def append(self, history: Sequence[Event]) -> int:
         """Append all events in one transaction, or none, and return the position after the last.
 
-        After it returned, the events survive the end of this process and of the machine's power.
-        To append nothing is a question: whether it takes anything, and whether the last append
-        happened, if it gave no answer.
+        Once this method returns, the events survive the end of the process and a power cut. An
+        empty append checks two things: whether the journal accepts writes, and whether the last
+        append happened, if that append gave no answer.
 
         Raises:
             JournalConflict: another process took this stream over; nothing was written.
             JournalAhead: an append that had failed is in the journal after all; nothing was
                 written now.
-            JournalError: nothing was written, or it is not known whether it was; the next append
-                finds out first.
+            JournalError: nothing was written, or the outcome of the write is unknown; the next
+                append checks that outcome first.
         """
 
     def read(self, after: int = 0) -> Iterator[Event]:
-        """Yield the events after a position, oldest first, proving the chain on the way.
+        """Yield the events after a position, oldest first, and prove the hash chain on the way.
 
         Raises:
             JournalCorrupt: a row was altered, is missing, or does not decode.
         """
 
     def records(self, after: int = 0) -> Iterator[Record]:
-        """Yield the events after a position with what the journal knows of each."""
+        """Yield the events after a position, each with its position, time, kind and hash."""
 
     def checkpoint(self, position: int, state: bytes) -> None:
-        """Keep what the events up to `position` come to, so that a restart need not replay them.
+        """Save the fold of the events up to `position`, so that a restart need not replay them.
 
         Raises:
-            JournalError: it was not kept.
+            JournalError: the checkpoint was not saved.
         """
 
     def latest_checkpoint(self) -> Checkpoint | None:
-        """Return the newest checkpoint that proves itself, or None."""
+        """Return the newest checkpoint with a valid digest, or None."""
 
     def verify(self) -> Verdict:
         """Prove the whole journal: every row, the chain, the tip, the checkpoints."""
 
     def close(self) -> None:
-        """Let go of the stream; a closed journal stays closed."""
+        """Release the stream; a closed journal stays closed."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,4 +1,4 @@
-"""The journal that lives in memory."""
+"""A journal in memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trueup.journal.rows.codec import Encoded, decode, encode
 
 
 class MemoryJournal:
-    """A journal that ends with the process; for tests and for trying things out.
+    """A journal that ends with the process; for tests and experiments.
 
-    It takes and refuses what a journal on disk takes and refuses. The chain is made when somebody
-    asks for it.
+    This journal accepts and refuses the same appends as a journal on disk. The hash chain is
+    computed only when a caller reads records or verifies.
     """
 
     def __init__(self, stream: str = "memory") -> None:
@@ -30,14 +30,14 @@ class MemoryJournal:
 
     @property
     def position(self) -> int:
-        """The position of the last event; 0 when there is none."""
+        """The position of the last event; 0 for an empty journal."""
         return len(self._events)
 
     def append(self, history: Sequence[Event]) -> int:
         """Append all events or none, and return the position after the last.
 
         Raises:
-            JournalError: they are not in the journal.
+            JournalError: the journal is closed, or an event cannot be stored; nothing was written.
         """
         self._refuse_closed()
         batch = [encode(event) for event in history]
@@ -53,7 +53,7 @@ class MemoryJournal:
         yield from self._events[after:]
 
     def records(self, after: int = 0) -> Iterator[Record]:
-        """Yield the events after a position with what the journal knows of each."""
+        """Yield the events after a position, each with its position, time, kind and hash."""
         self._refuse_closed()
         for row in self._rows():
             if row.position > after:
@@ -61,7 +61,7 @@ class MemoryJournal:
                 yield Record(row.position, row.at_ns, row.kind, event, row.hash)
 
     def checkpoint(self, position: int, state: bytes) -> None:
-        """Keep what the events up to `position` come to.
+        """Save the fold of the events up to `position`.
 
         Raises:
             JournalError: there is no such position.
@@ -83,7 +83,7 @@ class MemoryJournal:
         return Verdict(proven(self._stream, self._rows()))
 
     def close(self) -> None:
-        """Let go of the stream; a closed journal stays closed."""
+        """Release the stream; a closed journal stays closed."""
         self._closed = True
 
     def __enter__(self) -> Self:

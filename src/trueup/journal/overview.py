@@ -1,4 +1,4 @@
-"""What a journal holds, without reading its events: its streams, and who wrote them."""
+"""List the streams of a journal with their writers, without reading the events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trueup.journal.reading.table import EventTable
 
 
 class StreamOverview(NamedTuple):
-    """One stream: its events, who wrote it last, and since when (ns of UTC)."""
+    """A stream: its number of events, its last writer, and the start of that writer (ns of UTC)."""
 
     name: str
     events: int
@@ -20,7 +20,7 @@ class StreamOverview(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """A journal by the name that messages use; `size` is bytes on disk, None for a server's."""
+    """A journal by its name in messages; `size` is bytes on disk, None for a server."""
 
     name: str
     streams: tuple[StreamOverview, ...]
@@ -28,10 +28,10 @@ class Overview(NamedTuple):
 
 
 def overview(url_or_path: str | Path) -> Overview:
-    """Look at a journal.
+    """Return the name, streams and size of a journal.
 
     Raises:
-        JournalError: it cannot be opened.
+        JournalError: the journal cannot be opened.
     """
     database = database_at(url_or_path, read_only=True)
     database.connect()
@@ -39,6 +39,7 @@ def overview(url_or_path: str | Path) -> Overview:
         require_current(database)
         rows = database.fetch(database.statements.streams)
         tables = [EventTable(database, str(row[0])) for row in rows]
+        # Streams are listed from the table of writers, of which a damaged file may lack rows.
         streams = tuple(
             StreamOverview(table.stream, table.last_position(), writer.holder, writer.since_ns)
             for table in tables

@@ -1,1 +1,1 @@
-"""SQLite and PostgreSQL, their locks, and the repair of damaged files."""
+"""SQLite and PostgreSQL: connections, locks, and the repair of damaged files."""

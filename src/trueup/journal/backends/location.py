@@ -1,4 +1,4 @@
-"""Which database a path or URL means."""
+"""Choose the database for a path or URL."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _POSTGRESQL = re.compile(r"postgres(ql)?(\+psycopg)?://")
 
 
 def database_at(url_or_path: str | Path, *, read_only: bool = False) -> Database:
-    """Return the database, not yet connected.
+    """Return the database of a path or URL, not yet connected.
 
     Raises:
-        JournalError: the URL is of another kind, or its driver is not installed.
+        JournalError: the URL is of an unknown kind, or its driver is not installed.
     """
     address = str(url_or_path)
     if _POSTGRESQL.match(address):

@@ -1,13 +1,14 @@
-"""Locks of the operating system, which end with the process that holds them, however it ends.
+"""Claim a stream of a SQLite journal with a lock file.
 
-A claim to write one stream of a SQLite file is a locked file beside it, named after a number that
-only grows. Who takes over from a living holder locks a file of its own and removes the other's: so
-a third process meets the lock of whoever writes now. All of it happens inside a write transaction
-of the database, so that two processes never do it at once.
+The operating system releases a lock when the process that holds the lock ends, however the process
+ends. The lock file lies beside the database; its name has a number that only grows. A process that
+takes over from a living writer locks a new file and removes the old file, so a third process meets
+the lock of the present writer. All this happens inside a write transaction of the database, so two
+processes never do it at the same time.
 
-The file also keeps a note: how far its holder got. It is written after each commit and not
-synced, so it may lag behind the database and never runs ahead of it. A database that ends before
-its note has lost its end.
+The file also holds a note: the last committed tip of its writer. The note is written after each
+commit and not synced, so the note may be behind the database and is never ahead. A database that
+ends before its note has lost its end.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from trueup.journal.journal import Tip
 
 
 class FileClaim(filelock.LockableFile):
-    """The right to write one stream of a SQLite file."""
+    """The right to write a stream of a SQLite file."""
 
     def __init__(self, path: Path, token: int, note: Tip | None) -> None:
         self.token: int = token
@@ -41,22 +42,22 @@ class FileClaim(filelock.LockableFile):
             self.record(note)
 
     def renew(self) -> bool:
-        """The lock does not depend on a connection."""
+        """Return True: the lock does not depend on a connection."""
         return True
 
     def record(self, tip: Tip) -> None:
         """Note a tip; never fails."""
         if self._handle is not None:
-            # The tip itself is in the database: a note that cannot be written only lags behind.
+            # The tip itself is in the database, so a note that cannot be written is only behind.
             with contextlib.suppress(OSError):
                 os.lseek(self._handle, 0, os.SEEK_SET)
                 os.write(self._handle, _written(tip))
 
 
 def claim_file(database: Path, stream: str, token: int, *, take_over: bool) -> FileClaim | None:
-    """Take the right to write a stream, or return None when a living process has it.
+    """Claim the right to write a stream, or return None if a living process has the right.
 
-    The new claim's token is above `token` and above that of every earlier claim.
+    The new claim's token is greater than `token` and than the token of every earlier claim.
 
     Raises:
         OSError: a lock file cannot be made or read.
@@ -64,11 +65,13 @@ def claim_file(database: Path, stream: str, token: int, *, take_over: bool) -> F
     earlier = lock_files(database, stream)
     if not take_over and any(is_locked(path) for path in earlier.values()):
         return None
+    # Greater than all before, also where the database is an old copy with a smaller token.
     token = max([token, *earlier]) + 1
     path = database.with_name(f"{database.name}.{_slug(stream)}.{token}.lock")
     claim = FileClaim(path, token, noted(earlier.values()))
     for path in earlier.values():
-        # Windows does not remove what a paused holder has open; it goes the next time.
+        # Windows cannot remove a file that a paused process has open; the next claim removes the
+        # file.
         with contextlib.suppress(OSError):
             path.unlink()
     return claim
@@ -124,7 +127,7 @@ def _read(path: Path) -> Tip | None:
         if int(check, 16) == zlib.crc32(text.encode()):
             return Tip(int(position), bytes.fromhex(digest))
     except (OSError, ValueError):
-        # Not there, never written, or torn: it says nothing.
+        # Missing, empty or half written: the same as no note.
         pass
     return None
 

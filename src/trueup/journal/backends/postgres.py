@@ -1,10 +1,10 @@
-"""PostgreSQL: many accounts' journals in one place.
+"""A journal in PostgreSQL: the journals of many accounts in a single database.
 
-A writer holds a session's advisory lock, which the server frees when the session ends. Where the
-connection breaks, the old session may live on in the server for a while: with it the lock, and
-perhaps a commit under way. So before anything is written over a new connection the lock is taken
-again, and our own old session is ended first if it still holds it. A pooler that hands out
-sessions by transaction cannot be used.
+A writer holds an advisory lock of its session, which the server releases when the session ends.
+After a broken connection the old session may live on in the server for a while, with the lock and
+perhaps a commit under way. So before the first write on a new connection the writer takes the lock
+again, and first ends its own old session if that session still holds the lock. A connection pooler
+in transaction mode cannot be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trueup.journal.database.database import Claim, ConnectionLost, Database
 from trueup.journal.database.statements import POSTGRESQL
 from trueup.journal.journal import Tip
 
-# How long an append may wait: for a server that does not answer, and for a lock of another writer.
+# The longest waits of an append: for a connection, for a silent server, for another writer's lock.
 CONNECT_S = 5
 SILENCE_MS = 10_000
 LOCK_MS = 5_000
@@ -37,14 +37,14 @@ _DEFAULTS = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-# Commits must be on the server's disk, whatever its default is.
+# Commits must reach the server's disk, whatever the server's default is.
 _SETTINGS = (
     "SELECT set_config('lock_timeout', %s, false), set_config('synchronous_commit',"
     " CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
     " ELSE current_setting('synchronous_commit') END, false)"
 )
-# A number of a session is given again after it ended; with its beginning it is one session. The
-# beginning of sessions of other users is hidden, and theirs are none of ours.
+# The server reuses process numbers, so a session is identified by its number and its start time.
+# The start time of other users' sessions is hidden; those sessions are never ours.
 _HOLDERS = (
     "SELECT l.pid, a.backend_start::text FROM pg_locks l"
     " LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
@@ -52,8 +52,8 @@ _HOLDERS = (
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (l.classid::bigint << 32) | l.objid::bigint = %s"
 )
-# Not `to_regclass`: within a transaction that answers from a cache, and would miss the tables that
-# another session made while this one waited for it.
+# Not `to_regclass`: within a transaction that function answers from a cache, and would miss tables
+# that another session created while this session waited for the lock.
 _HAS_TABLES = (
     "SELECT EXISTS (SELECT FROM pg_tables"
     " WHERE tablename = 'journal_revision' AND schemaname = ANY (current_schemas(false)))"
@@ -62,7 +62,7 @@ _THIS_SESSION = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid
 
 
 class Session(NamedTuple):
-    """One session of the server: its process, and when it began."""
+    """A session of the server: its process number and its start time."""
 
     pid: int
     began: str | None
@@ -77,6 +77,7 @@ class PostgresDatabase(Database):
     begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def __init__(self, url: str) -> None:
+        # The URL's own parameters take precedence over our defaults.
         try:
             parameters: dict[str, Any] = {**_DEFAULTS, **conninfo.conninfo_to_dict(url)}
         except psycopg.ProgrammingError as error:
@@ -88,7 +89,7 @@ class PostgresDatabase(Database):
 
     @property
     def driver_error(self) -> type[Exception]:
-        """The class of all errors of the driver."""
+        """The base class of the driver's errors."""
         return psycopg.Error
 
     def connect(self) -> None:
@@ -101,7 +102,7 @@ class PostgresDatabase(Database):
         self._connection = connection
 
     def cut(self, connection: psycopg.Connection[Any]) -> None:
-        """Have a forked process say nothing to the server, not even that it ends."""
+        """Cut the socket in a forked process, so that the child cannot end the parent's session."""
         with contextlib.suppress(psycopg.Error, OSError):
             cut_handle(connection.fileno())
 
@@ -110,34 +111,34 @@ class PostgresDatabase(Database):
         self.fetch("SELECT pg_advisory_xact_lock(%s)", _MIGRATION_LOCK)
 
     def revision(self) -> str | None:
-        """Return the schema's revision, or None where there is no journal yet."""
+        """Return the schema's revision, or None if there is no journal yet."""
         if self.fetch(_HAS_TABLES) == [(False,)]:
             return None
         rows = self.fetch(self.statements.revision)
         return str(rows[0][0]) if rows else ""
 
     def restore(self) -> bool:
-        """Connect again where the connection broke; return whether it had."""
+        """Connect again after a broken connection; return whether a new connection was made."""
         if not self._open().closed:
             return False
         self.connect()
         return True
 
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
-        """Take the stream's advisory lock; from a living holder by ending its session."""
+        """Take the stream's advisory lock; with `take_over` end a living holder's session first."""
         claim = SessionClaim(self, stream)
         if claim.take() or (take_over and claim.wrest(claim.holders())):
             return claim
         return None
 
     def note(self, stream: str) -> Tip | None:
-        """Nothing is noted outside the server."""
+        """Return None: no tip is noted outside the server."""
         return None
 
     def rollback(self) -> None:
-        """Undo what was written, if there is anything; never fails.
+        """Undo an open transaction; never fails.
 
-        A connection on which that cannot be done is of no use.
+        A connection that cannot roll back is useless, and is closed.
         """
         super().rollback()
         if self._connection is not None and not self._connection.closed and self.in_transaction():
@@ -149,12 +150,12 @@ class PostgresDatabase(Database):
         return bool(self._open().info.transaction_status != idle)
 
     def session(self) -> Session:
-        """Return how the server knows this connection."""
+        """Return the server's session of this connection."""
         ((pid, began),) = self.fetch(_THIS_SESSION)
         return Session(pid, began)
 
     def explain(self, error: Exception) -> JournalError:
-        """Say what an error of PostgreSQL means."""
+        """Return an error of PostgreSQL as a `JournalError` in plain words."""
         if self._connection is not None and self._connection.closed:
             return ConnectionLost(f"{self.name}: the connection was lost ({_first_line(error)}).")
         if isinstance(error, errors.UniqueViolation) and "intent_id" in str(error):
@@ -167,7 +168,7 @@ class PostgresDatabase(Database):
 
 
 class SessionClaim:
-    """The right to write one stream: an advisory lock of the connection's session."""
+    """The right to write a stream: an advisory lock of the connection's session."""
 
     def __init__(self, database: PostgresDatabase, stream: str) -> None:
         self.token = 1
@@ -175,12 +176,12 @@ class SessionClaim:
         self._database = database
         digest = hashlib.sha256(f"trueup journal {stream}".encode()).digest()
         self._key = int.from_bytes(digest[:8], "big", signed=True)
-        # Sessions of ours that have the lock, or may have it: an answer may have been lost.
+        # Our sessions that have the lock or may have the lock, since an answer may have been lost.
         self._own: set[Session] = set()
 
     def take(self) -> bool:
-        """Take the lock if it is free."""
-        # Known before the lock is asked for: should the answer be lost, the lock is ours.
+        """Take the lock if the lock is free."""
+        # Remembered before the request: if the answer is lost, this session may have the lock.
         this = self._database.session()
         self._own.add(this)
         if self._database.fetch("SELECT pg_try_advisory_lock(%s)", self._key) != [(True,)]:
@@ -189,11 +190,11 @@ class SessionClaim:
         return True
 
     def holders(self) -> list[Session]:
-        """Return the sessions that hold the lock: one, or none."""
+        """Return the sessions that hold the lock: at most a single session."""
         return [Session(*row) for row in self._database.fetch(_HOLDERS, self._key)]
 
     def wrest(self, sessions: Iterable[Session]) -> bool:
-        """End these sessions, and take the lock when the server has let go of it."""
+        """End these sessions, and take the lock once the server has released the lock."""
         this = self._database.session()
         self._own.add(this)
         for session in sessions:
@@ -203,27 +204,28 @@ class SessionClaim:
         return True
 
     def renew(self) -> bool:
-        """Take the lock again on a new connection; our own old sessions may still have it.
+        """Take the lock again on a new connection; our own old sessions may still hold the lock.
 
         Returns:
-            False where a session that is none of ours has it, and has it still when asked again.
+            False if another program's session holds the lock in two looks in a row.
         """
         strangers: set[Session] = set()
         while not self.take():
             holders = set(self.holders())
+            # Our old session after a broken connection: end that session, its work is over.
             if holders & self._own:
                 return self.wrest(holders & self._own)
             if holders & strangers:
                 return False
-            # Whoever had it may have let go of it between the two questions.
+            # The session seen first may have released the lock between the two questions.
             strangers = holders
         return True
 
     def record(self, tip: Tip) -> None:
-        """The writer's row is the only note there is."""
+        """Do nothing: the writer's row in the database is the only note."""
 
     def release(self) -> None:
-        """Let somebody else have it; a closed connection has let go already."""
+        """Release the lock; a closed connection has released the lock already."""
         with contextlib.suppress(JournalError):
             self._database.fetch("SELECT pg_advisory_unlock(%s)", self._key)
 

@@ -1,11 +1,11 @@
-"""A SQLite file that is damaged as a file: cut, or with pages overwritten.
+"""Repair a SQLite file that is damaged as a file: truncated, or with overwritten pages.
 
-What can be read, up to the last whole transaction of each stream, goes into a new file; the damaged
-one stays beside it, as `*.damaged-1`. By itself that happens only where the end is what is
-damaged, and not much of it. Anything worse is for a person to decide.
+The readable events, up to the last whole transaction of each stream, are copied to a new file. The
+damaged file is kept beside the new file, as `*.damaged-1`. Without a person's decision this happens
+only if just the end is damaged, and not much is lost.
 
-The new file is complete before it gets the name `*.salvaged`, and whoever opens the journal first
-puts a file of that name in its place. So a crash between any two steps loses nothing.
+The new file is complete before it gets the name `*.salvaged`. The next process that opens the
+journal moves a file of that name into place. So a crash between any two steps loses nothing.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from trueup.journal.reading.reader import JournalReader
 from trueup.journal.reading.table import EventTable
 from trueup.journal.rows.chain import BrokenChain, checkpoint_digest
 
-# More acknowledged events than this are not given up without a person.
+# A larger loss of acknowledged events needs a person's decision.
 LARGEST_LOSS = 1_000
 
 
 def salvage(path: Path, *, at_any_loss: bool = False) -> str:
-    """Put a new file with all that can be read in the place of a damaged one; say so in a sentence.
+    """Replace a damaged file by a new file with all readable events; return a sentence about it.
 
     Raises:
-        JournalConflict: a living process writes the file, or is mending it.
+        JournalConflict: a living process writes the file, or is repairing the file.
         JournalCorrupt: more than the end is damaged, and not `at_any_loss`.
         JournalError: nothing can be read, or the new file cannot be written.
     """
@@ -51,10 +51,10 @@ def salvage(path: Path, *, at_any_loss: bool = False) -> str:
 
 
 def finish(path: Path) -> None:
-    """Put a salvaged file in its place where a crash came in between.
+    """Finish a repair that a crash interrupted.
 
     Raises:
-        JournalError: that is not possible now.
+        JournalError: the repaired file cannot be moved into place now.
     """
     if _beside(path, "salvaged").exists():
         salvage(path)
@@ -83,6 +83,7 @@ def _refuse_writers(path: Path) -> None:
 
 def _build(path: Path, at_any_loss: bool) -> None:
     building = _beside(path, "salvaging")
+    # A crash may have left half a file of an earlier attempt.
     for old in _with_companions(building):
         old.unlink(missing_ok=True)
     damaged, whole = SqliteDatabase(path, read_only=True), SqliteDatabase(building)
@@ -92,16 +93,18 @@ def _build(path: Path, at_any_loss: bool) -> None:
         ensure_current(whole)
         for stream in _streams(damaged):
             _copy(damaged, whole, stream, at_any_loss)
-        # One file, without a log beside it, may be renamed.
+        # Only a file without a log beside it can be renamed as a whole.
         whole.fetch("PRAGMA journal_mode=DELETE")
+    # Again, since the copy took time: a writer may have started meanwhile.
     _refuse_writers(path)
+    # Synced before the rename, or a power cut could leave the final name with an empty file.
     with building.open("rb+") as file:
         os.fsync(file.fileno())
     building.replace(_beside(path, "salvaged"))
 
 
 def _streams(damaged: SqliteDatabase) -> list[str]:
-    """Return the names of all streams that can be read; from the rows where there is no list."""
+    """Return the names of all readable streams; from the events if the table of writers is lost."""
     names: set[str] = set()
     for query in (damaged.statements.streams, "SELECT DISTINCT stream FROM journal_events"):
         with contextlib.suppress(FileDamaged):
@@ -126,7 +129,7 @@ def _copy(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, at_any_lo
 
 
 def _refuse_loss(damaged: SqliteDatabase, rows: EventTable, tip: Tip, because: str) -> None:
-    """Raise JournalCorrupt unless it is the end that is gone, and not much of it."""
+    """Raise JournalCorrupt unless only the end is lost, and not much of the stream."""
     known = _acknowledged(damaged, rows)
     readable = tip.position
     with contextlib.suppress(FileDamaged):
@@ -148,7 +151,7 @@ def _acknowledged(damaged: SqliteDatabase, rows: EventTable) -> Tip:
 
 
 def _copy_writer(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, tip: Tip) -> None:
-    """Copy who wrote the stream last and what was acknowledged then, or what is known of it."""
+    """Copy the stream's writer and its acknowledged tip, or the last proven tip if unreadable."""
     columns: tuple[object, ...] = (1, "unknown", 0, *tip)
     with contextlib.suppress(FileDamaged):
         columns = EventTable(damaged, stream).writer() or columns
@@ -156,7 +159,7 @@ def _copy_writer(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, ti
 
 
 def _copy_checkpoint(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, tip: Tip) -> None:
-    """Copy the newest checkpoint that can be read, proves itself, and is not beyond the end."""
+    """Copy the newest checkpoint that is readable, valid, and not beyond the end."""
     with contextlib.suppress(FileDamaged):
         checkpoint = JournalReader(damaged, stream).latest_checkpoint()
         at = None if checkpoint is None else EventTable(whole, stream).tip_at(checkpoint.position)
@@ -168,7 +171,7 @@ def _copy_checkpoint(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str
 
 
 def _swap(path: Path) -> Path:
-    """Move the damaged file and its log aside, and the salvaged one to its place."""
+    """Move the damaged file and its log aside, and the repaired file into its place."""
     names = (_beside(path, f"damaged-{number}") for number in itertools.count(1))
     kept = next(name for name in names if not name.exists())
     for old, new in zip(_with_companions(path), _with_companions(kept), strict=True):

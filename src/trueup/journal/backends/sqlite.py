@@ -1,11 +1,11 @@
-"""SQLite: the journal in one file, in WAL mode with `synchronous=FULL`.
+"""A journal in a SQLite file, in WAL mode with `synchronous=FULL`.
 
-FULL, always: in WAL mode it costs one sync of the log for each commit, and anything less may lose
-a commit that was acknowledged (SQLite documentation, "PRAGMA synchronous"). Every append of a live
-bot is an intent or what became of one, so there is no append that could do with less.
+In WAL mode FULL costs one sync of the log for each commit. Any weaker setting may lose an
+acknowledged commit (SQLite documentation, "PRAGMA synchronous"). Every append of a live bot is an
+intent or an outcome, so no append can do with less.
 
-Readers never block the writer in WAL mode, nor it them. Another writer of the same file, for
-another stream, holds it for a commit; `BUSY_S` is how long we wait for that.
+In WAL mode readers and the writer do not block each other. The writer of another stream in the same
+file locks the file during a commit; `BUSY_S` is the longest wait for that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BUSY_S = 2.0
 class SqliteDatabase(Database):
     """A journal's SQLite file.
 
-    A reader's connection changes nothing, and reads what can be read of a damaged file.
+    A read-only connection changes nothing, and reads the readable part of a damaged file.
     """
 
     dialect = "sqlite"
@@ -47,15 +47,16 @@ class SqliteDatabase(Database):
 
     @property
     def driver_error(self) -> type[Exception]:
-        """The class of all errors of the driver."""
+        """The base class of the driver's errors."""
         return sqlite3.Error
 
     def connect(self) -> None:
         """Open the connection.
 
         Raises:
-            JournalError: there is no such file to read, or it is no journal of ours.
+            JournalError: the file does not exist, cannot be used, or is not a journal.
         """
+        # First, since SQLite names no reason: it only says that it cannot open the file.
         try:
             self._refuse_place()
         except PermissionError as error:
@@ -63,12 +64,14 @@ class SqliteDatabase(Database):
                 f"{self.name} cannot be looked at: this user may not enter a folder on the way to "
                 "it; give another place, or the right to enter."
             ) from error
+        # In a forked child, SQLite would drop the parent's locks when it closes the file.
         if identity(self.path) in HOLDERS.inherited:
             raise JournalConflict(
                 f"{self.name} was open in the process from which this one was forked, and SQLite "
                 "cannot open it in both: start this process anew, as multiprocessing does with "
                 "'spawn'."
             )
+        # A crash during a repair left the new file beside the damaged file: finish the repair.
         if not self._read_only and self.path.with_name(f"{self.path.name}.salvaged").exists():
             from trueup.journal.backends.salvage import finish
 
@@ -80,31 +83,31 @@ class SqliteDatabase(Database):
             self._prepare_to_write()
 
     def cut(self, connection: sqlite3.Connection) -> None:
-        """Let go of the file and its log; a forked process can open neither again."""
+        """Close the file and its log in a forked process, which can never open them again."""
         names = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
         files = {one for one in (self._file, *map(identity, names)) if one is not None}
         HOLDERS.inherited.update(files)
         cut_files(files)
 
     def wait_for_migration(self) -> None:
-        """Nothing to wait for: `BEGIN IMMEDIATE` lets one process write."""
+        """Do nothing: `BEGIN IMMEDIATE` lets only one process write."""
 
     def revision(self) -> str | None:
-        """Return the schema's revision, or None where there is no journal yet."""
+        """Return the schema's revision, or None if there is no journal yet."""
         if not self._tables():
             return None
         rows = self.fetch(self.statements.revision)
         return str(rows[0][0]) if rows else ""
 
     def in_place(self) -> tuple[int, int] | None:
-        """Return which file is at the journal's path, by device and number; None for none."""
+        """Return the device and inode number of the file at the journal's path, or None."""
         return identity(self.path)
 
     def restore(self) -> bool:
-        """Make sure that the file which is open is still the one that others will open.
+        """Check that the open file is still the file at the journal's path.
 
-        SQLite goes on writing to a file that was removed, and whatever it says it wrote is gone
-        with the process.
+        SQLite continues to write to a removed file, and all those writes are lost when the process
+        ends.
         """
         self._open()
         if self._file != self.in_place():
@@ -115,14 +118,14 @@ class SqliteDatabase(Database):
         return False
 
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
-        """Lock a file beside the database; within a write transaction."""
+        """Lock a file beside the database; must run in a write transaction."""
         try:
             return claim_file(self.path, stream, token, take_over=take_over)
         except OSError as error:
             raise JournalError(f"{self.name} cannot be locked: {reason(error)}.") from error
 
     def heir(self, stream: str, noted: int) -> str | None:
-        """Return who holds a stream that a process of this machine claimed last, if not itself."""
+        """Return the process that holds the lock of an ended writer, or None; see `Database`."""
         locked = [path for path in lock_files(self.path, stream).values() if is_locked(path)]
         if noted == os.getpid() or any(holds(noted, path) for path in locked):
             return None
@@ -130,11 +133,11 @@ class SqliteDatabase(Database):
         return f"process {heirs[0]}" if heirs else "a process"
 
     def note(self, stream: str) -> Tip | None:
-        """Return the furthest tip that a lock file of the stream notes, or None."""
+        """Return the furthest tip in the stream's lock files, or None."""
         return noted(lock_files(self.path, stream).values())
 
     def salvage(self) -> str:
-        """Put what can be read of a damaged file in its place; return what was done, a sentence."""
+        """Replace a damaged file by its readable part; return a sentence that describes this."""
         from trueup.journal.backends.salvage import salvage
 
         return salvage(self.path)
@@ -144,19 +147,19 @@ class SqliteDatabase(Database):
         return bool(self._open().in_transaction)
 
     def fetch_some(self, statement: str, *parameters: object) -> list[Any]:
-        """Return all rows, or, of a damaged file, those before the damage if there are any."""
+        """Return all rows; of a damaged file, the rows before the damage if there are any."""
         rows: list[Any] = []
         with self.lock:
             try:
                 for row in self._open().execute(statement, parameters):
-                    rows.append(row)  # noqa: PERF402 - what came before an error is wanted
+                    rows.append(row)  # noqa: PERF402 - the rows before an error are needed
             except sqlite3.Error as error:
                 if not rows:
                     raise self.explain(error) from error
         return rows
 
     def check(self) -> list[str]:
-        """Return what SQLite finds wrong with the file, each a sentence."""
+        """Return the defects that SQLite finds in the file, a sentence each."""
         try:
             found = [str(row[0]) for row in self.fetch("PRAGMA quick_check(10)")]
         except FileDamaged as error:
@@ -164,7 +167,7 @@ class SqliteDatabase(Database):
         return [f"the file is damaged: {text}" for text in found if text != "ok"]
 
     def explain(self, error: Exception) -> JournalError:
-        """Say what an error of SQLite means."""
+        """Return an error of SQLite as a `JournalError` in plain words."""
         code = error_code(error)
         if code == sqlite3.SQLITE_CORRUPT:
             return FileDamaged(f"{self.name} is damaged: {error}.")
@@ -185,9 +188,9 @@ class SqliteDatabase(Database):
             self._refuse_unwritable()
 
     def _refuse_unwritable(self) -> None:
-        """Name what cannot be written; SQLite only says that it cannot open the file."""
+        """Name the file or folder that cannot be written; SQLite's own error does not."""
         as_ourselves = os.access in os.supports_effective_ids
-        # SQLite and our lock make files beside it.
+        # SQLite's log and our lock file are created in the folder, so the folder counts too.
         for place, mode in ((self.path.parent, os.W_OK | os.X_OK), (self.path, os.W_OK)):
             if place.exists() and not os.access(place, mode, effective_ids=as_ourselves):
                 what = f"the folder {place}" if place.is_dir() else "the file"
@@ -208,13 +211,13 @@ class SqliteDatabase(Database):
     def _connected_to_read(self) -> sqlite3.Connection:
         address = f"{self.path.as_uri()}?mode=ro"
         connection = connected(address, BUSY_S, uri=True)
-        # Without this SQLite refuses a file that was cut as a whole, and with it only what is gone.
+        # Without this SQLite refuses a truncated file as a whole, not only its missing part.
         connection.execute("PRAGMA writable_schema=ON")
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchall()
         except sqlite3.OperationalError:
-            # WAL mode makes its index beside the file; where that is not allowed and the log is
-            # empty, the file alone is everything.
+            # In WAL mode SQLite creates an index file beside the database. If this user may not
+            # create files there and the log is empty, the database file alone is complete.
             if _size(self.path.with_name(f"{self.path.name}-wal")):
                 raise
             connection.close()

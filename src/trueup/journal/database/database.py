@@ -1,7 +1,7 @@
-"""What a journal asks of a database: one connection, plain transactions, errors in our words.
+"""The interface between a journal and a database: a connection, transactions, plain errors.
 
-The two databases differ in how a connection is made, how a writer proves that it is alone, and
-what their errors mean. Everything else is written once, above this seam.
+SQLite and PostgreSQL differ in three things: how to connect, how a writer makes sure that no other
+process writes, and the meaning of errors. The code above this interface is the same for both.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ class ConnectionLost(JournalError):
 
 
 class FileDamaged(JournalCorrupt):
-    """The database's own file is damaged, whatever the rows in it say."""
+    """The database file itself is damaged."""
 
 
 class Claim(Protocol):
-    """The right to write one stream, held until it is released or its process ends.
+    """The right to write a stream, held until its release or the end of its process.
 
-    `token` is the lowest fencing token that its writer may have, `note` the furthest tip that is
-    known outside the database, or None: a database that lost its end knows neither.
+    `token` is the lowest fencing token that the writer may use. `note` is the furthest tip that is
+    recorded outside the database, or None. Both help against a database that lost its end.
     """
 
     token: int
     note: Tip | None
 
     def renew(self) -> bool:
-        """Take the right again on a new connection; return False when somebody else has it."""
+        """Claim again on a new connection; return False if another process has the claim."""
 
     def record(self, tip: Tip) -> None:
-        """Note a tip outside the database, as far as that can be done; never fails."""
+        """Note a tip outside the database if possible; never fails."""
 
     def release(self) -> None:
-        """Let somebody else have it."""
+        """Give up the claim, so that another process can claim the stream."""
 
 
 class Database(ABC):
-    """One connection to where a journal lives.
+    """A connection to the database of a journal.
 
-    `name` is how messages call it, without any password. The methods that talk to it raise
-    `JournalError`, as `FileDamaged` or `ConnectionLost` where that is why. One thread talks to it
-    at a time, and another waits; a forked process does not talk to it at all.
+    `name` is the database's name in messages, without any password. Methods that use the
+    connection raise `JournalError`, or its kinds `FileDamaged` and `ConnectionLost`. Threads take
+    turns. A forked process must not use the connection.
     """
 
     dialect: str
@@ -70,9 +70,9 @@ class Database(ABC):
         HOLDERS.add(self)
 
     def let_go_in_child(self) -> None:
-        """Never touch the connection again, which is that of the process this is a fork of."""
+        """Drop the connection, which belongs to the process that this process was forked from."""
         connection, self._connection = self._connection, None
-        # Some thread may have held it, which is not here.
+        # A new lock: the thread that held the old lock does not exist in this process.
         self.lock = threading.RLock()
         if connection is not None:
             never_finalise(connection)
@@ -80,7 +80,7 @@ class Database(ABC):
 
     @abstractmethod
     def cut(self, connection: Any) -> None:
-        """Let go of the files or the socket of a connection, in a forked process."""
+        """In a forked process: close the files or the socket of a connection."""
 
     @abstractmethod
     def connect(self) -> None:
@@ -92,36 +92,36 @@ class Database(ABC):
 
     @abstractmethod
     def revision(self) -> str | None:
-        """Return the schema's revision, or None where there is no journal yet."""
+        """Return the schema's revision, or None if there is no journal yet."""
 
     @abstractmethod
     def restore(self) -> bool:
-        """Make sure of the connection; return whether it had to be made anew."""
+        """Make sure that the connection works; return whether a new connection was made."""
 
     @abstractmethod
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
-        """Take the right to write a stream; return None when somebody else has it.
+        """Claim the right to write a stream; return None if another process has the right.
 
-        `token` is the fencing token that the database knows.
+        `token` is the fencing token in the database.
         """
 
     def heir(self, stream: str, noted: int) -> str | None:
-        """Return who holds a stream that a process of this machine claimed last.
+        """Return the process that still holds a stream after its writer has ended, in words.
 
-        None is that process itself, as far as anybody can tell; else it has ended, and this is
-        whom it left behind, in words.
+        `noted` is the process number of the last writer, on this machine. None means that the
+        writer itself seems to be alive.
         """
         return None if is_alive(noted) else "a session that the server has not ended yet"
 
     @abstractmethod
     def note(self, stream: str) -> Tip | None:
-        """Return the furthest tip of a stream that is noted outside the database, or None."""
+        """Return the furthest tip of a stream that was noted outside the database, or None."""
 
     def salvage(self) -> str:
-        """Mend a damaged file where that can be done; return what was done, a sentence.
+        """Repair a damaged file; return a sentence that describes the repair.
 
         Raises:
-            JournalError: it cannot.
+            JournalError: the file cannot be repaired.
         """
         raise JournalError(
             f"{self.name} is damaged, and the server's administrator has to see to it."
@@ -133,7 +133,7 @@ class Database(ABC):
 
     @abstractmethod
     def explain(self, error: Exception) -> JournalError:
-        """Say what an error of the driver means."""
+        """Return an error of the driver as a `JournalError` in plain words."""
 
     @property
     @abstractmethod
@@ -170,11 +170,11 @@ class Database(ABC):
             raise self.explain(error) from error
 
     def fetch_some(self, statement: str, *parameters: object) -> list[Any]:
-        """Return all rows, or, of a damaged file, those before the damage if there are any."""
+        """Return all rows; of a damaged file, the rows before the damage if there are any."""
         return self.fetch(statement, *parameters)
 
     def check(self) -> list[str]:
-        """Return what the database itself finds wrong with its file, each a sentence."""
+        """Return the defects that the database finds in its own file, a sentence each."""
         return []
 
     def run(self, statement: str) -> None:
@@ -189,21 +189,21 @@ class Database(ABC):
         self.run(self.begin_writing)
 
     def commit(self) -> None:
-        """Make what was written last."""
+        """Commit the transaction."""
         self.run("COMMIT")
 
     def rollback(self) -> None:
-        """Undo what was written, if there is anything; never fails."""
+        """Undo an open transaction; never fails."""
         try:
             if self._connection is not None and self.in_transaction():
                 self._connection.execute("ROLLBACK")
         except self.driver_error:
-            # The database undoes a transaction whose connection is gone.
+            # The database itself undoes the transaction of a broken connection.
             return
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Write in one transaction."""
+        """Write in a single transaction."""
         with self.lock:
             try:
                 self.begin()
@@ -214,7 +214,7 @@ class Database(ABC):
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Read as of one moment."""
+        """Read as of a single moment, in a read transaction."""
         with self.lock:
             if self.in_transaction():
                 yield

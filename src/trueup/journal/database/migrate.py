@@ -1,11 +1,11 @@
-"""Create the journal's tables, or bring those of an older release up to this one.
+"""Create the journal's tables, or upgrade the tables of an older release.
 
-A migration is a number and one SQL file per database: `migrations/0001_first.sqlite.sql` and
-`migrations/0001_first.postgresql.sql`. A new journal runs all of them in order, so the schema is
-written down once. The table `journal_revision` holds the number of the last one that ran.
+A migration is a number and an SQL file for each database: `migrations/0001_first.sqlite.sql` and
+`migrations/0001_first.postgresql.sql`. A new journal runs all migrations in order, so the schema
+is written down once. The table `journal_revision` holds the number of the last migration that ran.
 
-A migration only adds. What is no longer needed is dropped one release later, when no running bot
-of the release before can still use it.
+A migration only adds. A later release may drop a column that is no longer needed, once no running
+bot of the earlier release can still use the column.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ def ensure_current(database: Database) -> None:
     """Run the migrations that a journal lacks, all of them or none.
 
     Raises:
-        JournalError: a newer trueup wrote the journal, or it cannot be changed; it is as it was.
+        JournalError: a newer trueup wrote the journal, or the journal cannot be changed. The
+            journal is unchanged.
     """
     if database.revision() == HEAD:
         return
+    # One transaction, so that a crash in the middle leaves the old schema whole.
     with database.writing():
         database.wait_for_migration()
         # Read again: another process may have run the migrations while this one waited.
@@ -43,14 +45,15 @@ def ensure_current(database: Database) -> None:
 
 
 def require_current(database: Database) -> None:
-    """Make sure that a journal can be read as it is.
+    """Check that this release can read a journal without upgrading the journal.
 
     Raises:
-        JournalError: there is none, or another release has to open it first.
+        JournalError: there is no journal, or a bot of this release must upgrade the journal first.
     """
     revision = database.revision()
     if revision == HEAD:
         return
+    # A reader never migrates: the bot that writes the journal may still be of the older release.
     if revision is None:
         raise JournalError(f"There is no journal in {database.name} yet.")
     _refuse_newer(database, revision)
@@ -69,7 +72,7 @@ def _refuse_newer(database: Database, revision: str | None) -> None:
 
 
 def _statements_after(revision: str, dialect: str) -> Iterator[str]:
-    """Yield the statements of all newer migrations; no text in them contains a semicolon."""
+    """Yield the statements of all newer migrations; a semicolon only ever ends a statement."""
     for file in sorted(MIGRATIONS.glob(f"*.{dialect}.sql")):
         if file.name[: len(HEAD)] > revision:
             yield from filter(str.strip, file.read_text(encoding="utf-8").split(";"))

@@ -1,7 +1,7 @@
-"""The SQL of a running journal.
+"""The SQL statements of a running journal.
 
-One text serves both databases: SQLite writes a parameter as `?` and psycopg as `%s`. Parameters go
-by their order in the text.
+The same text serves both databases: SQLite writes a parameter as `?` and psycopg as `%s`.
+Parameters are passed in the order of the text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Statements(NamedTuple):
     writer: str = (
         "SELECT token, holder, since_ns, position, hash FROM journal_writers WHERE stream = ?"
     )
-    """Who writes a stream."""
+    """The writer of a stream."""
 
     first_claim: str = (
         "INSERT INTO journal_writers (stream, token, holder, since_ns, position, hash)"
@@ -42,7 +42,7 @@ class Statements(NamedTuple):
         "UPDATE journal_writers SET position = ?, hash = ?"
         " WHERE stream = ? AND token = ? AND position = ? AND hash = ?"
     )
-    """A writer's next tip, if the token and the tip are still its own."""
+    """Move a writer's tip, if the row still has that writer's token and old tip."""
 
     append: str = (
         "INSERT INTO journal_events"
@@ -55,7 +55,7 @@ class Statements(NamedTuple):
     """Rows in a range of positions: of a stream, after one, up to another."""
 
     page_between: str = f"{_PAGE} AND at_ns >= ? AND at_ns < ? ORDER BY position"
-    """Those of them in a range of time: since, until."""
+    """The rows of `page` within a range of time: since (included), until (excluded)."""
 
     last: str = (
         f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position ="
@@ -73,16 +73,16 @@ class Statements(NamedTuple):
         "SELECT min(batch), max(batch), max(position) FROM journal_events"
         " WHERE stream = ? AND position > ?"
     )
-    """Which transactions the rows after a position say they are of."""
+    """The transactions named by the rows after a position."""
 
     set_aside: str = (
         f"INSERT INTO journal_torn (stream, found_ns, {_ROW})"
         f" SELECT stream, ?, {_ROW} FROM journal_events WHERE stream = ? AND position > ?"
     )
-    """Copy the rows after a position to where torn rows go, with the time they were found."""
+    """Copy the rows after a position to the table of torn rows, with the time of the discovery."""
 
     cut: str = "DELETE FROM journal_events WHERE stream = ? AND position > ?"
-    """Take the rows after a position out."""
+    """Delete the rows after a position."""
 
     checkpoints: str = (
         "SELECT position FROM journal_checkpoints WHERE stream = ? ORDER BY position DESC"
@@ -100,7 +100,7 @@ class Statements(NamedTuple):
     """A new checkpoint."""
 
     drop_checkpoint: str = "DELETE FROM journal_checkpoints WHERE stream = ? AND position = ?"
-    """Drop one."""
+    """Delete a checkpoint."""
 
 
 SQLITE = Statements()

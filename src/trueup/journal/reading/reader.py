@@ -1,8 +1,8 @@
-"""Reading a stream: while its writer lives, and after it died.
+"""Read a stream, while its writer runs or after.
 
-Nothing here changes the journal. What is read is proven on the way; a last transaction that does
-not hold is left out with a warning, as its writer will set it aside. Damage before that is an
-error, at the first position that does not hold.
+Nothing here changes the journal. Rows are proven while they are read. A damaged last transaction is
+left out with a warning, since the next writer will set that transaction aside. Damage before the
+last transaction is an error that names the first damaged position.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ log: Logger = logger("trueup.journal")
 
 
 class JournalReader:
-    """One stream of a journal, to look at.
+    """A stream of a journal, open for reading.
 
-    Any thread may use it, one after the other; a process that was forked from its own may not.
+    Threads may share a reader and take turns; a forked process may not use the reader.
     """
 
     def __init__(self, database: Database, stream: str) -> None:
@@ -42,13 +42,13 @@ class JournalReader:
 
     @property
     def position(self) -> int:
-        """The position of the last event that is whole and proven; 0 when there is none."""
+        """The position of the last proven event; 0 for an empty stream."""
         self._ready()
         return self._end().position
 
     @property
     def holder(self) -> str:
-        """Who wrote the stream last, whether it still does or not."""
+        """The last writer of the stream, whether that process still runs or not."""
         self._ready()
         writer = self._table.writer()
         return "" if writer is None else writer.holder
@@ -73,17 +73,23 @@ class JournalReader:
         until_ns: int | None = None,
         kinds: Collection[str] | None = None,
     ) -> Iterator[Record]:
-        """Yield the events after a position with what the journal knows of each, oldest first.
+        """Yield the events after a position with position, time, kind and hash, oldest first.
 
-        `since_ns` and `until_ns` are nanoseconds of UTC, the first included and the second not.
-        Without them the chain is proven on the way; with them rows in between are not looked at,
-        and only their own bytes are. What is appended meanwhile is left out.
+        Args:
+            after: the position before the first event.
+            since_ns: only events at or after this time, in nanoseconds of UTC.
+            until_ns: only events before this time, in nanoseconds of UTC.
+            kinds: only events of these kinds.
+
+        Without a range of time the hash chain is proven on the way. With a range, rows outside are
+        skipped, so the chain cannot be proven. Events that are appended meanwhile are left out.
 
         Raises:
             JournalCorrupt: a row was altered or is missing, or does not decode.
             JournalError: an event is of a newer trueup, or the journal cannot be read.
         """
         self._ready()
+        # A range of time leaves out rows, and a chain with gaps proves nothing.
         if since_ns is None and until_ns is None:
             rows = self._proven(after)
         else:
@@ -95,7 +101,7 @@ class JournalReader:
                 yield Record(row.position, row.at_ns, row.kind, event, row.hash)
 
     def latest_checkpoint(self) -> Checkpoint | None:
-        """Return the newest checkpoint that proves itself, or None; the others with a warning."""
+        """Return the newest valid checkpoint, or None; warn about each damaged checkpoint."""
         self._ready()
         for position in self._checkpoints():
             state = self._checkpoint(position)
@@ -110,20 +116,22 @@ class JournalReader:
         return None
 
     def verify(self) -> Verdict:
-        """Prove the whole journal: every row, the chain, its tip as noted, the checkpoints.
+        """Prove the whole journal: every row, the chain, the noted tips, the checkpoints.
 
         Raises:
             JournalError: the journal cannot be read at all.
         """
         self._ready()
+        # Before the rows: an append meanwhile would otherwise look like a lost end.
         known = self._known_tips()
         tip, damage = self._table.prove()
         faults = [] if damage is None else [Fault(damage.position, damage.because)]
-        for one in known:
-            if one.position > tip.position:
-                faults.append(_lost(tip.position + 1, one.position))
-            elif self._table.tip_at(one.position) != one:
-                faults.append(_rewritten(one.position))
+        # The chain alone cannot show a lost end or a rewritten history: both leave a valid chain.
+        for acknowledged in known:
+            if acknowledged.position > tip.position:
+                faults.append(_lost(tip.position + 1, acknowledged.position))
+            elif self._table.tip_at(acknowledged.position) != acknowledged:
+                faults.append(_rewritten(acknowledged.position))
         faults += [
             Fault(position, f"the checkpoint at position {position} is damaged")
             for position in self._checkpoints()
@@ -164,10 +172,10 @@ class JournalReader:
             self._warn_torn(damage.because)
 
     def _end(self) -> Tip:
-        """Return where the journal ends as far as it is whole.
+        """Return the end of the last complete transaction.
 
         Raises:
-            JournalCorrupt: it does not hold before its last transaction.
+            JournalCorrupt: the journal is damaged before its last transaction.
         """
         tip = self._table.tail()
         if tip is not None:
@@ -188,7 +196,7 @@ class JournalReader:
         )
 
     def _known_tips(self) -> list[Tip]:
-        """Return the tips that were acknowledged: by the writer's row, and by its note."""
+        """Return the acknowledged tips: in the writer's row, and in the writer's note."""
         writer = self._table.writer()
         tips = [None if writer is None else writer.tip, self._database.note(self.stream)]
         return sorted({tip for tip in tips if tip is not None and tip.position > 0})
@@ -197,7 +205,7 @@ class JournalReader:
         return [row[0] for row in self._database.fetch(self._sql.checkpoints, self.stream)]
 
     def _checkpoint(self, position: int) -> bytes | None:
-        """Return the state of a checkpoint that proves itself, or None."""
+        """Return the state of a checkpoint if its digest is valid, else None."""
         rows = self._database.fetch(self._sql.checkpoint, self.stream, position)
         tip = self._table.tip_at(position)
         if not rows or tip is None:

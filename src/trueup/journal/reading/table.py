@@ -1,4 +1,4 @@
-"""One stream's rows: how they are fetched, proven, and judged where they do not hold."""
+"""Fetch and prove the rows of a stream, and locate damage."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trueup.journal.database.database import Database, FileDamaged
 from trueup.journal.journal import GENESIS, Tip
 from trueup.journal.rows.chain import BrokenChain, Prover, Row, proven
 
-# Rows fetched at a time: enough that the query costs little, few enough to hold in memory.
+# Rows per query: enough that the query costs little, few enough to hold in memory.
 PAGE = 2_000
-# No position is beyond this.
+# The largest possible position.
 LARGEST = 2**63 - 1
 
 
 class Writer(NamedTuple):
-    """Who writes a stream, and where its chain ended at that writer's last append."""
+    """The writer of a stream, and the end of the chain after that writer's last append."""
 
     token: int
     holder: str
@@ -27,15 +27,15 @@ class Writer(NamedTuple):
 
     @property
     def tip(self) -> Tip:
-        """Where the chain ended."""
+        """The end of the chain."""
         return Tip(self.position, self.hash)
 
 
 class Damage(NamedTuple):
-    """Where a stream stops holding.
+    """The first defect of a stream.
 
-    `torn` says that only the last transaction is damaged, as a crash of the machine or a bad disk
-    leaves it.
+    `torn` means that only the last transaction is damaged, as after a crash of the machine or on a
+    bad disk.
     """
 
     position: int
@@ -53,28 +53,28 @@ class EventTable:
 
     @property
     def place(self) -> str:
-        """How messages call the database."""
+        """The database's name in messages."""
         return self._database.name
 
     def writer(self) -> Writer | None:
-        """Return who writes the stream, or None before the first."""
+        """Return the writer of the stream, or None before the first claim."""
         rows = self._database.fetch(self._sql.writer, self.stream)
         return Writer(*rows[0]) if rows else None
 
     def last_position(self) -> int:
-        """Return the highest position that any row has; 0 when there is none."""
+        """Return the highest position of any row; 0 without rows."""
         last = self._row(self._sql.last, self.stream, self.stream)
         return last.position if last is not None else 0
 
     def tip_at(self, position: int) -> Tip | None:
-        """Return the place in the chain at a position, or None when there is no such row."""
+        """Return the place in the chain at a position, or None if there is no such row."""
         if position <= 0:
             return GENESIS
         row = self._row(self._sql.page, self.stream, position - 1, position)
         return None if row is None else Tip(row.position, row.hash)
 
     def rows(self, after: int, until: int) -> Iterator[Row]:
-        """Yield the rows of a range of positions, in pages; a page without rows ends it."""
+        """Yield the rows of a range of positions, in pages, up to the first empty page."""
         while after < until:
             end = min(until, after + PAGE)
             page = self._database.fetch_some(self._sql.page, self.stream, after, end)
@@ -96,7 +96,7 @@ class EventTable:
         """Yield whole, proven transactions after a place in the chain, up to the end.
 
         Raises:
-            BrokenChain: the rows do not go on; what was yielded before holds.
+            BrokenChain: the next row is missing or altered; the rows yielded before are proven.
         """
         prover = Prover(self.stream, after)
         try:
@@ -110,17 +110,19 @@ class EventTable:
             raise prover.give_up() from error
 
     def tail(self) -> Tip | None:
-        """Return where the chain ends, or None when the last transaction does not hold.
+        """Return the end of the chain, or None if the last transaction is damaged.
 
-        Takes the same time however long the journal is.
+        The cost does not grow with the journal: only the last transaction is proven.
         """
         with self._database.reading():
             last = self._row(self._sql.last, self.stream, self.stream)
             if last is None:
                 return GENESIS
             before = self._row(self._sql.before_batch, self.stream, self.stream, last.batch)
+            # The row before must end its own transaction; if it does not, rows are missing.
             if before is not None and before.position != before.batch:
                 return None
+            # The row before is trusted as a start: `prove` checks the chain from the beginning.
             start = GENESIS if before is None else Tip(before.position, before.hash)
             rows = self.rows(start.position, last.position)
             try:
@@ -129,7 +131,7 @@ class EventTable:
                 return None
 
     def prove(self) -> tuple[Tip, Damage | None]:
-        """Prove the whole stream; return how far it holds, and why no further."""
+        """Prove the whole stream; return the end of the proven part, and the damage after it."""
         tip = GENESIS
         try:
             for transaction in self.transactions():
@@ -139,22 +141,22 @@ class EventTable:
         return tip, None
 
     def set_aside(self, after: int, found_ns: int) -> None:
-        """Move the rows after a position to where torn rows are kept."""
+        """Move the rows after a position to the table of torn rows."""
         self._database.change(self._sql.set_aside, found_ns, self.stream, after)
         self._database.change(self._sql.cut, self.stream, after)
 
     def _end(self) -> int:
-        """Return where the rows end; where the file is damaged there, beyond all of them."""
+        """Return the last position; `LARGEST` if the end of the file is damaged."""
         try:
             return self.last_position()
         except FileDamaged:
             return LARGEST
 
     def _is_torn(self, broken: BrokenChain) -> bool:
-        """Return whether all rows that do not hold are of one transaction, the last.
+        """Return whether all defective rows belong to the last transaction.
 
-        Either a proven row of it says how far it goes, or all of them say the same. Of a damaged
-        file it is enough that the end is what cannot be read.
+        Either a proven row of that transaction gives its end, or all its rows give the same end. In
+        a damaged file the unreadable end is enough.
         """
         if self._end() == LARGEST:
             return True

@@ -1,1 +1,1 @@
-"""Events as rows: their bytes and their hash chain."""
+"""Rows of the journal: the bytes of an event and the hash chain."""

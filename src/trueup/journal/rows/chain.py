@@ -1,13 +1,13 @@
-"""The hash chain: each row's hash is a function of the row and of the hash before it.
+"""The hash chain: each row's hash is a function of the row and of the hash before the row.
 
 SHA-256 over the previous hash, then position, batch and time as 64-bit integers, then stream, kind,
-intent and payload, each after its length (-1 for no intent). So a row that is altered, left out,
-put elsewhere or moved to another stream shows at that row. There is no key in it: who can write the
-database can also write a whole new chain from some row on. That shows only beside a tip that was
-kept elsewhere; see `Verdict`.
+intent and payload, each after its length (-1 for no intent). So a row that is altered, removed,
+moved or copied to another stream fails its check. The chain has no secret key: a program that can
+write the database can also write a new chain from any row on. Only a comparison with a tip that
+was stored elsewhere shows that; see `Verdict`.
 
-`batch` is the position of the last event of the same transaction: a transaction of which rows are
-missing is not whole.
+`batch` is the position of the last event of the same transaction. So a transaction with missing
+rows is recognised as incomplete.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from trueup.journal.journal import GENESIS, Tip
 from trueup.journal.rows.codec import Encoded
 
 _NUMBERS = struct.Struct(">qqqiiii")
-# Looked up a million times where a long journal is proven.
+# A local name: proving a long journal looks the function up a million times.
 _sha256 = hashlib.sha256
 
 
 class Row(NamedTuple):
-    """One row of the events' table, without its stream; the order is that of the columns."""
+    """A row of the events' table, without its stream; fields are in the order of the columns."""
 
     position: int
     batch: int
@@ -38,10 +38,10 @@ class Row(NamedTuple):
 
 
 class BrokenChain(Exception):
-    """The chain does not go on at `position`.
+    """The chain is broken at `position`.
 
-    `tip` is the end of the last transaction that is whole and proven. `batch` is where the
-    transaction after it says it ends, or None where no proven row says so.
+    `tip` is the end of the last complete and proven transaction. `batch` is the last position of
+    the next transaction by its own rows, or None if none of its rows is proven.
     """
 
     def __init__(self, position: int, because: str, tip: Tip, batch: int | None) -> None:
@@ -59,6 +59,7 @@ def row_hash(before: bytes, stream: str, position: int, batch: int, event: Encod
 
 def _hashed(before: bytes, name: bytes, row: Row) -> bytes:
     position, batch, at_ns, kind_name, payload, intent_id, _ = row
+    # The format is fixed: a change here would break the check of every journal ever written.
     kind = kind_name.encode()
     intent = b"" if intent_id is None else intent_id.encode()
     numbers = _NUMBERS.pack(
@@ -74,7 +75,7 @@ def _hashed(before: bytes, name: bytes, row: Row) -> bytes:
 
 
 def chained(stream: str, tip: Tip, history: Sequence[Encoded]) -> list[Row]:
-    """Return the rows that put `history` after `tip`, as one transaction."""
+    """Return the rows that append `history` after `tip`, as a single transaction."""
     position, before = tip
     batch = position + len(history)
     rows = []
@@ -86,13 +87,13 @@ def chained(stream: str, tip: Tip, history: Sequence[Encoded]) -> list[Row]:
 
 
 def checkpoint_digest(stream: str, tip: Tip, state: bytes) -> bytes:
-    """Return the 32 bytes that tie a saved fold to its stream and its place in the chain."""
+    """Return the 32 bytes that bind a saved fold to its stream and its place in the chain."""
     numbers = struct.pack(">qi", tip.position, len(stream.encode()))
     return hashlib.sha256(b"".join((tip.hash, numbers, stream.encode(), state))).digest()
 
 
 class Prover:
-    """Takes rows one by one, oldest first, and gives them back as whole, proven transactions."""
+    """Check rows in order, oldest first, and return them as complete, proven transactions."""
 
     def __init__(self, stream: str, after: Tip = GENESIS) -> None:
         self.tip: Tip = after
@@ -101,7 +102,7 @@ class Prover:
         self._pending: list[Row] = []
 
     def take(self, row: Row) -> list[Row] | None:
-        """Return the whole transaction that this row ends, or None while it goes on.
+        """Return the whole transaction that this row ends, or None if more rows must follow.
 
         Raises:
             BrokenChain: the row is altered or out of place.
@@ -118,10 +119,10 @@ class Prover:
         return whole
 
     def finish(self, end: int) -> None:
-        """Say that there are no more rows, and at which position the last one was to be.
+        """Check that the rows end at position `end`.
 
         Raises:
-            BrokenChain: the last transaction is not whole, or rows are missing after it.
+            BrokenChain: the last transaction is incomplete, or rows are missing after the last.
         """
         if self._pending:
             raise self._broken("is missing: its transaction is not whole")
@@ -129,7 +130,7 @@ class Prover:
             raise self._broken("is missing")
 
     def give_up(self) -> BrokenChain:
-        """Return the error for rows that cannot be had at all."""
+        """Return the error for rows that cannot be read at all."""
         return self._broken("cannot be read")
 
     def _proven(self, row: Row) -> bool:
@@ -148,10 +149,10 @@ class Prover:
 
 
 def proven(stream: str, rows: Iterable[Row], after: Tip = GENESIS) -> Tip:
-    """Return the tip that whole transactions lead to.
+    """Return the tip after these rows, which must be complete transactions.
 
     Raises:
-        BrokenChain: they do not lead anywhere.
+        BrokenChain: a row is altered or missing.
     """
     prover = Prover(stream, after)
     for row in rows:

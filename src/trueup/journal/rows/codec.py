@@ -1,8 +1,8 @@
-"""Events as bytes, and back.
+"""Encode events as bytes, and decode them.
 
-The bytes are the JSON of the vocabulary's tagged union. The vocabulary grows by new kinds, and by
-new fields with defaults; so an older event always decodes, and a kind of a newer release is
-refused by name.
+The bytes are JSON of the tagged union of all events. The union grows only by new kinds and by new
+fields with defaults. So an older event always decodes, and a kind of a newer release is refused by
+name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
     str(kind.__struct_config__.tag): msgspec.json.Decoder(kind) for kind in get_args(AnyEvent)
 }
 _ENCODER = msgspec.json.Encoder()
-# What the columns can hold: 64-bit signed integers.
+# The columns hold 64-bit signed integers.
 LARGEST_NS = 2**63 - 1
 
 
 class Encoded(NamedTuple):
-    """An event as the journal writes it.
+    """An event in the form of a row.
 
-    `intent_id` is the order's id where the event is the intent itself, which a stream takes once.
+    `intent_id` is the order's id if the event is an intent, else None. A stream accepts an intent
+    id only once.
     """
 
     at_ns: int
@@ -35,10 +36,10 @@ class Encoded(NamedTuple):
 
 
 def encode(event: Event) -> Encoded:
-    """Turn an event into bytes; what could not be read back is not written.
+    """Encode an event; refuse an event that could not be decoded again.
 
     Raises:
-        NotEncodable: the event does not come back from its own bytes, such as a price that is no
+        NotEncodable: the event's own bytes do not decode, for example since a price is not a
             number.
     """
     kind = type(event).__name__
@@ -47,6 +48,7 @@ def encode(event: Event) -> Encoded:
         raise NotEncodable(f"A {kind} is no event that the journal knows; nothing was written.")
     try:
         payload = _ENCODER.encode(event)
+        # Decoded at once: an event that fails only at the next start would stop that start.
         decoder.decode(payload)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise NotEncodable(
@@ -64,13 +66,14 @@ def _intent_of(event: Event) -> str | None:
 
 
 def decode(position: int, kind: str, payload: bytes) -> Event:
-    """Turn a row's bytes into its event.
+    """Decode the event of a row.
 
     Raises:
         JournalError: the kind is of a newer release.
-        JournalCorrupt: the bytes are no such event.
+        JournalCorrupt: the bytes are not an event of this kind.
     """
     decoder = DECODERS.get(kind)
+    # Not damage: an older release reads a journal that a newer release wrote.
     if decoder is None:
         raise JournalError(
             f"The event at position {position} is a {kind}, which this release of trueup does not "

@@ -1,9 +1,9 @@
-"""What the next writer of a stream finds, and what it does about it.
+"""Repair a stream when its next writer opens the journal.
 
-A last transaction that does not hold is set aside, not deleted, and the journal goes on from the
-last whole one. Events that were acknowledged and are gone cannot be brought back, only reported:
-the broker's truth fills the book again. A chain that holds, but is not the one that was
-acknowledged, is no accident, and is refused.
+A damaged last transaction is set aside, not deleted, and the journal continues after the last
+complete transaction. Acknowledged events that are gone cannot be restored, only reported; the next
+sync fills the book from the broker. A valid chain that differs from the acknowledged chain is not
+an accident, and is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from trueup.journal.reading.table import EventTable, Writer
 
 
 class Mended(NamedTuple):
-    """Where a stream goes on from, and what was found wrong, each a sentence.
+    """The place where a stream continues, and the defects found, a sentence each.
 
-    `lost` says that acknowledged events are gone; empty where none are known to be.
+    `lost` is a sentence if acknowledged events are gone, else empty.
     """
 
     tip: Tip
@@ -27,17 +27,19 @@ class Mended(NamedTuple):
 
 
 def mend(table: EventTable, writer: Writer | None, note: Tip | None, now_ns: int) -> Mended:
-    """Return where a stream goes on from, and what was found wrong.
+    """Repair the end of a stream; return the place where the stream continues, and the defects.
 
-    Within a write transaction of the stream's only writer. `note` is a tip that is known from
+    Must run in a write transaction of the stream's only writer. `note` is a tip that was recorded
     outside the database.
 
     Raises:
-        JournalCorrupt: the chain does not hold before its last transaction, or is another one.
+        JournalCorrupt: the chain is damaged before its last transaction, or is a different chain.
     """
     tip, findings = _end(table, now_ns)
-    known = [one for one in (writer.tip if writer else None, note) if one is not None]
-    furthest = max((one.position for one in known), default=0)
+    # Two independent records of the acknowledged end: the database's row and the lock file's note.
+    # A backup that was put back takes the row with it, but not the note.
+    known = [tip for tip in (writer.tip if writer else None, note) if tip is not None]
+    furthest = max((tip.position for tip in known), default=0)
     lost = ""
     if furthest > tip.position:
         findings.append(
@@ -48,9 +50,11 @@ def mend(table: EventTable, writer: Writer | None, note: Tip | None, now_ns: int
             f"The journal ends at position {tip.position}, and position {furthest} was "
             "acknowledged: an older copy of it was put back, or its disk lost the end"
         )
-    for one in known:
-        if one.position <= tip.position and table.tip_at(one.position) != one:
-            raise _another(table, one.position)
+    # An acknowledged tip with another hash: somebody wrote a different history, so refuse.
+    for acknowledged in known:
+        position = acknowledged.position
+        if position <= tip.position and table.tip_at(position) != acknowledged:
+            raise _another(table, position)
     return Mended(tip, tuple(findings), lost)
 
 

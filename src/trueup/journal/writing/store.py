@@ -1,12 +1,11 @@
-"""The writer of a stream: proven to be the only one, and durable before it answers.
+"""The writer of a stream: the only writer, and durable before it answers.
 
-The append is the path that an order waits for. It runs compiled statements on the driver's own
-connection: one transaction of two statements, of which the first is the fence. That one moves the
-writer's tip, only if the token and the tip are still this writer's; when it changes no row,
-nothing else is written.
+Every order waits for an append. An append is a transaction of two statements, and the first
+statement is the fence: the statement moves the writer's tip, but only if the row still has this
+writer's token and tip. If the statement changes no row, nothing else is written.
 
-Once a commit was asked for and did not answer, only the database knows whether it happened. The
-next append looks before it writes: the writer's row has the old tip or the new one.
+If a commit gives no answer, only the database knows whether the commit happened. The next append
+checks before writing: the writer's row has either the old tip or the new tip.
 """
 
 from __future__ import annotations
@@ -34,62 +33,63 @@ from trueup.processes import take_when_left, this_process
 
 log: Logger = logger("trueup.journal")
 
-# The newest is used; the others are there in case it is damaged.
+# The newest checkpoint is used; the others are a reserve in case the newest is damaged.
 CHECKPOINTS_KEPT = 3
 STREAM_LENGTH = 200
 
 
 class StoredJournal(JournalReader):
-    """A stream's one writer; `open_to_write` makes it.
+    """A stream's single writer; made by `open_to_write`.
 
-    `findings` says what opening it had to mend, each a sentence; the log has them too. Any thread
-    may use it, one after the other; a process that was forked from its own may not.
+    `findings` lists the repairs that the opening made, a sentence each; the log has the same
+    sentences. Threads may share the journal and take turns; a forked process may not use it.
     """
 
     findings: tuple[str, ...] = ()
     lost: str = ""
-    """That acknowledged events were gone when it was opened; empty where none are known to be."""
+    """A sentence if acknowledged events were gone when the journal was opened, else empty."""
 
     def __init__(self, database: Database, stream: str) -> None:
         super().__init__(database, stream)
         self._process = os.getpid()
         self._token = 0
         self._tip = GENESIS
-        # Where the chain ends if a commit that did not answer happened after all.
+        # The end of the chain if a commit that gave no answer happened after all.
         self._doubt: Tip | None = None
         self._claim: Claim | None = None
-        # Whether the claim was proven on the connection that is open.
+        # Whether the claim was confirmed on the present connection.
         self._alone = False
         self._fenced_out = ""
 
     @property
     def position(self) -> int:
-        """The position of the last event that was appended; 0 when there is none."""
+        """The position of the last appended event; 0 for an empty stream."""
         return self._tip.position
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether an append failed of which it is not known whether it was written."""
+        """Whether the outcome of the last append is unknown."""
         return self._doubt is not None
 
     @property
     def token(self) -> int:
-        """This writer's fencing token: higher than that of every writer before it."""
+        """This writer's fencing token: greater than the token of every earlier writer."""
         return self._token
 
     def append(self, history: Sequence[Event]) -> int:
         """Append all events in one transaction, or none, and return the position after the last.
 
-        To append nothing is a question: whether the journal takes anything, and whether the last
-        append happened, if it gave no answer.
+        An empty append checks two things: whether the journal accepts writes, and whether the last
+        append happened, if that append gave no answer.
 
         Raises:
             JournalConflict: another process took this stream over; nothing was written.
             JournalAhead: an append that had failed is in the journal after all; nothing was
                 written now.
-            JournalError: nothing was written, or it is not known whether it was; the next append
-                finds out first.
+            JournalError: nothing was written, or the outcome of the write is unknown; the next
+                append checks that outcome first.
         """
+        # Before the lock: an event that cannot be encoded fails without any effect.
         batch = [encode(event) for event in history]
         self._refuse_forked()
         with self._database.lock:
@@ -98,37 +98,38 @@ class StoredJournal(JournalReader):
             return self._tip.position
 
     def checkpoint(self, position: int, state: bytes) -> None:
-        """Keep what the events up to `position` come to, so that a restart need not replay them.
+        """Save the fold of the events up to `position`, so that a restart need not replay them.
 
         Raises:
             JournalConflict: another process took this stream over.
-            JournalError: it was not kept.
+            JournalError: the checkpoint was not saved.
         """
         self._refuse_forked()
         with self._database.lock:
             _again_when_lost(lambda: self._keep(position, state))
 
     def close(self) -> None:
-        """Let go of the stream; closing twice does no harm."""
+        """Release the stream; closing twice does no harm."""
         with self._database.lock:
-            # Said to a server, and not left to it to notice that the session has ended.
+            # Explicitly: a server may take a while to notice that a session has ended.
             self._release()
             super().close()
 
     def become_writer(self, holder: str, *, take_over: bool, now_ns: int) -> None:
-        """Claim the stream, and mend what a crash left: all in one transaction.
+        """Claim the stream and repair its end after a crash, in a single transaction.
 
         Raises:
-            JournalConflict: another process is the writer, and we do not take over.
-            JournalCorrupt: the journal does not hold before its last transaction.
+            JournalConflict: another process is the writer, and `take_over` is false.
+            JournalCorrupt: the journal is damaged before its last transaction.
         """
         with self._database.writing():
             claim = self._claim = self._taken(take_over)
-            # Until the claim was ours, a holder before us could still move the row.
+            # Read after the claim: before it, the earlier writer could still move the row.
             known = self._table.writer()
             self._tip, findings, self.lost = mend(self._table, known, claim.note, now_ns)
             self._token = max(known.token + 1 if known else 1, claim.token)
             self._sign(known, holder, now_ns)
+        # Only after the commit: the note must never be ahead of the database.
         claim.record(self._tip)
         self._alone = True
         self.findings = findings
@@ -138,6 +139,7 @@ class StoredJournal(JournalReader):
     def _taken(self, take_over: bool) -> Claim:
         known = self._table.writer()
         token = known.token if known else 0
+        # A process that has just ended may leave its lock to a child for a moment: wait for that.
         claim = take_when_left(
             lambda: self._database.claim(self.stream, token, take_over=take_over),
             lambda: self._heir(known) is not None,
@@ -150,7 +152,7 @@ class StoredJournal(JournalReader):
         return claim
 
     def _holder_now(self, known: Writer | None) -> str:
-        """Return who holds the stream: whoever signed last, or what that process left behind."""
+        """Name the holder of the stream: its last writer, or a process that the writer left."""
         heir = self._heir(known)
         if heir is not None:
             return f"{heir}, left behind by {_named(known)}, which has ended"
@@ -158,7 +160,7 @@ class StoredJournal(JournalReader):
         return f"{_named(known)}, which is this process" if is_this else _named(known)
 
     def _heir(self, known: Writer | None) -> str | None:
-        """Return who has what the last writer left when it ended; None where it has not ended."""
+        """Name the process that holds an ended writer's lock; None if the writer still runs."""
         pid = None if known is None else _pid_here(known.holder)
         return None if pid is None else self._database.heir(self.stream, pid)
 
@@ -175,7 +177,8 @@ class StoredJournal(JournalReader):
             claim.release()
 
     def _refuse_forked(self) -> None:
-        # Before anything is waited for: a thread that had it when this process was forked is gone.
+        # Before any wait: a thread that held the lock at the time of the fork is not in this
+        # process, and would never release the lock.
         if os.getpid() != self._process:
             raise JournalConflict(
                 f"Process {self._process} opened this journal; a process forked from it cannot "
@@ -183,14 +186,15 @@ class StoredJournal(JournalReader):
             )
 
     def _ready(self) -> None:
-        """Make sure of the connection, and that no other process writes this stream.
+        """Make sure that the connection works, and that no other process writes this stream.
 
         Raises:
-            JournalConflict: one does.
+            JournalConflict: another process writes this stream.
         """
         self._refuse_forked()
         if self._fenced_out:
             raise JournalConflict(self._fenced_out)
+        # A claim belongs to a connection, so a new connection must claim again.
         if self._database.restore():
             self._alone = False
         if not self._alone and self._claim is not None:
@@ -199,10 +203,11 @@ class StoredJournal(JournalReader):
                 raise self._not_alone()
 
     def _not_alone(self) -> JournalError:
-        """Return what it means that another session has the lock: our token says whether it writes.
+        """Return the error for a lock that another session has.
 
-        Whoever takes over raises the token in the same transaction in which it holds the lock. One
-        that has the lock and not the token may still fail, and this writer is the writer then.
+        A process that takes over raises the token in the transaction in which the process takes the
+        lock. A process with the lock but without a new token may still fail; until then this writer
+        remains the writer.
         """
         writer = self._table.writer()
         if writer is None or writer.token != self._token:
@@ -215,6 +220,7 @@ class StoredJournal(JournalReader):
     def _append(self, rows: Sequence[Row]) -> None:
         self._ready()
         tip = Tip(rows[-1].position, rows[-1].hash) if rows else self._tip
+        # The last commit may have happened without an answer: never write the same rows twice.
         if self._doubt is not None and self._settled(self._doubt, tip):
             return
         try:
@@ -222,6 +228,7 @@ class StoredJournal(JournalReader):
             self._advance(tip)
             if rows:
                 self._database.change_many(self._sql.append, [(self.stream, *row) for row in rows])
+                # From here to the answer of the commit, the outcome is unknown.
                 self._doubt = tip
             self._database.commit()
         finally:
@@ -237,22 +244,24 @@ class StoredJournal(JournalReader):
             raise JournalError(f"There is no position {position} to keep a checkpoint of.")
         digest = checkpoint_digest(self.stream, tip, state)
         with self._database.writing():
+            # The fence, without moving the tip: only the writer may save checkpoints.
             self._advance(self._tip)
-            kept = [one for one in self._checkpoints() if one != position]
-            for one in [position, *kept[CHECKPOINTS_KEPT - 1 :]]:
-                self._database.change(self._sql.drop_checkpoint, self.stream, one)
+            kept = [kept for kept in self._checkpoints() if kept != position]
+            for dropped in [position, *kept[CHECKPOINTS_KEPT - 1 :]]:
+                self._database.change(self._sql.drop_checkpoint, self.stream, dropped)
             self._database.change(self._sql.keep_checkpoint, self.stream, position, digest, state)
 
     def _advance(self, tip: Tip) -> None:
         """Move the writer's row to a tip: the fence, within a write transaction.
 
         Raises:
-            JournalConflict: the row is another writer's now.
-            JournalCorrupt: it is ours, but something else moved it.
+            JournalConflict: the row belongs to another writer now.
+            JournalCorrupt: the row is ours, but another program moved the tip.
         """
         own = (self.stream, self._token, *self._tip)
         if self._database.change(self._sql.advance, *tip, *own) == 1:
             return
+        # No row changed. Our own token with another tip means that another program wrote.
         writer = self._table.writer()
         if writer is not None and writer.token == self._token:
             raise JournalCorrupt(
@@ -262,22 +271,24 @@ class StoredJournal(JournalReader):
         raise self._fence_out()
 
     def _settled(self, doubt: Tip, wanted: Tip) -> bool:
-        """Find out whether the commit that did not answer happened.
+        """Find out whether a commit without an answer happened.
 
         Returns:
-            Whether it did, and wrote just what is wanted now.
+            Whether the commit happened and wrote exactly the rows that are to be written now.
 
         Raises:
-            JournalAhead: it did, and the caller decided without it.
+            JournalAhead: the commit happened and wrote other rows, unknown to the caller.
         """
         writer = self._table.writer()
         if writer is None or writer.token != self._token:
             raise self._fence_out()
+        # The row still has the old tip: the commit did not happen.
         if writer.tip != doubt:
             self._doubt = None
             return False
         before = self._tip.position
         self._go_on_from(doubt)
+        # The same rows have the same hash, so an equal tip means an equal append.
         if doubt == wanted:
             return True
         raise JournalAhead(
@@ -292,9 +303,10 @@ class StoredJournal(JournalReader):
             self._claim.record(tip)
 
     def _fence_out(self) -> JournalConflict:
-        """Give up the claim for good, and return the error that says to whom."""
+        """Give up the claim for good, and return the error that names the new writer."""
         doubt = self._doubt
         written = "nothing was written"
+        # The commit in doubt may have come before the take-over: the caller must know that.
         if doubt is not None and self._table.tip_at(doubt.position) == doubt:
             written = (
                 f"the append before, up to position {doubt.position}, is in the journal, and "
@@ -318,18 +330,19 @@ def open_to_write(
     take_over: bool,
     now_ns: Callable[[], int],
 ) -> StoredJournal:
-    """Connect, bring the schema up, become the writer, and mend what a crash left.
+    """Connect, upgrade the schema, become the writer, and repair the end after a crash.
 
     Raises:
-        JournalConflict: another process is the writer, and we do not take over.
-        JournalCorrupt: the journal does not hold before its last transaction.
-        JournalError: it cannot be opened.
+        JournalConflict: another process is the writer, and `take_over` is false.
+        JournalCorrupt: the journal is damaged before its last transaction.
+        JournalError: the journal cannot be opened.
     """
     if not 0 < len(stream) <= STREAM_LENGTH or "\0" in stream:
         raise JournalError(f"stream={stream!r} is not valid: give a name, as 'account-1234'.")
     signature = _described(holder)
     try:
         return _opened(database, stream, signature, take_over, now_ns())
+    # Damage of the file itself, not of a stream: repair the file once, then open the stream again.
     except FileDamaged:
         finding = database.salvage()
         log.warning("[JOURNAL] %s", finding, extra={"event": "journal.salvaged"})
@@ -341,6 +354,7 @@ def open_to_write(
 def _opened(
     database: Database, stream: str, holder: str, take_over: bool, now_ns: int
 ) -> StoredJournal:
+    # Whatever fails below, the connection is closed and the claim released.
     with contextlib.ExitStack() as undo:
         journal = StoredJournal(database, stream)
         undo.callback(journal.close)
@@ -352,7 +366,7 @@ def _opened(
 
 
 def _again_when_lost(write: Callable[[], None]) -> None:
-    """Write; where the connection was lost, long before or just now, look and try once more."""
+    """Write; after a lost connection write once more, which first checks the earlier outcome."""
     try:
         write()
     except ConnectionLost:
@@ -360,20 +374,20 @@ def _again_when_lost(write: Callable[[], None]) -> None:
 
 
 def _described(holder: str | None) -> str:
-    """Return how another process is told about this one."""
+    """Return this process's name for the error message of another process."""
     name, process = holder or Path(sys.argv[0]).name or "python", this_process()
     return f"{name} (process {process.number} on {process.host})"
 
 
 def _pid_here(holder: str) -> int | None:
-    """Return the number of a holder's process, if it is one of this machine."""
+    """Return the process number of a holder on this machine; None for another machine."""
     signed = _SIGNATURE.fullmatch(holder)
     if signed is None or signed["host"] != this_process().host:
         return None
     return int(signed["pid"])
 
 
-# What `_described` writes.
+# The format of `_described`.
 _SIGNATURE = re.compile(r".* \(process (?P<pid>\d{1,18}) on (?P<host>.*)\)", re.DOTALL)
 
 
