@@ -1,1 +1,1 @@
-"""Is a gateway what it says it is? The written protocol's checks against any gateway's port."""
+"""Check any gateway against the written protocol, over its port."""

@@ -1,4 +1,4 @@
-"""The list of checks, and what they make of a gateway; docs/reference/wire-protocol.md has both."""
+"""The list of all checks, and the grading of a gateway; see docs/reference/wire-protocol.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES_ITS_RECORD = "REQUEST_STATUS"
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check: its name, the grade it belongs to, what the protocol says, how it is made."""
+    """A check: its name, its grade, the rule of the protocol, and the function that checks."""
 
     name: str
     grade: Grade
@@ -37,7 +37,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class RestartCheck(msgspec.Struct, frozen=True):
-    """A check that compares with what a run before a restart of the gateway noted."""
+    """A check that compares with the notes of a run before a restart of the gateway."""
 
     name: str
     grade: Grade
@@ -46,7 +46,7 @@ class RestartCheck(msgspec.Struct, frozen=True):
 
 
 class OrderCheck(msgspec.Struct, frozen=True):
-    """A check that places orders; nearly all belong to the grade that orders decide."""
+    """A check that places orders; nearly all belong to the grade `at-most-once`."""
 
     name: str
     rule: str
@@ -55,7 +55,7 @@ class OrderCheck(msgspec.Struct, frozen=True):
 
 
 G, A, S, K = Grade.GUIDE, Grade.ATOMIC, Grade.GAPS, Grade.KEYED
-# Without these nothing else can be seen.
+# Without these no other check can run.
 FIRST_CHECKS = (
     Check("zeromq", G, "The port speaks ZeroMQ.", readings.speaks_zeromq),
     Check("answers", G, "Every request is answered by one reply.", readings.answers),
@@ -93,7 +93,7 @@ CHECKS = (
     Check(
         "fields",
         G,
-        "A field that nobody knows is ignored; a request may have up to 256 KiB.",
+        "An unknown field is ignored; a request may have up to 256 KiB.",
         readings.unknown_fields_are_ignored,
     ),
     Check("action", G, "The kind of a request is in `action`.", family.reads_action),
@@ -113,7 +113,7 @@ CHECKS = (
     Check(
         "snapshot",
         A,
-        "A SNAPSHOT has every field that it must, each position its identifier.",
+        "A SNAPSHOT has every required field, and each position its identifier.",
         snapshots.snapshot_is_read,
     ),
     Check("id", A, "A SNAPSHOT carries the id of its question.", snapshots.snapshot_echoes_id),
@@ -134,7 +134,7 @@ CHECKS = (
     Check(
         "unchanged",
         A,
-        "UNCHANGED is said only while the digest that was sent is that of the lists.",
+        "UNCHANGED is the reply only while the digest in the request is that of the lists.",
         snapshots.unchanged_is_true,
     ),
     Check(
@@ -147,7 +147,7 @@ CHECKS = (
     Check(
         "deals",
         A,
-        "The deals of an open position that is explained add up to its volume.",
+        "The deals of an explained open position add up to its volume.",
         snapshots.deals_agree,
     ),
     Check(
@@ -165,7 +165,7 @@ CHECKS = (
     Check(
         "limits",
         A,
-        "A question for more than the limits allow is ERROR, and nothing of it is answered.",
+        "A request beyond the limits gets ERROR, and no partial answer.",
         greetings.limits_are_kept,
     ),
     Check(
@@ -185,7 +185,7 @@ CHECKS = (
     Check(
         "hints",
         S,
-        "Hints come within the time that they promise, numbered one after the other, with HELLO's "
+        "Hints come within the time that they promise, numbered without a gap, with HELLO's "
         "epoch and the digest of the lists.",
         snapshots.hints_come,
     ),
@@ -195,9 +195,11 @@ CHECKS = (
         "REQUEST_STATUS tells `never seen` of an order that never came.",
         doubts.record_answers,
     ),
-    Check("key-wanted", K, "The port takes nobody without a key.", keys.wants_a_key),
-    Check("strangers", K, "Who has no known key gets no answer.", keys.stranger_is_not_heard),
-    Check("own-key", K, "Who has a known key is answered.", keys.own_key_is_heard),
+    Check("key-wanted", K, "The port answers no client without a key.", keys.wants_a_key),
+    Check(
+        "strangers", K, "A client without a known key gets no answer.", keys.stranger_is_not_heard
+    ),
+    Check("own-key", K, "A client with a known key is answered.", keys.own_key_is_heard),
 )
 ORDER_CHECKS = (
     OrderCheck(
@@ -210,7 +212,7 @@ ORDER_CHECKS = (
         "An order needs no field that this protocol does not name.",
         Orders.needs_no_signature,
     ),
-    OrderCheck("executed", "What is FILLED was executed.", Orders.order_is_executed),
+    OrderCheck("executed", "A FILLED order was executed.", Orders.order_is_executed),
     OrderCheck(
         "repeat",
         "The same order under the same id is executed once, and answered with the first outcome "
@@ -219,7 +221,7 @@ ORDER_CHECKS = (
     ),
     OrderCheck(
         "changed",
-        "Another order under an id that was used is REJECTED, whichever field is another.",
+        "A different order under a used id is REJECTED, whichever field differs.",
         Orders.change_is_refused,
     ),
     OrderCheck(
@@ -234,7 +236,7 @@ ORDER_CHECKS = (
         A,
     ),
     OrderCheck(
-        "refusal", "What cannot be executed is REJECTED, as an order.", fields.refusals_are_told
+        "refusal", "An order that cannot be executed is REJECTED.", fields.refusals_are_told
     ),
     OrderCheck(
         "login",
@@ -243,7 +245,7 @@ ORDER_CHECKS = (
     ),
     OrderCheck(
         "modify",
-        "MODIFY sets both stops of a position; 0 takes one away; what holds already is DONE.",
+        "MODIFY sets both stops of a position; 0 removes a stop; a change to the same is DONE.",
         fields.stops_are_set,
     ),
     OrderCheck(
@@ -258,12 +260,12 @@ ORDER_CHECKS = (
     ),
     OrderCheck(
         "withdrawn",
-        "What never came is withdrawn by in_doubt, and refused when it comes.",
+        "in_doubt withdraws an order that never came, and the order is refused when it comes.",
         doubts.withdrawn_is_refused,
     ),
     OrderCheck(
         "covered",
-        "`covered` is said of the record's own mark, and of no other.",
+        "`covered` is true for the record's own mark, and for no other.",
         doubts.marks_are_compared,
     ),
     OrderCheck(
@@ -273,18 +275,18 @@ ORDER_CHECKS = (
     ),
     OrderCheck(
         "changed-list",
-        "UNCHANGED is not said of the list from before a close.",
+        "After a close, the list from before the close is not UNCHANGED.",
         after_close.change_is_no_unchanged,
         A,
     ),
     OrderCheck(
         "closing-deals",
-        "The deals of a position that was closed come to nothing.",
+        "The deals of a closed position add up to 0 lots.",
         after_close.close_is_explained,
         A,
     ),
 )
-# What some gateways do not survive, so it comes when everything is closed again.
+# Some gateways do not survive this check, so it runs after all positions are closed.
 LAST_CHECKS = (
     Check(
         "noise",
@@ -314,23 +316,25 @@ ALL_CHECKS: tuple[Check | OrderCheck | RestartCheck, ...] = (
     *RESTART_CHECKS,
     *LAST_CHECKS,
 )
-# So many of them open the position that the others are about.
+# The number of order checks that open the position; the other order checks need that position.
 OPENING = 3
 
 
 def examine(exam: Examination, endpoint: str, before: Noted | None = None) -> Report:
-    """Run all checks that may be run, and return what they show.
+    """Run all permitted checks, and return the report.
 
     Args:
-        exam: the gateway.
-        endpoint: where it is.
-        before: what a run noted before the gateway was restarted; without it no restart is seen.
+        exam: the gateway under examination.
+        endpoint: the gateway's address.
+        before: the notes of a run before the gateway was restarted; without notes the restart
+            checks are left out.
 
     Raises:
-        TrueupError: orders were asked for, and the account may be real money.
+        TrueupError: the options allow orders, and the account may be real money.
     """
     orders = Orders(exam) if exam.options.trade and _may_trade(exam) else None
     left_open: tuple[int, ...] = ()
+    # Whatever fails in between, positions that these checks opened are closed again.
     try:
         findings = list(_examined(exam, orders))
         if before is not None:
@@ -339,6 +343,7 @@ def examine(exam: Examination, endpoint: str, before: Noted | None = None) -> Re
     finally:
         if orders is not None:
             left_open = tuple(orders.clean_up())
+    # Only a gateway that answers at all is sent noise.
     if all(finding.outcome is Outcome.HOLDS for finding in findings[: len(FIRST_CHECKS)]):
         findings += [_found(exam, check, check.make(exam)) for check in LAST_CHECKS]
     is_compared = before is not None
@@ -362,7 +367,7 @@ def _compared(exam: Examination, before: Noted, orders: Orders | None) -> Iterat
 
 
 def _may_trade(exam: Examination) -> bool:
-    """Return whether what is said to an order can be understood."""
+    """Return whether this release can read the gateway's replies to orders."""
     is_heard = exam.greeting.is_zeromq and exam.first.fields is not None
     return is_heard and (not exam.claims("SNAPSHOT") or exam.version == VERSION)
 
@@ -371,23 +376,24 @@ def _examined(exam: Examination, orders: Orders | None) -> Iterator[Finding]:
     for number, check in enumerate(FIRST_CHECKS):
         finding = _found(exam, check, check.make(exam))
         yield finding
+        # Without answers the other checks would each wait for a timeout, and say the same.
         if finding.outcome is not Outcome.HOLDS:
             for other in (*FIRST_CHECKS[number + 1 :], *_others(exam)):
                 because = f"not asked: {finding.because}"
                 yield Finding(other.name, other.grade, Outcome.UNSEEN, because, other.rule)
             return
-    # What is read is read while a position is open, where one may be opened.
+    # If orders are allowed, the reading checks run while a position is open.
     opening, others = ORDER_CHECKS[:OPENING], ORDER_CHECKS[OPENING:]
     if orders is not None:
         yield from (_found(exam, check, check.make(orders)) for check in opening)
     yield from (_found(exam, check, check.make(exam)) for check in _others(exam))
     if orders is not None:
-        mine = [one for one in others if one.grade is Grade.ONCE or _claims(exam, one.grade)]
+        mine = [c for c in others if c.grade is Grade.ONCE or _claims(exam, c.grade)]
         yield from (_found(exam, check, check.make(orders)) for check in mine)
 
 
 def _others(exam: Examination) -> list[Check]:
-    """Return the checks of what the gateway claims."""
+    """Return the checks of the grades that the gateway claims."""
     return [check for check in CHECKS if _claims(exam, check.grade)]
 
 
@@ -421,6 +427,7 @@ def _graded(
     ours = [finding for finding in findings if finding.grade is grade]
     wrong = [finding for finding in ours if finding.outcome is Outcome.BROKEN]
     seen = [finding for finding in ours if finding.outcome is Outcome.HOLDS]
+    # In this order: a grade that is not claimed is not failed, but a broken check is still shown.
     if not _claims(exam, grade):
         also = f"; and {wrong[0].check}: {wrong[0].because}" if wrong else ""
         return GradeRow(grade, Standing.NOT_CLAIMED, f"{_unclaimed(grade)}{also}")
@@ -430,6 +437,7 @@ def _graded(
         return GradeRow(grade, Standing.NOT_TESTED, "no order was sent: see version")
     if grade is Grade.ONCE and not exam.options.trade:
         return GradeRow(grade, Standing.NOT_TESTED, "its checks place orders: give --trade")
+    # A grade is given only for checks that held, never because nothing could be checked.
     if not seen or (grade is Grade.ONCE and not _all_decisive(seen)):
         unseen = (finding.because for finding in ours if finding.outcome is Outcome.UNSEEN)
         return GradeRow(grade, Standing.NOT_TESTED, next(unseen, "nothing could be seen"))

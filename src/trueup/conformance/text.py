@@ -1,4 +1,4 @@
-"""What an examination found, as text of 80 columns."""
+"""Write a conformance report as text of 80 columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GRADE, _STANDING, _OUTCOME, _CHECK, _LABEL = 18, 23, 10, 22, 6
 
 
 def write_report(report: Report, *, in_full: bool = False) -> str:
-    """Write a report; what was sent and came stands below what is broken, or below every check."""
+    """Write a report; the exchange is shown below each broken check, or below every check."""
     serves = ", ".join(report.capabilities) or "the guide's wire only"
     lines = [
         *_wrapped("", f"{report.endpoint}: {serves}; {report.mechanism or 'no ZeroMQ'}", 2),
@@ -22,6 +22,7 @@ def write_report(report: Report, *, in_full: bool = False) -> str:
         head = row.grade.value.ljust(_GRADE) + row.standing.value.ljust(_STANDING)
         lines += _wrapped(head, row.because, _GRADE + _STANDING)
     lines.append("")
+    # Grades first: the findings may fill several screens.
     for finding in report.findings:
         lines += _finding(finding, in_full=in_full)
     if report.left_open:

@@ -1,4 +1,4 @@
-"""What the checks of one examination share: the connections, and readings taken once for all."""
+"""The state that all checks of an examination share: connections, and readings taken once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trueup.gateway.client.link import HintLine, Link
 from trueup.protocol import guide
 from trueup.protocol.snapshot import SnapshotRequest, decode_snapshot, encode_snapshot_request
 
-# Enough to meet what goes wrong in one reading of a few, and over in a moment.
+# Enough to meet a fault that shows only in some readings, and done within a moment.
 SNAPSHOTS = 12
 FIRST_ID = 4_711
 LOOK_AGAIN_SEC = 0.05
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """One snapshot as it came: the exchange, the id it was asked under, and what it reads as."""
+    """A snapshot as received: the exchange, the id of the request, and the decoded reading."""
 
     exchange: Exchange
     wanted_id: int
@@ -32,12 +32,12 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How to examine.
+    """The options of an examination.
 
-    `timeout_ms` is how long a reply may take, `symbol` the one to ask about. `trade` allows orders,
-    of `volume` lots, or of the symbol's smallest step where that is 0; `real_money` allows them on
-    an account that is not known to be a demo. What an order did is looked for until `settle_ms`
-    after its answer.
+    `timeout_ms` is the longest time for a reply, `symbol` the symbol of quotes and orders. `trade`
+    allows orders of `volume` lots; 0 means the symbol's smallest step. `real_money` allows orders
+    on an account that may not be a demo account. `settle_ms` is how long after its answer an order
+    may take to show in the list.
     """
 
     timeout_ms: int = 2_000
@@ -49,15 +49,18 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Examination:
-    """One gateway under examination.
+    """A gateway under examination.
 
     Args:
-        greeting: what its port said.
-        connect: makes a connection as a client that may be heard.
-        strangers: make one each as a client that may not: without a key, with one nobody knows.
+        greeting: the greeting of the gateway's port.
+        connect: makes a connection as an authorised client.
+        strangers: make a connection each as a client without access: without a key, or with an
+            unknown key.
         hear: makes a line to the hints that the gateway publishes on a port.
-        name: what orders and sessions are called; no other examination's.
-        now_ns: nanoseconds that never go back; `sleep` waits for seconds.
+        options: see `Options`.
+        name: the prefix of order ids and sessions, unique to this examination.
+        now_ns: returns nanoseconds of a clock that never goes back.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Examination:
 
     @contextmanager
     def another(self, connect: Callable[[], Link] | None = None) -> Iterator[Probe]:
-        """Give a second client; what it says counts as said here."""
+        """Open a second client; its exchanges are listed with those of the first client."""
         probe = Probe(connect or self._connect, self.options.timeout_ms)
         probe.said = self.probe.said
         try:
@@ -94,38 +97,38 @@ class Examination:
 
     @cached_property
     def first(self) -> Exchange:
-        """The first question, the guide's, to the letter; not sent to what is no ZeroMQ."""
+        """The first request, exactly as in the guide; not sent if the port is not ZeroMQ."""
         if not self.greeting.is_zeromq:
             return Exchange(guide.GET_POSITIONS, None, None, "the port does not speak ZeroMQ")
         return self.probe.ask(guide.GET_POSITIONS)
 
     @cached_property
     def capabilities(self) -> tuple[str, ...]:
-        """What the gateway says that it serves beside the guide's wire."""
+        """The capabilities that the gateway names beyond the guide's protocol."""
         said = (self.first.fields or {}).get("capabilities")
         return tuple(map(str, said)) if isinstance(said, list) else ()
 
     def claims(self, capability: str) -> bool:
-        """Return whether the gateway says that it serves something."""
+        """Return whether the gateway names a capability."""
         return capability in self.capabilities
 
     @cached_property
     def version(self) -> object:
-        """The version of the protocol that HELLO tells, None where it tells none."""
+        """The protocol version in the reply to HELLO, or None."""
         return (self.probe.ask({"action": "HELLO"}).fields or {}).get("version")
 
     @cached_property
     def taken(self) -> tuple[Taken, ...]:
-        """A run of snapshots of one client."""
+        """A run of snapshots of the same client."""
         return tuple(self.take(f"{self.name}-a", FIRST_ID + number) for number in range(SNAPSHOTS))
 
     @property
     def believable(self) -> list[tuple[Snapshot, Evidence, Exchange]]:
-        """Those of the run that can be read, with what they bring as proof, and how they came."""
+        """The readable snapshots of the run, each with its evidence and its exchange."""
         return [
-            (one.reading, one.reading.evidence, one.exchange)
-            for one in self.taken
-            if isinstance(one.reading, Snapshot) and one.reading.evidence is not None
+            (taken.reading, taken.reading.evidence, taken.exchange)
+            for taken in self.taken
+            if isinstance(taken.reading, Snapshot) and taken.reading.evidence is not None
         ]
 
     @property
@@ -141,15 +144,16 @@ class Examination:
         known: Snapshot | None = None,
         **more: Any,
     ) -> Taken:
-        """Ask for a snapshot in the name of a client, who may have one `known` with its `digest`.
+        """Request a snapshot in the name of a client.
 
         Args:
             session: the client's name.
-            wanted_id: the id of the question.
-            explain: identifiers of positions whose deals are wanted.
-            known: the snapshot that the client has.
+            wanted_id: the id of the request.
+            explain: identifiers of positions whose deals are requested.
+            known: the snapshot that the client has already; pass its `digest` in `more`.
             **more: further fields of the request.
         """
+        # The symbol is always named, so that the snapshot's evidence has its specification.
         symbols = (self.options.symbol,)
         request = SnapshotRequest(session, wanted_id, symbols, explain, **more)
         exchange = self.probe.ask(encode_snapshot_request(request))
@@ -158,7 +162,7 @@ class Examination:
         return Taken(exchange, wanted_id, reading)
 
     def wait(self, comes_true: Callable[[], bool], wait_ms: int) -> bool:
-        """Look again and again until something is so; return whether it came to be in time."""
+        """Poll until a condition is true; return whether the condition became true in time."""
         end_ns = self.now_ns() + wait_ms * 1_000_000
         while not comes_true():
             if self.now_ns() >= end_ns:
@@ -167,16 +171,16 @@ class Examination:
         return True
 
     def look(self, **more: Any) -> Evidence | None:
-        """Return what a snapshot brings beside the positions, or None; `more` as for `take`."""
+        """Return the evidence of a new snapshot, or None; `more` as for `take`."""
         reading = self.take(f"{self.name}-l", FIRST_ID, **more).reading
         return reading.evidence if isinstance(reading, Snapshot) else None
 
     def positions(self) -> Snapshot | Unknown:
-        """Ask for the list of positions now."""
+        """Request the list of positions."""
         raw = self.probe.ask(guide.GET_POSITIONS).raw
         return guide.read_positions(None) if raw is None else guide.decode_positions(raw)
 
     def new_name(self) -> str:
-        """Return a name that no order had."""
+        """Return an order id that no earlier order had."""
         self._orders += 1
         return f"{self.name}-{self._orders}"

@@ -1,4 +1,4 @@
-"""What an examination finds: an outcome for each check, and what that makes of the gateway."""
+"""The result of an examination: an outcome for each check, and the gateway's grades."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trueup.core.gateway_record import RecordMark
 
 
 class Grade(enum.Enum):
-    """What a gateway can be; each is defined by its checks."""
+    """The grades of a gateway; each grade is defined by its checks."""
 
     GUIDE = "guide-compatible"
     ATOMIC = "snapshot-atomic"
@@ -26,12 +26,12 @@ MEANINGS = {
     Grade.ATOMIC: "a snapshot is one moment of one account, and proves it",
     Grade.GAPS: "a client can tell a lost, late or repeated answer, and a restart",
     Grade.ONCE: "one order is executed once, however often it is sent",
-    Grade.KEYED: "who has no key is not heard",
+    Grade.KEYED: "a client without a known key gets no answer",
 }
 
 
 class Outcome(enum.Enum):
-    """What a check found."""
+    """The outcome of a check."""
 
     HOLDS = "holds"
     BROKEN = "BROKEN"
@@ -39,10 +39,10 @@ class Outcome(enum.Enum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The outcome of a check, and why, as a sentence.
+    """The outcome of a check, and the reason as a sentence.
 
-    `shown_by` is the exchange that shows it, where that is not the latest one. `lines` are what was
-    hashed, where the digest is in question.
+    `shown_by` is the exchange that shows the outcome, if that is not the latest exchange. `lines`
+    are the hashed lines, if the check is about a digest.
     """
 
     outcome: Outcome
@@ -52,25 +52,25 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def holds(because: str, shown_by: Exchange | None = None) -> Verdict:
-    """The gateway did what the protocol says."""
+    """Return the verdict that the gateway follows the protocol."""
     return Verdict(Outcome.HOLDS, because, shown_by)
 
 
 def broken(because: str, shown_by: Exchange | None = None, lines: tuple[str, ...] = ()) -> Verdict:
-    """The gateway did something else."""
+    """Return the verdict that the gateway breaks the protocol."""
     return Verdict(Outcome.BROKEN, because, shown_by, lines)
 
 
 def unseen(because: str, shown_by: Exchange | None = None) -> Verdict:
-    """It could not be seen here and now."""
+    """Return the verdict that the check could not be made here and now."""
     return Verdict(Outcome.UNSEEN, because, shown_by)
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One check: what the protocol says, what was sent and came, what that shows.
+    """The result of a check: the rule, the exchange that decided, and the outcome.
 
-    `sent` and `came` are the exchange that decided, cut to what a person reads; `came` is None
-    where nothing came. `lines` are the lines that a digest was made of.
+    `sent` and `came` are the decisive request and reply, shortened for a person; `came` is None
+    without a reply. `lines` are the lines of a digest.
     """
 
     check: str
@@ -84,9 +84,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Standing(enum.Enum):
-    """Whether a gateway is what a grade says.
+    """Whether a gateway has a grade.
 
-    ON_EMPTY_LIST: everything that was seen holds, and no list had a row by which to see the rest.
+    ON_EMPTY_LIST: all checks hold, but no list had a row, so the rows could not be checked.
     """
 
     YES = "yes"
@@ -105,10 +105,11 @@ class GradeRow(msgspec.Struct, frozen=True):
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """What one run saw that a later one, after a restart of the gateway, compares with.
+    """The notes of a run, for comparison by a later run after a restart of the gateway.
 
-    `boot` is HELLO's epoch, `epoch` that of a snapshot of `session`. `order` is the order that was
-    executed, with the `status` and `ticket` of its outcome; `withdrawn` one that was withdrawn.
+    `boot` is HELLO's epoch, `epoch` the epoch of a snapshot of `session`. `order` is the executed
+    order, with the `status` and `ticket` of its outcome; `withdrawn` is an order that was
+    withdrawn.
     """
 
     session: str
@@ -122,10 +123,10 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a gateway is.
+    """The report on a gateway.
 
-    `left_open` are tickets that the examination could not close again; `noted` is what a run after
-    a restart of the gateway compares with.
+    `left_open` are tickets that the examination could not close again; `noted` are the notes for a
+    run after a restart of the gateway.
     """
 
     endpoint: str
@@ -139,5 +140,5 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def keeps_its_word(self) -> bool:
-        """Whether everything that the gateway claims holds."""
+        """Whether the gateway has every grade that it claims."""
         return all(row.standing is not Standing.NO for row in self.grades)

@@ -1,4 +1,4 @@
-"""One client of the gateway under examination: it asks, and keeps what was said."""
+"""A client of the gateway under examination, which keeps every exchange."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SHOWN_CHARS = 400
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """One request and what came of it.
+    """A request and its reply.
 
-    `raw` is the reply, or None; `fields` is the JSON object in it, or None where it is none. `why`
-    says why nothing came.
+    `raw` is the reply, or None; `fields` is the reply as a JSON object, or None if the reply is not
+    a JSON object. `why` is the reason for a missing reply.
     """
 
     sent: bytes
@@ -34,18 +34,18 @@ class Exchange(msgspec.Struct, frozen=True):
 
     @property
     def error(self) -> str:
-        """What the reply says went wrong, or empty."""
+        """The error text of the reply, or empty."""
         fields = self.fields or {}
         said = fields.get("error") or fields.get("error_msg") or fields.get("message")
         return str(said or "")
 
 
 class Probe:
-    """A connection to the gateway; after silence it leaves it and takes a new one.
+    """A connection to the gateway; a missing reply makes the probe connect anew.
 
     Args:
-        connect: makes a connection that nobody else uses.
-        timeout_ms: how long a reply may take.
+        connect: makes a connection for this probe alone.
+        timeout_ms: the longest time for a reply.
     """
 
     def __init__(self, connect: Callable[[], Link], timeout_ms: int) -> None:
@@ -54,7 +54,7 @@ class Probe:
         self.said: list[Exchange] = []
 
     def ask(self, request: Mapping[str, Any] | bytes) -> Exchange:
-        """Send one request and wait for its reply."""
+        """Send a request and wait for its reply."""
         message = request if isinstance(request, bytes) else msgspec.json.encode(dict(request))
         raw, why = None, ""
         try:
@@ -70,7 +70,7 @@ class Probe:
         return exchange
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._link.close()
 
 
@@ -83,7 +83,7 @@ def _object(raw: bytes) -> dict[str, Any] | None:
 
 
 def shown(raw: bytes | None) -> str | None:
-    """Return a message as a person reads it."""
+    """Return a message as readable text, shortened."""
     if raw is None:
         return None
     text = raw.decode("utf-8", "backslashreplace")

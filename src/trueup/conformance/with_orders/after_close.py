@@ -1,4 +1,4 @@
-"""The checks of what a snapshot says once the position of the examination is closed."""
+"""The checks of a snapshot after the position of the examination was closed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOT_CLOSED = "no position was opened and closed here"
 
 
 def change_is_no_unchanged(orders: Orders) -> Verdict:
-    """A client that has the list from before the close is sent the new one."""
+    """A client that has the list from before the close gets the new list."""
     exam, known = orders.exam, orders.while_open
     if known is None or known.evidence is None or not orders.closing:
         return unseen(NOT_CLOSED)
@@ -28,7 +28,7 @@ def change_is_no_unchanged(orders: Orders) -> Verdict:
 
 
 def close_is_explained(orders: Orders) -> Verdict:
-    """The deals of the closed position come to nothing, and its closing deal names the order."""
+    """The deals of the closed position add up to 0 lots."""
     exam = orders.exam
     if not exam.claims("DEALS"):
         return unseen("DEALS is not claimed")
@@ -36,6 +36,7 @@ def close_is_explained(orders: Orders) -> Verdict:
         return unseen(NOT_CLOSED)
     found: list[Evidence] = []
 
+    # A terminal may show the closing deal later than the closed position.
     def explained() -> bool:
         evidence = exam.look(explain=(orders.identifier,))
         found[:] = [] if evidence is None else [evidence]

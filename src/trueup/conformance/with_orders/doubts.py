@@ -1,4 +1,4 @@
-"""The checks of the gateway's record: what it never had, what it withdraws, how far it reaches."""
+"""The checks of the gateway's record: unknown orders, withdrawn orders, and marks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDE = "\U0001f40c"
 
 
 def record_answers(exam: Examination) -> Verdict:
-    """REQUEST_STATUS tells `never seen` of what never came, under names of up to 128 characters."""
+    """REQUEST_STATUS answers `never seen` for unknown orders, with ids of up to 128 characters."""
     names = {exam.new_name(): "", WIDE * LONGEST_ID: f"{LONGEST_ID} characters beyond 16 bits: "}
     for name, what in names.items():
         raw = exam.probe.ask(encode_status_request(name)).raw
@@ -36,11 +36,12 @@ def record_answers(exam: Examination) -> Verdict:
 
 
 def withdrawn_is_refused(orders: Orders) -> Verdict:
-    """What `in_doubt` withdrew is refused when it comes."""
+    """An order that `in_doubt` withdrew is refused when the order comes."""
     why = barred(orders)
     before = None if why else orders.exposure()
     if before is None:
         return unseen(why or "the list of positions cannot be read")
+    # An order in doubt that never came, beside an order that was executed.
     order = orders.new_order("BUY", orders.volume)
     told = _asked(orders.exam, {order["order_id"]: None, orders.order["order_id"]: None})
     if told is None:
@@ -53,6 +54,7 @@ def withdrawn_is_refused(orders: Orders) -> Verdict:
     if first is None or first.state is not RequestState.SETTLED:
         state = "left out" if first is None else repr(first.state.value)
         return broken(f"in_doubt: the order that was executed is {state}", by)
+    # The bot books a withdrawn order as not executed, so the order must never be executed.
     trouble = orders.objection(order, "an order that was withdrawn")
     if trouble:
         return broken(trouble, orders.latest_order())
@@ -61,7 +63,7 @@ def withdrawn_is_refused(orders: Orders) -> Verdict:
 
 
 def marks_are_compared(orders: Orders) -> Verdict:
-    """`covered` is said of a mark that the record has, and of no other."""
+    """`covered` is true for a mark that the record has, and for no other mark."""
     why = barred(orders)
     evidence = None if why else orders.exam.look()
     if evidence is None:
@@ -71,6 +73,7 @@ def marks_are_compared(orders: Orders) -> Verdict:
         return broken("after an order the record has no mark")
     if not mark.last or not mark.came_ns:
         return broken(f"after an order the record's mark is {mark.last}, {mark.came_ns}")
+    # Each differs from the true mark in a single field, as after a lost or replaced record.
     others = {
         "of another record": replace(mark, id=f"{mark.id}-2"),
         "with a number that no request had": replace(mark, last=mark.last + 1_000),
@@ -79,6 +82,7 @@ def marks_are_compared(orders: Orders) -> Verdict:
     marks: dict[str, RecordMark | None] = {orders.exam.new_name(): mark}
     names = {orders.exam.new_name(): what for what in others}
     marks |= dict(zip(names, others.values(), strict=True))
+    # All in one request, so that the record cannot change in between.
     told = _asked(orders.exam, marks)
     if told is None:
         return unseen("no snapshot could be read")
@@ -94,7 +98,7 @@ def marks_are_compared(orders: Orders) -> Verdict:
 def _asked(
     exam: Examination, marks: dict[str, RecordMark | None]
 ) -> dict[str, RequestStatus] | None:
-    """Ask what became of orders; return that by order_id, or None where nothing could be read."""
+    """Ask for the outcomes of orders; return them by order_id, or None without a snapshot."""
     doubts = tuple(RequestInDoubt(name, mark) for name, mark in marks.items())
     evidence = exam.look(in_doubt=doubts)
-    return None if evidence is None else {one.order_id: one for one in evidence.requests}
+    return None if evidence is None else {told.order_id: told for told in evidence.requests}

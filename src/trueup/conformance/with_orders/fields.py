@@ -1,6 +1,6 @@
-"""The checks of what single fields of an order mean; they place orders.
+"""The checks of single fields of an order; they send orders.
 
-Nothing here opens anything at a gateway that does as the protocol says.
+At a gateway that follows the protocol these orders open no position.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOT_CLAIMED = "REQUEST_STATUS is not claimed"
 
 
 def barred(orders: Orders) -> str:
-    """Return why no further order is sent, or nothing."""
+    """Return why no further order may be sent, or ''."""
     if not orders.exam.claims("REQUEST_STATUS"):
         return NOT_CLAIMED
     if not orders.order:
@@ -30,7 +30,7 @@ def barred(orders: Orders) -> str:
 
 
 def integers_are_whole(orders: Orders) -> Verdict:
-    """A magic number of more than 53 bits is in the list as it was sent."""
+    """A magic number of more than 53 bits comes back unchanged in the list."""
     if "magic" not in orders.order or not orders.identifier:
         return unseen(NOT_OPENED if orders.exam.claims("SNAPSHOT") else "SNAPSHOT is not claimed")
     held = orders.held()
@@ -50,6 +50,7 @@ def other_accounts_are_refused(orders: Orders) -> Verdict:
         return unseen(why or "no snapshot says which account this is")
     account = evidence.account
     order = orders.new_order("BUY", orders.volume)
+    # A terminal can be logged in to another account at any time: such an order must not go there.
     return _all_refused(
         orders,
         {
@@ -65,12 +66,14 @@ def other_accounts_are_refused(orders: Orders) -> Verdict:
 
 
 def refusals_are_told(orders: Orders) -> Verdict:
-    """What cannot be executed is REJECTED, in words, and as an order."""
+    """An order that cannot be executed is REJECTED, with a reason, in an order's reply."""
     first = orders.refusal_is_told()
+    # A gateway that executes invalid orders must not get a dozen of them.
     if first.outcome.value != "holds" or barred(orders):
         return first
     price = orders.order["price"]
     evidence = orders.exam.look()
+    # On a netting account a larger close is valid: the order reverses the position.
     is_hedging = evidence is not None and evidence.account.margin_mode is MarginMode.HEDGING
 
     def order(**fields: Any) -> dict[str, Any]:
@@ -127,6 +130,7 @@ def refusals_are_told(orders: Orders) -> Verdict:
         },
         f"{NO_SUCH_SYMBOL}, and a dozen orders that cannot be executed",
     )
+    # Without a valid id there is no order to refuse, so ERROR is right too.
     nameless = {name: value for name, value in order().items() if name != "order_id"}
     for what, more in (("without an order_id", {}), ("of 129 characters", {"order_id": "x" * 129})):
         exchange = orders.exam.probe.ask({**nameless, **more})
@@ -137,7 +141,7 @@ def refusals_are_told(orders: Orders) -> Verdict:
 
 
 def _all_refused(orders: Orders, sent: dict[str, dict[str, Any]], otherwise: str) -> Verdict:
-    # What is executed all the same and shows late is seen by the close.
+    # An order that is executed all the same and shows late is found by the check of the close.
     for what, order in sent.items():
         trouble = orders.objection(order, what)
         if trouble:
@@ -146,11 +150,13 @@ def _all_refused(orders: Orders, sent: dict[str, dict[str, Any]], otherwise: str
 
 
 def stops_are_set(orders: Orders) -> Verdict:
-    """MODIFY sets both stops of a position; 0 takes one away, and what holds already is DONE."""
+    """MODIFY sets both stops of a position; 0 removes a stop; a change to the same is DONE."""
     why = barred(orders)
+    # Far from the market, so that no stop is reached while the check runs.
     low, high = (None, None) if why else (orders.far_price(0.5), orders.far_price(2.0))
     if low is None or high is None or not orders.identifier:
         return unseen(why or NOT_OPENED if not orders.identifier else "no price can be known")
+    # Set both, set the same again, remove the stop loss, remove both.
     for sl, tp in ((low, high), (low, high), (0.0, high), (0.0, 0.0)):
         change = {
             "action": "MODIFY",
@@ -165,6 +171,7 @@ def stops_are_set(orders: Orders) -> Verdict:
         except OutcomeUnknown as error:
             return broken(str(error))
         by = orders.exam.probe.said[-1]
+        # The broker may refuse such stops; that says nothing about the gateway.
         if outcome["status"] == by.status == "REJECTED" and (sl, tp) == (low, high):
             return unseen(f"sl {sl} and tp {tp} were refused: {outcome['error']}", by)
         if outcome["status"] != "DONE":

@@ -1,7 +1,7 @@
-"""The first checks of `at-most-once`: they place orders, so they run only where somebody said so.
+"""The first checks of `at-most-once`. They place orders, so they run only with `--trade`.
 
-One order of the smallest lot is sent, sent again, sent changed, and closed. The other checks that
-place orders are in modules of their own, one for each part of the protocol.
+An order of the smallest volume is sent, repeated, repeated with changes, and closed. The other
+checks that place orders are in the other modules of this package, by part of the protocol.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEFAULTS: dict[str, object] = {
 
 
 class Orders(Trading):
-    """The checks of the order that opens, and closes, the position of an examination."""
+    """The checks of the orders that open and close the position of an examination."""
 
     order: dict[str, Any]
     outcome: dict[str, Any]
@@ -46,14 +46,15 @@ class Orders(Trading):
     while_open: Snapshot | None
 
     _first_id = ""
-    # What the record had of the first order before it was sent.
+    # The record's answer about the first order, before the order was sent.
     _before_it_came: RequestStatus | Unknown | None = None
 
     # The checks, in the order in which they must run.
 
     def order_names_itself(self) -> Verdict:
-        """The outcome is that of the order that was sent, in one of the known words."""
+        """The outcome names the order that was sent, with a known status."""
         held = self.held()
+        # A symbol with a position belongs to another program: do not touch that position.
         if held is None:
             return unseen("the list of positions cannot be read")
         if held:
@@ -61,12 +62,13 @@ class Orders(Trading):
         order = self.new_order("BUY", self.volume)
         self.has_begun = True
         self._first_id = order["order_id"]
+        # Asked before the order: a record must not withdraw an order because of a question.
         self._before_it_came = self._recorded(self._first_id)
         try:
             outcome = self.send(order)
         except OutcomeUnknown as why:
             verdict = self._judged(order, why)
-            # It may show late; then it is cleaned up.
+            # The order may show late; waiting here lets the clean-up find the position.
             self.goes_beyond(0.0)
             return verdict
         if outcome["status"] == "REJECTED":
@@ -76,16 +78,17 @@ class Orders(Trading):
         return holds(f"{outcome['status']}, ticket {ticket}, {price}")
 
     def needs_no_signature(self) -> Verdict:
-        """No order is refused for want of a signature.
+        """No order is refused because of a missing signature.
 
-        Where BUY is not known, OPEN of the other dialect is tried, in a symbol that nobody has: a
-        gateway that verifies a signature does so first.
+        If the gateway does not know BUY, OPEN of the other dialect is sent, in a symbol that no
+        broker has: a gateway that verifies signatures does so first.
         """
         if self.order:
-            return holds("the order was taken without one")
-        refusal = next((one for one in reversed(self.exam.probe.said) if _is_order(one)), None)
+            return holds("the order was taken without a signature")
+        refusal = next((said for said in reversed(self.exam.probe.said) if _is_order(said)), None)
         if refusal is None:
             return unseen("no order was sent")
+        # The refusal may be about the action's name only, which proves nothing about signatures.
         if not _names_signature(refusal):
             refusal = self.exam.probe.ask(
                 {
@@ -106,7 +109,7 @@ class Orders(Trading):
         )
 
     def order_is_executed(self) -> Verdict:
-        """What is FILLED is in the list."""
+        """A FILLED order is in the list."""
         if self.outcome.get("status") != "FILLED":
             return unseen(NOT_OPENED)
         if self.settles_at(self.volume):
@@ -118,6 +121,7 @@ class Orders(Trading):
 
     def repeat_is_not_executed(self) -> Verdict:
         """The same order under the same id is not executed again, and has the same outcome."""
+        # Known from here on: later checks must not repeat orders at a gateway that executes them.
         verdict = self._once(self.order, self.volume)
         self.executes_again = verdict.outcome is Outcome.BROKEN
         if verdict.outcome is not Outcome.HOLDS or not self.exam.claims("REQUEST_STATUS"):
@@ -127,6 +131,7 @@ class Orders(Trading):
             return broken("the second answer does not say that it is `repeated`", verdict.shown_by)
         if self.outcome.get("repeated"):
             return broken("the first answer said `repeated`, and nothing had come before")
+        # The same order in other words: fields in another order, and defaults written out.
         try:
             spelled_out = self.send(self._with_defaults())["ticket"]
         except OutcomeUnknown as why:
@@ -136,17 +141,18 @@ class Orders(Trading):
         return verdict
 
     def _with_defaults(self) -> dict[str, Any]:
-        """Return the first order with its fields in another order, and defaults written out."""
+        """Return the first order with its fields reversed, and with explicit defaults."""
         return {**DEFAULTS, **dict(reversed(self.order.items()))}
 
     def change_is_refused(self) -> Verdict:
-        """Another order under an id that was used is refused, whichever field is another."""
+        """A different order under a used id is refused, whichever field differs."""
         before = self.exposure()
         if not self.order or before is None:
             return unseen(NOT_OPENED if not self.order else "the list cannot be read")
         if self.executes_again:
             return unseen("not sent: it executes what comes again")
         changes = self._changes()
+        # A field that the gateway does not compare would let a changed order pass as a repeat.
         for name, value in changes.items():
             what = f"an id that was used, with another {name},"
             trouble = self.objection(self.order | {name: value}, what)
@@ -162,7 +168,7 @@ class Orders(Trading):
         return holds(f"refused with another {', '.join(changes)}", self.latest_order())
 
     def _changes(self) -> dict[str, Any]:
-        """Return a value for each field that makes another order of the first one."""
+        """Return, for each field, a value that makes the order a different order."""
         changes: dict[str, Any] = {"volume": 2 * self.volume}
         if self.exam.claims("REQUEST_STATUS"):
             price = self.order["price"]
@@ -179,7 +185,7 @@ class Orders(Trading):
         return {name: value for name, value in changes.items() if value != self.order.get(name)}
 
     def status_is_told(self) -> Verdict:
-        """The record tells the outcome of the order that was sent first."""
+        """The record tells the outcome of the first order."""
         if not self.exam.claims("REQUEST_STATUS"):
             return unseen("REQUEST_STATUS is not claimed")
         if not self.order:
@@ -187,6 +193,7 @@ class Orders(Trading):
         before = self._before_it_came
         if isinstance(before, RequestStatus) and before.state is not RequestState.NEVER_SEEN:
             return broken(f"before the order came, the record had it as {before.state.value!r}")
+        # After a crash a bot knows only this answer, so the answer must equal the first reply.
         told = self._recorded(self.order["order_id"])
         if told is None:
             return broken("REQUEST_STATUS got no answer")
@@ -215,14 +222,14 @@ class Orders(Trading):
         return unseen(NOT_OPENED)
 
     def _recorded(self, order_id: str) -> RequestStatus | Unknown | None:
-        """Ask the record of requests, where there is one."""
+        """Ask the gateway's record about an order; None if there is no record."""
         if not self.exam.claims("REQUEST_STATUS"):
             return None
         raw = self.exam.probe.ask(encode_status_request(order_id)).raw
         return None if raw is None else decode_status(raw, order_id)
 
     def refusal_is_told(self) -> Verdict:
-        """An order that cannot be executed is REJECTED, in words."""
+        """An order that cannot be executed is REJECTED, with a reason."""
         order = self.new_order("BUY", self.volume) | {"symbol": NO_SUCH_SYMBOL}
         try:
             outcome = self.send(order)
@@ -233,15 +240,17 @@ class Orders(Trading):
         return holds(f"{outcome['error']}" if outcome["error"] else "REJECTED, without a reason")
 
     def close_is_executed_once(self) -> Verdict:
-        """A close that is sent twice closes once, and opens nothing."""
+        """A close that is sent twice closes once, and opens no position."""
         ticket = self.outcome.get("ticket")
         if not ticket:
             return unseen(NOT_OPENED)
+        # A second close at such a gateway would open the opposite position.
         if self.executes_again:
             return unseen("not sent: it executes what comes again")
         before = self.exposure()
         if before is None:
             return unseen("the list of positions cannot be read")
+        # An order that was refused and executed all the same may show only now.
         if to_units(before) != to_units(self.volume) and not self.executes_refused:
             return broken(
                 f"{self.lots(self.volume)} were opened, and after orders that were refused the "
@@ -268,7 +277,7 @@ class Orders(Trading):
             self.while_open = reading if isinstance(reading, Snapshot) else None
 
     def _judged(self, order: Mapping[str, Any], why: OutcomeUnknown) -> Verdict:
-        """Judge an answer that settles nothing: UNKNOWN is within the protocol, and honest."""
+        """Judge a reply without an outcome: UNKNOWN is within the protocol."""
         reply = self.exam.probe.said[-1]
         if reply.status != "UNKNOWN" or (reply.fields or {}).get("order_id") != order["order_id"]:
             return broken(str(why), reply)
@@ -284,6 +293,7 @@ class Orders(Trading):
         except OutcomeUnknown as why:
             again, answer = {}, str(why)
         by = self.exam.probe.said[-1]
+        # The list decides, not the reply: a gateway may execute twice and repeat its first reply.
         if self.goes_beyond(volume):
             lots = self.lots(self.exposure())
             return broken(f"sent twice, executed twice: {answer}; the list shows {lots}", by)
@@ -296,7 +306,7 @@ class Orders(Trading):
         return holds(f"the same outcome twice, and {self.lots(volume)} in the list", by)
 
     def _wrong_side(self, action: str, opposite: float) -> str:
-        """Say that an order did the opposite, where the list shows that; else nothing."""
+        """Return a hint if the list shows that an order did the opposite, else ''."""
         if not self.shows_opposite(opposite):
             return ""
         return f": {action} did the opposite; it may read the side in `type`, and not in `action`"

@@ -1,4 +1,4 @@
-"""The checks of pending orders, placed far from the market, shown in a snapshot, and cancelled."""
+"""The checks of pending orders: placed far from the market, listed in a snapshot, cancelled."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from trueup.core.model import PendingOrder, Snapshot
 from trueup.core.quantity import to_units
 from trueup.errors import OutcomeUnknown
 
-# Below the market a limit buys, above it a stop: neither is reached while an examination runs.
+# Factors of the bid: a buy limit below the market and a buy stop above the market, both too far
+# away to be reached during an examination.
 KINDS = {"limit": 0.5, "stop": 2.0}
 
 
 def pending_orders_wait(orders: Orders) -> Verdict:
-    """A limit and a stop far from the market are PLACED, and wait in the list of orders."""
+    """A limit and a stop order far from the market are PLACED, and wait in the list of orders."""
     why = barred(orders) or ("" if orders.exam.claims("SNAPSHOT") else "SNAPSHOT is not claimed")
     before = None if why else orders.exposure()
     if before is None:
@@ -33,6 +34,7 @@ def pending_orders_wait(orders: Orders) -> Verdict:
         except OutcomeUnknown as error:
             return broken(str(error))
         by = orders.exam.probe.said[-1]
+        # The broker may not allow this kind of order; the other kind is still checked.
         if outcome["status"] == by.status == "REJECTED":
             refused.append(f"a {kind} at {price} was refused: {outcome['error']}")
             continue
@@ -42,6 +44,7 @@ def pending_orders_wait(orders: Orders) -> Verdict:
         trouble = _not_listed(orders, kind, price)
         if trouble:
             return broken(trouble, by)
+    # Executed at the market instead of waiting.
     if orders.exposure() != before:
         return broken(f"PLACED, and the list shows {orders.lots(orders.exposure())}")
     if refused:
@@ -50,7 +53,7 @@ def pending_orders_wait(orders: Orders) -> Verdict:
 
 
 def _not_listed(orders: Orders, kind: str, price: float) -> str:
-    """Say what is wrong with how a pending order is listed, or nothing."""
+    """Return the fault of a pending order's row in the list, or ''."""
     ticket = orders.pending[kind]
     if not orders.wait(lambda: _listed(orders, ticket) is not None):
         return f"the {kind} order was PLACED as {ticket}, and no snapshot lists it"
@@ -85,7 +88,7 @@ def _digest_of_orders(orders: Orders) -> Verdict:
 
 
 def cancelled_orders_end(orders: Orders) -> Verdict:
-    """CANCEL ends a pending order, once; its end can be explained."""
+    """CANCEL ends a pending order once, and the end can be explained."""
     if not orders.pending:
         return unseen(barred(orders) or "no pending order was placed")
     tickets = tuple(orders.pending.values())
@@ -94,6 +97,7 @@ def cancelled_orders_end(orders: Orders) -> Verdict:
         if trouble:
             return broken(trouble, orders.latest_order())
         del orders.pending[kind]
+    # The order has ended, so a second CANCEL must be refused and not reported as done.
     cancel = {"action": "CANCEL", "symbol": orders.symbol, "order": tickets[0]}
     again = {**cancel, "order_id": orders.exam.new_name()}
     trouble = orders.objection(again, "the end of an order that had ended")

@@ -1,4 +1,4 @@
-"""The checks that need a restart of the gateway: they compare with what a run before it noted."""
+"""The checks that need a restart of the gateway: they compare with the notes of the run before."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ NO_ORDER = "the run before placed no order: it had no --trade"
 
 
 def note(exam: Examination, orders: Orders | None) -> Noted | None:
-    """Return what a run saw, or None where it saw nothing to compare with."""
+    """Return the notes of this run, or None if there is nothing to compare later."""
     if not exam.claims("SNAPSHOT") or not exam.believable:
         return None
+    # The record's newest mark: a later run must find everything up to this mark.
     boot = (exam.probe.ask({"action": "HELLO"}).fields or {}).get("epoch")
     latest = exam.look()
     first = orders.first_outcome if orders is not None else {}
@@ -34,7 +35,7 @@ def note(exam: Examination, orders: Orders | None) -> Noted | None:
 
 
 def epochs_are_new(exam: Examination, before: Noted, orders: Orders | None) -> Verdict:
-    """After a restart HELLO tells another epoch, and so does a snapshot of the same session."""
+    """After a restart HELLO and a snapshot of the same session have a new epoch."""
     boot = (exam.probe.ask({"action": "HELLO"}).fields or {}).get("epoch")
     if boot == before.boot:
         return broken(f"HELLO's epoch is {boot!r:.60}, as before the restart")
@@ -47,9 +48,10 @@ def epochs_are_new(exam: Examination, before: Noted, orders: Orders | None) -> V
 
 
 def record_is_durable(exam: Examination, before: Noted, orders: Orders | None) -> Verdict:
-    """The record has what it had before the restart, and nothing is executed again."""
+    """The record still has the requests from before the restart, and executes none again."""
     if not before.order:
         return unseen(NO_ORDER)
+    # First without sending anything: a record that lost the order would execute the order again.
     raw = exam.probe.ask(encode_status_request(before.order["order_id"])).raw
     if raw is None:
         return broken("REQUEST_STATUS got no answer")
@@ -73,13 +75,14 @@ def record_is_durable(exam: Examination, before: Noted, orders: Orders | None) -
 
 
 def _sent(orders: Orders, before: Noted) -> Verdict:
-    """Send what came before the restart again: its outcome is told, and nothing happens."""
+    """Repeat orders from before the restart: they get their first outcome, without any effect."""
     exposure = orders.exposure()
     try:
         again = orders.send(before.order)
     except OutcomeUnknown as why:
         return broken(f"an order from before the restart got no outcome: {why}")
     by = orders.exam.probe.said[-1]
+    # The list decides, whatever the reply says.
     if exposure is None or orders.goes_beyond(exposure):
         return broken("an order from before the restart was executed again", by)
     if (again["status"], again["ticket"]) != (before.status, before.ticket):
@@ -88,6 +91,7 @@ def _sent(orders: Orders, before: Noted) -> Verdict:
             f"{again['status']}, ticket {again['ticket']}",
             by,
         )
+    # A withdrawal must survive too: the bot has booked that order as not executed.
     if before.withdrawn:
         trouble = orders.objection(before.withdrawn, "what was withdrawn before the restart")
         if trouble:
@@ -100,6 +104,6 @@ def _covered(orders: Orders, before: Noted) -> Verdict:
     evidence = orders.exam.look(in_doubt=(doubt,))
     if evidence is None:
         return unseen("no snapshot could be read")
-    if not any(one.order_id == doubt.order_id and one.covered for one in evidence.requests):
+    if not any(found.order_id == doubt.order_id and found.covered for found in evidence.requests):
         return broken("the record's mark from before the restart is not covered")
     return holds("outcomes, withdrawals and the mark are those from before the restart")

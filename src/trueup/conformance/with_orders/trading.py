@@ -1,8 +1,8 @@
-"""What the checks that place orders share: how orders are sent, watched and cleaned up after.
+"""Send, watch and clean up the orders of an examination; shared by all checks that place orders.
 
-What an order did is read off the list of positions, never off the gateway's word alone. A symbol
-that has a position already is left alone, so nothing of anybody else's is touched. What could not
-be closed or cancelled again is named.
+The effect of an order is read from the list of positions, never from the gateway's reply alone. A
+symbol that already has a position is left alone, so no position of another program is touched. A
+position or order that cannot be closed or cancelled again is reported.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 COMMENT = "conformance"
 NO_DOUBLE_HOLDS = 2**53 + 1
-"""The smallest whole number that is another one after it went through a double."""
+"""The smallest whole number that a double cannot hold."""
 NOT_MONEY = ("demo", "contest")
 _LOTS_UNLESS_TOLD = 0.01
 
 
 class Trading:
-    """The orders of one examination, and what they did.
+    """The orders of an examination and their effects.
 
     Raises:
-        TrueupError: the account is real money, or may be, and nobody allowed that.
+        TrueupError: the account is real money, or may be, and `real_money` is not set.
     """
 
     def __init__(self, exam: Examination) -> None:
@@ -39,17 +39,17 @@ class Trading:
         self.spec: SymbolSpec | None = self._spec()
         step = _LOTS_UNLESS_TOLD if self.spec is None else self.spec.volume_step
         self.volume: float = exam.options.volume or step
-        # The order that opened the position, its outcome, and that position's identifier.
+        # The order that opened the position, its outcome, and the position's identifier.
         self.order: dict[str, Any] = {}
         self.outcome: dict[str, Any] = {}
         self.identifier: int = 0
         self.closing: dict[str, Any] = {}
-        # For a run after a restart: what became of the first order, and one that was withdrawn.
+        # For a run after a restart: the first order's outcome, and an order that was withdrawn.
         self.first_outcome: dict[str, Any] = {}
         self.withdrawn: dict[str, Any] = {}
-        # A snapshot that was taken while the position was open.
+        # A snapshot from while the position was open.
         self.while_open: Snapshot | None = None
-        # Pending orders that work: the ticket of each kind.
+        # Working pending orders: the ticket of each kind.
         self.pending: dict[str, int] = {}
         self._opened: set[int] = set()
         self._placed: set[int] = set()
@@ -60,7 +60,7 @@ class Trading:
     # Sending.
 
     def new_order(self, action: str, volume: float) -> dict[str, Any]:
-        """Return an order at the market under a name of its own."""
+        """Return a market order with a new order id."""
         order: dict[str, Any] = {
             "order_id": self.exam.new_name(),
             "symbol": self.symbol,
@@ -78,21 +78,21 @@ class Trading:
         """Send an order and return its outcome.
 
         Raises:
-            OutcomeUnknown: the answer does not say what became of it.
+            OutcomeUnknown: the reply does not tell the outcome.
         """
         exchange = self.exam.probe.ask(order)
         if exchange.raw is None:
             raise OutcomeUnknown(exchange.why)
         outcome = decode_outcome(exchange.raw, order)
         if isinstance(outcome["ticket"], int):
-            # A close that is executed twice may open something too.
+            # Noted for every order: a close that is executed twice opens a position too.
             self._opened.add(outcome["ticket"])
             if outcome["status"] == "PLACED":
                 self._placed.add(outcome["ticket"])
         return outcome
 
     def objection(self, order: Mapping[str, Any], what: str) -> str:
-        """Send an order that must be refused; return what is wrong with the answer, or nothing."""
+        """Send an order that must be refused; return the fault of the reply, or ''."""
         before = self._shows()
         try:
             status = self.send(order)["status"]
@@ -110,7 +110,7 @@ class Trading:
         return next((e for e in reversed(self.exam.probe.said) if b'"order_id"' in e.sent), None)
 
     def quote(self) -> Tick | None:
-        """Return the symbol's bid and ask, or None where the gateway tells none."""
+        """Return the symbol's bid and ask, or None if the gateway does not tell them."""
         if not self.exam.claims("TICK"):
             return None
         raw = self.exam.probe.ask(encode_tick_request(self.symbol)).raw
@@ -118,10 +118,10 @@ class Trading:
         return tick if isinstance(tick, Tick) else None
 
     def far_price(self, times: float) -> float | None:
-        """Return a price of the symbol that many times its bid, or None where it cannot be known.
+        """Return a price of the symbol about `times` its bid, or None if no price is known.
 
-        It is one of which the nearest double below makes another number of 1e-8 when it is cut off
-        and not rounded: so a digest of it shows how it was made.
+        The price is chosen so that truncation instead of rounding gives another number of 1e-8
+        units. So a digest of the price shows whether the gateway rounds.
         """
         tick = self.quote()
         if tick is None or self.spec is None or not self.spec.tick_size:
@@ -139,35 +139,35 @@ class Trading:
     # Watching.
 
     def held(self) -> list[Position] | None:
-        """Return the symbol's positions, or None while the list cannot be read."""
+        """Return the symbol's positions, or None if the list cannot be read."""
         reading = self.exam.positions()
         if not isinstance(reading, Snapshot):
             return None
         return [position for position in reading.positions if position.symbol == self.symbol]
 
     def exposure(self) -> float | None:
-        """Return the symbol's net lots, or None while the list cannot be read."""
+        """Return the symbol's net lots, or None if the list cannot be read."""
         held = self.held()
         return None if held is None else sum(position.net_volume for position in held)
 
     def settles_at(self, volume: float) -> bool:
-        """Wait until the list shows this much, and return whether it does."""
+        """Wait until the list shows this volume; return whether the list does in time."""
         return self.wait(lambda: self._shows() == to_units(volume))
 
     def goes_beyond(self, volume: float) -> bool:
-        """Watch the list for a while; return whether it comes to show something else."""
+        """Watch the list for a while; return whether the list shows another volume."""
         return self.wait(lambda: self._shows() not in (None, to_units(volume)))
 
     def wait(self, comes_true: Callable[[], bool]) -> bool:
-        """Look again and again until something is so; return whether it came to be in time."""
+        """Poll until a condition is true; return whether the condition became true in time."""
         return self.exam.wait(comes_true, self.exam.options.settle_ms)
 
     def shows_opposite(self, volume: float) -> bool:
-        """Return whether the list shows this much now."""
+        """Return whether the list shows this volume now."""
         return self._shows() == to_units(volume)
 
     def lots(self, volume: float | None) -> str:
-        """Return lots of the symbol as a person reads them."""
+        """Return a volume of the symbol as text."""
         if volume is None:
             return "a list that cannot be read"
         return f"{format_lots(volume)}L {self.symbol}"
@@ -179,21 +179,21 @@ class Trading:
     # Cleaning up.
 
     def clean_up(self) -> list[int]:
-        """Close what was opened, cancel what works; return the tickets that stay."""
+        """Close opened positions and cancel working orders; return the remaining tickets."""
         if not self.has_begun:
             return []
         working = [ticket for ticket in self._working() if not self._cancels(ticket)]
-        # The symbol was empty when we began, so what is there now under our comment is ours, also
-        # where the gateway lost or garbled the answer.
+        # The symbol was empty at the start, so every position with our comment is ours, even if the
+        # gateway lost or garbled the reply.
         self._opened |= {p.ticket for p in self.held() or () if p.comment == COMMENT}
         for position in self._ours():
             if not self._closes(position):
-                # A gateway that does not close by ticket opens something with every try.
+                # A gateway that ignores the ticket opens another position with every attempt.
                 break
         return sorted({*working, *(position.ticket for position in self._ours())})
 
     def _working(self) -> list[int]:
-        """Return the pending orders of ours that wait still; all where that cannot be seen."""
+        """Return our pending orders that still work; all of them if the list cannot be read."""
         evidence = self.exam.look() if self._placed else None
         listed = self._placed if evidence is None else {row.ticket for row in evidence.orders}
         return sorted(self._placed & listed)
@@ -212,7 +212,7 @@ class Trading:
             self.send(self.new_order(side, position.volume) | {"position": ticket})
         except OutcomeUnknown:
             return False
-        return self.wait(lambda: ticket not in {one.ticket for one in self._ours()})
+        return self.wait(lambda: ticket not in {mine.ticket for mine in self._ours()})
 
     def _ours(self) -> list[Position]:
         return [p for p in self.held() or () if p.ticket in self._opened]
@@ -234,11 +234,11 @@ class Trading:
         )
 
     def _trade_mode(self) -> tuple[object, str]:
-        """Return demo, contest or real, and where that is not told, what was said instead."""
+        """Return demo, contest or real; if the gateway does not tell, its error text."""
         evidence = self.exam.look() if self.exam.claims("SNAPSHOT") else None
         if evidence is not None and evidence.account.trade_mode:
             return evidence.account.trade_mode, ""
-        # Of the other dialect, whose gateways have told it for longer.
+        # A request of the other dialect, whose gateways tell the trade mode too.
         reply = self.exam.probe.ask({"action": "GET_ACCOUNT", "uuid": self.exam.new_name()})
         return (reply.fields or {}).get("trade_mode"), reply.error or reply.why
 

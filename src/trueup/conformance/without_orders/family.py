@@ -1,7 +1,7 @@
-"""The checks for what gateways of the guide's family do in their own ways; no order is sent.
+"""Checks for the known deviations of gateways of the guide's family; no order is sent.
 
-Some read the kind of a request in another field than `action`; some take `*` for the name of a
-symbol, and show nothing for it.
+Some gateways read the kind of a request from another field than `action`. Some take `*` for the
+name of a symbol, and show no positions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def reads_action(exam: Examination) -> Verdict:
 def other_name_read(
     exam: Examination, names: tuple[str, ...] = OTHER_NAMES
 ) -> tuple[str, Exchange] | None:
-    """Return the field in which a gateway reads the kind of a request, where not in `action`."""
+    """Return the field from which a gateway reads the kind of a request, if not from `action`."""
     for name in names:
         exchange = exam.probe.ask({name: "GET_POSITIONS", "symbol": "*"})
         if isinstance(guide.read_positions(exchange.fields), Snapshot):
@@ -46,7 +46,7 @@ def other_name_read(
 
 
 def star_shows_all(exam: Examination) -> Verdict:
-    """`*` and no symbol at all show every position; a symbol's name shows those in it."""
+    """`*` and no symbol show every position; a symbol's name shows that symbol's positions."""
     verdict = _compared(exam)
     for _ in range(LOOKS - 1):
         if verdict.outcome is not Outcome.BROKEN:
@@ -60,6 +60,7 @@ def _compared(exam: Examination) -> Verdict:
     star = _list(exam, guide.GET_POSITIONS)
     if star is None:
         return unseen("there was no list")
+    # A symbol that no broker has shows whether a gateway ignores the field.
     bare = _list(exam, guide.GET_ALL_POSITIONS)
     symbols = {p.symbol for p in (*star, *(bare or ()))} or {exam.options.symbol}
     asked = (*sorted(symbols), NO_SUCH_SYMBOL)
@@ -68,6 +69,7 @@ def _compared(exam: Examination) -> Verdict:
     trouble = _of_other_symbols(by_symbol)
     if trouble:
         return broken(trouble)
+    # Worst first: a form that hides positions makes a bot believe that they are closed.
     for how, found in others.items():
         hidden = _tickets(found or ()) - _tickets(star)
         if hidden:
@@ -85,7 +87,7 @@ def _compared(exam: Examination) -> Verdict:
 
 
 def _of_other_symbols(by_symbol: dict[str, list[Position] | None]) -> str:
-    """Say where the list of one symbol has a position of another, or nothing."""
+    """Name a position that is listed under another symbol, or return ''."""
     for symbol, found in by_symbol.items():
         strangers = [position for position in found or () if position.symbol != symbol]
         if strangers:

@@ -1,4 +1,4 @@
-"""The checks of HELLO and PING, and of questions beyond the protocol's limits; no order is sent."""
+"""Checks of HELLO, PING, and requests beyond the protocol's limits; no order is sent."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def hello_tells_who_it_is(exam: Examination) -> Verdict:
         return broken(f"HELLO names {said!r:.80}, GET_POSITIONS {list(exam.capabilities)!r:.80}")
     if fields.get("role", "") not in ROLES:
         return broken(f"HELLO's role is {fields['role']!r:.40}, neither read nor trade")
+    # An epoch that changes without a restart would look like a restart to every bot.
     again = exam.probe.ask({"action": "HELLO"})
     if (again.fields or {}).get("epoch") != fields["epoch"]:
         return broken("HELLO's epoch is another one when it is asked again")
@@ -33,7 +34,7 @@ def hello_tells_who_it_is(exam: Examination) -> Verdict:
 
 
 def limits_are_kept(exam: Examination) -> Verdict:
-    """A question beyond the limits is ERROR, and no part of it is answered."""
+    """A request beyond the limits gets ERROR, and no partial answer."""
     many = list(range(1, NAMED_AT_ONCE + 2))
     beyond: dict[str, dict[str, object]] = {
         f"{len(many)} positions to explain": {"explain": many},

@@ -1,4 +1,4 @@
-"""The check of HISTORY: pages that come to an end, and have every deal that a snapshot explains."""
+"""The check of HISTORY: the pages end, and contain every deal that a snapshot explains."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ EXPLAINED = 5
 
 
 def pages_are_whole(exam: Examination) -> Verdict:
-    """The pages of a span have every deal of it once, oldest first."""
+    """The pages of a span contain every deal of the span once, oldest first."""
     if not exam.claims("HISTORY"):
         return unseen("HISTORY is not claimed")
+    # Deals that a snapshot has shown must be in the history too.
     explained = _explained(exam)
     since_msc = min((deal.time_msc for deal in explained), default=0)
     pages: list[tuple[Deal, ...]] = []
@@ -34,7 +35,7 @@ def pages_are_whole(exam: Examination) -> Verdict:
 
 
 def _read(exam: Examination, span: Span, pages: list[tuple[Deal, ...]]) -> PastDeals | Unknown:
-    """Read all pages into `pages`, and return what they come to."""
+    """Read all pages into `pages`, and return all their deals."""
     steps = ask_for_history(span, (), FIRST_ID)
     message = next(steps)
     while True:
@@ -49,7 +50,7 @@ def _read(exam: Examination, span: Span, pages: list[tuple[Deal, ...]]) -> PastD
 
 
 def _explained(exam: Examination) -> list[Deal]:
-    """Return the deals of a few open positions, as a snapshot has them."""
+    """Return the deals of a few open positions, from a snapshot."""
     if not exam.believable:
         return []
     positions = exam.believable[-1][0].positions[:EXPLAINED]

@@ -1,4 +1,4 @@
-"""The checks of `authenticated`: who has no key, or one that nobody knows, is not heard."""
+"""The checks of `authenticated`: a client without a key, or with an unknown key, gets no answer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from trueup.protocol import guide
 
 
 def wants_a_key(exam: Examination) -> Verdict:
-    """The port speaks to nobody without a key."""
+    """The port answers no client without a key."""
     if not exam.greeting.is_encrypted:
         return broken(f"it speaks {exam.greeting.mechanism} with everybody who reaches the port")
     return holds(f"it said {exam.greeting.heard}")
 
 
 def stranger_is_not_heard(exam: Examination) -> Verdict:
-    """Strangers get no answer."""
+    """A client without a known key gets no answer."""
     if not exam.strangers:
         return unseen("there was no stranger to send")
     for who, connect in exam.strangers.items():
@@ -26,7 +26,7 @@ def stranger_is_not_heard(exam: Examination) -> Verdict:
 
 
 def own_key_is_heard(exam: Examination) -> Verdict:
-    """Who has a key that is known gets answers."""
+    """A client with a known key gets answers."""
     if exam.first.raw is None:
         return broken(exam.first.why, exam.first)
     return holds("we were answered", exam.first)

@@ -1,7 +1,7 @@
-"""The checks of `guide-compatible`: questions and answers as the guide has them; no order is sent.
+"""The checks of `guide-compatible`: requests and replies as in the guide; no order is sent.
 
-The words that a gateway does not know here hold none of BUY, SELL, OPEN, CLOSE or TRADE: there are
-gateways that look for those anywhere in a message, and trade.
+No made-up word in these requests contains BUY, SELL, OPEN, CLOSE or TRADE: some gateways search a
+message for these words, and trade.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from trueup.protocol.module_calls import (
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 ASKED_AGAIN = 3
-# The first is another number after it went through a double, the second the largest of 64 bits.
+# The first number changes if converted to a double; the second is the largest of 64 bits.
 WHOLE_UUIDS = (2**53 + 1, 2**64 - 1)
-# From here on a time is in milliseconds: as seconds it would be in the year 5138.
+# A larger number must be milliseconds: as seconds it would be after the year 5138.
 MILLISECONDS = 10**11
 LONG = 200_000
 NOISE = {
@@ -66,7 +66,7 @@ def answers_json(exam: Examination) -> Verdict:
 
 
 def list_or_failure(exam: Examination) -> Verdict:
-    """The reply is a list, or says that nobody could look."""
+    """The reply is a list, or says that the positions cannot be read now."""
     first = exam.first
     reading = guide.read_positions(first.fields)
     if isinstance(reading, Snapshot):
@@ -90,7 +90,7 @@ def rows(exam: Examination) -> Verdict:
 
 
 def answers_again(exam: Examination) -> Verdict:
-    """Each question gets its answer, on one connection and on a second one beside it."""
+    """Each request gets a reply, on the first connection and on a second connection beside it."""
     for number in range(ASKED_AGAIN):
         exchange = exam.probe.ask(guide.GET_POSITIONS)
         if exchange.fields is None:
@@ -103,7 +103,7 @@ def answers_again(exam: Examination) -> Verdict:
 
 
 def failure_is_not_empty(exam: Examination) -> Verdict:
-    """What a gateway does not know is answered by an error, and by no list."""
+    """An unknown request gets an error, and never a list."""
     for request in NOBODY_KNOWS:
         exchange = exam.probe.ask(request)
         what = f"{request}"
@@ -118,7 +118,8 @@ def failure_is_not_empty(exam: Examination) -> Verdict:
 
 
 def uuid_comes_back(exam: Examination) -> Verdict:
-    """A `uuid` comes back as it went, or not at all."""
+    """A `uuid` comes back unchanged, or not at all."""
+    # Two different texts: a gateway may echo the uuid of an earlier request.
     wanted = [f"{exam.name}-u{number}" for number in range(2)]
     for uuid in wanted:
         exchange = exam.probe.ask({"action": "GET_POSITIONS", "symbol": "*", "uuid": uuid})
@@ -153,7 +154,7 @@ def ticks(exam: Examination) -> Verdict:
 
 
 def _tick_of_nobody(exam: Examination, tick: Tick, exchange: Exchange) -> Verdict:
-    """Judge a quotation, and what is said of a symbol that nobody has."""
+    """Judge a quotation, and the reply for a symbol that the broker does not have."""
     time_msc = (exchange.fields or {}).get("time_msc")
     if isinstance(time_msc, int) and 0 < time_msc < MILLISECONDS:
         return broken(f"time_msc is {time_msc!r:.30}, no milliseconds since 1970", exchange)
@@ -183,7 +184,7 @@ def calls(exam: Examination) -> Verdict:
 
 
 def unknown_fields_are_ignored(exam: Examination) -> Verdict:
-    """A field that nobody knows changes nothing, in a request of 200 KB as well."""
+    """An unknown field changes nothing, in a request of 200 KB as well."""
     whole = exam.probe.ask(guide.GET_POSITIONS)
     if not isinstance(guide.read_positions(whole.fields), Snapshot):
         return unseen("there was no list")
@@ -197,7 +198,7 @@ def unknown_fields_are_ignored(exam: Examination) -> Verdict:
 
 
 def noise_is_answered(exam: Examination) -> Verdict:
-    """Bytes that are no request get one reply too, and no success."""
+    """Bytes that are not a request get exactly one reply, and no success."""
     for what, message in NOISE.items():
         exchange = exam.probe.ask(message)
         if exchange.raw is None:

@@ -1,7 +1,8 @@
 """The checks of `snapshot-atomic` and `gap-detecting`, on a run of snapshots; no order is sent.
 
-A reading that moved while it was taken, and says so by its counts, is within the protocol: the
-client refuses it and asks again. A gateway of which too many are so is not atomic.
+A snapshot may have changed while the gateway read the terminal. If its counts show that, the
+snapshot is within the protocol: the client refuses the snapshot and asks again. A gateway with too
+many such snapshots is not atomic.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from trueup.protocol.snapshot_rows import lines_of
 from trueup.protocol.ticks import Tick, decode_tick, encode_tick_request
 
 MOST_TORN = 1 / 4
-# A connection must stand first, and then two hints are due within a second each (ours).
+# Time to connect, and then for two hints, which our gateway sends within a second each.
 HINTS_WAIT_MS = 6_000
 LOOKS = 4
 LINES_SHOWN = 20
-# Quotations of two symbols may be days apart; a clock in other units, or of another zone by years,
-# is further.
+# Quotations of two symbols may be days apart. A clock in other units differs by years.
 CLOCK_APART_MSC = 31 * 86_400_000
 EXPLAINED = 5
 NOBODYS_DIGEST = "0" * 32
@@ -38,12 +38,12 @@ NO_SNAPSHOT = "no snapshot could be read"
 
 
 def version_is_ours(exam: Examination) -> Verdict:
-    """HELLO tells the version, and no snapshot tells another."""
+    """HELLO names the version, and no snapshot names a different version."""
     hello = exam.probe.ask({"action": "HELLO"})
     if hello.fields is None or hello.status != "SUCCESS":
         said = hello.error or hello.why or hello.status or "no JSON object"
         return broken(f"HELLO, which tells the version, got {said}", hello)
-    for exchange in (hello, *(one.exchange for one in exam.taken)):
+    for exchange in (hello, *(taken.exchange for taken in exam.taken)):
         said = (exchange.fields or {}).get("version", UNNAMED_VERSION)
         if exchange is hello and "version" not in hello.fields:
             return broken("HELLO does not tell the version", hello)
@@ -53,8 +53,9 @@ def version_is_ours(exam: Examination) -> Verdict:
 
 
 def snapshot_is_read(exam: Examination) -> Verdict:
-    """A snapshot has all its fields, each of its kind."""
+    """A snapshot has all its fields, each of the right type."""
     failed = [one for one in exam.taken if one.exchange.status == "FAILED"]
+    # FAILED is allowed, and a wrong id has a check of its own.
     for one in exam.taken:
         if one.exchange.raw is None:
             return broken(one.exchange.why, one.exchange)
@@ -71,7 +72,7 @@ def snapshot_is_read(exam: Examination) -> Verdict:
 
 
 def _without_identifier(exchange: Exchange) -> str:
-    """Name a position of which a snapshot does not say what it is known by while tickets change."""
+    """Name a position without an identifier, or return ''; tickets can change, identifiers not."""
     for row in _list((exchange.fields or {}).get("positions")):
         if isinstance(row, dict) and not row.get("identifier"):
             return f"ticket {row.get('ticket')!r:.20} has no identifier"
@@ -79,7 +80,7 @@ def _without_identifier(exchange: Exchange) -> str:
 
 
 def snapshot_echoes_id(exam: Examination) -> Verdict:
-    """A snapshot carries the id of its question."""
+    """A snapshot carries the id of its request."""
     for one in exam.taken:
         if _has_wrong_id(one):
             answered = (one.exchange.fields or {}).get("id")
@@ -90,8 +91,9 @@ def snapshot_echoes_id(exam: Examination) -> Verdict:
 
 
 def counts_agree(exam: Examination) -> Verdict:
-    """The lists have as many rows as the terminal counted before and after."""
+    """The lists have as many rows as the terminal counted before and after the reading."""
 
+    # Different counts mean that the account changed while the gateway read the terminal.
     def torn(snapshot: Snapshot, evidence: Evidence) -> str:
         counts = (len(snapshot.positions), len(evidence.orders))
         if evidence.count_before == counts == evidence.count_after:
@@ -105,7 +107,7 @@ def counts_agree(exam: Examination) -> Verdict:
 
 
 def digest_agrees(exam: Examination) -> Verdict:
-    """The digest is that of the lists it came with."""
+    """The digest belongs to the lists of the same snapshot."""
     for one in exam.taken:
         trouble, lines = digest_trouble(one)
         if trouble:
@@ -118,7 +120,7 @@ def digest_agrees(exam: Examination) -> Verdict:
 
 
 def digest_trouble(one: Taken) -> tuple[str, tuple[str, ...]]:
-    """Say what is wrong with the digest of a snapshot, and the lines that it should be made of."""
+    """Return the fault of a snapshot's digest, and the lines that should be hashed; '' for none."""
     fields, reading = one.exchange.fields or {}, one.reading
     if not isinstance(reading, Snapshot) or reading.evidence is None:
         return "", ()
@@ -137,10 +139,10 @@ def _list(value: object) -> list[object]:
 
 
 def account_agrees(exam: Examination) -> Verdict:
-    """The account's own figures do not contradict the list."""
+    """The account's figures do not contradict the list of positions."""
 
     def contradicted(snapshot: Snapshot, evidence: Evidence) -> str:
-        # What else may be wrong with it has a check of its own.
+        # Counts, digest and faults have checks of their own, so they are set right here.
         counts = (len(snapshot.positions), len(evidence.orders))
         rest = replace(evidence, count_before=counts, count_after=counts, digest=snapshot.digest)
         return unknown_of(replace(snapshot, faults=(), evidence=rest, listed=None))
@@ -149,10 +151,11 @@ def account_agrees(exam: Examination) -> Verdict:
 
 
 def unchanged_is_true(exam: Examination) -> Verdict:
-    """What is answered as unchanged is unchanged, and another digest brings the lists."""
+    """UNCHANGED is true, and a request with another digest gets the lists."""
     session, first = f"{exam.name}-f", exam.take(f"{exam.name}-f", FIRST_ID).reading
     if not isinstance(first, Snapshot) or first.evidence is None:
         return _none()
+    # A gateway that answers UNCHANGED to any digest would hide every change from a bot.
     other = exam.take(session, FIRST_ID + 1, known=first, digest=NOBODYS_DIGEST)
     if other.exchange.status == "UNCHANGED":
         return broken(f"asked with a digest that nobody has, {NOBODYS_DIGEST}, it said UNCHANGED")
@@ -172,7 +175,7 @@ def unchanged_is_true(exam: Examination) -> Verdict:
 
 
 def unknown_of(reading: Snapshot | None) -> str:
-    """Return why a reading is not believed, apart from whether its terminal is connected."""
+    """Return why a reading is not trusted, or ''; a disconnected terminal does not count here."""
     if reading is None or reading.evidence is None:
         return NO_SNAPSHOT
     terminal = replace(reading.evidence.terminal, connected=True)
@@ -184,12 +187,13 @@ def unknown_of(reading: Snapshot | None) -> str:
 def lists_agree(exam: Examination) -> Verdict:
     """GET_POSITIONS and SNAPSHOT show the same positions."""
     difference = NO_SNAPSHOT
+    # Several times: a position may open or close between the two requests.
     for look in range(LOOKS):
         taken = exam.take(f"{exam.name}-b", FIRST_ID + look)
         plain = exam.positions()
         if not isinstance(taken.reading, Snapshot) or not isinstance(plain, Snapshot):
             continue
-        both = [{p.ticket: p.volume for p in one.positions} for one in (taken.reading, plain)]
+        both = [{p.ticket: p.volume for p in read.positions} for read in (taken.reading, plain)]
         if both[0] == both[1]:
             return holds("both lists are the same")
         apart = sorted(set(both[0].items()) ^ set(both[1].items()))
@@ -200,7 +204,7 @@ def lists_agree(exam: Examination) -> Verdict:
 
 
 def deals_agree(exam: Examination) -> Verdict:
-    """The deals of a position that is open add up to its volume."""
+    """The deals of an open position add up to its volume."""
     if not exam.claims("DEALS"):
         return unseen("DEALS is not claimed")
     if not exam.believable:
@@ -219,15 +223,16 @@ def deals_agree(exam: Examination) -> Verdict:
         trouble = _not_added_up(reading, reading.evidence, wanted)
         if not trouble:
             return holds(f"those of {len(wanted)} positions add up")
-        # A terminal shows a deal later than the position that it made.
+        # A terminal may show a deal later than the position that the deal opened.
         exam.sleep(exam.options.settle_ms / 1000 / LOOKS)
     return broken(trouble)
 
 
 def _not_added_up(reading: Snapshot, evidence: Evidence, wanted: tuple[int, ...]) -> str:
-    """Say which position's deals do not come to its volume; empty for none."""
+    """Name a position whose deals do not add up to its volume, or return ''."""
     for position in reading.positions:
         deals = [deal for deal in evidence.deals if deal.position == position.identifier]
+        # A reversing deal closes and opens at once, so its volume does not simply add up.
         if position.identifier not in wanted or any(d.entry is Entry.IN_OUT for d in deals):
             continue
         ins = sum(to_units(deal.volume) for deal in deals if deal.entry is Entry.IN)
@@ -241,7 +246,7 @@ def _not_added_up(reading: Snapshot, evidence: Evidence, wanted: tuple[int, ...]
 
 
 def sequence_counts(exam: Examination) -> Verdict:
-    """Each snapshot of a client has the next number."""
+    """Each snapshot of a client has the next sequence number."""
     numbers = [evidence.sequence for _, evidence, _ in exam.believable]
     if len(numbers) < len(exam.taken):
         return _none() if not numbers else unseen("some snapshots of the run could not be read")
@@ -252,7 +257,7 @@ def sequence_counts(exam: Examination) -> Verdict:
 
 
 def sessions_apart(exam: Examination) -> Verdict:
-    """Each client is counted for itself."""
+    """Each client has its own sequence."""
     sequences: dict[str, list[int]] = {}
     for look in range(LOOKS):
         for client in ("d", "e"):
@@ -268,7 +273,7 @@ def sessions_apart(exam: Examination) -> Verdict:
 
 
 def epoch_holds(exam: Examination) -> Verdict:
-    """One epoch for as long as the gateway runs."""
+    """The epoch stays the same while the gateway runs."""
     epochs = {evidence.epoch for _, evidence, _ in exam.believable}
     if not epochs:
         return _none()
@@ -278,7 +283,7 @@ def epoch_holds(exam: Examination) -> Verdict:
 
 
 def clock_goes_on(exam: Examination) -> Verdict:
-    """The trade server's clock never goes back, and is that of the quotations."""
+    """The trade server's clock never goes back, and agrees with the quotations."""
     times = [evidence.server_time_msc for _, evidence, _ in exam.believable]
     for before, after in pairwise(times):
         if after < before - CLOCK_JITTER_MSC:
@@ -292,6 +297,7 @@ def clock_goes_on(exam: Examination) -> Verdict:
 
 def _compared_with_tick(exam: Examination) -> Verdict:
     """Compare the server's time with the quotation of a symbol that a snapshot asks for."""
+    # The quotation first: the snapshot's time must then be the same or later.
     raw = exam.probe.ask(encode_tick_request(exam.options.symbol)).raw
     tick = None if raw is None else decode_tick(raw, exam.options.symbol)
     evidence = exam.look()
@@ -314,7 +320,7 @@ def _compared_with_tick(exam: Examination) -> Verdict:
 
 
 def hints_come(exam: Examination) -> Verdict:
-    """Hints come when they were promised, one after the other."""
+    """Hints come within the promised time, numbered without a gap."""
     port = hints_port(exam.capabilities)
     if not port:
         return unseen("HINTS are not claimed")
@@ -326,6 +332,7 @@ def hints_come(exam: Examination) -> Verdict:
         heard.extend(line.heard())
         return len(heard) >= 2
 
+    # Two hints, since a single hint shows neither the interval nor the numbering.
     in_time = exam.wait(two_came, HINTS_WAIT_MS)
     line.close()
     if not in_time:
@@ -343,7 +350,7 @@ def hints_come(exam: Examination) -> Verdict:
 
 
 def _not_of_this_run(exam: Examination, hint: Hint, before: str) -> str:
-    """Say in what a hint contradicts HELLO and the snapshots around it, or nothing."""
+    """Name a contradiction between a hint and HELLO or the snapshots around it, or return ''."""
     epoch = (exam.probe.ask({"action": "HELLO"}).fields or {}).get("epoch")
     if hint.boot != epoch:
         return f"a hint's boot is {hint.boot!r:.40}, and HELLO's epoch {epoch!r:.40}"
@@ -361,7 +368,7 @@ def _digest_now(exam: Examination) -> str:
 def _few(
     exam: Examination, objection: Callable[[Snapshot, Evidence], str], otherwise: str
 ) -> Verdict:
-    """Judge a run of which a few may have moved while they were read."""
+    """Judge a run of snapshots of which a few may have changed while the gateway read them."""
     if not exam.believable:
         return _none()
     found = [(objection(snapshot, evidence), by) for snapshot, evidence, by in exam.believable]
