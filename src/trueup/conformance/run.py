@@ -466,7 +466,7 @@ def _all_decisive(seen: list[Finding]) -> bool:
 
 def _unclaimed(grade: Grade) -> str:
     if grade is Grade.KEYED:
-        return "whoever reaches the port is answered"
+        return "every client that reaches the port is answered"
     if grade is Grade.ONCE:
         return f"it does not say {NAMES_ITS_RECORD}"
     return "it does not say SNAPSHOT"

@@ -158,7 +158,7 @@ def unchanged_is_true(exam: Examination) -> Verdict:
     # A gateway that answers UNCHANGED to any digest would hide every change from a bot.
     other = exam.take(session, FIRST_ID + 1, known=first, digest=NOBODYS_DIGEST)
     if other.exchange.status == "UNCHANGED":
-        return broken(f"asked with a digest that nobody has, {NOBODYS_DIGEST}, it said UNCHANGED")
+        return broken(f"asked with a made-up digest, {NOBODYS_DIGEST}, it said UNCHANGED")
     if first.positions or first.evidence.orders:
         empty = exam.take(session, FIRST_ID + 2, known=first, digest=digest([]))
         if empty.exchange.status == "UNCHANGED":
@@ -252,7 +252,7 @@ def sequence_counts(exam: Examination) -> Verdict:
         return _none() if not numbers else unseen("some snapshots of the run could not be read")
     for before, after in pairwise(numbers):
         if after != before + 1:
-            return broken(f"number {before} was followed by {after}, and nobody else asked")
+            return broken(f"number {before} was followed by {after}, and no other client asked")
     return holds(f"{numbers[0]} to {numbers[-1]} without a gap")
 
 
