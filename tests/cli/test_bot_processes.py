@@ -106,7 +106,7 @@ def test_each_simulated_terminal_has_a_book_of_its_own(shell: Shell, reader: Rea
     for _ in range(2):
         done = shell.run("paper", "--strategy", "idle:Idle", "--duration", "0.3")
         assert "[STARTUP] No recovery needed, clean state" in done.stdout
-        assert "What happened is in .trueup" in done.stdout
+        assert "All events are in .trueup" in done.stdout
         reader.run("terminal", "--stop")
     several = reader.run("audit")
     assert several.exit_code == 2

@@ -33,7 +33,7 @@ def test_the_foot_names_the_command_that_releases_what_waits() -> None:
     assert seen.foot.startswith(f"Waits for `trueup approve {hold.id}`. ")
     world.broker.person.open("EURUSD", BUY, 0.06)
     world.broker.sync()
-    assert picture(world.loop, "", "").foot.startswith("2 wait for a yes: `trueup plan`. ")
+    assert picture(world.loop, "", "").foot.startswith("2 wait for approval: `trueup plan`. ")
 
 
 def test_while_the_journal_takes_nothing_no_order_is_sent_and_the_bot_goes_on() -> None:

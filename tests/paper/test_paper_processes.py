@@ -44,7 +44,7 @@ NOT_TOLD = (
     "The gateway does not say whether its account is a demo, so it counts as REAL: nothing was "
     "traded there."
 )
-GIVE = " Give --real-money where that is what you want."
+GIVE = " Give --real-money if you want that."
 
 
 class Shell:

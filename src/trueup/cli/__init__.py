@@ -1,6 +1,6 @@
 """The command line. `cli.commands` lists the commands, docs/reference/cli.md describes them.
 
-An error is one sentence on stderr and exit code 2; see `cli.group` and `cli.process`.
+Every error is a sentence on stderr and exit code 2; see `cli.group` and `cli.process`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Every command of `trueup`: its name, where its code is, and its line in `trueup --help`.
+"""The list of all commands: their names, their modules, and their lines in `trueup --help`.
 
-A command is imported when it runs. Importing all of them takes ten times as long as `--help` or
-`status` need.
+A command's module is imported when the command runs. To import all modules takes ten times as long
+as `--help` needs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import typer
 
 
 class Entry(NamedTuple):
-    """One command, or one group of commands.
+    """A command, or a group of commands.
 
-    `code` is `module:name` under `trueup.cli`, a function or a `typer.Typer`; without a name, the
-    command's. `summary` is the first line of its help, at most 55 characters, so that
-    `trueup --help` cuts none at 80 columns.
+    `code` is `module:name` under `trueup.cli`, of a function or a `typer.Typer`; `name` may be left
+    out if it is the command's own. `summary` is the first line of the command's help: at most 55
+    characters, so that `trueup --help` fits into 80 columns.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
         return getattr(import_module(f"trueup.cli.{module}"), name or self.name)
 
     def load(self) -> Any:
-        """Import the command and return it as click has it."""
+        """Import the command and return its click object."""
         target = self.target()
         shell = typer.Typer(rich_markup_mode=None)
         if isinstance(target, typer.Typer):

@@ -1,4 +1,4 @@
-"""The group of all commands: loads the one that is run, and says in a sentence what went wrong."""
+"""The click group of all commands: imports the command that runs, and reports errors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 WRONG = 2
-# As a shell has it for a process that Ctrl-C ended, and for one whose output was closed.
+# The exit codes of a shell for a process ended by Ctrl-C (SIGINT), and by a closed pipe (SIGPIPE).
 STOPPED, CLOSED = 130, 141
 
 
 class CommandGroup(TyperGroup):
-    """All commands. Their errors are one sentence on stderr and an exit code, never a traceback.
+    """All commands. An error is a sentence on stderr and an exit code, never a traceback.
 
-    No option takes a number that is none: `nan` and `inf` are refused for all commands here.
+    Here `nan` and `inf` are refused for the options of all commands.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -35,7 +35,7 @@ class CommandGroup(TyperGroup):
         return [entry.name for entry in COMMANDS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import and return a command, or None where there is none of this name."""
+        """Import and return a command, or None for an unknown name."""
         entry = next((entry for entry in COMMANDS if entry.name == cmd_name), None)
         if entry is None:
             return None
@@ -51,7 +51,7 @@ class CommandGroup(TyperGroup):
             formatter.write_dl([(entry.name, entry.summary) for entry in COMMANDS])
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the arguments of a command."""
+        """Parse the arguments of a command."""
         with _sentences():
             return super().make_context(*args, **kwargs)
 
@@ -63,7 +63,7 @@ class CommandGroup(TyperGroup):
 
 @contextlib.contextmanager
 def _sentences() -> Iterator[None]:
-    """Make of every error one sentence and an exit code."""
+    """Turn every error into a sentence and an exit code."""
     try:
         yield
     except TrueupError as error:
@@ -71,11 +71,12 @@ def _sentences() -> Iterator[None]:
     except KeyboardInterrupt:
         _end("Stopped.", STOPPED)
     except OSError as error:
+        # The reader of our output, such as `head`, has ended: that is not an error to report.
         if is_closed(error):
             raise typer.Exit(CLOSED) from None
         _end(sentence_of_system(error), WRONG)
     except typer.BadParameter as error:
-        # Imported here: pydantic takes longer to import than most commands to run.
+        # Imported here: the import of pydantic takes longer than most commands.
         from pydantic import ValidationError
 
         if isinstance(error.__cause__, ValidationError):
@@ -84,7 +85,7 @@ def _sentences() -> Iterator[None]:
 
 
 def sentence_of(error: ValidationError) -> str:
-    """Return what is wrong with a value, which pydantic puts behind a word for programmers."""
+    """Return a pydantic error as a sentence for users."""
     first = error.errors(include_url=False)[0]
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
@@ -93,7 +94,7 @@ def sentence_of(error: ValidationError) -> str:
 
 
 def sentence_of_system(error: Exception) -> str:
-    """Return what the system refused, in one sentence."""
+    """Return an error of the operating system as a sentence."""
     if not isinstance(error, OSError) or error.strerror is None:
         return f"The system refused: {error}."
     what = error.strerror[:1].lower() + error.strerror[1:]
@@ -105,7 +106,7 @@ def sentence_of_system(error: Exception) -> str:
 
 
 def _end(sentence: str, code: int) -> None:
-    # Where nobody can read it the exit code says the same.
+    # If stderr is closed too, the exit code still tells the outcome.
     with contextlib.suppress(OSError):
         say(sentence, err=True)
     raise typer.Exit(code) from None
@@ -119,12 +120,12 @@ def _parameters(command: Any) -> Iterator[Any]:
 
 
 def _finite(callback: Any) -> Any:
-    """Return a parameter's callback that refuses numbers that are none, before the other one."""
+    """Return a parameter's callback that refuses `nan` and `inf` before its own callback."""
 
     def check(ctx: Any, parameter: Any, value: Any) -> Any:
-        for one in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(one, float) and not math.isfinite(one):
-                said = f"{one!r} is not valid: it should be a finite number."
+        for number in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                said = f"{number!r} is not valid: it should be a finite number."
                 raise typer.BadParameter(said, ctx=ctx, param=parameter)
         return value if callback is None else callback(ctx, parameter, value)
 

@@ -1,7 +1,7 @@
-"""The end of a command's process: its exit code, and no traceback on the way there.
+"""Run a command's process to its exit code, without a traceback.
 
-What a command has to say of its errors is `cli.group`; here is what can go wrong around it: an
-output that is closed or full, Ctrl-C while the process ends, and mistakes of the program itself.
+`cli.group` reports the errors of a command. This module handles the errors around a command: a
+closed or full output, Ctrl-C while the process ends, and bugs of the program itself.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def run(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> NoReturn:
     """Run a command, and end the process with its exit code.
 
     Args:
-        arguments: the command's; None for those of this process.
-        takes_interrupts: whether Ctrl-C shall stop the command; False leaves it as it is.
+        arguments: the command's arguments; None for the arguments of this process.
+        takes_interrupts: whether Ctrl-C stops the command; False leaves the handling unchanged.
     """
     code = _flushed(_run_app(arguments, takes_interrupts=takes_interrupts))
-    # Nothing is left to be stopped: from here on Ctrl-C ends it without a word.
+    # The command is done: from here on Ctrl-C ends the process without a message.
     if takes_interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
@@ -53,7 +53,7 @@ def _run_app(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> int:
 
 
 def _mistake(report: str) -> str:
-    """Return a sentence about a mistake of this program, with the place of its details."""
+    """Return a sentence about a bug of this program, with the file that has the details."""
     what = report.strip().splitlines()[-1]
     path = Path(tempfile.gettempdir()) / REPORT_FILE
     try:
@@ -64,13 +64,14 @@ def _mistake(report: str) -> str:
 
 
 def _flushed(code: int) -> int:
-    """Write out what is buffered; return the exit code, which says so where that fails."""
+    """Flush both outputs; return the exit code, changed if an output cannot be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError) as error:
             _give_up(stream)
+            # A closed pipe is the reader's choice; a full disk is an error.
             if isinstance(error, OSError) and is_closed(error):
                 code = CLOSED
             elif code != WRONG:
@@ -81,7 +82,7 @@ def _flushed(code: int) -> int:
 
 
 def _give_up(stream: TextIO) -> None:
-    """Have what a stream could not write go nowhere, or Python tries again and complains."""
+    """Redirect a broken stream to nowhere, or Python tries to flush again and prints an error."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

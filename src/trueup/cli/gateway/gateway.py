@@ -1,4 +1,4 @@
-"""`trueup gateway`: serve the terminal of this machine to bots."""
+"""`trueup gateway`: serve this machine's terminal to bots."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log: Logger = logger("trueup.gateway")
 SIMULATED = "trueup.sim.process.module_port:attached"
 PASSWORD_VARIABLE = "TRUEUP_MT5_PASSWORD"
 DEFAULT_PORT = 5555
-# A bot's loop asks some ten times a second.
+# A bot's loop sends about ten requests a second, so this is no limit for honest bots.
 RATE_PER_SEC = 500.0
 
 app: typer.Typer = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -41,7 +41,7 @@ app.command("install")(install)
 
 
 class Served(msgspec.Struct, frozen=True):
-    """What is served: how its worker makes it, its name in the log, and its clock's pace."""
+    """The served terminal: the worker's factory, its name in the log, and its clock's pace."""
 
     factory: str
     name: str
@@ -51,10 +51,11 @@ class Served(msgspec.Struct, frozen=True):
 @app.callback()
 def gateway(
     ctx: typer.Context,
+    # Which terminal and account: the arguments of the official module's `initialize`.
     terminal_path: Annotated[
         str,
         typer.Option(
-            metavar="FILE", help="The terminal's terminal64.exe; else the one used last is found."
+            metavar="FILE", help="The terminal's terminal64.exe; by default the last terminal used."
         ),
     ] = "",
     portable: Annotated[
@@ -64,8 +65,8 @@ def gateway(
         int | None,
         typer.Option(
             min=1,
-            help="The account to serve, and no other: while another is logged in, nothing is read "
-            "or traded. By default whichever account is logged in.",
+            help="The only account to serve: while another account is logged in, nothing is read "
+            "or traded. By default any account that is logged in.",
         ),
     ] = None,
     server: Annotated[
@@ -79,6 +80,7 @@ def gateway(
             "else the password that the terminal has saved.",
         ),
     ] = None,
+    # Which clients can reach the gateway, and which of them are answered.
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="The address of this machine to listen on.")
     ] = LOOPBACK,
@@ -97,42 +99,45 @@ def gateway(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Who may use it, a line for each client: NAME ROLES ACCOUNTS PUBLIC-KEY. Read "
-            "again when it changes. By default ~/.trueup/keys/allow.",
+            help="The clients with access, a line for each: NAME ROLES ACCOUNTS PUBLIC-KEY. A "
+            "change takes effect without a restart. By default ~/.trueup/keys/allow.",
         ),
     ] = None,
     plain: Annotated[
         bool,
         typer.Option(
             "--plain",
-            help="No keys, no encryption: whoever reaches the port can trade. Every start warns.",
+            help="No keys, no encryption: any client that reaches the port can trade. Every start "
+            "warns.",
         ),
     ] = False,
     rate: Annotated[
         float,
-        typer.Option(min=0.0, help="How often a second one client may ask; 0 for no limit."),
+        typer.Option(min=0.0, help="The most requests a second of a client; 0 for no limit."),
     ] = RATE_PER_SEC,
+    # Orders: how long a call may take, and where orders are recorded.
     deadline_ms: Annotated[
         int,
         typer.Option(
             min=100,
-            help="A call of the terminal that takes longer is given up: the process that makes "
-            "it is replaced, and an order in it is unknown until the terminal shows it.",
+            help="The longest time for a call of the terminal. After that the calling process is "
+            "replaced, and an order under way is unknown until the terminal shows the order.",
         ),
     ] = Timing().deadline_ms,
     store: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where it records each order before it is sent, so that none is sent twice. By "
-            "default requests-LOGIN@SERVER.db in this user's folder for application data; with "
-            "--simulated, in the state folder.",
+            help="The file that records each order before the order is sent, so that no order is "
+            "sent twice. By default requests-LOGIN@SERVER.db in this user's folder for application "
+            "data; with --simulated, in the state folder.",
         ),
     ] = None,
+    # Hints tell bots about changes before their next poll.
     watch_ms: WatchOption = WATCH_MS,
     hints_port: Annotated[
         int,
-        typer.Option(min=0, max=65_535, help="Port for hints; 0 takes the one after --port."),
+        typer.Option(min=0, max=65_535, help="Port for hints; 0 takes the port after --port."),
     ] = 0,
     log_file: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Write the log to a file instead.")
@@ -141,16 +146,17 @@ def gateway(
         bool,
         typer.Option(
             "--simulated",
-            help="Serve the simulated terminal of this folder, which is started if it does not "
-            "run; for trying everything on any system.",
+            help="Serve the simulated terminal of this folder, which is started if needed; for "
+            "tests on any system.",
         ),
     ] = False,
 ) -> None:
     """Serve this machine's MetaTrader 5 terminal to bots.
 
-    The terminal is called in a process of its own, which is replaced when it hangs or loses the
-    terminal. It ends with Ctrl-C, after the call under way.
+    The terminal is called in a process of its own, which is replaced when the process hangs or
+    loses the terminal. Ctrl-C ends the gateway, after the call under way.
     """
+    # `trueup gateway install` comes through here too, and serves nothing.
     if ctx.invoked_subcommand is not None:
         return
     if server and login is None:
@@ -163,6 +169,7 @@ def gateway(
         "password": _password(password_file, login),
     }
     end_without_a_dialog()
+    # Before the log: a missing module is an error of the command line, not of the service.
     served = _simulated() if simulated else _real()
     set_up_logging(console=log_file is None, file=log_file)
     timing = Timing(deadline_ms=deadline_ms)
@@ -190,18 +197,19 @@ def gateway(
         stop_on_signals(service.stop)
         log.info("[GATEWAY] Serving %s at %s", served.name, service.endpoint)
         if login is None:
-            log.warning("[GATEWAY] No --login: whichever account is logged in is read and traded")
+            log.warning("[GATEWAY] No --login: any account that is logged in is read and traded")
         _begin(terminal, account)
+        # The record and the account's lock are released however the service ends.
         try:
             service.run()
         finally:
-            log.info("[GATEWAY] Ends; a call under way gets its time")
+            log.info("[GATEWAY] Ending after the call under way")
             service.close()
     log.info("[GATEWAY] Ended")
 
 
 def _begin(terminal: WorkerTerminal, account: dict[str, Any]) -> None:
-    """Initialise with what was given; what was not given is not an argument (MT5 reference)."""
+    """Initialise the terminal; an option that is not set must not be passed (MT5 reference)."""
     given = {name: value for name, value in account.items() if value}
     path = [given.pop("path")] if "path" in given else []
     terminal.keep_initialized(*path, **given)
@@ -223,6 +231,7 @@ def _password(file: Path | None, login: int | None) -> str | None:
         return os.environ.get(PASSWORD_VARIABLE) if login else None
     if login is None:
         raise SettingsError("--password-file", str(file), "give --login with it")
+    # No message shows the file's content: the log may be read by others.
     try:
         password = file.read_text(encoding="utf-8-sig").rstrip("\r\n")
         is_open = os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077
@@ -230,6 +239,7 @@ def _password(file: Path | None, login: int | None) -> str | None:
         because = (getattr(error, "strerror", None) or str(error)).lower()
         valid = f"give a file that holds the account's password alone ({because})"
         raise SettingsError("--password-file", str(file), valid) from error
+    # Refused, not warned: a password that others can read must be changed anyway.
     if is_open:
         valid = f"others on this machine can read it: run `chmod 600 {file}`"
         raise SettingsError("--password-file", str(file), valid)

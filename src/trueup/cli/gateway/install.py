@@ -1,4 +1,4 @@
-"""`trueup gateway install`: let the machine run the gateway by itself."""
+"""`trueup gateway install`: write a service file that runs the gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG_FILE = "gateway.log"
 
 
 class Kind(StrEnum):
-    """What runs the gateway."""
+    """The service manager that runs the gateway."""
 
     TASK = "task"
     SYSTEMD = "systemd"
@@ -31,20 +31,21 @@ def install(
     options: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="-- OPTIONS", help="The options of `trueup gateway` that it is run with."
+            metavar="-- OPTIONS", help="The options of `trueup gateway` for the service."
         ),
     ] = None,
     kind: Annotated[
         Kind | None,
         typer.Option(
             help="task: a scheduled task of Windows; systemd: a unit for a Linux machine with Wine."
-            " By default what this system has."
+            " By default the kind of this system."
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Its name.")] = "trueup-gateway",
+    name: Annotated[str, typer.Option(help="The service's name.")] = "trueup-gateway",
+    # The log and relative paths of the options are relative to this folder.
     folder: Annotated[
         Path,
-        typer.Option(metavar="FOLDER", help="Where the file is written, and where it runs."),
+        typer.Option(metavar="FOLDER", help="The folder of the file, and of the running gateway."),
     ] = Path(),
     wine_python: Annotated[
         str,
@@ -56,9 +57,10 @@ def install(
 ) -> None:
     """Write a service file that runs the gateway.
 
-    The command says how to register the file, and registers nothing itself. What follows `--` is
-    what `trueup gateway` is run with.
+    The command prints how to register the file, and registers nothing itself. The words after `--`
+    are the options of `trueup gateway`.
     """
+    # Checked now: a service that is refused at its start would fail at night, unseen.
     words = _checked(ctx, options or [])
     if not name or Path(name).name != name:
         raise SettingsError("--name", name, "give a name without a path")
@@ -72,7 +74,7 @@ def install(
 
 
 def _checked(ctx: typer.Context, words: list[str]) -> list[str]:
-    """Return the gateway's options, with a log, once its own parser has taken them."""
+    """Check the gateway's options with its own parser; return them, with a log file added."""
     assert ctx.parent is not None
     group = ctx.parent.command
     taken = group.make_context("trueup gateway", list(words), resilient_parsing=False).params
@@ -82,8 +84,10 @@ def _checked(ctx: typer.Context, words: list[str]) -> list[str]:
 
 
 def _write_task(name: str, folder: Path, words: list[str]) -> None:
+    # The task scheduler wants the domain, which on a machine of its own is the machine's name.
     user = os.environ.get("USERDOMAIN", "")
     user = f"{user}\\{getpass.getuser()}" if user else getpass.getuser()
+    # -P keeps files of the folder from being imported instead of modules.
     command = [sys.executable, "-P", "-m", "trueup", "gateway", *words]
     path = _write(folder / f"{name}.xml", task_xml(user, command, str(folder)))
     say(
@@ -109,6 +113,7 @@ def _write_unit(name: str, folder: Path, words: list[str], wine_python: str) -> 
     else:
         valid = "give the path of the Windows Python under Wine, such as C:\\Python311\\python.exe"
         raise SettingsError("--wine-python", wine_python, valid)
+    # A unit does not inherit the shell's environment, and Wine needs these two.
     kept = [
         f"{variable}={os.environ[variable]}"
         for variable in ("WINEPREFIX", "DISPLAY")

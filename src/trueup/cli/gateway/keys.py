@@ -1,4 +1,4 @@
-"""`trueup keys`: the key pairs by which gateways and bots know each other."""
+"""`trueup keys`: create and show the key pairs of gateways and bots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FolderOption = Annotated[
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Whose keys they are, such as gateway or bot1.")],
+    name: Annotated[str, typer.Argument(help="The owner of the keys, such as gateway or bot1.")],
     folder: FolderOption = "",
 ) -> None:
     """Create a key pair, NAME.key and NAME.key_secret.
@@ -33,7 +33,9 @@ def new(
     NAME.key is for others; NAME.key_secret stays with you. Existing files are never overwritten.
     The secret key is written to its file and nowhere else.
     """
+    # Absolute, since the printed lines are copied into settings of other folders.
     files = new_keys(_folder(folder).resolve(), name)
+    # Windows has no file modes to check, so the user is asked to keep the folder private.
     kept = "readable by you alone" if MODES_ARE_CHECKED else "keep the folder private"
     say(
         f"Public key  {files.public}\n"
@@ -63,7 +65,7 @@ def _folder(folder: str) -> Path:
 
 
 def _file(name: str, folder: Path) -> Path:
-    """Return the file that a name or a path means."""
+    """Return the key file of a name or a path."""
     places = (Path(name).expanduser(), folder / f"{name}.key", folder / f"{name}.key_secret")
     for path in places:
         if path.is_file():

@@ -1,8 +1,8 @@
-"""The files by which a machine runs the gateway by itself: a scheduled task, a systemd unit.
+"""Service files for the gateway: a scheduled task for Windows, a systemd unit for Linux.
 
-The terminal has a window, and its pipe is open to programs of the same user in the same session
-(field reports). A Windows service lives in a session of its own, so on Windows it is a scheduled
-task that starts when the user logs on.
+The terminal has a window, and only programs of the same user in the same session can open its pipe
+(field reports). A Windows service runs in a session of its own, so on Windows a scheduled task
+starts the gateway when the user logs on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from xml.etree import ElementTree as ET
 
 NAMESPACE: Final = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 DESCRIPTION: Final = "trueup gateway: serves the MetaTrader 5 terminal of this machine to bots"
-# Time for the call under way, whose deadline is 30 s by default, and to spare.
+# Time for the call under way, with a deadline of 30 s by default, and a margin.
 STOP_SEC: Final = 90
 
-# Elements in the order of the schema ([MS-TSCH] 2.5). A task that ends with an error has not failed
-# in the scheduler's eyes (2.5.4.2), so it is the trigger's repetition that starts it again, within
-# a minute; while it runs, a repetition is ignored.
+# Elements in the order of the schema ([MS-TSCH] 2.5). For the scheduler a task that ends with an
+# error has not failed (2.5.4.2), so the repetition of the trigger starts the task again within a
+# minute. A repetition is ignored while the task runs.
 _TRIGGER: Final = (("Enabled", "true"), ("Repetition", (("Interval", "PT1M"),)))
 _SETTINGS: Final = (
     ("MultipleInstancesPolicy", "IgnoreNew"),
@@ -35,7 +35,7 @@ _SETTINGS: Final = (
     ("RunOnlyIfIdle", "false"),
     ("WakeToRun", "false"),
     ("ExecutionTimeLimit", "PT0S"),
-    # 7 is the default, and below normal.
+    # The default is 7, below normal.
     ("Priority", "5"),
     ("RestartOnFailure", (("Interval", "PT1M"), ("Count", "255"))),
 )
@@ -45,12 +45,14 @@ _Fields = Sequence[tuple[str, "str | _Fields"]]
 def task_xml(user: str, command: Sequence[str], folder: str) -> bytes:
     """Return a scheduled task that keeps a command running while a user is logged on.
 
-    The bytes are UTF-16 with a mark, as Task Scheduler writes and `schtasks /Create /XML` reads.
+    The bytes are UTF-16 with a byte order mark, the form that `schtasks /Create /XML` reads.
     """
+    # The elements are in the schema's order; the scheduler refuses any other order.
     task = ET.Element("Task", {"version": "1.2", "xmlns": NAMESPACE})
     _add(task, [("RegistrationInfo", (("Description", DESCRIPTION),))])
     trigger = ET.SubElement(ET.SubElement(task, "Triggers"), "LogonTrigger")
     _add(trigger, [*_TRIGGER, ("UserId", user)])
+    # InteractiveToken: the session of the logged-on user, where the terminal's window is.
     principal = ET.SubElement(ET.SubElement(task, "Principals"), "Principal", {"id": "Author"})
     _add(
         principal,
@@ -83,10 +85,11 @@ def _add(parent: ET.Element, fields: _Fields) -> None:
 def systemd_unit(command: Sequence[str], folder: str, environment: Sequence[str] = ()) -> str:
     """Return a unit of a user's own systemd that keeps a command running.
 
-    Only the gateway is told to stop: it lets the call under way come back before it ends the
-    process that makes it.
+    On a stop only the gateway gets the signal (KillMode=mixed): the gateway lets the call under way
+    return before it ends the calling process.
     """
-    variables = "".join(f"Environment={_quoted(one)}\n" for one in environment)
+    # No start limit: after an hour without the terminal the gateway must still start again.
+    variables = "".join(f"Environment={_quoted(variable)}\n" for variable in environment)
     return (
         "[Unit]\n"
         f"Description={DESCRIPTION}\n"
@@ -107,6 +110,6 @@ def systemd_unit(command: Sequence[str], folder: str, environment: Sequence[str]
 
 
 def _quoted(word: str) -> str:
-    """Return a word as systemd reads it: quoted, specifiers and variables taken literally."""
+    """Quote a word for systemd, with specifiers and variables taken literally."""
     plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return plain if plain and not any(c.isspace() or c in "'\"" for c in word) else f'"{plain}"'

@@ -1,1 +1,1 @@
-"""Commands that read and check, and change nothing: audit, doctor, conformance."""
+"""Commands that read and check: audit, replay, journal, doctor, reconcile, conformance."""

@@ -1,4 +1,4 @@
-"""`trueup conformance`: is a gateway what it says it is?"""
+"""`trueup conformance`: check a gateway against the protocol."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def conformance(
         bool,
         typer.Option(
             "--trade",
-            help="Place orders as well: one position of the smallest lot, closed again, two "
-            "pending orders far from the market, and orders that must be refused. The symbol must "
-            "have no position, and nobody else should trade it meanwhile.",
+            help="Place orders as well: a position of the smallest lot, closed again, two pending "
+            "orders far from the market, and orders that must be refused. The symbol must have no "
+            "position, and no other program should trade the symbol meanwhile.",
         ),
     ] = False,
     restarted: Annotated[
         bool,
         typer.Option(
             "--restarted",
-            help="The gateway was restarted since the latest run here: compare with that.",
+            help="The gateway was restarted since the latest run: compare with that run.",
         ),
     ] = False,
     real_money: Annotated[
@@ -74,33 +74,35 @@ def conformance(
         typer.Option(min=0.0, help="Lots of an order; 0 takes the symbol's volume step, or 0.01."),
     ] = 0.0,
     timeout_ms: Annotated[
-        int, typer.Option(min=1, metavar="MS", help="How long an answer may take.")
+        int, typer.Option(min=1, metavar="MS", help="The longest time for a reply.")
     ] = 2_000,
     server_key: ServerKeyOption = None,
     key_file: KeyFileOption = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show what was sent and came for every check.")
+        bool, typer.Option("--verbose", help="Show the request and the reply of every check.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a gateway against the protocol page.
 
-    Guide-compatible, snapshot-atomic, gap-detecting, at-most-once, authenticated: each with the
-    checks that show it (docs/reference/wire-protocol.md). Nothing is traded without --trade. What
-    only a restart shows is seen by a second run with --restarted, after the gateway was restarted.
-    Exit code 0: everything that the gateway claims holds. 1: something does not, or a position
-    could not be closed again. 2: nobody could be asked.
+    The grades are guide-compatible, snapshot-atomic, gap-detecting, at-most-once and
+    authenticated, each with its checks (docs/reference/wire-protocol.md). Nothing is traded
+    without --trade. Some checks need a restart: restart the gateway and run the command again with
+    --restarted. Exit code 0: the gateway has every grade that it claims. 1: a claimed grade fails,
+    or a position could not be closed again. 2: no gateway answered.
     """
     where = endpoint_of(endpoint, "ENDPOINT")
     before = read_note(where.url) if restarted else None
+    # The greeting tells whether keys are needed, before a client without keys waits in vain.
     try:
         greeting = greet(where.host, where.port, timeout_ms)
     except NotSent as error:
         raise TrueupError(f"There is no gateway to ask: {error}.") from None
+    # Keys of the settings are not sent to a gateway that uses none.
     keys = _keys(server_key, key_file) if greeting.is_encrypted else None
     if greeting.is_encrypted and keys is None:
         raise TrueupError(
-            f"{where.url} takes nobody without a key: give --server-key and --key-file, or set "
+            f"{where.url} requires a key: give --server-key and --key-file, or set "
             "GTW_SERVER_KEY and GTW_KEY_FILE."
         )
     clock = SystemClock()
@@ -110,6 +112,7 @@ def conformance(
         {} if keys is None else _strangers(where.url, keys),
         lambda port: ZmqHints(tcp(where.host, port), keys=keys),
         Options(timeout_ms, symbol, trade, real_money, volume),
+        # Unique, so that the gateway's record never takes our orders for those of an earlier run.
         f"conformance-{os.getpid():x}-{clock.now_ns():x}",
         clock.waiting_ns,
         clock.sleep,
@@ -120,6 +123,7 @@ def conformance(
         report = examine(exam, where.url, before)
     finally:
         exam.probe.close()
+    # Written before the exit code, also of a failed run: a run with --restarted compares with it.
     if report.noted is not None:
         keep_note(where.url, report.noted)
     _print(report, as_json=as_json, verbose=verbose)
@@ -128,7 +132,7 @@ def conformance(
 
 
 def _keys(server_key: str | None, key_file: str | None) -> LinkKeys | None:
-    """Return the keys that were given, or those of the settings."""
+    """Return the keys of the options, or of the settings."""
     settings = load_settings()
     return link_keys(
         settings.gtw_server_key if server_key is None else server_key,
@@ -137,11 +141,11 @@ def _keys(server_key: str | None, key_file: str | None) -> LinkKeys | None:
 
 
 def _strangers(url: str, keys: LinkKeys) -> dict[str, Callable[[], Link]]:
-    """Return clients that should not be heard: each makes a connection."""
+    """Return functions that connect as clients without access."""
     unknown = LinkKeys(keys.server, draw_pair())
     return {
         "without a key": partial(ZmqLink, url),
-        "with a key that nobody knows": partial(ZmqLink, url, keys=unknown),
+        "with an unknown key": partial(ZmqLink, url, keys=unknown),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a run of `trueup conformance` notes for the next one, after a restart of the gateway."""
+"""The notes of a run of `trueup conformance`, for a run after a restart of the gateway."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from trueup.runtime.control.state_files import state_folder
 
 
 def keep_note(url: str, noted: Noted) -> None:
-    """Write down what a run saw; where that cannot be written, say so and go on."""
+    """Write the notes of a run; if the file cannot be written, print a warning."""
     path = _path(url)
+    # A rename replaces the file as a whole: a crash leaves either the old or the new notes.
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         make_private_folder(path.parent)
@@ -33,12 +34,13 @@ def keep_note(url: str, noted: Noted) -> None:
 
 
 def read_note(url: str) -> Noted:
-    """Return what the latest run at a place saw.
+    """Return the notes of the latest run at an address.
 
     Raises:
-        TrueupError: there was none, or its note cannot be read.
+        TrueupError: there are no notes, or they cannot be read.
     """
     path = _path(url)
+    # Every cause has the same remedy: run the checks once before the restart.
     try:
         return msgspec.json.decode(path.read_bytes(), type=Noted)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""`trueup doctor`: is everything well between this machine and the broker?"""
+"""`trueup doctor`: check everything between this machine and the broker."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ GatewayOption = Annotated[
     str | None,
     typer.Option(
         metavar="tcp://HOST:PORT",
-        help="The gateway. By default GTW_HOST and GTW_PORT, where one is set; else that of "
-        "the bot of this folder, else its simulated terminal.",
+        help="The gateway. By default GTW_HOST and GTW_PORT, if set; else the gateway of the bot "
+        "of this folder, else the simulated terminal of this folder.",
     ),
 ]
 StreamOption = Annotated[
-    str | None, typer.Option(help="Which book of the journal, where it has several.")
+    str | None, typer.Option(help="The book of the journal, if the journal has several.")
 ]
 
 
@@ -72,17 +72,18 @@ def doctor(
     symbol: Annotated[
         list[str] | None,
         typer.Option(
-            help="Ask whether the broker has this symbol, beside those of the bots; repeat it."
+            help="Check whether the broker has this symbol, beside the bots' symbols; repeatable."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check everything between this machine and the broker.
 
-    The way to the gateway, its key, its speed and clock; the terminal behind it and its account;
-    the journal and the bots of this folder. Nothing is changed, and no order is sent. Exit code
-    0: healthy, warnings aside. 1: something is sick.
+    The checks: the connection to the gateway, its key, its speed and clock; the terminal behind the
+    gateway and its account; the journal and the bots of this folder. Nothing is changed, and no
+    order is sent. Exit code 0: healthy, possibly with warnings. 1: a check failed.
     """
+    # Lazy: the text report prints each row as soon as its check is done.
     checks = _rows(gateway, server_key, key_file, journal, stream, symbol or ())
     if as_json:
         rows = list(checks)
@@ -95,7 +96,7 @@ def doctor(
 
 
 def _printed(row: DoctorRow) -> DoctorRow:
-    """Print a row as soon as it is known: a check may take its time."""
+    """Print a row."""
     first, *others = row_lines(row)
     mark = row.mark.value
     typer.secho(mark, nl=False, fg=COLOURS[row.mark], bold=row.mark is Mark.SICK)
@@ -112,6 +113,7 @@ def _rows(
     named: Sequence[str],
 ) -> Iterator[DoctorRow]:
     yield _versions()
+    # The order is that of the way from here to the broker, so the first failure is the cause.
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -120,6 +122,8 @@ def _rows(
         return
     bots, silent = _bots()
     target = target_of(gateway, settings, server_key, key_file, bots)
+    # The journal is read first, since the checks at the gateway compare with its book; its row is
+    # printed later.
     look = _journal(journal, stream, bots)
     journal_row = look.look()
     if target is None:
@@ -136,7 +140,7 @@ def _rows(
 
 
 def _meant(settings: Settings, target: Target) -> Bound | None:
-    """Return the account that the setting names; the simulated terminal is nobody's."""
+    """Return the account that the setting names; None at the simulated terminal, which has none."""
     if not settings.trueup_account or target.said_by == OF_THE_TERMINAL:
         return None
     return account_named(settings.trueup_account)
@@ -151,6 +155,7 @@ def _at_the_gateway(
     if line.link is None:
         yield from unasked(CHECKS)
         return
+    # A session of its own, so that the checks do not take a sequence number of a bot.
     session = f"doctor-{os.getpid():x}-{clock.now_ns():x}"
     try:
         visit = GatewayVisit(target, line.link, clock, journal.bound, session, symbols, meant)
@@ -173,7 +178,7 @@ def target_of(
     key_file: str | None,
     bots: list[BotStatus],
 ) -> Target | None:
-    """Return the gateway that options, settings or bots mean, and the keys to show it."""
+    """Return the gateway of the options, the settings or the bots, with the keys for it."""
     where = _where(gateway, settings, bots)
     if where is None:
         return None
@@ -191,10 +196,11 @@ def target_of(
 def _where(
     gateway: str | None, settings: Settings, bots: list[BotStatus]
 ) -> tuple[str, int, str] | None:
-    """Return where a gateway is and who says so, or None where nobody says.
+    """Return the gateway's address and the source of the address, or None without a source.
 
-    The default address is the guide's example: nothing here belongs to whoever has it.
+    The settings' default address is the guide's example, so only an explicit setting counts.
     """
+    # The most explicit source wins; a bot knows the gateway that its book is kept with.
     if gateway is not None:
         return *endpoint_of(gateway, "--gateway"), "--gateway"
     if settings.gateway_is_configured:
@@ -209,9 +215,10 @@ def _where(
 
 
 def _bots() -> tuple[list[BotStatus], list[str]]:
-    """Return what the bots of this folder say, and a sentence for each that says nothing."""
+    """Return the status of each bot of this folder, and a sentence for each bot without answer."""
     bots, silent = [], []
     for bot in find_bots():
+        # A bot of another release may answer with other fields: that is no answer for us.
         try:
             answer: dict[str, Any] = ask_bot(bot, "status")
             bots.append(msgspec.convert(answer["status"], BotStatus))

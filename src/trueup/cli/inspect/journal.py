@@ -1,6 +1,6 @@
-"""`trueup journal`, `trueup audit`, `trueup replay`: read what happened, alive or dead.
+"""`trueup journal`, `trueup audit`, `trueup replay`: read a journal.
 
-They read the journal itself, so they need no running bot, and change nothing.
+These commands read the journal itself, so they need no running bot, and change nothing.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ app: typer.Typer = typer.Typer(
     help="Verify a journal, or list its streams.",
 )
 DAMAGED = 1
-# Each line by itself would cost more to print than to tell.
+# Lines per print call: a call for each line would take most of the time.
 LINES_AT_ONCE = 500
 
 StreamOption = Annotated[
     str | None,
     typer.Option(
         "--stream",
-        help="Which book of the journal; by default that of the running bot, or the only one.",
+        help="The book of the journal; by default the running bot's book, or the only book.",
     ),
 ]
 
@@ -58,12 +58,13 @@ def verify(
 ) -> None:
     """Verify that no event of a journal was altered.
 
-    Without --stream every stream is proven. Keep the tip that is printed elsewhere: a journal that
-    was written anew from the beginning has another. Exit code 0: it holds. 1: it does not, and the
-    first position that does not is named. 2: there is no such journal.
+    Without --stream every stream is verified. Store the printed tip outside the journal: a journal
+    that was rewritten from the beginning has another tip. Exit code 0: the journal is unaltered. 1:
+    the journal is altered or damaged, and the first such position is named. 2: there is no such
+    journal.
     """
     place = _place(journal)
-    names = [stream] if stream is not None else [one.name for one in overview(place).streams]
+    names = [stream] if stream is not None else [found.name for found in overview(place).streams]
     verdicts = [_verdict(place, name) for name in names]
     if as_json:
         print_json(verdicts)
@@ -77,38 +78,39 @@ def verify(
 def info(journal: JournalOption = None, as_json: JsonOption = False) -> None:
     """List the streams of a journal and their last writers."""
     seen = overview(_place(journal))
+    # Not `verify`: the list must be quick for a journal of years.
     if as_json:
-        rows = [{**one._asdict(), "since": iso(one.since_ns)} for one in seen.streams]
+        rows = [{**row._asdict(), "since": iso(row.since_ns)} for row in seen.streams]
         print_json({"journal": seen.name, "bytes": seen.size, "streams": rows})
         return
     size = "" if seen.size is None else f", {seen.size / 1e6:.1f} MB"
     say(f"Journal {seen.name}{size}")
-    for one in seen.streams:
-        say(f"  {one.name}  {one.events} events")
-        say(f"      last opened {time_of(iso(one.since_ns))} by {one.holder}")
+    for row in seen.streams:
+        say(f"  {row.name}  {row.events} events")
+        say(f"      last opened {time_of(iso(row.since_ns))} by {row.holder}")
 
 
 def audit(
     since: Annotated[
-        str | None, typer.Option(metavar="TIME|AGE", help=f"Only from then on: {times.HELP}.")
+        str | None, typer.Option(metavar="TIME|AGE", help=f"Only from this time on: {times.HELP}.")
     ] = None,
     ticket: Annotated[
         int | None,
-        typer.Option(min=1, help="Only what has to do with this position or pending order."),
+        typer.Option(min=1, help="Only entries about this position or pending order."),
     ] = None,
     action: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only this; repeat it. One of {', '.join(ACTIONS)}."),
+        typer.Option(help=f"Only this action; repeatable. One of {', '.join(ACTIONS)}."),
     ] = None,
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a head line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a header line.")] = False,
     journal: JournalOption = None,
     stream: StreamOption = None,
 ) -> None:
     """List all corrections and all steps of orders.
 
-    All times are UTC, those you give as well unless they say otherwise. It works while the bot
-    runs and when it is dead.
+    All times are UTC; a time that you give is UTC too, unless the time names a zone. The command
+    works while the bot runs and after the bot has ended.
     """
     if as_json and as_csv:
         raise SettingsError("--csv", "", "--json is given as well: give one")
@@ -120,7 +122,9 @@ def audit(
         def records() -> Iterator[Record]:
             return reader.records(since_ns=since_ns)
 
+        # A first pass: the orders of a ticket are known only from later events.
         order_ids = orders_of(records(), ticket) if ticket is not None else frozenset()
+        # Entries are made one by one: a journal of years does not fit into memory.
         told = story(records(), Wanted(ticket, actions, order_ids))
         if as_json:
             _print_json_rows(told)
@@ -139,9 +143,11 @@ def replay(
 ) -> None:
     """Show book and broker as they were known at a moment.
 
-    All times are UTC, the one you give as well unless it says otherwise. The journal is folded up
-    to the end of that second, so what is shown is what was known then, not what turned out later.
+    All times are UTC; the time that you give is UTC too, unless the time names a zone. The journal
+    is folded up to the end of that second, so the command shows the knowledge of that moment, not
+    later findings.
     """
+    # To the end of the second: a time copied from the trail then includes its event.
     at_ns = times.end_ns(times.moment_ns(at, "--at", SystemClock().now_ns()))
     with _reader(journal, stream) as reader:
         scene = replay_scene(reader.records(), reader.stream, at_ns, last)
@@ -152,9 +158,10 @@ def replay(
 
 
 def _place(journal: str | None) -> str | Path:
-    """Return the journal that is meant: the one given, the running bot's, or the default."""
+    """Return the journal of the option, of the running bot, or the default journal."""
     if journal is not None:
         return journal
+    # A bot of this folder may keep its journal elsewhere; the bot's own answer names the file.
     running = {facts["journal_file"] for facts in _running() if facts.get("journal_file")}
     if len(running) == 1:
         return short_path(Path(running.pop()))
@@ -178,7 +185,7 @@ def _reader(journal: str | None, stream: str | None) -> Iterator[JournalReader]:
 
 
 def _running() -> list[dict[str, Any]]:
-    """Return what the bots of this folder say of themselves; one that is silent says nothing."""
+    """Return the `hello` answers of this folder's bots; a bot that does not answer is left out."""
     found = []
     for bot in find_bots():
         with contextlib.suppress(TrueupError):
@@ -187,7 +194,7 @@ def _running() -> list[dict[str, Any]]:
 
 
 def _actions(given: list[str] | None) -> frozenset[str]:
-    wanted = frozenset(one.upper() for one in given or ())
+    wanted = frozenset(name.upper() for name in given or ())
     unknown = sorted(wanted - set(ACTIONS))
     if unknown:
         raise SettingsError("--action", unknown[0], f"give one of {', '.join(ACTIONS)}")
@@ -227,8 +234,8 @@ def _print_audit(told: Iterable[Told]) -> None:
 
 
 def _print_json_rows(told: Iterable[Told]) -> None:
-    """Print a JSON array, a line for each entry, without holding them all."""
-    rows = (f"\n  {json.dumps(msgspec.to_builtins(one))}" for one in told)
+    """Print a JSON array, a line for each entry, without holding all entries in memory."""
+    rows = (f"\n  {json.dumps(msgspec.to_builtins(entry))}" for entry in told)
     before = "["
     while some := list(itertools.islice(rows, LINES_AT_ONCE)):
         say(before + ",".join(some), nl=False)
@@ -239,8 +246,8 @@ def _print_json_rows(told: Iterable[Told]) -> None:
 def _print_csv(told: Iterable[Told]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for one in told:
-        writer.writerow("" if value is None else value for value in msgspec.structs.astuple(one))
+    for entry in told:
+        writer.writerow("" if value is None else value for value in msgspec.structs.astuple(entry))
 
 
 def _width() -> int:

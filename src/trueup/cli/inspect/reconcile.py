@@ -1,4 +1,4 @@
-"""`trueup reconcile`: the book's deals against the broker's history, deal by deal."""
+"""`trueup reconcile`: compare the book's deals with the broker's history, deal by deal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DIFFERS = 1
 def reconcile(
     since: Annotated[
         str | None,
-        typer.Option(help=f"From when on: {HELP}. By default since the book began."),
+        typer.Option(help=f"Deals since this time: {HELP}. By default since the book began."),
     ] = None,
     gateway: GatewayOption = None,
     server_key: ServerKeyOption = None,
@@ -44,18 +44,20 @@ def reconcile(
 ) -> None:
     """Compare the book with the broker's deal history.
 
-    The book's side is its journal, whether a bot runs or not; the broker's is asked for page by
-    page. Nothing is changed. A bot that runs on this journal is told which positions differ, and
-    counts at its next sync what it had missed. Exit code 0: both have the same deals. 1: they
-    differ. 2: they could not be compared.
+    The book's deals are read from its journal, whether a bot runs or not; the broker's deals are
+    requested page by page. Nothing is changed. A bot that runs on this journal is told the
+    positions that differ, and counts the missed deals at its next sync. Exit code 0: both sides
+    have the same deals. 1: they differ. 2: they could not be compared.
     """
     settings = load_settings()
+    # The running bot names its journal and gateway, so that both sides belong together.
     bot, status = _bot_on(journal)
     bots = [] if status is None else [status]
     target = target_of(gateway, settings, server_key, key_file, bots)
     if target is None:
         raise TrueupError(f"{NO_GATEWAY}: set GTW_HOST and GTW_PORT, or give --gateway.")
     place = journal or (status.journal_file if status is not None else "") or default_journal()
+    # The whole journal, whatever --since says: a deal may be counted long after its time.
     with open_reader(place, stream or (status.stream if status is not None else None)) as reader:
         counted = Counted()
         for event in reader.read():
@@ -68,6 +70,7 @@ def reconcile(
         key_file=target.key_file or None,
     ) as source:
         report = _compared(source, counted, since)
+    # A history with missing pages would report deals as missing that are not.
     if report.unknown:
         raise TrueupError(f"Nothing was compared. {report.unknown}.")
     if as_json:
@@ -83,14 +86,14 @@ def _compared(source: ExecutionGateway, counted: Counted, since: str | None) -> 
     if since is None:
         begin = begin_msc(counted.began_ns, None)
     else:
-        # How far the trade server's clock is from UTC is not known here: rather a day more.
+        # The trade server's offset from UTC is unknown here, so the span begins a day earlier.
         begin = since_msc(moment_ns(since, "--since", SystemClock().now_ns()) / 1e9, None)
     span = Span(begin)
     return report_of(source.read_history(span, tuple(sorted(counted.symbols))), span, counted)
 
 
 def _bot_on(journal: str | None) -> tuple[Bot | None, BotStatus | None]:
-    """Return the bot that keeps this journal, as far as one runs here and answers."""
+    """Return the bot that writes this journal, if the bot runs here and answers."""
     for bot in find_bots():
         with suppress(TrueupError, msgspec.ValidationError, KeyError):
             answer: dict[str, Any] = ask_bot(bot, "status")
@@ -101,9 +104,9 @@ def _bot_on(journal: str | None) -> tuple[Bot | None, BotStatus | None]:
 
 
 def _tell(bot: Bot | None, report: HistoryReport) -> None:
-    """Have a running bot compare the positions that differ at its next sync."""
+    """Have a running bot compare the differing positions again at its next sync."""
     if bot is None:
         return
     with suppress(TrueupError):
         ask_bot(bot, "recheck", positions=report.found.positions)
-        say(f"The bot, process {bot.pid}, counts at its next sync what it had missed.")
+        say(f"The bot, process {bot.pid}, counts the missed deals at its next sync.")

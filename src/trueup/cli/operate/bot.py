@@ -1,6 +1,6 @@
-"""`trueup status`, `plan`, `approve`, `rebind`: a second shell asks the bot of this folder.
+"""`trueup status`, `plan`, `approve`, `rebind`: ask the bot of this folder from a second shell.
 
-Exit codes: 0 all is well, 1 something needs a person, 2 it could not be asked.
+Exit codes: 0 all is well, 1 a person must act, 2 the bot could not be asked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NEEDS_A_PERSON = 1
 NO_BOT = "No bot runs in this folder: start one with `trueup paper`."
 DONE = "carried out"
 KEPT = "not carried out, the broker shows it again"
-# A look takes two turns of the loop, or as long as the gateway's timeout; then it has an answer.
+# An observation takes two turns of the bot's loop, or at most the gateway's timeout.
 _LOOK_SEC = 30.0
 CARRIED_OUT_SEC = 10.0
 _LOOK_AGAIN_SEC = 0.1
@@ -38,7 +38,7 @@ _LOOK_AGAIN_SEC = 0.1
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BotOption = Annotated[
     int | None,
-    typer.Option("--bot", metavar="PID", help="Which bot, where several run in this folder."),
+    typer.Option("--bot", metavar="PID", help="The bot's process, if several bots run here."),
 ]
 
 
@@ -47,24 +47,27 @@ def status(
     journal: JournalOption = None,
     stream: Annotated[
         str | None,
-        typer.Option(help="Which book of the journal; by default that of the bot that ran last."),
+        typer.Option(help="The book of the journal; by default that of the bot that ran last."),
     ] = None,
 ) -> None:
     """Show the bots and the terminal of this folder.
 
-    Where no bot runs, or one is silent, the journal says what its book holds, which orders are in
-    doubt and what was held. What waited for a yes is not in it: the next bot asks again.
+    If no bot runs, or a bot does not answer, the positions, the orders in doubt and the held
+    corrections are read from the journal. The journal does not have the corrections that waited for
+    approval: the next bot asks again.
 
-    Exit code 0: all is well. 1: something needs a person. 2: no bot runs here, or it is silent.
+    Exit code 0: all is well. 1: a person must act. 2: no bot runs here, or a bot does not answer.
     """
     bots = find_bots()
     terminal = find_terminal()
+    # A bot that hangs must not hide the rest: the error is raised after everything is printed.
     try:
         for bot in bots:
             _make_sure(bot)
         found, silent = [_status_of(bot) for bot in bots], None
     except TrueupError as error:
         found, silent = [], error
+    # The journal is the second source: read on request, or if no bot can be asked.
     left = _left_behind(journal, stream) if journal or stream or not found else None
     if not bots and terminal is None and left is None:
         raise TrueupError(f"No bot runs in this folder. {NOT_RUNNING}")
@@ -75,7 +78,7 @@ def status(
         rows = {"bots": msgspec.to_builtins(found), "terminal": facts}
         print_json(rows if left is None else {**rows, "journal": msgspec.to_builtins(left)})
     else:
-        blocks = [write_status(one) for one in found]
+        blocks = [write_status(bot_status) for bot_status in found]
         if not bots:
             blocks.append("\n".join(said("Bot", NO_BOT)))
         if left is not None:
@@ -87,18 +90,18 @@ def status(
         raise silent
     if not found:
         raise typer.Exit(2)
-    exit_needing_a_person(any(one.needs for one in found))
+    exit_needing_a_person(any(bot_status.needs for bot_status in found))
 
 
 def _left_behind(journal: str | None, stream: str | None) -> JournalStatus | None:
-    """Return what the journal of a bot that does not answer has, or None where there is none."""
+    """Return the state in the journal of a bot that does not answer, or None without a journal."""
     last = last_bot()
     place: str | Path = journal or default_journal()
     if journal is None and last is not None and last.journal_file:
         place, stream = short_path(Path(last.journal_file)), stream or last.stream
     if journal is None and not Path(place).exists():
         return None
-    # Imported here: a running bot's status does not need the book, nor the time to import it.
+    # Imported here: the status of a running bot needs no book, nor the time to import the book.
     from trueup.runtime.control.last_known import last_known
 
     return last_known(place, stream)
@@ -107,11 +110,12 @@ def _left_behind(journal: str | None, stream: str | None) -> JournalStatus | Non
 def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
     """Show what the next sync would change.
 
-    The bot looks at the broker now; nothing is changed. What is held with an id waits for
-    `trueup approve`. Exit code 0: nothing is held that a person should know of. 1: something is,
-    or the broker cannot be believed. 2: no bot runs here.
+    The bot reads the broker now; nothing is changed. A held correction with an id waits for
+    `trueup approve`. Exit code 0: no held correction needs a person. 1: a held correction does, or
+    the broker's data cannot be trusted. 2: no bot runs here.
     """
     answer = look(chosen_bot(bot), "plan")
+    # Without a trusted reading there is no plan, so the answer is the reason instead.
     unknown = answer.get("unknown")
     if as_json:
         print_json({key: answer.get(key) for key in ("at", "plan", "waiting", "unknown")})
@@ -127,30 +131,34 @@ def plan(as_json: JsonOption = False, bot: BotOption = None) -> None:
 def approve(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `trueup plan` shows them.")],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask, where it lets go of what is missing.")
+        bool, typer.Option("--yes", help="Do not ask before a missing position counts as closed.")
     ] = False,
+    # Recorded in the journal with the approval.
     who: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who says yes; by default who runs this.")
+        str | None, typer.Option(metavar="NAME", help="Your name; by default the system's user.")
     ] = None,
     as_json: JsonOption = False,
     bot: BotOption = None,
 ) -> None:
     """Approve a held correction.
 
-    A yes to what is missing says that you have seen it is gone: the book lets go of it as assumed
-    closed, unproven, with your name in the journal. It asks before, and nothing is let go of that
-    the broker shows again, or whose deals prove how it ended.
+    To approve a missing position means that you have checked that the position is gone. The book
+    then removes the position as assumed closed, unproven, with your name in the journal. The
+    command asks first. A position that the broker shows again, or whose deals prove how the
+    position ended, is not removed on your word.
 
-    An id stands for a difference as it was shown: one that has changed meanwhile has another.
-    Exit code 0: carried out. 1: not carried out. 2: nothing waits under this id; what waits is
-    listed.
+    An id stands for exactly the difference that was shown: a difference that has changed since has
+    another id. Exit code 0: carried out. 1: not carried out. 2: no correction waits under this id;
+    the waiting corrections are listed.
     """
     asked = chosen_bot(bot)
     rows = []
     for wanted in ids:
+        # Only a missing position is assumed closed without proof; other approvals need no question.
         if not yes:
             _confirm_letting_go(asked, wanted)
         answer = answer_of(asked, "approve", id=wanted, who=who or user_name(), yes=True)
+        # An approval takes effect with a sync, which may find that the broker shows otherwise.
         then = _wait_until_carried_out(asked, answer)
         rows.append({"id": wanted, "ticket": answer["ticket"], "carried_out": then == DONE})
         if not as_json:
@@ -167,11 +175,13 @@ def rebind(
 ) -> None:
     """Bind the book to the terminal's present account.
 
-    A book belongs to one account, and refuses every other until a person says so here. What the
-    book holds belongs to the other account and leaves the book; nothing is done at either broker.
+    A book belongs to a single account, and refuses every other account until this command. The
+    book's positions and orders belong to the old account and leave the book; nothing is sent to
+    either broker.
     """
     asked = chosen_bot(bot)
     seen = look(asked, "account")
+    # Also after a second call, so a script may repeat the command.
     if seen["bound"] == seen["terminal"]:
         done: dict[str, Any] = {"bound": seen["bound"], "changed": False}
         print_json(done) if as_json else say(
@@ -180,7 +190,7 @@ def rebind(
         return
     if not yes:
         _confirm(seen)
-        # Somebody may have logged in elsewhere while the question stood.
+        # The terminal may have changed its account while the question was open.
         look(asked, "account")
     done = answer_of(asked, "rebind", login=seen["login"], server=seen["server"])
     if as_json:
@@ -191,12 +201,13 @@ def rebind(
 
 
 def chosen_bot(pid: int | None = None) -> Bot:
-    """Return the bot of this folder, having made sure that it is one.
+    """Return the bot of this folder, after checking that the bot answers.
 
     Raises:
-        TrueupError: there is none, it is silent, or there are several and none was chosen.
+        TrueupError: no bot runs, the bot does not answer, or several bots run and `pid` is None.
     """
     bots = find_bots()
+    # A state file may be stale, so the choice is among the files and the answer is the proof.
     if pid is not None:
         bots = [bot for bot in bots if bot.pid == pid]
         if not bots:
@@ -225,7 +236,7 @@ def answer_of(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
     """Return a bot's answer.
 
     Raises:
-        TrueupError: it is silent, or it says why not.
+        TrueupError: the bot does not answer, or refuses; the message has the bot's reason.
     """
     try:
         answer = ask_bot(bot, command, **fields)
@@ -244,10 +255,10 @@ def _silent(bot: Bot) -> str:
 
 
 def look(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
-    """Have a bot look at the broker, and return what it saw.
+    """Have a bot read the broker now, and return the bot's answer.
 
     Raises:
-        TrueupError: it got no look, it is silent, or it says why not.
+        TrueupError: the bot could not read the broker, does not answer, or refuses.
     """
     clock, number = SystemClock(), 0
     for _ in until(clock, _LOOK_SEC):
@@ -259,7 +270,7 @@ def look(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
 
 
 def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> str:
-    """Return what came of a yes, in words."""
+    """Wait for the sync after an approval; return the outcome in words."""
     for _ in until(SystemClock(), approved["within_sec"] + CARRIED_OUT_SEC):
         now = _status_of(bot)
         held = any(row.id == approved["id"] for row in now.holds)
@@ -270,7 +281,7 @@ def _wait_until_carried_out(bot: Bot, approved: dict[str, Any]) -> str:
 
 
 def _confirm_letting_go(bot: Bot, wanted: str) -> None:
-    """Have a person say that what is missing is gone, where a yes would let go of that."""
+    """Ask for confirmation if an approval would remove a missing position from the book."""
     kinds = ("missing", "halt")
     held = next((r for r in _status_of(bot).holds if r.id == wanted and r.kind in kinds), None)
     if held is None:
@@ -280,7 +291,7 @@ def _confirm_letting_go(bot: Bot, wanted: str) -> None:
 
 
 def user_name() -> str:
-    """Return who runs this command, as the system knows it."""
+    """Return the name of the user who runs this command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
@@ -288,7 +299,7 @@ def user_name() -> str:
 
 
 def until(clock: Clock, seconds: float) -> Any:
-    """Yield again and again, a moment apart, until the seconds have passed."""
+    """Yield repeatedly, with a pause between, until the seconds have passed."""
     deadline_ns = clock.waiting_ns() + round(seconds * 1e9)
     while clock.waiting_ns() < deadline_ns:
         yield
@@ -296,7 +307,7 @@ def until(clock: Clock, seconds: float) -> Any:
 
 
 def _wrapped(line: str) -> str:
-    """Return a line of a plan as lines that fit; what goes on stands below the sentence."""
+    """Wrap a line of a plan; continuation lines are indented below the sentence."""
     return textwrap.fill(line, WIDTH, subsequent_indent=" " * 20, break_on_hyphens=False)
 
 
@@ -318,10 +329,10 @@ def _confirm(seen: dict[str, Any]) -> None:
 
 
 def ask_person(question: str) -> None:
-    """Ask a person for a yes.
+    """Ask the user for confirmation.
 
     Raises:
-        TrueupError: the answer is no, or nobody answered.
+        TrueupError: the answer is no, or there is no input.
     """
     try:
         is_wanted = typer.confirm(question)
@@ -341,6 +352,6 @@ def _shows_unicode() -> bool:
 
 
 def exit_needing_a_person(needed: bool) -> None:
-    """End with the exit code that says that somebody is needed, where that is so."""
+    """End with the exit code 1 if a person must act."""
     if needed:
         raise typer.Exit(NEEDS_A_PERSON)

@@ -1,4 +1,4 @@
-"""`trueup settle`: a person says what became of an order in doubt that no reading can tell."""
+"""`trueup settle`: resolve an order in doubt by hand, if no reading can tell its outcome."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from trueup.runtime.control.bots import Bot
 from trueup.runtime.time.clock import SystemClock
 
 SAY_WHICH = (
-    "Nothing was changed. Say what it is: --ticket TICKET for the one of these that it is, or "
-    "--never-executed."
+    "Nothing was changed. Decide: --ticket TICKET for the matching order, or --never-executed."
 )
 
 
@@ -39,34 +38,35 @@ def settle(
     ticket: Annotated[
         int | None,
         typer.Option(
-            "--ticket", metavar="TICKET", help="The broker's order that it is, or its position."
+            "--ticket", metavar="TICKET", help="The matching order at the broker, or its position."
         ),
     ] = None,
     never_executed: Annotated[
-        bool, typer.Option("--never-executed", help="It never reached the market.")
+        bool, typer.Option("--never-executed", help="The order never reached the market.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     who: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who says so; by default who runs this.")
+        str | None, typer.Option(metavar="NAME", help="Your name; by default the system's user.")
     ] = None,
     as_json: JsonOption = False,
     bot: BotOption = None,
 ) -> None:
     """Resolve an order in doubt by hand.
 
-    Without --ticket and --never-executed it shows what is known and what fits at the broker, and
-    changes nothing. Price and volume are the broker's. It asks before, and the journal has it as
-    an assumption, with your name.
+    Without --ticket and --never-executed the command shows the known facts and the broker's orders
+    that fit, and changes nothing. Price and volume are taken from the broker. The command asks
+    first, and the journal records your answer as an assumption, with your name.
 
-    It refuses an order that is not in doubt, a ticket that cannot be the order, and
-    --never-executed while the broker or the gateway's record shows that it was executed. Exit code
-    0: settled. 1: not settled. 2: refused, or nothing was said.
+    The command refuses an order that is not in doubt, a ticket that cannot be the order, and
+    --never-executed while the broker or the gateway's record shows that the order was executed.
+    Exit code 0: resolved. 1: not resolved. 2: refused, or no decision was given.
     """
     if ticket is not None and ticket < 1:
         raise TrueupError(f"--ticket {ticket} is not valid: give a ticket above 0.")
     if ticket is not None and never_executed:
         raise TrueupError("Give --ticket or --never-executed, not both.")
     asked = chosen_bot(bot)
+    # The bot checks the decision against the broker before a person is asked to confirm.
     word = {"id": order_id, "ticket": ticket or 0, "never_executed": never_executed}
     seen = look(asked, "doubt", **word)
     if ticket is None and not never_executed:
@@ -75,8 +75,9 @@ def settle(
     if not yes:
         _show(seen)
         ask_person(_question(seen, ticket))
-    # The broker is looked at again: something may have changed while the question stood.
+    # The bot reads the broker again: the order may have shown while the question was open.
     told = look(asked, "settle", **word, who=who or user_name())
+    # The next sync applies the decision, unless the broker shows otherwise by then.
     became = _wait_until_settled(asked, told)
     is_settled = became["status"] != "IN_DOUBT"
     if as_json:
@@ -90,7 +91,7 @@ def _show(seen: dict[str, Any]) -> None:
     sent = f"{seen['order']}, magic {seen['magic']}, sent {time_of(seen['sent'])}, {seen['age']}"
     lines = [*said("Order", f"{seen['id']}: {sent}"), *said("In doubt", seen["error"])]
     lines += said("Because", seen["why"])
-    lines += [line for one in seen["fits"] for line in said("Fits", one["words"])]
+    lines += [line for candidate in seen["fits"] for line in said("Fits", candidate["words"])]
     say("\n".join(lines))
 
 
@@ -101,7 +102,7 @@ def _question(seen: dict[str, Any], ticket: int | None) -> str:
 
 
 def _wait_until_settled(bot: Bot, told: dict[str, Any]) -> dict[str, Any]:
-    """Return what became of an order once a sync has heard what was said of it."""
+    """Return the state of an order after a sync has used the decision."""
     became: dict[str, Any] = {"status": "IN_DOUBT"}
     for _ in until(SystemClock(), told["within_sec"] + CARRIED_OUT_SEC):
         became = answer_of(bot, "order", id=told["id"])

@@ -1,8 +1,8 @@
-"""`trueup paper`: a strategy that trades on paper, with its book kept in agreement.
+"""`trueup paper`: run a strategy on paper and keep its book in agreement with the broker.
 
-The book is journalled, so a second start goes on where the first ended, however that was. Each
-simulated terminal is an account of its own that begins with no positions, so each has a stream of
-its own in the journal.
+The book is journalled, so the next start continues after the last end, however the process ended.
+Each simulated terminal is an account of its own that begins without positions, so each terminal has
+a stream of its own in the journal.
 """
 
 from __future__ import annotations
@@ -56,15 +56,16 @@ def paper(
         str | None,
         typer.Option(
             metavar="tcp://HOST:PORT",
-            help="Trade at this gateway. Without it, the simulated terminal of this folder is "
-            "traded at, and started if it does not run, whatever GTW_HOST and GTW_PORT say.",
+            help="Trade at this gateway. Without --gateway, trade at the simulated terminal of "
+            "this folder, which is started if needed; GTW_HOST and GTW_PORT are not used.",
         ),
     ] = None,
+    # Without this option an account that may be real is refused at the first look.
     real_money: Annotated[
         bool,
         typer.Option(
             "--real-money",
-            help="Trade at the gateway though its account is not known to be a demo.",
+            help="Trade at the gateway even if its account may not be a demo.",
         ),
     ] = False,
     symbol: Annotated[str, typer.Option(help="The symbol to trade.")] = "EURUSD",
@@ -75,9 +76,10 @@ def paper(
             metavar="MODULE:CLASS", help="Your strategy; by default a moving-average cross."
         ),
     ] = None,
+    # Where the book is kept, and under which name.
     journal: JournalOption = None,
     no_journal: Annotated[
-        bool, typer.Option("--no-journal", help="Keep the book in memory alone.")
+        bool, typer.Option("--no-journal", help="Keep the book only in memory.")
     ] = False,
     stream: Annotated[
         str | None,
@@ -90,16 +92,18 @@ def paper(
         bool,
         typer.Option(
             "--take-over",
-            help="Take the journal over from the process that writes it; that one can record and "
-            "send nothing more, and ends.",
+            help="Take the journal over from the process that writes the journal. That process "
+            "can then neither record nor send anything, and ends.",
         ),
     ] = False,
+    # The policy: which positions are ours, and how each kind of difference is treated.
     magic: MagicOption = None,
     comment_prefix: CommentOption = "",
     adopt: AdoptOption = None,
     ask: AskOption = None,
     alert: AlertOption = None,
     expects_stop_loss: StopLossOption = False,
+    # Only for a terminal that this command starts: a running terminal keeps its own.
     account: AccountOption = Account.HEDGING,
     feed: FeedOption = "bars",
     seed: SeedOption = 0,
@@ -109,7 +113,7 @@ def paper(
         typer.Option(min=0.0, metavar="SECONDS", help="End after this long; Ctrl-C before."),
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Log lines in place of the live view.")
+        bool, typer.Option("--plain", help="Print log lines instead of the live view.")
     ] = False,
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the log to a file as well.")
@@ -117,15 +121,16 @@ def paper(
 ) -> None:
     """Run a strategy on paper and keep its book reconciled.
 
-    Without --gateway, a simulated terminal is found or started as a process of its own. It stays
-    when this command ends, and so do the positions, as they would at a real one. --account,
-    --feed, --seed and --speed are for a terminal that is started here.
+    Without --gateway, the command finds or starts a simulated terminal, a process of its own. The
+    terminal and its positions stay when this command ends, as with a real terminal. --account,
+    --feed, --seed and --speed only apply to a terminal that this command starts.
 
-    While it runs, a second shell in this folder asks it: `trueup status`, `trueup plan`,
-    `trueup approve`.
+    Meanwhile, commands in a second shell in this folder ask the bot: `trueup status`,
+    `trueup plan`, `trueup approve`.
     """
     settings = load_settings()
     live = sys.stdout.isatty() and not plain
+    # The live view takes the whole screen, so the log goes to a file.
     if live and log is None:
         log = state_folder() / LOG_FILE
     set_up_logging(console=not live, file=log)
@@ -138,6 +143,7 @@ def paper(
         alert,
         expects_stop_loss=expects_stop_loss,
     )
+    # Everything that can be refused is checked before a terminal is started.
     kept = _journal_place(journal, no_journal=no_journal)
     trader = MovingAverageCross() if strategy is None else load_strategy(strategy)
     options = TerminalOptions(
@@ -163,7 +169,7 @@ def paper(
 
 
 def _journal_place(journal: str | None, *, no_journal: bool) -> str | Path | None:
-    """Return where to keep the book, refusing what cannot be a journal before anything starts."""
+    """Return the place of the journal; refuse an invalid place before anything starts."""
     if no_journal:
         if journal is not None:
             raise SettingsError("--journal", journal, "--no-journal is given as well: give one")
@@ -205,4 +211,4 @@ def _say_what_stays(place: Place, kept: str | Path | None) -> None:
             "positions: see them with `trueup trade list`, stop it with `trueup terminal --stop`."
         )
     if kept is not None:
-        say(f"What happened is in {database_at(kept).name}: `trueup audit`, `trueup replay`.")
+        say(f"All events are in {database_at(kept).name}: `trueup audit`, `trueup replay`.")

@@ -1,4 +1,4 @@
-"""The options that say whose positions these are, and what is done about a difference."""
+"""The options of the policy: which positions are ours, and how a difference is treated."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import SettingsError
 
-# What the orders of `trueup paper` carry, unless it is given another.
+# The magic number of the orders of `trueup paper` without --magic.
 PAPER_MAGIC = 878_787
 
 
 class AdoptChoice(StrEnum):
-    """Which positions that the book does not know enter it."""
+    """Which unknown positions the book adopts."""
 
     OURS = "ours"
     ALL = "all"
@@ -40,33 +40,33 @@ MagicOption = Annotated[
         "--magic",
         min=0,
         max=2**64 - 1,
-        help="Positions with this magic number are ours; repeat it. Our own orders carry the "
-        f"first one, {PAPER_MAGIC} unless given.",
+        help="Positions with this magic number are ours; repeatable. Our own orders carry the "
+        f"first number, by default {PAPER_MAGIC}.",
     ),
 ]
 CommentOption = Annotated[
     str,
     typer.Option(
         "--comment-prefix",
-        help="Positions whose comment begins so are ours, too.",
+        help="Positions with a comment that begins with this text are ours, too.",
     ),
 ]
 AdoptOption = Annotated[
     AdoptChoice | None,
     typer.Option(
         "--adopt",
-        help="Which positions in the symbol enter the book when it does not know them. all: every "
-        "one. ours: ours, and others stay foreign. ask: ours, and others wait for a yes. By "
-        "default all at the simulated terminal, and ours anywhere else.",
+        help="Which unknown positions in the symbol the book adopts. all: all positions. ours: our "
+        "positions; others stay foreign. ask: our positions; others wait for approval. By default "
+        "all at the simulated terminal, and ours anywhere else.",
     ),
 ]
 AskOption = Annotated[
     list[Difference] | None,
-    typer.Option("--ask", help="Differences of this class wait for a yes; repeat it."),
+    typer.Option("--ask", help="Differences of this class wait for approval; repeatable."),
 ]
 AlertOption = Annotated[
     list[Difference] | None,
-    typer.Option("--alert", help="Differences of this class are shown and left; repeat it."),
+    typer.Option("--alert", help="Differences of this class are only shown; repeatable."),
 ]
 StopLossOption = Annotated[
     bool,
@@ -84,18 +84,20 @@ def make_policy(
     *,
     expects_stop_loss: bool,
 ) -> Policy:
-    """Return the policy that the options come to.
+    """Return the policy of these options.
 
     Raises:
-        SettingsError: a class of differences is to be asked about and only shown.
+        SettingsError: a class of differences is given to both --ask and --alert.
     """
+    # The two contradict each other: correct after approval, and never correct.
     both = sorted(set(ask or ()) & set(alert or ()))
     if both:
         raise SettingsError("--alert", both[0].value, "it is given to --ask as well: give one")
+    # With `all` and no magic number the account is ours alone, so no position is foreign.
     tells_owners = magics or adopt is not AdoptChoice.ALL
     actions: dict[str, Any] = {
-        **{one.value: Action.ASK for one in ask or ()},
-        **{one.value: Action.ALERT for one in alert or ()},
+        **{difference.value: Action.ASK for difference in ask or ()},
+        **{difference.value: Action.ALERT for difference in alert or ()},
     }
     return Policy(
         symbols=frozenset({symbol}),

@@ -1,4 +1,4 @@
-"""One run of a strategy: the book and its journal, the loop, the live view, the second shell."""
+"""Run a strategy: the book and its journal, the loop, the live view, the control port."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log: Logger = logger("trueup.journal")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where the orders go; `terminal` is the simulated one, None for somebody's gateway."""
+    """The gateway of the orders; `terminal` is set for the simulated terminal, else None."""
 
     host: str
     port: int
@@ -47,21 +47,21 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """Where it is, as an endpoint."""
+        """The gateway's endpoint."""
         return tcp(self.host, self.port)
 
     @property
     def title(self) -> str:
-        """A few words for the head of the live view."""
+        """The gateway's name in the title of the live view."""
         kind = "" if self.terminal is None else " (simulated terminal)"
         return f"at {self.url}{kind}"
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run of a strategy; `journal` is a file, a URL, or None for no journal.
+    """The options of a run; `journal` is a file, a URL, or None for no journal.
 
-    `magic` is what its orders carry, `volume` the lots of an entry, `real_money` whether a person
-    said that the account may be real.
+    `magic` is the magic number of its orders, `volume` the lots of an entry, `real_money` whether
+    the user allowed an account with real money.
     """
 
     place: Place
@@ -77,14 +77,15 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> None:
-    """Trade until it is interrupted, or for `duration` seconds.
+    """Trade until an interrupt, or for `duration` seconds.
 
     Raises:
         JournalConflict: another process writes this stream.
         JournalError: the journal cannot be opened.
-        Refused: the account is, or may be, real, and nobody said that it may be.
+        Refused: the account has or may have real money, and `real_money` is not set.
     """
     options = run.options
+    # Everything is closed in reverse order, whatever fails: the book last.
     with contextlib.ExitStack() as stack:
         pm = stack.enter_context(_book(run))
         gateway = stack.enter_context(_connection(run))
@@ -99,10 +100,11 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
             gateway,
             run.settings.sync_interval_sec,
             policy=run.policy,
-            # The simulated terminal is nobody's account.
+            # The account of the settings is not the simulated terminal's.
             account="" if is_simulated else None,
             real_money=run.real_money,
         )
+        # A gateway of the guide's protocol has no prices; then the local feed is used.
         prices = GatewayPrices(gateway, pm.symbol, local_prices)
         loop = TradingLoop(pm, reconciler, trader, prices, volume=run.volume)
         stop_on_signals(loop.stop)
@@ -110,6 +112,7 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
         control = stack.enter_context(_controlled(loop, run))
         draw = stack.enter_context(_view(loop, run.place, prices)) if live else None
 
+        # Control commands run between two turns, so no command sees the book half changed.
         def after_turn() -> None:
             control.turn()
             if draw is not None:
@@ -118,11 +121,11 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
         try:
             loop.run(duration, after_turn)
         except Refused as refused:
-            raise Refused(f"{refused} Give --real-money where that is what you want.") from None
+            raise Refused(f"{refused} Give --real-money if you want that.") from None
 
 
 def _connection(run: Run) -> ExecutionGateway:
-    # The keys are for somebody's gateway; the simulated terminal listens on this machine only.
+    # Keys are for real gateways; the simulated terminal listens on this machine only, without keys.
     plain = None if run.place.terminal is None else ""
     return ExecutionGateway(
         run.place.host, run.place.port, run.settings.gtw_timeout_ms, server_key=plain
@@ -131,7 +134,7 @@ def _connection(run: Run) -> ExecutionGateway:
 
 @contextlib.contextmanager
 def _book(run: Run) -> Iterator[PortfolioManager]:
-    """Open the book, with what its journal has of it."""
+    """Open the book, restored from its journal."""
     if run.journal is None:
         yield PortfolioManager(symbol=run.options.symbol, stream=run.stream, magic=run.magic)
         return
@@ -148,6 +151,7 @@ def _book(run: Run) -> Iterator[PortfolioManager]:
     pm = PortfolioManager(
         symbol=run.options.symbol, journal=kept, stream=run.stream, magic=run.magic, clock=clock
     )
+    # Closed on every way out, so that the next start need not wait for the lock.
     try:
         held = ", ".join(
             f"ticket {h.position.ticket}, {describe(h.position)}" for h in pm.book.holdings.values()
@@ -166,7 +170,7 @@ def _book(run: Run) -> Iterator[PortfolioManager]:
 
 @contextlib.contextmanager
 def _controlled(loop: TradingLoop, run: Run) -> Iterator[Control]:
-    """Let a second shell find this bot and ask it."""
+    """Let a second shell find this bot and send commands."""
     kept = run.journal
     is_file = kept is not None and "://" not in str(kept)
     facts = BotFacts(
@@ -178,6 +182,7 @@ def _controlled(loop: TradingLoop, run: Run) -> Iterator[Control]:
         journal_file=str(Path(kept).resolve()) if kept is not None and is_file else "",
         stream="" if kept is None else run.stream,
     )
+    # A connection of its own: a command must not wait behind the loop's requests.
     with _connection(run) as second:
         try:
             control = Control(loop, second, facts)

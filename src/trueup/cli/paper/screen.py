@@ -1,4 +1,4 @@
-"""What the live view shows of a trading loop."""
+"""The content of the live view of a trading loop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trueup.runtime.story.audit import AuditEntry
 from trueup.runtime.sync.reconciler import SyncStatus
 from trueup.runtime.trading.loop import TradingLoop
 
-# A sync that is late by more than this share of its interval is said to be late.
+# A sync counts as late if the last sync is older than this multiple of the interval.
 LATE = 1.5
 
 
 def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
-    """Return what there is to see of a loop now."""
+    """Return the present picture of a loop."""
     now = loop.pm.clock.now_ns() / 1e9
     status = loop.reconciler.get_status()
     level, health = _health(loop)
@@ -28,6 +28,7 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
     return Picture(
         where=where,
         money=_money(loop),
+        # An account that does not tell counts as real: a warning too many does no harm.
         is_real=_money(loop) not in ("", *PLAY_MONEY),
         symbol=loop.pm.symbol,
         clock=f"{_utc(now):%H:%M:%S} UTC",
@@ -49,7 +50,7 @@ def picture(loop: TradingLoop, where: str, foot: str) -> Picture:
 
 
 def _money(loop: TradingLoop) -> str:
-    """Say whose money it is in a word; what is not told counts as real."""
+    """Return the kind of money as a word; an account that does not tell counts as real."""
     seen = loop.reconciler.remote
     if seen is None:
         return ""
@@ -60,16 +61,17 @@ def _money(loop: TradingLoop) -> str:
 
 
 def _waiting(loop: TradingLoop) -> str:
-    """Say what a person's yes would release; the whole of it is in `trueup plan`."""
+    """Name the correction that waits for approval, or the number of waiting corrections."""
     ids = [hold.id for hold in loop.reconciler.holds if hold.kind in WAITS_FOR_A_YES]
     if len(ids) == 1:
         return f"Waits for `trueup approve {ids[0]}`. "
-    return f"{len(ids)} wait for a yes: `trueup plan`. " if ids else ""
+    return f"{len(ids)} wait for approval: `trueup plan`. " if ids else ""
 
 
 def _health(loop: TradingLoop) -> tuple[Level, str]:
     reconciler, result = loop.reconciler, loop.last_result
     said = reconciler.health
+    # Worst first: without a journal no order can be sent, whatever the broker says.
     if loop.pm.journal_trouble:
         trouble = loop.pm.journal_trouble.rstrip(".")
         none = "The bot can neither open nor close."
@@ -80,6 +82,7 @@ def _health(loop: TradingLoop) -> tuple[Level, str]:
         return Level.TROUBLE, f"{result.errors[0]}. {said}"
     if result.status is not SyncStatus.SUCCESS:
         return Level.TROUBLE, said
+    # From here on the last sync succeeded; a late sync or a held correction is still a warning.
     age_sec = (loop.pm.age_ns or 0) / 1e9
     is_late = age_sec > reconciler.sync_interval * LATE + loop.pace_sec
     held = any(hold.kind is not HoldKind.SETTLING for hold in reconciler.holds)
@@ -98,10 +101,10 @@ def _price(loop: TradingLoop) -> str:
 
 
 def _rows(loop: TradingLoop) -> list[Row]:
-    """Every ticket of our symbol that either side has; the broker's side as of the last sync."""
+    """Return a row for each ticket of our symbol; the broker's side is as of the last sync."""
     local = loop.pm.book.holdings
     seen = loop.reconciler.remote
-    remote = {one.identifier: one for one in seen.positions} if seen is not None else {}
+    remote = {row.identifier: row for row in seen.positions} if seen is not None else {}
     return [
         _row(local.get(key), remote.get(key), loop.pm.currency_digits)
         for key in {**local, **remote}

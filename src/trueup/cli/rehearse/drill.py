@@ -1,4 +1,4 @@
-"""`trueup drill`: kill a bot on the simulated terminal, start it again, see what it does."""
+"""`trueup drill`: kill a bot at the simulated terminal, start the bot again, compare the books."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ DISAGREE = 1
 
 
 def drill(
-    rounds: Annotated[int, typer.Option(min=1, help="How many times the bot is killed.")] = 3,
-    seed: Annotated[int, typer.Option(help="The same seed does the same things.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="How many times to kill the bot.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed repeats the same drill.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Kill a bot in the middle of an order and restart it.
 
-    It starts a simulated terminal and a bot of its own, and touches nothing else. Exit code 0: the
-    books agree after every kill. 1: they do not.
+    The command starts a simulated terminal and a bot of its own, in a temporary folder, and touches
+    nothing else. Exit code 0: the books agree after every kill. 1: they do not.
     """
     done: list[Round] = []
+    # Windows may still hold a file of a killed process; that must not fail the drill.
     with tempfile.TemporaryDirectory(prefix="trueup-drill-", ignore_cleanup_errors=True) as folder:
-        for one in Drill(Path(folder), seed).run(rounds):
-            done.append(one)
+        for finished in Drill(Path(folder), seed).run(rounds):
+            done.append(finished)
+            # Each round takes seconds, so each is printed as soon as it ends.
             if not as_json:
-                say(_said(one))
-    agrees = all(one.agrees for one in done)
+                say(_said(finished))
+    agrees = all(each.agrees for each in done)
     if as_json:
         facts = {"seed": seed, "agrees": agrees, "rounds": msgspec.to_builtins(done)}
         say(json.dumps(facts, indent=2))
@@ -53,6 +55,7 @@ def _said(one: Round) -> str:
         *(f"  closed      {text}" for text in one.closed),
         *(f"  corrected   {text}" for text in one.corrected),
     ]
+    # A kill before the intent was journalled leaves no trace of the order, and none is needed.
     if one.order is not None:
         lines += [
             f"  last order  {one.order['what']} ({one.order['order_id']}): {one.order['status']}",
@@ -64,8 +67,8 @@ def _said(one: Round) -> str:
 
 
 def _summary(done: list[Round], seed: int) -> str:
-    good = sum(one.agrees for one in done)
-    times = [one.seconds for one in done]
+    good = sum(each.agrees for each in done)
+    times = [each.seconds for each in done]
     cases = _cases(done)
     return (
         f"Books agree after {good} of {len(done)} kills (seed {seed}); "
@@ -75,5 +78,5 @@ def _summary(done: list[Round], seed: int) -> str:
 
 
 def _cases(done: list[Round]) -> list[str]:
-    orders: list[dict[str, Any]] = [one.order for one in done if one.order is not None]
+    orders: list[dict[str, Any]] = [each.order for each in done if each.order is not None]
     return sorted({str(order["case"]) for order in orders}) or ["none"]

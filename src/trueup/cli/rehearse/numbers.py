@@ -1,4 +1,4 @@
-"""Whole numbers as options have them: one, a range, a list; each refused in one sentence."""
+"""Parse the whole numbers of options: a single number, a range, a list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from trueup.errors import SettingsError
 
-# More digits than this are no number that anybody meant.
+# A number with more digits is a typing error.
 _WHOLE = re.compile(r"-?[0-9]{1,40}")
 
 
@@ -16,8 +16,8 @@ def seed_of(text: str) -> int:
 
 
 def jobs_of(text: str) -> int:
-    """Return the number of `--jobs`, which is not negative."""
-    valid = "give a number of processes, as 4, or 0 for one a core"
+    """Return the number of `--jobs`; a negative number is refused."""
+    valid = "give a number of processes, as 4, or 0 for a process per core"
     jobs = _whole("--jobs", text, valid)
     if jobs < 0:
         raise SettingsError("--jobs", text, valid)
@@ -25,7 +25,7 @@ def jobs_of(text: str) -> int:
 
 
 def range_of(option: str, text: str) -> range:
-    """Return the numbers of `A..B`, which are A up to B-1."""
+    """Return the numbers of `A..B`: A up to B-1."""
     first, _, end = text.partition("..")
     if _WHOLE.fullmatch(first) and _WHOLE.fullmatch(end) and int(first) < int(end):
         return range(int(first), int(end))
@@ -33,7 +33,7 @@ def range_of(option: str, text: str) -> range:
 
 
 def numbers_of(option: str, text: str, known: frozenset[int]) -> frozenset[int]:
-    """Return the numbers of `3,5`, all of which have to be known; `none` is no number."""
+    """Return the numbers of `3,5`, which must all be known; `none` is the empty set."""
     if text.strip() == "none":
         return frozenset()
     parts = [part.strip() for part in text.split(",")]
@@ -45,7 +45,7 @@ def numbers_of(option: str, text: str, known: frozenset[int]) -> frozenset[int]:
 
 
 def _whole(option: str, text: str | int, valid: str) -> int:
-    # An option's default comes here as well, and is a number already.
+    # An option's default passes through here too, and is already a number.
     if not _WHOLE.fullmatch(str(text).strip()):
         raise SettingsError(option, str(text), valid)
     return int(text)

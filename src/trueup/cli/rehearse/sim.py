@@ -1,4 +1,4 @@
-"""`trueup sim`: live through simulated disasters, and say which promises were kept."""
+"""`trueup sim`: run seeded simulations with faults, and report which promises were kept."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from trueup.lab.world.schedule import BEGIN_NS
 from trueup.runtime.trading.strategy_loading import own_place, strategy_maker
 
 BROKEN = 1
-# As a shell has it for what Ctrl-C ended.
+# A shell's exit code for a process ended by Ctrl-C.
 STOPPED = 130
 SHOWN = 5
-# Where no seeds are given: three in the focus of each kind of fault meet everything there is.
+# The default seeds. With 300 seeds each kind of fault is the focus of three seeds, so a run meets
+# everything that --coverage counts.
 SEEDS, SEEDS_TO_MEET_ALL = "0..100", "0..300"
 LESS_IS_ASKED = "Not asked of a strategy, which sets no stops and places no pending orders: " + (
     ", ".join(name for names in CHANCY.values() for name in names) + "."
@@ -35,7 +36,7 @@ NO_ORDERS = "No order was sent: the strategy gave no signal on which the bot cou
 
 
 class _Shown(NamedTuple):
-    """What is shown of one run besides its verdict."""
+    """The output of a run besides its verdict."""
 
     trace: bool
     html: Path | None
@@ -46,18 +47,19 @@ class _Shown(NamedTuple):
 
 
 def sim(
+    # Which runs: a single seed, or a range.
     seed: Annotated[
-        int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Live through this seed.")
+        int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Run this seed.")
     ] = None,
     seeds: Annotated[
         str,
         typer.Option(
             metavar="A..B",
-            help="Live through A up to B-1: 0..100, with --coverage 0..300, unless given.",
+            help="Run the seeds A up to B-1; by default 0..100, with --coverage 0..300.",
         ),
     ] = "",
     only: Annotated[
-        str, typer.Option(metavar="N,N", help="Of the seed's faults, let only these strike.")
+        str, typer.Option(metavar="N,N", help="Only these faults of the seed happen.")
     ] = "",
     shrink: Annotated[
         bool,
@@ -68,37 +70,39 @@ def sim(
         ),
     ] = False,
     coverage: Annotated[
-        bool, typer.Option("--coverage", help="Print what the runs met, and what they never did.")
+        bool, typer.Option("--coverage", help="Print the situations that the runs met and missed.")
     ] = False,
     strategy: Annotated[
-        str, typer.Option(metavar="MODULE:CLASS", help="Let this strategy of yours trade.")
+        str, typer.Option(metavar="MODULE:CLASS", help="Let your own strategy trade.")
     ] = "",
+    # Only for a single seed: a story of many runs is too long to read.
     trace: Annotated[
-        bool, typer.Option("--trace", help="Tell the story of a seed's run, fact by fact.")
+        bool, typer.Option("--trace", help="Print the facts of a seed's run, one by one.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw a seed's run on a page of its own.")
+        Path | None, typer.Option(metavar="FILE", help="Write a page with a drawing of the run.")
     ] = None,
     jobs: Annotated[
         int,
         typer.Option(
-            parser=jobs_of, metavar="NUMBER", help="Processes for many seeds; 0: one a core."
+            parser=jobs_of, metavar="NUMBER", help="Processes for many seeds; 0: one per core."
         ),
     ] = 1,
 ) -> None:
     """Run seeded simulations with faults and judge them.
 
-    Everything follows from the seed: what fails, when, and what the bots try. Exit code 0: every
-    promise was kept (docs/concepts/guarantees.md). 1: one was broken, or with --coverage something
-    was never met.
+    The seed decides everything: the faults, their times, and the orders of the bots. Exit code 0:
+    every promise was kept (docs/concepts/guarantees.md). 1: a promise was broken, or with
+    --coverage a situation was never met.
     """
+    # Contradicting options are refused, not ignored: a run may take minutes.
     if seed is not None and seeds:
         raise SettingsError("--seeds", seeds, "give one of --seed and --seeds")
     given = {"--trace": trace, "--html": html, "--only": only}
     if seed is None and (of_one := [name for name, value in given.items() if value]):
         raise TrueupError(f"Give one seed with {' and '.join(of_one)}, as --seed 7.")
     if strategy:
-        # What cannot be imported is said before anything runs.
+        # Imported now, so that an error in the strategy's module is reported before any run.
         strategy_maker(strategy)
     counted, shown = Coverage(), _Shown(trace, html)
     if seed is None:
@@ -120,10 +124,11 @@ def sim(
 
 
 def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Report]:
-    """Live through many seeds, say what came of them, and return the runs that broke a promise."""
+    """Run many seeds, print the results, and return the runs that broke a promise."""
     broken: list[Report] = []
     count = orders = 0
     stopped = ""
+    # Ctrl-C ends the runs, not the report of the runs until then.
     try:
         for report in run_many(seeds, strategy=strategy, coverage=counted, jobs=jobs):
             count, orders = count + 1, orders + report.orders
@@ -135,6 +140,7 @@ def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Rep
     say(f"{stopped}{count} runs, {len(broken)} of them broke a promise.")
     if stopped:
         raise typer.Exit(STOPPED)
+    # A strategy without orders proves nothing, and that is easy to overlook.
     if strategy and not orders:
         say(NO_ORDERS)
     return broken
@@ -143,11 +149,12 @@ def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Rep
 def _one(
     plan: FaultPlan, strategy: str, counted: Coverage, shown: _Shown, *, shrink: bool
 ) -> list[Report]:
-    """Live through one plan, show it, and return it if it broke a promise.
+    """Run a plan, show the run, and return the report if the run broke a promise.
 
-    One that will be shrunk is not shown: its shortest run tells the same in fewer lines.
+    A run that will be shrunk is not shown: its shortest version shows the same in fewer lines.
     """
     told: list[Fact] = []
+    # The facts before an error of the strategy are shown as well: they lead to the error.
     try:
         report = run(
             plan,
@@ -160,7 +167,7 @@ def _one(
             say(story(told))
         raise
     except KeyboardInterrupt as stop:
-        say(f"{_where(stop, strategy)}seed {plan.seed} was not lived through to its end.")
+        say(f"{_where(stop, strategy)}seed {plan.seed} did not run to its end.")
         raise typer.Exit(STOPPED) from None
     if shrink and shown.needs_facts and not report.is_good:
         say(_verdict(report))
@@ -180,11 +187,11 @@ def _show(told: Sequence[Fact], report: Report, strategy: str, shown: _Shown) ->
 
 
 def _shrink(report: Report, strategy: str, shown: _Shown) -> None:
-    """Find the shortest run that still breaks the promise, show it, and say what came of it."""
+    """Find the shortest run that still breaks the promise, and show that run."""
     short = shortest(report, strategy=strategy)
     say("The fewest faults that break it:")
-    for one in short.plan.strikes:
-        say(f"  {one.at_ms / 1000:.3f} s  {one.fault.value} (number {one.number})")
+    for strike in short.plan.strikes:
+        say(f"  {strike.at_ms / 1000:.3f} s  {strike.fault.value} (number {strike.number})")
     if shown.needs_facts:
         told: list[Fact] = []
         run(short.plan, strategy=strategy, tell=told.append)
@@ -193,7 +200,7 @@ def _shrink(report: Report, strategy: str, shown: _Shown) -> None:
 
 
 def _where(stop: KeyboardInterrupt, strategy: str) -> str:
-    """Say that a person ended it, and in which line of a strategy it was, if in one."""
+    """Return a text for Ctrl-C, with the strategy's line if the strategy was running."""
     place = own_place(strategy, stop)
     return f"Stopped at {place}: " if place else "Stopped: "
 
@@ -202,7 +209,8 @@ def _plan(seed: int, only: str) -> FaultPlan:
     plan = draw(seed)
     if not only:
         return plan
-    return plan.only(numbers_of("--only", only, frozenset(one.number for one in plan.strikes)))
+    known = frozenset(strike.number for strike in plan.strikes)
+    return plan.only(numbers_of("--only", only, known))
 
 
 def _draw(path: Path, told: Sequence[Fact], report: Report, strategy: str) -> None:
@@ -223,8 +231,8 @@ def _said(report: Report, strategy: str) -> str:
     if report.is_good:
         return _verdict(report)
     first = [
-        f"  at {(one.at_ns - BEGIN_NS) / 1e9:.3f} s, promise {one.invariant}: {one.sentence}"
-        for one in report.violations[:SHOWN]
+        f"  at {(found.at_ns - BEGIN_NS) / 1e9:.3f} s, promise {found.invariant}: {found.sentence}"
+        for found in report.violations[:SHOWN]
     ]
     more = len(report.violations) - len(first)
     rest = [f"  and {more} more"] if more else []

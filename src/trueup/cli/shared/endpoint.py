@@ -1,4 +1,4 @@
-"""An endpoint as a person gives it: tcp://HOST:PORT."""
+"""Parse an endpoint option: tcp://HOST:PORT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Endpoint(NamedTuple):
 
     @property
     def url(self) -> str:
-        """The endpoint as ZeroMQ wants it."""
+        """The endpoint in ZeroMQ's form."""
         return tcp(self.host, self.port)
 
 
@@ -27,7 +27,7 @@ def endpoint_of(text: str, option: str) -> Endpoint:
     """Return the endpoint in a text.
 
     Raises:
-        SettingsError: it is none, naming the option.
+        SettingsError: the text is not an endpoint; the error names the option.
     """
     found = _ENDPOINT.fullmatch(text.strip())
     if found is None or not 0 < int(found["port"]) < 65_536:

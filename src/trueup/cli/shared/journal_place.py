@@ -1,4 +1,4 @@
-"""Which journal, and which stream of it, a command means."""
+"""The --journal option, and the default place of the journal."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ JournalOption = Annotated[
 
 
 def default_journal() -> Path:
-    """Return where `trueup paper` keeps its journal unless told otherwise."""
+    """Return the place of the journal of `trueup paper` without --journal."""
     return state_folder() / JOURNAL_FILE
 
 
 def short_path(path: Path) -> Path:
-    """Return a path as short as it can be written here: it is printed."""
+    """Return a path relative to the current folder if possible, for printing."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,8 +1,9 @@
-"""How a command prints: no text of a broker or a gateway makes the console do something.
+"""Print the output of a command, with control characters made visible.
 
-A comment, a symbol or an error may hold any character: an escape sequence would move the cursor,
-change what stands above, or set the window's title. Control characters are shown as Python writes
-them, `\\x1b`, as in the log. Line ends stay, because a command prints several lines at once.
+A comment, a symbol or an error text of a broker may contain any character. An escape sequence would
+move the cursor, overwrite earlier lines, or set the window's title. So control characters are
+printed as Python writes them, `\\x1b`, as in the log. Line ends stay, because a command prints
+several lines at once.
 """
 
 from __future__ import annotations
@@ -15,5 +16,5 @@ _SHOWN = {code: shown for code, shown in CONTROLS.items() if code != ord("\n")}
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print to stdout, or with `err` to stderr; without `nl` the line goes on."""
+    """Print to stdout, or with `err` to stderr; with `nl=False` without a line end."""
     typer.echo(str(text).translate(_SHOWN), err=err, nl=nl)

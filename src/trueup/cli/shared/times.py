@@ -1,4 +1,4 @@
-"""Moments as a person gives them: a time of day in UTC, or how long ago."""
+"""Parse a moment that a user gives: a time in UTC, or an age."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ def moment_ns(text: str, option: str, now_ns: int) -> int:
     """Return a moment as nanoseconds of UTC since 1970; a time without a zone is UTC.
 
     Raises:
-        SettingsError: it is neither a time nor an age.
+        SettingsError: the text is neither a time nor an age.
     """
     age = _AGE.fullmatch(text.strip())
     if age is not None:
         return now_ns - round(float(age["number"]) * _SECONDS[age["unit"]] * 1e9)
+    # All integers from here on: a float of nanoseconds since 1970 loses the last digits.
     try:
         moment = dt.datetime.fromisoformat(text.strip())
         moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
@@ -34,10 +35,10 @@ def moment_ns(text: str, option: str, now_ns: int) -> int:
 
 
 def end_ns(moment_ns: int) -> int:
-    """Return the end of the second that a moment names, or of the millisecond where it has one.
+    """Return the end of the moment's second, or of its millisecond if the moment has a fraction.
 
-    The trail shows times to the second, and to the millisecond in JSON and CSV: a time copied from
-    there includes the event that it is of.
+    The audit trail prints times to the second, and to the millisecond in JSON and CSV. So a time
+    that is copied from the trail includes its event.
     """
     unit_ns = 1_000_000 if moment_ns % 1_000_000_000 else 1_000_000_000
     return moment_ns - moment_ns % unit_ns + unit_ns - 1

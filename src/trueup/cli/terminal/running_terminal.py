@@ -1,4 +1,4 @@
-"""The simulated terminal that runs in this folder: found, asked, and shown to a person."""
+"""Find the simulated terminal of this folder, and print its state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_RUNNING = (
 
 
 def terminal_lines(running: Whereabouts) -> list[str]:
-    """Return what a terminal says of itself, and what is open there."""
+    """Return the state and the open positions of a terminal as lines."""
     facts = ask(running, {"command": "hello"})
     return [
         f"Terminal   process {running.pid}, started {running.started}",
@@ -39,6 +39,7 @@ def position_lines(listed: dict[str, Any]) -> list[str]:
     lines = [f"Equity     {equity} {listed['currency']}, balance {balance}"]
     if not listed["positions"]:
         return [*lines, "Positions  none"]
+    # Fixed widths, at most 80 columns in all.
     lines.append(
         "    ticket  symbol   side    lots      open   current  sl       tp         profit"
     )
@@ -57,7 +58,7 @@ def running_terminal() -> Whereabouts:
     """Return the terminal of this folder.
 
     Raises:
-        TrueupError: there is none; the message says how to start one.
+        TrueupError: no terminal runs here; the message says how to start a terminal.
     """
     running = find_terminal()
     if running is None:

@@ -1,4 +1,4 @@
-"""`trueup terminal`: the simulated terminal as a process of its own."""
+"""`trueup terminal`: run the simulated terminal as a process of its own."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from trueup.sim.process.process import DEFAULT_SPEED, TerminalOptions, TerminalP
 from trueup.sim.process.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
 
 LOG_FILE = "terminal.log"
-# For a machine that is busy with other things; whoever waits is told as soon as it answers.
+# Long, for a busy machine; the wait ends as soon as the terminal answers.
 _START_SEC = 90.0
 _STOP_SEC = 10.0
 _LOOK_AGAIN_SEC = 0.05
 
 
 class Account(StrEnum):
-    """How an account keeps positions."""
+    """The margin mode of an account."""
 
     HEDGING = "hedging"
     NETTING = "netting"
@@ -39,16 +39,16 @@ class Account(StrEnum):
 
 AccountOption = Annotated[
     Account,
-    typer.Option(help="hedging: any number of positions in a symbol; netting: one."),
+    typer.Option(help="hedging: any number of positions in a symbol; netting: a single one."),
 ]
-SymbolOption = Annotated[str, typer.Option(help="The symbol that the prices are for.")]
+SymbolOption = Annotated[str, typer.Option(help="The symbol of the prices.")]
 FeedOption = Annotated[
     str,
     typer.Option(
         metavar="bars|random|FILE",
-        help="Prices: the real hourly EURUSD bars that come along, a random walk, or a file that "
-        "MetaTrader 5 exported (bars, ticks, or a chart's Save as), or that pandas saved of "
-        "copy_rates or copy_ticks.",
+        help="Prices: the included hourly EURUSD bars, a random walk, or a file: an export of "
+        "MetaTrader 5 (bars, ticks, or a chart's Save as), or copy_rates or copy_ticks saved by "
+        "pandas.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same prices.")]
@@ -58,8 +58,8 @@ WatchOption = Annotated[
     typer.Option(
         min=0,
         max=60_000,
-        help="Look for changes this often, in milliseconds, and hint at them to bots; 0 to leave "
-        "them to their own intervals.",
+        help="Interval in milliseconds of the search for changes, which are hinted to bots; 0 for "
+        "no hints.",
     ),
 ]
 
@@ -76,7 +76,7 @@ def terminal(
     ] = 0,
     idle_exit: Annotated[
         float,
-        typer.Option(min=0.0, metavar="MINUTES", help="End after this long unused; 0 for never."),
+        typer.Option(min=0.0, metavar="MINUTES", help="End after this time unused; 0 for never."),
     ] = 10.0,
     watch_ms: WatchOption = WATCH_MS,
     log: Annotated[
@@ -88,13 +88,14 @@ def terminal(
 ) -> None:
     """Run a simulated MetaTrader 5 terminal.
 
-    Its gateway listens on this machine only. Bots trade there (`trueup paper` finds it by itself),
-    and so do you, with `trueup trade` in a second shell. It ends with Ctrl-C, with
-    `trueup terminal --stop`, or when nobody uses it.
+    The terminal's gateway listens on this machine only. Bots trade there (`trueup paper` finds the
+    terminal by itself), and you trade by hand with `trueup trade` in a second shell. The terminal
+    ends with Ctrl-C, with `trueup terminal --stop`, or after some time without use.
     """
     if stop:
         _stop()
         return
+    # A second terminal would replace the first in the state file, and its bots would lose it.
     running = find_terminal()
     if running is not None:
         raise TrueupError(
@@ -102,6 +103,7 @@ def terminal(
             "stop it with `trueup terminal --stop`."
         )
     set_up_logging(console=log is None, file=log)
+    # Port 0 lets the system choose a free port: bots read the port from the state file.
     options = TerminalOptions(
         account=account.value,
         balance=balance,
@@ -122,11 +124,12 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
     """Start a terminal process that outlives this one, and wait until it answers.
 
     Raises:
-        TrueupError: it ended, or does not answer; the message has its last words.
+        TrueupError: the terminal ended or does not answer; the message has its last log line.
     """
     folder = state_folder()
     make_private_folder(folder)
     log_path = folder / LOG_FILE
+    # The child writes to a file, not to our console: the child outlives this command.
     with log_path.open("ab") as log:
         child = subprocess.Popen(
             _command_line(options),
@@ -138,6 +141,7 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
         )
     clock = SystemClock()
     deadline_ns = clock.waiting_ns() + round(_START_SEC * 1e9)
+    # The state file alone proves nothing, so `find_terminal` asks the terminal too.
     while clock.waiting_ns() < deadline_ns:
         running = find_terminal()
         if running is not None:
@@ -163,6 +167,7 @@ def _stop() -> None:
     left = ask(running, {"command": "stop"})["positions"]
     clock = SystemClock()
     deadline_ns = clock.waiting_ns() + round(_STOP_SEC * 1e9)
+    # The terminal removes its state file when it ends, and then a new terminal can start.
     while read_state() == running:
         if clock.waiting_ns() > deadline_ns:
             raise TrueupError(f"The terminal, process {running.pid}, was told to stop and has not.")
@@ -172,7 +177,7 @@ def _stop() -> None:
 
 
 def _command_line(options: TerminalOptions) -> list[str]:
-    # -P keeps files of the current folder, such as somebody's signal.py, from being imported.
+    # -P keeps files of the current folder, such as a user's signal.py, from being imported.
     return [
         *(sys.executable, "-P", "-m", "trueup", "terminal"),
         *("--account", options.account, "--symbol", options.symbol),
@@ -181,7 +186,7 @@ def _command_line(options: TerminalOptions) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment, and the package where it was found in a bare checkout."""
+    """Return this process's environment, with the package's path if it is not installed."""
     environment = {**os.environ, "PYTHONUTF8": "1"}
     home = Path(trueup.__file__).resolve().parents[1]
     if not home.name.endswith("-packages"):
@@ -191,7 +196,7 @@ def _environment() -> dict[str, str]:
 
 
 def _detached() -> dict[str, Any]:
-    """What keeps a Ctrl-C, or the end of this process, from reaching the child."""
+    """Return the options of Popen that keep Ctrl-C and our own end from the child."""
     if sys.platform == "win32":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
         return {"creationflags": flags}

@@ -1,4 +1,4 @@
-"""`trueup trade`: a person's hand at the simulated terminal, behind the strategy's back."""
+"""`trueup trade`: trade by hand at the simulated terminal, while a bot trades there."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def show() -> None:
 def open_position(
     side: Annotated[Side, typer.Argument(help="buy or sell")] = Side.BUY,
     volume: Annotated[float, typer.Argument(help="Lots.")] = 0.01,
-    symbol: Annotated[
-        str, typer.Option(help="By default the symbol the terminal was started for.")
-    ] = "",
+    symbol: Annotated[str, typer.Option(help="By default the symbol of the terminal.")] = "",
     sl: StopLoss = None,
     tp: TakeProfit = None,
 ) -> None:
@@ -65,7 +63,7 @@ def close(ticket: Annotated[str, typer.Argument(help="A position's ticket, or al
 @app.command()
 def partial(
     ticket: Ticket,
-    volume: Annotated[float | None, typer.Argument(help="Lots; half of it by default.")] = None,
+    volume: Annotated[float | None, typer.Argument(help="Lots; by default half.")] = None,
 ) -> None:
     """Close a part of a position."""
     _command(command="partial", ticket=ticket, volume=volume)

@@ -10,7 +10,7 @@ from trueup.protocol import guide
 def wants_a_key(exam: Examination) -> Verdict:
     """The port answers no client without a key."""
     if not exam.greeting.is_encrypted:
-        return broken(f"it speaks {exam.greeting.mechanism} with every client that reaches the port")
+        return broken(f"it speaks {exam.greeting.mechanism} with every client at the port")
     return holds(f"it said {exam.greeting.heard}")
 
 
