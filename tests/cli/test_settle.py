@@ -84,7 +84,7 @@ def test_without_a_word_it_shows_what_is_known_and_changes_nothing(shell: Shell)
     assert f"Because it fits order {ticket}, and nothing shows that this is ours" in text
     assert f"Fits {ticket}: 0.10L @ 1.1" in text
     assert f"position {ticket} is open, comment 'someone'" in text
-    assert "--ticket TICKET for the one of these that it is, or --never-executed" in text
+    assert "--ticket TICKET for the matching order, or --never-executed" in text
     assert shell.status == "IN_DOUBT"
 
 
