@@ -1,21 +1,21 @@
-"""pytest fixtures: a simulated MetaTrader 5 account to test your own strategy against.
+"""pytest fixtures with a simulated MetaTrader 5 account, for tests of your own strategy.
 
-Put one line into your `conftest.py`, and ask for the fixtures by name:
+Add one line to your `conftest.py`, and request the fixtures by name:
 
     pytest_plugins = ["trueup.testing"]
 
-It is not a plugin that pytest finds by itself, so a project that has trueup installed and does not
-ask pays nothing. pytest itself comes with your tests, and is no dependency of trueup.
+pytest does not load this plugin automatically, so trueup costs nothing in a project that does not
+use the fixtures. pytest is a dependency of your tests, not of trueup.
 
-| fixture | what it is |
+| fixture | value |
 | --- | --- |
-| `simulated_account` | the account; override it to have another |
-| `simulated_clock` | the time of account, terminal and gateway; it stands until you move it |
+| `simulated_account` | the account; override this fixture for another account |
+| `simulated_clock` | the time of account, terminal and gateway; the clock stands until you move it |
 | `simulated_terminal` | the terminal, with the functions of the official `MetaTrader5` module |
 | `simulated_gateway` | a running gateway in front of that terminal, on a loopback port |
 
-Each test has its own. Beside the fixtures this module has what they are made of, and the faults
-that `simulated_terminal.faults` takes.
+Each test has a new instance of every fixture. This module also exports the classes of the fixtures
+and the faults for `simulated_terminal.faults`.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ _ENDS_SEC = 10.0
 
 
 class SimulatedGateway:
-    """A gateway in front of a simulated terminal, in a thread of its own.
+    """A gateway for a simulated terminal, in a separate thread.
 
-    It speaks the real wire on a real port, so that what you test is what you run. `host` and `port`
-    say where.
+    The gateway serves the real wire protocol on a real port, `host` and `port`, so your tests use
+    the same client as your bot.
     """
 
     def __init__(self, terminal: SimulatedTerminal, clock: ManualClock) -> None:
@@ -97,23 +97,24 @@ class SimulatedGateway:
 
     @property
     def is_running(self) -> bool:
-        """Whether it answers."""
+        """Whether the gateway answers requests."""
         return self._thread is not None
 
     def client(self, timeout_ms: int = 2_000) -> ExecutionGateway:
-        """Return a new client, as a bot has one."""
+        """Return a new client of this gateway, as a bot uses."""
         return ExecutionGateway(self.host, self.port, timeout_ms)
 
     @contextlib.contextmanager
     def terminal(self) -> Iterator[SimulatedTerminal]:
-        """Have the terminal to yourself for a block: between two requests, never inside one."""
+        """Give exclusive access to the terminal for a block, between two requests of clients."""
         with self._lock:
             yield self._terminal
 
     def start(self) -> None:
-        """Start it, on the port that it had before; one that runs goes on."""
+        """Start a stopped gateway on the same port as before; a running gateway continues."""
         if self._thread is not None:
             return
+        # A new name for each run: clients must see that the gateway was restarted.
         self._boots += 1
         clock = self._clock
         clocks = Clocks(clock.now_ns, clock.age_ns, clock.waiting_ns)
@@ -125,7 +126,7 @@ class SimulatedGateway:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it: from here on nobody answers, and the account lives on."""
+        """Stop the gateway: requests stay unanswered, and the account keeps its state."""
         if self._thread is not None:
             self._stopped.set()
             self._thread.join(_ENDS_SEC)
@@ -148,7 +149,7 @@ class SimulatedGateway:
 def simulated_account() -> AccountSetup:
     """The account: hedging, 10,000 USD, leverage 100.
 
-    Override it in your `conftest.py` for another, such as a netting one:
+    Override this fixture in your `conftest.py`, for example for a netting account:
 
         @pytest.fixture
         def simulated_account() -> AccountSetup:
@@ -159,10 +160,10 @@ def simulated_account() -> AccountSetup:
 
 @pytest.fixture
 def simulated_clock() -> ManualClock:
-    """The time of the account, the terminal and the gateway, beginning with the machine's.
+    """The time of the account, the terminal and the gateway; starts with the machine's time.
 
-    It stands still until `simulated_clock.advance(seconds)`. Give it to what is tested as well:
-    `PortfolioManager(..., clock=simulated_clock)`.
+    The clock stands still until `simulated_clock.advance(seconds)`. Give the clock to your bot as
+    well: `PortfolioManager(..., clock=simulated_clock)`.
     """
     return ManualClock(SystemClock().now_ns())
 
@@ -173,10 +174,10 @@ def simulated_terminal(
 ) -> SimulatedTerminal:
     """A terminal that is logged in, with a price of EURUSD (1.10000 and 1.10010).
 
-    It has the official module's functions as methods and its constants as attributes, and stands
-    where `import MetaTrader5 as mt5` would. Move the market with `quote(symbol, bid, ask)`; trade
-    by hand with `person`, as another program with `robot(magic)`; let calls fail with `faults`, the
-    link with `disconnect()`, the pipe with `break_pipe()`.
+    The terminal has the official module's functions as methods and its constants as attributes, and
+    replaces `import MetaTrader5 as mt5`. `quote(symbol, bid, ask)` moves the market. `person` trades
+    by hand, and `robot(magic)` trades as another program. `faults` makes calls fail, `disconnect()`
+    cuts the link to the server, and `break_pipe()` breaks the pipe.
     """
     terminal = SimulatedTerminal(
         account=simulated_account, now_msc=lambda: simulated_clock.now_ns() // 1_000_000
@@ -190,9 +191,10 @@ def simulated_terminal(
 def simulated_gateway(
     simulated_terminal: SimulatedTerminal, simulated_clock: ManualClock
 ) -> Iterator[SimulatedGateway]:
-    """A running gateway in front of `simulated_terminal`; it ends with the test.
+    """A running gateway for `simulated_terminal`; the gateway stops at the end of the test.
 
-    While it runs, touch the terminal inside `with simulated_gateway.terminal() as terminal:` only.
+    While the gateway runs, use the terminal only inside
+    `with simulated_gateway.terminal() as terminal:`.
     """
     gateway = SimulatedGateway(simulated_terminal, simulated_clock)
     try:

@@ -1,1 +1,1 @@
-"""A simulated MetaTrader 5 terminal, deterministic and full of switches."""
+"""A simulated MetaTrader 5 terminal: deterministic, with a switch for each broker behaviour."""

@@ -1,8 +1,8 @@
-"""The broker: one server with its clock, its market and the books of several accounts.
+"""The simulated trade server: one clock, one market, and the ledgers of several accounts.
 
-Deterministic: time and prices are injected, nothing happens between two calls. Whoever changes
-the time calls `settle` (every call of a terminal does) and due events happen then, in order, each
-stamped with its own moment.
+The server is deterministic: time and prices are injected, and nothing happens between two calls.
+After a change of the time, call `settle` (every call of a terminal calls `settle` first). Then the
+due events happen in order, and each event carries its own due time.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Broker:
         self._requests_msc: deque[int] = deque()
         self._day = day_of(self.clock.server_msc())
         self._settled_msc = 0
+        # Last: an opening deposit is a deal and needs the clock and the counters.
         for account in accounts:
             self._open_account(account)
 
@@ -67,7 +68,7 @@ class Broker:
             service.balance_operation(desk, mt5.DEAL_TYPE_CREDIT, account.credit)
 
     def ledger(self, login: int) -> Ledger:
-        """The books of one account."""
+        """Return the ledger of one account."""
         return self.desks[login].ledger
 
     def change_account(self, login: int, **changes: Any) -> None:
@@ -78,14 +79,15 @@ class Broker:
     # -- time and prices -----------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Let everything happen that is due by now."""
+        """Run all events that are due now."""
         now = self.clock.utc_msc()
-        # Many calls are made within one moment, and all but the first find nothing to do.
+        # Many calls share one millisecond; only the first of them can find a due event.
         if now == self._settled_msc and (not self._due or self._due[0][0] > now):
             return
         self._settled_msc = now
         while self._due and self._due[0][0] <= now:
             due_msc, _, event = heapq.heappop(self._due)
+            # Records of the event must carry the time when the event was due, not the time now.
             self.clock.pinned_msc = due_msc
             try:
                 event()
@@ -104,7 +106,7 @@ class Broker:
             self._end_of_day(self._day)
 
     def change_day(self) -> None:
-        """End the server's day now: swaps, re-openings, daily commission."""
+        """End the server's day now: book swaps, re-openings and the daily commission."""
         self._end_of_day(day_of(self.clock.server_msc()) + 1)
 
     def _end_of_day(self, day: int) -> None:
@@ -112,20 +114,22 @@ class Broker:
             service.change_day(desk, day)
 
     def later(self, delay_ms: int, event: Callable[[], object]) -> None:
-        """Have something happen after a delay; events of one moment keep their order."""
+        """Schedule an event after a delay; events with the same due time keep their order."""
         self._scheduled += 1
         heapq.heappush(self._due, (self.clock.utc_msc() + delay_ms, self._scheduled, event))
 
     def quote(self, symbol: str, bid: float, ask: float) -> None:
-        """Take a new price and do what it sets off in every account."""
+        """Set a new price and run the orders and stops that it triggers in every account."""
         self.settle()
         self.market.set_quote(symbol, bid, ask, self.clock.server_msc())
         for desk in self.desks.values():
             triggers.on_quote(desk, symbol)
 
     def supply(self, symbol: str, lots: float | None) -> None:
-        """Let `lots` be traded, no more, until the next call (None: no limit); waiting orders
-        take theirs at once."""
+        """Limit the tradable volume to `lots` until the next call (None: no limit).
+
+        Waiting orders are filled from the new volume at once.
+        """
         self.market.set_liquidity(symbol, lots)
         for desk in self.desks.values():
             triggers.run_orders(desk, symbol)
@@ -135,7 +139,7 @@ class Broker:
     def execute(
         self, login: int, request: TradeRequest, reason: int, *, lots_max: float | None = None
     ) -> Outcome:
-        """Carry out a request of an account; `lots_max` is all that the market holds for it."""
+        """Execute a request of an account; `lots_max` is the volume that the market offers."""
         liquidity = None
         if lots_max is not None:
             liquidity = steps_of(lots_max, self.market.setups[request.symbol].volume_step)
@@ -146,7 +150,7 @@ class Broker:
         )
 
     def execute_later(self, login: int, request: TradeRequest, reason: int, delay_ms: int) -> None:
-        """Carry out a request after a delay, whatever its sender has been told."""
+        """Execute a request after a delay, independent of the answer that the sender received."""
         self.later(delay_ms, lambda: self._execute_silently(login, request, reason))
 
     def _execute_silently(self, login: int, request: TradeRequest, reason: int) -> None:
@@ -164,7 +168,7 @@ class Broker:
         return outcome
 
     def check(self, login: int, request: TradeRequest, reason: int) -> tuple[Outcome, float]:
-        """Check a request; returns the verdict (retcode 0 is success) and the margin it adds."""
+        """Check a request; return the outcome (retcode 0 is success) and the added margin."""
         try:
             needed, _ = requests.check(self.desks[login], request, reason)
         except Refusal as refusal:
@@ -182,7 +186,7 @@ class Broker:
             return self.refused(request.symbol, refusal)
 
     def refused(self, symbol: str, refusal: Refusal) -> Outcome:
-        """The answer to a request that is refused; the server adds the current prices."""
+        """Return the answer to a refused request; the server adds the current prices."""
         if refusal.retcode in LOCAL_RETCODES or symbol not in self.market.quotes:
             local = refusal.retcode in LOCAL_RETCODES
             return Outcome(refusal.retcode, comment=refusal.comment, local=local)
@@ -203,19 +207,20 @@ class Broker:
     # -- back office ---------------------------------------------------------------------------
 
     def balance_operation(self, login: int, kind: int, amount: float, comment: str = "") -> Deal:
-        """Book a deal that is no trade (`DEAL_TYPE_BALANCE` and above); negative takes away."""
+        """Book a deal that is no trade (`DEAL_TYPE_BALANCE` and above); negative withdraws."""
         return service.balance_operation(self.desks[login], kind, amount, comment)
 
     def cancel_deal(self, login: int, ticket: int, correction_after_ms: int | None = None) -> Deal:
-        """Cancel a deal: its type becomes 13 or 14 and its profit zero.
+        """Cancel a deal: its type becomes 13 or 14 and its profit becomes zero.
 
-        The balance follows at once, or `correction_after_ms` later by a balance operation of its
-        own (MQL5 reference, DEAL_TYPE_BUY_CANCELED). The position is left as it is: `Ledger` takes
-        it away, or gives it back.
+        The balance changes at once, or after `correction_after_ms` by a separate balance operation
+        (MQL5 reference, DEAL_TYPE_BUY_CANCELED). The position does not change: to remove or restore
+        the position, use `Ledger`.
         """
         desk = self.desks[login]
         profit, is_balanced = desk.ledger.deals[ticket].profit, correction_after_ms is None
         cancelled = service.cancel_deal(desk, ticket, is_balanced=is_balanced)
+        # A deal without profit leaves nothing to correct.
         if correction_after_ms is not None and profit:
             kind, text = mt5.DEAL_TYPE_BALANCE, f"cancelled deal {ticket}"
             self.later(
@@ -225,21 +230,21 @@ class Broker:
         return cancelled
 
     def amend_deal(self, login: int, ticket: int, **changes: float) -> Deal:
-        """Change price, profit, swap, commission or fee of a deal that was made before."""
+        """Change price, profit, swap, commission or fee of an existing deal."""
         return service.amend_deal(self.desks[login], ticket, **changes)
 
     def charge_commission(self, login: int, ticket: int, amount: float) -> Deal:
-        """Charge a commission on a deal late; `amount` is negative for a cost."""
+        """Charge a commission on an existing deal; `amount` is negative for a cost."""
         before = self.desks[login].ledger.deals[ticket].commission
         digits = self.desks[login].setup.currency_digits
         return self.amend_deal(login, ticket, commission=round(before + amount, digits))
 
     def delete_deal(self, login: int, ticket: int) -> None:
-        """Strike a deal out of the history."""
+        """Delete a deal from the history."""
         self.desks[login].ledger.delete_deal(ticket)
 
     def rewrite_comment(self, login: int, identifier: int, comment: str) -> None:
-        """Change the comment of an open position, as some brokers do afterwards."""
+        """Change the comment of an open position, as some brokers do after the fill."""
         ledger = self.desks[login].ledger
         ledger.put_position(replace(ledger.positions[identifier], comment=comment))
 
@@ -252,7 +257,7 @@ class Broker:
     def roll(
         self, login: int, identifier: int, symbol: str, *, price_out: float, price_in: float
     ) -> None:
-        """Close a position whose contract expires, and open it in the next one, `symbol`."""
+        """Close a position of an expiring contract and open the same position in `symbol`."""
         desk = self.desks[login]
         position = desk.ledger.positions[identifier]
         service.roll(desk, position, symbol, price_out=price_out, price_in=price_in)
@@ -266,12 +271,12 @@ class Broker:
     ) -> None:
         """Split a symbol in every account: volumes up, prices down by the ratio.
 
-        `reason` is the deals', SPLIT or CORPORATE_ACTION.
+        `reason` is the reason of the deals: SPLIT or CORPORATE_ACTION.
         """
         for desk in self.desks.values():
             service.split(desk, symbol, numerator, denominator, reason)
 
     def settle_variation_margin(self, symbol: str, price: float) -> None:
-        """Settle all positions of a symbol at a price."""
+        """Settle the variation margin of all positions of a symbol at a price."""
         for desk in self.desks.values():
             service.settle_variation_margin(desk, symbol, price)

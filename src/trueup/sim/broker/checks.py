@@ -1,7 +1,7 @@
-"""What a server and a terminal refuse, one rule a function.
+"""Validation rules of the trade server and the terminal, one rule per function.
 
-Each function returns quietly or raises `Refusal` with the return code of the MT5 reference (trade
-server return codes; symbol properties for the limits).
+Each function returns or raises `Refusal` with the return code of the MT5 reference (trade server
+return codes; symbol properties for the limits).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def order_type(setup: SymbolSetup, kind: int) -> None:
 
 
 def direction(setup: SymbolSetup, *, is_buy: bool, opens: bool) -> None:
-    """Refuse what the symbol's trade mode forbids (10017, 10042, 10043, 10044)."""
+    """Refuse an order that the symbol's trade mode forbids (10017, 10042, 10043, 10044)."""
     mode = setup.trade_mode
     if mode == mt5.SYMBOL_TRADE_MODE_DISABLED:
         raise Refusal(mt5.TRADE_RETCODE_TRADE_DISABLED)
@@ -91,13 +91,13 @@ def direction(setup: SymbolSetup, *, is_buy: bool, opens: bool) -> None:
 
 
 def session(desk: Desk, symbol: str) -> None:
-    """Refuse while the symbol's market is closed (10018)."""
+    """Refuse a request while the symbol's market is closed (10018)."""
     if symbol in desk.market.closed:
         raise Refusal(mt5.TRADE_RETCODE_MARKET_CLOSED)
 
 
 def prices_exist(desk: Desk, symbol: str) -> None:
-    """Refuse without a price (10021)."""
+    """Refuse a request for a symbol without a price (10021)."""
     if not desk.market.quotes[symbol].is_live:
         raise Refusal(mt5.TRADE_RETCODE_PRICE_OFF)
 
@@ -114,7 +114,7 @@ def requested_price(mark: Mark, request: TradeRequest, *, is_buy: bool) -> None:
 
 
 def on_tick_grid(setup: SymbolSetup, price: float) -> bool:
-    """Whether a price is a whole number of ticks."""
+    """Return whether a price is a whole number of ticks."""
     if not 0.0 <= price < math.inf:
         return False
     ticks = price / setup.tick_size
@@ -122,9 +122,9 @@ def on_tick_grid(setup: SymbolSetup, price: float) -> bool:
 
 
 def stops(setup: SymbolSetup, *, is_buy: bool, price: float, sl: float, tp: float) -> None:
-    """Refuse levels on the wrong side of `price`, too near to it, or off the grid (10016).
+    """Refuse levels on the wrong side of `price`, too near to `price`, or off the grid (10016).
 
-    `price` is what the position would close at, or the price of a pending order.
+    `price` is the current closing price of the position, or the price of a pending order.
     """
     if not (on_tick_grid(setup, sl) and on_tick_grid(setup, tp)):
         raise Refusal(mt5.TRADE_RETCODE_INVALID_STOPS)
@@ -141,6 +141,7 @@ def stops(setup: SymbolSetup, *, is_buy: bool, price: float, sl: float, tp: floa
 def pending_price(mark: Mark, request: TradeRequest) -> None:
     """Refuse a pending price that the market has passed or that is too near (10015)."""
     setup, price, kind = mark.setup, request.price, request.type
+    # 0.0 is on the grid, and a pending order needs a price.
     if not price or not on_tick_grid(setup, price) or not on_tick_grid(setup, request.stoplimit):
         raise Refusal(mt5.TRADE_RETCODE_INVALID_PRICE)
     distance = {
@@ -151,6 +152,7 @@ def pending_price(mark: Mark, request: TradeRequest) -> None:
         mt5.ORDER_TYPE_BUY_STOP_LIMIT: price - mark.ask,
         mt5.ORDER_TYPE_SELL_STOP_LIMIT: mark.bid - price,
     }[kind]
+    # The tolerance accepts a price exactly at the stops level in spite of binary fractions.
     if distance <= 0.0 or distance / setup.point < setup.stops_level - 1e-6:
         raise Refusal(mt5.TRADE_RETCODE_INVALID_PRICE)
     if kind in STOP_LIMIT_TYPES:
@@ -161,7 +163,7 @@ def pending_price(mark: Mark, request: TradeRequest) -> None:
 
 
 def expiration(desk: Desk, setup: SymbolSetup, type_time: int, seconds: int) -> None:
-    """Refuse a lifetime that the symbol does not know or that is over (10022)."""
+    """Refuse a lifetime that the symbol does not allow or that has ended (10022)."""
     bit = _EXPIRATION_BITS.get(type_time, 0)
     if not setup.expiration_mode & bit:
         raise Refusal(mt5.TRADE_RETCODE_INVALID_EXPIRATION)
@@ -170,7 +172,7 @@ def expiration(desk: Desk, setup: SymbolSetup, type_time: int, seconds: int) -> 
 
 
 def frozen(mark: Mark, *, closing_price: float, levels: tuple[float, ...]) -> None:
-    """Refuse to touch what lies within the freeze level of the market (10029)."""
+    """Refuse to change levels that lie within the freeze level of the market (10029)."""
     reach = mark.setup.freeze_level * mark.setup.point
     if reach and any(level and abs(closing_price - level) <= reach for level in levels):
         raise Refusal(mt5.TRADE_RETCODE_FROZEN)
@@ -199,7 +201,7 @@ def close(desk: Desk, position: Position, *, is_buy: bool, steps: int) -> None:
 
 
 def fifo(desk: Desk, position: Position) -> None:
-    """Accounts under the first-in-first-out rule close a symbol's oldest position first (10045)."""
+    """Refuse to close a newer position first on a first-in-first-out account (10045)."""
     if not desk.setup.fifo_close or desk.setup.is_netting:
         return
     held = desk.ledger.held.of_symbol(position.symbol)
@@ -208,7 +210,7 @@ def fifo(desk: Desk, position: Position) -> None:
 
 
 def hedging(desk: Desk, symbol: str, *, is_buy: bool) -> None:
-    """Refuse the opposite of an open position where the account forbids both (10046)."""
+    """Refuse the opposite side of an open position if the account forbids hedging (10046)."""
     if not desk.setup.hedge_prohibited or desk.setup.is_netting:
         return
     if any(one.is_buy != is_buy for one in desk.ledger.held.of_symbol(symbol)):
@@ -216,9 +218,10 @@ def hedging(desk: Desk, symbol: str, *, is_buy: bool) -> None:
 
 
 def limits(desk: Desk, setup: SymbolSetup, *, is_buy: bool, steps: int) -> None:
-    """Refuse beyond the number of positions or the symbol's volume limit (10040, 10034)."""
+    """Refuse an order above the limits for positions (10040) or the symbol's volume (10034)."""
     ledger, most = desk.ledger, desk.setup.limit_positions
     if most:
+        # A netting account has one position per symbol, and the new order may join an open one.
         if desk.setup.is_netting:
             symbols = {one.symbol for one in ledger.positions.values()} | {setup.name}
             count = len(symbols) - 1
@@ -228,6 +231,7 @@ def limits(desk: Desk, setup: SymbolSetup, *, is_buy: bool, steps: int) -> None:
         if count >= most:
             raise Refusal(mt5.TRADE_RETCODE_LIMIT_POSITIONS)
     if setup.volume_limit:
+        # Working orders of the same side count: they can still fill.
         exposure = ledger.held.by_symbol.get(setup.name)
         side = mt5.POSITION_TYPE_BUY if is_buy else mt5.POSITION_TYPE_SELL
         total = steps + (exposure.steps[side] if exposure else 0)
@@ -242,7 +246,7 @@ def _adding(order: Order, symbol: str, is_buy: bool) -> int:
 
 
 def money(desk: Desk, symbol: str, *, is_buy: bool, steps: int, price: float) -> None:
-    """Refuse what the free margin does not carry (10019)."""
+    """Refuse an order that needs more than the free margin (10019)."""
     needed, free = margin_needed(desk, symbol, is_buy=is_buy, steps=steps, price=price)
     if needed > 0.0 and needed > free:
         raise Refusal(mt5.TRADE_RETCODE_NO_MONEY)
@@ -251,15 +255,17 @@ def money(desk: Desk, symbol: str, *, is_buy: bool, steps: int, price: float) ->
 def margin_needed(
     desk: Desk, symbol: str, *, is_buy: bool, steps: int, price: float
 ) -> tuple[float, float]:
-    """Return what a deal would add to the margin, and the margin that is free."""
+    """Return the margin that a deal would add, and the free margin."""
     ledger, market, account = desk.ledger, desk.market, desk.setup
     held = ledger.held
     exposure = held.by_symbol.get(symbol)
+    # Copies: the deal is tried on paper and the ledger must not change.
     side_steps = list(exposure.steps) if exposure else [0, 0]
     worth = list(exposure.worth_units) if exposure else [0, 0]
     before = holdings.symbol_margin(symbol, side_steps, worth, market, account)
     side, other = (0, 1) if is_buy else (1, 0)
     if account.is_netting and side_steps[other]:
+        # On a netting account the order first reduces the opposite side, which frees margin.
         netted = min(steps, side_steps[other])
         worth[other] -= worth[other] * netted // side_steps[other]
         side_steps[other] -= netted

@@ -1,8 +1,8 @@
-"""The server's dealing desk for one account: orders become deals, deals change positions.
+"""Execution of orders for one account: orders become deals, deals change positions.
 
 Hedging and netting follow the MT5 reference (position properties, deal entry types) and the
 vendor's book. Volumes are whole steps; money is rounded to the account's currency digits deal by
-deal. Nothing here asks whether a request is allowed; that is `checks`.
+deal. This module does not validate requests; `checks` validates them.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Counters:
         self._deals = count(first_deal)
 
     def next_order(self) -> int:
-        """A fresh order ticket."""
+        """Return a new order ticket."""
         return next(self._orders)
 
     def next_deal(self) -> int:
-        """A fresh deal ticket."""
+        """Return a new deal ticket."""
         return next(self._deals)
 
 
 class Desk:
-    """Executes orders of one account and books what follows."""
+    """Executes the orders of one account and books the deals and positions."""
 
     def __init__(
         self,
@@ -64,27 +64,28 @@ class Desk:
         self.switches = switches
         self.counters = counters
         self.held_back: set[int] = set()
-        """Orders that a dealer sits on: no price or liquidity fills them."""
+        """Orders that a dealer holds: no price or liquidity fills them."""
         self.triggered: set[int] = set()
-        """Pending orders whose price was met and whose rest waits for liquidity."""
+        """Pending orders that were triggered and whose remaining volume waits for liquidity."""
+        # The deal of a stop can come later than the trigger, as at real servers.
         self.stops_due: dict[int, int] = {}
-        """Listed orders of stop losses and take profits, and when they are executed (server ms)."""
+        """Execution time (server ms) of each listed order of a stop loss or take profit."""
 
     @property
     def setup(self) -> AccountSetup:
-        """The account's conditions."""
+        """The trading conditions of the account."""
         return self.ledger.setup
 
     def symbol(self, name: str) -> SymbolSetup:
-        """The specification of a symbol."""
+        """Return the specification of a symbol."""
         return self.market.setups[name]
 
     def mark(self, symbol: str) -> Mark:
-        """The symbol's price and what a move is worth in this account."""
+        """Return the symbol's price and the value of a price move in the account's currency."""
         return self.market.mark(symbol, self.setup.currency, self.setup.currency_digits)
 
     def comment(self, requested: str) -> str:
-        """A request's comment as this broker stores it."""
+        """Return a request's comment as this broker stores comments."""
         switches = self.switches
         kept = requested if switches.comment_replaced_by is None else switches.comment_replaced_by
         return _cut(switches.comment_prefix + kept, switches.comment_characters_max)
@@ -99,7 +100,7 @@ class Desk:
         steps: int = 0,
         price: float = 0.0,
     ) -> Outcome:
-        """What the server says about a request that it has taken on."""
+        """Return the server's answer to an accepted request."""
         mark = self.mark(symbol)
         text = RETCODE_TEXTS[retcode]
         return Outcome(retcode, deal, order, steps, price, mark.bid, mark.ask, text)
@@ -109,8 +110,8 @@ class Desk:
     def fill(self, order: Order, steps: int, price: float, *, rest_works: bool = False) -> Deal:
         """Execute `steps` of an order in one deal.
 
-        A rest keeps working with `rest_works`, otherwise it is cancelled; either way the order's
-        record moves on.
+        With `rest_works` the remaining volume keeps working; otherwise the remaining volume is
+        cancelled. The order's record is updated in both cases.
         """
         deal = self._execute(order, steps, price)
         rest = order.steps_current - steps
@@ -120,6 +121,7 @@ class Desk:
         done = replace(
             order, steps_current=rest, position_id=deal.position_id, state=state, price_done=price
         )
+        # Only an order with volume left to work stays in the list of working orders.
         if rest and rest_works:
             self.ledger.put_order(done)
         else:
@@ -139,7 +141,7 @@ class Desk:
         if not self.setup.is_netting:
             if order.closes:
                 return self._reduce(self.ledger.positions[order.closes], order, steps, price)
-            # The parts of one pending order belong to one position.
+            # All partial fills of one pending order belong to one position.
             return self._open_or_add(self.ledger.positions.get(order.ticket), order, steps, price)
         held = self.ledger.held.of_symbol(order.symbol)
         position = held[0] if held else None
@@ -163,6 +165,7 @@ class Desk:
     def _new_position(self, order: Order, identifier: int, steps: int, price: float) -> Position:
         digits = self.symbol(order.symbol).digits
         units, now = price_units(price, digits), self.clock.server_msc()
+        # Some brokers show every position as opened by hand, without the order's magic number.
         return Position(
             identifier=identifier,
             ticket=order.ticket,
@@ -196,21 +199,25 @@ class Desk:
             price_open=self._average_shown(position, units, steps, price),
             time_update_msc=self.clock.server_msc(),
         )
+        # On a netting account the position takes the comment of the last order that added to it.
         if not self.setup.is_netting:
             return grown
         magic = order.magic if self.switches.addition_changes_magic else position.magic
         return replace(grown, comment=order.comment, magic=magic)
 
     def _average_shown(self, position: Position, units: int, steps: int, price: float) -> float:
-        """The open price after an addition: exchanges show the whole double, others round it."""
+        """Return the open price after an addition: exchanges do not round, other accounts do."""
         if self.setup.margin_mode != mt5.ACCOUNT_MARGIN_MODE_EXCHANGE:
             return price_of(units, self.symbol(position.symbol).digits)
         worth = position.price_open * position.steps + price * steps
         return worth / (position.steps + steps)
 
     def _relevelled(self, position: Position, order: Order) -> Position:
-        """A pending order's levels overwrite the position's, its zeros remove them; a market
-        order changes only the levels that it names."""
+        """Return a netting position with the levels of an order that changes the position.
+
+        The levels of a pending order overwrite the levels of the position, and its zeros remove
+        them. A market order changes only the levels that the order names.
+        """
         if not self.setup.is_netting:
             return position
         if order.is_pending:
@@ -230,15 +237,17 @@ class Desk:
             swap=swap,
         )
         rest = self.shrunk(position, steps, swap)
+        # A netting position takes levels and comment from each order; a hedging one keeps its own.
         if rest is not None and self.setup.is_netting:
             rest = replace(self._relevelled(rest, order), comment=order.comment)
         self._keep(position, rest)
         return deal
 
     def _reverse(self, position: Position, order: Order, steps: int, price: float) -> Deal:
-        """Netting: one deal closes the position and opens the opposite with what is left.
+        """Reverse a netting position: one deal closes the position and opens the opposite side.
 
-        The identifier stays, the ticket becomes that of the reversing order.
+        The new position has the remaining volume. The identifier stays; the ticket becomes the
+        ticket of the reversing order.
         """
         deal = self.book(
             order,
@@ -252,10 +261,12 @@ class Desk:
             swap=position.swap,
         )
         turned = self._new_position(order, position.identifier, steps - position.steps, price)
+        # Servers differ in the fields that survive a reversal, so each field has its own switch.
         switches = self.switches
         if switches.reversal_time is OnReversal.KEPT:
             turned = replace(turned, time_msc=position.time_msc)
         if switches.reversal_price_open is OnReversal.KEPT:
+            # Both forms of the price belong together: exact units and the shown double.
             units, shown = position.price_units, position.price_open
             turned = replace(turned, price_units=units, price_open=shown)
         if switches.reversal_magic is OnReversal.KEPT:
@@ -266,7 +277,7 @@ class Desk:
         return deal
 
     def shrunk(self, position: Position, steps: int, swap: float) -> Position | None:
-        """What is left of a position, ticket and open price unchanged; None when nothing is."""
+        """Return the rest of a position, ticket and open price unchanged; None for no rest."""
         if steps == position.steps:
             return None
         return replace(
@@ -277,7 +288,7 @@ class Desk:
         )
 
     def swap_share(self, position: Position, steps: int) -> float:
-        """The part of the accrued swap that closing `steps` books."""
+        """Return the part of the accrued swap that a close of `steps` books."""
         share = position.swap * steps / position.steps
         return round(share, self.setup.currency_digits)
 
@@ -290,16 +301,17 @@ class Desk:
     # -- close by ------------------------------------------------------------------------------
 
     def close_by(self, position: Position, other: Position, order: Order) -> Deal:
-        """Close two opposite positions against each other; returns the first deal.
+        """Close two opposite positions against each other; return the first deal.
 
-        The first deal belongs to `position`, at the other's open price, with the whole profit; the
-        second to `other`, at the first's open price, with none.
+        The first deal belongs to `position`: the open price of `other` and the whole profit. The
+        second deal belongs to `other`: the open price of `position` and no profit.
         """
         steps = min(position.steps, other.steps)
         profit = self.mark(position.symbol).profit(
             position.is_buy, position.price_open, other.price_open, steps
         )
         legs = ((position, other.price_open, profit), (other, position.price_open, 0.0))
+        # One order for both deals, as in the terminal's history.
         deals = [self._leg(leg, order, steps, price, gain) for leg, price, gain in legs]
         self.finish(
             replace(
@@ -331,8 +343,9 @@ class Desk:
     # -- closing by the server -----------------------------------------------------------------
 
     def server_order(self, position: Position, reason: int, comment: str, price: float) -> Order:
-        """The market order of a stop loss, take profit or stop out; `price` is what it shows."""
+        """Return the order of a stop loss, take profit or stop out; `price` is its shown price."""
         kept = self.switches.stop_close_keeps_magic
+        # STARTED until the execution; `list_stop` shows a delayed order as PLACED.
         return Order(
             ticket=self.counters.next_order(),
             symbol=position.symbol,
@@ -349,7 +362,7 @@ class Desk:
         )
 
     def list_stop(self, order: Order) -> None:
-        """List the order of a stop loss or take profit, to execute it after a while."""
+        """List the order of a stop loss or take profit and schedule the execution."""
         self.held_back.add(order.ticket)
         wait_ms = self.switches.stop_order_listed_ms
         self.stops_due[order.ticket] = self.clock.server_msc() + wait_ms
@@ -369,9 +382,11 @@ class Desk:
         swap: float = 0.0,
         reason: int | None = None,
     ) -> Deal:
-        """Book one deal of an order, with the commission and fee that it costs."""
+        """Book one deal of an order, with commission and fee."""
         setup = self.symbol(order.symbol)
         lots, digits = steps * setup.volume_step, self.setup.currency_digits
+        # A re-opening has a separate reason; other deals take the reason of their order.
+        # `or 0.0` turns the -0.0 of a symbol without a fee into 0.0.
         deal = Deal(
             ticket=self.counters.next_deal(),
             order=order.ticket,

@@ -1,7 +1,7 @@
-"""A set of positions with its totals: profit, margin, and what prices can hurt.
+"""A set of open positions with its totals: floating profit, margin, positions with stops.
 
-The server's ledger holds one and each terminal's view another; the totals of an account come from
-the same arithmetic in both (MT5 reference, account properties).
+The server's ledger has one set, and each terminal's view has another. Both use the same arithmetic
+for the totals of an account (MT5 reference, account properties).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Exposure:
     def __init__(self) -> None:
         self.identifiers: dict[int, None] = {}
         self.guarded: dict[int, None] = {}
-        """Those with a stop loss or take profit: the only ones that a price can close."""
+        """Positions with a stop loss or take profit: only these can be closed by a price."""
         self.steps: list[int] = [0, 0]
         self.worth_units: list[int] = [0, 0]
-        """Sum of steps x open price, exact."""
+        """Exact sum of steps x open price."""
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -53,9 +53,10 @@ class Figures(msgspec.Struct, frozen=True):
     ) -> Figures:
         """Derive equity, free margin and level; the level is 0 while no margin is in use.
 
-        Equity is balance + credit + floating result - what is blocked (terminal manual, Trade tab).
+        Equity is balance + credit + floating result - blocked amount (terminal manual, Trade tab).
         """
         equity = round(balance + credit + profit - blocked, digits)
+        # The terminal shows level 0 for an account without margin in use.
         level = equity / margin * 100.0 if margin > 0.0 else 0.0
         free = round(equity - margin, digits)
         return cls(balance, credit, profit, equity, margin, free, level)
@@ -74,6 +75,7 @@ class Holdings:
 
     def put(self, position: Position) -> None:
         """Add a position or replace its former state."""
+        # Take the former state out of the totals before the new state is added.
         former = self.positions.get(position.identifier)
         if former is not None:
             self._forget(former)
@@ -87,11 +89,12 @@ class Holdings:
             exposure.guarded[position.identifier] = None
         exposure.steps[position.type] += position.steps
         exposure.worth_units[position.type] += position.steps * position.price_units
+        # Rounded, so that many additions and removals do not collect a binary error.
         self.swap_total = round(self.swap_total + position.swap, 8)
         self.revision += 1
 
     def drop(self, identifier: int) -> None:
-        """Remove a position; an unknown one is no error."""
+        """Remove a position; an unknown identifier is no error."""
         former = self.positions.pop(identifier, None)
         if former is not None:
             self._forget(former)
@@ -99,7 +102,7 @@ class Holdings:
             self.revision += 1
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all positions."""
         self.positions.clear()
         self.identifier_of.clear()
         self.by_symbol.clear()
@@ -115,20 +118,20 @@ class Holdings:
         self.swap_total = round(self.swap_total - position.swap, 8)
 
     def of_symbol(self, symbol: str) -> list[Position]:
-        """The positions of a symbol, oldest first."""
+        """Return the positions of a symbol, oldest first."""
         exposure = self.by_symbol.get(symbol)
         if exposure is None:
             return []
         return [self.positions[identifier] for identifier in exposure.identifiers]
 
     def by_ticket(self, ticket: int) -> Position | None:
-        """The position whose current ticket this is."""
+        """Return the position with this current ticket."""
         identifier = self.identifier_of.get(ticket)
         return None if identifier is None else self.positions[identifier]
 
 
 def floating(positions: Iterable[Position], market: Market, account: AccountSetup) -> float:
-    """Sum of profit and swap over positions, each rounded as its row shows it."""
+    """Return the sum of profit and swap; each position is rounded as in its row."""
     total = 0.0
     for position in positions:
         mark = market.mark(position.symbol, account.currency, account.currency_digits)
@@ -139,15 +142,16 @@ def floating(positions: Iterable[Position], market: Market, account: AccountSetu
 
 
 def floating_estimate(holdings: Holdings, market: Market, account: AccountSetup) -> float:
-    """The floating result from the totals alone, whatever the number of positions.
+    """Return the floating result from the totals, in constant time per symbol.
 
-    It differs from the exact one by the rounding of each position's profit: half a cent a position
-    at most.
+    The estimate differs from the exact result by the rounding of each position's profit: at most
+    half a cent per position.
     """
     total = holdings.swap_total
     for symbol, exposure in holdings.by_symbol.items():
         mark = market.mark(symbol, account.currency, account.currency_digits)
         digits = mark.setup.digits
+        # A long position closes at bid, a short position at ask.
         long, short = mt5.POSITION_TYPE_BUY, mt5.POSITION_TYPE_SELL
         worth = price_of(exposure.worth_units[long], digits)
         total += (mark.bid * exposure.steps[long] - worth) * mark.worth_buy
@@ -157,7 +161,7 @@ def floating_estimate(holdings: Holdings, market: Market, account: AccountSetup)
 
 
 def margin(holdings: Holdings, market: Market, account: AccountSetup) -> float:
-    """Margin in use, account currency."""
+    """Return the margin in use, account currency."""
     total = 0.0
     for symbol, exposure in holdings.by_symbol.items():
         total += symbol_margin(symbol, exposure.steps, exposure.worth_units, market, account)
@@ -171,14 +175,17 @@ def symbol_margin(
     market: Market,
     account: AccountSetup,
 ) -> float:
-    """Margin of one symbol: its larger side at that side's average open price, less what the
-    smaller side hedges."""
+    """Return the margin of one symbol.
+
+    The larger side pays the margin at its average open price; hedged volume pays a reduced margin.
+    """
     larger, smaller = max(steps), min(steps)
     if not larger:
         return 0.0
     setup = market.setups[symbol]
     price = price_of(worth_units[steps.index(larger)], setup.digits) / larger
     per_lot = market.margin_per_lot(symbol, price, account.currency, account.leverage)
+    # Hedged volume pays the symbol's hedged margin per contract in place of the full margin.
     hedged_share = setup.margin_hedged / setup.contract_size
     lots = (larger - smaller + smaller * hedged_share) * setup.volume_step
     return lots * per_lot

@@ -1,8 +1,8 @@
-"""The broker's truth about one account: what an oracle may read.
+"""The server's records of one account: positions, orders, deals and money.
 
-Positions, orders, deals and money as the server holds them, whatever any terminal shows. The
-ledger is changed by the server's engine only; faults of a terminal never reach it. Every change
-is told to the listeners (the terminals that are logged in), in order.
+The ledger is the true state, independent of the view that a terminal shows; test oracles read the
+ledger. Only the server's engine changes the ledger: faults of a terminal never reach the ledger.
+The ledger reports every change in order to its listeners, the terminals that are logged in.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from trueup.sim.market.records import Channel, Deal, Order, Position
 from trueup.sim.market.symbols import AccountSetup
 
 Listener = Callable[[Channel, int, Position | Order | Deal | None], None]
-"""Gets the kind of change, the record's key, and the record as it is now (None: gone)."""
+"""Receives the kind of change, the record's key, and the new record (None: removed)."""
 
 
 class Ledger:
-    """One account at the broker."""
+    """The records of one account at the trade server."""
 
     def __init__(self, setup: AccountSetup, market: Market) -> None:
         self.setup = setup
         self.market = market
         self.held: Holdings = Holdings()
+        # Dictionaries keep the order of insertion, so each list has its oldest record first.
         self.orders: dict[int, Order] = {}
         """Working orders by ticket."""
         self.order_history: dict[int, Order] = {}
@@ -38,9 +39,9 @@ class Ledger:
         self.commission_blocked: float = 0.0
         """Daily commission taken at the next day change."""
         self.gains_today: float = 0.0
-        """What the trades of this server day gained, losses left out."""
+        """Sum of the profits of this server day, without the losses."""
         self.tickets_ever: set[int] = set()
-        """Every ticket that a position has had."""
+        """All tickets that positions have had."""
         self.listeners: list[Listener] = []
 
     @property
@@ -49,19 +50,19 @@ class Ledger:
         return self.held.positions
 
     def position_by_ticket(self, ticket: int) -> Position | None:
-        """The open position whose current ticket this is."""
+        """Return the open position with this current ticket."""
         return self.held.by_ticket(ticket)
 
     def deals_of(self, identifier: int) -> list[Deal]:
-        """The deals that opened, changed or closed a position, oldest first."""
+        """Return the deals of a position, oldest first."""
         return [deal for deal in self.deals.values() if deal.position_id == identifier]
 
     def lots(self, symbol: str, steps: int) -> float:
-        """Volume steps of a symbol as the float nearest to the lots."""
+        """Return volume steps of a symbol as lots."""
         return round(steps * self.market.setups[symbol].volume_step, 8)
 
     def figures(self) -> Figures:
-        """Balance, equity, margin and the rest as the server computes them now."""
+        """Return balance, equity, margin and the other totals as the server computes them now."""
         digits = self.setup.currency_digits
         profit = holdings.floating(self.positions.values(), self.market, self.setup)
         margin = holdings.margin(self.held, self.market, self.setup)
@@ -69,25 +70,25 @@ class Ledger:
 
     @property
     def blocked(self) -> float:
-        """What the account may not use before the day ends, account currency."""
+        """Amount that the account cannot use before the end of the day, account currency."""
         commission = self.commission_blocked if self.setup.blocks_commission else 0.0
         return commission + (self.gains_today if self.setup.blocks_gains else 0.0)
 
-    # -- what the engine does to it ------------------------------------------------------------
+    # -- changes by the engine -----------------------------------------------------------------
 
     def put_position(self, position: Position) -> None:
-        """Open a position or change one."""
+        """Add a position or replace its state."""
         self.held.put(position)
         self.tickets_ever.add(position.ticket)
         self._tell(Channel.POSITION, position.identifier, position)
 
     def drop_position(self, identifier: int) -> None:
-        """Close a position."""
+        """Remove a closed position."""
         self.held.drop(identifier)
         self._tell(Channel.POSITION, identifier, None)
 
     def put_order(self, order: Order) -> None:
-        """Add a working order or change one."""
+        """Add a working order or replace its state."""
         self.orders[order.ticket] = order
         self._tell(Channel.ORDER, order.ticket, order)
 
@@ -99,7 +100,7 @@ class Ledger:
         self._tell(Channel.ORDER_HISTORY, order.ticket, order)
 
     def put_deal(self, deal: Deal) -> None:
-        """Book a deal, or replace a corrected one, and its effect on the money."""
+        """Book a deal or a corrected deal, with the effect on balance or credit."""
         self._account(self.deals.get(deal.ticket), -1)
         self.deals[deal.ticket] = deal
         self._account(deal, 1)
@@ -107,18 +108,18 @@ class Ledger:
         self._tell(Channel.ACCOUNT, 0, None)
 
     def rewrite_deal(self, deal: Deal) -> None:
-        """Change the record of a deal alone: the balance is corrected by other means."""
+        """Change the record of a deal without the balance: a separate deal corrects the balance."""
         self.deals[deal.ticket] = deal
         self._tell(Channel.DEAL, deal.ticket, deal)
 
     def delete_deal(self, ticket: int) -> None:
-        """Strike a deal out, as a broker's back office can."""
+        """Delete a deal and its effect on the money, as a broker's back office can."""
         self._account(self.deals.pop(ticket), -1)
         self._tell(Channel.DEAL, ticket, None)
         self._tell(Channel.ACCOUNT, 0, None)
 
     def block_commission(self, amount: float) -> None:
-        """Note a daily commission that the next day change will book."""
+        """Add to the daily commission, which the next day change books."""
         blocked = self.commission_blocked + amount
         self.commission_blocked = round(blocked, self.setup.currency_digits)
 

@@ -1,6 +1,6 @@
-"""Market orders: checked, executed as far as the market carries, or held by a dealer.
+"""Market orders: validation, execution within the market's liquidity, and orders held by a dealer.
 
-How much of an order is done, and what becomes of the rest, follows from its filling mode (MT5
+The filling mode of an order decides the executed volume and the fate of the remaining volume (MT5
 reference, order filling; return codes 10008, 10009, 10010).
 """
 
@@ -20,19 +20,19 @@ _MARKET_TYPES = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL})
 
 
 def deal(desk: Desk, request: TradeRequest, reason: int, liquidity: int | None) -> Outcome:
-    """Carry out a DEAL request; `liquidity` caps the volume (steps) that this one finds."""
+    """Execute a DEAL request; `liquidity` caps the volume (steps) for this request."""
     order = replace(market_order(desk, request, reason), ticket=desk.counters.next_order())
     exchange = desk.symbol(order.symbol).execution == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE
     if not exchange or not desk.switches.exchange_answers_placed:
         return work(desk, order, liquidity)
-    # What becomes of it shows in the lists alone.
+    # The answer is PLACED in any case; only the lists show the result of the order.
     with suppress(Refusal):
         work(desk, order, liquidity)
     return desk.answer(order.symbol, mt5.TRADE_RETCODE_PLACED, order=order.ticket)
 
 
 def hold(desk: Desk, request: TradeRequest, reason: int) -> Outcome:
-    """Accept a DEAL request and let a dealer sit on it (10008)."""
+    """Accept a DEAL request and hold the order as a dealer would (10008)."""
     order = replace(
         market_order(desk, request, reason),
         ticket=desk.counters.next_order(),
@@ -44,7 +44,7 @@ def hold(desk: Desk, request: TradeRequest, reason: int) -> Outcome:
 
 
 def release(desk: Desk, ticket: int, *, fill: bool) -> None:
-    """End what `hold` began: fill the order at the current price, or cancel it."""
+    """Release an order from `hold`: fill the order at the current price, or cancel the order."""
     order = desk.ledger.orders.get(ticket)
     if order is None:
         return
@@ -57,7 +57,7 @@ def release(desk: Desk, ticket: int, *, fill: bool) -> None:
 
 
 def market_order(desk: Desk, request: TradeRequest, reason: int) -> Order:
-    """Check a DEAL request; the order has no ticket yet and nothing is executed."""
+    """Check a DEAL request; return the order without a ticket, not executed."""
     setup = desk.market.setups.get(request.symbol)
     if setup is None or request.type not in _MARKET_TYPES:
         raise Refusal(mt5.TRADE_RETCODE_INVALID)
@@ -65,6 +65,7 @@ def market_order(desk: Desk, request: TradeRequest, reason: int) -> Order:
     checks.order_type(setup, request.type)
     steps = checks.volume(setup, request.volume)
     checks.filling(setup, request.type_filling, pending=False)
+    # The order of the checks decides the return code of a request with several faults.
     closes = _closed_by(desk, request, is_buy=is_buy, steps=steps)
     opened = _opened_steps(desk, request.symbol, closes, is_buy=is_buy, steps=steps)
     checks.direction(setup, is_buy=is_buy, opens=opened > 0)
@@ -72,8 +73,10 @@ def market_order(desk: Desk, request: TradeRequest, reason: int) -> Order:
     checks.session(desk, request.symbol)
     mark = desk.mark(request.symbol)
     checks.requested_price(mark, request, is_buy=is_buy)
+    # A close on a hedging account cannot set levels, so its levels are not checked.
     if closes is None or desk.setup.is_netting:
         _check_levels(desk, request, is_buy=is_buy)
+    # Only volume that opens something can break a limit or need margin.
     if opened:
         checks.hedging(desk, request.symbol, is_buy=is_buy)
         checks.limits(desk, setup, is_buy=is_buy, steps=opened)
@@ -99,14 +102,14 @@ def market_order(desk: Desk, request: TradeRequest, reason: int) -> Order:
 
 
 def _closed_by(desk: Desk, request: TradeRequest, *, is_buy: bool, steps: int) -> Position | None:
-    """The position that a request names as the one to close."""
+    """Return the position that a request names to close."""
     if not request.position:
         return None
     if not desk.setup.is_netting:
         position = checks.target(desk, request.position, request.symbol)
         checks.close(desk, position, is_buy=is_buy, steps=steps)
         return position
-    # On netting the symbol decides and the ticket is optional.
+    # On a netting account the symbol decides and the ticket is optional.
     if desk.switches.stale_ticket_refused:
         return checks.target(desk, request.position, request.symbol)
     return None
@@ -115,7 +118,7 @@ def _closed_by(desk: Desk, request: TradeRequest, *, is_buy: bool, steps: int) -
 def _opened_steps(
     desk: Desk, symbol: str, closes: Position | None, *, is_buy: bool, steps: int
 ) -> int:
-    """How much of an order opens something new."""
+    """Return the steps of an order that open a new position."""
     if not desk.setup.is_netting:
         return 0 if closes else steps
     exposure = desk.ledger.held.by_symbol.get(symbol)
@@ -134,14 +137,16 @@ def _check_levels(desk: Desk, request: TradeRequest, *, is_buy: bool) -> None:
 
 
 def work(desk: Desk, order: Order, liquidity: int | None = None) -> Outcome:
-    """Execute what can be executed of a market order now, by its filling mode."""
+    """Execute a market order now, as far as liquidity and filling mode allow."""
     available = _available(desk, order, liquidity)
     price = desk.mark(order.symbol).price(order.is_buy)
     stays = order.type_filling == mt5.ORDER_FILLING_RETURN
     whole = order.type_filling == mt5.ORDER_FILLING_FOK
+    # An order that waited can find its position closed meanwhile.
     if _target_is_gone(desk, order):
         desk.finish(order, mt5.ORDER_STATE_REJECTED)
         raise Refusal(mt5.TRADE_RETCODE_POSITION_CLOSED)
+    # RETURN filling keeps the order working; the other modes end the order.
     if not available and stays:
         waiting = replace(order, state=mt5.ORDER_STATE_PLACED)
         desk.ledger.put_order(waiting)
@@ -170,7 +175,7 @@ def _available(desk: Desk, order: Order, liquidity: int | None) -> int:
 
 
 def _target_is_gone(desk: Desk, order: Order) -> bool:
-    """A close that waited may find its position closed, or smaller, by somebody else."""
+    """Return whether the position of a close was closed or became too small meanwhile."""
     if not order.closes:
         return False
     position = desk.ledger.positions.get(order.closes)

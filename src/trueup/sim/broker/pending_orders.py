@@ -1,6 +1,6 @@
-"""Pending orders: placed, modified, removed (MT5 reference, order types and lifetimes).
+"""Requests that place, modify and remove pending orders (MT5 reference, order types, lifetimes).
 
-What a price or the hour does to them is in `triggers`.
+`triggers` activates and expires pending orders.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trueup.sim.market.structs import TradeRequest
 
 
 def place(desk: Desk, request: TradeRequest, reason: int) -> Outcome:
-    """Place a pending order: answered 10009 with its ticket, no deal and price 0.0."""
+    """Place a pending order; the answer is 10009 with the ticket, no deal and price 0.0."""
     order = pending_order(desk, request, reason)
     ticket = desk.counters.next_order()
     desk.ledger.put_order(replace(order, ticket=ticket))
@@ -24,7 +24,7 @@ def place(desk: Desk, request: TradeRequest, reason: int) -> Outcome:
 
 
 def pending_order(desk: Desk, request: TradeRequest, reason: int) -> Order:
-    """Check a PENDING request; the order has no ticket yet and is not placed."""
+    """Check a PENDING request; return the order without a ticket, not placed."""
     setup = desk.market.setups.get(request.symbol)
     if setup is None or request.type not in PENDING_TYPES:
         raise Refusal(mt5.TRADE_RETCODE_INVALID)
@@ -32,9 +32,11 @@ def pending_order(desk: Desk, request: TradeRequest, reason: int) -> Order:
     checks.order_type(setup, request.type)
     steps = checks.volume(setup, request.volume)
     checks.filling(setup, request.type_filling, pending=True)
+    # On a netting account the order may reduce a position when triggered.
     checks.direction(setup, is_buy=is_buy, opens=not desk.setup.is_netting)
     _check_terms(desk, request, is_buy=is_buy)
     checks.session(desk, request.symbol)
+    # 0 is an account without a limit of orders.
     most = desk.setup.limit_orders
     if most and len(desk.ledger.orders) >= most:
         raise Refusal(mt5.TRADE_RETCODE_LIMIT_ORDERS)
@@ -61,7 +63,7 @@ def pending_order(desk: Desk, request: TradeRequest, reason: int) -> Order:
 
 
 def _check_terms(desk: Desk, request: TradeRequest, *, is_buy: bool) -> None:
-    """Price, levels and lifetime of a pending order, when placed and when modified."""
+    """Check price, levels and lifetime of a pending order, at placement and modification."""
     checks.prices_exist(desk, request.symbol)
     mark = desk.mark(request.symbol)
     checks.pending_price(mark, request)
@@ -71,14 +73,14 @@ def _check_terms(desk: Desk, request: TradeRequest, *, is_buy: bool) -> None:
 
 
 def _expires(desk: Desk, type_time: int, seconds: int) -> int:
-    """When an order of this lifetime ends, server seconds; 0 for never."""
+    """Return the end of an order of this lifetime, server seconds; 0 for never."""
     match type_time:
         case mt5.ORDER_TIME_DAY:
             return (desk.clock.server_msc() // DAY_MSC + 1) * DAY_MSC // 1000
         case mt5.ORDER_TIME_SPECIFIED:
             return seconds
         case mt5.ORDER_TIME_SPECIFIED_DAY:
-            # The order lives until 23:59:59 of the day named.
+            # The order lives until 23:59:59 of the named day.
             return (seconds * 1000 // DAY_MSC + 1) * DAY_MSC // 1000 - 1
         case _:
             return 0
@@ -95,7 +97,7 @@ def _working(desk: Desk, ticket: int) -> Order:
 
 
 def modify(desk: Desk, request: TradeRequest, reason: int) -> Outcome:
-    """Change price, levels and lifetime of a working order; all are overwritten."""
+    """Change price, levels and lifetime of a working order; all fields are overwritten."""
     order = _working(desk, request.order)
     changed = replace(
         order,
@@ -108,6 +110,7 @@ def modify(desk: Desk, request: TradeRequest, reason: int) -> Outcome:
     )
     if changed == order:
         raise Refusal(mt5.TRADE_RETCODE_NO_CHANGES)
+    # The request names neither symbol nor type; the checks need both.
     fields = request._asdict() | {"symbol": order.symbol, "type": order.type}
     _check_terms(desk, tuple.__new__(TradeRequest, fields.values()), is_buy=order.is_buy)
     desk.ledger.put_order(changed)

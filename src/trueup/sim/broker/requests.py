@@ -1,7 +1,7 @@
-"""Trade requests, action by action: check, then execute (MT5 reference, trade request).
+"""Execution of trade requests by action: check, then execute (MT5 reference, trade request).
 
-Every function returns the server's `Outcome` or raises `Refusal`. Who asks (a person, a program)
-is the `reason` that lands on orders, deals and positions.
+Every function returns the server's `Outcome` or raises `Refusal`. `reason` is the source of the
+request (a person, a program); orders, deals and positions show the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trueup.sim.market.structs import TradeRequest
 
 
 def execute(desk: Desk, request: TradeRequest, reason: int, liquidity: int | None) -> Outcome:
-    """Carry out a request; `liquidity` caps the volume (steps) that this one finds."""
+    """Execute a request; `liquidity` caps the volume (steps) for this request."""
     action = _ACTIONS.get(request.action)
     if action is None and request.action != mt5.TRADE_ACTION_DEAL:
         raise Refusal(mt5.TRADE_RETCODE_INVALID)
@@ -32,18 +32,20 @@ def execute(desk: Desk, request: TradeRequest, reason: int, liquidity: int | Non
 
 
 def check(desk: Desk, request: TradeRequest, reason: int) -> tuple[float, float]:
-    """Check a request without executing it; returns the margin it would add and the free one.
+    """Check a request without execution; return the added margin and the free margin.
 
-    Success promises nothing: the market may have moved when the request is sent.
+    Success is no promise: the market can move before the request is sent.
     """
     if request.action == mt5.TRADE_ACTION_DEAL:
         order = market_orders.market_order(desk, request, reason)
     elif request.action == mt5.TRADE_ACTION_PENDING:
         order = pending_orders.pending_order(desk, request, reason)
     elif request.action in _ACTIONS:
+        # The other actions open nothing, so they need no margin.
         return 0.0, 0.0
     else:
         raise Refusal(mt5.TRADE_RETCODE_INVALID)
+    # A close adds no margin.
     if order.closes:
         return 0.0, 0.0
     return checks.margin_needed(
@@ -89,8 +91,10 @@ def _close_by(desk: Desk, request: TradeRequest, reason: int) -> Outcome:
     if position.is_buy == other.is_buy:
         raise Refusal(mt5.TRADE_RETCODE_INVALID)
     checks.order_type(desk.symbol(position.symbol), mt5.ORDER_TYPE_CLOSE_BY)
+    # The side does not matter: both positions only shrink.
     checks.direction(desk.symbol(position.symbol), is_buy=True, opens=False)
     checks.session(desk, position.symbol)
+    # The larger position keeps its rest.
     steps = min(position.steps, other.steps)
     order = Order(
         ticket=desk.counters.next_order(),

@@ -1,7 +1,7 @@
-"""What a broker's back office does: money in and out, day change, re-openings, corrections.
+"""Back office of the broker: balance operations, day change, re-openings, corrections.
 
-MT5 reference, deal properties (types from 2 on are no trades) and symbol properties (swap modes).
-Amounts are in the account's currency.
+Sources: MT5 reference, deal properties (types from 2 on are no trades) and symbol properties (swap
+modes). Amounts are in the account's currency.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _DAYS_A_YEAR = 360
 
 def balance_operation(desk: Desk, kind: int, amount: float, comment: str = "") -> Deal:
     """Book a deal that is no trade: order 0, position 0, no symbol, entry 0."""
+    # Programs tell a balance operation by its type, and expect zeros in the fields of a trade.
     deal = Deal(
         ticket=desk.counters.next_deal(),
         order=0,
@@ -49,9 +50,9 @@ def balance_operation(desk: Desk, kind: int, amount: float, comment: str = "") -
 
 
 def cancel_deal(desk: Desk, ticket: int, *, is_balanced: bool = True) -> Deal:
-    """Cancel a trade's deal: type 13 or 14, profit zero; the position is not touched.
+    """Cancel a trade's deal: type 13 or 14, profit zero; the position does not change.
 
-    With `is_balanced` the balance follows at once, else it is left to a correction of its own.
+    With `is_balanced` the balance changes at once; otherwise a separate deal corrects the balance.
     """
     deal = desk.ledger.deals[ticket]
     buys = deal.type == mt5.DEAL_TYPE_BUY
@@ -67,7 +68,7 @@ def cancel_deal(desk: Desk, ticket: int, *, is_balanced: bool = True) -> Deal:
 def amend_deal(desk: Desk, ticket: int, **changes: float) -> Deal:
     """Change price, profit, swap, commission or fee of a deal, as a broker's back office can.
 
-    The balance follows at once.
+    The balance changes at once.
     """
     unknown = changes.keys() - {"price", "profit", "swap", "commission", "fee"}
     if unknown:
@@ -81,7 +82,7 @@ def amend_deal(desk: Desk, ticket: int, **changes: float) -> Deal:
 
 
 def change_day(desk: Desk, day: int) -> None:
-    """End a server day: swaps, re-openings, daily commission. `day` is the one that begins."""
+    """End a server day: swaps, re-openings, daily commission. `day` is the day that begins."""
     weekday = day_of_week(day - 1)
     if weekday not in _WEEKEND:
         for position in list(desk.ledger.positions.values()):
@@ -106,6 +107,7 @@ def _swap_per_night(desk: Desk, position: Position, setup: SymbolSetup, rate: fl
     mark = desk.mark(position.symbol)
     lots = position.steps * setup.volume_step
     worth = mark.worth_buy if position.is_buy else mark.worth_sell
+    # Each mode names the rate's unit: points, a currency, or a yearly interest in percent.
     match setup.swap_mode:
         case mt5.SYMBOL_SWAP_MODE_POINTS:
             return rate * setup.point * worth * position.steps
@@ -121,6 +123,7 @@ def _swap_per_night(desk: Desk, position: Position, setup: SymbolSetup, rate: fl
         case mt5.SYMBOL_SWAP_MODE_INTEREST_OPEN:
             return position.price_open * worth * position.steps * rate / 100.0 / _DAYS_A_YEAR
         case _:
+            # Disabled; the re-opening modes book no swap.
             return 0.0
 
 
@@ -128,7 +131,7 @@ def _reopen_for_swap(desk: Desk, position: Position, setup: SymbolSetup, points:
     mark = desk.mark(position.symbol)
     current = setup.swap_mode == mt5.SYMBOL_SWAP_MODE_REOPEN_CURRENT
     base = mark.price(not position.is_buy) if current else mark.bid
-    # A negative rate costs: a long is re-opened dearer, a short cheaper.
+    # A negative rate is a cost: a long position re-opens at a higher price, a short at a lower.
     shift = -points * setup.point if position.is_buy else points * setup.point
     reopen(
         desk,
@@ -160,14 +163,15 @@ def reopen(
 ) -> Position:
     """Close a position and open it again: swap by re-opening, variation margin, split.
 
-    Two deals carry the reason. The ticket becomes that of the opening order and the identifier
-    stays, unless the switches say otherwise.
+    Both deals carry the reason. By default the ticket becomes the ticket of the opening order and
+    the identifier stays; `Switches` can change both.
     """
     switches = desk.switches
     _book_out(desk, position, price_out, reason)
     steps = position.steps if steps_in is None else steps_in
     order_in = _service_order(desk, position, position.type, steps, price_in)
     again = _reopened(desk, position, order_in, steps, price_in)
+    # The closed identifier would stay open beside the new one.
     if switches.reopening_changes_identifier:
         desk.ledger.drop_position(position.identifier)
     _book_in(desk, again, order_in, price_in, reason)
@@ -175,8 +179,9 @@ def reopen(
 
 
 def _book_out(desk: Desk, position: Position, price: float, reason: int) -> None:
-    """Book the half of a re-opening that closes a position."""
+    """Book the closing half of a re-opening."""
     order = _service_order(desk, position, position.closing_type, position.steps, price)
+    # The close realises the profit and the accrued swap of the position.
     profit = desk.mark(position.symbol).profit(
         position.is_buy, position.price_open, price, position.steps
     )
@@ -194,7 +199,7 @@ def _book_out(desk: Desk, position: Position, price: float, reason: int) -> None
 
 
 def _book_in(desk: Desk, position: Position, order: Order, price: float, reason: int) -> None:
-    """Book the half that opens it again, as this position."""
+    """Book the opening half of a re-opening with this position."""
     desk.book(
         order,
         mt5.DEAL_ENTRY_IN,
@@ -213,6 +218,7 @@ def _reopened(desk: Desk, position: Position, order: Order, steps: int, price: f
     new_ticket = switches.reopening_changes_ticket or new_identifier
     digits = desk.symbol(position.symbol).digits
     units = price_units(price, digits)
+    # The swap starts at zero: the closing deal has booked the accrued swap.
     return replace(
         position,
         identifier=order.ticket if new_identifier else position.identifier,
@@ -227,6 +233,7 @@ def _reopened(desk: Desk, position: Position, order: Order, steps: int, price: f
 
 
 def _service_order(desk: Desk, position: Position, kind: int, steps: int, price: float) -> Order:
+    # FILLED from the start: no order of the back office ever works in the market.
     return Order(
         ticket=desk.counters.next_order(),
         symbol=position.symbol,
@@ -251,10 +258,11 @@ def split(
     denominator: int = 1,
     reason: int = mt5.DEAL_REASON_SPLIT,
 ) -> None:
-    """Split a symbol: volumes times numerator / denominator, prices the other way round."""
+    """Split a symbol: multiply volumes by numerator / denominator, divide prices by the ratio."""
     digits = desk.symbol(symbol).digits
     for position in desk.ledger.held.of_symbol(symbol):
         price = round(position.price_open * denominator / numerator, digits)
+        # A split makes no profit, so the position closes at its open price.
         reopen(
             desk,
             position,
@@ -268,16 +276,17 @@ def split(
 def roll(
     desk: Desk, position: Position, symbol: str, *, price_out: float, price_in: float
 ) -> Position:
-    """Close a position of a contract that expires, and open it in the next one.
+    """Close a position of an expiring contract, and open a new position in the next contract.
 
-    It is another position in another symbol, of the same side and volume; both deals have the
-    reason ROLLOVER.
+    The new position has another symbol and the same side and volume. Both deals have the reason
+    ROLLOVER.
     """
     _book_out(desk, position, price_out, mt5.DEAL_REASON_ROLLOVER)
     desk.ledger.drop_position(position.identifier)
     next_one = replace(position, symbol=symbol)
     order_in = _service_order(desk, next_one, position.type, position.steps, price_in)
     units, now = price_units(price_in, desk.symbol(symbol).digits), desk.clock.server_msc()
+    # Levels belong to prices of the old contract, so the new position has none.
     rolled = replace(
         next_one,
         identifier=order_in.ticket,
@@ -295,10 +304,10 @@ def roll(
 
 
 def settle_variation_margin(desk: Desk, symbol: str, price: float) -> None:
-    """Settle a symbol's positions at a price and go on from there (reason VMARGIN).
+    """Settle a symbol's positions at a price, which becomes their open price (reason VMARGIN).
 
-    By closing and opening each again, or by a deal of volume 0 that carries the money, as
-    `Switches.variation_margin_reopens` says.
+    `Switches.variation_margin_reopens` selects the method: close and open each position again, or
+    book a deal of volume 0 that carries the money.
     """
     for position in desk.ledger.held.of_symbol(symbol):
         if desk.switches.variation_margin_reopens:
@@ -308,6 +317,7 @@ def settle_variation_margin(desk: Desk, symbol: str, price: float) -> None:
 
 
 def _settle_by_money(desk: Desk, position: Position, price: float) -> None:
+    # The deal belongs to no order of the account: the order ticket is 0.
     order = replace(
         _service_order(desk, position, position.closing_type, position.steps, price), ticket=0
     )
@@ -323,6 +333,7 @@ def _settle_by_money(desk: Desk, position: Position, price: float) -> None:
         profit=profit,
         reason=mt5.DEAL_REASON_VMARGIN,
     )
+    # The profit is paid, so the position continues from the settlement price.
     units = price_units(price, desk.symbol(position.symbol).digits)
     shown = price_of(units, desk.symbol(position.symbol).digits)
     desk.ledger.put_position(replace(position, price_units=units, price_open=shown))

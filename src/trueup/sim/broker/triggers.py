@@ -1,4 +1,4 @@
-"""What a new price or a passing hour sets off at the server.
+"""Server events that a new price or the time triggers.
 
 Order of events on one quote: expirations, waiting market orders, pending orders, stop loss and
 take profit, stop out (MT5 reference, order and position properties).
@@ -22,7 +22,7 @@ _LIMIT_OF = {
 
 
 def on_quote(desk: Desk, symbol: str) -> None:
-    """Do what the current price of a symbol asks for."""
+    """Run the orders, stops and stop outs that the current price of a symbol triggers."""
     if symbol in desk.market.closed or not desk.market.quotes[symbol].is_live:
         return
     if desk.ledger.orders:
@@ -34,7 +34,7 @@ def on_quote(desk: Desk, symbol: str) -> None:
 
 
 def pass_time(desk: Desk) -> None:
-    """Execute listed stops that are due, and end the orders whose time is over."""
+    """Execute the listed stops that are due, and expire orders."""
     _execute_stops(desk)
     _expire(desk)
 
@@ -50,7 +50,7 @@ def _expire(desk: Desk) -> None:
 
 
 def run_orders(desk: Desk, symbol: str) -> None:
-    """Fill what the price and the liquidity of a symbol allow."""
+    """Fill orders of a symbol as far as price and liquidity allow."""
     for ticket in list(desk.ledger.orders):
         order = desk.ledger.orders.get(ticket)
         if order is None or order.symbol != symbol or ticket in desk.held_back:
@@ -62,13 +62,13 @@ def run_orders(desk: Desk, symbol: str) -> None:
 
 
 def _run_waiting(desk: Desk, order: Order) -> None:
-    """The rest of a market order with RETURN filling, when there is something to trade with."""
+    """Execute the remaining volume of a market order with RETURN filling, if liquidity allows."""
     if desk.market.liquidity_steps.get(order.symbol) == 0:
         return
     try:
         work(desk, order)
     except Refusal:
-        # Its position is gone; the order is in the history as rejected.
+        # The position of the order is closed; the history shows the order as rejected.
         return
 
 
@@ -107,11 +107,13 @@ def _activate(desk: Desk, order: Order, price: float) -> None:
     )
     whole = order.type_filling == mt5.ORDER_FILLING_FOK
     stays = order.type_filling == mt5.ORDER_FILLING_RETURN
+    # Without liquidity RETURN filling waits; the other modes cancel the order.
     if not steps and stays:
         return
     if not steps or (whole and steps < order.steps_current):
         desk.finish(order, mt5.ORDER_STATE_CANCELED)
         return
+    # Margin is checked at the trigger: placing a pending order needs none.
     try:
         checks.money(desk, order.symbol, is_buy=order.is_buy, steps=steps, price=price)
     except Refusal:
@@ -128,6 +130,7 @@ def _run_levels(desk: Desk, symbol: str, identifiers: list[int]) -> None:
     mark = desk.mark(symbol)
     for identifier in identifiers:
         position = desk.ledger.positions.get(identifier)
+        # An earlier stop of this quote can have closed the position.
         if position is None or _is_closing(desk, identifier):
             continue
         hit = _hit(position, mark)
@@ -136,7 +139,7 @@ def _run_levels(desk: Desk, symbol: str, identifiers: list[int]) -> None:
         reason, kind, level = hit
         text = f"{level:.{mark.setup.digits}f}"
         comment = desk.switches.stop_comment.format(kind=kind, level=text)
-        # Its price is the level, whatever it is executed at.
+        # The order shows the level as its price; the deal shows the price of the execution.
         order = desk.server_order(position, reason, comment, level)
         if desk.switches.stop_order_listed_ms:
             desk.list_stop(order)
@@ -145,9 +148,9 @@ def _run_levels(desk: Desk, symbol: str, identifiers: list[int]) -> None:
 
 
 def _execute_stops(desk: Desk) -> None:
-    """Execute the listed orders of stops whose time has come, or reject what has no target."""
+    """Execute the due orders of listed stops; reject an order that no longer fits its position."""
     now = desk.clock.server_msc()
-    for ticket in [one for one, due_msc in desk.stops_due.items() if due_msc <= now]:
+    for ticket in [key for key, due_msc in desk.stops_due.items() if due_msc <= now]:
         order = desk.ledger.orders[ticket]
         if order.symbol in desk.market.closed:
             continue
@@ -159,7 +162,7 @@ def _execute_stops(desk: Desk) -> None:
 
 
 def _fits(desk: Desk, order: Order) -> bool:
-    """Whether the position is as it was: it may be closed, smaller or turned round meanwhile."""
+    """Return whether the position of a stop is still open, large enough and on the same side."""
     position = desk.ledger.positions.get(order.closes)
     if position is None or position.closing_type != order.type:
         return False
@@ -190,7 +193,7 @@ def _hit(position: Position, mark: Mark) -> tuple[int, str, float] | None:
 
 
 def stop_out(desk: Desk) -> None:
-    """Close the position with the largest loss, again and again, until the margin level holds."""
+    """Close the position with the largest loss repeatedly until the margin level is restored."""
     while desk.ledger.positions and _below_stop_out(desk):
         worst = min(_closable(desk), key=lambda one: _result(desk, one), default=None)
         if worst is None:
@@ -228,7 +231,7 @@ def _below_stop_out(desk: Desk) -> bool:
     in_money = account.stop_out_mode == mt5.ACCOUNT_STOPOUT_MODE_MONEY
     floor = account.stop_out if in_money else margin * account.stop_out / 100.0
     estimate = holdings.floating_estimate(ledger.held, desk.market, account)
-    # The exact sum costs a walk over all positions; most quotes are far from trouble.
+    # The exact sum visits all positions; for most quotes the estimate is far above the limit.
     doubt = 0.01 * (len(ledger.positions) + 1)
     if ledger.balance + ledger.credit + estimate > floor + doubt:
         return False

@@ -17,14 +17,14 @@ class ServerClock:
         self._now_msc = now_msc
         self._switches = switches
         self.pinned_msc: int | None = None
-        """UTC moment of the scheduled event being carried out, while one is."""
+        """UTC time of the scheduled event that runs now; None between events."""
 
     def utc_msc(self) -> int:
-        """Now, true UTC."""
+        """Return the true UTC time now."""
         return self._now_msc() if self.pinned_msc is None else self.pinned_msc
 
     def offset_msc(self, utc_msc: int) -> int:
-        """Server time minus UTC at a moment."""
+        """Return server time minus UTC at a UTC time."""
         minutes = self._switches.server_offset_minutes
         for jump_msc, later_minutes in self._switches.dst_jumps:
             if utc_msc < jump_msc:
@@ -33,17 +33,17 @@ class ServerClock:
         return minutes * _MINUTE_MSC
 
     def server_msc(self) -> int:
-        """Now, as the server stamps it."""
+        """Return the server time now."""
         now = self.utc_msc()
         return now + self.offset_msc(now)
 
 
 def day_of(server_msc: int) -> int:
-    """Number of a server day; two moments of one day have the same."""
+    """Return the number of the server day that contains a server time."""
     return server_msc // DAY_MSC
 
 
 def day_of_week(day: int) -> int:
-    """Day of the week of a server day, Sunday is 0 (as in SYMBOL_SWAP_ROLLOVER3DAYS)."""
+    """Return the weekday of a server day; Sunday is 0 (as in SYMBOL_SWAP_ROLLOVER3DAYS)."""
     # Day 0 of the epoch was a Thursday.
     return (day + 4) % 7

@@ -1,8 +1,8 @@
-"""Prices, and what one price is worth in an account's currency.
+"""Prices of symbols, and the value of a price move in an account's currency.
 
-The market is injected: nothing moves unless `Market.set_quote` is called. Everything derived from
-prices hangs on a `Mark`, which is replaced when any price it depends on changes; holders compare
-marks by identity to know whether their figures are still right.
+Prices are injected: only `Market.set_quote` changes a price. All figures that depend on prices use
+a `Mark`. The market replaces a mark when one of its prices changes, so a caller compares marks by
+identity to know whether a computed figure is still valid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNITS: list[int] = [10 ** (digits + EXTRA_DIGITS) for digits in range(12)]
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """The last price of a symbol; zeros before the first."""
+    """The last price of a symbol; zeros before the first price."""
 
     bid: float = 0.0
     ask: float = 0.0
@@ -33,12 +33,12 @@ class Quote(msgspec.Struct, frozen=True):
 
     @property
     def is_live(self) -> bool:
-        """There is a price to trade at."""
+        """Whether the symbol has a price to trade at."""
         return self.bid > 0.0 and self.ask > 0.0
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A symbol's price together with what a price move is worth."""
+    """A symbol's price and the value of a price move."""
 
     setup: SymbolSetup
     bid: float
@@ -47,16 +47,16 @@ class Mark(msgspec.Struct, frozen=True):
     worth_buy: float
     """Account currency per volume step and price unit, for a long position (closes at bid)."""
     worth_sell: float
-    """The same for a short position (closes at ask)."""
+    """Account currency per volume step and price unit, for a short position (closes at ask)."""
     currency_digits: int
     step: float
 
     def price(self, is_buy: bool) -> float:
-        """The price that an order of this side trades at."""
+        """Return the price for an order of this side."""
         return self.ask if is_buy else self.bid
 
     def profit(self, is_buy: bool, price_open: float, price_close: float, steps: int) -> float:
-        """Result of closing `steps` at `price_close`, rounded as the server rounds money."""
+        """Return the profit of closing `steps` at `price_close`, rounded as the server rounds."""
         if is_buy:
             return round((price_close - price_open) * steps * self.worth_buy, self.currency_digits)
         return round((price_open - price_close) * steps * self.worth_sell, self.currency_digits)
@@ -71,10 +71,10 @@ class Market:
         self.past: dict[str, PriceHistory] = {}
         """The ticks and bars of each symbol; empty before its first quote."""
         self.liquidity_steps: dict[str, int] = {}
-        """Volume that can still be traded, in steps; a missing symbol has no limit."""
+        """Tradable volume, in steps; a symbol without an entry has no limit."""
         self.closed: set[str] = set()
         self.revision: int = 0
-        """Grows with every change of a price or specification."""
+        """Counter of price and specification changes."""
         self._marks: dict[tuple[str, str], Mark] = {}
         for setup in symbols:
             self.setups[setup.name] = setup
@@ -82,7 +82,7 @@ class Market:
             self.past[setup.name] = PriceHistory()
 
     def set_quote(self, symbol: str, bid: float, ask: float, time_msc: int) -> Quote:
-        """Take a new price, rounded to the symbol's digits."""
+        """Set a new price, rounded to the symbol's digits."""
         setup = self.setups[symbol]
         if not 0.0 < bid <= ask:
             raise ValueError(f"a quote needs 0 < bid <= ask: {bid} {ask}")
@@ -94,7 +94,7 @@ class Market:
         return quote
 
     def clear_quote(self, symbol: str) -> None:
-        """Take the price away: orders are answered 10021 until the next one."""
+        """Remove the price: orders are answered 10021 until the next price."""
         self.quotes[symbol] = Quote()
         self._touch(symbol)
 
@@ -111,29 +111,29 @@ class Market:
             self.closed.add(symbol)
 
     def set_liquidity(self, symbol: str, lots: float | None) -> None:
-        """Let no more than this be traded until it is called again; None means no limit."""
+        """Limit the tradable volume until the next call; None means no limit."""
         if lots is None:
             self.liquidity_steps.pop(symbol, None)
         else:
             self.liquidity_steps[symbol] = steps_of(lots, self.setups[symbol].volume_step)
 
     def take_liquidity(self, symbol: str, steps: int) -> None:
-        """Use up what an execution has traded."""
+        """Subtract the volume of an execution from the tradable volume."""
         if symbol in self.liquidity_steps:
             self.liquidity_steps[symbol] = max(0, self.liquidity_steps[symbol] - steps)
 
     def frozen_copy(self) -> Market:
-        """The market as it is now, for a terminal that gets no more prices."""
+        """Return a copy of the current market, for a terminal that receives no more prices."""
         copy = Market(())
         copy.setups = dict(self.setups)
         copy.quotes = dict(self.quotes)
-        # Shared: whoever reads it stops at the time of the last quote of this copy.
+        # The history is shared: a reader stops at the time of the last quote of this copy.
         copy.past = self.past
         copy.revision = self.revision
         return copy
 
     def mark(self, symbol: str, currency: str, currency_digits: int = 2) -> Mark:
-        """The current mark of a symbol for accounts in `currency`."""
+        """Return the current mark of a symbol for accounts in `currency`."""
         key = (symbol, currency)
         found = self._marks.get(key)
         if found is None:
@@ -141,11 +141,11 @@ class Market:
         return found
 
     def rate(self, source: str, target: str) -> float:
-        """What one unit of a currency is worth in another, at bid; 0.0 when nothing tells."""
+        """Return the bid rate from one currency to another; 0.0 without a suitable quote."""
         direct = self._rate_at(source, target)
         if direct:
             return direct
-        # Crosses go through the dollar, which every default symbol has.
+        # A cross rate goes through the dollar: every default symbol has the dollar.
         first, second = self._rate_at(source, "USD"), self._rate_at("USD", target)
         return first * second
 
@@ -165,7 +165,7 @@ class Market:
         setup, quote = self.setups[symbol], self.quotes[symbol]
         buy = sell = self.rate(setup.currency_profit, currency)
         if setup.currency_base == currency and quote.is_live:
-            # The pair converts itself, at the price that the position would close at.
+            # The pair converts its own profit, at the closing price of the position.
             buy, sell = 1.0 / quote.bid, 1.0 / quote.ask
         size = setup.contract_size * setup.volume_step
         return Mark(
@@ -178,23 +178,27 @@ class Market:
         stale = [
             key
             for key, mark in self._marks.items()
-            # A mark that converts its profit may have used the price that moved.
+            # A mark in another currency can have used the changed price for the conversion.
             if key[0] == symbol or mark.setup.currency_profit != key[1]
         ]
         for key in stale:
             del self._marks[key]
 
     def margin_per_lot(self, symbol: str, price: float, currency: str, leverage: int) -> float:
-        """Margin of one lot opened at `price`, account currency (MT5 reference, symbol
-        properties: formulas by calculation mode)."""
+        """Return the margin of one lot opened at `price`, account currency.
+
+        Source: MT5 reference, symbol properties, formulas by calculation mode.
+        """
         setup = self.setups[symbol]
         rate = self.rate(setup.margin_currency, currency)
         match setup.calc_mode:
             case mt5.SYMBOL_CALC_MODE_FOREX | mt5.SYMBOL_CALC_MODE_FOREX_NO_LEVERAGE:
+                # The pair itself converts the margin, at the open price.
                 if setup.margin_currency == setup.currency_base and (
                     setup.currency_profit == currency
                 ):
                     rate = price
+                # Of the two modes only FOREX divides the margin by the account's leverage.
                 lot = setup.contract_size
                 forex = setup.calc_mode == mt5.SYMBOL_CALC_MODE_FOREX
                 return lot * rate / (leverage if forex else 1)
@@ -207,7 +211,7 @@ class Market:
 
 
 def steps_of(lots: float, step: float) -> int:
-    """Lots as whole volume steps; a volume that is none is refused with `ValueError`."""
+    """Return lots as whole volume steps; raise `ValueError` for any other volume."""
     ratio = lots / step
     if not math.isfinite(ratio):
         raise ValueError(f"{lots} is no volume")
@@ -218,20 +222,20 @@ def steps_of(lots: float, step: float) -> int:
 
 
 def price_units(price: float, digits: int) -> int:
-    """A price in the units that open prices are averaged in."""
+    """Return a price in the integer units that open prices are averaged in."""
     return round(price * _UNITS[digits])
 
 
 def price_of(units: int, digits: int) -> float:
-    """The float nearest to a price in those units."""
+    """Return the float nearest to a price in units."""
     return units / _UNITS[digits]
 
 
 def average_units(first: int, first_steps: int, second: int, second_steps: int) -> int:
-    """Volume-weighted open price, rounded as the official sample rounds it.
+    """Return the volume-weighted open price in units, rounded as in the official sample.
 
-    The sample meets an exact half (1.100536665 at 8 decimals) and goes down to 1.10053666; so
-    halves go to the even neighbour here.
+    The sample rounds an exact half (1.100536665 at 8 decimals) down to 1.10053666, so this function
+    rounds halves to the even neighbour.
     """
     total = first_steps + second_steps
     whole, rest = divmod(first * first_steps + second * second_steps, total)

@@ -1,7 +1,7 @@
-"""The prices of the past: every quote as a tick, and bars of the bid.
+"""Price history of a symbol: every quote as a tick, and bars of the bid price.
 
-Bars of one minute are kept as the quotes come in; longer ones are made of them when asked for.
-Times are those of the trade server's clock, in milliseconds since 1970.
+The history stores bars of one minute as quotes arrive. Longer bars are computed on request from the
+minute bars. Times are milliseconds of the trade server's clock since 1970.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _DAY_SEC: Final = 86_400
 _WEEK_OFFSET_SEC: Final = 4 * _DAY_SEC
 _WEEK_SEC: Final = 7 * _DAY_SEC
 
-# Seconds of each timeframe whose bars begin at whole multiples of it since 1970. The constant of
-# an hourly frame is 0x4000 plus its hours (MT5 reference, ENUM_TIMEFRAMES).
+# Seconds of each timeframe with bars that begin at whole multiples of the timeframe since 1970. The
+# constant of an hourly timeframe is 0x4000 plus its hours (MT5 reference, ENUM_TIMEFRAMES).
 _MINUTE_FRAMES: Final = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
 _HOUR_FRAMES: Final = (1, 2, 3, 4, 6, 8, 12, 24)
 _SECONDS: Final[dict[int, int]] = {
@@ -36,7 +36,7 @@ TIMEFRAMES: Final = frozenset({*_SECONDS, mt5.TIMEFRAME_W1, mt5.TIMEFRAME_MN1})
 
 
 class PastTick(msgspec.Struct, frozen=True, gc=False):
-    """One quote, and which of its two prices differ from the quote before (TICK_FLAG_*)."""
+    """One quote; `flags` (TICK_FLAG_*) mark the prices that differ from the previous quote."""
 
     time_msc: int
     bid: float
@@ -45,7 +45,7 @@ class PastTick(msgspec.Struct, frozen=True, gc=False):
 
 
 class PastBar(msgspec.Struct, gc=False):
-    """Bid prices over one span, which began at `time_sec`, and the smallest spread in it."""
+    """Bid prices over one span that began at `time_sec`, with the smallest spread of the span."""
 
     time_sec: int
     open: float
@@ -56,7 +56,7 @@ class PastBar(msgspec.Struct, gc=False):
     spread_points: int
 
     def extend(self, later: PastBar) -> None:
-        """Take in a bar that follows inside the same span."""
+        """Merge a later bar of the same span into this bar."""
         self.high = max(self.high, later.high)
         self.low = min(self.low, later.low)
         self.close = later.close
@@ -65,17 +65,18 @@ class PastBar(msgspec.Struct, gc=False):
 
 
 class PriceHistory:
-    """The past of one symbol: the last `TICKS_KEPT` ticks and `BARS_KEPT` bars of one minute."""
+    """The history of one symbol: the last `TICKS_KEPT` ticks and `BARS_KEPT` bars of one minute."""
 
     def __init__(self) -> None:
         self._ticks: deque[PastTick] = deque(maxlen=TICKS_KEPT)
         self._minutes: deque[PastBar] = deque(maxlen=BARS_KEPT)
 
     def add(self, time_msc: int, bid: float, ask: float, spread_points: int) -> None:
-        """Take in a quote. One that is older than the last, as after a clock set back, is left out.
+        """Add a quote; ignore a quote older than the last quote, as after a clock was set back.
 
-        Ticks and bars stay sorted by time that way, as a terminal's are.
+        So ticks and bars stay sorted by time, as in a real terminal.
         """
+        # The first quote changes both prices.
         flags = mt5.TICK_FLAG_BID | mt5.TICK_FLAG_ASK
         if self._ticks:
             last = self._ticks[-1]
@@ -84,6 +85,7 @@ class PriceHistory:
             is_new_bid, is_new_ask = bid != last.bid, ask != last.ask
             flags = is_new_bid * mt5.TICK_FLAG_BID | is_new_ask * mt5.TICK_FLAG_ASK
         self._ticks.append(PastTick(time_msc, bid, ask, flags))
+        # All longer timeframes begin at whole minutes, so minute bars are enough.
         minute_sec = time_msc // 60_000 * _MINUTE_SEC
         bar = PastBar(minute_sec, bid, bid, bid, bid, 1, spread_points)
         if self._minutes and self._minutes[-1].time_sec == minute_sec:
@@ -102,8 +104,8 @@ class PriceHistory:
     def bars(self, timeframe: int, last_msc: int) -> Iterator[PastBar]:
         """Yield the bars of a timeframe that began by `last_msc`, newest first.
 
-        The walk goes back from the newest minute, so a caller that stops early pays for the minutes
-        of its own bars and no others.
+        The walk goes back from the newest minute, so a caller that stops early reads only the
+        minutes of the yielded bars.
         """
         pending: list[PastBar] = []
         begin_sec = 0
@@ -113,6 +115,7 @@ class PriceHistory:
             if pending and minute.time_sec < begin_sec:
                 yield _merged(pending, begin_sec)
                 pending = []
+            # The newest minute of a bar decides the beginning of the bar.
             if not pending:
                 begin_sec = bar_begin_sec(timeframe, minute.time_sec)
             pending.append(minute)
@@ -120,13 +123,13 @@ class PriceHistory:
             yield _merged(pending, begin_sec)
 
     def last_bars(self, timeframe: int, last_msc: int, skip: int, count: int) -> list[PastBar]:
-        """Return `count` bars, oldest first, without the `skip` newest of those by `last_msc`."""
+        """Return `count` bars by `last_msc`, oldest first, after skipping the `skip` newest."""
         newest_first = islice(self.bars(timeframe, last_msc), skip, skip + count)
         return list(newest_first)[::-1]
 
 
 def bar_begin_sec(timeframe: int, time_sec: int) -> int:
-    """Return when the bar of a timeframe began that a moment lies in (both in seconds)."""
+    """Return the begin of the bar of a timeframe that contains a time (both in seconds)."""
     if timeframe == mt5.TIMEFRAME_MN1:
         first = dt.datetime.fromtimestamp(time_sec, dt.UTC).replace(
             day=1, hour=0, minute=0, second=0, microsecond=0

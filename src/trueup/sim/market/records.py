@@ -1,6 +1,6 @@
-"""The server's records: positions, orders, deals, and what came of a request.
+"""The server's records: positions, orders, deals, and outcomes of requests.
 
-Records are immutable; a change makes a new one. Volumes are whole volume steps, times are
+Records are immutable; a change makes a new record. Volumes are whole volume steps, times are
 milliseconds of the server's clock, money is in the account's currency.
 """
 
@@ -25,7 +25,7 @@ STOP_LIMIT_TYPES = frozenset({mt5.ORDER_TYPE_BUY_STOP_LIMIT, mt5.ORDER_TYPE_SELL
 
 
 class Position(msgspec.Struct, frozen=True):
-    """An open position. `identifier` never changes, `ticket` may."""
+    """An open position. `identifier` never changes; `ticket` can change."""
 
     identifier: int
     ticket: int
@@ -33,7 +33,7 @@ class Position(msgspec.Struct, frozen=True):
     type: int
     steps: int
     price_units: int
-    """Open price in units of 10^-(digits+3), the precision that the server rounds it to."""
+    """Open price in units of 10^-(digits+3), the precision of the server."""
     price_open: float
     time_msc: int
     time_update_msc: int
@@ -47,12 +47,12 @@ class Position(msgspec.Struct, frozen=True):
 
     @property
     def is_buy(self) -> bool:
-        """Long."""
+        """Whether the position is long."""
         return self.type == mt5.POSITION_TYPE_BUY
 
     @property
     def closing_type(self) -> int:
-        """The type of the order, and of the deal, that closes it."""
+        """The type of the order, and of the deal, that closes the position."""
         return mt5.ORDER_TYPE_SELL if self.is_buy else mt5.ORDER_TYPE_BUY
 
 
@@ -73,12 +73,12 @@ class Order(msgspec.Struct, frozen=True):
     type_time: int = mt5.ORDER_TIME_GTC
     type_filling: int = mt5.ORDER_FILLING_FOK
     time_expiration: int = 0
-    """Server seconds; 0 when `type_time` needs none."""
+    """Server seconds; 0 if `type_time` needs no time."""
     time_done_msc: int = 0
     position_id: int = 0
     position_by_id: int = 0
     closes: int = 0
-    """Identifier of the position that it is to close; 0 for one that opens."""
+    """Identifier of the position that the order closes; 0 for an order that opens."""
     sl: float = 0.0
     tp: float = 0.0
     price_stoplimit: float = 0.0
@@ -87,12 +87,12 @@ class Order(msgspec.Struct, frozen=True):
 
     @property
     def is_buy(self) -> bool:
-        """Buys, at once or later."""
+        """Whether the order buys, at the market or as a pending order."""
         return self.type in BUYING_TYPES
 
     @property
     def is_pending(self) -> bool:
-        """Waits for its price."""
+        """Whether the order is a pending order."""
         return self.type in PENDING_TYPES
 
 
@@ -119,12 +119,12 @@ class Deal(msgspec.Struct, frozen=True):
 
     @property
     def result(self) -> float:
-        """What it did to the balance."""
+        """The effect of the deal on the balance."""
         return self.profit + self.swap + self.commission + self.fee
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What the server, or the terminal itself, says about a request."""
+    """The answer of the server, or of the terminal itself, to a request."""
 
     retcode: int
     deal: int = 0
@@ -139,7 +139,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Refusal(Exception):
-    """A request that is not executed, with the return code that says why."""
+    """A request was not executed; `retcode` is the reason."""
 
     def __init__(self, retcode: int, comment: str | None = None) -> None:
         self.retcode = retcode
@@ -148,7 +148,7 @@ class Refusal(Exception):
 
 
 class Channel(enum.Enum):
-    """The kinds of messages a server pushes to a terminal; each has its own delay."""
+    """The kinds of messages from server to terminal; each kind has its own delay."""
 
     POSITION = "position"
     ORDER = "order"
@@ -200,7 +200,7 @@ RETCODE_TEXTS: dict[int, str] = {
     mt5.TRADE_RETCODE_FIFO_CLOSE: "Only FIFO closing allowed",
     mt5.TRADE_RETCODE_HEDGE_PROHIBITED: "Opposite positions prohibited",
 }
-"""Server texts differ by broker and build; they are never to be parsed."""
+"""Server texts differ by broker and build; never parse these texts."""
 
 LOCAL_RETCODES = frozenset(
     {

@@ -1,10 +1,10 @@
-"""The official module's eleven named tuples, behaving as the real ones do.
+"""The official module's eleven named tuples, with the behaviour of the originals.
 
-They are C struct sequences there: tuple subclasses, immutable, read by name or by index, with
-`_asdict()` and `n_fields`, but without the `_fields` and `_replace` of `collections.namedtuple`,
-built from one iterable, and not picklable because their module cannot be found by name.
+The originals are C struct sequences: tuple subclasses, immutable, read by name or by index, with
+`_asdict()` and `n_fields`, without the `_fields` and `_replace` of `collections.namedtuple`, built
+from one iterable, and not picklable because `pickle` cannot find their module by name.
 
-The fields make this module long; it holds little else.
+The field lists make this module long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class StructSequence(tuple[Any, ...]):
     """Base of the rows; a subclass lists its fields as annotations, in order."""
 
     __slots__ = ()
-    # As with the real types, `pickle` looks for the class in a module that does not hold it.
+    # `pickle` does not find the class in this module, as for the original types.
     __module__ = "builtins"
 
     n_fields: ClassVar[int] = 0
@@ -53,12 +53,12 @@ class StructSequence(tuple[Any, ...]):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"
 
     def _asdict(self) -> dict[str, Any]:
-        """The fields by name; a nested request stays the row that it is."""
+        """Return the fields by name; a nested request stays a row."""
         return dict(zip(self.__match_args__, self, strict=True))
 
 
 class TradeRequest(StructSequence):
-    """A trade request as the terminal saw it; missing fields are 0 or empty."""
+    """A trade request as the terminal received the request; missing fields are 0 or empty."""
 
     __slots__ = ()
 
@@ -82,7 +82,7 @@ class TradeRequest(StructSequence):
 
 
 class TradePosition(StructSequence):
-    """An open position. It has no commission field; `profit` excludes swap (account currency)."""
+    """An open position, without a commission field; `profit` excludes swap (account currency)."""
 
     __slots__ = ()
 
@@ -182,7 +182,7 @@ class OrderSendResult(StructSequence):
 
 
 class OrderCheckResult(StructSequence):
-    """The answer to `order_check`; retcode 0 means that the request looks sound."""
+    """The answer to `order_check`; retcode 0 means that the request passed the checks."""
 
     __slots__ = ()
 

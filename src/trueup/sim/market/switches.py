@@ -1,9 +1,9 @@
-"""What nobody can know about a terminal without asking a real one, as explicit switches.
+"""Switches for behaviour of terminals and brokers that the official documents leave open.
 
-The official documents leave questions open: what a disconnected terminal answers, how long lists
-lag, whether a broker edits comments. The product has to be right under every answer, so each is a
-switch of the simulated terminal. The defaults are the likely behaviour. Switches may be changed
-at any time; they take effect with the next event or call.
+Open questions are, for example: the answers of a disconnected terminal, the lag of lists, whether a
+broker edits comments. The product must be correct for every answer, so each question is a switch of
+the simulated terminal. The defaults are the likely behaviour. A switch can be changed at any time;
+the change takes effect with the next event or call.
 
 Times are milliseconds of the injected clock.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 
 class ListAnswer(enum.Enum):
-    """What a list call (and its ``*_total``) answers while the terminal cannot know better."""
+    """The answer of a list call (and its ``*_total``) while the terminal lacks current data."""
 
     CACHED = "the last known rows"
     EMPTY = "an empty tuple, and success"
@@ -25,7 +25,7 @@ class ListAnswer(enum.Enum):
 
 
 class DownSend(enum.Enum):
-    """What becomes of `order_send` while the terminal has no link to its trade server."""
+    """The result of `order_send` while the terminal has no link to its trade server."""
 
     REFUSED = "10031 at once, nothing executed"
     EXECUTED_LATER = "10031 at once, executed all the same when the link is back"
@@ -34,35 +34,35 @@ class DownSend(enum.Enum):
 
 
 class FiguresFrom(enum.Enum):
-    """Where profit, equity and margin of `account_info` come from while the list lags."""
+    """The source of profit, equity and margin in `account_info` while the list lags."""
 
     LIST = "computed from the positions that the terminal shows"
     SERVER = "the server's own figures, which may contradict the list"
 
 
 class DealTicketMeans(enum.Enum):
-    """What the number in `history_deals_get(ticket=)` is compared with."""
+    """The meaning of the number in `history_deals_get(ticket=)`."""
 
     DEAL = "the deal's own ticket, as public code has it"
     ORDER = "the ticket of the order behind the deal, as the documentation has it"
 
 
 class OnReversal(enum.Enum):
-    """What a field of a netting position shows after a deal has turned it round."""
+    """The value of a field of a netting position after a deal has reversed the position."""
 
     RESET = "the value of the reversing deal"
-    KEPT = "what it was before"
+    KEPT = "the value before the reversal"
 
 
 class OptionOff(enum.Enum):
-    """What `order_send` does while automated trading by external Python programs is off."""
+    """The answer of `order_send` while automated trading by Python programs is off."""
 
     NONE_MINUS_8 = "None, and (-8, 'Auto-Trading using Python API disabled in Terminal')"
     RETCODE_10027 = "a result with 10027"
 
 
 class DealOrder(enum.Enum):
-    """In which order a history answer lists its deals."""
+    """The order of the deals in a history answer."""
 
     BY_TICKET = "oldest first"
     REVERSED = "newest first"
@@ -71,7 +71,7 @@ class DealOrder(enum.Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Switches:
-    """Every open question and every habit of a terminal and its broker."""
+    """The switches of a terminal and its broker."""
 
     # -- clock ---------------------------------------------------------------------------------
     server_offset_minutes: int = 120
@@ -80,7 +80,7 @@ class Switches:
     dst_jumps: tuple[tuple[int, int], ...] = ()
     """(true UTC milliseconds, offset in minutes from then on), ascending; the DST rule."""
 
-    # -- what the terminal shows, and when -----------------------------------------------------
+    # -- delays and form of the lists ----------------------------------------------------------
     position_lag_ms: int = 0
     """From a change on the server to `positions_get` and `positions_total`."""
     order_lag_ms: int = 0
@@ -97,8 +97,8 @@ class Switches:
     """Deals and orders from before this server time are archived: no history call shows them."""
     deal_ticket_means: DealTicketMeans = DealTicketMeans.DEAL
     zero_date_reads_as: int = 2**31 - 1
-    """A date of exactly 0 leaves the module's field uninitialised; this stands for the chance
-    value found there, server seconds."""
+    """A date of exactly 0 leaves the module's field uninitialised; this number stands for the
+    random value of the field, server seconds."""
     volume_dust: bool = True
     """Volumes are steps times step size, so 0.35 lots may read 0.35000000000000003. Off: the
     nearest float to the decimal number."""
@@ -109,8 +109,8 @@ class Switches:
     """How long `terminal_info().connected` stays True after the link has dropped."""
     disconnected_send: DownSend = DownSend.REFUSED
     resync_ms: int = 0
-    """From the return of the link until the terminal has caught up; it shows the old lists in
-    between, with `connected` True."""
+    """From the return of the link until the terminal has caught up; until then the terminal shows
+    the old lists, with `connected` True."""
 
     # -- after a restart or a change of account ------------------------------------------------
     synchronise_ms: int = 2_000
@@ -124,18 +124,18 @@ class Switches:
     # -- permissions ---------------------------------------------------------------------------
     python_option_off: OptionOff = OptionOff.NONE_MINUS_8
     investor_list: ListAnswer = ListAnswer.CURRENT
-    """What an investor (read-only) login, or an account that may not trade any more, shows."""
+    """The answer for an investor (read-only) login, and for an account without trading rights."""
 
     # -- the broker ----------------------------------------------------------------------------
     comment_characters_max: int = 31
-    """The server cuts longer comments; the platform's field holds 31 units of UTF-16, so a cut may
+    """The server cuts longer comments; the platform's field holds 31 units of UTF-16, so a cut can
     leave half of a character."""
     comment_replaced_by: str | None = None
-    """The server stores this text in place of every comment of a request; None keeps it."""
+    """The server replaces every comment of a request by this text; None keeps the comment."""
     comment_prefix: str = ""
     """The server puts this before every comment of a request."""
     stop_comment: str = "[{kind} {level}]"
-    """Comment of an order made by a stop loss or take profit; empty writes none."""
+    """Comment of an order made by a stop loss or take profit; empty for no comment."""
     stop_out_comment: str = "[so {level:.2f}%/{equity:.2f}/{margin:.2f}]"
     """Comment of an order made by a stop out; the exact text differs by server."""
     stop_close_keeps_magic: bool = True
@@ -143,16 +143,16 @@ class Switches:
     stop_fills_at_level: bool = False
     """SL and TP fill at their level exactly; otherwise at the market, with its slippage."""
     stop_order_listed_ms: int = 0
-    """How long the order of a stop loss or take profit stands among the working orders before it is
-    executed, at the price of then; 0 to 3 s were seen."""
+    """Time that the order of a stop loss or take profit is listed as working before the execution
+    at the price of that moment; 0 to 3 s were seen."""
     filled_orders_listed_ms: int = 0
-    """How long a filled market order is still listed as working, with nothing left of it
-    (`volume_current` 0.0), as seen at an exchange."""
+    """Time that a filled market order is still listed as working, with `volume_current` 0.0; seen
+    at an exchange."""
     exchange_answers_placed: bool = True
-    """Symbols of exchange execution answer a market order 10008, whatever has become of it."""
+    """A market order for a symbol of exchange execution is answered 10008 for any result."""
     positions_show_client: bool = False
-    """Positions show no magic and the reason CLIENT, whoever opened them, as seen at an exchange;
-    their deals and orders show what was sent."""
+    """Every position shows no magic and the reason CLIENT, as seen at an exchange; deals and orders
+    show the values of the request."""
     stops_refused_at_open: bool = False
     """Market and exchange execution refuse SL and TP in the opening request (10016)."""
     requests_per_second_max: int = 0
@@ -160,21 +160,21 @@ class Switches:
     first_request_id: int = 1
     """`request_id` of the first answer of a terminal session."""
     random_request_ids: bool = False
-    """Each `request_id` is any number of 32 bits; otherwise they count up."""
+    """Each `request_id` is a random number of 32 bits; otherwise the numbers count up."""
     answers_with_request_comment: bool = False
-    """An answer to an order that was taken has the request's own comment; otherwise a text."""
+    """An answer to an accepted order has the request's comment; otherwise a server text."""
 
     # -- netting -------------------------------------------------------------------------------
     reversal_time: OnReversal = OnReversal.RESET
     reversal_price_open: OnReversal = OnReversal.RESET
-    """KEPT would show, and count from, the open price of the side before."""
+    """KEPT shows the open price of the side before, and computes profit from that price."""
     reversal_magic: OnReversal = OnReversal.RESET
     reversal_comment: OnReversal = OnReversal.RESET
     addition_changes_magic: bool = False
     """A netting position takes the magic of the newest deal that adds to it."""
     stale_ticket_refused: bool = True
-    """On netting a `position` ticket that is not the current one is answered 10036; otherwise
-    the symbol alone decides, and a late close opens the opposite."""
+    """On a netting account a `position` ticket other than the current ticket is answered 10036;
+    otherwise the symbol alone decides, and a late close opens the opposite side."""
 
     # -- day change ----------------------------------------------------------------------------
     automatic_day_change: bool = True
@@ -183,5 +183,5 @@ class Switches:
     reopening_changes_identifier: bool = False
     """The documents keep the identifier; some brokers open a new position."""
     variation_margin_reopens: bool = True
-    """Variation margin closes a position and opens it again. Off: a deal of volume 0 carries the
-    money, and the open price is set anew, as at some exchanges."""
+    """Variation margin closes and opens each position again. Off: a deal of volume 0 carries the
+    money and the open price is replaced, as at some exchanges."""

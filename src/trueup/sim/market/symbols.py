@@ -1,4 +1,4 @@
-"""Symbols and accounts as a broker sets them up, with ready-made specifications.
+"""Specifications of symbols and accounts, with ready-made symbols.
 
 Field meanings and masks are those of the MT5 reference, symbol and account properties. Prices are
 in the profit currency, volumes in lots, distances in points (10^-digits).
@@ -30,7 +30,7 @@ _ALL_ORDERS = (
 
 
 class Charged(enum.Enum):
-    """When a commission is taken."""
+    """The moment when a commission is charged."""
 
     AT_ENTRY = "on deals that open"
     AT_EXIT = "on deals that close"
@@ -40,7 +40,7 @@ class Charged(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolSetup:
-    """One symbol of the broker; change it on a running server with `Market.change`."""
+    """One symbol of the broker; `Market.change` changes a symbol on a running server."""
 
     name: str
     currency_base: str
@@ -77,11 +77,11 @@ class SymbolSetup:
     margin_initial: float = 0.0
     """Margin of one lot in the margin currency, for futures; 0 elsewhere."""
     margin_hedged: float = 0.0
-    """Contract size that margin is taken on for one lot held both ways; 0 means none."""
+    """Contract size for the margin of one lot held on both sides; 0 means no margin."""
     selected: bool = True
     """Shown in Market Watch from the start."""
     bid: float = 0.0
-    """First quote; 0.0 means that there is none yet."""
+    """First quote; 0.0 means that the symbol has no quote yet."""
     ask: float = 0.0
     description: str = ""
     path: str = ""
@@ -98,27 +98,27 @@ class SymbolSetup:
 
     @property
     def margin_currency(self) -> str:
-        """The currency that margin is computed in."""
+        """The currency of the margin."""
         return self.currency_margin or self.currency_base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSetup:
-    """One account at the broker, as it is before its first deal."""
+    """One account at the broker, before its first deal."""
 
     login: int = 5_000_001
     server: str = "Simulated-Demo"
     password: str = ""
-    """Empty: any password is right."""
+    """Empty: every password is accepted."""
     investor_password: str = ""
-    """Logging in with it gives a read-only session; empty: there is none."""
+    """Password for a read-only session; empty: the account has no such password."""
     currency: str = "USD"
     currency_digits: int = 2
     leverage: int = 100
     margin_mode: int = mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
     trade_mode: int = mt5.ACCOUNT_TRADE_MODE_DEMO
     balance: float = 10_000.0
-    """First deposit; a balance deal of its own unless 0."""
+    """First deposit, booked as a balance deal; 0 books no deal."""
     credit: float = 0.0
     limit_orders: int = 200
     """Largest number of pending orders; 0 means no limit (10033)."""
@@ -130,12 +130,12 @@ class AccountSetup:
     """Percent of margin, or equity in the account's currency, by `stop_out_mode`."""
     fifo_close: bool = False
     hedge_prohibited: bool = False
-    """Hedging account that may not hold both directions of a symbol (10046)."""
+    """Hedging account that cannot hold both directions of a symbol (10046)."""
     blocks_commission: bool = False
     """A commission that is charged at the day's end lowers the equity until then."""
     blocks_gains: bool = False
-    """What a day's trades gained lowers the equity until the day ends, though it is in the balance
-    (terminal manual, Trade tab: "Blocked"); it is in no field of the account."""
+    """The profits of a day are in the balance and lower the equity until the end of the day
+    (terminal manual, Trade tab: "Blocked"). No field of the account shows the blocked amount."""
     trade_allowed: bool = True
     trade_expert: bool = True
     """The server lets programs trade (10026 otherwise)."""
@@ -144,7 +144,7 @@ class AccountSetup:
 
     @property
     def is_netting(self) -> bool:
-        """One position per symbol; exchange accounts follow the same rules."""
+        """Whether the account has one position per symbol, as exchange accounts also have."""
         return self.margin_mode != mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
 
 

@@ -1,7 +1,7 @@
-"""Where the simulated terminal's prices come from: real bars, a random walk, or a person's file.
+"""Price feeds of the simulated terminal: packaged bars, a random walk, or a user's file.
 
 A feed is an iterator of quotes with times that never go back. The same arguments give the same
-quotes, on every machine and every Python.
+quotes, on every machine and every Python version.
 """
 
 from __future__ import annotations
@@ -26,20 +26,24 @@ def open_feed(
     ticks_per_bar: int = 12,
     spread_points: int | None = None,
 ) -> Iterator[Quote]:
-    """The quotes that `spec` asks for: `bars`, `random`, or the path of a file.
+    """Return the quotes of the feed `spec`: `bars`, `random`, or the path of a file.
 
-    `bars` walks the packaged hourly EURUSD bars and begins again after the last one, with times
-    that go on; it never ends. `random` never ends either. A file is MetaTrader 5's own export of
-    bars or ticks, a chart's "Save as", what pandas or numpy saved of `copy_rates_*` or
-    `copy_ticks_*`, or our plain `time,open,high,low,close,tick_volume`; the feed ends with it.
+    `bars` walks the packaged hourly EURUSD bars. After the last bar the feed starts again with the
+    first bar, and the times go on. The feeds `bars` and `random` never end. A file feed ends with
+    the file. A file can be MetaTrader 5's own export of bars or ticks, a chart's "Save as", the
+    result of `copy_rates_*` or `copy_ticks_*` saved by pandas or numpy, or our plain
+    `time,open,high,low,close,tick_volume`.
 
-    `start` is how many bars, or ticks where there are no bars, to pass over. `spread_points` is
-    the distance of ask from bid; None takes the file's own where it has one, and 10 elsewhere.
-    A file of ticks has its own spread always.
+    `start` is the number of bars to skip, or of ticks in a feed without bars. `spread_points` is
+    ask minus bid in points; None uses the spread of the file, or 10 for a feed without a spread. A
+    file of ticks always uses its own spread.
 
-    Raises FeedError when the file cannot be read, here for its heading and while iterating for
-    the rows, and ValueError for arguments that make no sense.
+    Raises:
+        FeedError: the file cannot be read; raised here for the heading, and during the iteration
+            for the rows.
+        ValueError: an argument is out of range.
     """
+    # A bar needs four quotes: open, high, low and close.
     if start < 0 or ticks_per_bar < 4 or (spread_points is not None and spread_points < 0):
         raise ValueError("a feed needs start >= 0, ticks_per_bar >= 4 and spread_points >= 0")
     if spec == "random":
@@ -47,6 +51,7 @@ def open_feed(
     if spec == "bars":
         bars = repeat(packaged_bars(), start)
         return walk_bars(bars, seed, ticks_per_bar, spread_points)
+    # Read the heading now, so that the caller learns of a wrong file before the first quote.
     table = open_table(Path(spec))
     if table.has_ticks:
         return islice(table.ticks(), start, None)

@@ -1,11 +1,11 @@
-"""Files of prices: MetaTrader 5's exports, a chart's own, and what Python saves of `copy_rates`.
+"""Readers of price files: exports of MetaTrader 5, saved charts, and saved `copy_rates` results.
 
-MetaTrader writes tabs or commas, UTF-8 or UTF-16, with a byte order mark or without; "Save as" of a
-chart writes no heading. pandas and numpy write what `copy_rates_*` and `copy_ticks_*` return with
-the module's names of columns, and times as seconds since 1970 or as text. Times of a file are the
-trade server's wall clock, and are read as if that were UTC, which is how the terminal's own
-functions give them. In an export of ticks an empty BID or ASK means that it did not change, and 0
-that there is none, as before an exchange opens.
+MetaTrader writes tabs or commas, UTF-8 or UTF-16, with or without a byte order mark; "Save as" of a
+chart writes no heading. pandas and numpy write the results of `copy_rates_*` and `copy_ticks_*`
+with the module's column names, and times as seconds since 1970 or as text. Times of a file are the
+trade server's wall clock; the readers treat these times as UTC, as the terminal's own functions do.
+In an export of ticks an empty BID or ASK means an unchanged price, and 0 means no price, as before
+an exchange opens.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _TIME: Final = re.compile(
 _DATE: Final = re.compile(r"\d{4}[.-]\d\d[.-]\d\d", re.ASCII)
 _CLOCK: Final = re.compile(r"\d\d:\d\d(:\d\d)?", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Since 1973: a smaller number is a date without its marks, or no time at all.
+# A count of seconds since 1973: a smaller number is a date without separators, or no time.
 _EARLIEST_COUNT: Final = 10**8
-# What a number of seconds, milliseconds, microseconds and nanoseconds since 1970 is below, and how
-# many milliseconds each is.
+# Upper bounds of a count of seconds, milliseconds, microseconds and nanoseconds since 1970, each
+# with the number of milliseconds per count.
 _UNITS: Final = ((10**11, 1000.0), (10**14, 1.0), (10**17, 1e-3), (10**20, 1e-6))
 _RIGHT_HEADING: Final = (
     "the first line must be MetaTrader's <DATE> <TIME> <OPEN> <HIGH> <LOW> <CLOSE> or "
@@ -53,11 +53,11 @@ _RIGHT_ENCODING: Final = "save the file as UTF-8 or UTF-16"
 
 
 class Table:
-    """A file whose heading has been understood. Each of its iterators reads it anew."""
+    """A price file with a known heading. Each iterator reads the file from the start."""
 
     def __init__(self, path: Path, name: str, heading: str) -> None:
         self._path, self._name = path, name
-        # A comma may be a decimal comma where there is another mark.
+        # In a file with tabs or semicolons a comma can be a decimal comma.
         self._separator = next((mark for mark in "\t;," if mark in heading), "\t")
         first = _fields(heading, self._separator)
         columns = _columns_of_a_chart(first)
@@ -69,7 +69,11 @@ class Table:
             raise FeedError(name, 1, "this is no heading of prices", _RIGHT_HEADING)
 
     def bars(self) -> Iterator[Bar]:
-        """Raises FeedError for the first row that is no bar, or not later than the one before."""
+        """Yield the bars of the file.
+
+        Raises:
+            FeedError: a row is no bar, or not later than the row before.
+        """
         last_msc: int | None = None
         for line, row in self._rows():
             bar = self._bar(line, row)
@@ -81,10 +85,12 @@ class Table:
             yield bar
 
     def ticks(self) -> Iterator[Quote]:
-        """From the first row by which both sides are known.
+        """Yield the ticks of the file, from the first row with both bid and ask known.
 
-        A moment in which the ask lies below the bid can be traded by nobody and is left out.
-        Raises FeedError for the first row that is no tick, or earlier than the one before.
+        A row with ask below bid is skipped: no order can trade at such prices.
+
+        Raises:
+            FeedError: a row is no tick, or earlier than the row before.
         """
         bid = ask = 0.0
         last_msc: int | None = None
@@ -95,6 +101,7 @@ class Table:
                     self._name, line, "this tick is earlier than the one before", "sort by time"
                 )
             last_msc = time_msc
+            # An empty side is unchanged, so the price of an earlier row stays.
             bid = self._side(line, row, "BID") if row["BID"] else bid
             ask = self._side(line, row, "ASK") if row["ASK"] else ask
             if 0 < bid <= ask:
@@ -123,7 +130,7 @@ class Table:
         return bar
 
     def _time(self, line: int, row: dict[str, str]) -> int:
-        # The module's ticks have whole seconds in `time`, and the moment in `time_msc`.
+        # The module's ticks have whole seconds in `time`, and milliseconds in `time_msc`.
         text = row.get("TIME_MSC") or " ".join(filter(None, (row.get("DATE"), row.get("TIME"))))
         time_msc = _milliseconds(text)
         if time_msc is None:
@@ -131,7 +138,7 @@ class Table:
         return time_msc
 
     def _side(self, line: int, row: dict[str, str], column: str) -> float:
-        """Return a side of a tick, 0.0 where there is none."""
+        """Return one side of a tick; 0.0 for no price."""
         return self._price(line, row, column) if _number(row[column]) else 0.0
 
     def _price(self, line: int, row: dict[str, str], column: str) -> float:
@@ -152,9 +159,10 @@ class Table:
 
 
 def open_table(path: Path) -> Table:
-    """Understand the heading of a file.
+    """Open a price file and read its heading.
 
-    Raises FeedError when there is no such file or its heading is none of those we read.
+    Raises:
+        FeedError: the file does not exist, or its heading is unknown.
     """
     name = str(path)
     heading = next(_lines(path, name), None)
@@ -164,14 +172,14 @@ def open_table(path: Path) -> Table:
 
 
 def packaged_bars() -> Sequence[Bar]:
-    """5000 hourly bars of EURUSD, 2017-04-19 to 2018-02-07."""
+    """Return the packaged 5000 hourly bars of EURUSD, 2017-04-19 to 2018-02-07."""
     source = resources.files("trueup.sim") / "data" / "eurusd_h1.csv.gz"
     with resources.as_file(source) as path:
         return tuple(open_table(path).bars())
 
 
 def _lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines from 1, without their ends."""
+    """Yield the lines without line ends, numbered from 1."""
     line = 0
     opener: Callable[..., IO[Any]] = gzip.open if path.suffix == ".gz" else open
     try:
@@ -203,27 +211,29 @@ def _fields(text: str, separator: str) -> list[str]:
 
 
 def _columns_of_a_chart(first: Sequence[str]) -> list[str] | None:
-    """Return the columns of a file whose first line is a row already, or None for a heading.
+    """Return the columns of a file without a heading, or None if the first line is a heading.
 
-    A chart writes date and time in two fields, in one, or the date alone; numpy writes seconds.
+    A chart writes date and time in two fields, date and time in one field, or only the date; numpy
+    writes seconds.
     """
     if len(first) < len(_BARS) + 1 or _milliseconds(first[0]) is None:
         return None
     is_apart = _DATE.fullmatch(first[0]) is not None and _CLOCK.fullmatch(first[1]) is not None
     begin = ["DATE", "TIME"] if is_apart else ["TIME"]
     named = [*begin, *_BARS, "TICKVOL"]
-    # What stands behind is the real volume in some builds and the spread in others.
+    # The later columns are the real volume in some builds and the spread in others.
     return [*named, *(f"MORE {number}" for number in range(len(first)))][: len(first)]
 
 
 def _number(text: str) -> float:
-    """Return a number, NaN for what is none; German tables have a decimal comma."""
+    """Return a number, NaN for any other text; German tables have a decimal comma."""
     found = number_of_text(text if "." in text else text.replace(",", "."))
     return math.nan if found is None else found
 
 
 def _milliseconds(text: str) -> int | None:
-    """Return a moment in milliseconds since 1970, or None for what is none."""
+    """Return a time in milliseconds since 1970, or None for any other text."""
+    # numpy and pandas write a count, MetaTrader writes a date.
     count = number_of_text(text)
     if count is not None:
         return _of_count(count)
@@ -237,6 +247,7 @@ def _milliseconds(text: str) -> int | None:
     except ValueError:
         return None
     time_msc = (moment - _EPOCH) // timedelta(milliseconds=1) + int(f"{fraction:0<3}"[:3])
+    # A time with an offset is a local time; UTC is the local time minus the offset.
     ahead_msc = (int(hours) * 60 + int(minutes)) * 60_000
     time_msc += ahead_msc if sign == "-" else -ahead_msc
     return time_msc if time_msc >= 0 else None

@@ -1,7 +1,7 @@
-"""Bars walked into ticks, and a walk without bars.
+"""Generators of quotes: a walk through bars, and a random walk without bars.
 
-Only `Random.random` is used: Python promises that its sequence stays the same for a seed, which it
-does not promise of `gauss`, `sample` or `randint`.
+Only `Random.random` is used: Python guarantees the same sequence for a seed for this method, and
+not for `gauss`, `sample` or `randint`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEFAULT_SPREAD_POINTS: Final = 10
 
 # Enough bars to know their length and their decimals without reading a file of years.
 _HEAD_BARS: Final = 1_000
-# How far a tick strays from the straight line between two turns, as a share of the bar's range.
+# Largest distance of a tick from the straight line between two turns, as a share of the range.
 _STRAY: Final = 0.15
 
 _WALK_START_MSC: Final = 1_704_067_200_000
@@ -32,7 +32,7 @@ _WALK_STEP_SHARE: Final = 0.00003
 
 
 def repeat(bars: Sequence[Bar], start: int) -> Iterator[Bar]:
-    """These bars from number `start` on, again and again; each round follows the one before."""
+    """Yield the bars from number `start` on, repeated for ever, with times that go on."""
     length_msc = bars[-1].time_msc - bars[0].time_msc + period_msc(bars)
     for number in count(start):
         turn, index = divmod(number, len(bars))
@@ -43,18 +43,19 @@ def repeat(bars: Sequence[Bar], start: int) -> Iterator[Bar]:
 def walk_bars(
     bars: Iterator[Bar], seed: int, ticks_per_bar: int, spread_points: int | None
 ) -> Iterator[Quote]:
-    """Each bar as `ticks_per_bar` quotes.
+    """Yield each bar as `ticks_per_bar` quotes.
 
-    A bar's path depends on the seed and the bar's time alone, so a feed that begins later gives
-    the same prices from there on.
+    The path of a bar depends only on the seed and the bar's time, so a feed with a later start
+    yields the same prices.
     """
     head = list(islice(bars, _HEAD_BARS))
     period = period_msc(head)
-    # Plain files leave out the zeros at the end of a price, so one row does not tell.
+    # Plain files omit trailing zeros of a price, so a single row does not show all digits.
     digits = max((bar.digits for bar in head), default=0)
     for bar, following in pairwise(chain(head, bars, [None])):
         if bar is None:
             continue
+        # Over a weekend gap the quotes stay within the length of one bar.
         span = min(period, following.time_msc - bar.time_msc) if following else period
         spread = _spread(bar, spread_points) * 10.0**-digits
         for time_msc, bid in _path(
@@ -64,7 +65,7 @@ def walk_bars(
 
 
 def random_walk(seed: int, spread_points: int | None) -> Iterator[Quote]:
-    """A quote a second for ever, each a small random share above or below the one before."""
+    """Yield one quote per second for ever; each price is a small random step from the last."""
     chance = Random(f"{seed}/walk")
     spread = DEFAULT_SPREAD_POINTS if spread_points is None else spread_points
     point = 10.0**-_WALK_DIGITS
@@ -84,7 +85,8 @@ def _spread(bar: Bar, wanted_points: int | None) -> int:
 def _path(
     bar: Bar, span_msc: int, ticks: int, digits: int, chance: Random
 ) -> Iterator[tuple[int, float]]:
-    """From open over both extremes, in either order, to close."""
+    """Yield time and bid of each tick, from open over both extremes in random order to close."""
+    # The four turns need different ticks, so the extremes leave room for open and close.
     first = 1 + int(chance.random() * (ticks - 3))
     second = first + 1 + int(chance.random() * (ticks - 2 - first))
     extremes = (bar.high, bar.low) if chance.random() < 0.5 else (bar.low, bar.high)
@@ -92,6 +94,7 @@ def _path(
     step_msc = span_msc // ticks
     for (here, price), (there, target) in pairwise([*turns, (ticks, bar.close)]):
         for tick in range(here, there):
+            # The first tick has the bar's own time; later ticks have a random delay.
             late_msc = int(chance.random() * step_msc) if tick else 0
             share = (tick - here) / (there - here)
             bid = (

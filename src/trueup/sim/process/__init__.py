@@ -1,1 +1,1 @@
-"""The simulated terminal as a process of its own."""
+"""The simulated terminal as a separate process."""

@@ -1,8 +1,8 @@
-"""Where a worker process calls a simulated terminal, as the official module calls a real one.
+"""Server and client of the pipe between a worker process and a simulated terminal.
 
-The official module talks to the terminal program through a pipe; so does `attached`. The simulated
-terminal thereby outlives every worker that hangs, dies, or is killed in the middle of an order, as
-the real one does.
+The official module talks to the terminal program through a pipe, and `attached` does the same. So
+the simulated terminal survives a worker that hangs, crashes, or is killed in the middle of an
+order, as a real terminal does.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ else:
 
 log: Logger = logger("trueup.terminal")
 
-# A call is a few hundred bytes, and a list of symbols a few more.
+# A call is a few hundred bytes; a call with a list of symbols is slightly larger.
 CALL_BYTES_MAX = 1_000_000
 
 
 class ModulePort:
-    """Answers the calls that come through its pipe, each caller's in a thread of its own.
+    """Serves calls from a pipe, with one thread per caller.
 
-    A call that hangs (`TerminalFaults`) does not return while its caller lives.
+    A call that hangs (`TerminalFaults`) does not return while its caller is connected.
 
     Args:
-        terminal: what is called.
+        terminal: the terminal to call.
         lock: held during each call.
         on_call: called, under the lock, before each call.
     """
@@ -72,13 +72,13 @@ class ModulePort:
 
     @property
     def address(self) -> str:
-        """Where `attached` finds it: a pipe's name, or a socket's path."""
+        """The address for `attached`: the name of a pipe, or the path of a socket."""
         return str(self._listener.address)
 
     def close(self) -> None:
-        """Take no more callers, and answer none."""
+        """Accept no more callers and answer no more calls."""
         self._is_closed = True
-        # The listener's thread waits in `accept`, and only a caller wakes it.
+        # The listener's thread blocks in `accept`; only a new connection wakes the thread.
         Client(self.address).close()
 
     def _listen(self) -> None:
@@ -97,22 +97,23 @@ class ModulePort:
                 call = line.recv_bytes(CALL_BYTES_MAX)
                 if self._is_closed:
                     break
+                # The terminal is not thread-safe: one call at a time.
                 with self._lock:
                     self._on_call()
                     answer = perform(self._terminal, call)
                 line.send_bytes(answer)
         except (EOFError, OSError, Hung):
-            log.info("[TERMINAL] A gateway's worker is gone")
+            log.info("[TERMINAL] A gateway's worker disconnected")
         except RemoteProtocolError as error:
-            log.warning("[TERMINAL] Somebody who is no gateway's worker was hung up on: %s", error)
+            log.warning("[TERMINAL] Rejected a connection that is not a gateway worker: %s", error)
         finally:
             line.close()
 
     def _hang(self, function: str) -> None:
-        """Let everybody else go on until the caller is gone, and then answer nobody."""
+        """Release the lock for other callers until this caller disconnects; then raise `Hung`."""
         self._lock.release()
         try:
-            # A caller sends nothing before it has its answer, so this is its end.
+            # A caller sends nothing while a call is open, so readable means disconnected.
             self._caller.line.poll(None)
         finally:
             self._lock.acquire()
@@ -120,10 +121,10 @@ class ModulePort:
 
 
 class AttachedTerminal(CalledTerminal):
-    """A simulated terminal in another process, reached as the official module reaches a real one.
+    """A simulated terminal in another process, called through a pipe like a real terminal.
 
     Args:
-        whereabouts: returns the address of its `ModulePort`, or None when none is known.
+        whereabouts: returns the address of the `ModulePort`, or None if no address is known.
     """
 
     def __init__(self, whereabouts: Callable[[], str | None]) -> None:
@@ -132,11 +133,11 @@ class AttachedTerminal(CalledTerminal):
         self._error: Error = SUCCESS
 
     def last_error(self) -> Error:
-        """Code and text of the call before."""
+        """Return code and text of the last call."""
         return self._error
 
     def initialize(self, *args: Any, **kwargs: Any) -> bool:
-        """Connect to the simulated terminal, and initialise it."""
+        """Connect to the simulated terminal and initialise the terminal."""
         self._hang_up()
         address = self._whereabouts()
         try:
@@ -150,7 +151,7 @@ class AttachedTerminal(CalledTerminal):
         return bool(self._call("initialize", *args, **kwargs))
 
     def shutdown(self, *args: Any, **kwargs: Any) -> bool:
-        """Disconnect; the terminal goes on for others."""
+        """Disconnect; the terminal continues for other callers."""
         self._hang_up()
         self._error = SUCCESS
         return True

@@ -1,7 +1,7 @@
-"""What the terminal process does with a person's commands, as `trueup trade` sends them.
+"""Handlers of manual trading commands, which `trueup trade` sends to the terminal process.
 
-A command is a JSON object with `command` and its fields; the answer is one with `ok` and either
-`text`, a sentence for the person, or `error`.
+A command is a JSON object with `command` and its fields. The answer is a JSON object with `ok` and
+either `text`, a sentence for the person, or `error`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIDES = {"buy": mt5.ORDER_TYPE_BUY, "sell": mt5.ORDER_TYPE_SELL}
 
 
 class Command(msgspec.Struct):
-    """A command; volumes in lots, None where the person did not say."""
+    """A manual command. Volumes are lots; None is a value that the person did not give."""
 
     command: str
     ticket: int = 0
@@ -34,16 +34,16 @@ class Command(msgspec.Struct):
 
 
 class _Refused(Exception):
-    """The command cannot be carried out; the message is for the person."""
+    """The command cannot be executed; the message is for the person."""
 
 
 class PersonDesk:
-    """Carries out commands at a terminal.
+    """Executes manual commands at a terminal.
 
     Args:
-        terminal: where positions are opened and closed, past every bot.
-        symbol: the symbol meant when a command names none.
-        facts: what `hello` answers beside `ok`.
+        terminal: the terminal for the orders, independent of every bot.
+        symbol: the symbol for a command without a symbol.
+        facts: returns the fields of the answer to `hello`, in addition to `ok`.
         stop: called by the command `stop`.
     """
 
@@ -56,6 +56,7 @@ class PersonDesk:
     ) -> None:
         self._terminal, self._symbol = terminal, symbol
         self._facts, self._stop = facts, stop
+        # A command without a handler here is answered with an error.
         self._commands: dict[str, Callable[[Command], dict[str, Any]]] = {
             "hello": lambda _: self._facts(),
             "list": lambda _: self._list(),
@@ -68,7 +69,7 @@ class PersonDesk:
         }
 
     def handle(self, raw: bytes) -> bytes:
-        """Return the answer to a command, whatever its bytes are."""
+        """Return the answer to a command; unreadable bytes are answered with an error."""
         try:
             command = msgspec.json.decode(raw, type=Command)
             carry_out = self._commands.get(command.command)
@@ -109,6 +110,7 @@ class PersonDesk:
         mark = self._terminal.market.mark(
             position.symbol, account.currency, account.currency_digits
         )
+        # The current price of a position is the price of its close.
         price = mark.price(not position.is_buy)
         return {
             "ticket": position.ticket,
@@ -149,7 +151,7 @@ class PersonDesk:
             return {"text": "Closed 0 positions: none is open."}
         refused = []
         for position in positions:
-            # A position that the broker does not close must not keep the others open.
+            # A refused close must not stop the closes of the other positions.
             try:
                 self._terminal.person.close(position.ticket)
             except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""Prices in their own time: a feed played at a speed."""
+"""Playback of a price feed at a multiple of real time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from trueup.sim.prices import FeedError, Quote
 
 log: Logger = logger("trueup.feed")
 
-# Nights and weekends have no prices: a gap longer than this much market time passes in a second.
+# Nights and weekends have no prices: a gap longer than this market time passes in one second.
 GAP_MSC = 3_600_000
 GAP_PLAYED_AS_SEC = 1.0
-# One call hands out at most this many, so that a very high speed does not keep its caller busy.
+# Largest number of quotes per call, so that a very high speed does not block the caller.
 QUOTES_PER_CALL = 1_000
 
 
 class Playback:
-    """A feed played in market time, which runs `speed` times as fast as the clock.
+    """A feed in market time, which runs `speed` times as fast as the clock.
 
-    The first quote is there at once. A feed that ends, or breaks, leaves the last price standing.
+    The first quote is available at once. After the end or an error of the feed the last price
+    stays.
 
     Raises:
-        FeedError: the feed has no quote, or its first cannot be read.
+        FeedError: the feed has no quote, or its first quote cannot be read.
     """
 
     def __init__(self, feed: Iterator[Quote], speed: float, clock: Clock) -> None:
@@ -46,7 +47,7 @@ class Playback:
         return max(now_msc, self.last.time_msc)
 
     def due(self) -> list[Quote]:
-        """Return the quotes whose time has come since the last call, oldest first."""
+        """Return the quotes that became due since the last call, oldest first."""
         found: list[Quote] = []
         while self._coming is not None and len(found) < QUOTES_PER_CALL:
             played_ms = (self._clock.age_ns() - self._base_ns) / 1e6 * self._speed
@@ -72,7 +73,7 @@ class Playback:
 
 
 class LocalPrices:
-    """A feed in place of the prices that a gateway does not tell."""
+    """A feed that replaces the prices of a gateway without prices."""
 
     def __init__(self, playback: Playback, symbol: str) -> None:
         self._playback, self._symbol = playback, symbol

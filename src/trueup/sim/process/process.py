@@ -1,9 +1,9 @@
 """The terminal process: a simulated MetaTrader 5 terminal behind a gateway, for `trueup terminal`.
 
-One thread does it, in turns: the market's prices, then the bots' requests on one loopback port,
-then a person's commands on another. A gateway's worker calls a second terminal on the same account
-at its own pace. The market's time is the server's time. Positions live as long as the process: a
-bot that ends, or is killed, leaves them open, as at a real terminal.
+One thread serves three sources in turn: the prices of the market, requests of bots on one loopback
+port, and manual commands on another port. A gateway's worker calls a second terminal on the same
+account, from a separate thread. The market's time is the server's time. Positions exist as long as
+the process: after the end of a bot its positions stay open, as at a real terminal.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ MARGIN_MODES = {
     "hedging": mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
     "netting": mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
 }
-# An hourly bar played at the default speed then ticks four times a second.
+# So an hourly bar has four ticks per second at the default speed.
 TICKS_PER_BAR = 240
 DEFAULT_SPEED = 60.0
 TICKETS_BEGIN_SEC = 1_600_000_000
 
 
 class TerminalOptions(msgspec.Struct, frozen=True):
-    """What a terminal process is started with.
+    """Options of a terminal process.
 
-    `balance` is the first deposit in USD; `feed` is bars, random, or the path of a file; `speed`
-    is market time over real time; `port` 0 takes a free one; after `idle_exit_min` minutes
-    without a request the process ends, 0 for never; every `watch_ms` it looks for what its bots
-    should know at once, 0 for never.
+    `balance` is the first deposit in USD. `feed` is bars, random, or the path of a file. `speed` is
+    market time divided by real time. `port` 0 selects a free port. The process ends after
+    `idle_exit_min` minutes without a request, 0 for never. Every `watch_ms` milliseconds the
+    process checks for changes to publish as hints, 0 for never.
     """
 
     account: str = "hedging"
@@ -72,34 +72,36 @@ class TerminalOptions(msgspec.Struct, frozen=True):
 
 
 def play(feed: str, seed: int, speed: float, clock: Clock) -> Playback:
-    """Open a feed and play it.
+    """Open a feed and start its playback.
 
     Raises:
-        FeedError: it cannot be read.
+        FeedError: the feed cannot be read.
     """
     quotes = open_feed(feed, seed=seed, ticks_per_bar=TICKS_PER_BAR)
     return Playback(quotes, speed, clock)
 
 
 class TerminalProcess:
-    """Everything of one terminal process except its beginning and its end.
+    """One terminal process: broker, terminals, sockets and the loop that serves the sockets.
 
     Raises:
         FeedError: the feed cannot be read.
-        SettingsError: there is no such symbol, or the port is taken.
+        SettingsError: the symbol does not exist, or the port is in use.
     """
 
     def __init__(self, options: TerminalOptions, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._options = options
         self._playback = play(options.feed, options.seed, options.speed, self._clock)
-        self._lock = threading.Lock()  # whoever holds it has the broker to himself
+        # Held during each access to the broker, from the loop or from a worker's thread.
+        self._lock = threading.Lock()
         self.terminal: SimulatedTerminal = _make_terminal(options, self._playback, self._clock)
         self.module: SimulatedTerminal = SimulatedTerminal(broker=self.terminal.broker)
+        # The first quote comes before the first request, so that no request finds an empty market.
         self._step_market()
         people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
-        # Its record of requests is in memory: it lives as long as the broker that it is about.
+        # The record of requests is in memory: record and simulated broker end together.
         clocks = Clocks(self._clock.now_ns, self._clock.age_ns, self._clock.waiting_ns)
         self._desk = bots = Desk(
             self.terminal, boot, self._clock.now_ns, pace=options.speed, clocks=clocks
@@ -124,11 +126,12 @@ class TerminalProcess:
         )
 
     def run(self) -> None:
-        """Serve until `stop`, or until nobody has asked anything for the idle time.
+        """Serve until `stop`, or until the idle time has passed without a request.
 
         Raises:
             OSError: the state folder cannot be written.
         """
+        # Bots find the terminal by this file; without the file the process is of no use.
         try:
             write_state(self.whereabouts)
         except OSError:
@@ -147,16 +150,17 @@ class TerminalProcess:
             self.close()
 
     def stop(self) -> None:
-        """End `run` after the turn under way; may be called from a signal handler."""
+        """End `run` after the current turn; safe to call from a signal handler."""
         self.is_stopped = True
 
     def turn(self, wait_ms: int) -> None:
-        """Take in the market's prices, then serve what is there, waiting at most `wait_ms`."""
+        """Apply new prices, then serve requests; wait at most `wait_ms` for the first request."""
         self._step_market()
         served = self._bots.serve_once(wait_ms) + self._people.serve_once(0)
         self._watch()
         with self._lock:
             self._desk.tend()
+        # A clock that stands while the machine sleeps: sleep is no idle time.
         now_ns = self._clock.waiting_ns()
         if served:
             self._note_busy()
@@ -164,11 +168,11 @@ class TerminalProcess:
             self.stop()
         idle_min = (now_ns - self._busy_ns) / 60e9
         if self._options.idle_exit_min and idle_min >= self._options.idle_exit_min:
-            log.info("[TERMINAL] Nobody asked anything for %g minutes", self._options.idle_exit_min)
+            log.info("[TERMINAL] No request for %g minutes", self._options.idle_exit_min)
             self.stop()
 
     def close(self) -> None:
-        """Stop listening, and take back the state file."""
+        """Close the sockets and remove the state file."""
         left = len(self.terminal.ledger.positions)
         log.info("[TERMINAL] Ends, with %d open position%s", left, "s" * (left != 1))
         self._let_go()
@@ -181,7 +185,7 @@ class TerminalProcess:
         remove_state(self.whereabouts.pid)
 
     def _stop_soon(self) -> None:
-        """Stop when the answer to the command that said so has had time to leave."""
+        """Stop after a delay, so that the answer to the command `stop` is sent first."""
         self._stop_at_ns = self._clock.waiting_ns() + FAREWELL_MS * 1_000_000
 
     def _alone(self, handle: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
@@ -223,7 +227,7 @@ def _make_terminal(options: TerminalOptions, playback: Playback, clock: Clock) -
     if options.symbol not in known:
         raise SettingsError("--symbol", options.symbol, f"give one of {', '.join(known)}")
     account = AccountSetup(margin_mode=MARGIN_MODES[options.account], balance=options.balance)
-    # A trade server never gives a ticket twice, so the numbers go on from one process to the next.
+    # A trade server never reuses a ticket, so the numbers of a new process continue by the clock.
     first = clock.now_ns() // 1_000_000_000 - TICKETS_BEGIN_SEC
     broker = Broker(
         accounts=[account],

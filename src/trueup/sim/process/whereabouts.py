@@ -1,4 +1,4 @@
-"""Where the running terminal of this folder is; `runtime.control.state_files` finds it."""
+"""The state file with the addresses of the running terminal; see `runtime.control.state_files`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COMMAND_TIMEOUT_MS = 10_000
 
 
 class Whereabouts(msgspec.Struct, frozen=True):
-    """A terminal process: its endpoints for bots and for a person, and what it simulates.
+    """A terminal process: the endpoints for bots and for manual commands, account and symbol.
 
-    `module` is where a gateway's worker calls it; see `sim.process.module_port`.
+    `module` is the address for the calls of a gateway's worker; see `sim.process.module_port`.
     """
 
     pid: int
@@ -50,7 +50,7 @@ remove_state: Callable[[int], None] = _FILE.remove
 
 
 def find_terminal() -> Whereabouts | None:
-    """Return the terminal of this folder if it answers by itself, else None."""
+    """Return the terminal of this folder, or None if the terminal does not answer."""
     state = read_state()
     if state is None or not answers(state.person, state.pid, ASK_TIMEOUT_MS):
         return None
@@ -60,10 +60,10 @@ def find_terminal() -> Whereabouts | None:
 def ask(
     whereabouts: Whereabouts, command: Mapping[str, Any], timeout_ms: int = COMMAND_TIMEOUT_MS
 ) -> dict[str, Any]:
-    """Give the terminal a person's command and return its answer.
+    """Send a manual command to the terminal and return the answer.
 
     Raises:
-        NotSent: nobody listens; the command did nothing.
-        OutcomeUnknown: it was sent and no usable answer came.
+        NotSent: no terminal listens; the command had no effect.
+        OutcomeUnknown: the command was sent and no usable answer arrived.
     """
     return ask_process(whereabouts.person, command, timeout_ms, "The terminal")

@@ -1,1 +1,1 @@
-"""The simulated terminal: the functions of the official module."""
+"""The simulated terminal, with the functions of the official module."""

@@ -1,10 +1,10 @@
-"""The official module's argument rules, with the error text each violation leaves behind.
+"""Parsers of the official module's arguments, with the error text of each violation.
 
-Nothing here is looser or stricter than the module (MT5 reference, Python integration; its own
-answers, compared by `tests/windows/test_real_module.py`): unknown keywords are ignored, ``None`` is
-refused, an integer is refused where a float of a request is due, integers must be Python integers
-(a numpy integer is not), and what does not fit the C type ends in `SystemError`. Each violation
-is a `BadArgument` whose text the module reports as ``(-2, text)``.
+The rules are exactly those of the module (MT5 reference, Python integration; compared with the
+module by `tests/windows/test_real_module.py`). Unknown keywords are ignored; ``None`` is refused; a
+float field of a request refuses an integer; integers must be Python integers, so a numpy integer is
+refused; a value outside the C type raises `SystemError`. Each violation is a `BadArgument`, and the
+module reports its text as ``(-2, text)``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 
 from trueup.sim.market.structs import TradeRequest
 
-# Of UTF-16, as Windows counts them: a character beyond U+FFFF is two.
+# Lengths in units of UTF-16, as on Windows: a character beyond U+FFFF counts as two.
 SYMBOL_CHARACTERS_MAX: Final = 29
 COMMENT_CHARACTERS_MAX: Final = 29
 GROUP_CHARACTERS_MAX: Final = 1997
@@ -56,7 +56,7 @@ _TEXT_FIELDS: Final[dict[str, int]] = {
 
 
 class BadArgument(Exception):
-    """The module refuses the call before anything is sent: `last_error()` is ``(-2, text)``."""
+    """The module refuses a call without sending the call: `last_error()` is ``(-2, text)``."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -64,9 +64,9 @@ class BadArgument(Exception):
 
 
 class Unrepresentable(SystemError):
-    """A value that the C type cannot hold: a result returned with an exception set.
+    """A value does not fit the C type: the module returns a result with an exception set.
 
-    `text` is what `last_error()` says then, or None where the call went on all the same.
+    `text` is the text of `last_error()`, or None if the call continued.
     """
 
     def __init__(self, function: str, text: str | None) -> None:
@@ -75,7 +75,7 @@ class Unrepresentable(SystemError):
 
 
 class ListQuery(msgspec.Struct, frozen=True):
-    """What `positions_get` or `orders_get` asks for; at most one of the three is set."""
+    """The filter of `positions_get` or `orders_get`; at most one of the three is set."""
 
     ticket: int | None = None
     symbol: str | None = None
@@ -83,10 +83,10 @@ class ListQuery(msgspec.Struct, frozen=True):
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
-    """What a history call asks for: a span in server seconds, a ticket, or a position.
+    """The filter of a history call: a span in server seconds, a ticket, or a position.
 
-    With `is_lost` a date fits no `long` of C: the terminal is asked, and the answer is lost in a
-    `SystemError`.
+    With `is_lost` a date does not fit a C `long`: the module asks the terminal, and then raises
+    `SystemError` in place of the answer.
     """
 
     span: tuple[int, int] | None = None
@@ -97,14 +97,14 @@ class HistoryQuery(msgspec.Struct, frozen=True):
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What `initialize` or `login` is given; 0 and empty where nothing is."""
+    """The arguments of `initialize` or `login`; 0 and empty for missing arguments."""
 
     login: int = 0
     password: str = ""
     server: str = ""
 
 
-# In this order, which decides what is said of several mistakes; of a text, its longest length.
+# The order decides the error text of a call with several mistakes. A number is a longest length.
 _CREDENTIALS: Final[dict[str, range | int]] = {
     "login": _UNSIGNED_64,
     "server": CREDENTIAL_CHARACTERS_MAX,
@@ -125,6 +125,7 @@ def parse_login(
     if len(args) > len(positional):
         raise BadArgument("Invalid number of arguments")
     values: dict[str, Any] = {}
+    # A keyword overwrites a positional argument, as in the module.
     for ordinal, name, value in zip(_ORDINALS, positional, args, strict=False):
         values[name] = _credential(function, name, f"{ordinal} unnamed", value)
     for name in _CREDENTIALS:
@@ -166,7 +167,7 @@ def _utf16_length(text: str) -> int:
 def parse_list_query(
     function: str, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> ListQuery:
-    """Read the arguments of `positions_get` or `orders_get`; ticket wins over symbol over group."""
+    """Parse the arguments of `positions_get` or `orders_get`; ticket before symbol before group."""
     if args:
         raise BadArgument("Unnamed arguments not allowed")
     if "ticket" in kwargs:
@@ -183,7 +184,7 @@ def parse_history_query(
 ) -> HistoryQuery:
     """Read the arguments of `history_orders_get` or `history_deals_get`.
 
-    Dates are positional only; with two dates `ticket` and `position` are not even looked at.
+    Dates are positional only; a call with two dates ignores `ticket` and `position`.
     """
     if args:
         span = parse_span(function, args)
@@ -191,6 +192,7 @@ def parse_history_query(
         if "group" in kwargs:
             group = _text('"group"', kwargs["group"], GROUP_CHARACTERS_MAX)
         return msgspec.structs.replace(span, group=group)
+    # Without dates the module needs a ticket or a position, and prefers the ticket.
     if "ticket" in kwargs:
         return HistoryQuery(ticket=_integer(function, '"ticket"', kwargs["ticket"]))
     if "position" in kwargs:
@@ -199,12 +201,12 @@ def parse_history_query(
 
 
 def parse_span(function: str, args: tuple[object, ...]) -> HistoryQuery:
-    """Read the two dates of a history call, in whole seconds as the module cuts them."""
+    """Parse the two dates of a history call, cut to whole seconds as in the module."""
     if len(args) != 2:
         raise BadArgument(INVALID_ARGUMENTS)
     first, last = _seconds(function, args[0]), _seconds(function, args[1])
     is_lost = any(type(date) is int and date not in _SIGNED_32 for date in args)
-    # The module keeps the low 32 bits, signed: nothing lies after 2038-01-19.
+    # The module keeps the low 32 bits, signed: no date lies after 2038-01-19.
     low_bits = [(seconds + 2**31) % 2**32 - 2**31 for seconds in (first, last)]
     return HistoryQuery(span=(low_bits[0], low_bits[1]), is_lost=is_lost)
 
@@ -214,15 +216,15 @@ def _seconds(function: str, value: object) -> int:
         value = _since_1970_sec(function, value)
     if not isinstance(value, int | float):
         raise BadArgument(INVALID_ARGUMENTS)
-    # What C makes of a float beyond its integers has no low bits.
+    # A float outside the C integers becomes a number without low bits.
     is_whole = isinstance(value, int) or (math.isfinite(value) and int(value) in _SIGNED_64)
     return int(value) if is_whole else 0
 
 
 def _since_1970_sec(function: str, moment: datetime) -> float:
-    """Return what Python on Windows makes of a datetime; a naive one is the machine's local time.
+    """Return the seconds of a datetime as Python on Windows does; a naive datetime is local time.
 
-    It knows no local time before the second day of 1970.
+    Python on Windows refuses a local time before the second day of 1970.
     """
     with suppress(OSError):
         seconds = moment.timestamp()
@@ -232,21 +234,21 @@ def _since_1970_sec(function: str, moment: datetime) -> float:
 
 
 def parse_symbol(args: tuple[object, ...]) -> str:
-    """Read the one symbol of `symbol_info` or `symbol_info_tick`."""
+    """Parse the symbol of `symbol_info` or `symbol_info_tick`."""
     if len(args) != 1:
         raise BadArgument(INVALID_ARGUMENTS)
     return _short_text(INVALID_ARGUMENTS, args[0])
 
 
 def parse_symbol_select(args: tuple[object, ...]) -> tuple[str, bool]:
-    """Read the symbol and the optional switch of `symbol_select`, anything true or false."""
+    """Parse the symbol and the optional switch of `symbol_select`, any object as a bool."""
     if len(args) not in (1, 2):
         raise BadArgument(INVALID_ARGUMENTS)
     return _short_text(INVALID_ARGUMENTS, args[0]), bool(args[1]) if len(args) == 2 else True
 
 
 def parse_symbol_group(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str | None:
-    """Read the optional group of `symbols_get`, positional or by name; the name wins."""
+    """Parse the optional group of `symbols_get`; the keyword overrides the positional argument."""
     if len(args) > 1:
         raise BadArgument("Invalid number of arguments")
     group = None
@@ -262,7 +264,7 @@ def parse_bars(
 ) -> tuple[str, int, tuple[int, int]]:
     """Read symbol, timeframe and two figures of a `copy_rates_*` call.
 
-    The first `dates` of the two are dates, in seconds; the others are whole numbers.
+    The first `dates` figures are dates, in seconds; the other figures are whole numbers.
     """
     if len(args) != 4:
         raise BadArgument(INVALID_ARGUMENTS)
@@ -303,7 +305,8 @@ def parse_calculation(
 ) -> tuple[int, str, tuple[float, ...]]:
     """Read action, symbol, volume and `prices` prices of an `order_calc_*` call.
 
-    Other than in a request, an integer is a float here, and of an action the low 32 bits count.
+    Unlike in a request, an integer is accepted as a float, and only the low 32 bits of the action
+    count.
     """
     if len(args) != 3 + prices:
         raise BadArgument(INVALID_ARGUMENTS)
@@ -316,7 +319,7 @@ def parse_calculation(
 
 def _c_double(function: str, value: object) -> float:
     try:
-        # Text is a number to Python, and not to C.
+        # Python converts text to a number, C does not.
         return float("x" if isinstance(value, str | bytes) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise Unrepresentable(function, INVALID_ARGUMENTS) from None
@@ -327,8 +330,8 @@ def parse_request(
 ) -> TradeRequest:
     """Read a trade request: one dict, or the fields by keyword, not both.
 
-    Missing fields are 0 or empty, unknown ones ignored. Floats must be floats: a volume of ``1``
-    is refused, ``1.0`` is not.
+    Missing fields are 0 or empty; unknown fields are ignored. A float field needs a float: a volume
+    of ``1`` is refused, ``1.0`` is accepted.
     """
     if args and kwargs:
         raise BadArgument("Unnamed arguments not allowed")
@@ -337,6 +340,7 @@ def parse_request(
     fields: object = args[0] if args else kwargs
     if not isinstance(fields, dict):
         raise BadArgument(INVALID_ARGUMENTS)
+    # In the order of the fields, which decides the error text of a request with several mistakes.
     values = [_request_value(function, name, fields) for name in TradeRequest.__match_args__]
     request: TradeRequest = tuple.__new__(TradeRequest, values)
     return request
@@ -369,8 +373,8 @@ def _group_patterns(group: str) -> tuple[list[re.Pattern[str]], list[re.Pattern[
 def matches_group(symbol: str, group: str) -> bool:
     """Return whether a symbol passes a group filter.
 
-    Tokens are separated by comma or space, ``*`` stands for anything, case counts. One exclusion
-    (``!token``) that matches wins in any order; without a positive match nothing passes.
+    Comma or space separates tokens, ``*`` matches any text, and case counts. A matching exclusion
+    (``!token``) overrides all other tokens in any order. Without a positive match no symbol passes.
     """
     wanted, unwanted = _group_patterns(group)
     if any(pattern.fullmatch(symbol) for pattern in unwanted):

@@ -1,8 +1,7 @@
-"""The module's functions for prices of the past and for the depth of market.
+"""The module's functions for past bars, past ticks and the depth of market.
 
-Bars and ticks come as numpy arrays of the module's own dtypes, so numpy has to be installed where
-they are asked for (the official module requires it always). They are made of the same quotes that
-orders are filled at.
+Bars and ticks are numpy arrays of the module's dtypes, so these functions need numpy (the official
+module always requires numpy). Bars and ticks come from the same quotes as the fills of orders.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ TICKS: Final = [
 _COPY_FLAGS: Final = frozenset({mt5.COPY_TICKS_ALL, mt5.COPY_TICKS_INFO, mt5.COPY_TICKS_TRADE})
 BOOK_LEVELS: Final = 5
 BOOK_STEPS: Final = 1_000
-"""Volume steps that stand at each level where the market has no limit."""
+"""Volume steps at each level of a market without a volume limit."""
 
 
 class MarketData(TerminalProgram):
@@ -64,7 +63,7 @@ class MarketData(TerminalProgram):
 
     @module_call(failed=None)
     def copy_rates_from(self, *args: object) -> NDArray[np.void]:
-        """`count` bars that began by a date, oldest first: symbol, timeframe, date, count."""
+        """Return `count` bars up to a date, oldest first: symbol, timeframe, date, count."""
         symbol, timeframe, (date_sec, count) = parse_bars("copy_rates_from", args, dates=1)
         past, newest_msc = self._past("copy_rates_from", symbol, timeframe)
         last_msc = min(date_sec * 1_000, newest_msc)
@@ -72,7 +71,7 @@ class MarketData(TerminalProgram):
 
     @module_call(failed=None)
     def copy_rates_from_pos(self, *args: object) -> NDArray[np.void]:
-        """`count` bars up to one that is counted back from the current one, number 0."""
+        """Return `count` bars up to bar number `start`, counted back from the current bar, 0."""
         symbol, timeframe, (start, count) = parse_bars("copy_rates_from_pos", args, dates=0)
         past, newest_msc = self._past("copy_rates_from_pos", symbol, timeframe)
         if start < 0:
@@ -81,7 +80,7 @@ class MarketData(TerminalProgram):
 
     @module_call(failed=None)
     def copy_rates_range(self, *args: object) -> NDArray[np.void]:
-        """The bars that began between two dates, both included."""
+        """Return the bars that began between two dates, both included."""
         symbol, timeframe, (first_sec, last_sec) = parse_bars("copy_rates_range", args, dates=2)
         past, newest_msc = self._past("copy_rates_range", symbol, timeframe)
         found: list[PastBar] = []
@@ -93,7 +92,7 @@ class MarketData(TerminalProgram):
 
     @module_call(failed=None)
     def copy_ticks_from(self, *args: object) -> NDArray[np.void]:
-        """The first `count` ticks from a date on: symbol, date, count, COPY_TICKS_*."""
+        """Return the first `count` ticks from a date on: symbol, date, count, COPY_TICKS_*."""
         symbol, (date_sec, count), flags = parse_ticks("copy_ticks_from", args, dates=1)
         past, newest_msc = self._past("copy_ticks_from", symbol)
         ticks = _of_kind(past.ticks(date_sec * 1_000, newest_msc), flags)
@@ -101,7 +100,7 @@ class MarketData(TerminalProgram):
 
     @module_call(failed=None)
     def copy_ticks_range(self, *args: object) -> NDArray[np.void]:
-        """The ticks between two dates: symbol, date, date, COPY_TICKS_*."""
+        """Return the ticks between two dates: symbol, date, date, COPY_TICKS_*."""
         symbol, (first_sec, last_sec), flags = parse_ticks("copy_ticks_range", args, dates=2)
         past, newest_msc = self._past("copy_ticks_range", symbol)
         last_msc = min(last_sec * 1_000, newest_msc)
@@ -110,7 +109,7 @@ class MarketData(TerminalProgram):
     def _past(
         self, function: str, symbol: str, timeframe: int = mt5.TIMEFRAME_M1
     ) -> tuple[PriceHistory, int]:
-        """Return a symbol's past, and the time up to which this terminal has heard of it (ms)."""
+        """Return a symbol's price history, and the time of the terminal's last quote (ms)."""
         self.reach(function)
         market = self.view.market
         if symbol not in market.setups or timeframe not in TIMEFRAMES:
@@ -150,8 +149,10 @@ class MarketData(TerminalProgram):
 
     @module_call(failed=None)
     def market_book_get(self, *args: object) -> tuple[BookInfo, ...]:
-        """The depth of a symbol that `market_book_add` was called for: asks from the highest,
-        then bids from the highest."""
+        """Return the depth of a subscribed symbol: asks, then bids, each from the highest price.
+
+        A symbol without `market_book_add` fails.
+        """
         symbol = parse_symbol(args)
         self.reach("market_book_get")
         if symbol not in self.books:
@@ -168,6 +169,7 @@ def _levels(mark: Mark, kind: int, steps: int) -> Sequence[BookInfo]:
     is_sell = kind == mt5.BOOK_TYPE_SELL
     best, away = (mark.ask, 1) if is_sell else (mark.bid, -1)
     lots = steps * mark.step
+    # Levels lie one point apart, from the best price outwards.
     levels = [
         BookInfo(
             (
@@ -191,7 +193,7 @@ def _count(count: int, most: int) -> int:
 def _of_kind(ticks: Iterable[PastTick], flags: int) -> Iterable[PastTick]:
     if flags not in _COPY_FLAGS:
         raise CallFailed(mt5.RES_E_INVALID_PARAMS)
-    # A retail broker's market has no last price, so no tick of it is a trade.
+    # The market of a retail broker has no last price, so no tick is a trade.
     return () if flags == mt5.COPY_TICKS_TRADE else ticks
 
 

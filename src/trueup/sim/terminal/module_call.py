@@ -1,4 +1,4 @@
-"""What makes a method of the simulated terminal a function of the official module."""
+"""Decorator that gives a method the error handling of a function of the official module."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def module_call(
     [Callable[Concatenate[_Program, _Arguments], _Answer]],
     Callable[Concatenate[_Program, _Arguments], _Answer | _Failed],
 ]:
-    """Make a function of the module: it returns `failed` when it fails, and `last_error()` why."""
+    """Make a method a module function: a failure returns `failed` and sets `last_error()`."""
 
     def of(
         answer: Callable[Concatenate[_Program, _Arguments], _Answer],
@@ -31,6 +31,7 @@ def module_call(
         def called(
             self: _Program, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
         ) -> _Answer | _Failed:
+            # Every call replaces the error of the last call, also after a success.
             self.error = SUCCESS
             try:
                 return answer(self, *args, **kwargs)
@@ -39,6 +40,7 @@ def module_call(
             except CallFailed as failure:
                 self.error = failure.error
             except Unrepresentable as bad:
+                # The module itself raises here, so the caller gets the exception.
                 if bad.text is not None:
                     self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
                 raise

@@ -1,8 +1,8 @@
-"""Somebody else at the account: a hand at the desktop, phone or browser, or another robot.
+"""Trades on the account from outside the program under test: by a person or another program.
 
-What a person does carries magic 0 and the reason CLIENT, MOBILE or WEB; what another program does
-carries its magic and the reason EXPERT (MT5 reference, order and deal reasons). They talk to the
-server directly, so the terminal under test learns of it like of any other change. Volumes are
+Orders of a person have magic 0 and the reason CLIENT, MOBILE or WEB. Orders of another program have
+its magic and the reason EXPERT (MT5 reference, order and deal reasons). Both send orders directly
+to the server, so the terminal under test learns of the orders as of any other change. Volumes are
 lots.
 """
 
@@ -29,7 +29,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def make_request(**fields: Any) -> TradeRequest:
-    """A trade request from its fields; those not named are 0 or empty."""
+    """Return a trade request with these fields; all other fields are 0 or empty."""
     unknown = fields.keys() - _DEFAULTS.keys()
     if unknown:
         raise TypeError(f"no such request field: {', '.join(sorted(unknown))}")
@@ -37,7 +37,7 @@ def make_request(**fields: Any) -> TradeRequest:
 
 
 class Person:
-    """One who trades an account past the program under test.
+    """A person or program that trades the account outside the program under test.
 
     Each method returns a ticket, or raises `Refusal` with the server's return code.
     """
@@ -59,7 +59,7 @@ class Person:
         return self.broker.ledger(self.login)
 
     def request(self, **fields: Any) -> Outcome:
-        """Send any trade request; `magic` is this actor's unless named."""
+        """Send a trade request; the default of `magic` is the magic number of this person."""
         self.broker.settle()
         outcome = self.broker.execute(
             self.login, make_request(**({"magic": self.magic} | fields)), self.reason
@@ -78,13 +78,14 @@ class Person:
         tp: float = 0.0,
         comment: str = "",
     ) -> int:
-        """Trade at the market; returns the order ticket (hedging: the position's ticket)."""
+        """Trade at the market; return the order ticket (hedging: the position's ticket)."""
         return self._at_market(symbol, side, volume, sl=sl, tp=tp, comment=comment)
 
     def _at_market(self, symbol: str, side: int, volume: float, **fields: Any) -> int:
         setup = self.broker.market.setups[symbol]
         quote = self.broker.market.quotes[symbol]
         exchange = setup.execution == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE
+        # Take a filling mode that the symbol allows, or the server refuses the order.
         filling = mt5.ORDER_FILLING_RETURN if exchange else mt5.ORDER_FILLING_IOC
         if not exchange and not setup.filling_mode & mt5.SYMBOL_FILLING_IOC:
             filling = mt5.ORDER_FILLING_FOK
@@ -103,7 +104,7 @@ class Person:
         return [self.open(symbol, side, volume) for _ in range(count)]
 
     def close(self, ticket: int, volume: float | None = None) -> int:
-        """Close a position, or `volume` lots of it; returns the closing order's ticket."""
+        """Close a position, or `volume` lots of a position; return the closing order's ticket."""
         position = self._ledger.position_by_ticket(ticket)
         if position is None:
             raise Refusal(mt5.TRADE_RETCODE_POSITION_CLOSED)
@@ -111,11 +112,11 @@ class Person:
         return self._at_market(position.symbol, position.closing_type, lots, position=ticket)
 
     def close_all(self) -> list[int]:
-        """Close every position; returns the closing orders' tickets."""
-        return [self.close(one.ticket) for one in list(self._ledger.positions.values())]
+        """Close all positions; return the tickets of the closing orders."""
+        return [self.close(each.ticket) for each in list(self._ledger.positions.values())]
 
     def modify(self, ticket: int, *, sl: float | None = None, tp: float | None = None) -> None:
-        """Move a stop loss or take profit; 0.0 removes it, None leaves it."""
+        """Change stop loss or take profit; 0.0 removes a level, None keeps a level."""
         position = self._ledger.position_by_ticket(ticket)
         if position is None:
             raise Refusal(mt5.TRADE_RETCODE_POSITION_CLOSED)
@@ -140,8 +141,9 @@ class Person:
         expiration: int = 0,
         comment: str = "",
     ) -> int:
-        """Place a pending order; `expiration` in server seconds, 0 for none; returns its ticket."""
+        """Place a pending order, `expiration` in server seconds, 0 for none; return the ticket."""
         lifetime = mt5.ORDER_TIME_SPECIFIED if expiration else mt5.ORDER_TIME_GTC
+        # RETURN is the only filling mode that every symbol accepts for a pending order.
         return self.request(
             action=mt5.TRADE_ACTION_PENDING,
             symbol=symbol,
@@ -178,12 +180,12 @@ class Person:
         self.request(action=mt5.TRADE_ACTION_REMOVE, order=order)
 
     def close_by(self, ticket: int, other: int) -> int:
-        """Close two opposite positions against each other; returns the order's ticket."""
+        """Close two opposite positions against each other; return the order's ticket."""
         return self.request(
             action=mt5.TRADE_ACTION_CLOSE_BY, position=ticket, position_by=other
         ).order
 
     def lots_of(self, ticket: int) -> float:
-        """Volume of an open position, lots; 0.0 when it is closed."""
+        """Return the volume of an open position, lots; 0.0 for a closed position."""
         position = self._ledger.position_by_ticket(ticket)
         return 0.0 if position is None else self._ledger.lots(position.symbol, position.steps)

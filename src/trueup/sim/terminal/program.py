@@ -1,7 +1,7 @@
-"""The terminal as a program: its pipe, its link, its login, its buttons.
+"""State of the terminal program: pipe, link to the server, login, and buttons.
 
-Everything that can befall the terminal between the Python module and the trade server is a method
-or an attribute here. None of it touches the broker's ledger.
+Each event that can happen to the terminal between the Python module and the trade server is a
+method or an attribute of `TerminalProgram`. These events never change the broker's ledger.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trueup.sim.terminal.terminal_faults import CallFault, Fails, Hang, Terminal
 from trueup.sim.terminal.view import View
 
 SUCCESS: tuple[int, str] = (mt5.RES_S_OK, mt5.LAST_ERROR_TEXTS[mt5.RES_S_OK])
-"""What `last_error()` says after a call that went well."""
+"""The value of `last_error()` after a successful call."""
 
 
 class Pipe(enum.Enum):
@@ -37,7 +37,7 @@ class Pipe(enum.Enum):
 
 
 class CallFailed(Exception):
-    """A module call fails; `last_error()` says how. Never leaves the simulated terminal."""
+    """A module call failed; `last_error()` has the reason. Never leaves the simulated terminal."""
 
     def __init__(self, code: int, text: str | None = None) -> None:
         super().__init__(code)
@@ -59,14 +59,20 @@ class TerminalProgram:
         broker: Broker | None = None,
         login: int | None = None,
     ) -> None:
-        """Start logged in to `account`, synchronised, the pipe not yet open.
+        """Start logged in to `account`, synchronised, with a closed pipe.
 
-        Either a broker is made from `account`, `other_accounts`, `symbols` and `now_msc`, or the
-        terminal joins the given `broker` and logs in to its account `login` (default: its first).
+        Without `broker` the terminal creates a broker from `account`, `other_accounts`, `symbols`
+        and `now_msc`. With `broker` the terminal logs in to the broker's account `login` (default:
+        the first account).
+
+        Raises:
+            TypeError: neither `now_msc` nor `broker` is given, or `broker` together with an account
+                or switches.
         """
         if broker is None:
             if now_msc is None:
                 raise TypeError("a terminal needs now_msc or a broker")
+            # The first account of the broker is the login of this terminal.
             first = account if account is not None else AccountSetup()
             broker = Broker(
                 accounts=(first, *other_accounts),
@@ -76,22 +82,23 @@ class TerminalProgram:
             )
         elif account is not None or switches is not None:
             raise TypeError("accounts and switches belong to the broker that is given")
+        # The switches are the broker's, so that all terminals of a broker behave alike.
         self.broker = broker
         self.switches: Switches = broker.switches
         self.faults: TerminalFaults = TerminalFaults()
         self.rng: random.Random = rng if rng is not None else random.Random(0)
         self.home_login: int = login if login is not None else next(iter(broker.desks))
-        """The account that the terminal started with; `ledger` is its ledger."""
+        """The account at the start of the terminal; `ledger` is its ledger."""
         self.view: View = self._new_view(self.home_login)
         self.selected: set[str] = {
             name for name, setup in broker.market.setups.items() if setup.selected
         }
         """Symbols shown in Market Watch."""
         self.books: set[str] = set()
-        """Symbols whose depth of market is subscribed to."""
+        """Symbols with a subscription to the depth of market."""
         self.pipe: Pipe = Pipe.CLOSED
         self.running: bool = True
-        """The program runs; `initialize()` starts it otherwise."""
+        """Whether the program runs; `initialize()` starts a stopped program."""
         self.build: int = 5120
         self.algo_trading = True
         """The Algo Trading button; off: sends are answered 10027."""
@@ -99,24 +106,24 @@ class TerminalProgram:
         """The option against automated trading by external Python programs."""
         self.request_id: int = self.switches.first_request_id
         self._owed: list[TradeRequest] = []
-        # What the module remembers of the calls made so far.
+        # State of the module, which lasts from call to call.
         self.error: tuple[int, str] = SUCCESS
         self.fault: CallFault | None = None
         self.last_answers: dict[str, tuple[Any, ...]] = {}
         self.altered = 0
-        """How many answers of a list a queued fault has changed."""
+        """Number of list answers that a queued fault has changed."""
         self._account_row: tuple[tuple[object, ...], AccountInfo] | None = None
 
     def _new_view(self, login: int) -> View:
         self.current_login = login
-        """The account that the terminal is logged in to now, by its number among the broker's."""
+        """The login of the account that the terminal is logged in to now."""
         return View(self.broker, self.broker.ledger(login), self.faults, self.rng)
 
-    # -- the world around it -------------------------------------------------------------------
+    # -- broker and other traders --------------------------------------------------------------
 
     @property
     def ledger(self) -> Ledger:
-        """The broker's truth about the account that the terminal started with."""
+        """The broker's ledger of the account at the start of the terminal."""
         return self.broker.ledger(self.home_login)
 
     @property
@@ -130,35 +137,37 @@ class TerminalProgram:
         return Person(self.broker, self.home_login)
 
     def somebody(self, reason: int) -> Person:
-        """The account's owner elsewhere: `ORDER_REASON_MOBILE`, `ORDER_REASON_WEB`."""
+        """Return the account's owner at a phone (`ORDER_REASON_MOBILE`) or browser (`..._WEB`)."""
         return Person(self.broker, self.home_login, reason)
 
     def robot(self, magic: int) -> Person:
-        """Another trading program on the account (reason EXPERT)."""
+        """Return another trading program on the account (reason EXPERT)."""
         return Person(self.broker, self.home_login, mt5.ORDER_REASON_EXPERT, magic)
 
     def quote(self, symbol: str, bid: float, ask: float) -> None:
-        """Give the broker a new price; pending orders, stops and stop outs follow at once."""
+        """Set a new price; pending orders, stops and stop outs are triggered at once."""
         self.broker.quote(symbol, bid, ask)
 
     def next_request_id(self) -> int:
-        """The number of an answer of the server."""
+        """Return the `request_id` of the next answer of the server."""
         if self.switches.random_request_ids:
             return self.rng.getrandbits(32)
         self.request_id += 1
         return self.request_id - 1
 
     def settle(self) -> None:
-        """Let what is due by now happen at the server and arrive at the terminal."""
+        """Run the due events of the server and deliver the due messages to the terminal."""
         self.broker.settle()
         self.view.refresh()
 
     # -- the pipe ------------------------------------------------------------------------------
 
     def break_pipe(self, *, on_send: bool = False) -> None:
-        """Break the pipe: the next call fails in writing (-10001) or reading (-10002), later
-        ones report -10004. A request cut off this way was not executed; for one that was, queue
-        the fault `AnswerLost`."""
+        """Break the pipe: the next call fails at the write (-10001) or the read (-10002).
+
+        Later calls report -10004. The request of the failed call is not executed; to lose the
+        answer of an executed request, queue the fault `AnswerLost`.
+        """
         if self.pipe is not Pipe.CLOSED:
             self.pipe = Pipe.BREAKS_ON_SEND if on_send else Pipe.BREAKS_ON_RECEIVE
 
@@ -168,14 +177,16 @@ class TerminalProgram:
             self.pipe = Pipe.JAMMED
 
     def reach(self, function: str) -> None:
-        """Get a call through the pipe; `fault` is then the queued fault that shapes its answer."""
+        """Pass a call through the pipe; set `fault` to the fault that changes the answer."""
         broken = self.pipe
         if broken is not Pipe.OPEN:
+            # The first call on a broken pipe reports the break; later calls find a closed pipe.
             if broken in (Pipe.BREAKS_ON_SEND, Pipe.BREAKS_ON_RECEIVE):
                 self.pipe = Pipe.CLOSED
             raise CallFailed(
                 without_connection(function) if broken is Pipe.CLOSED else _PIPE_ERRORS[broken]
             )
+        # The call must see all events that are due by now.
         self.broker.settle()
         self.view.refresh()
         self.fault = self.faults.take_call(function)
@@ -189,23 +200,24 @@ class TerminalProgram:
             case Hang():
                 self.faults.on_hang(function)
             case _:
+                # The other faults change the rows of the answer, later in the call.
                 pass
 
     # -- the program ---------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the terminal program; the module notices by a broken pipe."""
+        """End the terminal program; for the module the pipe is broken."""
         self.break_pipe()
         self.running = False
 
     def start(self) -> None:
-        """Start the program: it logs in again and has to synchronise."""
+        """Start the program; the terminal logs in again and synchronises."""
         self.running = True
         self.request_id = self.switches.first_request_id
         self.view.restart()
 
     def restart(self, *, build: int | None = None) -> None:
-        """End and start the program, as an update of itself does."""
+        """Stop and start the program, as an automatic update does."""
         self.stop()
         if build is not None:
             self.build = build
@@ -215,7 +227,7 @@ class TerminalProgram:
 
     @property
     def is_connected(self) -> bool:
-        """The link to the trade server is up, whatever the terminal shows."""
+        """Whether the link to the trade server is up; the terminal can show another state."""
         return self.view.connected
 
     def disconnect(self) -> None:
@@ -224,7 +236,7 @@ class TerminalProgram:
         self.view.disconnect()
 
     def reconnect(self) -> None:
-        """Bring the link back."""
+        """Restore the link, and execute the requests kept by `owe`."""
         self.view.reconnect()
         owed, self._owed = self._owed, []
         for request in owed:
@@ -232,14 +244,14 @@ class TerminalProgram:
         self.settle()
 
     def owe(self, request: TradeRequest) -> None:
-        """Keep a request to execute it when the link is back."""
+        """Keep a request for execution after the link is restored."""
         self._owed.append(request)
 
     # -- the login -----------------------------------------------------------------------------
 
     @property
     def investor(self) -> bool:
-        """Logged in read-only."""
+        """Whether the login is read-only."""
         return self.view.investor
 
     @investor.setter
@@ -247,7 +259,7 @@ class TerminalProgram:
         self.view.investor = is_investor
 
     def switch_account(self, login: int, *, investor: bool = False) -> None:
-        """Log in to another account, as a hand at the terminal can at any time."""
+        """Log in to another account, as a person at the terminal can at any time."""
         connected = self.view.connected
         self.view.close()
         self.view = self._new_view(login)
@@ -257,7 +269,7 @@ class TerminalProgram:
             self.view.disconnect()
 
     def authorise(self, login: int, password: str, server: str) -> bool:
-        """Log in with credentials; False when the server refuses them."""
+        """Log in with credentials; False if the server refuses the credentials."""
         desk = self.broker.desks.get(login)
         if desk is None or server not in ("", desk.setup.server):
             return False
@@ -272,7 +284,7 @@ class TerminalProgram:
         return True
 
     def shows_symbol(self, symbol: str) -> bool:
-        """In Market Watch, by choice or because something is held or ordered in it."""
+        """Return whether Market Watch shows a symbol: selected, or with a position or order."""
         if symbol in self.selected:
             return True
         exposure = self.view.held.by_symbol.get(symbol)
@@ -281,9 +293,9 @@ class TerminalProgram:
 
 
 def without_connection(function: str) -> int:
-    """Return the error of a call while no pipe is open, as seen with module 5.0.6231.
+    """Return the error of a call without an open pipe, as seen with module 5.0.6231.
 
-    The lists of symbols compare the terminal's build first, and then there is none.
+    The lists of symbols check the terminal's build first, and report the missing build.
     """
     asks_the_build = function in ("symbols_total", "symbols_get")
     return mt5.RES_E_INVALID_VERSION if asks_the_build else mt5.RES_E_INTERNAL_FAIL_CONNECT

@@ -1,7 +1,7 @@
-"""Records of the server turned into rows of the official module.
+"""Conversion of the server's records into rows of the official module.
 
-The order of the values is that of the fields in `structs`; times become seconds and milliseconds
-of the server's clock, volume steps become lots.
+The values have the order of the fields in `structs`. Times become seconds and milliseconds of the
+server's clock, volume steps become lots.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from trueup.sim.market.structs import (
 )
 from trueup.sim.market.symbols import AccountSetup
 
-# Building a row must be cheap: tuple.__new__ skips the length check of the public constructor.
+# Rows are built very often; tuple.__new__ skips the length check of the public constructor.
 _row = tuple.__new__
 
 
 def lots(steps: int, step: float, *, dust: bool) -> float:
-    """Volume steps as lots, with the representation error of a product or without it."""
+    """Return volume steps as lots, with (`dust`) or without the rounding error of the product."""
     volume = steps * step
     return volume if dust else round(volume, 8)
 
 
 def position_row(position: Position, mark: Mark, *, dust: bool) -> TradePosition:
-    """An open position at the given price."""
+    """Return the row of an open position at the given price."""
+    # A long position closes at bid, a short position at ask.
     is_buy = position.type == mt5.POSITION_TYPE_BUY
     price = mark.bid if is_buy else mark.ask
     volume = position.steps * mark.step
@@ -68,7 +69,8 @@ def position_row(position: Position, mark: Mark, *, dust: bool) -> TradePosition
 
 
 def order_row(order: Order, mark: Mark, *, dust: bool) -> TradeOrder:
-    """A working order at the given price, or one from the history at the price it ended at."""
+    """Return the row of a working order at the given price, or of a finished order at its price."""
+    # A finished order keeps its last price; only a working order follows the market.
     price = order.price_done if order.time_done_msc else mark.price(order.is_buy)
     return _row(
         TradeOrder,
@@ -102,7 +104,8 @@ def order_row(order: Order, mark: Mark, *, dust: bool) -> TradeOrder:
 
 
 def deal_row(deal: Deal, step: float, *, dust: bool) -> TradeDeal:
-    """An execution or a balance operation."""
+    """Return the row of an execution or a balance operation."""
+    # A balance operation has no symbol, so its `step` is 0.0 and the row shows 0.0 lots.
     return _row(
         TradeDeal,
         (
@@ -131,7 +134,8 @@ def deal_row(deal: Deal, step: float, *, dust: bool) -> TradeDeal:
 def send_result(
     request: TradeRequest, outcome: Outcome, request_id: int, step: float, *, dust: bool
 ) -> OrderSendResult:
-    """The answer to `order_send`."""
+    """Return the row of an answer to `order_send`."""
+    # `retcode_external` is 0: the simulated server never forwards an order to an exchange.
     return _row(
         OrderSendResult,
         (
@@ -153,7 +157,7 @@ def send_result(
 def check_result(
     request: TradeRequest, outcome: Outcome, figures: Figures | None
 ) -> OrderCheckResult:
-    """The answer to `order_check`: the account as it would be, zeros when refused."""
+    """Return the answer to `order_check`: the account after the order; zeros for a refusal."""
     money = (0.0,) * 6
     if figures is not None:
         money = (
@@ -170,7 +174,8 @@ def check_result(
 def account_row(
     account: AccountSetup, figures: Figures, commission_blocked: float, trade_allowed: bool
 ) -> AccountInfo:
-    """The logged-in account."""
+    """Return the row of the logged-in account."""
+    # The module fixes the order of the values, so related figures can stand apart.
     return _row(
         AccountInfo,
         (
@@ -193,6 +198,7 @@ def account_row(
             figures.margin_level,
             account.margin_call,
             account.stop_out,
+            # Not simulated: initial and maintenance margin, assets, liabilities.
             0.0,
             0.0,
             0.0,
@@ -209,7 +215,8 @@ def account_row(
 def terminal_row(
     *, connected: bool, trade_allowed: bool, tradeapi_disabled: bool, build: int
 ) -> TerminalInfo:
-    """The terminal program; `ping_last` in microseconds."""
+    """Return the row of the terminal program; `ping_last` in microseconds."""
+    # Only the arguments can change; the other values are those of a terminal on Windows.
     return _row(
         TerminalInfo,
         (
@@ -224,6 +231,7 @@ def terminal_row(
             False,
             False,
             build,
+            # Bars in a chart, code page, and a ping of 31 ms.
             100_000,
             0,
             31_250,
@@ -240,7 +248,7 @@ def terminal_row(
 
 
 def tick_row(market: Market, symbol: str, selected: bool) -> Tick:
-    """The last price of a symbol; zeros outside Market Watch."""
+    """Return the last price of a symbol; zeros for a symbol outside Market Watch."""
     quote = market.quotes[symbol] if selected else Quote()
     flags = mt5.TICK_FLAG_BID | mt5.TICK_FLAG_ASK if quote.is_live else 0
     seconds = quote.time_msc // 1000
@@ -254,7 +262,8 @@ _EMPTY_SYMBOL: dict[str, Any] = {
 
 
 def symbol_row(market: Market, symbol: str, account: AccountSetup, *, selected: bool) -> SymbolInfo:
-    """Everything about a symbol; prices are zero outside Market Watch."""
+    """Return the row of a symbol; a symbol outside Market Watch has zero prices."""
+    # Fields that the simulation does not use keep the empty values of `_EMPTY_SYMBOL`.
     setup = market.setups[symbol]
     known = {
         "name": setup.name,
@@ -298,6 +307,7 @@ def symbol_row(market: Market, symbol: str, account: AccountSetup, *, selected: 
 def _symbol_prices(market: Market, symbol: str, account: AccountSetup) -> dict[str, Any]:
     mark = market.mark(symbol, account.currency, account.currency_digits)
     setup = mark.setup
+    # The module states the value of one tick of one lot; a mark has the value per step and price.
     lot = setup.tick_size / setup.volume_step
     profit, loss = mark.worth_buy * lot, mark.worth_sell * lot
     return {

@@ -1,5 +1,7 @@
-"""`order_send` and `order_check` at the terminal: what it refuses itself, what it passes on, and
-what can go wrong on the way (MT5 reference, OrderSend; trade server return codes)."""
+"""`order_send` and `order_check`: refusals by the terminal, execution by the server, send faults.
+
+Sources: MT5 reference, OrderSend; trade server return codes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ _EXPERT = mt5.ORDER_REASON_EXPERT
 
 
 def send(program: TerminalProgram, request: TradeRequest) -> OrderSendResult:
-    """Carry a request to the server and its answer back; raises `CallFailed` for None."""
+    """Send a request to the server and return the answer; `CallFailed` stands for None."""
     refused = _refused_here(program, request)
     if refused is not None:
         return _result(program, request, refused)
@@ -38,7 +40,7 @@ def send(program: TerminalProgram, request: TradeRequest) -> OrderSendResult:
 
 
 def check(program: TerminalProgram, request: TradeRequest) -> OrderCheckResult:
-    """Judge a request without sending it; retcode 0 is success."""
+    """Check a request without sending the request; retcode 0 is success."""
     refused = _refused_here(program, request)
     if refused is not None:
         return rows.check_result(request, refused, None)
@@ -57,7 +59,8 @@ def check(program: TerminalProgram, request: TradeRequest) -> OrderCheckResult:
 
 
 def _refused_here(program: TerminalProgram, request: TradeRequest) -> Outcome | None:
-    """The terminal's own refusals: nothing is sent, every figure of the answer is zero."""
+    """Return a refusal of the terminal itself, with zeros for all figures; None to send."""
+    # The order of the checks decides the return code of a request with several faults.
     if program.python_trading_disabled:
         if program.switches.python_option_off is OptionOff.NONE_MINUS_8:
             raise CallFailed(mt5.RES_E_AUTO_TRADING_DISABLED)
@@ -67,7 +70,7 @@ def _refused_here(program: TerminalProgram, request: TradeRequest) -> Outcome | 
     if not program.is_connected:
         return _while_down(program, request)
     if not program.view.is_synchronised:
-        # Trading is enabled only after synchronisation.
+        # The terminal enables trading only after the synchronisation.
         return _local(mt5.TRADE_RETCODE_CONNECTION)
     if program.investor:
         return _local(mt5.TRADE_RETCODE_TRADE_DISABLED)
@@ -102,6 +105,7 @@ def _local(retcode: int) -> Outcome:
 def _with_fault(
     program: TerminalProgram, request: TradeRequest, fault: SendFault | None
 ) -> Outcome:
+    # Each fault fixes two things independently: the effect at the server, and the answer.
     match fault:
         case None:
             return _execute(program, request)
@@ -114,6 +118,7 @@ def _with_fault(
         case TimedOut(fill_after_ms):
             if fill_after_ms is not None:
                 program.broker.execute_later(program.current_login, request, _EXPERT, fill_after_ms)
+            # 10012 promises nothing: the order can still fill later.
             return _server_says(program, request, mt5.TRADE_RETCODE_TIMEOUT)
         case DoneWithoutDeal():
             outcome = _execute(program, request)

@@ -1,15 +1,15 @@
-"""The simulated MetaTrader 5 terminal: stands where ``import MetaTrader5 as mt5`` would.
+"""The simulated MetaTrader 5 terminal, a replacement for ``import MetaTrader5 as mt5``.
 
 `SimulatedTerminal` has the official module's functions as methods and its constants as attributes,
-with the module's argument rules, return conventions and error texts, over a `Broker` that keeps
-the books. Between the two lies a `View`: what the terminal knows may lag behind what is true.
+with the module's argument rules, return conventions and error texts. A `Broker` keeps the true
+state. A `View` is the terminal's copy of that state; the copy can lag behind.
 
-It is deterministic. Time is injected, prices are given with `quote`, chance is an injected
-`random.Random`; there is no clock, thread or file.
+The terminal is deterministic. Time is injected, `quote` sets prices, and random numbers come from
+an injected `random.Random`. The terminal uses no clock, thread or file.
 
-Three kinds of behaviour can be chosen:
+Tests choose three kinds of behaviour:
 
-* `switches`: open questions and habits, see `Switches`;
+* `switches`: open questions and broker habits, see `Switches`;
 * `faults`: one-shot misbehaviour of single calls, see `TerminalFaults`;
 * states: `disconnect`, `restart`, `break_pipe`, `switch_account`, `algo_trading`, ... of
   `TerminalProgram`.
@@ -73,7 +73,7 @@ _Row = TypeVar("_Row", TradePosition, TradeOrder, TradeDeal)
 
 
 class SimulatedTerminal(MarketData):
-    """The official module's functions; for constructor and controls see `TerminalProgram`."""
+    """The official module's functions; see `TerminalProgram` for constructor and controls."""
 
     error: tuple[int, str]
     pipe: Pipe
@@ -108,7 +108,7 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=False)
     def initialize(self, /, *args: object, **kwargs: object) -> bool:
-        """Open the pipe, starting the program and logging in if asked; an open one is closed."""
+        """Open the pipe; start the program and log in if needed. An open pipe is closed first."""
         self.pipe = Pipe.CLOSED
         credentials = parse_login("initialize", args, kwargs, positional=("path",))
         match self.faults.take_call("initialize"):
@@ -118,6 +118,7 @@ class SimulatedTerminal(MarketData):
                 self.faults.on_hang("initialize")
             case _:
                 pass
+        # The official module starts a terminal that does not run.
         if not self.running:
             self.start()
         self._connect(credentials.login, credentials.password, credentials.server)
@@ -129,7 +130,7 @@ class SimulatedTerminal(MarketData):
     def _connect(self, login: int, password: str, server: str) -> None:
         self.settle()
         if not self.is_connected:
-            # It polls for a terminal that is ready, and gives up.
+            # The module polls for a ready terminal until a timeout.
             raise CallFailed(mt5.RES_E_INTERNAL_FAIL_TIMEOUT)
         if login and not self.authorise(login, password, server):
             raise CallFailed(mt5.RES_E_AUTH_FAILED)
@@ -137,7 +138,7 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=False)
     def login(self, /, *args: object, **kwargs: object) -> bool:
-        """Log in to an account; False and -6 when the server refuses."""
+        """Log in to an account; False and -6 if the server refuses the login."""
         credentials = parse_login("login", args, kwargs, positional=("login", "password", "server"))
         if credentials.login == 0:
             raise BadArgument('Invalid "login" argument')
@@ -153,17 +154,17 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=(0, 0, ""))
     def version(self) -> tuple[int, int, str]:
-        """Terminal version, build and its date; zeros without a pipe."""
+        """Return version, build and build date; zeros without a pipe."""
         self.reach("version")
         return 500, self.build, "22 Nov 2025"
 
     def last_error(self) -> tuple[int, str]:
-        """Code and text of the call before."""
+        """Return code and text of the last call."""
         return self.error
 
     @module_call(failed=None)
     def terminal_info(self) -> TerminalInfo:
-        """The terminal program."""
+        """Return the state of the terminal program."""
         self.reach("terminal_info")
         return rows.terminal_row(
             connected=self.view.shows_connected,
@@ -174,7 +175,7 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def account_info(self) -> AccountInfo:
-        """The account that the terminal is logged in to."""
+        """Return the account that the terminal is logged in to."""
         self.reach("account_info")
         view, account = self.view, self.view.ledger.setup
         allowed = account.trade_allowed and not view.investor
@@ -188,13 +189,13 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def symbols_total(self) -> int:
-        """Number of the broker's symbols."""
+        """Return the number of the broker's symbols."""
         self.reach("symbols_total")
         return len(self.market.setups)
 
     @module_call(failed=None)
     def symbols_get(self, /, *args: object, **kwargs: object) -> tuple[SymbolInfo, ...] | bool:
-        """The broker's symbols; False (not None) with bad arguments."""
+        """Return the broker's symbols; False (not None) for bad arguments."""
         try:
             group = parse_symbol_group(args, kwargs)
         except BadArgument as bad:
@@ -206,7 +207,7 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def symbol_info(self, *args: object) -> SymbolInfo:
-        """A symbol's specification; None and -4 for an unknown one."""
+        """Return a symbol's specification; None and -4 for an unknown symbol."""
         name = parse_symbol(args)
         self.reach("symbol_info")
         return self._symbol_row(self._known(name))
@@ -222,14 +223,14 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def symbol_info_tick(self, *args: object) -> Tick:
-        """A symbol's last price; zeros outside Market Watch."""
+        """Return a symbol's last price; zeros for a symbol outside Market Watch."""
         name = parse_symbol(args)
         self.reach("symbol_info_tick")
         return rows.tick_row(self.view.market, self._known(name), self.shows_symbol(name))
 
     @module_call(failed=False)
     def symbol_select(self, *args: object) -> bool:
-        """Put a symbol into Market Watch or take it out; one in use stays."""
+        """Add a symbol to Market Watch or remove a symbol; a symbol in use stays."""
         name, enable = parse_symbol_select(args)
         self.reach("symbol_select")
         self._known(name)
@@ -246,24 +247,24 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def positions_total(self) -> int:
-        """Number of open positions that the terminal shows."""
+        """Return the number of open positions that the terminal shows."""
         self.reach("positions_total")
         return len(self._shaped("positions_total", self.view.position_rows()))
 
     @module_call(failed=None)
     def positions_get(self, /, *args: object, **kwargs: object) -> tuple[TradePosition, ...]:
-        """Open positions by ticket, else symbol, else group; unknown keywords are ignored."""
+        """Return open positions by ticket, symbol or group; unknown keywords are ignored."""
         return self._listed("positions_get", args, kwargs, self.view.position_rows)
 
     @module_call(failed=None)
     def orders_total(self) -> int:
-        """Number of working orders that the terminal shows."""
+        """Return the number of working orders that the terminal shows."""
         self.reach("orders_total")
         return len(self._shaped("orders_total", self.view.order_rows()))
 
     @module_call(failed=None)
     def orders_get(self, /, *args: object, **kwargs: object) -> tuple[TradeOrder, ...]:
-        """Working orders by ticket, else symbol, else group; unknown keywords are ignored."""
+        """Return working orders by ticket, symbol or group; unknown keywords are ignored."""
         return self._listed("orders_get", args, kwargs, self.view.order_rows)
 
     def _listed(
@@ -275,6 +276,7 @@ class SimulatedTerminal(MarketData):
     ) -> tuple[_Listed, ...]:
         query = parse_list_query(function, args, kwargs)
         self.reach(function)
+        # The fault acts on the whole list; the filter of the query comes after the fault.
         shown = self._shaped(function, everything())
         if query.ticket is not None:
             return tuple(row for row in shown if row.ticket == query.ticket)
@@ -289,14 +291,14 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def history_orders_total(self, *args: object) -> int:
-        """Number of finished orders in a span of server time."""
+        """Return the number of finished orders in a span of server time."""
         query = parse_span("history_orders_total", args)
         self._reach_history("history_orders_total", query)
         return len(self._shaped("history_orders_total", self._past_orders(query)))
 
     @module_call(failed=None)
     def history_orders_get(self, /, *args: object, **kwargs: object) -> tuple[TradeOrder, ...]:
-        """Finished orders in a span (by the time they ended), or by ticket, or by position."""
+        """Return finished orders in a span of end times, or by ticket, or by position."""
         query = parse_history_query("history_orders_get", args, kwargs)
         self._reach_history("history_orders_get", query)
         return self._shaped("history_orders_get", self._past_orders(query))
@@ -314,14 +316,14 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def history_deals_total(self, *args: object) -> int:
-        """Number of deals in a span of server time."""
+        """Return the number of deals in a span of server time."""
         query = parse_span("history_deals_total", args)
         self._reach_history("history_deals_total", query)
         return len(self._shaped("history_deals_total", self._past_deals(query)))
 
     @module_call(failed=None)
     def history_deals_get(self, /, *args: object, **kwargs: object) -> tuple[TradeDeal, ...]:
-        """Deals in a span of server time, or at most one by ticket, or those of a position."""
+        """Return deals in a span of server time, at most one by ticket, or all of a position."""
         query = parse_history_query("history_deals_get", args, kwargs)
         self._reach_history("history_deals_get", query)
         return self._shaped("history_deals_get", self._past_deals(query))
@@ -360,21 +362,21 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def order_check(self, /, *args: object, **kwargs: object) -> OrderCheckResult:
-        """Judge a request without sending it; retcode 0 is success."""
+        """Check a request without sending the request; retcode 0 is success."""
         request = parse_request("order_check", args, kwargs)
         self.reach("order_check")
         return sending.check(self, request)
 
     @module_call(failed=None)
     def order_send(self, /, *args: object, **kwargs: object) -> OrderSendResult:
-        """Send a request to the server; None leaves the reason in `last_error()`."""
+        """Send a request to the server; for None, `last_error()` has the reason."""
         request = parse_request("order_send", args, kwargs)
         self.reach("order_send")
         return sending.send(self, request)
 
     @module_call(failed=None)
     def order_calc_margin(self, *args: object) -> float:
-        """Margin of an order in the account's currency, nothing else being open."""
+        """Return the margin of an order on an empty account, in the account's currency."""
         action, symbol, (volume, price) = parse_calculation("order_calc_margin", args, prices=1)
         self.reach("order_calc_margin")
         self._calculable(action, symbol)
@@ -384,7 +386,7 @@ class SimulatedTerminal(MarketData):
 
     @module_call(failed=None)
     def order_calc_profit(self, *args: object) -> float:
-        """Profit of a trade in the account's currency, at the current conversion rate."""
+        """Return the profit of a trade in the account's currency, at the current rate."""
         action, symbol, (volume, price_open, price_close) = parse_calculation(
             "order_calc_profit", args, prices=2
         )
@@ -405,7 +407,7 @@ class SimulatedTerminal(MarketData):
 
 
 def _odd(listed: tuple[_Row, ...], fault: AnswersOdd) -> tuple[_Row, ...]:
-    """Return rows of which the first comes twice, or has another value in one of its fields."""
+    """Return the rows with the first row doubled, or with another value in its field."""
     if not listed or not fault.field:
         return listed[:1] + listed
     first, *others = listed

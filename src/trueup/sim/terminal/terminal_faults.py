@@ -1,7 +1,7 @@
 """Faults of one simulated terminal: queued, one-shot, typed.
 
-A fault acts on an answer or on what the terminal shows. It never corrupts the server's ledger:
-whatever the terminal says, the ledger says what happened.
+A fault changes an answer or the view of the terminal. A fault never changes the server's ledger:
+the ledger always has the true state.
 
 Times are milliseconds of the injected clock, volumes are lots.
 """
@@ -17,10 +17,10 @@ from trueup.gateway.terminal import mt5_constants as mt5
 
 @dataclass(frozen=True, slots=True)
 class AnswerLost:
-    """`order_send` returns None with `code`; the server executed the request, or did not.
+    """`order_send` returns None with `code`; `executed` tells the effect at the server.
 
-    ``-10002`` is an answer lost on the pipe, ``-10001`` a failed write, ``-1`` a terminal that
-    fails; with `pipe_breaks` all later calls report -10004 until `initialize()`.
+    ``-10002`` is an answer lost on the pipe, ``-10001`` a failed write, ``-1`` a failure of the
+    terminal. With `pipe_breaks` all later calls report -10004 until `initialize()`.
     """
 
     executed: bool
@@ -37,14 +37,14 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class DoneWithoutDeal:
-    """The answer is 10009 with deal, volume and price 0, though the deal was made."""
+    """The answer is 10009 with deal, volume and price 0, although the deal was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedLater:
-    """The answer is 10008; the order works, visible in `orders_get`, and fills `delay_ms` later.
+    """The answer is 10008; `orders_get` shows the order, and the order fills `delay_ms` later.
 
-    With `fill` False it never fills: the server cancels it after the delay.
+    With `fill` False the server cancels the order after the delay.
     """
 
     delay_ms: int
@@ -53,7 +53,7 @@ class PlacedLater:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The server answers `retcode`, whatever it did: 10004, 10006, 10011, 10024, 10028, ..."""
+    """The server answers `retcode` in any case: 10004, 10006, 10011, 10024, 10028, ..."""
 
     retcode: int
     comment: str | None = None
@@ -62,29 +62,29 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The market holds no more than `volume` lots for this request."""
+    """The market offers at most `volume` lots for this request."""
 
     volume: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """The call does not return: `TerminalFaults.on_hang` is called and may block or raise.
+    """The call does not return: `TerminalFaults.on_hang` is called, and blocks or raises.
 
-    With `executed` the request is executed before the call hangs, otherwise only if the callback
-    returns.
+    With `executed` the request is executed before the call hangs; otherwise the request is executed
+    only if the callback returns.
     """
 
     executed: bool = True
 
 
 SendFault = AnswerLost | TimedOut | DoneWithoutDeal | PlacedLater | Answered | Partial | Hang
-"""What can go wrong with one `order_send`."""
+"""The faults of one `order_send`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fails:
-    """The next call of a function fails with `code`; `breaks_pipe` makes it a broken pipe."""
+    """The next call of a function fails with `code`; `breaks_pipe` also closes the pipe."""
 
     code: int = mt5.RES_E_FAIL
     text: str | None = None
@@ -93,21 +93,21 @@ class Fails:
 
 @dataclass(frozen=True, slots=True)
 class AnswersEmpty:
-    """The next call of a list function answers ``()``, and success; a total answers 0."""
+    """The next call of a list function answers ``()`` with success; a total answers 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswersPartial:
-    """The next call of a list function leaves out all but the first `count` rows."""
+    """The next call of a list function returns only the first `count` rows."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class AnswersOdd:
-    """The next call of a list function has another `value` in the `field` of its first row.
+    """The next call of a list function changes `field` of the first row to `value`.
 
-    Without a field that row comes twice.
+    Without a field the first row appears twice.
     """
 
     field: str = ""
@@ -120,11 +120,11 @@ class AnswersStale:
 
 
 CallFault = Fails | AnswersEmpty | AnswersPartial | AnswersOdd | AnswersStale | Hang
-"""What can go wrong with one call of any other function."""
+"""The faults of one call of any other function."""
 
 
 class Hung(Exception):
-    """The call would never have returned. Raised when no `on_hang` is injected."""
+    """A call hangs for ever. Raised by the default of `on_hang`."""
 
 
 def _raise_hung(function: str) -> None:
@@ -136,8 +136,8 @@ class TerminalFaults:
 
     def __init__(self) -> None:
         self.on_hang: Callable[[str], None] = _raise_hung
-        """Called with the function's name when a call hangs. A worker process may sleep here for
-        ever; a single-threaded world raises."""
+        """Called with the function's name when a call hangs. In a worker process the callback can
+        sleep for ever; in a single-threaded simulation the callback raises."""
         self._sends: deque[SendFault] = deque()
         self._calls: dict[str, deque[CallFault]] = {}
         self._deal_lags_ms: deque[int] = deque()
@@ -152,7 +152,7 @@ class TerminalFaults:
         self._calls.setdefault(function, deque()).extend(faults)
 
     def next_deal_lags(self, *lags_ms: int) -> None:
-        """Give each of the next deals its own delay, so that they appear out of order."""
+        """Give each of the next deals a separate delay, so that deals appear out of order."""
         self._deal_lags_ms.extend(lags_ms)
 
     def duplicate_deals(self, count: int = 1) -> None:
@@ -160,43 +160,43 @@ class TerminalFaults:
         self._deals_to_duplicate += count
 
     def clear(self) -> None:
-        """Forget all queued faults; `on_hang` stays."""
+        """Remove all queued faults; `on_hang` stays."""
         self.clear_calls()
         self._deal_lags_ms.clear()
         self._deals_to_duplicate = 0
 
     def clear_calls(self) -> None:
-        """Forget the faults queued for sends and other calls; those of deals stay."""
+        """Remove the faults of sends and other calls; the faults of deals stay."""
         self._sends.clear()
         self._calls.clear()
 
     @property
     def pending_calls(self) -> int:
-        """Number of queued faults of sends and other calls that have not struck yet."""
+        """Number of faults of sends and other calls in the queues."""
         return len(self._sends) + sum(len(queue) for queue in self._calls.values())
 
     @property
     def pending(self) -> int:
-        """Number of queued faults that have not struck yet."""
+        """Number of faults in the queues."""
         return self.pending_calls + len(self._deal_lags_ms) + self._deals_to_duplicate
 
     def take_send(self) -> SendFault | None:
-        """Return the fault of the send being made now."""
+        """Remove and return the fault for the current send."""
         return self._sends.popleft() if self._sends else None
 
     def take_call(self, function: str) -> CallFault | None:
-        """Return the fault of the call being made now."""
+        """Remove and return the fault for the current call."""
         if not self._calls:
             return None
         queue = self._calls.get(function)
         return queue.popleft() if queue else None
 
     def take_deal_lag_ms(self, usual_ms: int) -> int:
-        """Return the delay of a deal that was made now."""
+        """Return the delay for a new deal."""
         return self._deal_lags_ms.popleft() if self._deal_lags_ms else usual_ms
 
     def take_duplicate(self) -> bool:
-        """Return whether a deal that was made now is to appear twice."""
+        """Return whether a new deal must appear twice."""
         if not self._deals_to_duplicate:
             return False
         self._deals_to_duplicate -= 1

@@ -1,8 +1,9 @@
-"""What one terminal knows about the account that it is logged in to.
+"""The copy of an account that one terminal has, with the delays of the server's messages.
 
-The server tells every change (position, order, deal, money) as a message of its own; each kind
-arrives after its own delay and a terminal without a link gets none. So the view may lag behind
-the ledger, be empty after a restart, or show an account as it was. It never changes the ledger.
+The server sends every change (position, order, deal, money) as a separate message. Each kind of
+message has its own delay, and a terminal without a link receives no messages. So the view can lag
+behind the ledger, be empty after a restart, or show an old state. The view never changes the
+ledger.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from trueup.sim.terminal.terminal_faults import TerminalFaults
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """One message of the server, on its way until `due_msc` (UTC)."""
+    """One message of the server, which arrives at `due_msc` (UTC)."""
 
     due_msc: int
     channel: Channel
     key: int
     record: Position | Order | Deal | None
     money: tuple[float, float]
-    """Balance and credit as the message leaves."""
+    """Balance and credit at the time of sending."""
     copies: int = 1
 
 
 class View:
-    """The account as one terminal shows it."""
+    """The state of an account in one terminal."""
 
     def __init__(
         self, broker: Broker, ledger: Ledger, faults: TerminalFaults, rng: random.Random
@@ -50,6 +51,7 @@ class View:
         self.faults = faults
         self.rng = rng
         self.market: Market = broker.market
+        # Copies of the ledger's records; the true records are `ledger`.
         self.held: Holdings = Holdings()
         self.orders: dict[int, Order] = {}
         self.order_history: dict[int, Order] = {}
@@ -63,13 +65,14 @@ class View:
         self._lost_msc = 0
         self._deaf_until_msc: int | None = None
         self.synchronises_msc: int | None = None
-        """UTC moment at which the terminal will have synchronised; None when it has."""
+        """UTC time of the end of the synchronisation; None for a synchronised terminal."""
         self._waiting: list[Notice] = []
         self._rows: dict[int, tuple[Position, Mark, bool, TradePosition]] = {}
         self._order_rows: dict[int, tuple[Order, Mark, bool, TradeOrder]] = {}
         self._all_rows: tuple[tuple[object, ...], tuple[TradePosition, ...]] | None = None
         self._frozen_figures: Figures | None = None
         self._all_figures: tuple[tuple[object, ...], Figures] | None = None
+        # Listen before the load, so that no change is lost.
         ledger.listeners.append(self._hear)
         self._load()
 
@@ -80,7 +83,7 @@ class View:
     # -- link and synchronisation --------------------------------------------------------------
 
     def disconnect(self) -> None:
-        """Lose the link to the trade server: no more messages, no more prices."""
+        """Cut the link to the trade server: no more messages and prices arrive."""
         if not self.connected:
             return
         self.refresh()
@@ -90,7 +93,7 @@ class View:
         self._frozen_figures = self.ledger.figures()
 
     def reconnect(self) -> None:
-        """Get the link back; what was missed arrives after `Switches.resync_ms`."""
+        """Restore the link; the missed messages arrive after `Switches.resync_ms`."""
         if self.connected:
             return
         self.connected = True
@@ -99,7 +102,7 @@ class View:
         self._deaf_until_msc = self.broker.clock.utc_msc() + self.switches.resync_ms
 
     def restart(self) -> None:
-        """Start from nothing and synchronise anew."""
+        """Start without data and synchronise again."""
         answer = self.switches.unsynchronised_list
         if answer is not ListAnswer.CACHED:
             self._clear()
@@ -114,7 +117,7 @@ class View:
 
     @property
     def shows_connected(self) -> bool:
-        """What `terminal_info().connected` says."""
+        """The value of `terminal_info().connected`."""
         if self.connected:
             return True
         lag = self.switches.connected_flag_lag_ms
@@ -122,33 +125,35 @@ class View:
 
     @property
     def is_synchronised(self) -> bool:
-        """The terminal has read the account since its start or login."""
+        """Whether the terminal has synchronised with the account since its start or login."""
         return self.synchronises_msc is None
 
     @property
     def catches_up(self) -> bool:
-        """Whether it has its link, and does not know yet all that the server knows."""
+        """Whether the link is up and the terminal still lacks messages of the server."""
         return self.connected and not self._hears(self.broker.clock.utc_msc())
 
     def listed(self) -> tuple[TradePosition, ...]:
-        """The positions that it lists in its present state, before any fault of one call."""
+        """Return the positions that the terminal lists now, before the fault of a single call."""
         return self._shown()[0]
 
     def listed_orders(self) -> tuple[TradeOrder, ...]:
-        """The pending orders that it lists, likewise."""
+        """Return the pending orders that the terminal lists now, before the fault of a call."""
         everything, answer = self.order_rows(), self.answer()
         if answer in (ListAnswer.CURRENT, ListAnswer.CACHED, ListAnswer.NONE):
             return everything
         return everything[: len(everything) // 2] if answer is ListAnswer.PARTIAL else ()
 
     def refresh(self) -> None:
-        """Take in what has arrived by now."""
+        """Apply the messages that have arrived by now."""
+        # Nothing can have changed: the common case must be fast.
         if not self._waiting and self.synchronises_msc is None and self._deaf_until_msc is None:
             return
         now = self.broker.clock.utc_msc()
         if self.synchronises_msc is not None:
             if now < self.synchronises_msc or not self.connected:
                 return
+            # The synchronisation reads the whole account, so waiting messages are obsolete.
             self.synchronises_msc = None
             self._clear()
             self._load()
@@ -196,7 +201,7 @@ class View:
     def _hear(self, channel: Channel, key: int, record: Position | Order | Deal | None) -> None:
         stands_ms = self.switches.filled_orders_listed_ms
         if stands_ms and isinstance(record, Order) and _is_filled_at_market(channel, record):
-            # It is listed with nothing left of it, and goes into the history later.
+            # The order stays listed with volume 0, and moves to the history later.
             empty = replace(record, state=mt5.ORDER_STATE_PLACED, time_done_msc=0)
             self._tell(Channel.ORDER, key, empty)
             self._tell(Channel.ORDER, key, None, stands_ms)
@@ -216,6 +221,7 @@ class View:
         if channel is Channel.DEAL:
             lag = self.faults.take_deal_lag_ms(lag)
             copies = 2 if self.faults.take_duplicate() else 1
+        # A later message must not overtake: apply at once only if no message waits.
         money = (self.ledger.balance, self.ledger.credit)
         if not lag and not self._waiting and self._hears(now):
             self._apply(channel, key, record, money, copies)
@@ -224,7 +230,10 @@ class View:
             self._waiting.append(self._in_order(notice))
 
     def _in_order(self, notice: Notice) -> Notice:
-        """Messages of one kind do not overtake each other; those of different deals may."""
+        """Return the message with a due time that keeps the order within its kind.
+
+        Messages of one kind do not overtake each other; messages of different deals can.
+        """
         for earlier in reversed(self._waiting):
             is_other_deal = notice.channel is Channel.DEAL and earlier.key != notice.key
             if earlier.channel is notice.channel and not is_other_deal:
@@ -252,6 +261,7 @@ class View:
         money: tuple[float, float],
         copies: int,
     ) -> None:
+        # The type of a record tells its kind; a removal has no record, only the channel.
         if channel is Channel.ACCOUNT:
             self.balance, self.credit = money
         elif isinstance(record, Position):
@@ -280,10 +290,10 @@ class View:
         if deal is not None:
             self._deals_of[deal.position_id].pop(ticket, None)
 
-    # -- what is shown -------------------------------------------------------------------------
+    # -- lists and totals ----------------------------------------------------------------------
 
     def answer(self) -> ListAnswer:
-        """How list calls are answered in the present state of the terminal."""
+        """Return the kind of answer to list calls in the current state of the terminal."""
         if self.synchronises_msc is not None:
             return self.switches.unsynchronised_list
         if not self.connected:
@@ -293,7 +303,7 @@ class View:
         return ListAnswer.CURRENT
 
     def position_rows(self) -> tuple[TradePosition, ...]:
-        """All known positions; the same tuple as long as nothing has changed."""
+        """Return all known positions; the same tuple object until a change."""
         dust = self.switches.volume_dust
         state = (self.held.revision, self.market, self.market.revision, dust)
         if self._all_rows is None or self._all_rows[0] != state:
@@ -308,7 +318,7 @@ class View:
             if mark is None:
                 mark = marks[position.symbol] = self._mark(position.symbol)
             cached = cache.get(identifier)
-            # A row stays right until its position, its price or the way of showing it changes.
+            # A row stays valid until its position, its price or `dust` changes.
             if (
                 cached is None
                 or cached[0] is not position
@@ -325,7 +335,8 @@ class View:
         return self.market.mark(symbol, account.currency, account.currency_digits)
 
     def order_rows(self) -> tuple[TradeOrder, ...]:
-        """All known working orders."""
+        """Return all known working orders."""
+        # Rows are cached as for positions: a list call must not rebuild unchanged rows.
         dust, cache = self.switches.volume_dust, self._order_rows
         found = []
         for ticket, order in self.orders.items():
@@ -343,7 +354,7 @@ class View:
         return tuple(found)
 
     def history_order_rows(self) -> list[TradeOrder]:
-        """All known finished orders."""
+        """Return all known finished orders."""
         dust = self.switches.volume_dust
         return [
             rows.order_row(order, self._mark(order.symbol), dust=dust)
@@ -352,7 +363,7 @@ class View:
         ]
 
     def deal_rows(self, position_id: int | None = None) -> list[TradeDeal]:
-        """All known deals, or those of one position, in the order of `Switches.deal_order`."""
+        """Return all known deals, or the deals of one position, in `Switches.deal_order`."""
         tickets = self.deals if position_id is None else self._deals_of.get(position_id, {})
         shown = sorted(tickets)
         if self.switches.deal_order is DealOrder.REVERSED:
@@ -373,8 +384,10 @@ class View:
         return rows.deal_row(deal, step, dust=self.switches.volume_dust)
 
     def figures(self) -> Figures:
-        """The account's totals, from the list that is shown or from the server; the same object as
-        long as nothing has changed."""
+        """Return the account's totals, from the shown list or from the server.
+
+        Returns the same object until a change.
+        """
         account = self.ledger.setup
         if self.switches.account_figures is FiguresFrom.SERVER:
             return self._frozen_figures or self.ledger.figures()
