@@ -2,7 +2,7 @@
 
 Import the public names from this module: the modules that define them may change from one release
 to the next. `trueup.testing` has the names for a user's tests. A name is imported at its first use,
-so `import trueup` by itself is fast.
+so `import trueup` is fast.
 """
 
 from __future__ import annotations

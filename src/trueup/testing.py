@@ -10,7 +10,7 @@ use the fixtures. pytest is a dependency of your tests, not of trueup.
 | fixture | value |
 | --- | --- |
 | `simulated_account` | the account; override this fixture for another account |
-| `simulated_clock` | the time of account, terminal and gateway; the clock stands until you move it |
+| `simulated_clock` | the time of account, terminal and gateway; stands until you move the clock |
 | `simulated_terminal` | the terminal, with the functions of the official `MetaTrader5` module |
 | `simulated_gateway` | a running gateway in front of that terminal, on a loopback port |
 
@@ -175,8 +175,8 @@ def simulated_terminal(
     """A terminal that is logged in, with a price of EURUSD (1.10000 and 1.10010).
 
     The terminal has the official module's functions as methods and its constants as attributes, and
-    replaces `import MetaTrader5 as mt5`. `quote(symbol, bid, ask)` moves the market. `person` trades
-    by hand, and `robot(magic)` trades as another program. `faults` makes calls fail, `disconnect()`
+    replaces `import MetaTrader5 as mt5`. `quote(symbol, bid, ask)` moves the market. `person`
+    trades by hand, and `robot(magic)` trades as another program. `faults` makes calls fail, `disconnect()`
     cuts the link to the server, and `break_pipe()` breaks the pipe.
     """
     terminal = SimulatedTerminal(
