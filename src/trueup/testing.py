@@ -176,8 +176,8 @@ def simulated_terminal(
 
     The terminal has the official module's functions as methods and its constants as attributes, and
     replaces `import MetaTrader5 as mt5`. `quote(symbol, bid, ask)` moves the market. `person`
-    trades by hand, and `robot(magic)` trades as another program. `faults` makes calls fail, `disconnect()`
-    cuts the link to the server, and `break_pipe()` breaks the pipe.
+    trades by hand, and `robot(magic)` trades as another program. `faults` makes calls fail,
+    `disconnect()` cuts the link to the server, and `break_pipe()` breaks the pipe.
     """
     terminal = SimulatedTerminal(
         account=simulated_account, now_msc=lambda: simulated_clock.now_ns() // 1_000_000
