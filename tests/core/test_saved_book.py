@@ -18,6 +18,7 @@ from trueup.core.book.events import OrderKind
 from trueup.core.book.holdings import Holding
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
+from trueup.core.book.terms import Terms
 from trueup.core.deals import BookedDeal
 from trueup.core.gateway_record import RecordMark
 from trueup.core.model import Side
@@ -82,7 +83,7 @@ def life() -> list[events.Event]:
             **AT, position=gone, deals=(3,), realised_units=123_000_000, because="closed"
         ),
         # Two in doubt, the younger one first; a pending order; a cancellation.
-        intent("C", position=7),
+        intent("C", position=7, terms=Terms(3, "IOC"), comment="breakout"),
         intent("D", Side.SELL, target=50, kind=OrderKind.CANCEL),
         sent("D"),
         events.OrderInDoubt(**doubt, order_id="D"),

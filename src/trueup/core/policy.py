@@ -9,6 +9,7 @@ import msgspec
 
 from trueup.core.conversions import whole_number
 from trueup.core.model import PendingOrder, Position
+from trueup.core.scope import EVERY_SYMBOL
 from trueup.core.tokens import FIRST_CHAR, MAGIC_HALF, strategy_half
 
 
@@ -31,12 +32,13 @@ class Action(enum.Enum):
 class Policy(msgspec.Struct, frozen=True):
     """What the reconciler may act on.
 
-    Scope: `symbols` are ours, and of those the positions with one of `magics` or with a comment
-    that begins with `comment_prefix`; without either, all. What is outside is foreign: counted and
-    shown, never adopted, changed or closed. `adopt` says what happens to what is open in our
-    symbols and not ours by magic or comment: without a magic number or a comment there is no
-    telling, so `OURS` and `ASK` need one of the two. What the order desk sends has the book's magic
-    number and a token for its comment, so a comment alone does not tell the book's own orders.
+    Scope: `symbols` are ours ("*" is every symbol of the account), and of those the positions with
+    one of `magics` or with a comment that begins with `comment_prefix`; without either, all. What
+    is outside is foreign: counted and shown, never adopted, changed or closed. `adopt` says what
+    happens to what is open in our symbols and not ours by magic or comment: without a magic number
+    or a comment there is no telling, so `OURS` and `ASK` need one of the two. What the order desk
+    sends has the book's magic number and a token for its comment, so a comment alone does not tell
+    the book's own orders.
 
     Waiting: an order in doubt that shows no trace is given up no sooner than `grace_period_ms`
     after the first look that showed none (`core.look.absence`), because MetaTrader 5 can fill
@@ -71,6 +73,15 @@ class Policy(msgspec.Struct, frozen=True):
                 "position is: give magics={7} or comment_prefix='ORD_', or adopt=Adopt.ALL."
             )
 
+    def covers(self, symbol: str) -> bool:
+        """Return whether a symbol is one of ours."""
+        return symbol in self.symbols or EVERY_SYMBOL in self.symbols
+
+    @property
+    def named_symbols(self) -> tuple[str, ...]:
+        """The symbols that the policy names, in alphabetical order; "*" is no name."""
+        return tuple(sorted(self.symbols - {EVERY_SYMBOL}))
+
     @property
     def names_owners(self) -> bool:
         """Whether the policy can tell ours from others' within a symbol."""
@@ -78,7 +89,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     def owns(self, row: Position | PendingOrder) -> bool:
         """Return whether a position or a pending order is ours by symbol and magic or comment."""
-        if row.symbol not in self.symbols:
+        if not self.covers(row.symbol):
             return False
         if not self.names_owners:
             return True
@@ -87,7 +98,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     def is_foreign(self, row: Position | PendingOrder) -> bool:
         """Return whether a position or a pending order is none of our business."""
-        if row.symbol not in self.symbols:
+        if not self.covers(row.symbol):
             return True
         return self.adopt is Adopt.OURS and not self.owns(row)
 
@@ -107,7 +118,7 @@ class Policy(msgspec.Struct, frozen=True):
             magic: the strategy's magic number that it carries.
             magic_token: whether the low half of the number on the wire is the order's token.
         """
-        if symbol not in self.symbols:
+        if not self.covers(symbol):
             known = ", ".join(sorted(self.symbols))
             return f"its symbols are {known}, and an order of this book would be in {symbol}"
         # The comment is a token, and only its first character is every token's.

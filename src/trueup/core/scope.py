@@ -6,11 +6,15 @@ result. Neither of the two does anything wrong by its own rules, so nobody else 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from trueup.core.tokens import FIRST_CHAR, strategy_half
 
 ALL = "all"
+# In place of symbols' names: every symbol of the account.
+EVERY_SYMBOL = "*"
 # What a message carries of a name or a list: enough for a person.
 TEXT_LONGEST = 100
 MAGICS_MOST = 100
@@ -37,7 +41,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
     symbols: tuple[str, ...] = ()
 
     def shortened(self) -> Scope:
-        """Return the scope with names and lists of a bounded length, and without its symbols."""
+        """Return the scope with names and lists of a bounded length, without names of symbols."""
         return Scope(
             self.run[:TEXT_LONGEST],
             self.stream[:TEXT_LONGEST],
@@ -48,6 +52,8 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
             self.magics[:MAGICS_MOST],
             self.comment_prefix[:TEXT_LONGEST],
             self.account[:TEXT_LONGEST],
+            # The question names symbols, and cannot name all of them.
+            (EVERY_SYMBOL,) if EVERY_SYMBOL in self.symbols else (),
         )
 
     @property
@@ -79,13 +85,21 @@ def overlap(one: Scope, other: Scope) -> str:
     """Say which positions two books both count as their own; empty where there can be none."""
     if one.account and other.account and one.account != other.account:
         return ""
-    theirs = set(other.symbols)
-    shared = [symbol for symbol in one.symbols if symbol in theirs]
+    shared = shared_symbols(one.symbols, other.symbols)
     by = _both_count(one, other) if shared else ""
     if not by:
         return ""
     more = f" and {len(shared) - 3} more symbols" if len(shared) > 3 else ""
-    return f"{', '.join(shared[:3])}{more}, {by}"
+    named = "every symbol" if shared[:1] == [EVERY_SYMBOL] else ", ".join(shared[:3])
+    return f"{named}{more}, {by}"
+
+
+def shared_symbols(own: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return the symbols that two books have in common, in the order of the first."""
+    if EVERY_SYMBOL in own:
+        return list(others)
+    theirs = set(others)
+    return list(own) if EVERY_SYMBOL in theirs else [one for one in own if one in theirs]
 
 
 def _both_count(one: Scope, other: Scope) -> str:

@@ -48,7 +48,7 @@ def weigh(inputs: SyncInputs) -> tuple[Doubt, ...]:
     book, snapshot = inputs.book, inputs.snapshot
     if not book.in_doubt:
         return ()
-    orders = [o for o in book.in_doubt.values() if o.symbol in inputs.policy.symbols]
+    orders = [o for o in book.in_doubt.values() if inputs.policy.covers(o.symbol)]
     if snapshot.evidence is not None:
         habits = habits_of(book, snapshot)
         traces = [trace_of(order, orders, snapshot, book, habits) for order in orders]

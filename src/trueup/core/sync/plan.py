@@ -222,7 +222,7 @@ def _with_ours(found: Diff, inputs: SyncInputs, settling: set[int]) -> Diff:
         for position in (inputs.snapshot.positions if settling else ())
         if position.identifier in settling
         and position.identifier not in inputs.book.holdings
-        and position.symbol in inputs.policy.symbols
+        and inputs.policy.covers(position.symbol)
         and inputs.policy.is_foreign(position)
     ]
     if not ours:

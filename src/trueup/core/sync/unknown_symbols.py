@@ -17,7 +17,7 @@ def unknown_to_broker(inputs: SyncInputs) -> Iterator[UnknownSymbol]:
     """Yield the symbols of the policy that the broker does not have."""
     evidence = inputs.snapshot.evidence
     for unknown in evidence.unknown_symbols if evidence is not None else ():
-        if unknown.symbol in inputs.policy.symbols:
+        if inputs.policy.covers(unknown.symbol):
             yield unknown
 
 

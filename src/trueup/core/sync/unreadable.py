@@ -18,7 +18,7 @@ UNTIL_READABLE = "a reading in which every row can be read"
 def for_unreadable_rows(inputs: SyncInputs, outcome: Outcome) -> None:
     """Hold entries for each row that cannot be read and may be ours."""
     for fault in inputs.snapshot.faults:
-        if not fault.symbol or fault.symbol in inputs.policy.symbols:
+        if not fault.symbol or inputs.policy.covers(fault.symbol):
             outcome.holds.append(_hold(fault, inputs.approved.get(fault.id, "")))
 
 

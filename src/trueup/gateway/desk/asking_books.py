@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from trueup.core.scope import Neighbour, Scope
+from trueup.core.scope import Neighbour, Scope, shared_symbols
 from trueup.protocol.snapshot import NEIGHBOURS_MOST, SnapshotRequest
 
 # A book counts as active if it asked within the last five minutes.
@@ -58,7 +58,7 @@ class AskingBooks:
             book = self._books[scope.run] = _Book(nothing, number, age_ns, number, age_ns)
         # Merge the symbols over several questions, newest first, so that old ones drop out.
         named = (symbol for symbol in request.symbols if len(symbol) <= SYMBOL_LONGEST)
-        symbols = dict.fromkeys((*named, *book.scope.symbols))
+        symbols = dict.fromkeys((*scope.symbols, *named, *book.scope.symbols))
         kept = tuple(itertools.islice(symbols, SYMBOLS_KEPT))
         book.scope = msgspec.structs.replace(scope.shortened(), symbols=kept)
         book.last, book.last_ns = number, age_ns
@@ -93,13 +93,12 @@ class AskingBooks:
     def _neighbour(self, book: _Book, own: _Book | None) -> Neighbour:
         scope, age_ns = book.scope, self._age_ns()
         if own is not None:
-            wanted = set(own.scope.symbols)
-            shared = tuple(symbol for symbol in scope.symbols if symbol in wanted)
-            scope = msgspec.structs.replace(scope, symbols=shared)
+            shared = shared_symbols(scope.symbols, own.scope.symbols)
+            scope = msgspec.structs.replace(scope, symbols=tuple(shared))
         ages_ms = ((age_ns - then_ns) // 1_000_000 for then_ns in (book.last_ns, book.first_ns))
         return Neighbour(scope, *ages_ms)
 
 
 def _is_beside(own: _Book, other: _Book) -> bool:
     is_another = other is not own and other.last > own.first
-    return is_another and not set(other.scope.symbols).isdisjoint(own.scope.symbols)
+    return is_another and bool(shared_symbols(other.scope.symbols, own.scope.symbols))

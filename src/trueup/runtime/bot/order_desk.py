@@ -21,6 +21,7 @@ from trueup.core.gateway_record import RecordMark
 from trueup.core.model import Side, SymbolSpec
 from trueup.core.policy import Policy
 from trueup.core.quantity import add_lots, format_lots
+from trueup.core.scope import EVERY_SYMBOL
 from trueup.core.tokens import magic_with_token, token_of
 from trueup.errors import JournalError, NotSent, Refused
 from trueup.journal import JournalAhead
@@ -522,7 +523,7 @@ class OrderDesk:
         """
         symbol = wish.get("symbol", self._identity.symbol)
         symbols = frozenset({self._identity.symbol}) if self.policy is None else self.policy.symbols
-        if symbol not in symbols:
+        if symbol == EVERY_SYMBOL or symbols.isdisjoint({symbol, EVERY_SYMBOL}):
             raise ValueError(
                 f"symbol={symbol!r:.40} is not valid: the book's symbols are "
                 f"{', '.join(sorted(symbols))} (Policy.symbols of its reconciler)."

@@ -121,7 +121,7 @@ def held_row(hold: Hold, now_ns: int) -> HeldRow:
 
 def policy_words(policy: Policy) -> str:
     """Say in one line what a reconciler may act on."""
-    symbols = ", ".join(sorted(policy.symbols))
+    symbols = ", ".join(policy.named_symbols) or "every symbol"
     whose = f"; ours by {policy.owners}" if policy.owners else ""
     special = [
         f"{name}: {getattr(policy, name).value}"

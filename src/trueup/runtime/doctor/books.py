@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from trueup.core.account.trust import Unknown
 from trueup.core.model import Evidence, Snapshot, UnknownSymbol
-from trueup.core.scope import Neighbour, overlap
+from trueup.core.scope import EVERY_SYMBOL, Neighbour, overlap
 from trueup.observe.doctor_text import DoctorRow, not_asked, ok, sick, warn
 from trueup.protocol.snapshot import NAMED_AT_ONCE
 from trueup.runtime.sync.neighbours import REMEDY
@@ -49,7 +49,7 @@ class BooksLook:
 
     def _named(self, evidence: Evidence) -> DoctorRow:
         of_books = [one for book in evidence.neighbours for one in book.scope.symbols]
-        named = list(dict.fromkeys((*self._symbols, *of_books)))
+        named = [one for one in dict.fromkeys((*self._symbols, *of_books)) if one != EVERY_SYMBOL]
         if not named:
             return not_asked("symbols", NOBODY_SAYS)
         told = [evidence]

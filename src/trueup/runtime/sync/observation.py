@@ -126,7 +126,7 @@ class Lookout:
         self.told: dict[str, Told] = {}
         self._pm, self._source = pm, source
         self._scope = OwnScope(pm, policy)
-        self._question = Question(symbols=tuple(sorted(policy.symbols)))
+        self._question = Question(symbols=policy.named_symbols)
         # How many messages the question under way has taken, and when (ns) the last of them left.
         self._sent = self._sent_ns = 0
         self._witness = Witness(self.meant)
@@ -250,11 +250,11 @@ class Lookout:
         book = self._pm.book
         if book.bound is not None:
             # Only what proves itself is believed.
-            return Own(tuple(sorted(self.policy.symbols)))
+            return Own(self.policy.named_symbols)
         if self._held[0] != book.version:
             held = sorted({holding.position.symbol for holding in book.holdings.values()})
             self._held = book.version, tuple(held)
-        return Own(tuple(sorted(self.policy.symbols)), self._held[1])
+        return Own(self.policy.named_symbols, self._held[1])
 
     def _ask(self, question: Question, follow_ups: int = 0) -> None:
         asked = self._under_way = self._asked_now(question, follow_ups)
