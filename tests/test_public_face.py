@@ -75,6 +75,30 @@ def test_the_three_classes_of_a_bot_import_no_pydantic() -> None:
     assert not [name for name in loaded if name.startswith("pydantic")]
 
 
+def test_the_glossary_names_each_public_class_and_the_page_of_errors_each_error() -> None:
+    names = {name: getattr(module, name) for module in (trueup, testing) for name in module.__all__}
+    classes = {name: item for name, item in names.items() if inspect.isclass(item)}
+    errors = {name for name, item in classes.items() if issubclass(item, BaseException)}
+    for page, wanted in (("glossary", classes.keys() - errors), ("errors", errors)):
+        text = (ROOT / f"docs/reference/{page}.md").read_text(encoding="utf-8")
+        assert {name for name in wanted if f"`{name}`" not in text} == set()
+
+
+def test_the_glossary_explains_each_word_once() -> None:
+    text = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ([^|]+?) \|", text, re.MULTILINE)
+    words = [word for cell in cells for word in cell.split(", ") if word not in ("word", "---")]
+    assert sorted(set(words)) == sorted(words)
+
+
+def test_the_index_of_the_documentation_has_every_page_and_no_other() -> None:
+    folder = ROOT / "docs"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    linked = {path for path in re.findall(r"\]\(([^)]+\.md)\)", text) if "../" not in path}
+    pages = {str(page.relative_to(folder).as_posix()) for page in folder.glob("*/*.md")}
+    assert linked == pages
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_imports_from_the_face_alone(page: Path) -> None:
     for block in re.findall(r"```python.*?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
