@@ -1,1 +1,1 @@
-"""How a second shell finds and asks a running bot."""
+"""Find and ask a running bot from a second shell."""

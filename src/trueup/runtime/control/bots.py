@@ -1,4 +1,4 @@
-"""The bots of a folder: how a second shell finds and asks them."""
+"""Find the bots of a folder, and send commands to them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import msgspec
 from trueup.core.scope import Scope
 from trueup.runtime.control.state_files import StateFile, ask_process, listens, state_folder
 
-# A bot answers between two turns, and a turn may wait for the broker's answer to an order.
+# A bot answers between two turns, and a turn may wait for the broker's reply to an order.
 ASK_TIMEOUT_MS = 5_000
 
 
 class Bot(msgspec.Struct, frozen=True):
-    """What the state file of a bot says.
+    """The content of a bot's state file.
 
-    `journal_file` is the path of its SQLite journal, empty for none or for a server's, and `stream`
-    its book there: they are read when the bot is dead. `endpoint` is its gateway's, and `scope`
-    what it counts as its own; None in a file of before.
+    `journal_file` is the path of the bot's SQLite journal, empty without a journal or with a
+    server's journal, and `stream` the bot's book in the journal: both are read after the bot has
+    ended. `endpoint` is the gateway's address, and `scope` tells the positions that the bot counts
+    as its own; None in a file of an earlier release.
     """
 
     pid: int
@@ -32,9 +33,9 @@ class Bot(msgspec.Struct, frozen=True):
 
 
 def find_bots() -> list[Bot]:
-    """Return the bots of this folder whose port is open, the oldest first.
+    """Return the bots of this folder with an open port, the oldest first.
 
-    That something listens there does not make it the bot: `ask_bot` asks.
+    An open port is no proof: another program may listen there. `ask_bot` asks the bot itself.
     """
     return sorted(
         (bot for bot in noted_bots() if listens(bot.control, ASK_TIMEOUT_MS)),
@@ -43,7 +44,7 @@ def find_bots() -> list[Bot]:
 
 
 def last_bot() -> Bot | None:
-    """Return the bot that was started last in this folder and did not end in order, or None."""
+    """Return the last started bot of this folder that did not end in order, or None."""
     return max(noted_bots(), key=lambda bot: (bot.started, bot.pid), default=None)
 
 
@@ -51,7 +52,7 @@ def ask_bot(bot: Bot, command: str, **fields: Any) -> dict[str, Any]:
     """Give a bot a command and return its answer.
 
     Raises:
-        NotSent: nobody listens; the command did nothing.
+        NotSent: no process listens; the command had no effect.
         OutcomeUnknown: no usable answer came.
     """
     whom = f"The bot, process {bot.pid},"
@@ -64,6 +65,6 @@ def state_file(pid: int) -> StateFile[Bot]:
 
 
 def noted_bots() -> list[Bot]:
-    """Return what all state files of this folder say, also those of dead bots."""
+    """Return the content of all state files of this folder, also of ended bots."""
     files = [StateFile(path.name, Bot) for path in state_folder().glob("bot-*.json")]
     return [bot for bot in (file.read() for file in files) if bot is not None]

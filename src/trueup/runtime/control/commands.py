@@ -1,14 +1,14 @@
-"""What a running bot does with a person's commands: its state, its plan, a yes.
+"""Carry out the commands of a second shell in a running bot: status, plan, approve, settle, rebind.
 
-It takes commands between two turns of its trading loop and never waits for one. A command that
-needs a look at the broker (`plan`, `account`) begins one on a connection of its own and is told to
-ask again; so the loop goes on trading, and the bot's own readings are not disturbed. The one
-exception is a confirmed `rebind`, which reads the broker inside a turn: a book that is bound to
-another account trades nothing meanwhile.
+The bot takes commands between two turns of its trading loop, and never waits for a command. A
+command that must read the broker (`plan`, `account`) starts an observation on a connection of its
+own, and the answer tells the shell to ask again. So the loop continues to trade, and the bot's own
+readings are not disturbed. The only exception is a confirmed `rebind`, which reads the broker
+inside a turn: a book that is bound to another account trades nothing meanwhile.
 
-A command is a JSON object with `command` and its fields; the answer is one with `ok` and either
-the command's own fields, or `error`, a sentence for the person, or `wait`: the number of the look
-to ask for again.
+A command is a JSON object with `command` and its fields. The answer is a JSON object with `ok` and
+either the command's own fields, or `error`, a sentence for the user, or `wait`: the number of the
+observation to ask for again.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ from trueup.runtime.control.status import BotFacts, concerns_a_person, status_of
 from trueup.runtime.time.clock import iso
 from trueup.runtime.trading.loop import TradingLoop
 
-# A yes to one of these takes a position out of the book that nothing proves to be closed.
+# To approve one of these removes a position from the book without proof that it is closed.
 LETS_GO = frozenset({HoldKind.MISSING, HoldKind.HALT})
 
 
 class Command(msgspec.Struct):
-    """A command; `look` is the number of the look that an earlier answer said to ask for.
+    """A command with all fields that any command may have.
 
-    `id` is the hold that `who` says yes to, or the order that something is said of; `yes` that
-    somebody has seen that what is missing is gone. `ticket` is the order at the broker that an
-    order in doubt is, `never_executed` that it is none. `positions` are those whose deals are to
-    be compared with the broker's.
+    `look` is the number of the observation that an earlier answer named. `id` is the hold to
+    approve, or the order to resolve, and `who` the user's name. `yes` confirms that the user has
+    checked that a missing position is gone. `ticket` is the broker's order that matches an order in
+    doubt, `never_executed` says that there is none. `positions` are the positions whose deals are
+    compared with the broker's again.
     """
 
     command: str
@@ -57,12 +58,12 @@ class Command(msgspec.Struct):
 
 
 class ControlDesk:
-    """Carries out the commands of a second shell.
+    """Carry out the commands of a second shell.
 
     Args:
-        loop: the bot.
-        gateway: a gateway object for looks, that nobody else uses.
-        facts: what the bot says of itself.
+        loop: the bot's trading loop.
+        gateway: a gateway object for observations, used by nothing else.
+        facts: the constant facts of the bot.
     """
 
     def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
@@ -83,7 +84,7 @@ class ControlDesk:
         }
 
     def handle(self, raw: bytes) -> bytes:
-        """Return the answer to a command, whatever its bytes are."""
+        """Return the answer to a command; any bytes get an answer."""
         try:
             command = msgspec.json.decode(raw, type=Command)
             carry_out = self._commands.get(command.command)
@@ -97,11 +98,12 @@ class ControlDesk:
         return msgspec.json.encode({"ok": False, "error": because})
 
     def turn(self) -> None:
-        """Go on with what was asked for; never waits."""
+        """Continue the observations and approvals under way; never waits."""
         self._glances.turn()
         self._pass_on()
 
     def _plan(self, command: Command) -> dict[str, Any]:
+        # Not the bot's last reading: the user asks about the broker as it is now.
         look = self._glances.look(command.look)
         if isinstance(look, int):
             return {"wait": look}
@@ -120,6 +122,7 @@ class ControlDesk:
 
     def _approve(self, command: Command) -> dict[str, Any]:
         reconciler = self._loop.reconciler
+        # A hold may come from a plan that only the user has asked for, or from the bot's own sync.
         waiting = {h.id: h for h in (*self._glances.holds, *reconciler.holds) if h.id}
         hold = waiting.get(command.id)
         if hold is None:
@@ -129,7 +132,7 @@ class ControlDesk:
                 f"Nothing was changed: a yes to {hold.id} lets go of what is missing, so say that "
                 "you have seen that it is gone (`--yes`)."
             )
-        # What only a plan showed, the bot itself has not seen yet: it gets its yes when it has.
+        # The bot itself may not have seen the difference yet: the approval waits until it has.
         self._yes[hold.id] = (reconciler.sync_count, command.who)
         self._pass_on()
         holding = self._loop.pm.book.holdings.get(hold.identifier)
@@ -146,7 +149,7 @@ class ControlDesk:
     def _pass_on(self) -> None:
         reconciler = self._loop.reconciler
         for hold_id, (sync_count, who) in list(self._yes.items()):
-            # A yes to what two readings no longer show is a yes to nothing.
+            # After two readings without the difference the approval is void.
             if reconciler.approve(hold_id, who) or reconciler.sync_count > sync_count + 1:
                 del self._yes[hold_id]
 
@@ -188,6 +191,7 @@ class ControlDesk:
         if isinstance(look, int):
             return {"wait": look}
         account = self._seen_account()
+        # Everything that would leave the book, so that the user decides with the full list.
         book = self._loop.pm.book
         return {
             "bound": book.bound.name if book.bound else None,
@@ -206,6 +210,7 @@ class ControlDesk:
 
     def _rebind(self, command: Command) -> dict[str, Any]:
         account = self._seen_account()
+        # The user confirmed this account: a terminal that has changed since must not be bound.
         if (account.login, account.server) != (command.login, command.server):
             raise TrueupError(
                 f"The terminal is logged in to {account.name} by now: nothing was changed."

@@ -1,4 +1,4 @@
-"""What a person is shown of an order in doubt before saying what became of it."""
+"""Show the facts about an order in doubt to the user who has to resolve the order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def order_in_doubt(loop: TradingLoop, order_id: str) -> Order:
     """Return an order that is in doubt.
 
     Raises:
-        Refused: it is not; the message says what it is.
+        Refused: the order is not in doubt; the message tells its state.
     """
     order = loop.pm.book.orders.get(order_id)
     if order is None or order.status is not OrderStatus.IN_DOUBT:
@@ -39,19 +39,21 @@ def order_in_doubt(loop: TradingLoop, order_id: str) -> Order:
 
 
 def shown(loop: TradingLoop, look: Observation, order: Order, told: Told | None) -> dict[str, Any]:
-    """Return what a look shows of an order in doubt, for the person who is to say what it is.
+    """Return the facts that an observation shows of an order in doubt.
 
-    `told` is what was said already, None where nothing was.
+    `told` is the user's decision, or None before the decision.
 
     Raises:
-        Refused: the broker cannot be believed now, nobody has to say, or it is not heard.
+        Refused: the broker's data cannot be trusted now, the order needs no manual resolution, or
+            the broker contradicts the decision.
     """
+    # Without a trusted reading a decision could contradict the broker without notice.
     if isinstance(look.verdict, Unknown):
         raise Refused(f"Nothing can be said of {order.order_id} now: {look.verdict.sentence}.")
     snapshot, book = look.verdict.snapshot, loop.pm.book
     trace = _weighed(loop, look, order).trace
     if told is not None or not trace.is_nobodys:
-        # Where nobody has to say, no word is heard.
+        # If the broker or the record can decide, a manual resolution is refused.
         heard = hear(told or Told("", 0), order, trace, snapshot, book)
         if isinstance(heard, str):
             raise Refused(heard)
@@ -80,7 +82,7 @@ def _weighed(loop: TradingLoop, look: Observation, order: Order) -> Doubt:
 
 
 def _candidate(one: Trace, evidence: Evidence | None) -> dict[str, Any]:
-    """Return what the broker shows of an order that fits, as plain values and as a sentence."""
+    """Return an order at the broker that fits, as plain values and as a sentence."""
     state = {
         BrokerShows.OPEN: f"position {one.position} is open" if one.position else "it works",
         BrokerShows.CLOSED: f"position {one.position} has closed since",
@@ -92,7 +94,7 @@ def _candidate(one: Trace, evidence: Evidence | None) -> dict[str, Any]:
 
 
 def _when(ticket: int, evidence: Evidence | None) -> Iterator[str]:
-    """Say when an order was set up, in UTC where the trade server's clock is known."""
+    """Yield the set-up time of an order, in UTC if the trade server's offset is known."""
     history = evidence.history if evidence else None
     for past in history.orders if history else ():
         if past.ticket == ticket and past.time_setup_msc:

@@ -1,4 +1,4 @@
-"""What a journal has of a book whose bot does not run: nothing is written, and nobody is asked."""
+"""Read the state of a book from its journal, for a bot that does not run."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ UNTIL_LOOKED = "somebody who looks, and the end of that position"
 
 
 def last_known(place: str | Path, stream: str | None) -> JournalStatus:
-    """Return what a journal has of a book.
+    """Return the state of a book in its journal; nothing is written.
 
     Args:
         place: a file, or a `postgresql://` URL.
-        stream: which of its streams; None for the one that was opened last.
+        stream: the name of the stream; None for the last opened stream.
 
     Raises:
-        JournalError: it cannot be read, has no such stream, or none at all.
+        JournalError: the journal cannot be read, has no such stream, or no stream at all.
     """
-    streams = sorted(overview(place).streams, key=lambda one: one.since_ns, reverse=True)
+    # By the time of the last opening: the user means the bot that ran last.
+    streams = sorted(overview(place).streams, key=lambda row: row.since_ns, reverse=True)
     if stream is None and streams:
         stream = streams[0].name
     with open_reader(place, stream) as reader:
@@ -58,12 +59,13 @@ def last_known(place: str | Path, stream: str | None) -> JournalStatus:
             positions=[_row(holding) for holding in book.holdings.values()],
             pending=[f"{ticket} {describe_order(p.order)}" for ticket, p in book.pending.items()],
             waits=list(book.unexplained),
-            others=[one.name for one in streams if one.name != reader.stream],
+            # Named, since the user may have meant another book of this journal.
+            others=[row.name for row in streams if row.name != reader.stream],
         )
 
 
 def _book_of(reader: JournalReader) -> tuple[Book, int | None]:
-    """Return the book as a new process would begin with it, and when the last event was (ns)."""
+    """Return the book of a new process at its start, and the time of the last event (ns)."""
     saved = reader.latest_checkpoint()
     book, after = (Book(), 0) if saved is None else (Book.restore(saved.state), saved.position)
     last_ns = None
@@ -71,17 +73,18 @@ def _book_of(reader: JournalReader) -> tuple[Book, int | None]:
         book.apply(record.event)
         last_ns = record.at_ns
     if last_ns is None and after:
-        last_ns = next((one.at_ns for one in reader.records(after - 1)), None)
+        last_ns = next((record.at_ns for record in reader.records(after - 1)), None)
     book.replay(after_restart(list(book.orders.values()), last_ns or 0))
     return book, last_ns
 
 
 def _row(holding: Holding) -> PositionRow:
-    # A profit of then would be taken for one of now.
+    # A profit from the last reading would look like the present profit.
     return msgspec.structs.replace(position_row(holding), profit=None)
 
 
 def _holds(book: Book) -> Iterator[HeldRow]:
+    # Only the holds that the journal knows; differences are found by a bot that sees the broker.
     if book.loss is not None:
         yield held_row(hold_of(book.loss), 0)
     for identifier, since_ns in book.missing.items():

@@ -1,4 +1,4 @@
-"""How a running bot listens to a second shell in its folder."""
+"""The listening end of a running bot, for commands of a second shell."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from trueup.runtime.control.status import BotFacts
 from trueup.runtime.trading.loop import TradingLoop
 
 ANY_PORT = "tcp://127.0.0.1:0"
-# How soon a bot knows of another one that was started in its folder.
+# The longest delay until a bot notices another bot that was started in its folder.
 LOOK_EVERY_NS = 10_000_000_000
 
 
 class Control:
-    """The listening end: found by a state file while it is open.
+    """The listening end; a state file names its address while the bot runs.
 
     Raises:
-        OSError: no loopback port can be had, or the state folder cannot be written.
-        SettingsError: the state folder is no folder.
+        OSError: no loopback port is free, or the state folder cannot be written.
+        SettingsError: the state folder's path is not a folder.
     """
 
     def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
+        # Files of killed bots go first, so that `trueup status` does not ask them.
         _forget_dead()
         self._desk = ControlDesk(loop, gateway, facts)
         self._server = Server(ANY_PORT, anybody(self._desk.handle))
@@ -44,7 +45,7 @@ class Control:
             loop.reconciler.scope,
         )
         self._loop = loop
-        # The clock for waiting (ns) when it looks for other bots next.
+        # The time of the next look for other bots, by the clock for waiting (ns).
         self._look_ns = loop.pm.clock.waiting_ns()
         self._file = state_file(facts.pid)
         try:
@@ -54,21 +55,21 @@ class Control:
             raise
 
     def turn(self) -> None:
-        """Answer what was asked; never waits."""
+        """Answer the waiting commands; never waits."""
         self._server.serve_once(0)
         self._desk.turn()
         waiting_ns = self._loop.pm.clock.waiting_ns()
         if waiting_ns >= self._look_ns:
             self._look_ns = waiting_ns + LOOK_EVERY_NS
-            # A folder that cannot be read now costs what it would have told, and not the bot.
+            # An unreadable folder hides the other bots, but must not stop this bot.
             with contextlib.suppress(OSError, SettingsError):
                 self._loop.reconciler.note_neighbours(tuple(self._beside()))
 
     def _beside(self) -> Iterator[Scope]:
         """Yield the scopes of the other bots of this folder that trade at the same gateway.
 
-        Nobody is asked: a bot that is asked answers between two of its turns, and this one trades
-        meanwhile. A file whose process has ended is nobody's.
+        The state files are enough. To ask the other bots would take up to two of their turns, and
+        this bot must not wait. A file of an ended process does not count.
         """
         for bot in noted_bots():
             is_other = bot.pid != self.bot.pid and bot.endpoint == self.bot.endpoint
@@ -76,7 +77,7 @@ class Control:
                 yield bot.scope
 
     def close(self) -> None:
-        """Stop listening, and take back the state file."""
+        """Stop listening, and remove the state file."""
         self._file.remove(self.bot.pid)
         self._server.close()
 

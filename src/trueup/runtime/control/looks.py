@@ -1,4 +1,4 @@
-"""Looks at the broker for a person, beside the bot's own: never waited for, changing nothing."""
+"""Observe the broker for a user's command, beside the bot's own readings, without waiting."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from trueup.runtime.trading.loop import TradingLoop
 
 
 class _Heard:
-    """A source that keeps the last reading: a look at a wrong account says no more than that."""
+    """A source that keeps the last reading, also of an account that the book is not bound to."""
 
     def __init__(self, source: Source) -> None:
         self.waits, self.timeout_ns = source.waits, source.timeout_ns
         self.lists_at_once = source.lists_at_once
         self.last: Reading | None = None
-        # Only the bot's own reconciler compares the deals.
+        # Only the bot's own reconciler compares deals with the history.
         self.history = None
         self._source = source
         self.ask, self.give_up, self.hint = source.ask, source.give_up, source.hint
 
     @property
     def messages_sent(self) -> int:
-        """How many messages have left."""
+        """The number of sent messages."""
         return self._source.messages_sent
 
     def read(self, question: Question = PLAIN) -> Reading:
@@ -37,18 +37,18 @@ class _Heard:
         return self.last
 
     def poll(self) -> Reading | None:
-        """Return the answer to `ask` if it is there; never waits."""
+        """Return the answer to `ask` if the answer has arrived; never waits."""
         reading = self._source.poll()
         self.last = reading or self.last
         return reading
 
 
 class Glances:
-    """Looks at the broker for a person: one at a time, without waiting, changing nothing.
+    """Observe the broker for commands: one observation at a time, without waiting or changes.
 
     Args:
-        loop: whose book and policy it is.
-        gateway: a gateway object that nobody else uses.
+        loop: the loop with the book and the policy.
+        gateway: a gateway object, used by nothing else.
     """
 
     def __init__(self, loop: TradingLoop, gateway: Any) -> None:
@@ -60,7 +60,7 @@ class Glances:
         self._look: Observation | None = None
 
     def turn(self) -> None:
-        """Go on with what was asked for; never waits."""
+        """Continue or start an observation; never waits."""
         if self._lookout.is_under_way:
             look = self._lookout.poll()
             if look is not None:
@@ -72,9 +72,10 @@ class Glances:
             self._lookout.begin()
 
     def look(self, number: int) -> Observation | int:
-        """Return a finished look, or the number to ask for again.
+        """Return a finished observation, or the number to ask for again.
 
-        `number` is what an earlier call returned, 0 for a new look: one that begins after the call.
+        `number` is the result of an earlier call, or 0 for a new observation. A new observation
+        begins after the call, so its reading is not older than the command.
         """
         if self._look is not None and 0 < number <= self._done:
             return self._look
@@ -84,12 +85,12 @@ class Glances:
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        """What the last look left alone."""
+        """The differences that the last observation would leave alone."""
         return self._look.plan.holds if self._look is not None else ()
 
     @property
     def account(self) -> Account | None:
-        """The terminal's account as the last look showed it, believed or not."""
+        """The terminal's account in the last observation, trusted or not."""
         reading = self._source.last
         if reading is None or isinstance(reading, Unknown) or reading.evidence is None:
             return None

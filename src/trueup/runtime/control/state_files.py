@@ -1,9 +1,9 @@
-"""Where a running process of this folder is, so that a second shell finds it.
+"""State files: the addresses of the running processes of a folder, and how to ask a process.
 
-A process that takes a person's commands says so in a small file in the state folder (`.trueup` in
-the current folder, or TRUEUP_HOME). The file is never believed by itself: a process that was killed
-leaves it behind, and its numbers may belong to others by now. So whoever reads it asks the process,
-and takes silence for absence.
+A process that takes commands writes its address to a small file in the state folder (`.trueup` in
+the current folder, or TRUEUP_HOME). The file alone proves nothing: a killed process leaves its file
+behind, and its process number or port may belong to another program by now. So a reader asks the
+process itself, and treats a missing answer as a process that does not run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trueup.private import make_private, make_private_folder
 
 
 class Located(Protocol):
-    """What a state file has at least."""
+    """The least that a state file has."""
 
     @property
     def pid(self) -> int:
@@ -36,18 +36,18 @@ class Located(Protocol):
 State = TypeVar("State", bound=Located)
 
 HOME_VARIABLE = "TRUEUP_HOME"
-# A state file is read in well under a millisecond; a virus scanner takes longer.
+# To read a state file takes well under a millisecond; a virus scanner takes longer.
 REPLACE_PAUSES_SEC = (0.01, 0.04, 0.2, 0.5)
 
 
 def state_folder() -> Path:
-    """Return the folder for what trueup keeps between two commands; it need not exist.
+    """Return the folder for files between two commands; the folder need not exist.
 
     Raises:
-        SettingsError: something else than a folder has its name.
+        SettingsError: the path exists and is not a folder.
     """
     folder = Path(os.environ.get(HOME_VARIABLE) or ".trueup")
-    # Asked once: another process may make it at this very moment.
+    # A single call, since another process may create the folder at this moment.
     with contextlib.suppress(OSError):
         if not stat.S_ISDIR(os.stat(folder).st_mode):
             valid = "it is no folder; give one that is there, or that can be made"
@@ -56,7 +56,7 @@ def state_folder() -> Path:
 
 
 class StateFile(Generic[State]):
-    """One state file, by its name in the state folder, and what it holds."""
+    """A state file: its name in the state folder, and the type of its content."""
 
     def __init__(self, name: str, kind: type[State]) -> None:
         self._kind = kind
@@ -64,11 +64,11 @@ class StateFile(Generic[State]):
 
     @property
     def path(self) -> Path:
-        """Where it is now."""
+        """The file's path."""
         return state_folder() / self.name
 
     def write(self, state: State) -> None:
-        """Say where this process is; another reader sees the whole file or none.
+        """Write this process's state; a reader sees either the whole file or no file.
 
         Raises:
             OSError: the state folder cannot be written.
@@ -80,23 +80,23 @@ class StateFile(Generic[State]):
         _replace(draft, self.path)
 
     def read(self) -> State | None:
-        """Return what the file says, or None without a readable one."""
+        """Return the content, or None if the file is missing or unreadable."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=self._kind)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     def remove(self, pid: int) -> None:
-        """Remove the file if it is still about this process."""
+        """Remove the file if it still belongs to this process."""
         state = self.read()
         if state is not None and state.pid == pid:
-            # Windows removes no file that is being read; left behind, it is not believed.
+            # Windows cannot remove a file that is being read; a file left behind does no harm.
             with contextlib.suppress(PermissionError):
                 self.path.unlink(missing_ok=True)
 
 
 def _replace(draft: Path, path: Path) -> None:
-    """Put a file in another's place; Windows refuses while a reader or a scanner has that open."""
+    """Replace a file; retry, since Windows refuses while another program has the file open."""
     for pause_sec in REPLACE_PAUSES_SEC:
         try:
             draft.replace(path)
@@ -108,7 +108,7 @@ def _replace(draft: Path, path: Path) -> None:
 
 
 def listens(endpoint: str, timeout_ms: int) -> bool:
-    """Return whether a loopback port takes connections; a dead one refuses at once."""
+    """Return whether a loopback port accepts connections; a closed port refuses at once."""
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     try:
         socket.create_connection((bare(host), int(port)), timeout_ms / 1000).close()
@@ -120,13 +120,13 @@ def listens(endpoint: str, timeout_ms: int) -> bool:
 def ask_process(
     endpoint: str, command: Mapping[str, Any], timeout_ms: int, whom: str
 ) -> dict[str, Any]:
-    """Give a process a person's command and return its answer; `whom` is what errors call it.
+    """Send a command to a process and return the answer; `whom` is its name in error messages.
 
     Raises:
-        NotSent: nobody listens, or the command cannot be written; it did nothing.
-        OutcomeUnknown: it was sent and no usable answer came.
+        NotSent: no process listens, or the command cannot be encoded; the command had no effect.
+        OutcomeUnknown: the command was sent and no usable answer came.
     """
-    # Imported here: a command that finds nobody to ask does not need ZeroMQ, nor its import time.
+    # Imported here: a command that finds no running process does not need ZeroMQ's import time.
     from trueup.gateway.client.zmq_link import ZmqLink
 
     link = ZmqLink(endpoint)
@@ -137,6 +137,7 @@ def ask_process(
         link.close()
     if reply is None:
         raise OutcomeUnknown(f"{whom} gave no answer within {timeout_ms} ms.")
+    # Another program may have the port by now, and answer anything.
     try:
         return msgspec.json.decode(reply, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -145,18 +146,18 @@ def ask_process(
 
 def _written(command: Mapping[str, Any]) -> bytes:
     for name, value in command.items():
-        # JSON has no such number; it would come as one that was left out.
+        # JSON has no such number; the process would read null, as for a missing field.
         if isinstance(value, float) and not math.isfinite(value):
             raise NotSent(f"The command cannot be written: {name} is {value}.")
     try:
         return msgspec.json.encode(command)
     except UnicodeEncodeError as error:
-        # An argument that was no text, as a shell passes it on.
+        # A shell argument that is not valid text.
         raise NotSent(f"The command cannot be written: {error}.") from error
 
 
 def answers(endpoint: str, pid: int, timeout_ms: int) -> bool:
-    """Return whether the process itself answers there, and not another program."""
+    """Return whether the process itself answers at the endpoint, and not another program."""
     if not listens(endpoint, timeout_ms):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What there is to say of a running bot, as plain values that a second shell can ask for."""
+"""The status of a running bot, as plain values for a second shell."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from trueup.runtime.sync.results import SyncStatus
 from trueup.runtime.time.clock import iso
 from trueup.runtime.trading.loop import TradingLoop
 
-# What ends by itself within a reading or two, and concerns nobody.
+# Holds that end by themselves within a reading or two, and need no person.
 PASSING = frozenset({HoldKind.SETTLING, HoldKind.NEWER})
 CLASSES = ("zombie", "ghost", "drift", "protection", "pending")
 
 
 class BotFacts(msgspec.Struct, frozen=True):
-    """What does not change while a bot runs; see `BotStatus` for the fields."""
+    """The constant facts of a running bot; see `BotStatus` for the fields."""
 
     pid: int
     started: str
@@ -41,7 +41,8 @@ class BotFacts(msgspec.Struct, frozen=True):
 
 
 def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
-    """Return the state of a bot now."""
+    """Return the present state of a bot."""
+    # Read between two turns, so all fields are of the same moment.
     pm, reconciler = loop.pm, loop.reconciler
     book, seen, age_ns = pm.book, pm.seen, pm.age_ns
     return BotStatus(
@@ -81,21 +82,22 @@ def status_of(loop: TradingLoop, facts: BotFacts) -> BotStatus:
 
 
 def needs(loop: TradingLoop) -> Iterator[str]:
-    """Say what a person should look at, or do; nothing when all is well or settles by itself."""
+    """Yield the actions that a person should take; none while all is well or ends by itself."""
     pm, result, holds = loop.pm, loop.last_result, loop.reconciler.holds
     if pm.journal_trouble:
         yield (
             "The journal takes nothing, so no order is sent, and the bot can neither open nor "
             f"close: {pm.journal_trouble}"
         )
+    # A full or broken journal explains a failed sync too, so only the cause is named.
     meant = loop.reconciler.meant
     if result is not None and result.status is SyncStatus.FAILED and not pm.journal_trouble:
         if meant.account is not None and pm.book.bound in (None, meant.account):
             yield f"Log the terminal in to {meant.account.name}, or correct {meant.said_by}."
         else:
             yield (
-                "Log the terminal in to the book's account; or, where the book shall belong to the "
-                "terminal's account from now on, `trueup rebind`."
+                "Log the terminal in to the book's account; or, to bind the book to the terminal's "
+                "account from now on, `trueup rebind`."
             )
     elif _unseen(loop) and not pm.journal_trouble:
         yield "The broker cannot be seen or believed: see to the gateway and its terminal."
@@ -103,13 +105,14 @@ def needs(loop: TradingLoop) -> Iterator[str]:
     if waiting:
         ids = ", ".join(hold.id for hold in waiting)
         yield f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {ids}"
+    # Holds that wait for approval are listed above, by their ids.
     for hold in holds:
         if hold.kind is not HoldKind.ASK and concerns_a_person(hold):
             yield f"{hold.reason_at(pm.counted_ns)} (until {hold.until})"
 
 
 def concerns_a_person(hold: Hold) -> bool:
-    """Return whether somebody should know of a hold."""
+    """Return whether a person should know about a hold."""
     return hold.kind not in PASSING
 
 
@@ -120,7 +123,7 @@ def held_row(hold: Hold, now_ns: int) -> HeldRow:
 
 
 def policy_words(policy: Policy) -> str:
-    """Say in one line what a reconciler may act on."""
+    """Return a policy as a line of text."""
     symbols = ", ".join(policy.named_symbols) or "every symbol"
     whose = f"; ours by {policy.owners}" if policy.owners else ""
     special = [
@@ -134,7 +137,7 @@ def policy_words(policy: Policy) -> str:
 
 
 def _trade_mode(loop: TradingLoop) -> str:
-    """Return whose money it is as the last believed reading told, or else the journal."""
+    """Return the account's trade mode by the last trusted reading, or else by the journal."""
     seen = loop.reconciler.remote
     if seen is not None and seen.evidence is not None:
         return seen.evidence.account.trade_mode

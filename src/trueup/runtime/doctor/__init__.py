@@ -1,1 +1,1 @@
-"""Is everything well between this machine and the broker? Looks, and changes nothing."""
+"""Check everything between this machine and the broker, without changing anything."""

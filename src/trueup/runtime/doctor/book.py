@@ -1,7 +1,7 @@
-"""The bot and its journal: does one run, when did it last see the broker, can it write?
+"""Check the bots of this folder and the journal: running, in sync, writable.
 
-Nothing is written to find out, and nobody's lock is tried: a lock that is tried, if only for an
-instant, is a lock that a bot may find taken when it starts.
+Nothing is written, and no lock is taken: even a lock that is held for an instant could make the
+start of a bot fail.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from trueup.runtime.sync.neighbours import REMEDY
 
 LEAST_FREE_MB = 20
 FEW_FREE_MB = 500
-# A sync that is late by more than this many intervals is not only late.
+# A last sync that is older than this many intervals is an error, not only late.
 INTERVALS_LATE = 3
 
 
 class JournalLook:
-    """One look at the journal that a book is kept in.
+    """A look at the journal of a book.
 
     Args:
-        place: a file, or a `postgresql://` URL; None where only the bots know.
-        stream: which of its streams; None for the only one.
-        bots: the bots that run in this folder, as they say of themselves.
+        place: a file, or a `postgresql://` URL; None if only the bots know the place.
+        stream: the name of the stream; None for the only stream.
+        bots: the status of the bots that run in this folder.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class JournalLook:
         self.loss: LossFound | None = None
 
     def look(self) -> DoctorRow:
-        """Return the row of the journal; afterwards `bound` and `compared` are what it says."""
+        """Return the row of the journal, and set `bound`, `compared` and `loss`."""
         row = self._look()
         if self.loss is None or row.mark is Mark.SICK:
             return row
@@ -58,9 +58,10 @@ class JournalLook:
         return sick("journal writable", f"{row.found}. {hold.reason}", remedy, **row.figures)
 
     def _look(self) -> DoctorRow:
+        # The bot's own report first: the bot writes the journal, this command only reads.
         trouble = next((bot.journal_trouble for bot in self._bots if bot.journal_trouble), "")
         if trouble:
-            remedy = "mend the cause; the bot then goes on by itself"
+            remedy = "repair the cause; the bot then continues by itself"
             return sick("journal writable", f"the bot cannot write: {trouble}", remedy)
         if self._place is None:
             return self._as_the_bots_say()
@@ -93,7 +94,7 @@ class JournalLook:
         )
 
     def _unmade(self, path: Path) -> DoctorRow:
-        """Judge the place of a journal that is not there yet."""
+        """Judge the place of a journal that does not exist yet."""
         folder = path.absolute().parent
         while not folder.exists():
             folder = folder.parent
@@ -104,7 +105,7 @@ class JournalLook:
 
     def _may_write(self, path: Path, said: str) -> DoctorRow:
         try:
-            # Opening it to write, and writing nothing, is all that permission can be asked.
+            # To open the file for writing, without writing, is the only safe test of permission.
             with path.open("r+b"):
                 pass
         except OSError as error:
@@ -132,9 +133,10 @@ class JournalLook:
 
 
 class LastFacts(NamedTuple):
-    """What a journal says of its book; None for what it does not say.
+    """The last facts of a journal about its book; None for a fact that the journal does not have.
 
-    `compared` is the last comparison of its deals, `loss` what was found lost and nobody accepted.
+    `compared` is the last comparison of the book's deals, `loss` a loss that no person has accepted
+    yet.
     """
 
     bound: Bound | None
@@ -143,7 +145,7 @@ class LastFacts(NamedTuple):
 
 
 def last_facts(reader: JournalReader) -> LastFacts:
-    """Return what a journal says of its book."""
+    """Return the last facts of a journal about its book."""
     saved = reader.latest_checkpoint()
     book = Book() if saved is None else Book.restore(saved.state)
     bound, compared, loss = book.bound, book.compared, book.loss
@@ -160,7 +162,7 @@ def last_facts(reader: JournalReader) -> LastFacts:
 
 
 def history_rows(compared: HistoryCompared | None) -> Iterator[DoctorRow]:
-    """Yield how the last comparison of the book's deals with the broker's history ended, if any."""
+    """Yield the result of the last comparison of deals with the broker's history, if any."""
     if compared is not None:
         yield _history_row(compared)
 
@@ -176,15 +178,15 @@ def _history_row(compared: HistoryCompared) -> DoctorRow:
 def bot_rows(
     bots: Sequence[BotStatus], silent: Sequence[str], interval_sec: float
 ) -> Iterator[DoctorRow]:
-    """Yield how the bots of this folder are, and when each last saw the broker.
+    """Yield the health of each bot of this folder, and the age of its last sync.
 
     `silent` are sentences about bots that do not answer.
     """
     for sentence in silent:
         yield sick("bot", sentence, "look at its log; end it if it hangs, and start it again")
     if not bots and not silent:
-        yield not_asked("bot", "none runs in this folder")
-        yield not_asked("last sync", "no bot, so none is due")
+        yield not_asked("bot", "no bot runs in this folder")
+        yield not_asked("last sync", "no bot, so no sync is due")
     for bot in bots:
         yield _bot_row(bot)
         yield _sync_row(bot, interval_sec)
@@ -200,7 +202,7 @@ def _bot_row(bot: BotStatus) -> DoctorRow:
         remedy = "show all of the terminal's history (History tab, All History): they may be there"
         return warn("bot", said, remedy, pid=bot.pid)
     if bot.neighbours:
-        return warn("bot", f"{who} Another one: {bot.neighbours[0]}", REMEDY, pid=bot.pid)
+        return warn("bot", f"{who} Another bot: {bot.neighbours[0]}", REMEDY, pid=bot.pid)
     return ok("bot", who, pid=bot.pid)
 
 
@@ -211,6 +213,6 @@ def _sync_row(bot: BotStatus, interval_sec: float) -> DoctorRow:
     said = f"{bot.age_sec:.0f} s ago, {bot.sync_count} since the start"
     figures = {"age_sec": bot.age_sec, "sync_count": bot.sync_count}
     if bot.age_sec > INTERVALS_LATE * interval_sec:
-        remedy = f"one is due every {interval_sec:g} s: see the rows above and the bot's log"
+        remedy = f"a sync is due every {interval_sec:g} s: see the rows above and the bot's log"
         return sick("last sync", said, remedy, **figures)
     return ok("last sync", said, **figures)

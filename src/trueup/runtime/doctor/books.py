@@ -1,4 +1,4 @@
-"""What the books at a gateway ask for: symbols that there are, and positions of one book alone."""
+"""Check the books at a gateway: their symbols exist, and no position belongs to two books."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trueup.runtime.sync.neighbours import REMEDY
 CHECKS = ("symbols", "neighbours")
 NO_SNAPSHOT = "this gateway does not tell it (no SNAPSHOT)"
 NO_READING = "no reading"
-NOBODY_SAYS = "no bot says which it trades: give --symbol"
+NOBODY_SAYS = "no bot names a symbol: give --symbol"
 NAME_IT = "give the bot a symbol as the broker spells it (`--symbol`, PortfolioManager's `symbol`)"
 
 
 class BooksLook:
-    """A look at the books that ask a gateway, and at the symbols that they name.
+    """A look at the books that use a gateway, and at their symbols.
 
     Args:
-        symbols: those that are known here: of the bots of this folder, and those that were given.
-        ask: asks the gateway for a snapshot with these symbols.
+        symbols: the known symbols: of the bots of this folder, and of the options.
+        ask: requests a snapshot with these symbols from the gateway.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class BooksLook:
         """Yield the rows of `CHECKS`.
 
         Args:
-            reading: a snapshot that `symbols` were asked for with; None where none was asked.
+            reading: a snapshot that was requested with `symbols`; None without such a request.
         """
         if not isinstance(reading, Snapshot) or reading.evidence is None:
             why = NO_SNAPSHOT if reading is None else NO_READING
@@ -48,10 +48,11 @@ class BooksLook:
         yield _neighbours(reading.evidence.neighbours)
 
     def _named(self, evidence: Evidence) -> DoctorRow:
-        of_books = [one for book in evidence.neighbours for one in book.scope.symbols]
-        named = [one for one in dict.fromkeys((*self._symbols, *of_books)) if one != EVERY_SYMBOL]
+        of_books = [symbol for book in evidence.neighbours for symbol in book.scope.symbols]
+        named = [name for name in dict.fromkeys((*self._symbols, *of_books)) if name != EVERY_SYMBOL]
         if not named:
             return not_asked("symbols", NOBODY_SAYS)
+        # Further questions for the symbols of other books: a snapshot names only a few at once.
         told = [evidence]
         others = [symbol for symbol in named if symbol not in self._symbols]
         for begin in range(0, len(others), NAMED_AT_ONCE):
@@ -59,15 +60,15 @@ class BooksLook:
             if isinstance(answer, Unknown) or answer.evidence is None:
                 return not_asked("symbols", NO_READING)
             told.append(answer.evidence)
-        missing = {one.symbol: one for part in told for one in part.unknown_symbols}
+        missing = {unknown.symbol: unknown for part in told for unknown in part.unknown_symbols}
         wanted = [missing[symbol] for symbol in named if symbol in missing]
         if wanted:
-            said = "; ".join(_whose(one, evidence.neighbours) for one in wanted)
-            return sick("symbols", said, NAME_IT, unknown=[one.symbol for one in wanted])
+            said = "; ".join(_whose(unknown, evidence.neighbours) for unknown in wanted)
+            return sick("symbols", said, NAME_IT, unknown=[unknown.symbol for unknown in wanted])
         has = {spec.symbol for part in told for spec in part.specs}
         untold = [symbol for symbol in named if symbol not in has]
         if untold:
-            # A gateway of before, or one that cannot tell now, says nothing of a symbol.
+            # An older gateway, or a gateway without a terminal now, does not tell about a symbol.
             return not_asked("symbols", f"whether the broker has {_some(untold)} is not told")
         return ok("symbols", f"the broker has {_some(named)}", symbols=named)
 
@@ -83,11 +84,11 @@ def _whose(unknown: UnknownSymbol, neighbours: Sequence[Neighbour]) -> str:
 
 
 def _neighbours(books: Sequence[Neighbour]) -> DoctorRow:
-    """Say which books that ask the gateway count the same positions as their own."""
-    for one, other in itertools.combinations(books, 2):
-        shared = overlap(one.scope, other.scope) if one.is_beside(other) else ""
+    """Return a warning if two books at the gateway count the same positions as their own."""
+    for book, other in itertools.combinations(books, 2):
+        shared = overlap(book.scope, other.scope) if book.is_beside(other) else ""
         if shared:
-            both = f"{one.scope.name} and {other.scope.name}"
+            both = f"{book.scope.name} and {other.scope.name}"
             return warn("neighbours", f"{both} count the same positions: {shared}", REMEDY)
     count = "1 book asks" if len(books) == 1 else f"{len(books) or 'no'} books ask"
     return ok("neighbours", f"{count} this gateway; no two count the same positions")

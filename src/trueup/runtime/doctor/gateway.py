@@ -1,4 +1,4 @@
-"""The gateway and what is behind it: does it answer, how fast, and can its terminal trade?"""
+"""Check the gateway and its terminal: answers, protocol, clock, account, latency."""
 
 from __future__ import annotations
 
@@ -34,24 +34,25 @@ CHECKS = (
     *("terminal connected", "trade allowed", "account", *BOOKS, "latency"),
 )
 SAMPLES = 50
-# What a bot's own clock is for: the audit trail, and how old a reading is. Seconds do no harm.
+# A bot's clock dates the audit trail and tells the age of a reading; two seconds do no harm there.
 CLOCK_APART_SEC = 2.0
 SEE_TO_THE_ROW = "look at this row in the terminal: nothing is opened in its symbol meanwhile"
 
 
-# It asks for every book, and is none.
+# An empty name: the doctor asks about all books, and is not a book itself.
 NO_BOOK = Scope("")
 
 
 class GatewayVisit:
-    """One visit to a gateway.
+    """A visit to a gateway.
 
     Args:
-        target: where it is, for words and the timeout.
-        link: a connection to it.
-        bound: the account that the book belongs to, or None where no journal says.
-        session: this visit's name, which no other client has.
-        symbols: those that the bots of this folder trade, and others that are asked about.
+        target: the gateway's address, for messages, and the timeout.
+        link: a connection to the gateway.
+        clock: the clock for durations and for the comparison with the gateway's clock.
+        bound: the account that the book belongs to, or None if no journal tells.
+        session: the name of this visit, unique among all clients.
+        symbols: the symbols of this folder's bots, and further symbols to check.
         meant: the account that the setting TRUEUP_ACCOUNT names, or None.
     """
 
@@ -69,19 +70,19 @@ class GatewayVisit:
         self._bound, self._session, self._symbols = bound, session, symbols
         self._meant = meant
         self._capabilities: tuple[str, ...] = ()
-        # What the gateway says of our key; one that is older says nothing.
+        # The reply to HELLO, with the role of our key; an older gateway does not tell the role.
         self._hello: dict[str, Any] = {}
         self._reading: Snapshot | Unknown | None = None
         self._asked = 0
 
     def look(self) -> Iterator[DoctorRow]:
-        """Yield a row for each check; what follows from silence is not asked."""
+        """Yield a row for each check; without a first answer the others are not made."""
         answers = self._answers()
         yield answers
         if answers.mark is Mark.SICK:
             yield from unasked(CHECKS[1:])
             return
-        # The many questions last: a gateway may limit how often one client asks.
+        # The latency check last: its many requests may exceed the gateway's rate limit.
         for check in (
             *(self._protocol, self._clocks, self._believed),
             *(self._connected, self._trade_allowed, self._account),
@@ -100,6 +101,7 @@ class GatewayVisit:
                 "GTW_TIMEOUT_MS",
             )
         reading = guide.decode_positions(raw)
+        # A gateway that answers with a failure: the terminal, not the connection, is the cause.
         if isinstance(reading, Unknown):
             remedy = "look at the gateway's log, and whether the terminal is logged in"
             return sick("answers", reading.sentence, remedy)
@@ -117,6 +119,7 @@ class GatewayVisit:
                 f"the guide's wire only: its readings carry no proof{self._hidden()}",
                 "serve the terminal with `trueup gateway`",
             )
+        # Different versions may read the same field differently, so they must not trade.
         self._hello = hello = self._ask_fields({"action": "HELLO"})
         version, serves = hello.get("version"), ", ".join(self._capabilities)
         said = f"{hello.get('server', 'a gateway')}, protocol {version}; serves {serves}"
@@ -126,10 +129,10 @@ class GatewayVisit:
         return ok("protocol", said, ours=VERSION, theirs=version)
 
     def _hidden(self) -> str:
-        """Say what a gateway of the guide does not show for the symbol `*`; empty for nothing."""
+        """Name a position that a gateway of the guide hides for the symbol `*`, or return ''."""
         said = ""
         for _ in range(2):
-            # What opened between two questions is in the list the next time.
+            # A position that opened between two requests is in both lists the next time.
             said = self._hidden_now()
             if not said:
                 return ""
@@ -160,6 +163,7 @@ class GatewayVisit:
         ping = {"action": "PING"} if self._capabilities else None
         message = guide.GET_POSITIONS if ping is None else msgspec.json.encode(ping)
         what = "GET_POSITIONS" if ping is None else "PING"
+        # PING is answered without the terminal, so the time is that of network and gateway.
         took_ms: list[float] = []
         for _ in range(SAMPLES):
             begin_ns = self._clock.waiting_ns()
@@ -171,6 +175,7 @@ class GatewayVisit:
         p50, p99 = took_ms[SAMPLES // 2], took_ms[SAMPLES * 99 // 100]
         figures = {"p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "samples": SAMPLES}
         said = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms ({SAMPLES} x {what})"
+        # A small margin to the timeout means orders in doubt on a slow day.
         if p99 > self._target.timeout_ms / 2:
             remedy = f"raise GTW_TIMEOUT_MS, now {self._target.timeout_ms}, or shorten the way"
             return warn("latency", said, remedy, **figures)
@@ -185,7 +190,7 @@ class GatewayVisit:
         theirs = _moment(reply.get("server_time"))
         if theirs is None:
             return not_asked("clock", "this gateway does not tell its time")
-        # It was read somewhere between the two, and is told in whole milliseconds.
+        # The gateway read its clock between the two times, and rounds to milliseconds.
         apart_sec = theirs.timestamp() - (begin_ns + end_ns) / 2e9
         doubt_sec = (end_ns - begin_ns) / 2e9 + 0.001
         said = f"the gateway's is {_apart(apart_sec, doubt_sec)}"
@@ -198,7 +203,7 @@ class GatewayVisit:
         if "SNAPSHOT" not in self._capabilities:
             return not_asked("reading", NO_SNAPSHOT)
         self._reading = reading = self._snapshot(self._symbols)
-        # Whose account it is, and whether it is connected, have rows of their own.
+        # The account and the terminal's connection have rows of their own.
         verdict = (
             reading if isinstance(reading, Unknown) else judge(_connected(reading), None, None)
         )
@@ -225,8 +230,8 @@ class GatewayVisit:
             return warn(
                 "trade allowed",
                 "this key may read only: the gateway refuses its orders",
-                "where it shall trade, write `trade` for `read` in its line of the gateway's allow "
-                "file",
+                "to let this key trade, write `trade` instead of `read` in its line of the "
+                "gateway's allow file",
             )
         return row
 
@@ -250,6 +255,7 @@ class GatewayVisit:
             "offset_sec": offset_sec,
         }
         name = f"{account.name} ({describe_mode(account.trade_mode)})"
+        # The setting first: a bot with this setting refuses any other account.
         if self._meant not in (None, Bound(account.login, account.server)):
             assert self._meant is not None
             return sick(
@@ -265,8 +271,8 @@ class GatewayVisit:
                 "account",
                 f"the terminal is logged in to {account.name}, and the book is bound to "
                 f"{self._bound.name}",
-                f"log the terminal in to {self._bound.name}; or, where the book shall belong to "
-                "the other account from now on, `trueup rebind`",
+                f"log the terminal in to {self._bound.name}; or, to bind the book to the other "
+                "account from now on, `trueup rebind`",
                 **figures,
             )
         return ok("account", f"{name}, as the book is bound; {money}", **figures)
@@ -290,7 +296,7 @@ class GatewayVisit:
 
 
 def unasked(checks: tuple[str, ...]) -> Iterator[DoctorRow]:
-    """Yield rows for checks that nobody could make."""
+    """Return rows for checks that could not be made."""
     return (not_asked(check, "not asked") for check in checks)
 
 
@@ -333,7 +339,7 @@ def _moment(text: object) -> dt.datetime | None:
 
 
 def _apart(apart_sec: float, doubt_sec: float) -> str:
-    """Say how far two clocks are apart, as far as that is known."""
+    """Return the difference of two clocks as text, with its uncertainty."""
     if abs(apart_sec) <= doubt_sec:
         return f"ours, to {doubt_sec * 1000:.0f} ms"
     way = "ahead of" if apart_sec > 0 else "behind"

@@ -1,4 +1,4 @@
-"""The way to the gateway: does the name resolve, does the port answer, does it take our key?"""
+"""Check the connection to the gateway: name resolution, port, key."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CHECKS = ("resolvable", "port open", "key accepted")
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The gateway to look at: where it is, who says so, and which keys to show it.
+    """The gateway to check: its address, the source of the address, and our keys.
 
-    `said_by` is a few words for people; `server_key` and `key_file` are as in the settings.
+    `said_by` names the source for users; `server_key` and `key_file` are as in the settings.
     """
 
     host: str
@@ -35,14 +35,14 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """The endpoint as ZeroMQ wants it."""
+        """The endpoint in ZeroMQ's form."""
         return tcp(self.host, self.port)
 
 
 class Line:
-    """The connection to a gateway, once it stands.
+    """Connect to a gateway step by step.
 
-    After the rows of `look` came, `link` is a connection, or None where there can be none.
+    After `look`, `link` is a connection, or None if no connection is possible.
     """
 
     def __init__(self, target: Target, clock: Clock) -> None:
@@ -50,7 +50,7 @@ class Line:
         self.link: ZmqLink | None = None
 
     def look(self) -> Iterator[DoctorRow]:
-        """Yield a row for each step on the way, until one cannot be taken."""
+        """Yield a row for each step, up to the first step that fails."""
         steps = (self._resolve, self._open, self._show_key)
         for number, step in enumerate(steps):
             row = step()
@@ -62,6 +62,7 @@ class Line:
 
     def _resolve(self) -> DoctorRow:
         host = bare(self._target.host)
+        # A wrong name and a closed port have different remedies, so they are separate rows.
         try:
             found = socket.getaddrinfo(host, self._target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -73,6 +74,7 @@ class Line:
 
     def _open(self) -> DoctorRow:
         target, begin_ns = self._target, self._clock.waiting_ns()
+        # The greeting shows whether ZeroMQ answers, and whether keys are required.
         try:
             self._greeting = greet(target.host, target.port, target.timeout_ms)
         except NotSent as error:
@@ -92,12 +94,14 @@ class Line:
         return ok("port open", f"{target.url}, {self._greeting.heard}", took_ms=round(took_ms, 3))
 
     def _show_key(self) -> DoctorRow:
+        # Unreadable key files are an error even if the gateway needs no key: a bot would not start.
         try:
             keys = link_keys(self._target.server_key, self._target.key_file)
         except TrueupError as error:
             return sick("key accepted", str(error), "correct GTW_SERVER_KEY and GTW_KEY_FILE")
         if self._greeting.is_encrypted:
             return self._try_key(keys)
+        # A bot with keys cannot talk to a plain gateway, so this is an error, not a warning.
         if keys is not None:
             return sick(
                 "key accepted",
@@ -106,10 +110,10 @@ class Line:
             )
         self.link = ZmqLink(self._target.url)
         if is_loopback(self._target.host):
-            return ok("key accepted", "none is wanted: plain text, on this machine alone")
+            return ok("key accepted", "not required: plain text, only on this machine")
         return warn(
             "key accepted",
-            "none is wanted: plain text, and whoever reaches the port may trade",
+            "not required: plain text, and any client that reaches the port may trade",
             "start the gateway with keys (`trueup keys new NAME`)",
         )
 
@@ -117,13 +121,13 @@ class Line:
         if keys is None:
             return sick(
                 "key accepted",
-                "the gateway takes nobody without a key",
+                "the gateway requires a key",
                 "`trueup keys new NAME`, have its public key allowed at the gateway, then set "
                 "GTW_SERVER_KEY and GTW_KEY_FILE",
             )
         link = ZmqLink(self._target.url, keys=keys)
         try:
-            # Whether it is taken is all that matters here.
+            # Only the connection matters here, so the reply is not read.
             link.send(guide.GET_POSITIONS, self._target.timeout_ms)
         except NotSent as error:
             link.close()

@@ -1,1 +1,1 @@
-"""Events in words: log lines, audit entries, and a journal told."""
+"""Turn events into text: log lines, audit entries, and the story of a journal."""

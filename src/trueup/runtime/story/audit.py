@@ -1,4 +1,4 @@
-"""What a correction looks like to a person: the guide's log lines and its audit entries."""
+"""The guide's log lines and audit entries of corrections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trueup.logs import Logger, logger
 from trueup.turns import Turn
 
 AUDIT_ENTRIES_KEPT = 1000
-# What an order of ours does by itself corrects nothing.
+# The steps of our own orders, which are not corrections.
 ORDERS_OWN_STEPS = (
     events.OrderCreated,
     events.SendStarted,
@@ -68,14 +68,14 @@ class AuditTrail:
 
     def __init__(self) -> None:
         self._entries: deque[AuditEntry] = deque(maxlen=AUDIT_ENTRIES_KEPT)
-        # A deque that grows while another thread walks it raises in that thread.
+        # Without turns, a deque that grows while another thread iterates raises an error there.
         self._turn = Turn()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def record(self, history: Sequence[events.Event]) -> None:
-        """Keep an entry of each event of a sync, and log it."""
+        """Add an entry for each correction of a sync, and log the correction."""
         self.keep(history)
         if log.isEnabledFor(logging.WARNING):
             for event in history:
@@ -83,14 +83,14 @@ class AuditTrail:
                     log_event(event)
 
     def keep(self, history: Sequence[events.Event]) -> None:
-        """Keep an entry of each correction without logging it."""
+        """Add an entry for each correction, without a log line."""
         corrections = [event for event in history if not is_own_step(event)]
         added = [entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:]]
         with self._turn:
             self._entries.extend(added)
 
     def replace(self, entries: Iterable[AuditEntry]) -> None:
-        """Keep these entries instead of those that are here."""
+        """Replace all entries."""
         given = [AuditEntry(**item) for item in entries]
         with self._turn:
             self._entries.clear()
@@ -103,14 +103,14 @@ class AuditTrail:
 
 
 def is_own_step(event: events.Event) -> bool:
-    """Return whether an event corrects nothing: a step of an order of ours, or a comparison."""
+    """Return whether an event is no correction: a step of our own order, or a comparison."""
     if type(event) in RECOVERED:
-        # Most events of a recovery; the others cost more to tell.
+        # A short cut for most events of a recovery; the tests below cost more.
         return False
     if isinstance(event, events.OrderRejected):
         return not event.because
     if isinstance(event, events.PendingClosed):
-        # We cancelled it, and were answered; that nothing of it had been filled is no news.
+        # We cancelled the order ourselves, and no part of it had been filled: nothing to correct.
         return event.ours and not event.filled and not event.position
     return isinstance(event, OWN_STEPS)
 
@@ -139,6 +139,7 @@ def _facts(event: events.AnyEvent) -> tuple[AuditAction, int | None, str, str, s
         case events.PositionCorrected(local=local, remote=remote):
             details = drift_sentence(event)
             return "DRIFT_FIX", remote.ticket, details, describe_at(local), describe_at(remote)
+        # The outcomes of an order in doubt; the reply to an order is not a correction.
         case events.OrderSettled(order_id=order_id, ticket=ticket, because=because):
             return "SETTLED", ticket, f"Order {order_id}: {because}", "IN_DOUBT", "FILLED"
         case events.OrderCanceled(order_id=order_id, because=because):
@@ -146,6 +147,7 @@ def _facts(event: events.AnyEvent) -> tuple[AuditAction, int | None, str, str, s
         case events.OrderRejected(order_id=order_id, error=error, because=because):
             details = f"Order {order_id}: {because}: {error}"
             return "SETTLED", None, details, "IN_DOUBT", "REJECTED"
+        # Not closed yet: the position stays in the book until its deals prove the end.
         case events.PositionMissing(position=position, because=because):
             details = f"Left the broker's list, {because}"
             return "MISSING", position.ticket, details, describe_at(position), "MISSING"
@@ -181,7 +183,7 @@ def _facts(event: events.AnyEvent) -> tuple[AuditAction, int | None, str, str, s
 
 
 def compared_sentence(event: events.HistoryCompared) -> str:
-    """Say what a comparison with the broker's history came to: 12 deals agree up to 2026-01-05."""
+    """Return the result of a history comparison as text: 12 deals agree, up to 2026-01-05."""
     until = dt.datetime.fromtimestamp(event.until_msc / 1000, dt.UTC)
     said = [f"{event.agreed} deal{'s' * (event.agreed != 1)} agree{'s' * (event.agreed == 1)}"]
     for count, what in (
@@ -194,12 +196,12 @@ def compared_sentence(event: events.HistoryCompared) -> str:
 
 
 def accepted_sentence(who: str) -> str:
-    """Say that a person has accepted that the journal lacks events."""
+    """Return the sentence for a loss of journal events that a person has accepted."""
     return f"{who} accepts that the journal lacks events: entries are allowed again"
 
 
 def account_sentence(event: events.AccountBound) -> str:
-    """Say whose book it is, or what the broker changed about the account."""
+    """Return the sentence for the binding of a book, or for changes of its account."""
     name = f"{event.login}@{event.server}"
     if not event.changed:
         return f"The book belongs to {name}"
@@ -214,7 +216,7 @@ def account_sentence(event: events.AccountBound) -> str:
 
 
 def assumed_by(who: str) -> str:
-    """Say whose assumption it is; nothing where it is proven."""
+    """Name the person who made an assumption; '' for a proven outcome."""
     return f", assumed: {who} says so" if who else ""
 
 
@@ -222,7 +224,7 @@ PendingEvent = events.PendingAdopted | events.PendingClosed | events.PendingCorr
 
 
 def pending_sentence(event: PendingEvent) -> str:
-    """Say what changed about a pending order."""
+    """Return the change of a pending order as a sentence."""
     match event:
         case events.PendingAdopted(order=order):
             return f"Pending order {order.ticket} recovered: {describe_order(order)}"
@@ -233,7 +235,7 @@ def pending_sentence(event: PendingEvent) -> str:
 
 
 def pending_drift_sentence(drift: events.PendingCorrected) -> str:
-    """Say in what a pending order differed; what it is comes first, where that is the same."""
+    """Return the differing fields of a pending order as text, after the order's description."""
     local, remote = drift.local, drift.remote
     before, after = describe_order(local), describe_order(remote)
     said = {
@@ -249,7 +251,7 @@ def pending_drift_sentence(drift: events.PendingCorrected) -> str:
 
 
 def drift_sentence(drift: events.PositionCorrected) -> str:
-    """Say which fields of a position differed: volume 0.01L → 0.02L, price 1.0543 → 1.0544."""
+    """Return the differing fields as text: volume 0.01L → 0.02L, price 1.0543 → 1.0544."""
     local, remote = drift.local, drift.remote
     said = {
         "volume": f"volume {format_lots(local.volume)}L → {format_lots(remote.volume)}L",
@@ -265,11 +267,12 @@ def drift_sentence(drift: events.PositionCorrected) -> str:
 
 
 def sentence(event: events.Event) -> str:
-    """Say what a correction would be about; an empty string for what is no difference."""
+    """Return the difference that a correction would remove as a sentence, or ''."""
     return "" if is_own_step(event) else _sentence(events.as_any(event))
 
 
 def _sentence(event: events.AnyEvent) -> str:
+    # In the words of the log lines, so that a user finds the same sentence in both places.
     match event:
         case events.PositionAdopted(position=position):
             return f"Zombie position: Ticket {position.ticket}, {describe(position)}"
@@ -311,11 +314,12 @@ def _level(price: float) -> str:
 
 
 def log_event(event: events.Event) -> None:
-    """Write the guide's log lines for one correction."""
+    """Write the guide's log lines of a correction."""
     _log(events.as_any(event))
 
 
 def _log(event: events.AnyEvent) -> None:
+    # The lines of the guide to the letter; further events in the same style.
     match event:
         case events.PositionAdopted(position=position):
             _say(
@@ -325,6 +329,7 @@ def _log(event: events.AnyEvent) -> None:
                 f"[RECOVERY] Zombie position recovered: Ticket {position.ticket}, "
                 f"{describe(position)}",
             )
+        # Two lines: the guide's, and the reason that the guide does not show.
         case events.PositionClosed(position=position, because=because):
             text = f"[CLOSED] Ghost position removed (Ticket {position.ticket})"
             _say(logging.WARNING, "position.closed", position.ticket, text)
@@ -337,8 +342,8 @@ def _log(event: events.AnyEvent) -> None:
             text = f"[FOUND] Ticket {position.ticket} is in the broker's list again"
             _say(logging.WARNING, "position.found", position.ticket, text)
         case events.DealsRecorded(position=position, because=because, ours=ours, changed=changed):
-            # What our own orders did, as their answers said, is no news at 3 a.m.; that the broker
-            # changed what had been counted is.
+            # Deals of our own orders are expected, so they are information. A deal that the broker
+            # changed after we had counted it is a warning.
             tag, name = ("DEALS", "deals") if ours else ("EXPLAINED", "explained")
             text = f"[{tag}] Ticket {position.ticket}: {because}"
             level = logging.WARNING if changed else logging.INFO
@@ -350,6 +355,7 @@ def _log(event: events.AnyEvent) -> None:
         case events.OrderApplied(order_id=order_id, by=by):
             text = f"[SETTLED] Order {order_id} took effect{assumed_by(by)}"
             _say(logging.WARNING, "order.settled", None, text)
+        # The first binding is expected, a change by the broker is not.
         case events.AccountBound(changed=()):
             text = f"[BOUND] This book is of {event.login}@{event.server}"
             _say(logging.INFO, "account.bound", None, text)
@@ -368,6 +374,7 @@ def _log(event: events.AnyEvent) -> None:
         case events.OrderRejected(order_id=order_id, error=error, because=because):
             text = f"[SETTLED] Order {order_id} was refused, {error}: {because}"
             _say(logging.WARNING, "order.settled", None, text)
+        # "Given up" is a person's decision; "not executed" is proven.
         case events.OrderCanceled(order_id=order_id, because=because, unproven=unproven):
             became = "is given up" if unproven else "was not executed"
             text = f"[SETTLED] Order {order_id} {became}: {because}"
@@ -379,7 +386,7 @@ def _log(event: events.AnyEvent) -> None:
             | events.OrderInDoubt()
             | events.HistoryCompared()
         ):
-            # No corrections: they are told where they happen.
+            # Not corrections: these events are logged where they happen.
             return
         case _:
             assert_never(event)
@@ -401,8 +408,8 @@ def _log_drift(drift: events.PositionCorrected) -> None:
 def _say(level: int, event: str, ticket: int | None, text: str) -> None:
     if not log.isEnabledFor(level):
         return
-    # The record is made here because a logger looks up its caller at a third of the whole cost,
-    # and the caller of these lines is always this one.
+    # The record is made here, since a logger spends a third of the cost on looking up its caller,
+    # and the caller of these lines is always this function.
     record = logging.LogRecord(log.name, level, __file__, 0, text, None, None, "_say")
     record.event, record.ticket = event, ticket
     log.handle(record)

@@ -1,7 +1,7 @@
-"""Both books as they were known at a moment, from the journal alone.
+"""Reconstruct both books as known at a moment, from the journal alone.
 
-Our book is the fold of the events up to then. The broker's side is not in the journal as such:
-it follows from what readings corrected in our book, and from what orders were answered.
+Our book is the fold of the events up to that moment. The journal has no snapshots of the broker, so
+the broker's book is derived from the corrections of readings and from the replies to orders.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Answered = events.OrderFilled | events.OrderApplied
 
 
 class _Seen(NamedTuple):
-    """A position as the broker last told it: when (ns), and by what."""
+    """A position as last told by the broker, with the time (ns) and the source."""
 
     position: Position
     at_ns: int
@@ -33,13 +33,13 @@ class _Seen(NamedTuple):
 
 
 class _Remote:
-    """The broker's side, as far as events tell it."""
+    """The broker's book, derived from events."""
 
     def __init__(self) -> None:
         self.positions: dict[int, _Seen] = {}
 
     def apply(self, event: events.Event, book: Book) -> None:
-        """Take in an event that the book has taken in."""
+        """Apply an event; the book must have applied the event already."""
         at_ns = event.at_ns
         match event:
             case events.PositionAdopted(position=p) | events.PositionFound(position=p):
@@ -60,21 +60,21 @@ class _Remote:
                 self.positions[identifier] = _Seen(holding.position, event.at_ns, ANSWER)
 
     def _changed(self, event: Answered, book: Book) -> list[int]:
-        """Return the identifiers of what an answer may have changed: all only where it must be."""
+        """Return the identifiers of the positions that a reply may have changed."""
         if book.nets and isinstance(event, events.OrderFilled):
             return [*self.positions, *book.holdings]
         return [event.ticket, book.orders[event.order_id].position]
 
 
 class _Newest:
-    """The newest events, told when all are in: to tell an event takes longer than to fold it."""
+    """Keep the newest events; entries are made at the end, since they cost more than the fold."""
 
     def __init__(self, count: int) -> None:
         self._records: deque[Record] = deque()
         self._count, self._teller = count, Teller()
 
     def take(self, record: Record) -> None:
-        """Take the next event, and let the oldest go."""
+        """Add the next event, and drop the oldest."""
         self._records.append(record)
         if len(self._records) > self._count:
             self._teller.follow(self._records.popleft().event)
@@ -85,17 +85,19 @@ class _Newest:
 
 
 def replay(records: Iterable[Record], stream: str, at_ns: int, last: int) -> Scene:
-    """Fold a journal up to and including a moment (ns of UTC), with the `last` events told."""
+    """Fold a journal up to and including a moment (ns of UTC), with entries for `last` events."""
     book, remote, newest = Book(), _Remote(), _Newest(last)
     position, newest_ns = 0, None
     for record in records:
         if record.at_ns > at_ns:
             break
+        # The book first: whether a reply changed a position is read from the book.
         book.apply(record.event)
         remote.apply(record.event, book)
         newest.take(record)
         position, newest_ns = record.position, record.at_ns
     account = book.account
+    # Plain values: the scene is printed as text or as JSON.
     return Scene(
         at=iso(at_ns),
         stream=stream,

@@ -1,7 +1,7 @@
-"""The events of a journal told one by one: the audit trail of the guide, and the orders.
+"""Turn the events of a journal into entries: the guide's audit trail, and the steps of orders.
 
-What a sync did is told by `runtime.story.audit`, in the same words as in the log and in memory. An
-order's own steps have no entry there; here they do.
+`runtime.story.audit` makes the entries of corrections, in the same words as in the log and in
+memory. That trail has no entries for the steps of orders; this module adds them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ACTIONS = (
     "COMPARED",
     "LOST",
 )
-# Which of them an event can be told as.
+# The possible actions of each class of event.
 ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
     events.OrderCreated: frozenset({"INTENT"}),
     events.SendStarted: frozenset({"SENT"}),
@@ -68,7 +68,7 @@ ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
 }
 REFUSED = decide(JournalSays.REFUSED, BrokerShows.NO_TRACE, settled=True)
 OVER = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED})
-# After these an order is over, wherever it was before.
+# After these events an order is over, whatever its state was before.
 ENDS = (
     events.OrderFilled,
     events.OrderApplied,
@@ -79,13 +79,13 @@ ENDS = (
 
 
 class Teller:
-    """Tells events in their order, and remembers of the orders under way what they are."""
+    """Make entries of events in order, and remember the orders under way for later entries."""
 
     def __init__(self) -> None:
         self._orders: dict[str, tuple[events.OrderCreated, OrderStatus]] = {}
 
     def tell(self, record: Record) -> Told:
-        """Return the entry of one event."""
+        """Return the entry of an event."""
         event = record.event
         order_id: str | None = getattr(event, "order_id", None)
         if isinstance(event, events.OrderEvent):
@@ -99,7 +99,7 @@ class Teller:
         )
 
     def follow(self, event: events.Event) -> None:
-        """Take note of an event that is not told."""
+        """Remember an event without making an entry."""
         if isinstance(event, events.OrderCreated):
             self._orders[event.order_id] = (event, OrderStatus.PENDING)
         elif isinstance(event, ENDS):
@@ -113,7 +113,7 @@ class Teller:
         self._forget(event.order_id)
         action, ticket, details = _told(event, created, before)
         if not after:
-            # Told from the middle of its story: what it was before is not known.
+            # The entries begin after the order's intent, so the state before is not known.
             return action, ticket, details, "", ""
         return action, ticket, details, before.value if before else "", after
 
@@ -136,14 +136,14 @@ class Teller:
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which events are told: of one ticket, of some actions; None and empty for all."""
+    """A filter of entries: by ticket, by actions; None and empty mean all."""
 
     ticket: int | None = None
     actions: frozenset[str] = frozenset()
     order_ids: Collection[str] = ()
 
     def may_take(self, event: events.Event) -> bool:
-        """Return whether an event is told, as far as can be said before it is told."""
+        """Return whether an event may pass the filter, before its entry is made."""
         if self.actions and not self.actions & ACTIONS_OF[type(event)]:
             return False
         if self.ticket is None:
@@ -153,16 +153,16 @@ class Wanted(msgspec.Struct, frozen=True):
         return self.ticket in tickets_of(event)
 
     def takes(self, told: Told) -> bool:
-        """Return whether an entry that may be told is told."""
+        """Return whether an entry passes the filter, after `may_take`."""
         return not self.actions or told.action in self.actions
 
 
 def story(records: Iterable[Record], wanted: Wanted) -> Iterator[Told]:
-    """Tell the events that are wanted, oldest first."""
+    """Yield the entries that pass a filter, oldest first."""
     teller = Teller()
     for record in records:
         if not wanted.may_take(record.event):
-            # To tell an event takes longer than everything else that is done with it.
+            # To make an entry costs more than all other work on an event.
             teller.follow(record.event)
             continue
         told = teller.tell(record)
@@ -171,7 +171,7 @@ def story(records: Iterable[Record], wanted: Wanted) -> Iterator[Told]:
 
 
 def orders_of(records: Iterable[Record], ticket: int) -> frozenset[str]:
-    """Return the ids of the orders that have to do with a ticket at the broker."""
+    """Return the ids of the orders that name a ticket at the broker."""
     return frozenset(
         record.event.order_id
         for record in records
@@ -185,6 +185,7 @@ def tickets_of(event: events.Event) -> frozenset[int]:
 
 
 def _named(event: events.AnyEvent) -> set[int]:
+    # Exhaustive: the type checker names an event class that is missing here.
     match event:
         case events.OrderCreated(position=position, target=target):
             return {position, target}
@@ -198,6 +199,7 @@ def _named(event: events.AnyEvent) -> set[int]:
             return {order.ticket}
         case events.PendingClosed(order=order, position=position):
             return {order.ticket, position}
+        # A position that the broker closed and opened again has several identifiers.
         case (
             events.PositionClosed(position=p, went_on_as=went_on_as)
             | events.DealsRecorded(position=p, went_on_as=went_on_as)
@@ -235,13 +237,13 @@ def _told(
         case events.OrderFilled(ticket=ticket, side=side, volume=volume, price=price):
             done = f"{side.action} {format_lots(volume)}L @ {format_price(price)}"
             return "FILLED", ticket, f"{name}: {done}"
-    # What the others are about is said with them.
+    # The other events do not name the order's parameters, so they are added from its intent.
     about = f"{name} ({_wish(created)})" if created else name
     match event:
         case events.OrderRejected(error=error, because=because) if because:
             return "SETTLED", None, f"{about}: refused, {error}; {because}"
         case events.OrderRejected(error=error):
-            # One that never left was not refused by the broker.
+            # An order that was never sent was not refused by the broker.
             is_refused = before is OrderStatus.SENT
             case = f" (case {REFUSED.label})" if is_refused else ""
             return "REJECTED", None, f"{about}: {error}; nothing happened{case}"
@@ -258,7 +260,7 @@ def _told(
 
 
 def _wish(created: events.OrderCreated) -> str:
-    """Say what an order asks for: BUY 0.02L EURUSD at the market."""
+    """Return an order's parameters as text, such as BUY 0.02L EURUSD at the market."""
     what = f"{created.side.action} {format_lots(created.volume)}L {created.symbol}"
     match created.kind:
         case OrderKind.CANCEL:

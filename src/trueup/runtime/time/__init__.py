@@ -1,1 +1,1 @@
-"""Clocks, and the times that a book takes from them."""
+"""Clocks, and the times of a book's events by these clocks."""

@@ -1,4 +1,4 @@
-"""Time behind a seam: everything that asks for the time asks a `Clock`, which has three of them.
+"""The interface to time: all code reads a `Clock`, which has three clocks for three purposes.
 
 ============  =================================  ================================================
 clock         what moves it                      what it is for
@@ -15,14 +15,14 @@ clock         what moves it                      what it is for
                                                  timeouts, deadlines, pauses, measured durations
 ============  =================================  ================================================
 
-So a reading is not handed out as current after a night in which the laptop slept, and the sync that
-came due meanwhile is made at once; an order is not taken for absent because the machine slept
-through its grace period; and a wall clock that is set does neither. Dates may repeat or skip. How
-long ago something dated happened is `core.look.waited`'s business, not a difference of dates.
+So a reading does not count as current after a night in which the laptop slept, and the sync that
+came due meanwhile is made at once. An order does not count as absent because the machine slept
+through the grace period. To set the wall clock has neither effect. Dates may repeat or skip, so the
+age of a dated event comes from `core.look.waited`, not from a difference of dates.
 
-A paused virtual machine has no clock that went on. When it is woken, its wall clock is set right,
-and leaps ahead: `AgeClock` counts such a leap as age. Where a person sets the wall clock forward,
-ages are therefore too high until the next sync, which is due then. Never are they too low.
+A paused virtual machine has no clock that continued. After the pause its wall clock is corrected
+and leaps ahead; `AgeClock` counts such a leap as age. If a person sets the wall clock forward, ages
+are too high until the next sync, which is due at once. Ages are never too low.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from typing import NamedTuple, Protocol
 from trueup.forks import HOLDERS
 from trueup.runtime.time.machine_time import awake_ns, uptime_ns
 
-# Time services slew a clock by less between two looks at it; more is a leap.
+# A time service slews a clock by less than this between two readings; more is a leap.
 LEAP_NS = 1_000_000_000
 
 
 class Moment(NamedTuple):
-    """One moment by all three clocks of a `Clock` (ns)."""
+    """A moment by all three clocks of a `Clock` (ns)."""
 
     date_ns: int
     age_ns: int
@@ -54,13 +54,13 @@ class Moment(NamedTuple):
 
 
 class Clock(Protocol):
-    """A source of time; the module's text says which of its clocks is for what."""
+    """A source of time; the module's docstring tells the purpose of each clock."""
 
     def now_ns(self) -> int:
-        """Return the date: nanoseconds of UTC since 1970. It may be set back or forth."""
+        """Return the date: nanoseconds of UTC since 1970. The date may be set back or forth."""
 
     def age_ns(self) -> int:
-        """Return nanoseconds that go on while the machine sleeps, and never go back."""
+        """Return nanoseconds that continue while the machine sleeps, and never go back."""
 
     def waiting_ns(self) -> int:
         """Return nanoseconds that stand while the machine sleeps, and never go back."""
@@ -75,11 +75,11 @@ def moment(clock: Clock) -> Moment:
 
 
 class AgeClock:
-    """Uptime, and whatever the wall clock leaps ahead of it; safe to share between threads.
+    """Uptime plus all forward leaps of the wall clock; safe to share between threads.
 
     Args:
-        uptime_ns: how long the machine has been up, the time asleep included.
-        now_ns: the wall clock.
+        uptime_ns: returns the machine's uptime, with the time asleep.
+        now_ns: returns the wall clock's time.
     """
 
     def __init__(self, uptime_ns: Callable[[], int], now_ns: Callable[[], int]) -> None:
@@ -90,11 +90,11 @@ class AgeClock:
         HOLDERS.add(self)
 
     def let_go_in_child(self) -> None:
-        """Wait in a forked process for no thread that was reading the clock."""
+        """Replace the lock in a forked process: the thread that held it does not exist there."""
         self._lock = threading.Lock()
 
     def now_ns(self) -> int:
-        """Return nanoseconds that never go back, whatever becomes of the wall clock."""
+        """Return nanoseconds that never go back, whatever happens to the wall clock."""
         with self._lock:
             up_ns = self._uptime_ns()
             apart_ns = self._now_ns() - up_ns
@@ -124,20 +124,20 @@ class SystemClock:
 
 
 class ManualClock:
-    """Clocks that move only when told, together or apart; for tests and simulations."""
+    """Clocks that move only by method calls, together or separately; for tests and simulations."""
 
     def __init__(self, now_ns: int = 1_767_571_200_000_000_000) -> None:
         self._date_ns = now_ns
-        # Three beginnings, so that whoever takes one clock for another is found out.
+        # Three different starts, so that code which mixes up the clocks fails in tests.
         self._up_ns, self._awake_ns = 3 * 10**15, 10**15
         self.age_ns: Callable[[], int] = AgeClock(lambda: self._up_ns, self.now_ns).now_ns
 
     def now_ns(self) -> int:
-        """Return the date it was last set to, in nanoseconds of UTC since 1970."""
+        """Return the date, in nanoseconds of UTC since 1970."""
         return self._date_ns
 
     def waiting_ns(self) -> int:
-        """Return how long it was awake, in nanoseconds."""
+        """Return the time awake, in nanoseconds."""
         return self._awake_ns
 
     def sleep(self, seconds: float) -> None:
@@ -150,17 +150,17 @@ class ManualClock:
         self.suspend(seconds)
 
     def suspend(self, seconds: float) -> None:
-        """Let the machine sleep for `seconds`: its clock for waiting stands."""
+        """Let the machine sleep for `seconds`: the clock for waiting stands still."""
         self._up_ns += round(seconds * 1e9)
         self.set_date(seconds)
 
     def set_date(self, seconds: float) -> None:
-        """Move the wall clock alone, forward or back, as a person or a time service does.
+        """Move only the wall clock, forward or back, as a person or a time service does.
 
-        A virtual machine that was paused for `seconds` finds itself so when its time is corrected.
+        The same happens in a virtual machine that was paused for `seconds`.
         """
         self._date_ns += round(seconds * 1e9)
-        # Whoever asks for an age next may do so much later.
+        # The leap must be noticed now: the next reading of the age may come much later.
         self.age_ns()
 
 

@@ -1,7 +1,7 @@
-"""How long this machine has been up: with the time it slept, and without.
+"""Read the machine's uptime, with and without the time asleep.
 
-Python's own `time.monotonic` counts the time asleep on some systems and on others not, so each
-system's own clocks are asked. Both never go back, and nobody sets them.
+Python's own `time.monotonic` counts the time asleep on some systems only, so the clocks of each
+system are read directly. Both clocks never go back, and cannot be set.
 
 =========  ==============================================  =====================================
 system     with the time asleep                            without
@@ -23,10 +23,11 @@ if sys.platform == "win32":
     import ctypes
 
     def _interrupt_time(precise: str) -> Callable[[], int] | None:
-        """Return one of the precise clocks of Windows 10 and later (ns), None where there is none.
+        """Return a precise clock of Windows 10 and later (ns), or None on an older Windows.
 
-        Both count hundreds of nanoseconds.
+        The clocks count in units of 100 nanoseconds.
         """
+        # The function is missing before Windows 10, and in some versions of Wine.
         try:
             query = getattr(ctypes.WinDLL("kernelbase"), precise)
         except (OSError, AttributeError):
@@ -55,9 +56,9 @@ else:
         _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
     def uptime_ns() -> int:
-        """Return how long this machine has been up, the time asleep included (ns)."""
+        """Return the machine's uptime with the time asleep (ns)."""
         return time.clock_gettime_ns(_UPTIME)
 
     def awake_ns() -> int:
-        """Return how long this machine has been up, the time asleep left out (ns)."""
+        """Return the machine's uptime without the time asleep (ns)."""
         return time.monotonic_ns()

@@ -1,11 +1,11 @@
-"""When a process wrote what: both of its steady clocks, noted beside each date."""
+"""Note both steady clocks beside the date of each event that this process writes."""
 
 from __future__ import annotations
 
 from trueup.core.look.waited import Noted, Waited
 from trueup.runtime.time.clock import Clock, Moment, moment
 
-# Far more than can matter at once; what is older than so many events counts from its date.
+# Far more than can matter at once; the age of older events is computed from their dates.
 MOST_NOTED = 10_000
 
 
@@ -18,13 +18,13 @@ class Times:
         self._noted: dict[int, Noted] = {}
 
     def note(self, at_ns: int) -> None:
-        """Note that something dated `at_ns` is written now."""
+        """Note the clocks for an event with the date `at_ns`, which is written now."""
         self._noted[at_ns] = self._clock.age_ns(), self._clock.waiting_ns()
         if len(self._noted) > MOST_NOTED:
             del self._noted[next(iter(self._noted))]
 
     def at(self, now: Moment) -> Waited:
-        """Return what there is to say, at a moment, of how long ago things were."""
+        """Return the ages of all noted events as of a moment."""
         began = self._began
         return Waited(
             now.age_ns,
@@ -35,5 +35,5 @@ class Times:
         )
 
     def age_of_ns(self, at_ns: int) -> int:
-        """Return how long ago something was that is dated `at_ns`."""
+        """Return the age of an event with the date `at_ns`, in nanoseconds."""
         return self.at(moment(self._clock)).age_of_ns(at_ns)

@@ -1,1 +1,1 @@
-"""The loop that runs a strategy."""
+"""The trading loop, which runs a strategy."""

@@ -1,10 +1,9 @@
-"""The trading loop: prices to signals, signals to orders, and the book kept in step all along.
+"""The trading loop: prices to signals, signals to orders, with the book kept in sync meanwhile.
 
-Each turn does a little of everything and waits for nothing longer than the pace, except for the
-answer to an order. The rules that keep it out of trouble:
+A turn waits no longer than the pace, except for the reply to an order. Two rules limit the risk:
 
-* While the broker cannot be seen, positions may be closed and none is opened.
-* A signal against open positions closes them, ticket by ticket, and opens nothing.
+* While the broker cannot be read, positions may be closed, and no position is opened.
+* A signal against open positions closes them, ticket by ticket, and opens no position.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from trueup.runtime.trading.strategy import Strategy
 log: Logger = logger("trueup.loop")
 
 PACE_SEC = 0.25
-# How soon a change at the broker is noticed between two turns.
+# The longest delay until a change at the broker is noticed between two turns.
 NAP_SEC = 0.01
 SIGNAL = "the strategy's signal"
 
 
 class TradingLoop:
-    """Trades one symbol by one strategy.
+    """Trade a symbol by a strategy.
 
     Args:
-        pm: the book; its desk sends the orders.
+        pm: the book; its order desk sends the orders.
         reconciler: keeps the book in agreement with the broker.
         strategy: turns prices into signals.
-        prices: where prices come from.
+        prices: the source of prices.
         volume: lots of an entry.
-        pace_sec: seconds from one turn to the next.
+        pace_sec: seconds from a turn to the next turn.
     """
 
     def __init__(
@@ -71,6 +70,7 @@ class TradingLoop:
         """Recover, then take turns until `stop`, or until `duration_sec` have passed."""
         clock = self.pm.clock
         began_ns = clock.waiting_ns()
+        # Before the first signal: a strategy must not trade on a book from before a crash.
         self.last_result = self.reconciler.startup_recovery()
         self._refuse_real_money()
         while not self._stopped:
@@ -80,11 +80,12 @@ class TradingLoop:
             self.turn()
             if after_turn is not None:
                 after_turn()
+            # The pace is from start to start: a slow order does not delay the next turn further.
             left_sec = self.pace_sec - (clock.waiting_ns() - turn_ns) / 1e9
             self._rest(left_sec)
 
     def _rest(self, seconds: float) -> None:
-        """Let time pass, listening to the broker's side all along."""
+        """Let time pass, and keep syncing with the broker meanwhile."""
         clock = self.pm.clock
         end_ns = clock.waiting_ns() + round(seconds * 1e9)
         left_sec = seconds
@@ -98,15 +99,15 @@ class TradingLoop:
         self._stopped = True
 
     def turn(self) -> None:
-        """Sync when it is time to, take the latest price, and trade what the strategy says.
+        """Sync if due, take the latest price, and trade the strategy's signal.
 
         Raises:
-            JournalConflict: another process took the journal over, and trades in place of this one.
-            Refused: the account is, or may be, real, and real money is not meant.
+            JournalConflict: another process took the journal over, and trades instead.
+            Refused: the account has or may have real money, and real money is not allowed.
         """
         self._sync()
         tick = self._latest()
-        # The answer to a sync has come by now as a rule: take it before trading on the book.
+        # The reply to a sync has usually arrived by now: use it before trading on the book.
         self._sync()
         if tick is None or tick == self.tick:
             return
@@ -151,7 +152,7 @@ class TradingLoop:
             _filled(partial(self.pm.submit, side, self._volume, price=price, why=SIGNAL))
 
     def _positions_against(self, side: Side) -> list[Position]:
-        """What an order of this side closes, oldest first."""
+        """Return the positions that an order of this side closes, oldest first."""
         holdings = oldest_first(self.pm.book, self.pm.symbol)
         positions = [holding.position for holding in holdings]
         return [position for position in positions if position.side is not side]
@@ -159,7 +160,7 @@ class TradingLoop:
     def _may_open(self, side: Side) -> bool:
         result = self.last_result
         if result is not None and result.status in (SyncStatus.SUCCESS, SyncStatus.PARTIAL):
-            # What a partial reading bars, the order desk refuses.
+            # The order desk itself refuses orders in symbols that a partial reading lacks.
             return True
         seen = (
             "the last reading failed" if result is None or not result.errors else result.errors[0]
@@ -169,7 +170,7 @@ class TradingLoop:
 
 
 def _filled(ask: Callable[[], Intent]) -> bool:
-    """Ask for something; return whether it was filled. What refuses it goes to the log."""
+    """Send an order; return whether the order was filled. A refusal is logged."""
     try:
         return ask().status is OrderStatus.FILLED
     except JournalError as error:

@@ -1,4 +1,4 @@
-"""Where the trading loop gets its prices: from the gateway, or from a local feed in its place."""
+"""The prices of the trading loop: from the gateway, or from a local feed instead."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ log: Logger = logger("trueup.loop")
 
 
 class Prices(Protocol):
-    """Something that knows the latest price of one symbol."""
+    """A source of the latest price of a symbol."""
 
     def latest(self, wait_ms: int) -> Tick | Unknown | None:
-        """Return the latest price, waiting at most `wait_ms`; None when it is under way still."""
+        """Return the latest price, or None if no reply has come within `wait_ms`."""
 
 
 class TickSource(Protocol):
-    """A gateway, as far as prices go."""
+    """The part of a gateway that tells prices."""
 
     def get_tick(self, symbol: str, wait_ms: int | None = None) -> Tick | Unknown | None:
         """Return the latest price of a symbol; see `ExecutionGateway.get_tick`."""
@@ -29,8 +29,8 @@ class TickSource(Protocol):
 class GatewayPrices:
     """The gateway's own prices.
 
-    A gateway of the guide's kind need not know TICK. When it answers something else, prices come
-    from the feed that `local` makes, and a warning says so, once.
+    A gateway of the guide's kind may not know TICK. If the gateway answers otherwise, prices come
+    from the feed that `local` makes, after a single warning.
     """
 
     def __init__(
@@ -45,10 +45,11 @@ class GatewayPrices:
         return self._local is not None
 
     def latest(self, wait_ms: int) -> Tick | Unknown | None:
-        """Return the latest price, waiting at most `wait_ms`; None when it is under way still."""
+        """Return the latest price, or None if no reply has come within `wait_ms`."""
         if self._local is not None:
             return self._local.latest(wait_ms)
         answer = self._gateway.get_tick(self._symbol, wait_ms)
+        # Only an unreadable answer means that TICK is unknown; a silent gateway may come back.
         if (
             isinstance(answer, Unknown)
             and answer.reason is Reason.UNREADABLE

@@ -1,4 +1,4 @@
-"""What a strategy is to the trading loop, and a small one to try the loop with."""
+"""The interface of a strategy, and a small example strategy."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from trueup.protocol.ticks import Tick
 
 
 class Strategy(Protocol):
-    """Anything that turns prices into signals."""
+    """A strategy: turns prices into signals."""
 
     def on_tick(self, tick: Tick) -> int:
         """Return 1 to buy, -1 to sell, 0 to hold. Called once for each new price, in order."""
 
 
 class MovingAverageCross:
-    """Buys when the fast average of the price is above the slow one, sells when it is below.
+    """Buy if the fast average of the price is above the slow average, sell if it is below.
 
-    An example to run the loop with, and no advice: nothing says that it earns money, and it does
-    not. It gives one signal for each side, when the side changes; the first side it sees, after
-    `slow` prices, counts as a change. Within `band` (a price difference) of each other the
-    averages have no side, so that a restless price is not traded at every touch.
+    This is an example to run the loop with, and no advice: the strategy does not earn money. The
+    strategy gives a signal only when the side changes; the first side, after `slow` prices, counts
+    as a change. While the averages differ by less than `band` (a price difference) there is no
+    side, so that small moves back and forth are not traded.
     """
 
     def __init__(self, fast: int = 8, slow: int = 24, band: float = 0.0001) -> None:

@@ -1,8 +1,8 @@
-"""Somebody's own strategy, by its name: found, made, called, and named where it goes wrong.
+"""Load a user's strategy by name, and report its errors with file and line.
 
-What a strategy's author has to mend is in the author's own file, so everything that goes wrong in
-it becomes one sentence with that file and line: its module that cannot be imported, a class that
-wants arguments, an exception on a tick, an answer that is no signal.
+The author has to repair an error in the author's own file. So every error becomes a sentence with
+that file and line: a module that cannot be imported, a class that needs arguments, an exception in
+`on_tick`, a return value that is not a signal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPTION: Final = "--strategy"
 VALID: Final = "give module:Class, importable from this folder, such as my_strategies:Breakout"
 MADE_ALONE: Final = "cannot be made without arguments"
 SIGNALS: Final = (1, -1, 0)
-# The guide's modules stand beside the package in a checkout; an installed trueup has none of them.
+# The guide's modules exist only in a checkout, beside the package, not in an installed trueup.
 GUIDES_MODULES: Final = {
     "src.strategy.reconciler": "trueup.runtime.sync.reconciler",
     "src.strategy.portfolio": "trueup.runtime.bot.portfolio",
@@ -39,7 +39,7 @@ _IMPORTING = Path(importlib.__file__).resolve().parent
 
 
 class OwnStrategy:
-    """A strategy of somebody's own, whose mistakes are told with its own file and line."""
+    """A user's strategy; its errors are reported with its own file and line."""
 
     def __init__(self, name: str, factory: Callable[[], Any]) -> None:
         self._name, self._factory = name, factory
@@ -52,17 +52,19 @@ class OwnStrategy:
             ) from error
 
     def on_tick(self, tick: Tick) -> int:
-        """Return the strategy's signal; None is taken for 0.
+        """Return the strategy's signal; None counts as 0.
 
         Raises:
-            StrategyError: it raised, or returned what is no signal.
+            StrategyError: `on_tick` raised, or returned a value that is not a signal.
         """
+        # Checked inside: a user's type may raise even when it is compared.
         try:
             signal: Any = self._strategy.on_tick(tick)
             found = None if isinstance(signal, str) else whole_number(signal)
             is_signal = signal is None or found in SIGNALS
         except (Exception, SystemExit) as error:
             said = _said(error, self._factory, "on_tick")
+            # The log gets the full traceback, the user a sentence.
             log.error("[STRATEGY] %s failed: %s", self._name, said, exc_info=error)
             raise StrategyError(f"The strategy {self._name} failed: {said}.") from error
         if not is_signal:
@@ -75,18 +77,19 @@ class OwnStrategy:
 
 
 def strategy_maker(name: str) -> Callable[[], Strategy]:
-    """Import what `package.module:Class` names, and return what makes it, without arguments.
+    """Import the class `package.module:Class`, and return a function that makes its instances.
 
-    The current folder comes first among the places it is looked for in, as with `python -m`.
+    The current folder is searched first, as with `python -m`.
 
     Raises:
-        SettingsError: there is no such module or class, or it has no `on_tick`.
+        SettingsError: there is no such module or class, or the class has no `on_tick`.
     """
     module, _, attribute = name.partition(":")
     if not attribute.isidentifier() or not all(map(str.isidentifier, module.split("."))):
         raise SettingsError(OPTION, name, VALID)
     if module.endswith(".py"):
         raise SettingsError(OPTION, name, f"leave out .py, as {module[:-3]}:{attribute}")
+    # The `trueup` program, unlike `python -m`, does not have the current folder in its path.
     if "" not in sys.path:
         sys.path.insert(0, "")
     factory = getattr(_imported(name, module), attribute, None)
@@ -98,17 +101,17 @@ def strategy_maker(name: str) -> Callable[[], Strategy]:
 
 
 def load_strategy(name: str) -> Strategy:
-    """Make the strategy that `package.module:Class` names; it is called without arguments.
+    """Return an instance of the class `package.module:Class`, made without arguments.
 
     Raises:
-        SettingsError: there is no such class, or what it makes has no `on_tick`.
-        StrategyError: it cannot be made.
+        SettingsError: there is no such class, or the class has no `on_tick`.
+        StrategyError: the class cannot be instantiated.
     """
     return strategy_maker(name)()
 
 
 def own_place(name: str, error: BaseException) -> str:
-    """Return the last line of a strategy's own file that an error went through, empty for none."""
+    """Return the last line in the strategy's own file of an error's traceback, or ''."""
     own = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     last = frames[-1] if frames else None
@@ -128,7 +131,7 @@ def _imported(name: str, module: str) -> Any:
 
 
 def _instead(error: BaseException) -> str:
-    """Say what to import for a module of the guide that is not there; empty for any other."""
+    """Return a hint for a missing module of the guide, or ''."""
     name = getattr(error, "name", None)
     if not isinstance(error, ModuleNotFoundError) or not name:
         return ""
@@ -139,13 +142,13 @@ def _instead(error: BaseException) -> str:
 
 
 def _said(error: BaseException, factory: Any = None, method: str = "") -> str:
-    """Return what an error of somebody's code says, and where in that code it came from."""
+    """Return an error's text, and its place in the user's code."""
     kind = type(error).__name__
     if isinstance(error, SyntaxError):
         return f"{kind}: {error.msg} ({_short(error.filename or '')}, line {error.lineno})"
     own = getattr(sys.modules.get(getattr(factory, "__module__", "")), "__file__", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_own(f.filename)]
-    # The author's own file says more than the library that was called from it.
+    # The line in the author's own file helps more than a line in a library called from there.
     inside = [frame for frame in frames if frame.filename == own] or frames
     if inside:
         where = f" ({_short(inside[-1].filename)}, line {inside[-1].lineno})"
@@ -156,12 +159,12 @@ def _said(error: BaseException, factory: Any = None, method: str = "") -> str:
 
 
 def _was_entered(error: BaseException) -> bool:
-    """Return whether a call came to a line of somebody's code before it failed."""
+    """Return whether a call reached a line of the user's code before it failed."""
     return any(_is_own(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _begins(factory: Any, method: str) -> str:
-    """Return where a method of a class begins, for what never came to a line in it."""
+    """Return the first line of a method, for an error outside the user's code."""
     code = getattr(getattr(factory, method, None), "__code__", None)
     if not isinstance(code, CodeType):
         return ""
@@ -176,7 +179,7 @@ def _is_own(filename: str) -> bool:
 
 
 def _short(filename: str) -> str:
-    """Return a file's name as one would type it here."""
+    """Return a file's path relative to the current folder if possible."""
     path = Path(filename)
     try:
         return str(path.resolve().relative_to(Path.cwd()))
