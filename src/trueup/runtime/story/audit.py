@@ -272,7 +272,7 @@ def sentence(event: events.Event) -> str:
 
 
 def _sentence(event: events.AnyEvent) -> str:
-    # In the words of the log lines, so that a user finds the same sentence in both places.
+    # Not the words of the log lines, which say that the correction was made.
     match event:
         case events.PositionAdopted(position=position):
             return f"Zombie position: Ticket {position.ticket}, {describe(position)}"
