@@ -49,7 +49,9 @@ class BooksLook:
 
     def _named(self, evidence: Evidence) -> DoctorRow:
         of_books = [symbol for book in evidence.neighbours for symbol in book.scope.symbols]
-        named = [name for name in dict.fromkeys((*self._symbols, *of_books)) if name != EVERY_SYMBOL]
+        named = [
+            name for name in dict.fromkeys((*self._symbols, *of_books)) if name != EVERY_SYMBOL
+        ]
         if not named:
             return not_asked("symbols", NOBODY_SAYS)
         # Further questions for the symbols of other books: a snapshot names only a few at once.
