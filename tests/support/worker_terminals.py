@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trueup.errors import TrueupError
-from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.gateway.terminal.one_account import OneAccount
 from trueup.gateway.terminal.terminal import Terminal
 from trueup.sim.process.module_port import AttachedTerminal
@@ -90,7 +90,7 @@ def waiting(notes: str) -> Terminal:
     return made
 
 
-class Misbehaving(CalledTerminal):
+class Misbehaving(ForwardingTerminal):
     """A simulated terminal with functions that hang, end the process, or raise.
 
     Args:

@@ -63,9 +63,9 @@ class Access:
         return self.accounts is None or login in self.accounts
 
 
-ANYBODY: Final = Access("", "", may_trade=True, accounts=None)
+FULL_ACCESS: Final = Access("", "", may_trade=True, accounts=None)
 """The rights of every client of a gateway that requires no keys."""
-NOBODY: Final = Access("", "", may_trade=False, accounts=frozenset())
+NO_ACCESS: Final = Access("", "", may_trade=False, accounts=frozenset())
 """The rights of a key that is not in the allow file, or no longer."""
 
 

@@ -110,7 +110,7 @@ class Door:
         self._hint_keys: set[str] = set()
         self._logged_keys: set[str] = set()
 
-    def fit(self, socket: zmq.Socket[bytes], domain: bytes = DOMAIN) -> None:
+    def secure(self, socket: zmq.Socket[bytes], domain: bytes = DOMAIN) -> None:
         """Set the limits, and with a lock also encryption, on a socket that is not bound yet."""
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.HANDSHAKE_IVL, self._handshake_ms)
@@ -130,7 +130,7 @@ class Door:
             socket, self._connections_max, self._handshake_ms, now_ns
         )
 
-    def unfit(self, domain: bytes) -> None:
+    def reject_all(self, domain: bytes) -> None:
         """Reject all further connections to a socket that its owner is about to close."""
         with self._judging:
             limit = self._limits.pop(domain, None)
@@ -139,7 +139,7 @@ class Door:
         if limit is not None:
             limit.close()
 
-    def may_all_hear(self, login: int) -> bool:
+    def may_all_see(self, login: int) -> bool:
         """Return whether every accepted hint subscriber may still see the account `login`.
 
         From this call on, new subscribers are accepted only if they may see that account.
@@ -148,9 +148,9 @@ class Door:
             return True
         with self._judging:
             self._hints_login = login
-            return all(self._may_hear(key, self.lock) for key in self._hint_keys)
+            return all(self._may_see(key, self.lock) for key in self._hint_keys)
 
-    def keep(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def start(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Start the thread that answers ZAP questions; the thread ends with the context."""
         if self.lock is None:
             return
@@ -190,7 +190,7 @@ class Door:
             self._log_rejected(address, key, lock)
             # 300 for hints: a subscriber that gave up after 400 would not reconnect by itself.
             return NOT_NOW if is_for_hints else NOT_ALLOWED
-        if limit is None or (is_for_hints and not self._may_hear(key, lock)):
+        if limit is None or (is_for_hints and not self._may_see(key, lock)):
             return NOT_NOW
         if not limit.take():
             return NOT_NOW if is_for_hints else NO_ROOM
@@ -198,7 +198,7 @@ class Door:
             self._hint_keys.add(key)
         return COME_IN
 
-    def _may_hear(self, key: str, lock: Lock) -> bool:
+    def _may_see(self, key: str, lock: Lock) -> bool:
         access = lock.allowed.find(key)
         return access is not None and access.may_see(self._hints_login)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trueup.gateway.access.allow_file import ANYBODY, NOBODY, Access, AllowFile
+from trueup.gateway.access.allow_file import FULL_ACCESS, NO_ACCESS, Access, AllowFile
 from trueup.gateway.access.door import Client
 from trueup.gateway.access.rate_limit import Rates
 from trueup.logs import Logger, logger
@@ -66,8 +66,8 @@ class Gate:
     def access(self, client: Client) -> Access:
         """Return the client's current rights; none if its line was removed from the allow file."""
         if self._allowed is None:
-            return ANYBODY
-        return self._allowed.find(client.user) or NOBODY
+            return FULL_ACCESS
+        return self._allowed.find(client.user) or NO_ACCESS
 
     def _too_often(self, sender: str, wait_ms: int) -> str:
         assert self._rates is not None

@@ -29,7 +29,7 @@ from trueup.gateway.terminal.call_wire import (
     plain_call,
     value_of,
 )
-from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.protocol import guide
 from trueup.protocol.module_calls import (
     CAPABILITY,
@@ -49,7 +49,7 @@ _NOT_FORWARDED = {
 }
 
 
-class RemoteTerminal(CalledTerminal):
+class RemoteTerminal(ForwardingTerminal):
     """The terminal behind a gateway, for all functions that change no account.
 
     The functions have the arguments, return values and `last_error()` of the official module. A

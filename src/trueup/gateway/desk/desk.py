@@ -15,7 +15,7 @@ import msgspec
 from trueup.core.account.trust import sign_of_positions
 from trueup.core.model import Position
 from trueup.errors import RemoteProtocolError
-from trueup.gateway.access.allow_file import ANYBODY, Access
+from trueup.gateway.access.allow_file import FULL_ACCESS, Access
 from trueup.gateway.client.other_dialect import (
     NOT_CONNECTED,
     read_account,
@@ -35,7 +35,7 @@ from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.store import RequestStore, StoreTrouble
 from trueup.gateway.terminal.account_look import AccountLook
 from trueup.gateway.terminal.call_wire import RAISED
-from trueup.gateway.terminal.calls import Calls
+from trueup.gateway.terminal.calls import CallTracker
 from trueup.gateway.terminal.clocks import Clocks, one_clock
 from trueup.gateway.terminal.terminal import Terminal
 from trueup.logs import Logger, logger
@@ -106,7 +106,7 @@ class Desk:
     ) -> None:
         clocks = clocks or one_clock(now_ns)
         # All parts get the wrapped terminal, so that `calls` knows which call is under way.
-        self.calls: Calls = Calls(terminal, clocks.age_ns)
+        self.calls: CallTracker = CallTracker(terminal, clocks.age_ns)
         self._terminal = self.calls.terminal
         self._boot = boot
         self._now_ns, self._age_ns = now_ns, clocks.age_ns
@@ -152,7 +152,7 @@ class Desk:
             return self._refusal(raw, str(error))
 
     def at_once(
-        self, request: Request, access: Callable[[], Access] = lambda: ANYBODY
+        self, request: Request, access: Callable[[], Access] = lambda: FULL_ACCESS
     ) -> bytes | None:
         """Return the reply to a request that needs no terminal, or None.
 
@@ -230,7 +230,7 @@ class Desk:
         return AccountLook(self._terminal)
 
     def answer(
-        self, request: Request, look: AccountLook | None = None, access: Access = ANYBODY
+        self, request: Request, look: AccountLook | None = None, access: Access = FULL_ACCESS
     ) -> bytes:
         """Return the reply to a request; may wait for the terminal.
 

@@ -39,7 +39,7 @@ log: Logger = logger("trueup.front")
 # refusal arrives while the client still waits for it.
 PATIENCE_MS = 1_000
 # How soon `stop` is noticed, by both threads.
-LOOK_UP_MS = 100
+STOP_CHECK_MS = 100
 DESK_ENDS_SEC = 5.0
 ENDING_MS = 20
 # How long a client has to read its last reply before its connection is closed.
@@ -85,7 +85,7 @@ class Front:
         self._desk, self._now_ns = desk, now_ns
         self._patience_ns = patience_ms * 1_000_000
         self._watcher = desk.watcher(watch_ms) if watch_ms else None
-        self._pause_sec = min(watch_ms or LOOK_UP_MS, LOOK_UP_MS) / 1000
+        self._pause_sec = min(watch_ms or STOP_CHECK_MS, STOP_CHECK_MS) / 1000
         self._queue = queue or TaskQueue()
         self._gate = gate or Gate()
         self._refused_ids = RefusedIds()
@@ -170,9 +170,9 @@ class Front:
     def _wait_ms(self) -> int:
         oldest_ns = self._queue.oldest_ns
         if oldest_ns is None:
-            return LOOK_UP_MS
+            return STOP_CHECK_MS
         left_ns = oldest_ns + self._patience_ns - self._now_ns()
-        return max(0, min(LOOK_UP_MS, left_ns // 1_000_000 + 1))
+        return max(0, min(STOP_CHECK_MS, left_ns // 1_000_000 + 1))
 
     def _refuse_overdue(self, server: Server) -> None:
         for task in self._queue.take_back(self._now_ns() - self._patience_ns):

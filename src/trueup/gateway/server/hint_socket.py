@@ -52,11 +52,11 @@ def bound(
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.RCVHWM, UNREAD_REQUESTS)
     socket.setsockopt(zmq.IPV6, is_ipv6(endpoint))
-    door.fit(socket, domain)
+    door.secure(socket, domain)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        door.unfit(domain)
+        door.reject_all(domain)
         socket.close(0)
         why = f"cannot listen on {endpoint}: {error.strerror}"
         raise OSError(error.errno, why, endpoint) from error
@@ -93,7 +93,7 @@ class HintSocket:
             rules = self._door.lock.allowed.revision(), login
             if rules != self._rules:
                 self._rules = rules
-                if not self._door.may_all_hear(login):
+                if not self._door.may_all_see(login):
                     self.close()
         self.open_again()
         if self._socket is not None:
@@ -120,5 +120,5 @@ class HintSocket:
         """Stop publishing; a second call does nothing."""
         socket, self._socket = self._socket, None
         if socket is not None:
-            self._door.unfit(HINTS_DOMAIN)
+            self._door.reject_all(HINTS_DOMAIN)
             socket.close(0)

@@ -80,7 +80,7 @@ class Server:
         self._unread = Unread()
         self._is_copy = False
         self._wake_in, self._wake_out = self._make_wake_sockets()
-        self._door.keep(self._context)
+        self._door.start(self._context)
         self._hints: HintSocket | None = None
         self.endpoint: str
         # Release each part that is open by then, so that the ports are free for another attempt.
@@ -252,7 +252,7 @@ class Server:
         self._send_outbox()
         if self._hints is not None:
             self._hints.close()
-        self._door.unfit(DOMAIN)
+        self._door.reject_all(DOMAIN)
         self._socket.close(LAST_REPLY_MS)
         self._end()
 

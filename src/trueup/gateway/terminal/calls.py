@@ -11,7 +11,7 @@ CallUnderWay = tuple[str, int]
 """The function of the call under way, and when the call began (ns, by the clock for ages)."""
 
 
-class Calls:
+class CallTracker:
     """Records the call under way.
 
     Attributes:
@@ -25,7 +25,7 @@ class Calls:
 
 
 class _RecordedTerminal:
-    def __init__(self, terminal: Terminal, calls: Calls, now_ns: Callable[[], int]) -> None:
+    def __init__(self, terminal: Terminal, calls: CallTracker, now_ns: Callable[[], int]) -> None:
         self._terminal, self._calls, self._now_ns = terminal, calls, now_ns
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from trueup.gateway.terminal.terminal import Terminal
 
 
-class CalledTerminal:
+class ForwardingTerminal:
     """The functions of `Terminal`; a subclass defines how a call is forwarded."""
 
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
@@ -149,5 +149,5 @@ class CalledTerminal:
 
 if TYPE_CHECKING:
 
-    def _is_a_terminal(called: CalledTerminal) -> Terminal:
+    def _is_a_terminal(called: ForwardingTerminal) -> Terminal:
         return called

@@ -13,7 +13,7 @@ from typing import Any
 
 from trueup.errors import TrueupError
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.gateway.terminal.one_account import OneAccount
 from trueup.gateway.terminal.terminal import Terminal
 
@@ -65,7 +65,7 @@ def official_terminal() -> Terminal:
     return OneAccount(OfficialTerminal(module))
 
 
-class OfficialTerminal(CalledTerminal):
+class OfficialTerminal(ForwardingTerminal):
     """The module's functions, with a more careful `initialize`.
 
     Args:

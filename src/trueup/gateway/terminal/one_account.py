@@ -20,7 +20,7 @@ from typing import Any
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import Error, failed
-from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.gateway.terminal.terminal import AccountInfo, Terminal
 
 ACCOUNT_FUNCTIONS = frozenset(
@@ -51,7 +51,7 @@ def wait_a_little() -> None:
     threading.Event().wait(READY_PAUSE_MS / 1000)
 
 
-class OneAccount(CalledTerminal):
+class OneAccount(ForwardingTerminal):
     """A terminal that checks its account before each call that depends on the account.
 
     `account_info` always works, because it tells which account is logged in.

@@ -17,7 +17,7 @@ from trueup.gateway.access.descriptors import spare
 from trueup.gateway.worker.main import MODULE, READY
 from trueup.gateway.worker.module_process import ModuleProcess
 
-POLITE_SEC = 2.0
+EXIT_WAIT_SEC = 2.0
 
 
 class Hung(TrueupError):
@@ -96,7 +96,7 @@ class Worker:
         return answer
 
     def _how_it_ended(self) -> str:
-        self._process.join(POLITE_SEC)
+        self._process.join(EXIT_WAIT_SEC)
         code = self._process.exit_code
         how = "has closed its line" if code is None else f"ended with exit code {code}"
         return f"process {self.pid} {how}"
@@ -108,5 +108,5 @@ class Worker:
     def close(self) -> None:
         """Let the process end by itself, and kill it if it does not."""
         self._process.line.close()
-        self._process.join(POLITE_SEC)
+        self._process.join(EXIT_WAIT_SEC)
         self.kill()

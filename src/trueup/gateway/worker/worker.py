@@ -34,7 +34,7 @@ from trueup.gateway.terminal.call_wire import (
     encode_call,
     failed,
 )
-from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.gateway.terminal.terminal_log import TerminalLog
 from trueup.gateway.worker.keeper import Keeper, Timing
 from trueup.gateway.worker.process import Died, Hung, Worker
@@ -51,7 +51,7 @@ LOST = frozenset(
 _STARTS = frozenset({"initialize", "login"})
 
 
-class WorkerTerminal(CalledTerminal):
+class WorkerTerminal(ForwardingTerminal):
     """A `Terminal` whose functions run in a worker process.
 
     Thread-safe: one call is made at a time, and `last_error()` describes the latest call of the

@@ -24,7 +24,7 @@ from trueup.gateway.terminal.call_wire import (
     failed,
     perform,
 )
-from trueup.gateway.terminal.forwarding import CalledTerminal
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.gateway.terminal.one_account import OneAccount
 from trueup.gateway.terminal.terminal import Terminal
 from trueup.logs import Logger, logger
@@ -120,7 +120,7 @@ class ModulePort:
         raise Hung(function)
 
 
-class AttachedTerminal(CalledTerminal):
+class AttachedTerminal(ForwardingTerminal):
     """A simulated terminal in another process, called through a pipe like a real terminal.
 
     Args:
