@@ -27,11 +27,12 @@ from trueup.journal import Record, open_reader
 from trueup.journal.overview import overview
 from trueup.journal.reading.reader import JournalReader
 from trueup.observe.audit_text import COLUMNS, Told, audit_lines
+from trueup.observe.event_words.words import ACTIONS
 from trueup.observe.replay_text import write_scene
 from trueup.observe.status_text import time_of
 from trueup.runtime.control.bots import ask_bot, find_bots
 from trueup.runtime.story.replay import replay as replay_scene
-from trueup.runtime.story.story import ACTIONS, Wanted, orders_of, story
+from trueup.runtime.story.story import Wanted, orders_of, story
 from trueup.runtime.time.clock import SystemClock, iso
 
 app: typer.Typer = typer.Typer(

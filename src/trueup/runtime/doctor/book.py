@@ -21,8 +21,8 @@ from trueup.journal import open_reader
 from trueup.journal.backends.location import database_at
 from trueup.journal.reading.reader import JournalReader
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
+from trueup.observe.event_words.of_account import compared_sentence
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.story.audit import compared_sentence
 from trueup.runtime.sync.neighbours import REMEDY
 
 LEAST_FREE_MB = 20

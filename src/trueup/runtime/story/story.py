@@ -7,66 +7,19 @@ memory. That trail has no entries for the steps of orders; this module adds them
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import assert_never
 
 import msgspec
 
 from trueup.core.book import events
-from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus, advance
-from trueup.core.quantity import format_lots, format_price
-from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.journal import Record
 from trueup.observe.audit_text import Told
-from trueup.runtime.story.audit import assumed_by, entry
+from trueup.observe.event_words.of_orders import wish_of
+from trueup.observe.event_words.table import words_of
+from trueup.observe.event_words.words import OrderWords
+from trueup.runtime.story.audit import entry
 from trueup.runtime.time.clock import iso
 
-ACTIONS = (
-    "INTENT",
-    "SENT",
-    "FILLED",
-    "APPLIED",
-    "REJECTED",
-    "IN_DOUBT",
-    "SETTLED",
-    "RECOVERY",
-    "CLOSED",
-    "DRIFT_FIX",
-    "MISSING",
-    "FOUND",
-    "EXPLAINED",
-    "ORDER",
-    "HALT",
-    "BOUND",
-    "COMPARED",
-    "LOST",
-)
-# The possible actions of each class of event.
-ACTIONS_OF: dict[type[events.Event], frozenset[str]] = {
-    events.OrderCreated: frozenset({"INTENT"}),
-    events.SendStarted: frozenset({"SENT"}),
-    events.OrderFilled: frozenset({"FILLED"}),
-    events.OrderApplied: frozenset({"APPLIED", "SETTLED"}),
-    events.OrderRejected: frozenset({"REJECTED", "SETTLED"}),
-    events.OrderInDoubt: frozenset({"IN_DOUBT"}),
-    events.OrderSettled: frozenset({"SETTLED"}),
-    events.OrderCanceled: frozenset({"SETTLED"}),
-    events.PositionAdopted: frozenset({"RECOVERY"}),
-    events.PositionClosed: frozenset({"CLOSED"}),
-    events.PositionCorrected: frozenset({"DRIFT_FIX"}),
-    events.PositionMissing: frozenset({"MISSING"}),
-    events.PositionFound: frozenset({"FOUND"}),
-    events.DealsRecorded: frozenset({"EXPLAINED"}),
-    events.PendingAdopted: frozenset({"ORDER"}),
-    events.PendingClosed: frozenset({"ORDER"}),
-    events.PendingCorrected: frozenset({"ORDER"}),
-    events.HaltRaised: frozenset({"HALT"}),
-    events.AccountBound: frozenset({"BOUND"}),
-    events.HistoryCompared: frozenset({"COMPARED"}),
-    events.LossFound: frozenset({"LOST"}),
-    events.LossAccepted: frozenset({"LOST"}),
-}
-REFUSED = decide(JournalSays.REFUSED, BrokerShows.NO_TRACE, settled=True)
 OVER = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED})
 # After these events an order is over, whatever its state was before.
 ENDS = (
@@ -111,7 +64,11 @@ class Teller:
         created, before = self._step(event)
         after = self._orders[event.order_id][1].value if event.order_id in self._orders else ""
         self._forget(event.order_id)
-        action, ticket, details = _told(event, created, before)
+        about = f"{event.order_id} ({wish_of(created)})" if created else event.order_id
+        words = words_of(event)
+        if not isinstance(words, OrderWords):
+            raise TypeError(f"{type(event).__name__} is no step of an order that can be told")
+        action, ticket, details = words.told(event, about, before)
         if not after:
             # The entries begin after the order's intent, so the state before is not known.
             return action, ticket, details, "", ""
@@ -143,8 +100,8 @@ class Wanted(msgspec.Struct, frozen=True):
     order_ids: Collection[str] = ()
 
     def may_take(self, event: events.Event) -> bool:
-        """Return whether an event may pass the filter, before its entry is made."""
-        if self.actions and not self.actions & ACTIONS_OF[type(event)]:
+        """Return whether an event is told, as far as can be said before it is told."""
+        if self.actions and not self.actions & words_of(event).actions:
             return False
         if self.ticket is None:
             return True
@@ -181,112 +138,4 @@ def orders_of(records: Iterable[Record], ticket: int) -> frozenset[str]:
 
 def tickets_of(event: events.Event) -> frozenset[int]:
     """Return the tickets and identifiers that an event names."""
-    return frozenset(_named(events.as_any(event)) - {0})
-
-
-def _named(event: events.AnyEvent) -> set[int]:
-    # Exhaustive: the type checker names an event class that is missing here.
-    match event:
-        case events.OrderCreated(position=position, target=target):
-            return {position, target}
-        case events.OrderFilled(ticket=t) | events.OrderSettled(ticket=t):
-            return {t}
-        case events.OrderApplied(ticket=t) | events.HaltRaised(identifier=t):
-            return {t}
-        case events.PositionCorrected(local=local, remote=remote):
-            return {local.ticket, remote.ticket, remote.identifier}
-        case events.PendingCorrected(remote=order) | events.PendingAdopted(order=order):
-            return {order.ticket}
-        case events.PendingClosed(order=order, position=position):
-            return {order.ticket, position}
-        # A position that the broker closed and opened again has several identifiers.
-        case (
-            events.PositionClosed(position=p, went_on_as=went_on_as)
-            | events.DealsRecorded(position=p, went_on_as=went_on_as)
-        ):
-            return {p.ticket, p.identifier, *went_on_as}
-        case (
-            events.PositionAdopted(position=p)
-            | events.PositionMissing(position=p)
-            | events.PositionFound(position=p)
-        ):
-            return {p.ticket, p.identifier}
-        case (
-            events.SendStarted()
-            | events.OrderRejected()
-            | events.OrderInDoubt()
-            | events.OrderCanceled()
-            | events.AccountBound()
-            | events.HistoryCompared()
-            | events.LossFound()
-            | events.LossAccepted()
-        ):
-            return set()
-    assert_never(event)
-
-
-def _told(
-    event: events.OrderEvent, created: events.OrderCreated | None, before: OrderStatus | None
-) -> tuple[str, int | None, str]:
-    name = event.order_id
-    match event:
-        case events.OrderCreated(position=position, target=target):
-            return "INTENT", position or target or None, f"{name}: {_full_wish(event)}"
-        case events.SendStarted():
-            return "SENT", None, f"{name} leaves for the broker"
-        case events.OrderFilled(ticket=ticket, side=side, volume=volume, price=price):
-            done = f"{side.action} {format_lots(volume)}L @ {format_price(price)}"
-            return "FILLED", ticket, f"{name}: {done}"
-    # The other events do not name the order's parameters, so they are added from its intent.
-    about = f"{name} ({_wish(created)})" if created else name
-    match event:
-        case events.OrderRejected(error=error, because=because) if because:
-            return "SETTLED", None, f"{about}: refused, {error}; {because}"
-        case events.OrderRejected(error=error):
-            # An order that was never sent was not refused by the broker.
-            is_refused = before is OrderStatus.SENT
-            case = f" (case {REFUSED.label})" if is_refused else ""
-            return "REJECTED", None, f"{about}: {error}; nothing happened{case}"
-        case events.OrderInDoubt(error=error):
-            return "IN_DOUBT", None, f"{about}: {error}; may have been executed"
-        case events.OrderApplied(ticket=ticket, by=by):
-            action = "SETTLED" if before is OrderStatus.IN_DOUBT else "APPLIED"
-            return action, ticket or None, f"{about} took effect{assumed_by(by)}"
-        case events.OrderSettled(ticket=ticket, volume=volume, because=because):
-            return "SETTLED", ticket, f"{about}: executed, {format_lots(volume)}L; {because}"
-        case events.OrderCanceled(because=because):
-            return "SETTLED", None, f"{about}: not executed; {because}"
-    raise TypeError(f"{type(event).__name__} is no step of an order that can be told")
-
-
-def _wish(created: events.OrderCreated) -> str:
-    """Return an order's parameters as text, such as BUY 0.02L EURUSD at the market."""
-    what = f"{created.side.action} {format_lots(created.volume)}L {created.symbol}"
-    match created.kind:
-        case OrderKind.CANCEL:
-            return f"cancel pending order {created.target}"
-        case OrderKind.MODIFY:
-            levels = f"SL {_level(created.sl)}, TP {_level(created.tp)}"
-            return f"set {levels} of {created.position}"
-        case OrderKind.MARKET:
-            return f"{what} closing {created.position}" if created.position else what
-    return f"{what} {created.kind.value} {format_price(created.price)}"
-
-
-def _full_wish(created: events.OrderCreated) -> str:
-    said = [_wish(created)]
-    if created.kind is not OrderKind.MODIFY:
-        stops = (("SL", created.sl), ("TP", created.tp))
-        said += [f"{name} {format_price(level)}" for name, level in stops if level]
-    if created.kind is OrderKind.MARKET and created.price:
-        said.append(f"market at {format_price(created.price)}")
-    if created.magic:
-        said.append(f"magic {created.magic}")
-    if created.key:
-        said.append(f"key {created.key!r}")
-    wish = ", ".join(said)
-    return f"{wish}. Why: {created.why}" if created.why else wish
-
-
-def _level(price: float) -> str:
-    return format_price(price) if price else "none"
+    return frozenset(words_of(event).tickets(event) - {0})

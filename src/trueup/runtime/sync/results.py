@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, assert_never
 
 from trueup.core.book import events
 from trueup.core.holds import Hold
 from trueup.core.sync.plan import Plan
-from trueup.runtime.story.audit import drift_sentence, is_own_step, pending_sentence
+from trueup.observe.event_words.table import words_of
 from trueup.runtime.time.clock import utc
 
 
@@ -95,20 +95,28 @@ class SyncResult:
         drifted: dict[int, list[str]] = {}
         tickets: dict[int, int] = {}
         for event in found.events:
-            if is_own_step(event):
+            words = words_of(event)
+            if not words.is_correction(event):
                 continue
-            match event:
-                case events.PositionAdopted():
+            match words.counts_as:
+                case "recovered":
                     self.recovered += 1
-                case events.PositionClosed(position=position, because=because):
+                case "closed":
                     self.closed += 1
-                    self.explanations.append(f"Ticket {position.ticket}: {because}")
-                case events.PositionCorrected(remote=remote):
+                    self.explanations.append(words.count(event))
+                case "explained":
+                    self.explanations.append(words.count(event))
+                case "order":
+                    self.orders.append(words.count(event))
+                case "drift":
+                    # One sentence for a position, however many events correct it.
+                    assert isinstance(event, events.PositionCorrected)
+                    remote = event.remote
                     tickets[remote.identifier] = remote.ticket
-                    drifted.setdefault(remote.identifier, []).append(drift_sentence(event))
-                case events.DealsRecorded(position=position, because=because):
-                    self.explanations.append(f"Ticket {position.ticket}: {because}")
-                case events.PendingAdopted() | events.PendingClosed() | events.PendingCorrected():
-                    self.orders.append(pending_sentence(event))
+                    drifted.setdefault(remote.identifier, []).append(words.count(event))
+                case "nothing":
+                    pass
+                case _:
+                    assert_never(words.counts_as)
         self.drifts += [f"Ticket {tickets[key]}: {', '.join(v)}" for key, v in drifted.items()]
         return self

@@ -1,0 +1,160 @@
+"""The words that each class of event has to have: a class that lacks one cannot be made."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from trueup.core.book import events
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.quantity import format_price
+
+AuditAction = Literal[
+    "RECOVERY",
+    "CLOSED",
+    "DRIFT_FIX",
+    "MISSING",
+    "FOUND",
+    "EXPLAINED",
+    "SETTLED",
+    "ORDER",
+    "HALT",
+    "BOUND",
+    "COMPARED",
+    "LOST",
+]
+"""The kinds of audit entries. The first three are those of the guide."""
+
+OrderAction = Literal["INTENT", "SENT", "FILLED", "APPLIED", "REJECTED", "IN_DOUBT", "SETTLED"]
+"""The kinds of entries about an order's own steps."""
+
+CountsAs = Literal["recovered", "closed", "drift", "explained", "order", "nothing"]
+"""The figure of a sync's result that an event belongs to."""
+
+ACTIONS: tuple[AuditAction | OrderAction, ...] = (
+    "INTENT",
+    "SENT",
+    "FILLED",
+    "APPLIED",
+    "REJECTED",
+    "IN_DOUBT",
+    "SETTLED",
+    "RECOVERY",
+    "CLOSED",
+    "DRIFT_FIX",
+    "MISSING",
+    "FOUND",
+    "EXPLAINED",
+    "ORDER",
+    "HALT",
+    "BOUND",
+    "COMPARED",
+    "LOST",
+)
+"""All kinds of entries, in the order in which they are listed for a person."""
+
+WARNING, INFO, ERROR = logging.WARNING, logging.INFO, logging.ERROR
+
+
+class Entry(NamedTuple):
+    """An audit entry: its kind, the ticket, a sentence, and the state before and after."""
+
+    action: AuditAction
+    ticket: int | None
+    details: str
+    before: str = ""
+    after: str = ""
+
+
+class Line(NamedTuple):
+    """A log line: its level, its name for machines, the ticket, and the guide's text."""
+
+    level: int
+    event: str
+    ticket: int | None
+    text: str
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One step of a plan: a sign, what it is about, what proves it, what it leads to."""
+
+    sign: str
+    ticket: int
+    symbol: str
+    what: str
+    evidence: str
+    consequence: str
+    id: str = ""
+
+
+E = TypeVar("E", bound=events.Event)
+OE = TypeVar("OE", bound=events.OrderEvent)
+
+
+class Words(ABC, Generic[E]):
+    """Everything that is said of one class of event."""
+
+    counts_as: ClassVar[CountsAs] = "nothing"
+
+    @property
+    @abstractmethod
+    def actions(self) -> frozenset[AuditAction | OrderAction]:
+        """The kinds of entries that an event of this class can be told as."""
+
+    def is_correction(self, event: E) -> bool:
+        """Return whether the event corrects the book; an order's own steps do not."""
+        return True
+
+    @abstractmethod
+    def entry(self, event: E) -> Entry | None:
+        """Return the audit entry; None for an event that is never a correction."""
+
+    @abstractmethod
+    def lines(self, event: E) -> Iterable[Line]:
+        """Return the log lines of a correction."""
+
+    @abstractmethod
+    def step(self, event: E, digits: int | None) -> Block:
+        """Return the step of a plan; `digits` are the decimals of the account's money."""
+
+    @abstractmethod
+    def difference(self, event: E) -> str:
+        """Return the difference that the event would correct, empty where it is about none."""
+
+    @abstractmethod
+    def tickets(self, event: E) -> set[int]:
+        """Return the tickets and identifiers that the event names; 0 counts as none."""
+
+    def count(self, event: E) -> str:
+        """Return the sentence for the figure that `counts_as` names."""
+        return ""
+
+
+class OrderWords(Words[OE]):
+    """Everything that is said of one class of event about an order of ours."""
+
+    @abstractmethod
+    def told(
+        self, event: OE, about: str, before: OrderStatus | None
+    ) -> tuple[OrderAction, int | None, str]:
+        """Return the entry of this step in the order's own story.
+
+        Args:
+            event: the step.
+            about: the order's id, and what it asks for where that is known.
+            before: the order's status before the step, None where it is not known.
+        """
+
+
+def level(price: float) -> str:
+    """Return a stop loss or another level for a sentence."""
+    return format_price(price) if price else "none"
+
+
+def assumed_by(who: str) -> str:
+    """Name the person who made an assumption; '' for a proven outcome."""
+    return f", assumed: {who} says so" if who else ""
