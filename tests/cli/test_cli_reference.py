@@ -49,20 +49,35 @@ def test_no_summary_is_cut_in_the_help_of_a_group(group: str) -> None:
     assert "..." not in listed.partition("Commands:")[2]
 
 
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_import_no_command(option: str) -> None:
-    """A command costs ten times the time of a bare help; what is not run is not imported."""
+def imported(heavy: set[str], folder: Path, *arguments: str) -> str:
+    """Return the modules of `heavy` that a command imports, as Python prints a list."""
     program = (
         "import sys, trueup.cli\n"
         "try: trueup.cli.app(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'pydantic', 'zmq', 'sqlite3', 'trueup.runtime', 'trueup.cli.operate.bot'}\n"
-        "print(sorted(heavy & {*sys.modules}))"
+        f"print(sorted({heavy} & {{*sys.modules}}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, option], capture_output=True, encoding="utf-8", check=True
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
     )
-    assert done.stdout.endswith("\n[]\n"), done.stdout
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_no_command(option: str, tmp_path: Path) -> None:
+    """A command costs ten times the time of a bare help; what is not run is not imported."""
+    heavy = {"pydantic", "zmq", "sqlite3", "trueup.runtime", "trueup.cli.operate.bot"}
+    assert imported(heavy, tmp_path, option) == "[]"
+
+
+def test_status_imports_no_conversion_and_no_database(tmp_path: Path) -> None:
+    """Monitors call it each minute; pydantic alone costs more than the rest."""
+    heavy = {"pydantic", "zmq", "sqlite3", "trueup.core.book.book", "rich", "logging.handlers"}
+    assert imported(heavy, tmp_path, "status") == "[]"
 
 
 def test_the_page_misses_no_command_of_the_program() -> None:

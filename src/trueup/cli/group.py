@@ -41,9 +41,15 @@ class CommandGroup(TyperGroup):
             return None
         if cmd_name not in self.commands:
             command = self.commands[cmd_name] = entry.load()
-            for parameter in _parameters(command):
-                parameter.callback = _finite(parameter.callback)
+            for each in _tree(command):
+                for parameter in each.params:
+                    parameter.callback = _finite(parameter.callback)
+                each.get_params = _converting_less(each.get_params)
         return self.commands[cmd_name]
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options before the command's name."""
+        return _converting_less(super().get_params)(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands without importing them."""
@@ -112,11 +118,40 @@ def _end(sentence: str, code: int) -> None:
     raise typer.Exit(code) from None
 
 
-def _parameters(command: Any) -> Iterator[Any]:
-    """Yield the parameters of a command and of all commands below it."""
-    yield from command.params
+def _tree(command: Any) -> Iterator[Any]:
+    """Yield a command and all commands below it."""
+    yield command
     for below in getattr(command, "commands", {}).values():
-        yield from _parameters(below)
+        yield from _tree(below)
+
+
+def _converting_less(get_params: Any) -> Any:
+    """Return a command's `get_params` with parameters that convert only values that were given.
+
+    typer converts values with pydantic, whose import takes longer than most commands. An option
+    that was not given has nothing to convert.
+    """
+
+    def get(ctx: Any) -> Any:
+        parameters = get_params(ctx)
+        for parameter in parameters:
+            if "process_value" not in vars(parameter):
+                parameter.process_value = _skipping_none(parameter)
+        return parameters
+
+    return get
+
+
+def _skipping_none(parameter: Any) -> Any:
+    convert = parameter.process_value
+
+    def process(ctx: Any, value: Any) -> Any:
+        is_single = parameter.nargs == 1 and not parameter.multiple
+        if value is not None or parameter.required or not is_single:
+            return convert(ctx, value)
+        return parameter.callback(ctx, parameter, None) if parameter.callback else None
+
+    return process
 
 
 def _finite(callback: Any) -> Any:

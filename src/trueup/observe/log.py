@@ -16,7 +16,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
@@ -70,47 +69,6 @@ class _Console(logging.StreamHandler[TextIO]):
         self._is_told = True
 
 
-class _LogFile(RotatingFileHandler):
-    """A log file that goes on where it cannot be renamed: on Windows, while somebody reads it.
-
-    The standard handler would lose each line from then on, and an older file with each. While the
-    file cannot be written, as on a full disk, lines are lost; that is told once on stderr.
-    """
-
-    _is_lost = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line."""
-        was_lost, self._is_lost = self._is_lost, False
-        super().emit(record)
-        if self._is_lost and not was_lost:
-            _say_on_stderr(f"Lines of the log {self.baseFilename} are lost: {self._because}.")
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Note that a line was lost."""
-        self._is_lost, self._because = True, sys.exception()
-
-    def doRollover(self) -> None:
-        """Begin a new file, or go on in this one and try again at the next line."""
-        if self.stream is not None:
-            self.stream.close()
-        try:
-            # Before the older ones are moved, so that they stay where this fails.
-            os.replace(self.baseFilename, self._aside)
-        except OSError:
-            self.stream = self._open()
-        else:
-            super().doRollover()
-
-    def rotate(self, source: str, dest: str) -> None:
-        """Give the file that was put aside its number."""
-        super().rotate(self._aside, dest)
-
-    @property
-    def _aside(self) -> str:
-        return f"{self.baseFilename}.full"
-
-
 def set_up_logging(*, console: bool, file: Path | None = None) -> None:
     """Send the package's log lines to stdout, to a file, or both; replaces an earlier choice.
 
@@ -152,7 +110,10 @@ def _file_handler(file: Path) -> logging.Handler:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         make_private(file)
-        return _LogFile(file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
+        # Imported here: a command without a log file does not need the time to import handlers.
+        from trueup.observe.log_file import LogFile
+
+        return LogFile(file, FILE_BYTES_MAX, FILES_KEPT, _say_on_stderr)
     except OSError as error:
         because = (error.strerror or str(error)).lower()
         valid = f"give the path of a file that can be written ({because})"
