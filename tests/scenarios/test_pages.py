@@ -56,12 +56,12 @@ def test_every_incident_of_our_own_has_its_cause_its_control_and_its_test() -> N
 
 
 def test_the_trust_table_has_every_reason_in_the_order_of_the_code() -> None:
-    table = rows(RECONCILIATION, "## May the reading be believed?")
+    table = rows(RECONCILIATION, "## Conditions for a believed reading")
     assert [row[0] for row in table] == [reason.value for reason in Reason]
 
 
 def test_the_trust_table_says_after_which_reasons_two_readings_must_agree() -> None:
-    table = rows(RECONCILIATION, "## May the reading be believed?")
+    table = rows(RECONCILIATION, "## Conditions for a believed reading")
     twice = {row[0] for row in table if row[3] == "yes"}
     assert twice == {reason.value for reason in {*LOOK_AGAIN, Reason.UNREADABLE}}
 
