@@ -1,8 +1,8 @@
 """Convert numbers and times as Python programs, pandas and gateways write them.
 
 Bots keep tickets in numpy arrays, volumes in Decimals and times in pandas; gateways write numbers
-as text. Each function returns a plain int, float or str, or None for a value that is none of its
-kind. True and False are no numbers, and neither are NaN and infinity.
+as text. Each function returns a plain int, float or str, or None for a value that cannot be
+converted. True, False, NaN and infinity do not count as numbers.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ LARGEST_WHOLE_FLOAT = 2**53
 LATEST_SEC = 253_402_300_799
 """The last second of the year 9999, the latest moment that Python can name."""
 _DIGITS_MOST = 20
-# numpy 1 lets its True pass for the index 1, with a warning; numpy 2 refuses it by itself.
+# numpy 1 accepts its own True as the index 1, with a warning; numpy 2 refuses it.
 _NUMPY_1_TRUTH = "bool_"
 _DECIMAL_TEXT = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _WHOLE_TEXT = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 # MetaTrader writes 2026.01.05 12:00:00 (MQL5 reference, TimeToString).
 _METATRADER_DATE = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)(?=$|[ T])", re.ASCII)
-# What a number of seconds, milliseconds, microseconds and nanoseconds since 1970 is below.
+# Upper bounds that tell seconds, milliseconds, microseconds and nanoseconds since 1970 apart.
 _UNITS = ((10**11, 1), (10**14, 10**3), (10**17, 10**6), (10**20, 10**9))
 
 
 def whole_number(value: object) -> int | None:
     """Return a whole number: an int, a numpy integer, a float without a fraction, or digits.
 
-    A float is taken below 2**53 only, because above that it is not the number that was meant.
+    A float counts only below 2**53: larger floats skip whole numbers, so the value may differ from
+    the number that was meant.
     """
     if type(value) is int:
         return value
@@ -41,6 +42,7 @@ def whole_number(value: object) -> int | None:
         return _whole_of_text(value.strip())
     if isinstance(value, bool) or type(value).__name__ == _NUMPY_1_TRUTH:
         return None
+    # `index` accepts all integer types, and no float.
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -64,8 +66,8 @@ def _whole_of_text(text: str) -> int | None:
 def number(value: object) -> float | None:
     """Return a finite number: an int, a float, a numpy number, a Decimal or a fraction; no text.
 
-    Numbers of other precisions are read as they print: np.float32(0.7) is 0.7, as its owner wrote
-    it, and not 0.699999988079071.
+    Numbers of other precisions are read from their printed form: np.float32(0.7) is 0.7, the number
+    that the user wrote, not 0.699999988079071.
     """
     if type(value) is float:
         return value if -sys.float_info.max <= value <= sys.float_info.max else None
@@ -77,7 +79,7 @@ def number(value: object) -> float | None:
         return _float_of(value)
     if isinstance(value, numbers.Real | Decimal):
         return number_of_text(str(value))
-    # An array without dimensions is what numpy's own functions return in places.
+    # Some of numpy's own functions return an array without dimensions instead of a number.
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
         return number(value.item())  # type: ignore[attr-defined]
     return None
@@ -87,24 +89,24 @@ def _float_of(value: Any) -> float | None:
     try:
         return number(float(value))
     except (TypeError, ValueError, OverflowError):
-        # numpy counts spans of time among its integers.
+        # numpy registers `timedelta64` as an integer, and its conversion to float fails.
         return None
 
 
 def number_of_text(text: str) -> float | None:
-    """Return the finite number that a text is, with a decimal point and nothing else."""
+    """Return the finite number that a text consists of, with a decimal point or without."""
     return number(float(text)) if _DECIMAL_TEXT.fullmatch(text.strip()) else None
 
 
 def number_or_text(value: object) -> float | None:
-    """Return a finite number, or that of a text, as gateways write numbers."""
+    """Return a finite number, also from a text, because gateways write numbers as text."""
     return number_of_text(value) if isinstance(value, str) else number(value)
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON has it: a number of any kind as int or float, a moment as ISO 8601.
+    """Return a value in a form for JSON: a number of any kind as int or float, a time as ISO 8601.
 
-    What is none of these is returned as it is.
+    Any other value is returned unchanged.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -122,8 +124,10 @@ def seconds_since_1970(value: object) -> int | None:
 
     A moment is a number of seconds (or of milliseconds, microseconds or nanoseconds, which its size
     tells), a `datetime`, a `datetime64`, or a text as 2026-01-05T12:00:00Z or 2026.01.05 12:00:00.
-    One without a time zone is read as UTC, as MetaTrader's functions give the server's clock.
+    A moment without a time zone is read as UTC, because MetaTrader's functions return the server's
+    clock in that form.
     """
+    # A text can hold a number or a date; try the number first, because that test is strict.
     if isinstance(value, str):
         count: float | None = _whole_of_text(value.strip())
         count = number_of_text(value) if count is None else count
@@ -132,6 +136,7 @@ def seconds_since_1970(value: object) -> int | None:
         return _seconds_of_count(count)
     if isinstance(value, dt.date):
         return _seconds_of_date(value)
+    # numpy's datetime64 would otherwise convert to a bare count in its own unit.
     if getattr(getattr(value, "dtype", None), "kind", "") == "M":
         return _seconds_of_date(value.astype("datetime64[us]").item())  # type: ignore[attr-defined]
     count = whole_number(value)
@@ -155,6 +160,7 @@ def _date_of_text(text: str) -> dt.date | None:
 
 def _seconds_of_date(date: object) -> int | None:
     try:
+        # A `datetime` is a `date` too, so the test for `datetime` must come first.
         if isinstance(date, dt.datetime):
             zoned = date if date.tzinfo is not None else date.replace(tzinfo=dt.UTC)
         elif isinstance(date, dt.date):
@@ -164,5 +170,5 @@ def _seconds_of_date(date: object) -> int | None:
         seconds = zoned.timestamp()
         return int(seconds) if 0 <= seconds <= LATEST_SEC else None
     except (TypeError, ValueError, OverflowError):
-        # A moment before any clock, or pandas's NaT, which calls itself a moment and is none.
+        # The moment is outside the range of `datetime`, or is NaT of pandas, which has no time.
         return None

@@ -1,11 +1,11 @@
-"""The deals of one position, and what they come to beside what the book has of them.
+"""Compare the deals that the broker shows of a position with the deals that the book has counted.
 
 A position's realised result is the sum of profit, swap, commission and fee over all its deals (MQL5
 reference, "Deal Properties": DEAL_POSITION_ID ties every deal to its position). The book keeps each
-deal that it has counted, with its money and its lots, so that a later look tells apart what is new,
-what the broker has changed since, and what its history does not show any more.
+counted deal with its money and its lots. So a later snapshot shows which deals are new, which deals
+the broker has changed since, and which deals its history no longer shows.
 
-Money and lots are whole units of 1e-8, so that sums are the broker's to the cent.
+Money and lots are whole units of 1e-8, so that sums equal the broker's to the cent.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from trueup.core.quantity import to_units
 
 
 class BookedDeal(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A deal as the book has counted it: `money` in units of 1e-8 of the account's currency.
+    """A counted deal; `money` is in units of 1e-8 of the account's currency.
 
-    `lots` is what it added to the position in units of 1e-8, negative when sold, 0 where it moved
-    none. `order` is the ticket of its order, 0 for none. `time_msc` is when the trade server made
-    it, by its own clock, 0 where an older version counted it.
+    `lots` is the volume that the deal added to the position in units of 1e-8, negative if sold, 0
+    if the deal moved no lots. `order` is the ticket of its order, 0 for none. `time_msc` is the
+    time of the deal by the trade server's clock, 0 if an older version of trueup counted the deal.
     """
 
     ticket: int
@@ -35,31 +35,31 @@ class BookedDeal(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """The deals of one position as the broker shows them: each once, oldest first."""
+    """The deals of one position at the broker: each deal once, oldest first."""
 
     deals: tuple[Deal, ...]
 
     @property
     def net_units(self) -> int:
-        """What the deals leave open, in units of 1e-8 lots, negative when short."""
+        """The volume that the deals leave open, in units of 1e-8 lots, negative when short."""
         return sum(deal.units for deal in self.deals)
 
     def lacks(self, known: Iterable[int]) -> bool:
-        """Return whether deals that were recorded before are not all among these."""
+        """Return whether a deal that was recorded before is missing here."""
         return not {deal.ticket for deal in self.deals}.issuperset(known)
 
     @property
     def is_closed(self) -> bool:
-        """Whether the deals prove that nothing is left open."""
+        """Whether the deals prove that the position is closed."""
         return self.closes_to(0.0)
 
     def closes_to(self, net_volume: float) -> bool:
-        """Return whether there are deals, and they leave `net_volume` lots open, at 1e-8."""
+        """Return whether there are deals and they leave `net_volume` lots open (exact to 1e-8)."""
         return bool(self.deals) and self.net_units == to_units(net_volume)
 
     @property
     def lost_its_beginning(self) -> bool:
-        """Whether the first deal shown opens nothing: what came before was archived."""
+        """Whether the first deal shown is not an entry: the broker archived the earlier deals."""
         moving = (deal for deal in self.deals if deal.kind is not DealKind.CASH and deal.volume)
         first = next(moving, None)
         return first is not None and first.entry is not Entry.IN
@@ -71,7 +71,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 def history_of(identifier: int, deals: Iterable[Deal]) -> History:
-    """Return the deals of one position: each ticket once, in the order they were made."""
+    """Return the deals of one position: each ticket once, oldest first."""
     own = {deal.ticket: deal for deal in deals if deal.position == identifier}
     return History(tuple(sorted(own.values(), key=lambda d: (d.time_msc, d.ticket))))
 
@@ -82,14 +82,14 @@ def money_units(deal: Deal) -> int:
 
 
 def as_booked(deal: Deal) -> BookedDeal:
-    """Return a deal as the book counts it."""
+    """Return a deal in the form in which the book counts deals."""
     return BookedDeal(deal.ticket, money_units(deal), deal.units, deal.order, deal.time_msc)
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What the book has of the deals of one position.
+    """The deals of one position that the book has counted.
 
-    `booked` lacks those of `tickets` that a version recorded which kept their tickets alone.
+    `booked` can be shorter than `tickets`: older versions of trueup recorded only tickets.
     """
 
     tickets: tuple[int, ...] = ()
@@ -108,10 +108,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Comparison:
-    """The deals that the broker shows of a position, against those that the book has.
+    """The deals that the broker shows of a position, compared with the counted deals.
 
-    `news` are not in the book, `changed` are there with other money or lots, and `lacking` are the
-    tickets of those that the broker does not show any more.
+    `news` are the deals that the book has not counted, `changed` the deals that it has counted with
+    other money or lots, and `lacking` the tickets of counted deals that the broker no longer shows.
     """
 
     def __init__(self, history: History, known: Known) -> None:
@@ -131,51 +131,52 @@ class Comparison:
 
     @property
     def has_news(self) -> bool:
-        """Whether the broker shows something that the book does not have."""
+        """Whether the broker shows a deal that is new or changed."""
         return bool(self.news or self.changed)
 
     @property
     def differs(self) -> bool:
-        """Whether the broker's result is another, or its deals are, as far as they are shown."""
+        """Whether the result or any shown deal differs from the book."""
         return self.has_news or self.realised_units != self.known.realised_units
 
     @cached_property
     def booked(self) -> tuple[BookedDeal, ...]:
-        """All deals as the book has to count them now: those no longer shown first."""
+        """All deals to count from now on: those that the broker no longer shows first."""
         kept = [deal for deal in self.known.booked if deal.ticket in self.lacking]
         return (*kept, *map(as_booked, self.history.deals))
 
     @property
     def tickets(self) -> tuple[int, ...]:
-        """The tickets of all deals that are counted then."""
+        """The tickets of all deals to count from now on, in the same order."""
         kept = (ticket for ticket in self.known.tickets if ticket in self.lacking)
         return (*kept, *(deal.ticket for deal in self.history.deals))
 
     @property
     def realised_units(self) -> int:
-        """The realised result of all deals, those that are no longer shown included."""
+        """The realised result of all deals, including those that the broker no longer shows."""
         if not self.lacking:
             return self.history.realised_units
-        changed = sum(money_units(one.now) - one.before.money for one in self.changed)
+        changed = sum(money_units(change.now) - change.before.money for change in self.changed)
         return self.known.realised_units + sum(map(money_units, self.news)) + changed
 
     def begun_with(self, net_units: int) -> int:
-        """Return what was open before the first deal that is shown, if `net_units` are now."""
+        """Return the units open before the first deal shown, if `net_units` are open now."""
         is_end = bool(self.lacking) or self.history.lost_its_beginning
         return net_units - self.history.net_units if is_end else 0
 
     def adds_up_to(self, net_units: int) -> bool:
-        """Return whether the history is whole, and its deals leave `net_units` lots open."""
+        """Return whether the history is complete and its deals leave `net_units` open."""
         shown = self.history
         return bool(shown.deals) and not self.lacking and shown.net_units == net_units
 
     def leads(self, before: int, after: int, since_msc: int = 0) -> bool:
-        """Return whether the newest deals alone turn one volume into another.
+        """Return whether the newest deals alone turn the volume `before` into `after` (units).
 
-        That is proof enough where the broker shows the end of a history only: of a position that is
-        months old, the deals of its entry may be archived. The deals have to be new: not in the
-        book, and not older than `since_msc` (0 for any age).
+        This is sufficient proof if the broker shows only the end of a history: for a position that
+        is months old, the broker may have archived the entry deals. The deals must be new: not in
+        the book, and not older than `since_msc` (0 for any age).
         """
+        # A complete history must add up from its first deal, so its end alone proves nothing.
         if not self.lacking and not self.history.lost_its_beginning:
             return False
         moved = 0

@@ -1,8 +1,8 @@
-"""A digest of everything that is reconciled, the same for every order of the rows.
+"""Compute a digest of all reconciled fields, the same for every order of the rows.
 
-Each row is hashed for itself and the hashes are added up modulo 2**128, so that neither side has to
-sort. The number of rows goes in too. The empty set has a value of its own: "nothing is open" is a
-statement, and a missing digest is none.
+Each row is hashed separately and the hashes are added modulo 2**128, so that neither side has to
+sort. The number of rows is part of the digest. The empty set has its own value, so "nothing is
+open" differs from a missing digest.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from trueup.core.quantity import to_units
 _MODULUS = 1 << 128
 _ROW = b"trueup-row"
 _SET = b"trueup-set"
-# What stands in a line for a field that a row leaves out.
+# The value for a field that a row leaves out.
 _WITHOUT = {"identifier": 0}
 
 
 def digest(positions: Iterable[Position], orders: Iterable[PendingOrder] = ()) -> str:
     """Return 32 hexadecimal digits for the reconcilable fields of positions and pending orders.
 
-    What moves by itself (profit, swap, current price) and what brokers rewrite (comments) is left
-    out.
+    The digest leaves out fields that change by themselves (profit, swap, current price) and fields
+    that brokers rewrite (comments).
     """
     total = rows = 0
     for position in positions:
@@ -38,12 +38,12 @@ def digest(positions: Iterable[Position], orders: Iterable[PendingOrder] = ()) -
 
 
 def position_hash(position: Position) -> int:
-    """Return what one position adds to the sum."""
+    """Return the hash that one position adds to the sum."""
     return _hash(position_line(position))
 
 
 def position_line(position: Position) -> str:
-    """Return the line of one position, which is hashed."""
+    """Return the line of text that is hashed for one position."""
     return (
         f"p {position.identifier} {position.ticket} {position.symbol} {position.side.value} "
         f"{to_units(position.volume)} {to_units(position.price_open)} "
@@ -52,12 +52,12 @@ def position_line(position: Position) -> str:
 
 
 def order_hash(order: PendingOrder) -> int:
-    """Return what one pending order adds to the sum."""
+    """Return the hash that one pending order adds to the sum."""
     return _hash(order_line(order))
 
 
 def order_line(order: PendingOrder) -> str:
-    """Return the line of one pending order, which is hashed."""
+    """Return the line of text that is hashed for one pending order."""
     return (
         f"o {order.ticket} {order.symbol} {order.type.value} {to_units(order.volume)} "
         f"{to_units(order.price_open)} {to_units(order.price_stoplimit)} "
@@ -66,26 +66,26 @@ def order_line(order: PendingOrder) -> str:
 
 
 def raw_position_hash(row: Mapping[str, object]) -> int:
-    """Return what a row of positions adds to the sum as it goes over the wire.
+    """Return the hash that a row of positions on the wire adds to the sum.
 
-    A position that is written and read again has the hash that it had; a row that is no position
-    has one too, so that a digest proves also a list in which one cannot be believed.
+    A position keeps its hash when it is encoded and decoded again. An invalid row has a hash too,
+    so that the digest also verifies a list with invalid rows.
     """
     return _hash(raw_position_line(row))
 
 
 def raw_position_line(row: Mapping[str, object]) -> str:
-    """Return the line of a row of positions as it goes over the wire."""
+    """Return the line of text that is hashed for a row of positions on the wire."""
     return _raw("p", row, ("identifier", "ticket", "symbol", "type"), ("sl", "tp"))
 
 
 def raw_order_hash(row: Mapping[str, object]) -> int:
-    """Return what a row of pending orders adds to the sum; see `raw_position_hash`."""
+    """Return the hash that a row of pending orders adds to the sum; see `raw_position_hash`."""
     return _hash(raw_order_line(row))
 
 
 def raw_order_line(row: Mapping[str, object]) -> str:
-    """Return the line of a row of pending orders as it goes over the wire."""
+    """Return the line of text that is hashed for a row of pending orders on the wire."""
     prices = ("price_stoplimit", "sl", "tp")
     return _raw("o", row, ("ticket", "symbol", "type"), prices)
 
@@ -102,7 +102,7 @@ def _raw_units(value: object) -> str:
 
 
 def digest_of(total: int, rows: int) -> str:
-    """Return the digest of so many rows whose hashes add up to `total`."""
+    """Return the digest of `rows` rows whose hashes add up to `total`."""
     text = f"{rows} {total % _MODULUS:032x}"
     return hashlib.blake2b(text.encode(), digest_size=16, key=_SET).hexdigest()
 

@@ -1,7 +1,7 @@
-"""What happened to a position, in words: read off the deals of its identifier.
+"""Explain in sentences how a position began, changed and ended, from the deals of its identifier.
 
-The magic number is never asked: a hand that closes leaves magic 0, and it is our position all the
-same. What the deals come to in money is `core.deals`.
+Magic numbers are ignored here: when a person closes our position by hand, the closing deal has
+magic 0. `core.deals` sums up the money of deals.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ COMMENT_PREFIXES = {
 class Exit(msgspec.Struct, frozen=True, gc=False):
     """How a position ended: the volume-weighted price, money of the account, server time.
 
-    `volume` and `price` are those of the closing part alone: a deal that turns a position round
-    closes what was there, and opens the rest.
+    `volume` and `price` cover the closing part only: a deal that reverses a position closes the
+    open volume and opens the rest in the other direction.
     """
 
     reason: str
@@ -47,7 +47,7 @@ class Exit(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def result(self) -> float:
-        """Profit, swap, commission and fee together."""
+        """The sum of profit, swap, commission and fee."""
         parts = (self.profit, self.swap, self.commission, self.fee)
         return from_units(sum(map(to_units, parts)))
 
@@ -55,20 +55,22 @@ class Exit(msgspec.Struct, frozen=True, gc=False):
 def exit_of(
     deals: Sequence[Deal], history: Sequence[Deal] | None = None, begun_with: int = 0
 ) -> Exit | None:
-    """Return what the closing deals among `deals` say together, or None when none closes.
+    """Return the exit that the closing deals among `deals` make together, or None without any.
 
     Args:
-        deals: what is told of.
-        history: all deals of the position that are shown, oldest first; by default `deals`.
-        begun_with: what was open before the first of them, in units of 1e-8 lots, negative when
-            short; 0 where the history is whole.
+        deals: the deals to summarise.
+        history: all deals of the position at the broker, oldest first; by default `deals`.
+        begun_with: the volume that was open before the first deal of `history`, in units of 1e-8
+            lots, negative when short; 0 if the history is complete.
     """
+    # The whole history decides which part of a reversing deal closes: that needs the running net.
     closes = closing_units(deals if history is None else history, begun_with)
     out = [deal for deal in deals if closes.get(deal.ticket)]
     if not out:
         return None
     volume = sum(closes[deal.ticket] for deal in out)
     price = sum(deal.price * closes[deal.ticket] for deal in out) / volume
+    # The money covers all given deals: commission and swap of the others belong to the result too.
     return Exit(
         reason=_reason(out),
         price=from_units(to_units(price)),
@@ -83,7 +85,7 @@ def exit_of(
 
 
 def closing_units(deals: Sequence[Deal], begun_with: int = 0) -> Mapping[int, int]:
-    """Return how many lots (units of 1e-8) each deal closed, by ticket; nothing for the others."""
+    """Return the lots (units of 1e-8) that each closing deal closed, by ticket."""
     closes: dict[int, int] = {}
     net = begun_with
     for deal in deals:
@@ -101,14 +103,14 @@ def _reason(out: Sequence[Deal]) -> str:
         return "by an opposite position"
     if last.entry is Entry.IN_OUT:
         return f"by a reversal {last.reason.value}"
-    # One broker's reason was found to contradict the comment it wrote itself; say both then.
-    told = _told_by_comment(last.comment)
-    if told is not None and told is not last.reason:
-        return f"{last.reason.value} (the comment says {told.value})"
+    # A broker's reason can contradict the comment that the broker wrote itself; then show both.
+    in_comment = _reason_in_comment(last.comment)
+    if in_comment is not None and in_comment is not last.reason:
+        return f"{last.reason.value} (the comment says {in_comment.value})"
     return last.reason.value
 
 
-def _told_by_comment(comment: str) -> DealReason | None:
+def _reason_in_comment(comment: str) -> DealReason | None:
     for prefix, reason in COMMENT_PREFIXES.items():
         if comment.startswith(prefix):
             return reason
@@ -137,8 +139,7 @@ def _money(profit: float, swap: float, commission: float, digits: int | None) ->
 def entry_sentence(deals: Sequence[Deal], verb: str, *, digits: int | None = None) -> str:
     """Say how a position began or grew: opened: 0.10 lots at 1.0543, commission -0.35.
 
-    Deals without lots beside those that moved some add what they cost, and no more. `digits` is as
-    in `exit_sentence`.
+    Deals without lots add only their costs to the sentence. `digits` is as in `exit_sentence`.
     """
     lots = {deal.ticket: abs(deal.units) for deal in deals}
     volume = sum(lots.values())
@@ -151,7 +152,7 @@ def entry_sentence(deals: Sequence[Deal], verb: str, *, digits: int | None = Non
 
 
 def cash_sentence(deals: Sequence[Deal], *, digits: int | None = None) -> str:
-    """Say what deals brought that moved no lots: money without a trade by variation margin."""
+    """Say which money came from deals without lots: money without a trade by variation margin."""
     last = deals[-1]
     why = "" if last.reason is DealReason.OTHER else f" {last.reason.value}"
     costs = _sum(deals, "commission") + _sum(deals, "fee")
@@ -166,7 +167,7 @@ def canceled_sentence(deal: Deal) -> str:
 
 
 def change_sentence(change: Change, *, digits: int | None = None) -> str:
-    """Say what the broker changed about a deal that the book had counted."""
+    """Say how the broker changed a deal that the book had counted."""
     now, before = change.now, change.before
     was, has = (format_money(from_units(u), digits) for u in (before.money, money_units(now)))
     money = f"result {was} → {has}"
@@ -174,6 +175,7 @@ def change_sentence(change: Change, *, digits: int | None = None) -> str:
         return f"{canceled_sentence(now)}: {money}"
     parts = (("profit", now.profit), ("swap", now.swap), ("commission", now.commission + now.fee))
     made_of = ", ".join(f"{n} {format_money(v, digits)}" for n, v in parts if to_units(v))
+    # Name the lots only if the broker changed them: in most corrections only the money changes.
     lots = ""
     if now.units != before.lots:
         had, moves = (format_lots(from_units(abs(u))) for u in (before.lots, now.units))

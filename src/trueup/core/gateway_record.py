@@ -1,13 +1,13 @@
-"""What a gateway's own record says of a request, and when its silence is a proof.
+"""The gateway's record of requests: its answers, and when "never seen" is a proof.
 
-A gateway of ours writes each request to a durable record before it asks the terminal, and again
-when it knows the outcome. Asked about an order in doubt, the record gives the lost answer; and what
-it never had it withdraws there and then: should the request still come, from the depth of some
-buffer, it is refused. Only so is "never seen" the end of a doubt and no mere absence so far.
+A trueup gateway writes each request to a durable record before it calls the terminal, and again
+when it knows the outcome. For an order in doubt the record has the lost reply. If the record never
+had the order, the gateway withdraws the order at the same moment: should the request still arrive,
+for example from a buffer, the gateway refuses it. Therefore "never seen" ends a doubt.
 
-It is no proof from a record that began later than the order, lost its end, or has let go of that
-time. So the bot notes which record the gateway had, and how far it reached, when the order leaves;
-clocks of two machines prove nothing about each other and are not asked.
+"Never seen" is no proof if the record began after the order was sent, lost its end, or has deleted
+the rows of that time. So the bot notes the gateway's record, and how far the record reached, when
+an order leaves. The clocks of two machines may differ, so no clock is used for this.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import msgspec
 
 
 class RequestState(enum.Enum):
-    """What a record has of one request.
+    """The state of a request in the gateway's record.
 
-    PREPARED: the gateway is carrying it out. UNKNOWN: it was sent, or may have been, and the
-    outcome is not known yet. WITHDRAWN: it had not come when its sender asked, and is refused if
-    it comes.
+    PREPARED: the gateway is carrying out the request. UNKNOWN: the request was sent, or may have
+    been sent, and its outcome is not known yet. WITHDRAWN: the request had not arrived when its
+    sender asked, and is refused if it arrives. SETTLED: the outcome is known.
     """
 
     NEVER_SEEN = "never seen"
@@ -33,12 +33,12 @@ class RequestState(enum.Enum):
 
 
 class RequestStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request as a gateway's record has it.
+    """A request in a gateway's record.
 
-    `login` and `server` are the account it went to. `status` is that of the reply to the order
-    (FILLED, PLACED, DONE, REJECTED or UNKNOWN), `volume` (lots) and `price` what was filled,
-    `retcode` MetaTrader's, `error` the reason where there is one. `covered` says that the record
-    has everything that came since the mark in the question.
+    `login` and `server` are the account of the request. `status` is the status of the reply to the
+    order (FILLED, PLACED, DONE, REJECTED or UNKNOWN), `volume` (lots) and `price` are the fill,
+    `retcode` is MetaTrader's, `error` the reason, empty without one. `covered` says that the record
+    has every request that arrived since the mark in the question.
     """
 
     order_id: str
@@ -57,9 +57,9 @@ class RequestStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 class RecordMark(msgspec.Struct, frozen=True):
     """How far a gateway's record reached at some moment.
 
-    `id` is new for each new record; `last` is the number of the newest request in it, 0 for none,
-    and `came_ns` when that came, by the gateway's clock: a record that lost its end gives the
-    number again, and never with the same time.
+    `id` is new for each new record. `last` is the number of its newest request, 0 for none.
+    `came_ns` is the arrival time of that request by the gateway's clock: a record that lost its end
+    uses the number again, but never with the same time.
     """
 
     id: str
@@ -68,11 +68,12 @@ class RecordMark(msgspec.Struct, frozen=True):
 
 
 class BookAsked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which book asks for the orders that it sent: a journal from a backup lacks the newest.
+    """A book's question for its sent orders; a journal from a backup lacks the newest of them.
 
-    `journal` is the id of its journal, empty where the journal has sent nothing yet: then the
-    orders of every journal of that `stream` are meant, which is the name of the book. `marks` are
-    how far the records reached, one for each, that the journal knows of: what came before is in it.
+    `stream` is the name of the book. `journal` is the id of its journal; empty if the journal has
+    sent no order yet, and then the question covers the orders of every journal of that `stream`.
+    `marks` has the newest mark that the journal knows of each record; the journal has all orders
+    before those marks.
     """
 
     stream: str
@@ -81,12 +82,12 @@ class BookAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SentOrder(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One order in a gateway's record, as its sender asked for it.
+    """An order in a gateway's record, with the parameters from its sender.
 
-    `action` is BUY, SELL, MODIFY or CANCEL, `type` market, limit or stop; `position` is the ticket
-    that it closes or changes, `order` the pending order that it cancels, `magic` what the broker
-    was given. `server_time_msc` is a time that the trade server's clock had passed when it was
-    sent, 0 where no quotation was needed.
+    `action` is BUY, SELL, MODIFY or CANCEL, `type` market, limit or stop. `position` is the ticket
+    of the position to close or change, `order` the ticket of the pending order to cancel, `magic`
+    the magic number sent to the broker. `server_time_msc` is a time that the trade server's clock
+    had passed when the order was sent, 0 if no quotation was needed.
     """
 
     order_id: str
@@ -106,16 +107,17 @@ class SentOrder(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SentOrders(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a gateway's record has of a book: `count` orders in all, and the newest of them."""
+    """A book's orders in a gateway's record: their total `count`, and the newest of them."""
 
     count: int = 0
     orders: tuple[SentOrder, ...] = ()
 
 
 class RequestInDoubt(msgspec.Struct, frozen=True, omit_defaults=True, rename={"order_id": "id"}):
-    """A request whose sender does not know what became of it.
+    """A request whose outcome its sender does not know.
 
-    `record` is how far the gateway's record reached before it was sent, None if nobody knew.
+    `record` marks how far the gateway's record reached before the request was sent, None if that
+    was not known.
     """
 
     order_id: str

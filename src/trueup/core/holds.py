@@ -1,4 +1,4 @@
-"""Holds: differences we see and refuse to act on yet."""
+"""Holds: differences that are seen and not acted on yet."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ class HoldKind(enum.Enum):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """A difference we see and refuse to act on yet: why, and what would release it.
+    """A difference that is not acted on yet, with the reason and the condition for its release.
 
-    `symbol` is empty where the hold concerns the whole account, or a symbol that cannot be read.
-    `what` was seen, since `since_ns` where that matters, and `why` says more where there is more to
-    say. `until_ns` is when it ends by time alone, 0 when time alone does not end it. `id` is what
-    a person says yes to, empty where a yes releases nothing.
+    `symbol` is empty if the hold concerns the whole account, or a symbol that cannot be read.
+    `what` is the difference, seen since `since_ns` (0 if its age does not matter), `why` adds the
+    reason if there is more to say, and `until` is the condition for the release. `until_ns` is the
+    time at which the hold ends by itself, 0 if time alone does not end the hold. `id` is the id for
+    an approval, empty if an approval does not release the hold.
     """
 
     symbol: str
@@ -46,38 +47,38 @@ class Hold(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> str:
-        """What is held, for a person: a symbol, or the account."""
+        """The scope of the hold, for a person: a symbol, or the account."""
         return self.symbol or "Account"
 
     @property
     def reason(self) -> str:
-        """Why it is held, without an age: what stays the same from one look to the next."""
+        """The reason for the hold without its age, so the text is the same from look to look."""
         return f"{self.what}, {self.why}" if self.why else self.what
 
     def reason_at(self, now_ns: int) -> str:
-        """Why it is held, with its age as of `now_ns`."""
+        """The reason for the hold, with its age at `now_ns`."""
         if not self.since_ns:
             return self.reason
         aged = f"{self.what} {age_of(self.since_ns, now_ns)}"
         return f"{aged}, {self.why}" if self.why else aged
 
 
-# An entry in a symbol that has such a hold could double a position, or reverse one.
+# While a symbol has such a hold, an entry could double or reverse a position.
 DOUBLES = frozenset(
     {
         *(HoldKind.DOUBT, HoldKind.MISSING, HoldKind.HALT, HoldKind.UNREADABLE),
         *(HoldKind.BROKEN, HoldKind.LOSS),
     }
 )
-# And one in a symbol that the broker does not have comes to nothing.
+# The broker would refuse an entry in a symbol that it does not have.
 BLOCKS_ENTRIES = DOUBLES | {HoldKind.NO_SYMBOL}
 
-# What a person's yes releases, and nothing else does.
+# Only a person's approval releases these holds.
 WAITS_FOR_A_YES = frozenset({HoldKind.ASK, HoldKind.LOSS})
 
 
 def age_of(then_ns: int, now_ns: int) -> str:
-    """Say how long ago something was: 2 s ago, 3 min ago, 5 h ago."""
+    """Write the age of a moment: 2 s ago, 3 min ago, 5 h ago."""
     seconds = max(0, now_ns - then_ns) // 1_000_000_000
     if seconds < 120:
         return f"{seconds} s ago"

@@ -1,4 +1,4 @@
-"""The ten promises, numbered once; documents, run-time checks and checkers use these numbers."""
+"""The ten promises with their numbers; documents, run-time checks and checkers use the numbers."""
 
 from __future__ import annotations
 

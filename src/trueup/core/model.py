@@ -1,4 +1,4 @@
-"""What a broker has: positions, pending orders, deals, account, terminal, and a snapshot of them.
+"""Types for the state of a broker: positions, orders, deals, account, terminal, and a snapshot.
 
 The words are MetaTrader 5's (MQL5 reference, "Position Properties", "Order Properties", "Deal
 Properties"). Volumes are lots, prices are prices of the symbol, money is the account's currency,
@@ -23,7 +23,7 @@ from trueup.core.quantity import (
 )
 from trueup.core.scope import Neighbour
 
-# What a decoder refuses, wherever the value comes from; see `core.quantity` for the bounds.
+# Bounds that every decoder checks, whatever the source of a value; see `core.quantity`.
 Ticket = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -35,7 +35,7 @@ Price = Annotated[float, msgspec.Meta(gt=-HIGHEST_PRICE, lt=HIGHEST_PRICE)]
 
 
 PLAY_MONEY = frozenset({"demo", "contest"})
-"""Trade modes of accounts that have no real money."""
+"""The trade modes of accounts without real money."""
 
 
 class Side(enum.Enum):
@@ -86,9 +86,9 @@ class OrderType(enum.Enum):
 
 
 class Entry(enum.Enum):
-    """What a deal did to its position (MQL5 reference, ENUM_DEAL_ENTRY).
+    """The effect of a deal on its position (MQL5 reference, ENUM_DEAL_ENTRY).
 
-    One that is not among these is read as OUT: that it opens something would have to be known.
+    An unknown value is read as OUT, the safe reading: an opening deal must be known as such.
     """
 
     IN = "in"
@@ -104,9 +104,9 @@ class Entry(enum.Enum):
 class DealKind(enum.Enum):
     """Whether a deal moved lots (MQL5 reference, ENUM_DEAL_TYPE).
 
-    TRADE: a buy or a sell. CANCELED: a buy or a sell that the broker cancelled since
-    (DEAL_TYPE_BUY_CANCELED, DEAL_TYPE_SELL_CANCELED): its profit is set to zero, its lots count no
-    longer. CASH: any other type, also one that is not known here: money of a position, and no lots.
+    TRADE: a buy or a sell. CANCELED: a buy or a sell that the broker cancelled later
+    (DEAL_TYPE_BUY_CANCELED, DEAL_TYPE_SELL_CANCELED): its profit is zero and its lots no longer
+    count. CASH: any other type, known or unknown: the deal moves money of a position, and no lots.
     """
 
     TRADE = "trade"
@@ -119,9 +119,9 @@ class DealKind(enum.Enum):
 
 
 class DealReason(enum.Enum):
-    """Why a deal was made (MQL5 reference, ENUM_DEAL_REASON); the value is for people.
+    """Why a deal was made (MQL5 reference, ENUM_DEAL_REASON); the value is text for a person.
 
-    A reason that is not among these is read as OTHER: it costs the words, and not the deal.
+    An unknown reason is read as OTHER, so that the deal itself still counts.
     """
 
     CLIENT = "by hand in the terminal"
@@ -143,12 +143,12 @@ class DealReason(enum.Enum):
 
 
 class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
-    """One open position as the broker has it.
+    """One open position at the broker.
 
-    `identifier` is POSITION_IDENTIFIER, which never changes; `ticket` may. On a wire without
-    identifiers the ticket is the identifier. `sl` and `tp` are 0.0 when there is none. `profit`
-    leaves out `swap` and commission. `time_update_msc` is POSITION_TIME_UPDATE_MSC, the time of the
-    last deal that changed it; 0 where the gateway does not tell it.
+    `identifier` is POSITION_IDENTIFIER, which never changes; `ticket` may change. On a wire without
+    identifiers the ticket is the identifier. `sl` and `tp` are 0.0 when they are not set. `profit`
+    does not include `swap` and commission. `time_update_msc` is POSITION_TIME_UPDATE_MSC, the time
+    of the last deal that changed the position; 0 if the gateway does not send that time.
     """
 
     ticket: Ticket
@@ -176,10 +176,10 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename={"side": "type"}):
 
 
 class PendingOrder(msgspec.Struct, frozen=True, gc=False):
-    """One pending order as the broker has it; `volume` is the part not yet filled (lots).
+    """One pending order at the broker; `volume` is the part not yet filled (lots).
 
-    `volume` is 0.0 for the moment in which a filled order is still listed, `volume_initial` is what
-    was asked for at first, 0.0 where the gateway does not tell it.
+    `volume` is 0.0 for a short time while a filled order is still listed. `volume_initial` is the
+    volume (lots) that the order was placed with, 0.0 if the gateway does not send that volume.
     """
 
     ticket: Ticket
@@ -197,7 +197,7 @@ class PendingOrder(msgspec.Struct, frozen=True, gc=False):
 
 
 class Deal(msgspec.Struct, frozen=True, gc=False):
-    """One execution. `position` is the identifier of the position it opened, changed or closed.
+    """One execution. `position` is the identifier of the position opened, changed or closed by it.
 
     `profit`, `swap`, `commission` and `fee` are money; their sum over all deals of a position is
     its realised result (MQL5 reference, "Deal Properties"). `volume` is lots; a deal of 0 lots
@@ -224,15 +224,15 @@ class Deal(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def units(self) -> int:
-        """What it added to its position, in units of 1e-8 lots, negative when sold."""
+        """The volume that the deal added to its position (units of 1e-8 lots, negative if sold)."""
         return self.side.sign * to_units(self.volume) if self.kind is DealKind.TRADE else 0
 
 
 class PastOrder(msgspec.Struct, frozen=True, gc=False):
-    """What became of an order that no longer works: `state` is MetaTrader's word in lower case.
+    """The end of an order that is no longer active; `state` is MetaTrader's word in lower case.
 
-    `position` is the identifier of the position that it opened or changed, or 0. `filled` is how
-    many lots of it were executed, None where the gateway does not tell that.
+    `position` is the identifier of the position that the order opened or changed, or 0. `filled` is
+    the executed volume in lots, None if the gateway does not send that volume.
     """
 
     ticket: int
@@ -242,10 +242,11 @@ class PastOrder(msgspec.Struct, frozen=True, gc=False):
 
 
 class HistoryOrder(msgspec.Struct, frozen=True, gc=False):
-    """An order of the recent past, as the broker's history has it.
+    """An order of the recent past from the broker's history.
 
-    `volume` is what was asked for, `filled` what was done (lots); `position` the identifier of the
-    position it opened or changed, 0 for none; `by_program` whether an API or a robot placed it.
+    `volume` is the requested and `filled` the executed volume (lots); `position` is the identifier
+    of the position that the order opened or changed, 0 for none; `by_program` says whether an API
+    or an expert placed the order.
     """
 
     ticket: int
@@ -264,7 +265,7 @@ class HistoryOrder(msgspec.Struct, frozen=True, gc=False):
 class History(msgspec.Struct, frozen=True):
     """All orders and deals of the last `age_sec` seconds of the trade server's clock.
 
-    On the wire `other_deals` are those that are no trades; who reads it finds all in `deals`.
+    On the wire `other_deals` holds the deals that are not trades; the reader moves all to `deals`.
     """
 
     age_sec: int
@@ -277,9 +278,9 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     """The account's identity and figures; `profit` is the floating result, swap included.
 
     `trade_allowed` is false for a read-only login, and while a terminal has not synchronised yet.
-    `fifo_close` is true where the oldest position of a symbol has to be closed first. `trade_mode`
-    is demo, contest or real (MQL5 reference, ENUM_ACCOUNT_TRADE_MODE), empty where the gateway does
-    not say.
+    `fifo_close` is true if the oldest position of a symbol must be closed first. `trade_mode` is
+    demo, contest or real (MQL5 reference, ENUM_ACCOUNT_TRADE_MODE), empty if the gateway does not
+    send the mode.
     """
 
     login: int
@@ -303,12 +304,12 @@ class Account(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_real(self) -> bool:
-        """Whether its money is real, or may be."""
+        """Whether the account has real money; true if the mode is not known."""
         return self.trade_mode not in PLAY_MONEY
 
 
 def describe_mode(trade_mode: str) -> str:
-    """Write whose money an account has: demo, contest, REAL, or that this is not told."""
+    """Write the trade mode of an account: demo, contest, REAL, or that the mode is not known."""
     if not trade_mode:
         return "demo or REAL is not told, so it counts as REAL"
     return trade_mode if trade_mode in PLAY_MONEY else "REAL"
@@ -333,9 +334,9 @@ class SymbolSpec(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnknownSymbol(msgspec.Struct, frozen=True, gc=False):
-    """A symbol that somebody asked for and that the broker does not have.
+    """A requested symbol that the broker does not have.
 
-    `alike` are names that the broker has and that look like it, the likest first.
+    `alike` are similar names that the broker has, the most similar first.
     """
 
     symbol: str
@@ -343,28 +344,37 @@ class UnknownSymbol(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def sentence(self) -> str:
-        """What there is to say of it, for a person."""
+        """A sentence for a person: the unknown symbol and the similar names."""
         similar = f"; similar names there: {', '.join(self.alike)}" if self.alike else ""
         return f"The broker does not have the symbol {self.symbol}{similar}"
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What a gateway of ours sends beside the positions so that they can be believed.
+    """The evidence that a trueup gateway sends with the positions, by which a snapshot is judged.
 
-    `sequence` counts the snapshots served to this client in this `epoch`; a restart of the gateway
-    is a new epoch. `count_before` and `count_after` are the terminal's own counts of positions and
-    pending orders around the reading. `time_offset_sec` is the trade server's clock less UTC, None
-    while no fresh quotation tells it. `explained` lists the identifiers whose deals were asked for
-    and could be read; their deals are in `deals`, and the past orders asked for in `past_orders`.
-    `history` is None unless it was asked for and could be read. `floating` is what the gateway
-    found profit and swap of the positions to add up to, where it left them out because they are
-    those we have; None where they came along, with their results. `profit_bounds` are the account's
-    floating result right before and right after the positions were read, None from a gateway that
-    tells one figure only. `record` marks the gateway's own
-    record of requests, `requests` is what it has of those that were asked about, and `sent` what it
-    has of the book that asks, None where it was not asked, or does not say.
-    `unknown_symbols` are those asked for that the broker does not have, as far as the gateway tells
-    that, and `neighbours` the other books that ask this gateway for a symbol of ours.
+    Identity: `sequence` counts the snapshots served to this client in this `epoch`; a restart of
+    the gateway starts a new epoch.
+
+    Completeness: `count_before` and `count_after` are the terminal's own counts of positions and
+    pending orders, before and after the reading. `floating` is the sum of profit and swap of the
+    positions as the gateway computed that sum; the gateway sends the sum when it leaves out the
+    positions because the client has them already, and None when it sends the positions themselves.
+    `profit_bounds` are the account's floating result right before and right after the positions
+    were read, None from a gateway that sends a single figure.
+
+    Time: `time_offset_sec` is the trade server's clock minus UTC, None while no fresh quotation
+    shows the difference.
+
+    History: `explained` lists the identifiers whose deals were requested and could be read; `deals`
+    has those deals, and `past_orders` the requested past orders. `history` is None unless the
+    history was requested and could be read.
+
+    The gateway's record: `record` marks how far the record reaches, `requests` has the state of the
+    requests that the client asked about, and `sent` the orders of the asking book; `sent` is None
+    if the client did not ask for them or the gateway does not answer that.
+
+    `unknown_symbols` are the requested symbols that the broker does not have, as far as the gateway
+    reports them. `neighbours` are the other books that ask this gateway for a symbol of ours.
     """
 
     account: Account
@@ -392,15 +402,15 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class RowFault(msgspec.Struct, frozen=True):
-    """A row of a reading that was left out because it cannot be believed.
+    """A row of a reading that was left out because its values cannot be trusted.
 
     Args:
-        what: the sentence for a person: which row, what is unreadable in it, what would be right.
-        symbol: the row's symbol, empty where that cannot be read.
-        ticket: the row's ticket, 0 where that cannot be read.
+        what: a sentence for a person: the row, its unreadable value, and a valid value.
+        symbol: the row's symbol, empty if the symbol cannot be read.
+        ticket: the row's ticket, 0 if the ticket cannot be read.
         fields: the names of the fields that cannot be read, as the wire spells them.
-        id: what a person approves; see `core.book.event_ids.row_id`. Empty where nothing can be
-            approved.
+        id: the id by which a person approves the row; see `core.book.event_ids.row_id`. Empty if
+            there is nothing to approve.
     """
 
     what: str
@@ -415,13 +425,13 @@ class RowFault(msgspec.Struct, frozen=True):
 
 
 class FieldNote(msgspec.Struct, frozen=True):
-    """A field of a row that cannot be read, and without which the row is the same row.
+    """An unreadable field without which the row can still be used.
 
     Args:
-        ticket: that of the row.
+        ticket: the row's ticket.
         field: the name of the field, as the wire spells it.
-        kind: the type of what stands there.
-        what: what stands there, what would be right, and what is used instead.
+        kind: the type of the unreadable value.
+        what: for a person: the unreadable value, a valid value, and the value used instead.
     """
 
     ticket: int
@@ -437,11 +447,12 @@ class FieldNote(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """One complete reading of the broker.
 
-    `faults` are the rows that were left out of the reading; with any fault the reading is partial
-    and proves nothing absent. What is unreadable in a row that is kept is no fault, and in `notes`.
-    `evidence` is None on the guide's wire. `digest` is what the receiver made of positions and
-    pending orders, those left out included, empty where nobody has made it yet. `listed` counts the
-    rows that came of both, those left out included; None says that none was left out.
+    `faults` are the rows that were left out of the reading. With any fault the reading is partial,
+    and a missing row does not prove that a position or an order is gone. An unreadable field in a
+    row that is kept is not a fault; `notes` has those fields. `evidence` is None on the guide's
+    wire. `digest` is the receiver's own digest of positions and pending orders, the rows left out
+    included; empty if no digest was computed yet. `listed` counts the received rows of positions
+    and of pending orders, the rows left out included; None means that no row was left out.
     """
 
     positions: tuple[Position, ...] | list[Position]

@@ -1,4 +1,4 @@
-"""Whose positions these are, what is done about a difference, and how long we wait."""
+"""The policy: which positions are ours, how to act on each difference, and how long to wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trueup.core.tokens import FIRST_CHAR, MAGIC_HALF, strategy_half
 
 
 class Adopt(enum.Enum):
-    """Which zombies enter the book: ours by magic or comment, all in our symbols, or by a yes."""
+    """Which zombies enter the book: ours by magic or comment, all in scope, or approved zombies."""
 
     OURS = "ours"
     ALL = "all in scope"
@@ -22,7 +22,7 @@ class Adopt(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What is done about a class of differences: corrected, corrected after a yes, or shown."""
+    """How to act on a class of differences: correct, correct after an approval, or only show."""
 
     APPLY = "apply"
     ASK = "ask"
@@ -30,24 +30,25 @@ class Action(enum.Enum):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What the reconciler may act on.
+    """Which positions the reconciler may act on, and how.
 
-    Scope: `symbols` are ours ("*" is every symbol of the account), and of those the positions with
-    one of `magics` or with a comment that begins with `comment_prefix`; without either, all. What
-    is outside is foreign: counted and shown, never adopted, changed or closed. `adopt` says what
-    happens to what is open in our symbols and not ours by magic or comment: without a magic number
-    or a comment there is no telling, so `OURS` and `ASK` need one of the two. What the order desk
-    sends has the book's magic number and a token for its comment, so a comment alone does not tell
-    the book's own orders.
+    Scope: `symbols` are ours ("*" is every symbol of the account). A position is ours if its symbol
+    is ours and it has a magic number in `magics` or a comment that begins with `comment_prefix`;
+    with neither set, all positions in our symbols are ours. Any other position is foreign: counted
+    and shown, never adopted, changed or closed. `adopt` decides about positions in our symbols
+    without our magic number or comment. `OURS` and `ASK` need `magics` or `comment_prefix`, because
+    otherwise no position can be told apart. Orders of the order desk carry the book's magic number
+    and a token as their comment, so a comment prefix alone does not recognise the book's own orders.
 
-    Waiting: an order in doubt that shows no trace is given up no sooner than `grace_period_ms`
-    after the first look that showed none (`core.look.absence`), because MetaTrader 5 can fill
-    after its own timeout (retcode 10012). A difference on a position that we touched less than
-    `settle_ms` ago is held: the terminal shows a change 300 to 800 ms after it is acknowledged, on
-    a loaded server. 0 turns either off.
+    Waiting: an order in doubt without a trace is given up `grace_period_ms` after the first
+    snapshot without a trace, or later (`core.look.absence`), because MetaTrader 5 can fill after
+    its own timeout (retcode 10012). A difference on a position that we touched less than
+    `settle_ms` ago is held: on a loaded server the terminal shows a change 300 to 800 ms after the
+    acknowledgement. 0 turns either off.
 
     Raises:
-        ValueError: there is no symbol, or nothing by which to tell ours from others'.
+        ValueError: `symbols` is empty, or `adopt` needs `magics` or `comment_prefix` and both are
+            empty; also for values of the wrong type.
     """
 
     symbols: frozenset[str]
@@ -64,7 +65,7 @@ class Policy(msgspec.Struct, frozen=True):
     settle_ms: int = 1_000
 
     def __post_init__(self) -> None:
-        """Refuse a policy that would act on everything, or on nothing, without saying so."""
+        """Refuse a policy that would silently act on every position or on none."""
         msgspec.structs.force_setattr(self, "symbols", _names(self.symbols))
         msgspec.structs.force_setattr(self, "magics", _magics(self.magics))
         if self.adopt is not Adopt.ALL and not self.names_owners:
@@ -84,7 +85,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     @property
     def names_owners(self) -> bool:
-        """Whether the policy can tell ours from others' within a symbol."""
+        """Whether the policy can tell our positions from others within a symbol."""
         return bool(self.magics or self.comment_prefix)
 
     def owns(self, row: Position | PendingOrder) -> bool:
@@ -97,35 +98,36 @@ class Policy(msgspec.Struct, frozen=True):
         return by_comment or self._has_magic(row.magic)
 
     def is_foreign(self, row: Position | PendingOrder) -> bool:
-        """Return whether a position or a pending order is none of our business."""
+        """Return whether a position or a pending order is outside the policy's scope."""
         if not self.covers(row.symbol):
             return True
         return self.adopt is Adopt.OURS and not self.owns(row)
 
     @property
     def owners(self) -> str:
-        """By what a position is ours, for a sentence: magic 7, or comments that begin with 'x'."""
+        """The mark of our positions, for a sentence: magic 7 or comments that begin with 'x'."""
         known = [f"magic {magic}" for magic in sorted(self.magics)]
         if self.comment_prefix:
             known.append(f"comments that begin with {self.comment_prefix!r}")
         return " or ".join(known)
 
     def why_not_ours(self, symbol: str, magic: int, *, magic_token: bool) -> str:
-        """Say why an order that our desk sends would not be taken for ours; empty where it would.
+        """Say why the policy would not recognise an order of our desk as ours; empty if it would.
 
         Args:
             symbol: the order's symbol.
-            magic: the strategy's magic number that it carries.
+            magic: the strategy's magic number on the order.
             magic_token: whether the low half of the number on the wire is the order's token.
         """
         if not self.covers(symbol):
             known = ", ".join(sorted(self.symbols))
             return f"its symbols are {known}, and an order of this book would be in {symbol}"
-        # The comment is a token, and only its first character is every token's.
+        # The comment is a token, and all tokens share only the first character.
         by_comment = self.comment_prefix == FIRST_CHAR
         on_the_wire = magic * MAGIC_HALF + 1 if magic_token else magic
         if self.adopt is Adopt.ALL or by_comment or self._has_magic(on_the_wire):
             return ""
+        # Only the comment or the magic number tells the desk later that the position is its own.
         would = "be foreign" if self.adopt is Adopt.OURS else "wait for a yes"
         return f"ours is {self.owners}, so an order of this book with magic {magic} would {would}"
 
@@ -146,7 +148,7 @@ def _names(given: object) -> frozenset[str]:
 def _magics(given: object) -> frozenset[int]:
     """Return magic numbers as a set, from a set, a list, or a column of a table."""
     numbers = (
-        [None if isinstance(one, str | float) else whole_number(one) for one in given]
+        [None if isinstance(item, str | float) else whole_number(item) for item in given]
         if isinstance(given, Iterable) and not isinstance(given, str)
         else [None]
     )

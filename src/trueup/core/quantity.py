@@ -1,9 +1,9 @@
 """Lots and prices: parse, compare, add, format.
 
 A float is a poor carrier of lots: 0.1 + 0.2 is not 0.3. MetaTrader 5 quotes volumes with at most
-eight decimals (MQL5 reference, SYMBOL_VOLUME_STEP), so both are added and compared as whole units
-of 1e-8. A symbol's step and tick are for what is ordered: what is held can be off the step, after a
-split, a bonus issue or a change of the step itself.
+eight decimals (MQL5 reference, SYMBOL_VOLUME_STEP), so lots and prices are added and compared as
+whole units of 1e-8. A symbol's step and tick apply to orders only: the volume of an open position
+can be off the step, after a split, a bonus issue or a change of the step itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 UNITS_PER_LOT = 100_000_000
 FINEST_STEP = 1 / UNITS_PER_LOT
-# Beyond these no account and no market is; a number there is an error of the one who sent it.
+# No account and no market goes beyond these bounds; a larger number is an error of its sender.
 MOST_LOTS = 1e9
 HIGHEST_PRICE = 1e12
 
@@ -39,7 +39,7 @@ def same(first: float, second: float) -> bool:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether `value` is a finite float, or an int that one can hold (not True or False)."""
+    """Return whether `value` is a finite float, or an int in the range of floats; not a bool."""
     if type(value) is not float and (isinstance(value, bool) or not isinstance(value, int | float)):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max
@@ -51,7 +51,7 @@ def is_volume(value: float) -> bool:
 
 
 def is_price(value: float) -> bool:
-    """Return whether `value` can be a price at which something was done."""
+    """Return whether `value` can be the price of an execution."""
     return 0.0 < value < HIGHEST_PRICE
 
 
@@ -67,8 +67,8 @@ def format_lots(volume: float) -> str:
 def format_money(amount: float, digits: int | None = None, *, with_sign: bool = False) -> str:
     """Write money with the decimals of its account: 8 for bitcoin, 0 for yen, never "-0.00".
 
-    `digits` is ACCOUNT_CURRENCY_DIGITS (MQL5 reference, "Account Properties"). None says that the
-    account's decimals are not known: the amount then has two decimals, or as many as it needs.
+    `digits` is ACCOUNT_CURRENCY_DIGITS (MQL5 reference, "Account Properties"). None means that the
+    account's decimals are not known: the amount then has two decimals, or more if needed.
     `with_sign` writes a plus before a gain.
     """
     if digits is None:

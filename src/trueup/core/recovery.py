@@ -1,44 +1,46 @@
-"""What to do about an order after a crash, a timeout or a restart: one labelled table.
+"""Decide about an order after a crash, a timeout or a restart, by a single labelled table.
 
-Read this page before trusting us with money.
+Read this page before you let trueup trade real money.
 
-An intent is journalled and synced before its order leaves, and its outcome is journalled when the
-answer comes. Everything can stop between any two of these steps, so after a restart the journal
-says one of four things about an order: it was *prepared* and never sent as far as we know, it was
-*sent* and no outcome came, it was *refused*, or it was *filled*. The broker, asked, shows one of
-four things: it *cannot be seen in full*, there is *no trace* of the order, the order's position is
-*open*, or its position is *closed* already. And absence counts only when it is *settled*: the
-history that was read covers the moment of sending, and several looks showed nothing, over the
-grace period and by a terminal that heard from its trade server meanwhile (`core.look.absence`), so
-nothing of this order can still be on its way.
+trueup journals and syncs an intent before the order leaves, and journals the outcome when the reply
+arrives. A process can stop between any two of these steps. So after a restart the journal has one
+of four states for an order: *prepared* (as far as we know not sent), *sent* (no outcome arrived),
+*refused*, or *filled*. The broker's state is one of four as well: it *cannot be seen in full*, it
+shows *no trace* of the order, the order's position is *open*, or its position is *closed* already.
+Absence counts as proof only when it is *settled*: the history covers the moment of sending, and
+several snapshots over the grace period showed no trace, from a terminal that had contact with its
+trade server meanwhile (`core.look.absence`). Then no part of this order can still be on its way.
 
-A gateway of ours keeps a durable record of each order, written before it is sent and after, and is
-asked for it first. It may give the lost answer: the ticket by which the order is found at the
-broker (D, E), or the refusal, which then counts as if it had come in time (H). And what it never
-had it withdraws, so that it is refused should it still come: with a record that covers the sending,
-that settles an absence at once (G).
+A trueup gateway keeps a durable record of each order, written before and after sending, and trueup
+asks for this record first. The record may have the lost reply: the ticket by which the order is
+found at the broker (D, E), or the refusal, which then counts as if it had arrived in time (H). The
+gateway withdraws an order that it never received, and refuses that order if it arrives later. If
+the record covers the moment of sending, this settles an absence at once (G).
 
-A journal can lack orders that left: a backup was put back, or the journal was deleted. The record
-knows them by their book. They enter the book as *sent*, and go through this table like any other
-order without an outcome, while entries wait until a person accepts the loss (`core.sync.loss`).
+A journal can lack orders that left, after a backup was restored or the journal was deleted. The
+gateway's record has those orders under the name of their book. They enter the book as *sent* and go
+through this table like any other order without an outcome; entries wait until a person accepts the
+loss (`core.sync.loss`).
 
 How each case comes about:
 
-A   The terminal is away, the list is torn, the account is another one. Whatever the journal says,
-    nothing is decided on a reading that is not whole.
-B   The process died after writing the intent and before sending it.
+A   The terminal is not reachable, the list is incomplete, or the account is a different account.
+    trueup decides nothing on an incomplete reading, whatever the journal says.
+B   The process died after writing the intent and before sending the order.
 C   The broker has an order that we never sent: two processes, a copied journal, or a token that
-    was used twice. Somebody must look.
-D   The answer was lost: a timeout, a cut connection, a crash before the outcome was written.
-E   As D, and the position ended (stop loss, a hand) before we came back.
-F   As D, but nothing shows yet, or a recorded fill does not show yet. MetaTrader 5 may show an
-    order late, so we wait; patience alone settles nothing.
-G   As F, and now the history covers the sending and the grace period has passed: it never happened.
-H   The broker said no, and shows nothing. All agree.
-I   The broker said no, and has it all the same. Somebody must look.
-J   Filled and open: all agree.
-K   Filled, and closed since: the exit is recorded from the deals.
-L   Filled by our record, and the broker's settled history knows nothing of it. Somebody must look.
+    was used twice. A person must investigate.
+D   The reply was lost: a timeout, a cut connection, or a crash before the outcome was written.
+E   As D, and the position was closed (stop loss, by hand) before we came back.
+F   As D, but the broker shows no trace yet, or does not show a recorded fill yet. MetaTrader 5 may
+    show an order late, so we wait. Time alone never settles an order.
+G   As F, and now the history covers the sending and the grace period has passed: the order was
+    never executed.
+H   The broker refused the order and shows no trace of it. All agree.
+I   The broker refused the order, and has it nevertheless. A person must investigate.
+J   The order was filled and its position is open. All agree.
+K   The order was filled and its position was closed since: the exit is recorded from the deals.
+L   The journal has a fill, and the broker's settled history has no trace of it. A person must
+    investigate.
 
 *Halt* stops new orders in the narrowest scope, with the reason; it never stops reading or closing.
 """
@@ -51,7 +53,7 @@ import msgspec
 
 
 class JournalSays(enum.Enum):
-    """What the journal knows of an order."""
+    """The state of an order in the journal."""
 
     PREPARED = "prepared"
     SENT = "sent"
@@ -60,7 +62,7 @@ class JournalSays(enum.Enum):
 
 
 class BrokerShows(enum.Enum):
-    """What the broker shows of an order."""
+    """The state of an order at the broker."""
 
     UNSEEN = "cannot be seen in full"
     NO_TRACE = "no trace"
@@ -69,7 +71,7 @@ class BrokerShows(enum.Enum):
 
 
 class Decision(enum.Enum):
-    """What is done about an order."""
+    """The action for an order."""
 
     WAIT = "wait"
     ABANDON = "abandon"
@@ -81,9 +83,9 @@ class Decision(enum.Enum):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One row of the table: its label, its condition, the decision, and the reason for it.
+    """A row of the table: a label, a condition, the decision and its reason.
 
-    An empty `journal` or `broker` stands for any; `settled` None stands for either.
+    An empty `journal` or `broker` matches any value; `settled` None matches both values.
     """
 
     label: str
@@ -94,7 +96,7 @@ class Case(msgspec.Struct, frozen=True):
     because: str
 
     def covers(self, journal: JournalSays, broker: BrokerShows, settled: bool) -> bool:
-        """Return whether this row is about the given situation."""
+        """Return whether this row matches the given situation."""
         return (
             (not self.journal or journal in self.journal)
             and (not self.broker or broker in self.broker)
@@ -130,5 +132,5 @@ CASES: tuple[Case, ...] = (
 
 
 def decide(journal: JournalSays, broker: BrokerShows, *, settled: bool) -> Case:
-    """Return the one row for this situation; the table is total, so there always is one."""
+    """Return the row for this situation; the table is total, so exactly one row always matches."""
     return next(case for case in CASES if case.covers(journal, broker, settled))

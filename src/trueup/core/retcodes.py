@@ -1,8 +1,8 @@
-"""What a trade server's return code, or a failed call, says about an order's effect.
+"""Classify a trade server's return code, or a failed call, by the effect of the order.
 
 The codes are MetaTrader 5's (MQL5 reference, "Trade Server Return Codes"; Python reference,
-`last_error`). The classes are judged on the safe side: only where nothing can have happened is a
-code *refused*, and any number that is not in the table is *unknown*.
+`last_error`). The classes are on the safe side: a code is *refused* only if nothing can have
+happened, and any number that is not in the table is *unknown*.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Effect(enum.Enum):
-    """What is known about the effect of a request."""
+    """The known effect of a request."""
 
     DONE = "done"
     DONE_PART = "done in part"
@@ -82,7 +82,7 @@ RETCODES: dict[int, Code] = {
     10046: Code("HEDGE_PROHIBITED", Effect.REFUSED, "opposite positions are prohibited"),
 }
 
-# `order_send` returned None: `last_error()` says why, and so whether anything can have left.
+# `order_send` returned None: `last_error()` shows why, and so whether the request can have left.
 LAST_ERRORS: dict[int, Code] = {
     -1: Code("RES_E_FAIL", Effect.UNKNOWN, "the call failed at a stage not known"),
     -2: Code("RES_E_INVALID_PARAMS", Effect.REFUSED, "the request was refused before it was sent"),
@@ -104,10 +104,10 @@ LAST_ERRORS: dict[int, Code] = {
 
 
 def classify_retcode(retcode: int) -> Code:
-    """Return what a trade server's return code means; unknown for a number not listed."""
+    """Return the meaning of a trade server's return code; unknown for a number not listed."""
     return RETCODES.get(retcode) or Code(str(retcode), Effect.UNKNOWN, "a code not known")
 
 
 def classify_last_error(code: int) -> Code:
-    """Return what `last_error()` means after `order_send` returned None; 1 (success) is unknown."""
+    """Return the meaning of `last_error()` after `order_send` gave None; 1 (success) is unknown."""
     return LAST_ERRORS.get(code) or Code(str(code), Effect.UNKNOWN, "a failure not known")

@@ -1,7 +1,7 @@
-"""Whose positions a book counts as its own, and whether two books count the same ones.
+"""The scope of a book: the positions that it counts as its own, and its overlap with other books.
 
-Two books that do adopt each other's positions, close them by their own signals, and each count the
-result. Neither of the two does anything wrong by its own rules, so nobody else notices.
+Two books with overlapping scopes adopt each other's positions, close them by their own signals, and
+both count the result. Each book follows its own rules, so no other check detects this.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import msgspec
 from trueup.core.tokens import FIRST_CHAR, strategy_half
 
 ALL = "all"
-# In place of symbols' names: every symbol of the account.
+# Stands for every symbol of the account, in place of names of symbols.
 EVERY_SYMBOL = "*"
-# What a message carries of a name or a list: enough for a person.
+# Limits for names and lists in a message; a person needs no more.
 TEXT_LONGEST = 100
 MAGICS_MOST = 100
 
 
 class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A book, by what names it and by what it counts as its own.
+    """A book's names and its rules for which positions are its own.
 
-    `run` is one run of one book, which no other has: with it a book knows itself. `stream`,
-    `process` (its number) and `host` name it for people. `symbols`, `adopt` (`ours`, `ask` or
-    `all`), `magics` and `comment_prefix` are its policy, and `magic` is what its own orders carry.
-    `account` is login@server, empty while the book is not bound.
+    `run` identifies a single run of a single book, so that a book recognises itself. `stream`,
+    `process` (its number) and `host` name the book for a person. `symbols`, `adopt` (`ours`, `ask`
+    or `all`), `magics` and `comment_prefix` are its policy, and `magic` is the number that its own
+    orders carry. `account` is login@server, empty while the book is not bound to an account.
     """
 
     run: str
@@ -58,71 +58,72 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def name(self) -> str:
-        """What names the book, for a person."""
+        """The name of the book, for a person."""
         where = f" on {self.host}" if self.host else ""
         return f"stream {self.stream} (process {self.process}{where}, magic {self.magic})"
 
     @property
     def counts_all(self) -> bool:
-        """Whether every position in its symbols is its own; without an owner's sign, all are."""
+        """Whether the book owns all positions in its symbols; so it is without magics and prefix."""
         return self.adopt == ALL or not (self.magics or self.comment_prefix)
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """Another book that asks a gateway: when its latest and its first question came (ms ago)."""
+    """Another book that asks a gateway, with the ages (ms) of its latest and first question."""
 
     scope: Scope
     asked_ms_ago: int = 0
     first_ms_ago: int = 0
 
     def is_beside(self, other: Neighbour) -> bool:
-        """Return whether both asked at the same time, and not the one after the other ended."""
+        """Return whether the two books were active at the same time, not one after the other."""
         is_later = self.asked_ms_ago < other.first_ms_ago
         return is_later and other.asked_ms_ago < self.first_ms_ago
 
 
-def overlap(one: Scope, other: Scope) -> str:
-    """Say which positions two books both count as their own; empty where there can be none."""
-    if one.account and other.account and one.account != other.account:
+def overlap(first: Scope, second: Scope) -> str:
+    """Say which positions both books count as their own; empty if there can be none."""
+    if first.account and second.account and first.account != second.account:
         return ""
-    shared = shared_symbols(one.symbols, other.symbols)
-    by = _both_count(one, other) if shared else ""
-    if not by:
+    shared = shared_symbols(first.symbols, second.symbols)
+    mark = _shared_mark(first, second) if shared else ""
+    if not mark:
         return ""
     more = f" and {len(shared) - 3} more symbols" if len(shared) > 3 else ""
     named = "every symbol" if shared[:1] == [EVERY_SYMBOL] else ", ".join(shared[:3])
-    return f"{named}{more}, {by}"
+    return f"{named}{more}, {mark}"
 
 
 def shared_symbols(own: Sequence[str], others: Sequence[str]) -> list[str]:
     """Return the symbols that two books have in common, in the order of the first."""
     if EVERY_SYMBOL in own:
         return list(others)
-    theirs = set(others)
-    return list(own) if EVERY_SYMBOL in theirs else [one for one in own if one in theirs]
+    wanted = set(others)
+    return list(own) if EVERY_SYMBOL in wanted else [name for name in own if name in wanted]
 
 
-def _both_count(one: Scope, other: Scope) -> str:
-    """Say by what two books tell the positions that both count, in a symbol of both."""
-    if one.counts_all and other.counts_all:
+def _shared_mark(first: Scope, second: Scope) -> str:
+    """Return the mark of the positions that both books count, in a symbol of both; or empty."""
+    if first.counts_all and second.counts_all:
         return "whatever the magic number"
-    if one.counts_all or other.counts_all:
-        return _owners(other if one.counts_all else one)
-    magics = [magic for magic in one.magics if any(_is_one(magic, its) for its in other.magics)]
+    # A book that counts all positions shares exactly those that the other book counts.
+    if first.counts_all or second.counts_all:
+        return _owners(second if first.counts_all else first)
+    magics = [m for m in first.magics if any(_may_be_same(m, n) for n in second.magics)]
     if magics:
         return f"magic {magics[0]}"
-    for mine, its in ((one, other), (other, one)):
-        prefix = mine.comment_prefix
-        if prefix and its.comment_prefix.startswith(prefix):
-            return f"comments that begin with {its.comment_prefix!r}"
-        # The comment of every order of ours is a token, and this is how all tokens begin.
+    for wider, narrower in ((first, second), (second, first)):
+        prefix = wider.comment_prefix
+        if prefix and narrower.comment_prefix.startswith(prefix):
+            return f"comments that begin with {narrower.comment_prefix!r}"
+        # The comment of each order of ours is a token, and all tokens begin with this character.
         if prefix == FIRST_CHAR:
-            return _owners(its)
+            return _owners(narrower)
     return ""
 
 
-def _is_one(magic: int, other: int) -> bool:
-    """Return whether a position can have both: a magic number may carry a token beside its own."""
+def _may_be_same(magic: int, other: int) -> bool:
+    """Return whether a position can match both magic numbers, since a magic may carry a token."""
     return magic == other or strategy_half(magic) == other or magic == strategy_half(other)
 
 

@@ -1,9 +1,9 @@
-"""The token by which an order of ours is found again at the broker.
+"""Make and find tokens: the short mark by which our orders are found again at the broker.
 
-A trade server has no idempotency key. What it keeps of an order is its comment, of which the Python
-module takes 29 characters and which brokers cut, extend and rewrite, and its magic number, 64 bits
-that nobody rewrites (MT5 reference, MqlTradeRequest). So the token is short and stands first in the
-comment, and on request the low half of the magic number carries it too.
+A trade server has no idempotency key. The server keeps the comment of an order, of which the Python
+module takes 29 characters and which brokers cut, extend and rewrite, and the magic number, 64 bits
+that brokers do not rewrite (MT5 reference, MqlTradeRequest). So the token is short and stands first
+in the comment, and on request the low half of the magic number carries the token too.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import re
 
 TOKEN_CHARS = 9
 FIRST_CHAR = "t"
-# A comment that was cut to fewer characters than these proves nothing.
+# A comment that was cut to fewer characters than this proves nothing.
 SHORTEST_CUT = 6
-# The first letter is every token's; with three more, one in 32,768 begins so by chance.
+# All tokens share the first letter; three more letters match by chance in 1 of 32,768 comments.
 SHORTEST_BEGINNING = 4
 MAGIC_HALF = 1 << 32
-# Every place where one could begin, also within another.
+# The lookahead finds a token at every place where one can begin, also inside another match.
 _TOKEN = re.compile(r"(?=(t[a-z2-7]{8}))")
 
 
 def token_of(order_id: str) -> str:
-    """Return the token of an order: nine characters that other orders do not have."""
+    """Return the token of an order: nine characters, a hash of its id (40 bits)."""
     hashed = hashlib.blake2b(order_id.encode(), digest_size=5).digest()
     return FIRST_CHAR + base64.b32encode(hashed).decode().lower()
 
@@ -41,12 +41,12 @@ def magic_with_token(magic: int, token: str) -> int:
 
 
 def tokens_in(comment: str) -> list[str]:
-    """Return everything in a comment that could be a token."""
+    """Return all parts of a comment that could be a token."""
     return _TOKEN.findall(comment)
 
 
 def strategy_half(magic: int) -> int:
-    """Return the strategy's number of a magic number that carries a token, else the number."""
+    """Return the strategy's half of a magic number with a token, else the number itself."""
     return magic // MAGIC_HALF or magic
 
 
@@ -73,7 +73,7 @@ def is_in_comment(comment: str, token: str) -> bool:
 
 
 def begins(comment: str, token: str) -> bool:
-    """Return whether a comment is the beginning of a token, if too little of it to prove much."""
+    """Return whether a comment is the beginning of a token; too short to be a proof by itself."""
     return (
         len(token) == TOKEN_CHARS
         and len(comment) >= SHORTEST_BEGINNING
@@ -82,5 +82,5 @@ def begins(comment: str, token: str) -> bool:
 
 
 def is_token(comment: str) -> bool:
-    """Return whether a comment is a token and nothing else."""
+    """Return whether a comment consists of a token only."""
     return len(comment) == TOKEN_CHARS and _TOKEN.match(comment) is not None
