@@ -13,7 +13,7 @@ from trueup.core.book.book import Book
 from trueup.core.book.event_ids import step_id
 from trueup.core.model import Deal, DealKind, DealReason, Entry, History, Position, Side
 from trueup.core.policy import Action
-from trueup.core.realised.leaving import came_as
+from trueup.core.realised.leaving import as_opened
 from trueup.core.sync.plan import Plan
 
 P = make.position(7, volume=0.2)
@@ -239,7 +239,7 @@ def test_one_that_came_and_went_waits_for_what_it_goes_on_as() -> None:
 
 
 def came(*deals: Deal) -> tuple[float, float] | None:
-    found = came_as(deals)
+    found = as_opened(deals)
     return None if found is None else (found.volume, found.price_open)
 
 

@@ -38,7 +38,7 @@ class Policy(msgspec.Struct, frozen=True):
     and shown, never adopted, changed or closed. `adopt` decides about positions in our symbols
     without our magic number or comment. `OURS` and `ASK` need `magics` or `comment_prefix`, because
     otherwise no position can be told apart. Orders of the order desk carry the book's magic number
-    and a token as their comment, so a comment prefix alone does not recognise the book's own orders.
+    and a token as their comment, so a comment prefix alone does not recognise our own orders.
 
     Waiting: an order in doubt without a trace is given up `grace_period_ms` after the first
     snapshot without a trace, or later (`core.look.absence`), because MetaTrader 5 can fill after
@@ -80,7 +80,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     @property
     def named_symbols(self) -> tuple[str, ...]:
-        """The symbols that the policy names, in alphabetical order; "*" is no name."""
+        """The symbols that the policy names, in alphabetical order; without "*"."""
         return tuple(sorted(self.symbols - {EVERY_SYMBOL}))
 
     @property

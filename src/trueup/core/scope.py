@@ -64,7 +64,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def counts_all(self) -> bool:
-        """Whether the book owns all positions in its symbols; so it is without magics and prefix."""
+        """Whether the book owns all positions in its symbols; without magics and prefix, too."""
         return self.adopt == ALL or not (self.magics or self.comment_prefix)
 
 

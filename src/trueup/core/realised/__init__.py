@@ -1,1 +1,1 @@
-"""What closed positions and orders came to, counted from the broker's deals."""
+"""Count the realised result of positions and orders from the broker's deals."""

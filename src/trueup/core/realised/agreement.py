@@ -1,9 +1,9 @@
-"""The book's deals against the broker's history: deal by deal, to the cent.
+"""Compare the book's counted deals with the broker's history, deal by deal, to the cent.
 
-A sync compares what is open, and asks for the deals of what changed. This compares everything that
-was ever counted with everything that the broker has, and finds what no sync had a reason to ask
-for. It decides nothing: what is missing in the book is counted at the next sync, by the rule that
-counts every deal.
+A sync compares open positions and asks for the deals of changed positions only. This module
+compares all counted deals with all deals of the broker, and so finds differences that no sync had a
+reason to ask for. This module decides nothing: the next sync counts a missing deal by the rule for
+all deals.
 
 Money is whole units of 1e-8 of the account's currency, times are milliseconds of the trade server's
 clock.
@@ -25,10 +25,10 @@ from trueup.core.tokens import strategy_half
 
 
 class DealLine(msgspec.Struct, frozen=True):
-    """A deal as one side has it: `money` is profit, swap, commission and fee together.
+    """A deal in the book or at the broker; `money` is the sum of profit, swap, commission and fee.
 
-    `lots` is in units of 1e-8, negative when sold. `symbol` is empty and `time_msc` 0 where that
-    side does not say.
+    `lots` is in units of 1e-8, negative if sold. `symbol` is empty and `time_msc` 0 if that side
+    does not have the value.
     """
 
     ticket: int
@@ -40,18 +40,18 @@ class DealLine(msgspec.Struct, frozen=True):
 
 
 class DealChange(msgspec.Struct, frozen=True):
-    """A deal that both sides have, with other money or other lots."""
+    """A deal that both sides have, with different money or lots."""
 
     in_book: DealLine
     at_broker: DealLine
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """What a comparison of a span came to.
+    """The result of a comparison over a span of time.
 
-    `agreed` counts the deals that both sides have alike, `of_others` those of positions that no
-    order of ours made, and of which the book has counted no deal: it never had them, or adopted
-    them and saw no new deal since.
+    `agreed` counts the deals that are equal on both sides. `of_others` counts the deals of
+    positions that no order of ours made and of which the book has counted no deal: the book never
+    had the position, or adopted the position and saw no new deal since.
     """
 
     agreed: int = 0
@@ -74,19 +74,19 @@ class Agreement(msgspec.Struct, frozen=True):
 
     @property
     def difference(self) -> int:
-        """How much more the broker's deals of the span brought than the book's."""
+        """The money of the broker's deals in the span minus that of the book's (units of 1e-8)."""
         missing = sum(line.money for line in self.missing_in_book)
         missing -= sum(line.money for line in self.missing_at_broker)
         return missing + sum(c.at_broker.money - c.in_book.money for c in self.changed)
 
 
 class Counted:
-    """The deals that were counted, by position, and how to tell an order of ours.
+    """The counted deals by position, and the marks of our own orders.
 
-    `positions` has what is known of each position by its identifier, `orders` the tickets of our
-    orders, `magics` the numbers that they carried. `account` is the book's, `began_ns` when the
-    book was bound to it, by the bot's clock, and `agreed_msc` up to when (server time) book and
-    broker agreed when they were compared last.
+    `positions` has the counted deals of each position by its identifier, `orders` the tickets of
+    our orders, `magics` the magic numbers of our orders. `account` is the book's account and
+    `began_ns` the time by the bot's clock when the book was bound to that account. `agreed_msc` is
+    the end of the latest span (server time) over which book and broker agreed.
     """
 
     def __init__(self) -> None:
@@ -99,11 +99,12 @@ class Counted:
         self.magics: set[int] = set()
 
     def take(self, event: events.Event) -> None:
-        """Take in an event of a journal; the later one of a position counts."""
+        """Apply an event of a journal; a later event of a position replaces an earlier event."""
         match event:
             case events.DealsRecorded(position=row, deals=deals, booked=booked) if deals:
                 self._keep(row.identifier, row.symbol, deals, booked, event.realised_units)
             case events.PositionClosed(position=row, booked=booked):
+                # Some journals have the tickets in the exit only.
                 deals = event.deals or (event.ended.deals if event.ended is not None else ())
                 self._keep(row.identifier, row.symbol, deals, booked, event.realised_units)
             case events.PositionAdopted(position=row):
@@ -111,6 +112,7 @@ class Counted:
             case events.OrderCreated():
                 self.symbols.add(event.symbol)
                 self.add_magic(event.wire_magic or event.magic)
+            # Each of these may be the first event that names the ticket of the order.
             case events.OrderFilled() | events.OrderSettled() | events.OrderApplied():
                 self.add_order(event.ticket)
             case events.AccountBound():
@@ -131,12 +133,12 @@ class Counted:
             self.positions[identifier] = Known(deals, booked, realised_units)
 
     def add_order(self, ticket: int) -> None:
-        """Note the ticket of an order of ours; 0 is none."""
+        """Add the ticket of an order of ours; 0 is ignored."""
         if ticket:
             self.orders.add(ticket)
 
     def add_magic(self, magic: int) -> None:
-        """Note a magic number that an order of ours carried; 0 is none."""
+        """Add a magic number of an order of ours; 0 is ignored."""
         if magic:
             self.magics |= {magic, strategy_half(magic)}
 
@@ -144,7 +146,7 @@ class Counted:
         before, self.account = self.account, account
         if before is not None and bound_of(before) == bound_of(account):
             return
-        # Another account's positions and orders mean nothing here.
+        # Tickets and identifiers of another account have no meaning on this account.
         self.positions.clear()
         self.orders.clear()
         self.began_ns, self.agreed_msc = account.at_ns, 0
@@ -164,7 +166,7 @@ def bound_of(account: events.AccountBound) -> Bound:
 
 
 def counted_in(book: Book) -> Counted:
-    """Return what a book has counted: all of what is open, and of what closed lately."""
+    """Return the counted deals of a book: of all open and all recently closed positions."""
     counted = Counted()
     counted.account, counted.agreed_msc = book.account, book.agreed_msc
     counted.began_ns = book.account.at_ns if book.account is not None else 0
@@ -175,6 +177,7 @@ def counted_in(book: Book) -> Counted:
         known = Known(holding.deals, holding.booked, holding.realised_units)
         counted.positions[identifier] = known
     for order in book.orders.values():
+        # A stand-in replaces an order that we do not know; its marks are not those of our orders.
         if order.is_stand_in:
             continue
         counted.symbols.add(order.symbol)
@@ -185,37 +188,39 @@ def counted_in(book: Book) -> Counted:
 
 
 def compare(counted: Counted, deals: Iterable[Deal], since_msc: int, until_msc: int) -> Agreement:
-    """Compare what was counted with the broker's deals of a span.
+    """Compare the counted deals with the broker's deals of a span.
 
     Args:
         counted: the book's side.
-        deals: all deals of positions that the broker has in the span.
+        deals: all deals with a position that the broker has in the span.
         since_msc: the first millisecond of the span.
-        until_msc: the first one after it, 0 for no end.
+        until_msc: the first millisecond after the span, 0 for no end.
     """
     shown: dict[int, dict[int, Deal]] = {}
     for deal in deals:
         shown.setdefault(deal.position, {})[deal.ticket] = deal
-    sides = _Sides()
+    findings = _Findings()
     for identifier, there in shown.items():
         known = counted.positions.get(identifier)
+        # Without a counted deal the position can be another owner's: then nothing is missing.
         if known is None or not known.tickets:
-            sides.take_uncounted(there, counted)
+            findings.add_uncounted(there, counted)
         else:
-            sides.take(identifier, known, there)
+            findings.add_shown(identifier, known, there)
+    # Over all counted positions, because the broker may show no deal at all of some of them.
     for identifier, known in counted.positions.items():
-        sides.look_for(identifier, known, shown.get(identifier, {}), since_msc, until_msc)
+        findings.add_absent(identifier, known, shown.get(identifier, {}), since_msc, until_msc)
     return Agreement(
-        sides.agreed,
-        tuple(sorted(sides.missing_in_book, key=_age)),
-        tuple(sorted(sides.missing_at_broker, key=_age)),
-        tuple(sides.changed),
-        sides.of_others,
+        findings.agreed,
+        tuple(sorted(findings.missing_in_book, key=_age)),
+        tuple(sorted(findings.missing_at_broker, key=_age)),
+        tuple(findings.changed),
+        findings.of_others,
     )
 
 
-class _Sides:
-    """What a comparison has found so far."""
+class _Findings:
+    """The findings of a comparison so far."""
 
     def __init__(self) -> None:
         self.agreed = self.of_others = 0
@@ -223,10 +228,10 @@ class _Sides:
         self.missing_at_broker: list[DealLine] = []
         self.changed: list[DealChange] = []
 
-    def take_uncounted(self, there: Mapping[int, Deal], counted: Counted) -> None:
-        """Take in the deals of a position of which the book has counted none.
+    def add_uncounted(self, there: Mapping[int, Deal], counted: Counted) -> None:
+        """Add the deals of a position of which the book has counted no deal.
 
-        Of one that it adopted from others it counts none until there is a new one.
+        This is normal for a position adopted from others: its deals count from the first new deal.
         """
         ours = any(map(counted.is_ours, there.values()))
         if ours:
@@ -234,17 +239,19 @@ class _Sides:
         else:
             self.of_others += len(there)
 
-    def take(self, identifier: int, known: Known, there: Mapping[int, Deal]) -> None:
-        """Take in the deals that the broker shows of a position that the book has."""
+    def add_shown(self, identifier: int, known: Known, there: Mapping[int, Deal]) -> None:
+        """Add the deals that the broker shows of a position with counted deals."""
         booked = {deal.ticket: deal for deal in known.booked}
         for ticket, deal in there.items():
             before = booked.get(ticket)
             if before is not None:
                 self._compare(before, deal)
             elif ticket in known.tickets:
+                # Older versions kept tickets only, so there is no money to compare deal by deal.
                 self.agreed += 1
             else:
                 self.missing_in_book.append(_shown_line(deal))
+        # The sum can be compared instead, but only if the same deals went into both sums.
         if known.tickets and not known.booked and set(known.tickets) == there.keys():
             self._compare_sums(identifier, known, there)
 
@@ -257,7 +264,7 @@ class _Sides:
         self.changed.append(DealChange(line, _shown_line(deal)))
 
     def _compare_sums(self, identifier: int, known: Known, there: Mapping[int, Deal]) -> None:
-        """Compare the result of a position whose deals were recorded by their tickets alone."""
+        """Compare the result of a position of which only the tickets of the deals were recorded."""
         lines = list(map(_shown_line, there.values()))
         total = sum(line.money for line in lines)
         if total == known.realised_units:
@@ -268,7 +275,7 @@ class _Sides:
         self.agreed -= len(lines)
         self.changed.append(DealChange(whole, summed))
 
-    def look_for(
+    def add_absent(
         self,
         identifier: int,
         known: Known,
@@ -276,7 +283,7 @@ class _Sides:
         since_msc: int,
         until_msc: int,
     ) -> None:
-        """Look for counted deals that the broker should show in the span, and does not."""
+        """Add the counted deals that the broker should show in the span and does not show."""
         for deal in known.booked:
             is_due = since_msc <= deal.time_msc and (not until_msc or deal.time_msc < until_msc)
             if is_due and deal.time_msc and deal.ticket not in there:

@@ -1,7 +1,7 @@
-"""The event that counts the deals of a position, and what it says: only what is new.
+"""Make the event that counts the deals of a position; its sentence names the new deals only.
 
-Every rule that takes deals into the realised result makes its event here, so that money is counted
-in one way: all deals that the broker shows and all that were counted before, each once.
+Every rule that counts deals makes its event here, so that the realised result is always computed in
+the same way: over all deals that the broker shows and all deals counted before, each deal once.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ from trueup.core.tokens import strategy_half
 def deals_recorded(
     position: Position, net_units: int, known: Comparison, inputs: SyncInputs, outcome: Outcome
 ) -> events.DealsRecorded | None:
-    """Return the deals of a position as the event that counts them; what it says is what is new.
+    """Return the event that counts the deals of a position; its sentence names the new deals.
 
-    None while they say that it goes on as another position, and that one may still show.
+    Return None while the deals show that the position continues as another position that the
+    snapshot does not show yet but may still show.
     """
     history, again = known.history, followed(position, known, net_units, inputs, outcome)
     if again is None:
         return None
+    # Shares split an open netting position between strategies; a closed one has no lots to split.
     return events.DealsRecorded(
         at_ns=inputs.now_ns,
         position=position,
@@ -49,7 +51,7 @@ def deals_recorded(
         ours=not known.changed and _are_ours(known.news, inputs),
         booked=known.booked,
         changed=tuple(change.now.ticket for change in known.changed),
-        went_on_as=tuple(one.identifier for one in again if one.is_ours),
+        went_on_as=tuple(s.identifier for s in again if s.is_ours),
     )
 
 
@@ -58,19 +60,19 @@ def _went_on(again: tuple[Successor, ...]) -> str:
 
 
 def _are_ours(news: Sequence[Deal], inputs: SyncInputs) -> bool:
-    """Return whether answers told us of all that is told of these deals: the exits, if any."""
-    told = [deal for deal in news if deal.entry is not Entry.IN] or news
-    return bool(told) and all(_was_answered(ticket, inputs) for ticket in orders_of(told))
+    """Return whether replies to our orders reported these deals already (of the exits, if any)."""
+    named = [deal for deal in news if deal.entry is not Entry.IN] or news
+    return bool(named) and all(_was_answered(ticket, inputs) for ticket in orders_of(named))
 
 
 def _was_answered(ticket: int, inputs: SyncInputs) -> bool:
-    """Return whether an answer told us of this order's fill: it was in doubt at no time."""
+    """Return whether a reply reported the fill of our order, which so was never in doubt."""
     order = inputs.own_order(ticket)
     return order is not None and order.kind is OrderKind.MARKET and not order.doubt_ns
 
 
 def _because(known: Comparison, position: Position, net_units: int, inputs: SyncInputs) -> str:
-    """Say what new deals did to a position, and what the broker changed about old ones."""
+    """Say how new deals changed a position, and how the broker changed old deals."""
     digits = inputs.money_digits
     said = list(_of_news(known, position, net_units, inputs))
     said += [change_sentence(change, digits=digits) for change in known.changed]
@@ -84,6 +86,7 @@ def _because(known: Comparison, position: Position, net_units: int, inputs: Sync
 def _of_news(
     known: Comparison, position: Position, net_units: int, inputs: SyncInputs
 ) -> Iterable[str]:
+    # Cancelled deals moved no lots in the end, so they get a sentence of their own below.
     news = [deal for deal in known.news if deal.kind is not DealKind.CANCELED]
     ended = exit_of(news, known.history.deals, known.begun_with(net_units))
     if ended is not None:
@@ -104,11 +107,13 @@ def _of_exit(
     last = next(deal for deal in reversed(news) if deal.units)
     closing = next(d for d in reversed(news) if d.units and d.entry is not Entry.IN)
     digits = inputs.money_digits
+    # The position left the list: the case of the recovery table helps to find our order's end.
     if not net_units:
         said = exit_sentence(ended, digits=digits)
         return said + label(BrokerShows.CLOSED) if inputs.own_order(position.ticket) else said
     if closing.entry is Entry.IN_OUT:
         return f"{exit_sentence(ended, digits=digits)}; it goes on as {describe_at(position)}"
+    # A rollover or split under the same identifier is no exit by the strategy, so name both halves.
     if closing.reason in REOPENS and last.entry is Entry.IN:
         said = exit_sentence(ended, "closed and opened again", digits=digits)
         return f"{said}, as {describe_at(position)}"
@@ -116,17 +121,17 @@ def _of_exit(
 
 
 def label(shows: BrokerShows) -> str:
-    """Return which case of the recovery table an order of ours is, that was filled."""
+    """Return the case of the recovery table for a filled order of ours, in brackets."""
     return f" (case {decide(JournalSays.FILLED, shows, settled=True).label})"
 
 
 def orders_of(deals: Iterable[Deal]) -> dict[int, None]:
-    """Return the tickets of the orders that made some deals."""
+    """Return the tickets of the orders that made the deals."""
     return dict.fromkeys(deal.order for deal in deals)
 
 
 def _shares(history: History, news: Sequence[Deal], inputs: SyncInputs) -> tuple[events.Share, ...]:
-    """Return what the orders of new deals brought, where it is known whose they are."""
+    """Return the shares of the orders that made new deals, for orders with a known strategy."""
     return tuple(
         share
         for ticket in orders_of(news)
@@ -139,7 +144,7 @@ def _share(ticket: int, history: History, inputs: SyncInputs) -> events.Share | 
     magic, magics = strategy_half(deals[0].magic), inputs.policy.magics
     order = inputs.own_order(ticket)
     if order is None and (not magic or (magics and magic not in magics)):
-        return None  # a hand, or a robot that is not ours
+        return None  # made by hand, or by an expert that is not ours
     if order is not None and order.kind is OrderKind.MARKET:
-        return None  # its fill said so
+        return None  # the fill of the order gave its share already
     return events.Share(ticket, magic, sum(deal.units for deal in deals))

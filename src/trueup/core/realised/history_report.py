@@ -1,4 +1,4 @@
-"""What a comparison of the book's deals with the broker's history found, for whoever asked."""
+"""The report on a comparison of the book's deals with the broker's history."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from trueup.core.realised.agreement import Agreement, DealChange, DealLine
 
 
 class HistoryReport(msgspec.Struct, frozen=True):
-    """The book's deals against the broker's, deal by deal, to the cent.
+    """The book's deals compared with the broker's, deal by deal, to the cent.
 
-    `since_msc` and `until_msc` are the span, in milliseconds of the trade server's clock; 0 is its
-    beginning, and its end. `unknown` says why the broker's deals could not be read; where it is not
-    empty, nothing else says anything. Money is in `currency`, with `digits` decimals.
+    `since_msc` and `until_msc` are the span, in milliseconds of the trade server's clock; 0 means
+    the beginning, or the end, of the history. `unknown` says why the broker's deals could not be
+    read; if `unknown` is not empty, ignore all other fields. Money is in `currency`, with `digits`
+    decimals.
     """
 
     since_msc: int = 0
@@ -26,42 +27,42 @@ class HistoryReport(msgspec.Struct, frozen=True):
 
     @property
     def agrees(self) -> bool:
-        """Whether both sides were read, and have the same deals with the same money."""
+        """Whether both sides could be read and have the same deals with the same money and lots."""
         return not self.unknown and self.found.is_whole
 
     @property
     def agreed(self) -> int:
-        """How many deals both sides have alike."""
+        """The number of deals that are equal on both sides."""
         return self.found.agreed
 
     @property
     def missing_in_book(self) -> tuple[DealLine, ...]:
-        """Deals that the broker has of our positions and orders, and the book does not."""
+        """The deals of our positions and orders that the broker has and the book does not have."""
         return self.found.missing_in_book
 
     @property
     def missing_at_broker(self) -> tuple[DealLine, ...]:
-        """Deals that the book has counted, and the broker does not show."""
+        """The deals that the book has counted and the broker does not show."""
         return self.found.missing_at_broker
 
     @property
     def changed(self) -> tuple[DealChange, ...]:
-        """Deals that both have, with other money or other lots."""
+        """The deals that both sides have, with different money or lots."""
         return self.found.changed
 
     @property
     def of_others(self) -> int:
-        """How many deals are of positions of others, of which the book counts none."""
+        """The number of deals of others' positions, which the book does not count."""
         return self.found.of_others
 
     @property
     def difference(self) -> float:
-        """How much more the broker's deals brought than the book's, in `currency`."""
+        """The money of the broker's deals minus the money of the book's, in `currency`."""
         return from_units(self.found.difference)
 
     @property
     def sentence(self) -> str:
-        """What was found, for a person."""
+        """The result in a sentence for a person."""
         if self.unknown:
             return self.unknown
         deals = f"{_counted(self.agreed, 'deal')} agree{'s' * (self.agreed == 1)}"
@@ -72,14 +73,15 @@ class HistoryReport(msgspec.Struct, frozen=True):
             (len(self.missing_at_broker), "not shown by the broker any more"),
             (len(self.changed), "with other money or lots"),
         ]
-        said = ", ".join(f"{count} {what}" for count, what in wrong if count)
+        # Name only the kinds of difference that occur: the sentence is one line of a log.
+        differences = ", ".join(f"{count} {kind}" for count, kind in wrong if count)
         money = f"{format_money(self.difference, self.digits)} {self.currency}".strip()
-        return f"{deals}, {said}: the broker's result is {money} more than the book's"
+        return f"{deals}, {differences}: the broker's result is {money} more than the book's"
 
     def __str__(self) -> str:
-        """Return what was found, for a person."""
+        """Return the result in a sentence for a person."""
         return self.sentence
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,6 +1,6 @@
-"""How a position leaves the book: its deals counted, its end told, and what goes on of it followed.
+"""Close a position in the book: count its deals, describe its exit, and follow its successors.
 
-A position can also come and go between two looks: then entry and exit are recorded together.
+A position can also open and close between two snapshots: then entry and exit are recorded together.
 """
 
 from __future__ import annotations
@@ -44,16 +44,18 @@ def closing(
     inputs: SyncInputs,
     prefix: str = "",
 ) -> events.PositionClosed:
-    """Return the event by which a position leaves the book, its deals counted."""
+    """Return the event that closes a position in the book and counts its deals."""
     history = known.history
     news = known.news or history.deals
     begun_with = known.begun_with(0)
+    # If the exit was counted before, the new deals show none; then describe the whole history.
     ended = exit_of(news, history.deals, begun_with) or exit_of(
         history.deals, history.deals, begun_with
     )
     because = prefix + _how_it_ended(known, ended, inputs.money_digits)
     if inputs.own_order(local.ticket) is not None:
         because += label(BrokerShows.CLOSED)
+    # A broker's rollover or split is not the end of the trade, so name its continuation.
     if moved_on(history.deals, begun_with):
         because += went_on_sentence(again)
     return events.PositionClosed(
@@ -64,7 +66,7 @@ def closing(
         realised_units=known.realised_units,
         deals=known.tickets,
         booked=known.booked,
-        went_on_as=tuple(one.identifier for one in again if one.is_ours),
+        went_on_as=tuple(successor.identifier for successor in again if successor.is_ours),
     )
 
 
@@ -79,17 +81,20 @@ def _how_it_ended(known: Comparison, ended: Exit | None, digits: int | None) -> 
 
 
 def follow(identifier: int, inputs: SyncInputs, outcome: Outcome, *, was_counted: bool) -> None:
-    """Count the deals of what a position goes on as.
+    """Count the deals of a successor: the position as which a closed position continues.
 
-    Where the book has that they count from here on, if those of the position did (`was_counted`);
-    where no look ever showed it, entry and exit are recorded.
+    If the book has the successor, its deals count from now on, provided that the deals of the
+    closed position counted (`was_counted`). If the successor never appeared in a snapshot, entry
+    and exit are recorded.
     """
+    # An adoption planned in this sync is not in the book yet.
     listed, holding = inputs.listed.get(identifier), inputs.book.holdings.get(identifier)
     is_adopted = any(
         isinstance(event, events.PositionAdopted) and event.position.identifier == identifier
         for event in outcome.events
     )
     if listed is not None and (holding is not None or is_adopted):
+        # A successor whose deals count already is left to the rule for changed positions.
         if was_counted and (holding is None or not holding.deals):
             explain_change(listed, inputs, outcome)
     elif listed is None and holding is None and identifier not in inputs.book.closed:
@@ -97,33 +102,36 @@ def follow(identifier: int, inputs: SyncInputs, outcome: Outcome, *, was_counted
 
 
 def came_and_went(
-    identifier: int, inputs: SyncInputs, outcome: Outcome, told: str = CAME_AND_WENT
+    identifier: int, inputs: SyncInputs, outcome: Outcome, prefix: str = CAME_AND_WENT
 ) -> None:
-    """Record entry and exit of a position that no look ever showed, or ask for its deals."""
-    if identifier in told_of(outcome):
+    """Record entry and exit of a position that no snapshot ever showed, or ask for its deals."""
+    if identifier in counted_by(outcome):
         return
     known = inputs.compare(identifier)
-    position = None if known is None else came_as(known.history.deals)
+    # Only a complete history proves that the position is closed; a cut history may hide the rest.
+    position = None if known is None else as_opened(known.history.deals)
     if known is None or position is None or not known.adds_up_to(0):
         outcome.questions.append(identifier)
         return
     again = followed(position, known, 0, inputs, outcome)
+    # The successor may still appear; recording the exit now would end the trade in the book.
     if again is None:
         outcome.questions.append(identifier)
         return
     adopted = events.PositionAdopted(at_ns=inputs.now_ns, position=position)
-    closed = closing(position, known, again, inputs, told)
+    closed = closing(position, known, again, inputs, prefix)
     outcome.events += [adopted, closed]
     for successor in closed.went_on_as:
         follow(successor, inputs, outcome, was_counted=True)
 
 
-def came_as(deals: Iterable[Deal]) -> Position | None:
-    """Return a position as its first deals opened it, or None where they do not show."""
+def as_opened(deals: Iterable[Deal]) -> Position | None:
+    """Return a position as its first deals opened it, or None if the entry deals are missing."""
     opening: list[Deal] = []
     for deal in deals:
         if deal.kind is DealKind.CASH or not deal.volume:
             continue
+        # Deals after the first exit changed the position; they did not open it.
         if deal.entry is not Entry.IN:
             break
         opening.append(deal)
@@ -136,6 +144,6 @@ def came_as(deals: Iterable[Deal]) -> Position | None:
     )
 
 
-def told_of(outcome: Outcome) -> set[int]:
-    """Return the positions whose deals are counted by what is planned."""
+def counted_by(outcome: Outcome) -> set[int]:
+    """Return the identifiers of the positions whose deals the planned events count."""
     return {event.position.identifier for event in outcome.events if isinstance(event, COUNTING)}

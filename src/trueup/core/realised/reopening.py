@@ -1,9 +1,9 @@
-"""A position that the broker closed only to open it again: a rollover, a split, a contract roll.
+"""Follow a position that the broker closed and opened again: a rollover, split or contract roll.
 
-That the old position is over is proven by its deals, which add up to zero, and by nothing else. As
-what it went on, the broker's history says: deals that open, for the same kind of reason and at the
-same time, under another identifier. It may have another volume (a split), another symbol (the next
-contract), it may have grown since or be closed. Where several fit, all of them are followed.
+Only the deals of the old position prove its end: they must add up to zero. The broker's history
+shows the successor: an entry deal for the same kind of reason, at the same time, under another
+identifier. The successor may have another volume (a split) or another symbol (the next contract),
+and may have grown or closed since. If several positions match, all of them are followed.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ REOPENS = frozenset(
         DealReason.CORPORATE_ACTION,
     }
 )
-# These change a position's volume, so that an equal one is no sign: it may be another's.
+# These change the volume of a position, so an equal volume is no evidence for a successor.
 RESIZES = frozenset({DealReason.SPLIT, DealReason.CORPORATE_ACTION})
-# The two halves of a re-opening are made together; a roll into the next contract takes longer.
+# A rollover closes and opens at the same time; a roll into the next contract takes longer.
 APART_MSC = 60_000
-# Without the deals only a position opened in the same second is taken for it.
+# Without deals, only a position opened in the same second counts as a successor.
 SAME_SECOND_MSC = 1_000
-# How long the other half is waited for by our clock, where no price tells the trade server's.
+# How long to wait for the entry by our clock, if no price shows the trade server's time.
 PATIENCE_NS = 60 * 1_000_000_000
 
 
 class Successor(msgspec.Struct, frozen=True):
-    """As what a position goes on; `is_ours` says whether it is within the policy's scope."""
+    """The position as which another position continues; `is_ours` if in the policy's scope."""
 
     identifier: int
     symbol: str
@@ -47,13 +47,15 @@ class Successor(msgspec.Struct, frozen=True):
 
 
 def moved_on(deals: Sequence[Deal], begun_with: int = 0) -> tuple[Deal, ...]:
-    """Return the deals by which the broker closed a position to open it again as another one.
+    """Return the deals by which the broker closed a position to open another position instead.
 
-    What it opened again under the same identifier goes on as itself. `begun_with` is what was open
-    before the first of the deals (units of 1e-8 lots), where they are the end of a history only.
+    A position that the broker opened again under the same identifier does not count. `begun_with`
+    is the volume open before the first deal (units of 1e-8 lots), if the history lost its
+    beginning.
     """
     moving = [deal for deal in deals if deal.units]
     found, net = [], begun_with
+    # Look at each deal with the next: an entry right after the exit continues the same position.
     for deal, after in itertools.zip_longest(moving, moving[1:]):
         net += deal.units
         is_out = deal.reason in REOPENS and deal.entry is not Entry.IN and not net
@@ -64,8 +66,9 @@ def moved_on(deals: Sequence[Deal], begun_with: int = 0) -> tuple[Deal, ...]:
 
 
 def successors(local: Position, out: Deal, inputs: SyncInputs) -> tuple[Successor, ...]:
-    """Return as what a position goes on that `out` closed: one, several that fit, or none."""
+    """Return the successors of the position that `out` closed: all that match, or none."""
     deals = inputs.late_deals
+    # Without the deals of the account, the list of open positions is the only evidence.
     if deals is None:
         return _listed_successors(local, out, inputs)
     found = [
@@ -78,14 +81,15 @@ def successors(local: Position, out: Deal, inputs: SyncInputs) -> tuple[Successo
         and deal.ticket > out.ticket
         and -SAME_SECOND_MSC <= deal.time_msc - out.time_msc <= APART_MSC
     ]
+    # Each test narrows the candidates down, but a test that none of them passes is skipped.
     for is_likelier in _likelier(out):
         found = [deal for deal in found if is_likelier(deal)] or found
     ours = (
         Successor(deal.position, deal.symbol, not inputs.policy.is_foreign(opened_by(deal)))
-        # As they were made, in whatever order they are told.
+        # Sort by ticket, so that the order of the broker's rows does not matter.
         for deal in sorted(found, key=lambda deal: deal.ticket)
     )
-    return tuple({one.identifier: one for one in ours}.values())
+    return tuple({successor.identifier: successor for successor in ours}.values())
 
 
 def followed(
@@ -96,21 +100,23 @@ def followed(
     outcome: Outcome,
     waited_ns: int = 0,
 ) -> tuple[Successor, ...] | None:
-    """Return as what a position goes on by its new deals, None while that may still show.
+    """Return the successors of a position by its new deals, or None while one may still appear.
 
-    `net_units` is what its deals leave open (1e-8 lots). `waited_ns` is how long it has been
-    missing by our clock, 0 where that says nothing.
+    `net_units` is the volume that its deals leave open (1e-8 lots). `waited_ns` is how long the
+    position has been missing by our clock, 0 if not known.
     """
     news = {deal.ticket for deal in known.news}
     found: list[Successor] = []
     for out in moved_on(known.history.deals, known.begun_with(net_units)):
         if out.ticket not in news:
-            continue  # it was followed when it was counted
+            continue  # its successors were followed when this deal was counted
+        # Deals under other identifiers are in no answer unless the history was asked for.
         if inputs.late_deals is None:
             outcome.want_history(out.time_msc - APART_MSC)
             if not inputs.has_asked_history:
                 return None
         again = successors(local, out, inputs)
+        # Terminals may show exit and entry at different times; to go on now would lose the entry.
         if not again and may_still_show(out, inputs.server_time_msc, waited_ns):
             return None
         found += again
@@ -118,7 +124,7 @@ def followed(
 
 
 def _likelier(out: Deal) -> tuple[Callable[[Deal], bool], ...]:
-    """Return what tells one re-opening from another, the surest first."""
+    """Return the tests that tell successors apart, the most reliable test first."""
     return (
         lambda deal: deal.time_msc == out.time_msc,
         lambda deal: abs(deal.time_msc - out.time_msc) <= SAME_SECOND_MSC,
@@ -132,17 +138,17 @@ def _likelier(out: Deal) -> tuple[Callable[[Deal], bool], ...]:
 
 def _listed_successors(local: Position, out: Deal, inputs: SyncInputs) -> tuple[Successor, ...]:
     return tuple(
-        Successor(one.identifier, one.symbol, not inputs.policy.is_foreign(one))
-        for one in sorted(inputs.snapshot.positions, key=lambda one: one.identifier)
-        if one.identifier != local.identifier
-        and (one.symbol, one.side) == (local.symbol, local.side)
-        and same(one.volume, out.volume)
-        and abs(one.time_msc - out.time_msc) <= SAME_SECOND_MSC
+        Successor(row.identifier, row.symbol, not inputs.policy.is_foreign(row))
+        for row in sorted(inputs.snapshot.positions, key=lambda row: row.identifier)
+        if row.identifier != local.identifier
+        and (row.symbol, row.side) == (local.symbol, local.side)
+        and same(row.volume, out.volume)
+        and abs(row.time_msc - out.time_msc) <= SAME_SECOND_MSC
     )
 
 
 def opened_by(deal: Deal) -> Position:
-    """Return the position that a deal opened, as it was then."""
+    """Return the position that a deal opened, as at the time of the deal."""
     return Position(
         ticket=deal.order or deal.position,
         identifier=deal.position,
@@ -158,23 +164,24 @@ def opened_by(deal: Deal) -> Position:
 
 
 def may_still_show(out: Deal, server_time_msc: int, waited_ns: int) -> bool:
-    """Return whether a terminal may have seen one half of a re-opening and not the other yet.
+    """Return whether a terminal may have received the exit and not yet the entry of a re-opening.
 
     Args:
         out: the deal that closed the position.
-        server_time_msc: the trade server's time, as the latest price tells it; 0 where none does.
+        server_time_msc: the trade server's time by the latest price; 0 without a price.
         waited_ns: how long the position has been missing by our clock.
     """
     return server_time_msc - out.time_msc < LONGEST_MS and waited_ns < PATIENCE_NS
 
 
 def went_on_sentence(found: Sequence[Successor]) -> str:
-    """Say as what a position goes on."""
+    """Name the successors of a position in a sentence."""
     if not found:
         return "; what it goes on as is not shown"
-    names = ", ".join(str(one.identifier) for one in found)
+    names = ", ".join(str(successor.identifier) for successor in found)
     if len(found) > 1:
         return f"; it goes on as one of {names}"
-    (one,) = found
-    scope = "" if one.is_ours else f" in {one.symbol}, which is outside this book's scope"
+    (successor,) = found
+    symbol = successor.symbol
+    scope = "" if successor.is_ours else f" in {symbol}, which is outside this book's scope"
     return f"; the broker opened it again as {names}{scope}"
