@@ -1,1 +1,1 @@
-"""Which account a book belongs to, and whether a reading of it may be believed."""
+"""Check that a reading is of the right account and can be trusted."""

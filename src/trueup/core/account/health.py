@@ -1,4 +1,4 @@
-"""The state of reconciliation in one sentence, for a person at three in the morning."""
+"""Describe the state of reconciliation in a sentence, and list where new orders are refused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from trueup.core.model import RowFault
 
 
 class Restriction(msgspec.Struct, frozen=True):
-    """New orders are refused in a scope: a symbol, or the whole account where `symbol` is empty.
+    """A scope in which new orders are refused: a symbol, or the whole account if `symbol` is empty.
 
-    Closing what is known stays allowed. It ends by itself, when `until` has come about.
-    `gateway_refuses` says that the gateway refuses an order there by itself, with the same reason:
-    the order desk then leaves it to say so, because the gateway knows it as of now.
+    Closing known positions stays allowed. The restriction ends by itself when the condition `until`
+    is met. `gateway_refuses` says that the gateway itself refuses orders in this scope for the same
+    reason. The order desk then leaves the refusal to the gateway, because the gateway has the
+    current state.
     """
 
     symbol: str
@@ -29,7 +30,8 @@ class Restriction(msgspec.Struct, frozen=True):
 def restrictions(
     unknown: Unknown | None, holds: Sequence[Hold], before: Sequence[Restriction], now_ns: int
 ) -> tuple[Restriction, ...]:
-    """Return what restricts new orders now; one that goes on keeps the moment it began."""
+    """Return the current restrictions on new orders; a lasting restriction keeps its start time."""
+    # The text of the reason may change from sync to sync, so `until` identifies a restriction.
     since = {(r.symbol, r.until): r.since_ns for r in before}
     wanted = [("", unknown.sentence, unknown.until, False)] if unknown is not None else []
     wanted += [
@@ -50,11 +52,12 @@ def health(
     now_ns: int,
     faults: Sequence[RowFault] = (),
 ) -> str:
-    """Say in one sentence what agrees, what does not and why, and how old that knowledge is.
+    """Say in a sentence whether book and broker agree, why not, and when this was checked.
 
-    `faults` are the rows that the last believed reading left out: then not everything agrees.
+    `faults` are the rows that the last trusted reading left out: then not everything agrees.
     """
     age = f"checked {age_of(checked_ns, now_ns)}" if checked_ns is not None else "never checked"
+    # The worst state comes first: a person must see that no other statement is current.
     if unknown is not None:
         return f"Degraded: {unknown.sentence}; the book is unchanged (last {age})."
     if checked_ns is None:
@@ -66,6 +69,7 @@ def health(
         rest = f"{_counted(len(faults))} could not be read, and the rest agrees"
     if not holds:
         return f"Partial reading: {faults[0]}; {rest} ({age})."
+    # One sentence has room for a single hold; `trueup status` lists all of them.
     first = holds[0]
     more = f"; {len(holds) - 1} more held" if len(holds) > 1 else ""
     return f"{first.scope} held: {first.reason_at(now_ns)}{more}; {rest} ({age})."

@@ -1,8 +1,8 @@
-"""The account that a person means, said before anything was read.
+"""Check a reading against the account that the user has named in advance.
 
-A terminal can be logged in to any account when a bot meets it first, and a book belongs to the
-account of its first believed reading. So who knows which account it is to be says so beforehand,
-and a bot that is only to play says that real money is not meant.
+A terminal can be logged in to any account when a bot connects for the first time, and the first
+trusted reading binds the book to that account. So the user can name the account beforehand, and can
+exclude accounts with real money.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ EXAMPLE = "give login@server, such as 5000001@MetaQuotes-Demo"
 
 
 class Meant(msgspec.Struct, frozen=True):
-    """Which account is meant, None for any; who says so; and whether real money may be touched.
+    """The account that the user expects, and whether an account with real money is allowed.
 
-    An account whose gateway does not say whether it is a demo counts as real.
+    `account` is None for any account. `said_by` is the setting that names the account. If the
+    gateway does not say whether an account is a demo, the account counts as real.
     """
 
     account: Bound | None = None
@@ -29,7 +30,7 @@ class Meant(msgspec.Struct, frozen=True):
     real_money: bool = True
 
     def objection(self, snapshot: Snapshot) -> Unknown | None:
-        """Return why this reading is of an account that is not meant, or None."""
+        """Return an objection if this reading is of another account or of real money, else None."""
         return self._other(snapshot) or self._real(snapshot)
 
     def _other(self, snapshot: Snapshot) -> Unknown | None:
@@ -61,10 +62,10 @@ class Meant(msgspec.Struct, frozen=True):
 
 
 def account_named(text: str) -> Bound:
-    """Return the account that a text names.
+    """Parse an account from a text such as 5000001@MetaQuotes-Demo.
 
     Raises:
-        ValueError: it names none.
+        ValueError: the text does not name an account.
     """
     found = _NAME.fullmatch(text)
     if found is None:

@@ -1,8 +1,8 @@
-"""Find the symbols of a broker that look like a name which that broker does not have.
+"""Find symbols of a broker with names similar to a symbol that the broker does not have.
 
-Brokers write one instrument in many ways: EURUSD, EURUSD.m, EURUSDpro, mEURUSD, EUR/USD, eurusd.
-What is found here is shown to a person and never traded: two names that look alike may be two
-instruments.
+Brokers name the same instrument in many ways: EURUSD, EURUSD.m, EURUSDpro, mEURUSD, EUR/USD,
+eurusd. The names found here are shown to a person and never traded: similar names may belong to
+different instruments.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-# More than these are no help to a person.
+# A longer list would not help a person.
 SHOWN_MOST = 5
-# A name of fewer characters is a part of too many others.
+# A shorter name is a part of too many other names.
 SHORTEST_STEM = 3
-# What brokers put before or after a name: .m, -ECN, .cash, micro.
+# The length of the prefixes and suffixes that brokers add: .m, -ECN, .cash, micro.
 LONGEST_ADDITION = 6
 NOT_ALIKE = 6
 _APART = re.compile(r"[\W_]+")
@@ -25,7 +25,7 @@ _MARKED = re.compile(r"[a-z]{0,6}([A-Z0-9]{3,})[a-z]{0,6}")
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """A symbol, and what its broker says of it (MQL5 reference, "Symbol Properties")."""
+    """A symbol and its properties at the broker (MQL5 reference, "Symbol Properties")."""
 
     name: str
     currency_base: str = ""
@@ -34,7 +34,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Catalogue:
-    """All symbols of a broker, taken apart once: a broker may have 10,000."""
+    """All symbols of a broker, parsed once in advance: a broker may have 10,000 symbols."""
 
     def __init__(self, listed: Iterable[Listed]) -> None:
         self._names = {symbol.name: _Name(symbol) for symbol in listed}
@@ -46,20 +46,20 @@ class Catalogue:
         return name in self._names
 
     def look_alikes(self, wanted: str) -> tuple[str, ...]:
-        """Return the names that look like `wanted`, the likest first, five at most.
+        """Return the names similar to `wanted`, most similar first, five at most.
 
-        The likest differ by case alone, then by signs between the letters, then by a prefix or a
-        suffix. Last come those of which the broker says that they are it: by their two currencies,
-        as GOLD of XAU and USD for XAUUSD, or by a word of their description.
+        The most similar names differ only in case, the next in characters between the letters, then
+        in a prefix or a suffix. Last come symbols that match by the broker's description: by their
+        two currencies, as GOLD with XAU and USD for XAUUSD, or by a word of the description.
         """
-        wish = _Name(Listed(wanted))
-        found = ((_rank(wish, one), len(one.name), one.name) for one in self._names.values())
-        ranked = sorted(one for one in found if one[0] < NOT_ALIKE)
+        parsed = _Name(Listed(wanted))
+        found = ((_rank(parsed, name), len(name.name), name.name) for name in self._names.values())
+        ranked = sorted(entry for entry in found if entry[0] < NOT_ALIKE)
         return tuple(name for _, _, name in ranked[:SHOWN_MOST])
 
 
 class _Name:
-    """A name and what it is compared by."""
+    """A name with the forms by which names are compared."""
 
     def __init__(self, symbol: Listed) -> None:
         self.name = symbol.name
@@ -72,30 +72,32 @@ class _Name:
         self.words = frozenset(_APART.sub(" ", symbol.description).casefold().split())
 
 
-def _rank(wish: _Name, other: _Name) -> int:
-    """Return how alike a symbol is, 0 for the likest."""
-    if other.folded == wish.folded:
+def _rank(wanted: _Name, other: _Name) -> int:
+    """Return the rank of a symbol by its similarity, 0 for the most similar."""
+    if other.folded == wanted.folded:
         return 0
-    if not other.letters or not wish.letters:
+    # Names without letters, such as "#1", would match each other below.
+    if not other.letters or not wanted.letters:
         return NOT_ALIKE
-    if other.letters == wish.letters:
+    if other.letters == wanted.letters:
         return 1
-    if not wish.stems.isdisjoint(other.stems):
+    if not wanted.stems.isdisjoint(other.stems):
         return 2
-    if _is_lengthened(wish.letters, other.letters):
+    if _is_lengthened(wanted.letters, other.letters):
         return 3
-    if other.pair in wish.stems:
+    if other.pair in wanted.stems:
         return 4
-    is_word = len(wish.letters) > SHORTEST_STEM and wish.letters in other.words
+    # Short words, such as "US" or "THE", are in the descriptions of too many symbols.
+    is_word = len(wanted.letters) > SHORTEST_STEM and wanted.letters in other.words
     return 5 if is_word else NOT_ALIKE
 
 
 def _is_lengthened(wanted: str, letters: str) -> bool:
-    """Return whether one name is the other with something before or after it."""
+    """Return whether a name is the other name with a prefix or a suffix."""
     short, long = (letters, wanted) if len(letters) < len(wanted) else (wanted, letters)
     if len(short) < SHORTEST_STEM or len(long) - len(short) > LONGEST_ADDITION:
         return False
-    # USD is a part of EURUSD, and not what is meant by it.
+    # USD is a part of EURUSD, but a different instrument.
     is_most = short == wanted or 2 * len(short) > len(long)
     return is_most and (long.startswith(short) or long.endswith(short))
 
@@ -105,7 +107,7 @@ def _letters(name: str) -> str:
 
 
 def _stems(name: str) -> set[str]:
-    """Return what a name may be without the prefix or suffix of a broker."""
+    """Return the possible forms of a name without the prefix or suffix of a broker."""
     parts = [part for part in _APART.split(name) if part]
     whole = "".join(parts)
     capitals = [part for part in parts if part != part.lower()]

@@ -1,15 +1,15 @@
-"""May a reading be believed? Unknown is a value, and it is not an empty list.
+"""Decide whether a snapshot can be trusted. "Unknown" is a value of its own, not an empty list.
 
-"The broker has nothing", "the broker said no" and "we could not look" are three different things;
-waiting alone never turns the third into either of the others.
+"The broker has no positions", "the broker refused" and "the broker could not be read" are three
+different answers. Waiting alone never turns the third answer into either of the others.
 
-A snapshot with evidence is believed when every rule below has nothing against it. The rules read
-three things: the snapshot, the account the book is bound to, and what we saw last from this
-gateway (`Seen`). The first rule that objects decides; each has its own reason, its own sentence,
-and says what would end it.
+A snapshot with evidence is trusted if no rule below objects. Each rule reads the snapshot, the
+account that the book is bound to, and the memory of the latest reading of this gateway (`Seen`).
+The first rule with an objection decides. Each objection has a reason, a sentence for a person, and
+the condition that would end the objection.
 
-A snapshot without evidence (the guide's wire) is believed as the guide says, except by a book that
-was bound to an account by evidence: what once could be proven is not believed unproven later.
+A snapshot without evidence (the guide's wire) is trusted, as in the guide. The exception is a book
+that was bound to an account by evidence: such a book then requires evidence in every snapshot.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from trueup.core.digest import digest
 from trueup.core.model import Account, Evidence, Snapshot
 from trueup.core.quantity import format_money
 
-# The server's clock is read off quotations, which arrive out of step by fractions of a second.
+# The server's clock comes from quotations, which can arrive out of order within a second.
 CLOCK_JITTER_MSC = 1_000
 
 
 class Reason(enum.Enum):
-    """Why a reading is not believed."""
+    """Why a reading is not trusted."""
 
     OFFLINE = "offline"
     UNREADABLE = "unreadable"
@@ -46,16 +46,16 @@ class Reason(enum.Enum):
     ACCOUNT_CONTRADICTS = "account contradicts list"
 
 
-# After these the terminal may still be loading; one agreeing look more is needed.
+# After these the terminal may still be loading, so a second reading must agree.
 LOOK_AGAIN = frozenset(
     {Reason.WRONG_ACCOUNT, Reason.NOT_CONNECTED, Reason.EPOCH_CHANGED, Reason.RECONNECTED}
 )
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """We could not look, or cannot believe what we saw.
+    """The broker could not be read, or the reading cannot be trusted.
 
-    `sentence` says what happened, `until` what would end it, both for a person.
+    For a person, `sentence` describes the problem and `until` the condition that would end it.
     """
 
     reason: Reason
@@ -64,7 +64,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """The account a book belongs to."""
+    """The account that a book belongs to."""
 
     login: int
     server: str
@@ -76,13 +76,13 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the latest reading of a gateway said of itself, believed or not.
+    """The memory of the latest reading of a gateway, trusted or not.
 
-    `server_time_msc` is the latest time that the trade server's clock told, 0 before it told any.
-    `asked` counts the questions sent since: replies that were lost on the way use up numbers too.
-    After a restart, a lost trade server, another account or a terminal that could not be read,
-    `confirmed` is false until two readings in a row agree; `digest` is empty where the latest
-    reading may not be one of the two.
+    `server_time_msc` is the latest known time of the trade server's clock, 0 if none is known.
+    `asked` counts the questions sent since then: lost replies use up sequence numbers too. After a
+    restart, a lost trade server, another account or a terminal that could not be read, `confirmed`
+    is false until two consecutive readings agree. `digest` is empty if the latest reading must not
+    count as the first of these two.
     """
 
     epoch: str
@@ -115,25 +115,26 @@ def judge(snapshot: Snapshot, bound: Bound | None, seen: Seen | None) -> Trusted
 
 
 def seen_after(evidence: Evidence, before: Seen | None, verdict: Trusted | Unknown) -> Seen:
-    """Return what to remember of a reading, believed or not."""
+    """Return the memory to keep after a reading, trusted or not."""
     reason = verdict.reason if isinstance(verdict, Unknown) else None
     confirmed = reason is None or (
         reason not in LOOK_AGAIN and (before is None or before.confirmed)
     )
-    is_a_look = reason not in (Reason.WRONG_ACCOUNT, Reason.NOT_CONNECTED)
+    # A list of another account, or without a connection, must not confirm the next one.
+    may_confirm = reason not in (Reason.WRONG_ACCOUNT, Reason.NOT_CONNECTED)
     return Seen(
         evidence.epoch,
         evidence.sequence,
         evidence.server_time_msc or (before.server_time_msc if before is not None else 0),
-        evidence.digest if is_a_look else "",
+        evidence.digest if may_confirm else "",
         confirmed,
     )
 
 
 def seen_without(reading: Unknown, before: Seen) -> Seen:
-    """Return what to remember after a question that brought no snapshot.
+    """Return the memory to keep after a question without a snapshot in reply.
 
-    A terminal that could not be read may have been started anew, and be loading when it answers.
+    A terminal that could not be read may have restarted, and may still be loading when it answers.
     """
     if reading.reason is not Reason.UNREADABLE:
         return before
@@ -178,6 +179,7 @@ def _not_connected(
 def _epoch_changed(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
+    # A terminal that just started may still be loading, so its list may be incomplete.
     if seen is None or evidence.epoch == seen.epoch:
         return None
     return Unknown(
@@ -215,7 +217,7 @@ def _older(
 def _sequence_gap(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    # A number is used up by each question we sent, answered or not; more than that were not ours.
+    # Each question uses up a number, answered or not; a larger gap comes from another client.
     if seen is None or evidence.epoch != seen.epoch:
         return None
     if evidence.sequence <= seen.sequence + max(1, seen.asked):
@@ -231,7 +233,7 @@ def _sequence_gap(
 def _clock_jump(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    # 0 is no time: no quotation told one, as for a symbol that was taken off the market.
+    # 0 means no quotation, for example because the symbol is no longer traded.
     if seen is None or not evidence.server_time_msc:
         return None
     if evidence.server_time_msc >= seen.server_time_msc - CLOCK_JITTER_MSC:
@@ -247,8 +249,8 @@ def _clock_jump(
 def _torn(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    # Rows that were left out count, and the digest goes over them: a row that was changed on the
-    # way, and cannot be read for that, is not taken for one that is odd at the broker.
+    # Count and digest include the rows that were left out: so a row that was damaged on the wire
+    # is told apart from a row that the broker itself sends in an unreadable form.
     counts = snapshot.listed or (len(snapshot.positions), len(evidence.orders))
     until = "a reading in which list, counts and digest agree"
     if snapshot.faults and not (snapshot.listed and snapshot.digest):
@@ -281,8 +283,9 @@ def _contradicts_empty(
     account = evidence.account
     low, high = _floating(evidence)
     if low <= 0.0 <= high:
-        # It was nothing at some moment while the list was read.
+        # The floating result was zero at some moment during the reading.
         account = msgspec.structs.replace(account, profit=0.0)
+    # A loading terminal can show an empty list while the account has its figures already.
     sign = sign_of_positions(account, has_orders=bool(evidence.orders))
     if sign is None:
         return None
@@ -294,11 +297,11 @@ def _contradicts_empty(
 
 
 def sign_of_positions(account: Account, *, has_orders: bool) -> str | None:
-    """Return what in an account's figures only open positions can have brought there.
+    """Return the figure of an account that proves open positions, as a phrase; None without any.
 
-    Equity is no sign: a commission that is charged at the day's end and the day's gains of some
-    netting accounts are blocked until then, and lower it with nothing open (terminal manual, Trade
-    tab: balance + credit - commission +/- floating - blocked).
+    Equity is no proof: a commission that is charged at the end of the day, and the day's gains of
+    some netting accounts, are blocked until then and lower the equity without an open position
+    (terminal manual, Trade tab: balance + credit - commission +/- floating - blocked).
     """
     # Pending orders reserve margin at some exchanges; a floating result only positions have.
     if account.margin > _cent(account) and not has_orders:
@@ -311,39 +314,41 @@ def sign_of_positions(account: Account, *, has_orders: bool) -> str | None:
 def _contradicts_sum(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    """Hold the sum of the results against the account's floating result, as a witness.
+    """Compare the sum of the positions' results with the account's floating result.
 
-    Prices move while a terminal is read, so there are bounds: the result before the list and the
-    one after it. A gateway that tells one figure only can be wrong by whatever moved in between; a
-    list that two readings in a row show is believed from it all the same.
+    Prices move while a terminal is read, so the account's result before the list and after the list
+    are the bounds. A gateway that sends a single figure can be off by the price changes in between,
+    so from such a gateway a list is trusted if two consecutive readings have the same list.
     """
     account = evidence.account
     if not snapshot.positions or _lacks_money(snapshot):
         return None
+    # Each result is rounded to the account's digits, so allow for the rounding.
     low, high = _floating(evidence)
     tolerance = sum_tolerance(account.currency_digits, len(snapshot.positions))
     floating = evidence.floating
+    # Without a sum from the gateway the positions came with their results.
     if floating is None:
         floating = math.fsum(p.profit + p.swap for p in snapshot.positions)
     if low - tolerance <= floating <= high + tolerance:
         return None
     if evidence.profit_bounds is None and seen is not None and seen.digest == evidence.digest:
         return None
-    said = _money(account.profit, account)
+    stated = _money(account.profit, account)
     if high - low > tolerance:
-        said = f"between {_money(low, account)} and {_money(high, account)}"
+        stated = f"between {_money(low, account)} and {_money(high, account)}"
     total = _money(floating, account)
     return Unknown(
         Reason.ACCOUNT_CONTRADICTS,
-        f"The positions' results add up to {total}, and the account says {said}",
+        f"The positions' results add up to {total}, and the account says {stated}",
         "a list that the account's own figures do not contradict",
     )
 
 
 def _floating(evidence: Evidence) -> tuple[float, float]:
-    """Return the least and the most that the account's floating result was, as far as is told.
+    """Return the bounds of the account's floating result during the reading.
 
-    The account's own figure is one of the two bounds; bounds that it is not within are none.
+    The account's own figure must lie within the gateway's bounds; otherwise the bounds are ignored.
     """
     profit = evidence.account.profit
     low, high = sorted(evidence.profit_bounds or (profit, profit))
@@ -351,8 +356,8 @@ def _floating(evidence: Evidence) -> tuple[float, float]:
 
 
 def sum_tolerance(currency_digits: int, count: int) -> float:
-    """Return by how much the results of so many positions may miss the account's, by rounding."""
-    # Rounded to the cent once for each position, and once for the account.
+    """Return the rounding tolerance between the results of `count` positions and the account's."""
+    # Each position and the account are rounded to the last digit once.
     return _digit(currency_digits) * (count + 1)
 
 
@@ -361,7 +366,7 @@ def _money(amount: float, account: Account) -> str:
 
 
 def _lacks_money(snapshot: Snapshot) -> bool:
-    """Return whether a position's result cannot be read, so that no sum of them means anything."""
+    """Return whether the result of a position is missing or unreadable: then no sum is valid."""
     is_partial = snapshot.listed is not None and snapshot.listed[0] != len(snapshot.positions)
     return is_partial or any(note.field in ("profit", "swap") for note in snapshot.notes)
 
@@ -371,11 +376,11 @@ def _cent(account: Account) -> float:
 
 
 def _digit(currency_digits: int) -> float:
-    # Half a unit of the last digit more, so that a difference of exactly one cent is inside.
+    # 1.5 units of the last digit, so that a difference of exactly one unit is within.
     return float(1.5 * 10.0**-currency_digits)
 
 
-# The order matters: who it is, whether it can know, whether it is new, whether it is whole.
+# The order matters: the right account, a live connection, a new reading, a complete list.
 RULES: tuple[Rule, ...] = (
     _wrong_account,
     _not_connected,
