@@ -52,6 +52,16 @@ def test_a_reading_that_was_not_true_is_wrongly_believed(served: dict[str, Any],
     assert word in said
 
 
+@pytest.mark.parametrize("first", [{"says_connected": False}, {"epoch": "g0"}, {"outages": 0}])
+def test_what_was_listed_while_the_terminal_was_away_confirms_nothing(
+    first: dict[str, Any],
+) -> None:
+    """However much the first list after it is like the last one before."""
+    history = read(History().start().row("AccountBound", login=LOGIN), 1, **first)
+    (said,) = believed(read(history, 2, catches_up=True, outages=1), 2)
+    assert "not caught up" in said
+
+
 def test_a_terminal_that_catches_up_is_believed_when_two_readings_are_alike() -> None:
     history = read(bound(), 1, "g2", catches_up=True, digest="e")
     assert believed(read(history, 2, "g2", catches_up=True, digest="e"), 2, "g2") == []

@@ -332,6 +332,21 @@ def trust_empty() -> Patch:
     return _without(trust._contradicts_empty)
 
 
+def trust_torn() -> Patch:
+    """A reading is believed whose lists do not have what was counted before and after them."""
+    return _without(trust._torn)
+
+
+def trust_older() -> Patch:
+    """A reading is believed that is older than another one which was here before."""
+    return _without(trust._older)
+
+
+def trust_any_sum() -> Patch:
+    """A list is believed whose results do not add up to the account's."""
+    return _without(trust._contradicts_sum)
+
+
 def late_reply_by_order() -> Patch:
     """A reply is taken for the answer to the request before it, whatever it says it answers."""
 
@@ -392,6 +407,9 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     trust_clock_jump,
     trust_reconnected,
     trust_empty,
+    trust_torn,
+    trust_older,
+    trust_any_sum,
     late_reply_by_order,
     identifier_sent,
 )

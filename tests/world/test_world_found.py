@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.desk_world import HEDGING, NETTING, OTHER, DeskWorld
+from tests.support.desk_world import BUY, HEDGING, NETTING, OTHER, DeskWorld
 from tests.support.order_world import GRACE_SEC, OrderWorld
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.book.order import Order
@@ -433,3 +433,54 @@ def test_an_exit_that_shows_before_its_entry_closes_nothing_yet() -> None:
     assert world.tickets() == set()
     assert world.pm.realised == world.realised([identifier])
     assert held.ticket == identifier
+
+
+@pytest.mark.parametrize(("side", "volume"), [("sell", 0.7), ("buy", 0.3), ("sell", 0.1)])
+def test_a_fill_meets_the_position_that_a_netting_book_lacks(side: Any, volume: float) -> None:
+    """Seed 578: the book had lost a position for a moment. A reversal then stood in the book a
+    second time, under its own order's ticket, and stops were set for that."""
+    world = OrderWorld(NETTING)
+    by_hand = world.person.open("EURUSD", BUY, 0.5)
+    order = world.pm.submit(side, volume)
+    assert set(world.book()) == {order.ticket}
+    world.sync(0.5)
+    assert world.book() == world.rows()
+    (held,) = world.pm.book.holdings.values()
+    assert held.position.identifier == by_hand
+    moved = world.pm.modify(held.position.ticket, 1.1 - 0.1 * held.position.side.sign, 0.0)
+    assert (world.status(moved), moved.position) == ("FILLED", by_hand)
+    world.sync(5)
+    assert world.agrees()
+    assert world.pm.realised == world.realised([by_hand])
+
+
+def test_a_position_that_our_fill_opened_is_not_doubled_by_one_that_a_late_list_shows() -> None:
+    world = OrderWorld(NETTING, deal_lag_ms=3_000)
+    by_hand = world.person.open("EURUSD", BUY, 0.5)
+    order = world.pm.submit("buy", 0.3)
+    world.sync(0.5)
+    assert set(world.book()) == {order.ticket}
+    assert world.kinds() == [HoldKind.SETTLING, HoldKind.SETTLING]
+    world.sync(5)
+    assert world.book() == world.rows()
+    assert set(world.book()) == {by_hand}
+
+
+def test_a_charge_on_the_exit_counts_where_the_entry_is_archived() -> None:
+    """Seed 125 of its time: the commission came after the position had left the book, and after
+    the broker had archived its entry; it was never counted."""
+    world = OrderWorld()
+    held = world.pm.submit("buy", 0.3)
+    world.sync()
+    (identifier,) = world.tickets()
+    world.wait(60)
+    world.terminal.switches.history_begins_msc = world.terminal.broker.clock.server_msc()
+    world.pm.close(held.ticket)
+    world.wait_out()
+    assert world.tickets() == set()
+    closing = max(world.ledger.deals)
+    world.terminal.broker.charge_commission(HEDGING.login, closing, -2.04)
+    for _ in range(20):
+        world.sync(10)
+    assert world.pm.realised == world.realised([identifier])
+    assert world.agrees()

@@ -135,6 +135,12 @@ class Comparison:
         return bool(self.news or self.changed)
 
     @property
+    def is_charged(self) -> bool:
+        """Whether deals that are shown have other money, and each of them the lots that it had."""
+        kept_lots = (one.before.lots == as_booked(one.now).lots for one in self.changed)
+        return bool(self.changed) and all(kept_lots)
+
+    @property
     def differs(self) -> bool:
         """Whether the result or any shown deal differs from the book."""
         return self.has_news or self.realised_units != self.known.realised_units

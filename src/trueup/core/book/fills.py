@@ -38,7 +38,12 @@ def take_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
 
 def _net(book: Book, event: events.OrderFilled, order: Order) -> None:
     """Take a fill into the account's one position of the symbol, as a netting account does."""
-    holding = next((h for h in book.holdings.values() if h.position.symbol == event.symbol), None)
+    # The book has two only where one of them ended unseen: the account's is the one that came
+    # last, and none that left the broker's list.
+    held = list(book.holdings_in(event.symbol))
+    listed = [one for one in held if one.position.identifier not in book.missing]
+    met = listed or held
+    holding = met[-1] if met else None
     if holding is None:
         _open(book, event, order, event.volume)
     elif holding.position.side is event.side:
@@ -216,6 +221,18 @@ def remove(book: Book, holding: Holding) -> None:
         del book.closed[next(iter(book.closed))]
     if not any(other.position.symbol == symbol for other in book.holdings.values()):
         book.claims = {key: one for key, one in book.claims.items() if one.symbol != symbol}
+
+
+def forget_claims(book: Book, holding: Holding) -> None:
+    """Count nothing any more that orders brought to a position which has ended.
+
+    Where the book has the next position of the symbol already, only these claims are the old one's.
+    """
+    keys = set(holding.order_ids)
+    for deal in holding.booked:
+        order = book.orders_by_ticket.get(deal.order)
+        keys |= {str(deal.order), "" if order is None else order.order_id}
+    book.claims = {key: one for key, one in book.claims.items() if key not in keys}
 
 
 def finish(book: Book, order_id: str) -> None:

@@ -18,6 +18,7 @@ from trueup.core.book.fills import (
     claim_anew,
     claim_by_deals,
     finish,
+    forget_claims,
     link,
     remove,
     rename,
@@ -186,6 +187,8 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
     for ticket in event.complete:
         book.unbooked.discard(ticket)
     holding.touched_ns = 0
+    if not event.went_on_as:
+        forget_claims(book, holding)
     remove(book, holding)
     if event.went_on_as:
         grave = book.closed[position.identifier]

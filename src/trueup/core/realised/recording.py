@@ -97,8 +97,9 @@ def recheck(position: Position, known: Comparison, inputs: SyncInputs, outcome: 
     if holding and listed and not same(holding.position.net_volume, listed.net_volume):
         return
     units = to_units(listed.net_volume) if listed else 0
-    # New or missing deals must explain the volume; amended deals alone need not add up.
-    if not known.adds_up_to(units) and (known.news or known.lacking):
+    # New or missing deals must explain the volume; amended deals alone need not add up. A charge on
+    # a deal that is shown counts also where older deals are archived.
+    if not known.adds_up_to(units) and (known.news or (known.lacking and not known.is_charged)):
         return
     recorded = deals_recorded(listed or position, units, known, inputs, outcome)
     if recorded is None:

@@ -17,6 +17,7 @@ from trueup.core.look.outcome import Outcome, newer, settling, unread
 from trueup.core.model import Position
 from trueup.core.quantity import format_lots, from_units, to_units
 from trueup.core.realised.leaving import closing, follow
+from trueup.core.realised.netting import shown_as
 from trueup.core.realised.recording import entry_may_be_late, went_into
 from trueup.core.realised.reopening import followed
 from trueup.core.recovery import BrokerShows, Case, Decision, JournalSays, decide
@@ -32,6 +33,8 @@ def for_ghost(ghost: Ghost, inputs: SyncInputs, outcome: Outcome) -> None:
     holding = inputs.book.holdings[local.identifier]
     if holding.version > inputs.asked_version:
         outcome.holds.append(newer(local))
+    elif (same := shown_as(holding, inputs)) is not None:
+        _merge(local, same.identifier, inputs, outcome)
     elif inputs.is_settling(holding.touched_ns):
         what = f"Ticket {local.ticket} was opened here and the broker does not list it yet"
         outcome.holds.append(settling(local, what, holding.touched_ns, inputs))
@@ -62,11 +65,7 @@ def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> Non
         return
     into = went_into(local, known.history, inputs)
     if into:
-        because = f"its fill went into position {into}, which the book did not know"
-        merged = events.PositionClosed(
-            at_ns=inputs.now_ns, position=local, because=because, went_on_as=(into,)
-        )
-        outcome.propose("ghost", local, inputs.policy.ghost, inputs, merged)
+        _merge(local, into, inputs, outcome)
         return
     if not _has_ended(holding, known, inputs):
         _missing(local, known, _why_not(holding, known, inputs), inputs, outcome)
@@ -82,6 +81,15 @@ def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> Non
     if outcome.propose("ghost", local, inputs.policy.ghost, inputs, closed):
         for identifier in closed.went_on_as:
             follow(identifier, inputs, outcome, was_counted=was_counted)
+
+
+def _merge(local: Position, into: int, inputs: SyncInputs, outcome: Outcome) -> None:
+    """Close a position that our fill never made: it went into another one."""
+    because = f"its fill went into position {into}, which the book did not know"
+    merged = events.PositionClosed(
+        at_ns=inputs.now_ns, position=local, because=because, went_on_as=(into,)
+    )
+    outcome.propose("ghost", local, inputs.policy.ghost, inputs, merged)
 
 
 def _has_ended(holding: Holding, known: Comparison, inputs: SyncInputs) -> bool:

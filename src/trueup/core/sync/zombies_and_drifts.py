@@ -16,6 +16,7 @@ from trueup.core.look.inputs import SyncInputs
 from trueup.core.look.outcome import Outcome, late, newer, settling
 from trueup.core.model import Position, describe, describe_at
 from trueup.core.policy import Action, Adopt
+from trueup.core.realised.netting import opened_by_us, shown_as
 from trueup.core.realised.recording import explain_change
 
 
@@ -33,6 +34,19 @@ def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours:
     if grave is not None and _is_late(remote, 0.0, grave.touched_ns, inputs, outcome):
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
         outcome.holds.append(late(remote, what))
+        return
+    ours = opened_by_us(remote.symbol, inputs)
+    if ours is not None and ours.version > inputs.asked_version:
+        outcome.holds.append(newer(remote))
+        return
+    if ours is not None and shown_as(ours, inputs) is None:
+        # Its deals may prove that both are one position; the book must not have that twice.
+        outcome.questions.append(remote.identifier)
+        what = (
+            f"Ticket {ours.position.ticket} was opened here and the broker lists ticket "
+            f"{remote.ticket} in its symbol"
+        )
+        outcome.holds.append(settling(remote, what, ours.touched_ns, inputs))
         return
     policy = inputs.policy
     action = policy.zombie

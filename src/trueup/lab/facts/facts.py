@@ -20,7 +20,8 @@ class Scope(msgspec.Struct, frozen=True):
     the unit to which brokers round an averaged open price: the symbols' digits and three more.
     `netting`: the account has one position a symbol, and whatever trades there changes it.
     `proves`: the gateway shows deals, pending orders and the account; one of the guide's wire alone
-    shows positions and nothing else.
+    shows positions and nothing else. `asks` is the class of corrections that needs a yes, by its
+    name in the policy; empty where none does.
     """
 
     login: int
@@ -30,6 +31,7 @@ class Scope(msgspec.Struct, frozen=True):
     price_grain: float = 1e-8
     netting: bool = False
     proves: bool = True
+    asks: str = ""
 
     @property
     def books_net(self) -> bool:
@@ -281,6 +283,7 @@ class Served(Fact, frozen=True):
     digest: str = ""
     server_time_msc: int = 0
     contradicts: bool = False
+    outages: int = 0
 
 
 class Heard(Fact, frozen=True):
@@ -327,7 +330,8 @@ class BookSeen(Fact, frozen=True):
     """What a bot's book holds now; `state` is the whole live fold as bytes.
 
     `realised_units` is its realised result. `results` is what each position brought of it, open or
-    closed, by identifier; None where that was not looked at.
+    closed, by identifier; None where that was not looked at. `strategies` are lots (units, negative
+    when short) by symbol and magic number, as a person is shown them.
     """
 
     bot: str
@@ -339,6 +343,14 @@ class BookSeen(Fact, frozen=True):
     state: bytes = b""
     realised_units: int = 0
     results: tuple[tuple[int, int], ...] | None = None
+    strategies: tuple[tuple[str, int | None, int], ...] = ()
+
+
+class Approved(Fact, frozen=True):
+    """A person said yes to what this bot held back about one position."""
+
+    bot: str
+    identifier: int
 
 
 class Forced(Fact, frozen=True):
@@ -419,6 +431,7 @@ AnyFact = (
     | Synced
     | Audited
     | BookSeen
+    | Approved
     | Forced
     | HandedOut
     | Replanned

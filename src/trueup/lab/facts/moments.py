@@ -19,12 +19,14 @@ import msgspec
 class Scope(msgspec.Struct, frozen=True):
     """Whose positions the bots keep: those in `symbols`, of them with `magics` (empty for all).
 
-    `proves` says that the gateway shows more than a list of positions.
+    `proves` says that the gateway shows more than a list of positions, `asks` which class of
+    corrections needs a yes.
     """
 
     symbols: frozenset[str]
     magics: frozenset[int]
     proves: bool = True
+    asks: str = ""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -54,6 +56,7 @@ class LocalBook(msgspec.Struct, frozen=True):
 
     `pending` are tickets, `missing` identifiers, `in_doubt` order ids. `age_ns` is how
     long ago the broker was last seen and believed, as the bot says, None before the first time.
+    `strategies` are lots by symbol and magic number, as a person is shown them.
     """
 
     positions: tuple[Local, ...]
@@ -64,6 +67,7 @@ class LocalBook(msgspec.Struct, frozen=True):
     version: int
     state: bytes
     age_ns: int | None
+    strategies: tuple[tuple[str, int | None, float], ...] = ()
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -142,7 +146,8 @@ class Served(Moment, frozen=True):
     that it has its trade server, whether it had its link and still lacked what the server knew
     (`catches_up`), and what it listed, as tickets and lots. `server_time_msc` is the trade
     server's time by the reading; `contradicts` says that no position was listed, and that the
-    account's figures showed some.
+    account's figures showed some. `outages` counts how often the terminal had told the gateway by
+    then that it had lost its trade server.
     """
 
     session: str
@@ -155,6 +160,7 @@ class Served(Moment, frozen=True):
     digest: str
     server_time_msc: int
     contradicts: bool
+    outages: int = 0
 
 
 class Heard(Moment, frozen=True):
@@ -231,6 +237,12 @@ class Asked(Moment, frozen=True):
 class Forced(Moment, frozen=True):
     """A person made the book of a bot what its next events say of one position, whatever the broker
     has."""
+
+    identifier: int
+
+
+class Approved(Moment, frozen=True):
+    """A person said yes to what a bot held back about one position or pending order."""
 
     identifier: int
 

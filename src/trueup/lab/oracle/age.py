@@ -118,7 +118,8 @@ class HonestAge(Checker):
         # moment after shows nothing better: what is there may be what is being closed.
         # An order in doubt may have opened something: who has one, and says so, is not flat.
         is_seen = fact.flat and asked_ns >= self._closed_ns.get(fact.bot, 0) + SETTLES_NS
-        is_seen = is_seen and not self._in_doubt
+        # A book that takes nothing in without a yes is flat until that yes.
+        is_seen = is_seen and not self._in_doubt and self.scope.asks != "zombie"
         flat_ns = self.truth.last_flat_ns(fact.at_ns)
         if is_seen and flat_ns < asked_ns - self.scope.sees_late_ns:
             ago = (fact.at_ns - flat_ns) / 1e9

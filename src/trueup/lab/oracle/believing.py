@@ -104,6 +104,9 @@ class Believed(Checker):
 
 
 def _was_away(before: facts.Served, now: facts.Served) -> bool:
-    """Whether the reading before says that terminal or gateway were away, and is another one."""
+    """Whether terminal or gateway were away since the reading before, as far as anybody was told.
+
+    A list of while the link was lost confirms nothing, however much it is like the first one after.
+    """
     is_another_gateway = before.reading[1] != now.reading[1]
-    return (is_another_gateway or not before.says_connected) and before.digest != now.digest
+    return is_another_gateway or not before.says_connected or before.outages != now.outages

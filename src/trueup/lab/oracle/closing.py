@@ -83,12 +83,19 @@ class NoFalseGhost(Checker):
         filled = self._filled.pop(fact.bot, set())
         for identifier in sorted(self._held.get(fact.bot, set()) - held):
             # On a netting account a fill closes what the book has, and somebody may have added to
-            # that since; the next reading shows what is left.
-            if self.scope.books_net and self.truth.symbol_of.get(identifier) in filled:
+            # that since, as a pending order that is filled in parts may on any account; the next
+            # reading shows what is left.
+            nets = self.scope.books_net or self._came_in_parts(identifier)
+            if nets and self.truth.symbol_of.get(identifier) in filled:
                 continue
             if self._is_open(identifier, fact.bot):
                 yield f"position {identifier} left {fact.bot}'s book, and it is open at the broker"
         self._held[fact.bot] = held
+
+    def _came_in_parts(self, identifier: int) -> bool:
+        """Whether a pending order filled more into a position than it began with."""
+        deals = self.truth.deals.get(identifier, {}).values()
+        return len([deal for deal in deals if deal.order == identifier and not deal.entry]) > 1
 
     def _is_open(self, identifier: int, bot: str) -> bool:
         """Return whether a position is open, as far as a bot could know.

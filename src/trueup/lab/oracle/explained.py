@@ -82,6 +82,8 @@ class Explained(Checker):
         self._unaudited: dict[str, list[int]] = {}
         self._told: dict[str, int] = {}
         self._believed = True
+        # The deals of each position that the journal has counted.
+        self._counted: dict[int, set[int]] = {}
         return {
             facts.Journalled: self._journalled,
             facts.BookSeen: self._seen,
@@ -115,6 +117,28 @@ class Explained(Checker):
                 yield f"the {fact.kind} at position {fact.position} names what does not differ"
         if fact.kind == "PositionClosed" and row.get("ended"):
             yield from self._true_exit(fact)
+        if fact.kind == "DealsRecorded":
+            yield from self._true_reason(row)
+        if fact.kind in ("DealsRecorded", "PositionClosed"):
+            counted = self._counted.setdefault(row["position"]["identifier"], set())
+            counted.update(row.get("deals", ()))
+
+    def _true_reason(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """Hold what is said of an exit in part against the deals that are counted with it."""
+        identifier = row["position"]["identifier"]
+        known = self.truth.deals.get(identifier, {})
+        new = set(row.get("deals", ())) - self._counted.get(identifier, set())
+        told = [known[ticket] for ticket in new if ticket in known and known[ticket].units]
+        out = [deal for deal in told if deal.entry in CLOSES]
+        if not out or any(deal.entry == TURNS for deal in told) or "closed" not in row["because"]:
+            return
+        newest = max(out, key=lambda deal: (deal.time_msc, deal.ticket))
+        words = BY_ANOTHER if newest.entry == CLOSES_BY else REASONS.get(newest.reason, "")
+        if words not in row["because"]:
+            yield (
+                f"an exit of position {identifier} is told as {row['because']}, and its last deal "
+                f"was made {words}"
+            )
 
     def _true_exit(self, fact: facts.Journalled) -> Iterator[str]:
         row = self.papers.row

@@ -56,6 +56,7 @@ class Hearing:
             moments.Asked: lambda m: tell(
                 facts.HandedOut(m.at_ns, m.bot, m.flat, m.current, m.max_age_ns, m.may_open)
             ),
+            moments.Approved: lambda m: tell(facts.Approved(m.at_ns, m.bot, m.identifier)),
             moments.Forced: lambda m: tell(facts.Forced(m.at_ns, m.bot, m.identifier)),
             moments.Repeated: lambda m: tell(
                 facts.Repeated(
@@ -147,6 +148,7 @@ class Hearing:
                 digest=moment.digest,
                 server_time_msc=moment.server_time_msc,
                 contradicts=moment.contradicts,
+                outages=moment.outages,
             )
         )
 
@@ -214,6 +216,7 @@ def _seen(at_ns: int, bot: str, book: moments.LocalBook) -> facts.BookSeen:
         missing=book.missing,
         state=book.state,
         realised_units=round(book.realised * UNITS),
+        strategies=tuple((s, magic, round(lots * UNITS)) for s, magic, lots in book.strategies),
     )
 
 

@@ -38,6 +38,7 @@ class Oracle:
             SEES_LATE_NS,
             netting=setup.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
             proves=scope.proves,
+            asks=scope.asks,
         )
         self._judge = Judge(known, fold)
         self._hearing = Hearing(ledger, self._judge.take)

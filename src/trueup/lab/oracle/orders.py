@@ -51,10 +51,12 @@ class AtMostOnce(Checker):
         self._accepted: dict[int, facts.Requested] = {}
         self._dealt: set[int] = set()
         self._keys: dict[str, str] = {}
+        # The intent that each key stands for in the journal.
+        self._intended: dict[str, str] = {}
         self._denied: dict[str, str] = {}
         self._filled: Counter[str] = Counter()
         self._lied_about: set[str] = set()
-        # All stop losses and take profits that a position ever had, by identifier.
+        # All stop losses and take profits that a position ever had, by what it may be called.
         self._stops: dict[int, set[tuple[float, float]]] = defaultdict(set)
         return {
             facts.Faulted: self._faulted,
@@ -68,6 +70,11 @@ class AtMostOnce(Checker):
     def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
         # What the journal has no more is not counted in it; the keys of it hold all the same.
         self._filled = Counter()
+        self._intended = {
+            intent["key"]: order_id
+            for order_id, intent in self.papers.intent_of.items()
+            if intent.get("key")
+        }
         for row in self.papers.rows:
             if row.kind in FILLS:
                 self._filled[_read(row.payload)["order_id"]] += 1
@@ -81,8 +88,17 @@ class AtMostOnce(Checker):
     def _shown(self, fact: facts.PositionShown) -> Iterator[str]:
         held = fact.position
         if fact.login == self.scope.login:
-            self._stops[held.identifier].add((held.sl, held.tp))
+            for name in self._names(held):
+                self._stops[name].add((held.sl, held.tp))
         yield from ()
+
+    def _names(self, held: facts.Held) -> set[int]:
+        """Return the numbers by which an intent may name a position.
+
+        On a netting account our reversal gives the position its own ticket. A bot that does not
+        know yet which position it turned round can name it only by that.
+        """
+        return {held.identifier, held.ticket} if self.scope.books_net else {held.identifier}
 
     def _as_meant(self, fact: facts.Requested) -> Iterator[str]:
         """Compare a change of stops that was carried out with the intents for that position.
@@ -93,6 +109,7 @@ class AtMostOnce(Checker):
         positions = self.truth.positions.values()
         held = next((one for one in positions if one.ticket == fact.position), None)
         wanted = (held.identifier if held else 0, fact.sl, fact.tp)
+        names = self._names(held) if held else {0}
         meant = [
             (intent["position"], intent.get("sl", 0.0), intent.get("tp", 0.0))
             for order_id, intent in self.papers.intent_of.items()
@@ -103,7 +120,7 @@ class AtMostOnce(Checker):
             for intent in self.papers.lost.values()
             if intent.get("kind") == "modify"
         ]
-        if wanted not in meant:
+        if not any((name, *wanted[1:]) in meant for name in names):
             yield f"the stops of position {wanted[0]} were set to {wanted[1:]}, and none meant that"
         elif held is not None and (held.sl, held.tp) != wanted[1:]:
             yield f"position {wanted[0]} has the stops {held.sl}, {held.tp}, and {wanted[1:]} meant"
@@ -147,6 +164,9 @@ class AtMostOnce(Checker):
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         order_id = self.papers.row.get("order_id", "")
         done = self._executed.get(order_id)
+        key = self.papers.row.get("key", "") if fact.kind == "OrderCreated" else ""
+        if key and self._intended.setdefault(key, order_id) != order_id:
+            yield f"key {key} is {self._intended[key]} in the journal, and {order_id} as well"
         if not self.scope.proves and _is_unproven(self.papers.row):
             # A plain list alone: the book says itself that this is no proof.
             return

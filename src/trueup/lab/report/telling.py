@@ -152,6 +152,9 @@ class _Telling:
             facts.Journalled: self._journalled,
             facts.Sent: self._sent,
             facts.Synced: self._synced,
+            facts.Approved: lambda f: iter(
+                [(f.bot, "turn", f"a person says yes about {f.identifier}")]
+            ),
             facts.Forced: lambda f: iter([(f.bot, "turn", "a person forces the book")]),
         }
 

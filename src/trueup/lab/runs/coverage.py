@@ -17,6 +17,7 @@ from trueup.core.retcodes import Effect, classify_retcode
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.lab.facts import moments
 from trueup.lab.world.plan import Fault
+from trueup.lab.world.strikes_habits import HABITS, drawn_in
 from trueup.runtime.bot.crash_points import CrashPoint
 
 _CASE = re.compile(r"case ([A-L]):")
@@ -39,6 +40,7 @@ WANTED: dict[str, dict[str, str]] = {
         **{f"BOT_{name}": f"the bot: {place}" for place, name in PLACES.items()},
         **{f"GATEWAY_{place.name}": f"the gateway: {place.value}" for place in GatewayPoint},
     },
+    "habit": {name: name.replace("_", " ") for name in HABITS},
     "class of return code": {effect.name: effect.value for effect in Effect},
 }
 """All there is to meet: by kind, the name and what it means."""
@@ -81,6 +83,8 @@ class Coverage:
         match moment:
             case moments.Struck(fault=fault):
                 self.met["fault"][fault] += 1
+                if fault == Fault.HABITS.name:
+                    self.met["habit"].update(drawn_in(moment.text))
             case moments.Synced():
                 self._synced(moment)
             case moments.Journalled(rows=rows):

@@ -81,13 +81,23 @@ class SendingLink(WorldLink):
 
     def __init__(self, network: Network, owner: BotProcess) -> None:
         super().__init__(network, owner)
-        self._bot = owner
+        self._bot, self._is_order = owner, False
 
     def send(self, message: bytes, timeout_ms: int) -> None:
         """Hand a request over."""
         super().send(message, timeout_ms)
-        if b'"order_id"' in message:
+        self._is_order = b'"order_id"' in message
+        if self._is_order:
             self._bot.sent(message)
+
+    def receive(self, timeout_ms: int) -> bytes | None:
+        """Return the reply, unless somebody interrupts who waits for that of an order."""
+        interrupted = self._bot.interrupted
+        if self._is_order and interrupted is not None:
+            self._bot.interrupted = None
+            interrupted()
+            raise KeyboardInterrupt
+        return super().receive(timeout_ms)
 
 
 class BotProcess:
@@ -118,6 +128,8 @@ class BotProcess:
         self.doom: Doom | None = None
         self.meanwhile: Callable[[], None] | None = None
         """What somebody does when a look of it is under way next."""
+        self.interrupted: Callable[[], None] | None = None
+        """Told as somebody presses Ctrl-C while the answer to the next order is waited for."""
         self.retells: random.Random | None = None
         """By what the readings of its syncs by hand are told in another way too."""
         self.owes_own_sync = False
@@ -296,7 +308,7 @@ class BotProcess:
             self.reconciler,
             self._make_strategy() if setting.trades_by_signal else Quiet(),
             GatewayPrices(gateway, SYMBOL),
-            volume=setting.lots,
+            volume=10 * setting.lots if setting.is_coarse else setting.lots,
             pace_sec=setting.pace_ms / 1000,
         )
         now_ns = self.schedule.now_ns
@@ -337,6 +349,9 @@ class BotProcess:
             self._ask()
             if not self.plan.setting.trades_by_signal:
                 self._trader.act(self, self.loop)
+        except KeyboardInterrupt:
+            # As in a notebook: the call ends, and the program goes on.
+            return
         except JournalConflict:
             # Another process writes the journal now: a bot of ours ends then.
             self.is_retired = True

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+import weakref
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from trueup.gateway.access.allow_file import AllowFile
+from trueup.gateway.access.door import Client
+from trueup.gateway.access.permissions import Gate
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.gateway.terminal import mt5_constants as mt5
@@ -17,6 +25,7 @@ from trueup.lab.world.clocks import Machine, ProcessClock
 from trueup.lab.world.plan import Fault
 from trueup.lab.world.record_disk import RecordDisk
 from trueup.lab.world.schedule import Schedule
+from trueup.lab.world.strikes_access import KEY, MAY_TRADE
 from trueup.lab.world.wire import Network
 from trueup.protocol.hints import capability
 from trueup.protocol.snapshot import CAPABILITIES
@@ -110,6 +119,7 @@ class GatewayProcess:
         self.doom: Doom | None = None
         self._boots = self._attachments = 0
         self._desk: Desk | None = None
+        self._gate, self._allow_folder = Gate(), ""
         self._mends = False
         self._served = OneAccount(terminal, self._wait)
         self._looks = 0
@@ -175,8 +185,32 @@ class GatewayProcess:
         self.doom = None
         self.disk.is_full = False
         self.knows_only_the_guide = not self._proves
+        self._gate = Gate()
         self.start()
         self._mend_pipe()
+
+    def allow(self, text: str) -> None:
+        """Edit the allow file; until the first edit nobody has to log in.
+
+        It is a real file, dated by the world's clock, so that an edit is seen in every run alike.
+        """
+        if not self._allow_folder:
+            self._allow_folder = tempfile.mkdtemp(prefix="trueup-allow-")
+            weakref.finalize(self, shutil.rmtree, self._allow_folder, ignore_errors=True)
+            self._write_allowed(MAY_TRADE, 0)
+            file = AllowFile(self._allow_file, lambda: self._schedule.now_ns)
+            self._gate = Gate(file)
+        self._write_allowed(text, 1)
+
+    @property
+    def _allow_file(self) -> Path:
+        return Path(self._allow_folder) / "allow"
+
+    def _write_allowed(self, text: str, later_ns: int) -> None:
+        file, at_ns = self._allow_file, self._schedule.now_ns + later_ns
+        file.write_text(text, encoding="utf-8")
+        file.chmod(0o600)
+        os.utime(file, ns=(at_ns, at_ns))
 
     def serve(self, message: bytes) -> bytes | None:
         """Answer a request, or die of it."""
@@ -203,6 +237,9 @@ class GatewayProcess:
         return reply
 
     def _answer(self, desk: Desk, message: bytes) -> bytes:
+        refused = self._refusal(desk, message)
+        if refused is not None:
+            return refused
         if not self.knows_only_the_guide:
             return desk.handle(message)
         if b'"SNAPSHOT"' in message:
@@ -210,6 +247,22 @@ class GatewayProcess:
         reply = msgspec.json.decode(desk.handle(message))
         reply.pop("capabilities", None)
         return msgspec.json.encode(reply)
+
+    def _refusal(self, desk: Desk, message: bytes) -> bytes | None:
+        """Refuse what the allow file does not allow, as the front of a gateway does."""
+        if not self._allow_folder:
+            return None
+        request, client = desk.read(message), Client((b"bot",), KEY)
+        if isinstance(request, bytes):
+            return None
+        why = self._gate.refusal(client, request) or self._gate.last_refusal(
+            client, request, desk.look().login
+        )
+        return (
+            None
+            if why is None
+            else desk.refuse(request, why, came_before=desk.came_before(request))
+        )
 
     def _next(self, waiting: deque[Mishap], message: bytes) -> Mishap | None:
         if not waiting or b'"TICK"' in message:

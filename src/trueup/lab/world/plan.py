@@ -27,6 +27,10 @@ STRATEGY_TIMES, STRATEGY_QUOTE_EVERY_MS = 3, 200
 STRATEGY_LOTS = 0.03
 
 
+# The classes of corrections that a policy can make wait for a yes.
+ASKING = ("protection", "drift", "ghost", "zombie", "pending")
+
+
 class Fault(enum.Enum):
     """Every kind of fault, in words that go into a sentence."""
 
@@ -51,6 +55,7 @@ class Fault(enum.Enum):
     GATEWAY_POWER_LOST = "the gateway's machine loses its power"
     GATEWAY_DISK_FULL = "the disk of the gateway's machine is full"
     GATEWAY_DOWNGRADED = "the gateway knows only the guide's wire"
+    ALLOW_EDITED = "somebody edits the gateway's allow file"
     # The terminal.
     TERMINAL_RESTARTED = "the terminal restarts"
     DISCONNECTED_OLD = "the terminal is disconnected and shows its old list"
@@ -65,6 +70,10 @@ class Fault(enum.Enum):
     ROW_ODD = "a row of a list is odd"
     ROW_TWICE = "a row of a list comes twice"
     CALL_FAILS = "a call of the terminal fails"
+    CHANGED_WHILE_READ = "the account changes while it is read"
+    LIST_SWAPPED = "a list is answered as it was, and another position has come for one of it"
+    TRADING_OFF = "automated trading is switched off"
+    READ_ONLY = "the terminal is logged in with the password that may only read"
     # What becomes of an order.
     NONE_EXECUTED = "order_send returns None, and the order is executed"
     NONE_NOT_EXECUTED = "order_send returns None, and the order is not executed"
@@ -102,6 +111,9 @@ class Fault(enum.Enum):
     TRADE_MODE = "the broker restricts trading in the symbol"
     FILLING_MODE = "the symbol's filling modes change"
     STEPS = "the symbol's smallest volume and price step change"
+    STEPS_FINER = "the symbol's volume step becomes finer"
+    SYMBOL_RENAMED = "the symbol gets another name"
+    HABITS = "terminal and broker take on other habits"
     # People and others.
     HAND_OPENS = "somebody opens a position by hand"
     HAND_CLOSES = "somebody closes a position by hand"
@@ -114,6 +126,7 @@ class Fault(enum.Enum):
     ROBOT = "another robot trades"
     COPY = "a copy of the bot's journal sends what the bot never did"
     STOPS_HIT = "the market runs into the stops"
+    FILLED_IN_PARTS = "a pending order is filled in parts, one after the other"
     FILLED_UNSEEN = "a pending order is filled and its position closed at once"
     BALANCE_MOVED = "somebody pays money in or out"
     STOP_OUT = "the broker closes for want of margin"
@@ -134,6 +147,7 @@ class Fault(enum.Enum):
     SUSPENDED_LONG = "the bot's machine sleeps for minutes"
     SECOND_BOT = "a second bot is started on the same account"
     TAKEN_OVER = "a second bot takes the account over from one that lives"
+    INTERRUPTED = "somebody interrupts the bot as it waits for an answer, and it goes on"
     SYNC_BY_HAND = "somebody asks for a sync while one is under way"
     # Disks and clocks.
     DISK_FULL = "the disk is full"
@@ -162,8 +176,10 @@ class Setting(msgspec.Struct, frozen=True):
     symbol; `hints` that the gateway hints at changes, `pins_account` that it serves one account
     and no other, `fills_in_part` that the broker may fill a part of an order, `lots` how much is
     traded by a signal, `owns_next_contract` that the next contract is the bots' too, `proves` that
-    the gateway shows deals and orders and keeps a record; one of the guide's wire alone never does.
-    Times are milliseconds.
+    the gateway shows deals and orders and keeps a record; one of the guide's wire alone never
+    does; `is_coarse` that orders are taken in tenths of a lot at first, and `is_fine` that
+    they are in thousandths, `asks` which class of corrections needs a person's yes. Times are
+    milliseconds.
     """
 
     netting: bool = False
@@ -183,6 +199,9 @@ class Setting(msgspec.Struct, frozen=True):
     lots: float = 0.01
     owns_next_contract: bool = False
     proves: bool = True
+    is_coarse: bool = False
+    is_fine: bool = False
+    asks: str = ""
 
     def sentence(self, magic: int) -> str:
         """Say what a person needs to know of it to read a run's story; the bots' is `magic`."""
@@ -230,6 +249,13 @@ MIXES: tuple[tuple[Fault, ...], ...] = (
     (Fault.NONE_EXECUTED, Fault.COMMENT_REWRITTEN, Fault.CLOCK_JUMPS),
     (Fault.TIMEOUT_EXECUTED, Fault.DISCONNECTED_OLD),
     (Fault.LATE_POSITIONS_UNPROVEN, Fault.HAND_CLOSES, Fault.REPLY_LOST),
+    (Fault.HISTORY_ARCHIVED, Fault.DEAL_AMENDED, Fault.COMMISSION_LATE),
+    (Fault.PARTIAL_FILL, Fault.REPLY_LOST, Fault.NONE_EXECUTED),
+    (Fault.GATEWAY_DISK_FULL, Fault.REQUEST_DUPLICATED, Fault.REQUEST_LATE),
+    (Fault.DISK_FULL, Fault.KILL_ANYWHERE, Fault.COMMIT_FAILS),
+    (Fault.LATE_POSITIONS, Fault.LATE_DEALS, Fault.REPLY_LATE),
+    (Fault.DISCONNECTED_OLD, Fault.HINTS_FALSE, Fault.HAND_CLOSES),
+    (Fault.RETCODE, Fault.STOPPED, Fault.KILL_ANYWHERE),
 )
 """Kinds that bring about together what each alone hardly does."""
 FOCUSES: tuple[tuple[Fault, ...], ...] = (*((fault,) for fault in Fault), *MIXES)
@@ -319,12 +345,15 @@ def _setting(chance: random.Random) -> Setting:
         pins_account=chance.random() < 0.5,
         fills_in_part=chance.random() < 0.5,
         owns_next_contract=chance.random() < 0.5,
+        is_coarse=chance.random() < 0.05,
+        is_fine=chance.random() < 0.1,
+        asks=chance.choice(ASKING) if chance.random() < 0.2 else "",
     )
 
 
 def _fitting(setting: Setting, focus: tuple[Fault, ...]) -> Setting:
     """Return a setting in which what is in the focus can happen."""
-    changes: dict[str, bool] = {}
+    changes: dict[str, bool | str] = {}
     if Fault.HAND_REVERSES in focus:
         changes = {"netting": True, "owns_magic": False}
     if Fault.HAND_CLOSES_BY in focus:
@@ -334,8 +363,13 @@ def _fitting(setting: Setting, focus: tuple[Fault, ...]) -> Setting:
     if Fault.PARTIAL_FILL in focus:
         changes = {"fills_in_part": True}
     if Fault.LATE_POSITIONS_UNPROVEN in focus:
-        changes = {"proves": False}
-    return msgspec.structs.replace(setting, **changes)
+        changes = {"proves": False, "asks": ""}
+    if Fault.STEPS_FINER in focus:
+        changes = {"is_coarse": True}
+    if Fault.FILLED_IN_PARTS in focus:
+        changes = {"netting": True, "owns_magic": False}
+    fitting = msgspec.structs.replace(setting, **changes)
+    return msgspec.structs.replace(fitting, is_fine=fitting.is_fine and not fitting.is_coarse)
 
 
 def _fits(fault: Fault, setting: Setting) -> bool:
@@ -351,6 +385,8 @@ def _fits(fault: Fault, setting: Setting) -> bool:
         return setting.hints
     if fault is Fault.PARTIAL_FILL:
         return setting.fills_in_part
+    if fault is Fault.STEPS_FINER:
+        return setting.is_coarse
     return True
 
 
@@ -362,6 +398,7 @@ def trading(plan: FaultPlan) -> FaultPlan:
         owns_magic=False,
         quote_every_ms=STRATEGY_QUOTE_EVERY_MS,
         lots=STRATEGY_LOTS,
+        is_coarse=False,
     )
     strikes = tuple(
         msgspec.structs.replace(one, at_ms=one.at_ms * STRATEGY_TIMES) for one in plan.strikes

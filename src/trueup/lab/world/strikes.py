@@ -6,7 +6,9 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trueup.lab.world import strikes_access as access
 from trueup.lab.world import strikes_broker as office
+from trueup.lab.world import strikes_habits as habits
 from trueup.lab.world import strikes_journal as journal
 from trueup.lab.world import strikes_people as people
 from trueup.lab.world import strikes_terminal as terminal
@@ -70,6 +72,14 @@ DEEDS: dict[Fault, Deed] = {
     Fault.TRADE_MODE: terms.restrict_trading,
     Fault.FILLING_MODE: terms.change_filling,
     Fault.STEPS: terms.change_steps,
+    Fault.STEPS_FINER: terms.make_steps_finer,
+    Fault.SYMBOL_RENAMED: terms.rename,
+    Fault.HABITS: habits.take_on,
+    Fault.TRADING_OFF: terminal.switch_trading_off,
+    Fault.READ_ONLY: terminal.read_only,
+    Fault.CHANGED_WHILE_READ: terminal.change_while_read,
+    Fault.LIST_SWAPPED: terminal.swap_behind_list,
+    Fault.ALLOW_EDITED: access.edit_allow_file,
     Fault.TICKET_CHANGED: people.change_ticket,
     Fault.LOST_FILL: people.lose_fill,
     Fault.HAND_OPENS: people.opens,
@@ -83,6 +93,7 @@ DEEDS: dict[Fault, Deed] = {
     Fault.ROBOT: people.robot,
     Fault.STOPS_HIT: people.run_into_stops,
     Fault.FILLED_UNSEEN: people.fill_unseen,
+    Fault.FILLED_IN_PARTS: people.fill_in_parts,
     Fault.BALANCE_MOVED: people.move_balance,
     Fault.STOP_OUT: people.stop_out,
 }
@@ -150,7 +161,11 @@ def _copy(world: World, chance: random.Random) -> None:
     bot = world.bot
 
     def send_it() -> None:
-        order_id, text = people.send_copied(world)
+        try:
+            order_id, text = people.send_copied(world)
+        except Refusal:
+            # The broker may take no order in the symbol at that moment.
+            return
         if text:
             world.struck(Fault.COPY, text, order_id)
 
@@ -189,6 +204,11 @@ def _sync_by_hand(world: World, chance: random.Random) -> None:
     bot.meanwhile = ask
 
 
+def _interrupt(world: World, chance: random.Random) -> None:
+    bot = world.bot
+    bot.interrupted = lambda: world.struck(Fault.INTERRUPTED, bot.name)
+
+
 def _second_bot(world: World, chance: random.Random) -> str:
     other = world.start_another(take_over=False)
     if other is None:
@@ -209,4 +229,5 @@ LIFE: dict[Fault, Deed] = {
     Fault.SECOND_BOT: _second_bot,
     Fault.TAKEN_OVER: _take_over,
     Fault.SYNC_BY_HAND: _sync_by_hand,
+    Fault.INTERRUPTED: _interrupt,
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.lab.world.plan import NEXT_CONTRACT, SYMBOL, Fault
+from trueup.lab.world.plan import NEXT_CONTRACT, Fault
 from trueup.lab.world.strikes_people import one_held
 from trueup.sim.market.records import Deal, Position
 from trueup.sim.market.symbols import Charged
@@ -56,7 +56,7 @@ def block_commission(world: World, chance: random.Random) -> None:
     """Block commissions from now on, and charge them when the day ends."""
     broker, login = world.terminal.broker, world.terminal.home_login
     broker.market.change(
-        SYMBOL, commission_per_lot=DAILY_COMMISSION_PER_LOT, commission_charged=Charged.DAILY
+        world.symbol, commission_per_lot=DAILY_COMMISSION_PER_LOT, commission_charged=Charged.DAILY
     )
     broker.change_account(login, blocks_commission=True)
 
@@ -123,14 +123,14 @@ def split(world: World, chance: random.Random) -> str:
 
     A fraction of the least volume is nobody's: brokers pay it out, or forget it.
     """
-    held = list(world.ledger.held.of_symbol(SYMBOL))
+    held = list(world.ledger.held.of_symbol(world.symbol))
     ratio = chance.choice(RATIOS)
     if world.price_scale < 1.0:
         ratio = (1, 2) if world.price_scale == HALF else (2, 3)
     if not held or any(one.steps * ratio[0] < ratio[1] for one in held):
         return ""
     with _identifiers_change(world, anew=chance.random() < 0.5):
-        world.terminal.broker.split(SYMBOL, *ratio, chance.choice(SPLITS))
+        world.terminal.broker.split(world.symbol, *ratio, chance.choice(SPLITS))
     said = _gone_on(world, held)
     world.scale_prices(ratio[1] / ratio[0])
     return f"{ratio[0]} to {ratio[1]}, {said}"
@@ -156,11 +156,11 @@ def roll(world: World, chance: random.Random) -> str:
 
 def settle_margin(world: World, chance: random.Random, *, by_money: bool) -> str:
     """Settle the variation margin of the symbol's positions."""
-    if not world.ledger.held.of_symbol(SYMBOL):
+    if not world.ledger.held.of_symbol(world.symbol):
         return ""
     world.terminal.switches.variation_margin_reopens = not by_money
     price = round(world.bid + chance.choice((-0.002, 0.002)), 5)
-    world.terminal.broker.settle_variation_margin(SYMBOL, price)
+    world.terminal.broker.settle_variation_margin(world.symbol, price)
     return f"at {price}"
 
 

@@ -41,14 +41,14 @@ def _opener(world: World, chance: random.Random) -> Person:
 
 def one_held(world: World, chance: random.Random) -> Position | None:
     """Any position, and often the newest: what was done a moment ago is what is still settling."""
-    held = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
+    held = [row for row in world.ledger.positions.values() if row.symbol == world.symbol]
     if held and chance.random() < NEWEST:
         return held[-1]
     return chance.choice(held) if held else None
 
 
-def _lots(chance: random.Random) -> float:
-    return chance.randint(6, 9) / 100
+def _lots(world: World, chance: random.Random) -> float:
+    return round(chance.randint(6, 9) * world.lots_unit, 3)
 
 
 def _side(chance: random.Random) -> int:
@@ -56,8 +56,10 @@ def _side(chance: random.Random) -> int:
 
 
 def opens(world: World, chance: random.Random) -> str:
-    """Open a position."""
-    ticket = _opener(world, chance).open(SYMBOL, _side(chance), _lots(chance))
+    """Open a position, where the bots know the symbol by its name."""
+    if world.symbol != SYMBOL:
+        return ""
+    ticket = _opener(world, chance).open(world.symbol, _side(chance), _lots(world, chance))
     return f"ticket {ticket}"
 
 
@@ -75,8 +77,9 @@ def closes_part(world: World, chance: random.Random) -> str:
     one = one_held(world, chance)
     if one is None or one.steps < 2:
         return ""
-    _hand(world, chance).close(one.ticket, 0.01)
-    return f"0.01 lots of ticket {one.ticket}"
+    lots = world.lots_unit
+    _hand(world, chance).close(one.ticket, lots)
+    return f"{lots} lots of ticket {one.ticket}"
 
 
 def moves_stops(world: World, chance: random.Random) -> str:
@@ -96,15 +99,15 @@ def moves_stops(world: World, chance: random.Random) -> str:
 def closes_by(world: World, chance: random.Random) -> str:
     """Close two opposite positions against each other; the second is opened where there is none."""
     one = one_held(world, chance)
-    if one is None:
+    if one is None or world.symbol != SYMBOL:
         return ""
     hand = _hand(world, chance)
-    rows = [row for row in world.ledger.positions.values() if row.symbol == SYMBOL]
+    rows = [row for row in world.ledger.positions.values() if row.symbol == world.symbol]
     tickets = [row.ticket for row in rows if row.is_buy is not one.is_buy]
     other = chance.choice(tickets) if tickets else 0
     if not other:
-        lots = world.ledger.lots(SYMBOL, one.steps)
-        other = hand.open(SYMBOL, one.closing_type, lots)
+        lots = world.ledger.lots(world.symbol, one.steps)
+        other = hand.open(world.symbol, one.closing_type, lots)
     hand.close_by(one.ticket, other)
     return f"ticket {one.ticket} by ticket {other}"
 
@@ -114,15 +117,19 @@ def reverses(world: World, chance: random.Random) -> str:
     one = one_held(world, chance)
     if one is None:
         return ""
-    lots = world.ledger.lots(SYMBOL, one.steps)
-    _hand(world, chance).open(SYMBOL, one.closing_type, round(lots + 0.02, 2))
+    lots = world.ledger.lots(world.symbol, one.steps)
+    _hand(world, chance).open(world.symbol, one.closing_type, round(lots + 2 * world.lots_unit, 3))
     return f"ticket {one.ticket}"
 
 
 def places(world: World, chance: random.Random) -> str:
-    """Place a pending order."""
+    """Place a pending order, where the bots know the symbol by its name."""
+    if world.symbol != SYMBOL:
+        return ""
     kind = chance.choice((mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_SELL_STOP))
-    ticket = _opener(world, chance).place(SYMBOL, kind, _lots(chance), round(world.bid - 0.01, 5))
+    ticket = _opener(world, chance).place(
+        world.symbol, kind, _lots(world, chance), round(world.bid - 0.01, 5)
+    )
     return f"ticket {ticket}"
 
 
@@ -143,8 +150,8 @@ def robot(world: World, chance: random.Random) -> str:
         ticket = chance.choice(own).ticket
         strange.close(ticket)
         return f"closes ticket {ticket}"
-    symbol = chance.choice((SYMBOL, "GBPUSD"))
-    return f"opens ticket {strange.open(symbol, _side(chance), _lots(chance))} in {symbol}"
+    symbol = chance.choice((world.symbol, "GBPUSD"))
+    return f"opens ticket {strange.open(symbol, _side(chance), _lots(world, chance))} in {symbol}"
 
 
 def run_into_stops(world: World, chance: random.Random) -> str:
@@ -160,7 +167,7 @@ def fill_unseen(world: World, chance: random.Random, looks: int = 20) -> None:
 
     Where there is none, look again each second.
     """
-    pending = [one for one in world.ledger.orders.values() if one.symbol == SYMBOL]
+    pending = [one for one in world.ledger.orders.values() if one.symbol == world.symbol]
     if world.is_healed or not looks:
         return
     if not pending:
@@ -177,6 +184,28 @@ def fill_unseen(world: World, chance: random.Random, looks: int = 20) -> None:
             _hand(world, chance).close(left.ticket)
     if opened:
         world.struck(Fault.FILLED_UNSEEN, f"ticket {order.ticket}")
+
+
+def fill_in_parts(world: World, chance: random.Random, looks: int = 20) -> None:
+    """Let the market have less than a pending order asks for, and the rest some seconds later.
+
+    Where there is none, look again each second.
+    """
+    works = [one for one in world.ledger.orders.values() if one.symbol == world.symbol]
+    pending = [one for one in works if one.is_pending and one.steps_current > 1]
+    if world.is_healed or not looks:
+        return
+    if not pending:
+        world.schedule.after(1_000, lambda: fill_in_parts(world, chance, looks - 1))
+        return
+    order, broker = chance.choice(pending), world.terminal.broker
+    broker.supply(world.symbol, world.lots_unit)
+    world.move_market(round(order.price_open - world.bid, 5))
+    left = world.ledger.orders.get(order.ticket)
+    if left is not None and left.steps_current < order.steps_current:
+        world.struck(Fault.FILLED_IN_PARTS, f"ticket {order.ticket}")
+    wait_ms = chance.choice((2_000, 5_000, 9_000))
+    world.schedule.after(wait_ms, lambda: broker.supply(world.symbol, None))
 
 
 def move_balance(world: World, chance: random.Random) -> str:
@@ -249,5 +278,5 @@ def send_copied(world: World) -> tuple[str, str]:
     order: Any = orders[-1]
     side = mt5.ORDER_TYPE_BUY if order["side"] == "buy" else mt5.ORDER_TYPE_SELL
     copy = world.somebody(mt5.ORDER_REASON_EXPERT, order.get("wire_magic", 0))
-    ticket = copy.open(SYMBOL, side, order["volume"], comment=order["token"])
+    ticket = copy.open(world.symbol, side, order["volume"], comment=order["token"])
     return order["order_id"], f"{order['order_id']}, as ticket {ticket}"

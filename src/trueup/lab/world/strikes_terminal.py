@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import random
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.world.gateway import Mishap
-from trueup.lab.world.plan import Fault
-from trueup.sim.market.switches import DealOrder, DownSend, FiguresFrom, ListAnswer
+from trueup.lab.world.plan import SYMBOL, Fault
+from trueup.sim.market.records import Refusal
+from trueup.sim.market.switches import DealOrder, DownSend, FiguresFrom, ListAnswer, OptionOff
 from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
@@ -23,6 +25,7 @@ from trueup.sim.terminal.terminal_faults import (
     DoneWithoutDeal,
     Fails,
     Hang,
+    Meanwhile,
     Partial,
     PlacedLater,
     SendFault,
@@ -31,6 +34,7 @@ from trueup.sim.terminal.terminal_faults import (
 
 if TYPE_CHECKING:
     from trueup.lab.world.world import World
+    from trueup.sim.terminal.person import Person
 
 LISTS = ("positions_get", "orders_get", "positions_total", "orders_total")
 CALLS = (*LISTS, "account_info", "terminal_info", "history_deals_get", "history_orders_get")
@@ -46,6 +50,14 @@ REFUSALS = (
     mt5.TRADE_RETCODE_POSITION_CLOSED,
 )
 
+# A gateway reads so often before it sends what does not agree.
+READS_MOST = 4
+# How far from the market an order works that nothing fills by chance.
+FAR = 0.01
+# By how much results have to miss the account's, so that no rounding can be behind it.
+APART = 1.0
+# What is filled of an order that is filled in part, where orders may be so small.
+LOTS_LEAST = 0.01
 SENDS: dict[Fault, Callable[[random.Random], SendFault]] = {
     Fault.NONE_EXECUTED: lambda c: AnswerLost(True, c.choice(CODES), c.random() < 0.5),
     Fault.NONE_NOT_EXECUTED: lambda c: AnswerLost(False, c.choice(CODES), c.random() < 0.5),
@@ -53,7 +65,7 @@ SENDS: dict[Fault, Callable[[random.Random], SendFault]] = {
     Fault.TIMEOUT_NOT_EXECUTED: lambda c: TimedOut(None),
     Fault.DONE_WITHOUT_DEAL: lambda c: DoneWithoutDeal(),
     Fault.PLACED_FIRST: lambda c: PlacedLater(c.choice((300, 3_000)), c.random() < 0.7),
-    Fault.PARTIAL_FILL: lambda c: Partial(0.01),
+    Fault.PARTIAL_FILL: lambda c: Partial(LOTS_LEAST),
     Fault.REQUOTE: lambda c: Answered(mt5.TRADE_RETCODE_REQUOTE),
     Fault.RETCODE: lambda c: Answered(c.choice(REFUSALS)),
     Fault.REFUSED_EXECUTED: lambda c: Answered(mt5.TRADE_RETCODE_REJECT, executed=True),
@@ -77,7 +89,10 @@ ROWS_ODD: dict[str, tuple[tuple[str, object], ...]] = {
 
 def on_send(world: World, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next order that reaches the terminal."""
-    world.gateway.orders.append(Mishap(fault, send=SENDS[fault](chance)))
+    send = SENDS[fault](chance)
+    if isinstance(send, Partial):
+        send = Partial(world.lots_unit)
+    world.gateway.orders.append(Mishap(fault, send=send))
 
 
 def on_list(world: World, fault: Fault, chance: random.Random) -> None:
@@ -97,6 +112,100 @@ def on_row(world: World, fault: Fault, chance: random.Random) -> None:
     times = chance.choice((1, 3))
     calls = tuple((function, AnswersOdd(field, value)) for _ in range(times))
     world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
+
+
+def change_while_read(world: World, chance: random.Random) -> None:
+    """Let the account change between the lists of the next readings: a fill, an order, a close.
+
+    Orders are read first. An order that is filled then stands in one list as working, and in the
+    other as a position. A gateway reads again where the counts before and after do not agree: so
+    the account changes in each of its tries, or in some of them.
+    """
+    times = chance.choice((1, READS_MOST, 2 * READS_MOST))
+    calls = tuple(
+        ("positions_get", Meanwhile(lambda: _change(world, chance))) for _ in range(times)
+    )
+    world.gateway.readings.append(Mishap(Fault.CHANGED_WHILE_READ, calls=calls))
+
+
+def _change(world: World, chance: random.Random) -> None:
+    """Fill or cancel a pending order, place one where there is none, or close a position."""
+    hand, limit = _person(world), round(world.bid - FAR, 5)
+    held = [one for one in world.ledger.positions.values() if one.symbol == world.symbol]
+    pending = [one for one in world.ledger.orders.values() if one.symbol == world.symbol]
+    with contextlib.suppress(Refusal):
+        if pending and chance.random() < 0.5:
+            world.move_market(round(chance.choice(pending).price_open - world.bid, 5))
+        elif pending:
+            hand.cancel(chance.choice(pending).ticket)
+        elif world.symbol == SYMBOL and chance.random() < 0.8:
+            owner = world.somebody(mt5.ORDER_REASON_EXPERT, world.magic)
+            owner.place(SYMBOL, mt5.ORDER_TYPE_BUY_LIMIT, round(6 * world.lots_unit, 3), limit)
+        elif held:
+            hand.close(chance.choice(held).ticket)
+
+
+def swap_behind_list(world: World, chance: random.Random) -> str | None:
+    """Let a position close and another one open, and the list of before be answered for a while.
+
+    Its rows are as many as there are, so that nothing but their results contradicts it: they do not
+    add up to the account's.
+    """
+    terminal, ledger = world.terminal, world.ledger
+    held = [one for one in ledger.positions.values() if one.symbol == world.symbol]
+    before = ledger.figures().profit
+    is_usual = terminal.is_connected and world.symbol == SYMBOL
+    if not held or not is_usual or ledger.setup.is_netting:
+        return ""
+    one = chance.choice(held)
+    lots = ledger.lots(world.symbol, one.steps)
+    magic = one.magic
+    person = world.somebody(mt5.ORDER_REASON_EXPERT, magic) if magic else _person(world)
+    terminal.positions_get()
+    person.close(one.ticket)
+    person.open(world.symbol, mt5.ORDER_TYPE_BUY if one.is_buy else mt5.ORDER_TYPE_SELL, lots)
+    if abs(ledger.figures().profit - before) < APART:
+        return f"unseen, ticket {one.ticket}"
+    calls = tuple(("positions_get", AnswersStale()) for _ in range(READS_MOST))
+    world.gateway.readings.append(Mishap(Fault.LIST_SWAPPED, calls=calls, alters=True))
+    return None
+
+
+def _person(world: World) -> Person:
+    return world.somebody(mt5.ORDER_REASON_CLIENT)
+
+
+def switch_trading_off(world: World, chance: random.Random) -> str:
+    """Switch automated trading off for a while: for all programs, or for those in Python."""
+    terminal, seconds = world.terminal, chance.choice((2, 8))
+    terminal.switches.python_option_off = chance.choice(list(OptionOff))
+    is_for_all = chance.random() < 0.5
+    if is_for_all:
+        terminal.algo_trading = False
+    else:
+        terminal.python_trading_disabled = True
+
+    def switch_on() -> None:
+        terminal.algo_trading, terminal.python_trading_disabled = True, False
+
+    world.schedule.after(seconds * 1000, switch_on)
+    whose = "of all programs" if is_for_all else "of programs in Python"
+    return f"that {whose}, for {seconds} s"
+
+
+def read_only(world: World, chance: random.Random) -> str:
+    """Log the terminal in with the investor's password for a while."""
+    terminal, seconds = world.terminal, chance.choice((2, 8))
+    if terminal.current_login != terminal.home_login:
+        return ""
+    terminal.switches.investor_list = chance.choice((ListAnswer.CURRENT, ListAnswer.CACHED))
+    terminal.investor = True
+
+    def log_in() -> None:
+        terminal.investor = False
+
+    world.schedule.after(seconds * 1000, log_in)
+    return f"for {seconds} s, and shows {terminal.switches.investor_list.value}"
 
 
 def on_call(world: World, fault: Fault, chance: random.Random) -> None:

@@ -18,44 +18,101 @@ MODES = {
     mt5.SYMBOL_TRADE_MODE_SHORTONLY: "only selling",
     mt5.SYMBOL_TRADE_MODE_CLOSEONLY: "only closing",
 }
+# Under what names a broker may go on with the symbol.
+NAMES = ("EURUSD.m", "EURUSDpro")
+# How many of the finest steps make one of a symbol whose lots are coarse.
+COARSE_STEPS = 10
 FILLINGS = {mt5.SYMBOL_FILLING_FOK: "fill or kill", mt5.SYMBOL_FILLING_IOC: "immediate or cancel"}
 
 
 def restrict_trading(world: World, chance: random.Random) -> str:
     """Allow less than everything for a while."""
     mode, seconds = chance.choice(list(MODES)), chance.choice((2, 8, 20))
-    world.terminal.market.change(SYMBOL, trade_mode=mode)
+    world.terminal.market.change(world.symbol, trade_mode=mode)
     world.schedule.after(seconds * 1000, lambda: _allow_everything(world))
     return f"{MODES[mode]} for {seconds} s"
 
 
 def change_filling(world: World, chance: random.Random) -> str:
     """Fill orders in another way from now on."""
-    mode = world.terminal.market.setups[SYMBOL].filling_mode
+    mode = world.terminal.market.setups[world.symbol].filling_mode
     other = chance.choice([one for one in FILLINGS if one != mode])
-    world.terminal.market.change(SYMBOL, filling_mode=other)
+    world.terminal.market.change(world.symbol, filling_mode=other)
     return FILLINGS[other]
 
 
 def change_steps(world: World, chance: random.Random) -> str:
     """Take orders in coarser lots and prices for a while; what is open stays as it is."""
-    lots, points = chance.choice((0.02, 0.04)), chance.choice((1, 5, 10))
+    lots, points = round(chance.choice((2, 4)) * world.lots_unit, 3), chance.choice((1, 5, 10))
     seconds = chance.choice((4, 12))
-    world.terminal.market.change(SYMBOL, volume_min=lots, tick_points=points)
+    world.terminal.market.change(world.symbol, volume_min=lots, tick_points=points)
     world.schedule.after(seconds * 1000, lambda: _take_usual_steps(world))
     return f"{lots} lots at least, prices by {points} points, for {seconds} s"
 
 
+def make_steps_finer(world: World, chance: random.Random) -> str:
+    """Take orders in lots of a tenth of the step there was until now."""
+    if not world.is_coarse:
+        return ""
+    world.is_coarse = False
+    _take_usual_steps(world)
+    return f"{world.lots_unit} lots"
+
+
+def rename(world: World, chance: random.Random) -> str:
+    """Give the symbol another name for a while; all records of it have that too.
+
+    What a bot has not seen under the name that it knows, it cannot know to be its own; so the
+    broker cancels what works in the symbol before.
+    """
+    if world.symbol != SYMBOL or not _has_seen_all(world):
+        return ""
+    name, seconds = chance.choice(NAMES), chance.choice((3, 8))
+    office = world.somebody(mt5.ORDER_REASON_CLIENT)
+    for order in [one for one in world.ledger.orders.values() if one.symbol == SYMBOL]:
+        office.cancel(order.ticket)
+    _name(world, name)
+    world.schedule.after(seconds * 1000, lambda: take_usual_name(world))
+    return f"to {name} for {seconds} s"
+
+
+def take_usual_name(world: World) -> None:
+    """Give the symbol the name again by which the bots know it."""
+    if world.symbol != SYMBOL:
+        _name(world, SYMBOL)
+
+
+def _name(world: World, name: str) -> None:
+    world.terminal.broker.rename_symbol(world.symbol, name)
+    world.terminal.selected.add(name)
+    world.symbol = name
+
+
+def _has_seen_all(world: World) -> bool:
+    """Whether the bot knows all that is open in the symbol, and nothing of its own is under way."""
+    pm, ledger = world.bot.pm, world.ledger
+    if pm is None or pm.book.in_doubt or pm.book.missing or not world.terminal.is_connected:
+        return False
+    held = {one.identifier for one in ledger.held.of_symbol(SYMBOL)}
+    return held <= pm.book.holdings.keys()
+
+
 def allow_trading(world: World) -> None:
-    """Take every order in the symbol again, as in the beginning."""
+    """Take every order in the symbol again, in the finest lots."""
+    world.is_coarse = False
     _allow_everything(world)
     _take_usual_steps(world)
 
 
 def _allow_everything(world: World) -> None:
-    world.terminal.market.change(SYMBOL, trade_mode=mt5.SYMBOL_TRADE_MODE_FULL)
+    world.terminal.market.change(world.symbol, trade_mode=mt5.SYMBOL_TRADE_MODE_FULL)
 
 
 def _take_usual_steps(world: World) -> None:
-    usual = {"volume_min": EURUSD.volume_min, "tick_points": EURUSD.tick_points}
-    world.terminal.market.change(SYMBOL, **usual)
+    steps = COARSE_STEPS if world.is_coarse else EURUSD.order_steps
+    world.terminal.market.change(
+        world.symbol,
+        volume_min=world.lots_unit,
+        tick_points=EURUSD.tick_points,
+        order_steps=steps,
+    )

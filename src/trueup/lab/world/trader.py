@@ -37,8 +37,10 @@ class Wanderer:
         self.magic: int = magic
         self._next_ns = 0
         self._count = 0
-        self._last: tuple[str, str, str, float, dict[str, float]] | None = None
+        self._asked: list[tuple[str, str, float, dict[str, float]]] = []
         self.is_quiet = False
+        self.lots_unit = 0.01
+        """The least lots that orders are taken in; what is traded are whole multiples of it."""
 
     def act(self, bot: BotProcess, loop: TradingLoop) -> None:
         """Ask for something when it is time to, or for nothing."""
@@ -79,13 +81,17 @@ class Wanderer:
                 pm.on_fill(fill)
 
     def _ask(self, pm: PortfolioManager, bid: float) -> Order | None:
-        again = self._last is not None and self._chance.random() < 0.15
+        again = bool(self._asked) and self._chance.random() < 0.2
         if not again:
             self._count += 1
         key = f"{self._name} {self._count}"
         wish = self._chance.choice(WISHES)
-        if again and self._last is not None:
-            _, key, side, lots, extra = self._last
+        if again:
+            # Mostly what was asked for last, and now and then what was settled long ago.
+            is_last = self._chance.random() < 0.6
+            key, side, lots, extra = (
+                self._asked[-1] if is_last else self._chance.choice(self._asked)
+            )
             return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
         held = [one.position for one in pm.book.holdings.values()]
         if wish == "open" and len(held) < MOST_POSITIONS:
@@ -100,7 +106,7 @@ class Wanderer:
         if wish == "close":
             return pm.close(one.ticket, key=key)
         if wish == "part":
-            return pm.close(one.ticket, 0.01, key=key)
+            return pm.close(one.ticket, self.lots_unit, key=key)
         if wish == "stops":
             sign = one.side.sign
             away = self._chance.choice((0.002, 0.005))
@@ -110,12 +116,12 @@ class Wanderer:
 
     def _open(self, pm: PortfolioManager, key: str, bid: float) -> Order:
         side = self._chance.choice(("buy", "sell"))
-        lots = self._chance.randint(1, 5) / 100
+        lots = round(self._chance.randint(1, 5) * self.lots_unit, 3)
         extra: dict[str, float] = {}
         if self._chance.random() < 0.4:
             sign = 1 if side == "buy" else -1
             extra = {"sl": round(bid - sign * 0.003, 5), "tp": round(bid + sign * 0.003, 5)}
-        self._last = ("open", key, side, lots, extra)
+        self._asked.append((key, side, lots, extra))
         return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
 
     def _place(self, pm: PortfolioManager, key: str, bid: float) -> Order:
@@ -123,6 +129,6 @@ class Wanderer:
         away = self._chance.choice((0.0005, 0.01))
         limit = round(bid - away if side == "buy" else bid + away, 5)
         extra = {"limit": limit}
-        lots = self._chance.randint(1, 5) / 100
-        self._last = ("place", key, side, lots, extra)
+        lots = round(self._chance.randint(1, 5) * self.lots_unit, 3)
+        self._asked.append((key, side, lots, extra))
         return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from trueup.core.account.trust import Trusted, Unknown
+from trueup.core.book.strategies import strategy_rows
 from trueup.core.look.inputs import SyncInputs
 from trueup.core.model import Snapshot
 from trueup.core.policy import Policy
@@ -49,6 +50,7 @@ def local_book(pm: PortfolioManager) -> LocalBook:
         version=book.version,
         state=book.state(),
         age_ns=pm.age_ns,
+        strategies=tuple((row.symbol, row.magic, row.net_volume) for row in strategy_rows(book)),
     )
 
 

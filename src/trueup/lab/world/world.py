@@ -19,11 +19,12 @@ from typing import Any
 import msgspec
 
 from trueup.core.holds import HoldKind
-from trueup.core.policy import Adopt, Policy
+from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts.moments import (
     Agreed,
+    Approved,
     Arrived,
     Began,
     Ended,
@@ -50,15 +51,21 @@ from trueup.lab.world.gateway import GatewayProcess
 from trueup.lab.world.plan import NEXT_CONTRACT, SYMBOL, Fault, FaultPlan, Setting
 from trueup.lab.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
 from trueup.lab.world.strikes import strike
+from trueup.lab.world.strikes_habits import usual
 from trueup.lab.world.strikes_terminal import own_account
-from trueup.lab.world.strikes_terms import allow_trading
+from trueup.lab.world.strikes_terms import (
+    COARSE_STEPS,
+    NAMES,
+    allow_trading,
+    take_usual_name,
+)
 from trueup.lab.world.trader import Wanderer
 from trueup.lab.world.views import local_book
 from trueup.lab.world.wire import Network
 from trueup.runtime.trading.strategy import MovingAverageCross, Strategy
 from trueup.sim.broker.ledger import Ledger
 from trueup.sim.market.records import Channel, Outcome, Position
-from trueup.sim.market.structs import TradeRequest
+from trueup.sim.market.structs import TerminalInfo, TradeRequest
 from trueup.sim.market.switches import ListAnswer, Switches
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
 from trueup.sim.terminal.person import Person
@@ -68,8 +75,12 @@ MAGIC = 7
 OTHER_LOGIN = 5_000_002
 MOST_EVENTS = 200_000
 HINTS_EVERY_MS = 400
+# How often a person looks at what waits for a yes.
+APPROVES_EVERY_MS = 3_000
 SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
+# The least lots that are traded where a symbol's are coarse, or fine; usually they are hundredths.
+COARSE_LOTS, FINE_LOTS = 0.1, 0.001
 # After healing, what was on its way has come; and the words by which a hold calls a person.
 NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
 # After failures a bot waits for up to a minute; its first look then may not be believed, as where
@@ -116,7 +127,10 @@ class World:
         self.bid: float = EURUSD.bid
         self.price_scale: float = 1.0
         self.is_healed: bool = False
-        self.terminal: SimulatedTerminal = self._terminal()
+        self.symbol: str = SYMBOL
+        """What the bots' symbol is called at the broker now."""
+        self._is_coarse = plan.setting.is_coarse
+        self.terminal: HonestTerminal = self._terminal()
         self.ledger.listeners.append(self._changed)
         assert self.terminal.initialize()
         self.gateway: GatewayProcess = GatewayProcess(
@@ -153,7 +167,7 @@ class World:
         self.policy: Policy = self._policy()
         self._add_bot()
 
-    def _terminal(self) -> SimulatedTerminal:
+    def _terminal(self) -> HonestTerminal:
         setting = self.plan.setting
         netting = mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING
         hedging = mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
@@ -166,20 +180,25 @@ class World:
             switches=Switches(server_offset_minutes=setting.offset_minutes),
         )
         _trade_elsewhere(broker)
-        return SimulatedTerminal(broker=broker, rng=self.plan.chance("terminal"))
+        return HonestTerminal(broker=broker, rng=self.plan.chance("terminal"))
 
     def _policy(self) -> Policy:
         symbols = frozenset({SYMBOL})
         if self.plan.setting.owns_next_contract:
             symbols |= {NEXT_CONTRACT}
+        asks = self.plan.setting.asks
+        waits: dict[str, Any] = {asks: Action.ASK} if asks else {}
         if not self.plan.setting.owns_magic:
-            return Policy(symbols=symbols)
-        return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS)
+            return Policy(symbols=symbols, **waits)
+        return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS, **waits)
 
     @property
     def scope(self) -> Scope:
         """Whose positions the bots keep."""
-        return Scope(self.policy.symbols, self.policy.magics, self.plan.setting.proves)
+        # What had the bots' symbol is theirs under its next name too.
+        symbols = self.policy.symbols.union(NAMES)
+        setting = self.plan.setting
+        return Scope(symbols, self.policy.magics, setting.proves, setting.asks)
 
     # What there is.
 
@@ -198,6 +217,24 @@ class World:
         """The bot that is meant when a bot is meant: the newest."""
         return self.bots[-1]
 
+    @property
+    def is_coarse(self) -> bool:
+        """Whether orders are taken in tenths of a lot."""
+        return self._is_coarse
+
+    @is_coarse.setter
+    def is_coarse(self, is_coarse: bool) -> None:
+        self._is_coarse = is_coarse
+        for trader in self.traders:
+            trader.lots_unit = self.lots_unit
+
+    @property
+    def lots_unit(self) -> float:
+        """The least lots that orders are taken in."""
+        if self._is_coarse:
+            return COARSE_LOTS
+        return FINE_LOTS if self.plan.setting.is_fine else EURUSD.volume_min
+
     def somebody(self, reason: int, magic: int = 0) -> Person:
         """Somebody else at the bots' account."""
         return Somebody(self.terminal.broker, self.terminal.home_login, reason, magic)
@@ -205,6 +242,7 @@ class World:
     def _add_bot(self) -> BotProcess:
         name = "AB"[len(self.bots)]
         trader = Wanderer(self.plan, name, MAGIC)
+        trader.lots_unit = self.lots_unit
         self.traders.append(trader)
         bot = BotProcess(
             name,
@@ -268,6 +306,8 @@ class World:
         self.observe(Began(at_ns=self.now_ns, text=self.plan.setting.sentence(MAGIC)))
         self.schedule.after(0, self._quote)
         self.schedule.after(10, self.bot.start)
+        if self.plan.setting.asks:
+            self.schedule.after(APPROVES_EVERY_MS, self._approve)
 
     def finish(self) -> None:
         """End all faults, let the books come to agree, and end the run."""
@@ -295,7 +335,7 @@ class World:
         self.start_anew()
         for bot in self.bots:
             bot.retells = self._retells
-            bot.doom = bot.meanwhile = None
+            bot.doom = bot.meanwhile = bot.interrupted = None
             bot.sleep_until(0)
         self.observe(Healed(at_ns=self.now_ns))
 
@@ -307,7 +347,12 @@ class World:
         switches.unsynchronised_list = ListAnswer.EMPTY
         terminal.reconnect()
         terminal.running = True
+        terminal.investor = terminal.python_trading_disabled = False
+        terminal.algo_trading = True
         own_account(self)
+        usual(self)
+        take_usual_name(self)
+        terminal.broker.supply(SYMBOL, None)
         allow_trading(self)
 
     def _look_by_themselves(self) -> list[str]:
@@ -416,7 +461,7 @@ class World:
         if order.is_pending:
             return {"status": "PLACED", "ticket": ticket}
         # The order and not its deals: these may have been struck out since.
-        lots = self.ledger.lots(SYMBOL, order.steps_initial - order.steps_current)
+        lots = self.ledger.lots(self.symbol, order.steps_initial - order.steps_current)
         if not lots:
             return {"status": "CANCELED", "error": "the broker cancelled it"}
         filled = {"filled_price": order.price_done, "filled_volume": lots}
@@ -454,7 +499,7 @@ class World:
         lowest, highest = LOWEST * self.price_scale, HIGHEST * self.price_scale
         self.bid = round(min(highest, max(lowest, self.bid + step)), 5)
         before = len(self.ledger.deals)
-        self.terminal.quote(SYMBOL, self.bid, round(self.bid + SPREAD, 5))
+        self.terminal.quote(self.symbol, self.bid, round(self.bid + SPREAD, 5))
         if len(self.ledger.deals) > before and not said:
             self.observe(Traded(at_ns=self.now_ns, text=f"the market at {self.bid} set off orders"))
 
@@ -564,6 +609,16 @@ class World:
         for bot in self.bots if is_due else ():
             bot.kill(100)
 
+    def _approve(self) -> None:
+        """Be the person who looks now and then at what waits for a yes, and says it."""
+        for bot in self.bots:
+            for hold in () if bot.reconciler is None else bot.reconciler.holds:
+                if hold.kind is HoldKind.ASK and bot.reconciler is not None:
+                    bot.reconciler.approve(hold.id)
+                    named = Approved(at_ns=self.now_ns, bot=bot.name, identifier=hold.identifier)
+                    self.observe(named)
+        self.schedule.after(APPROVES_EVERY_MS, self._approve)
+
     def accept_losses(self) -> None:
         """Be the person who has seen what is open, and accepts what journals have lost."""
         for reconciler in (bot.reconciler for bot in self.bots):
@@ -602,6 +657,7 @@ class World:
                 digest=told["digest"],
                 server_time_msc=told.get("server_time_msc", 0),
                 contradicts=not listed and has_some,
+                outages=terminal.outages,
             )
         )
 
@@ -625,6 +681,21 @@ class World:
                 tp=request.tp,
             )
         )
+
+
+class HonestTerminal(SimulatedTerminal):
+    """A terminal that counts how often it told of a lost link."""
+
+    outages = 0
+    _has_link = True
+
+    def terminal_info(self) -> TerminalInfo | None:
+        """Return what the terminal says of itself."""
+        told = super().terminal_info()
+        if told is not None:
+            self.outages += self._has_link and not told.connected
+            self._has_link = told.connected
+        return told
 
 
 class Somebody(Person):
@@ -656,7 +727,9 @@ def _trade_elsewhere(broker: TellingBroker) -> None:
     An account with nothing on it could mislead nobody.
     """
     robot = Somebody(broker, OTHER_LOGIN, mt5.ORDER_REASON_EXPERT, MAGIC)
-    for side, lots in ((mt5.ORDER_TYPE_BUY, 0.03), (mt5.ORDER_TYPE_SELL, 0.02)):
+    unit = broker.market.setups[SYMBOL].volume_min
+    for side, units in ((mt5.ORDER_TYPE_BUY, 3), (mt5.ORDER_TYPE_SELL, 2)):
+        lots = round(units * unit, 3)
         robot.open(SYMBOL, side, lots)
         robot.close(robot.open(SYMBOL, side, lots))
 
@@ -666,6 +739,10 @@ def _symbols(setting: Setting) -> Sequence[SymbolSetup]:
     if setting.commission:
         charges = {"commission_per_lot": 3.5, "commission_charged": Charged.AT_BOTH}
         changes |= {**charges, "fee_per_lot": 0.25}
+    if setting.is_coarse:
+        changes |= {"order_steps": COARSE_STEPS, "volume_min": COARSE_LOTS}
+    elif setting.is_fine:
+        changes |= {"volume_step": FINE_LOTS, "volume_min": FINE_LOTS}
     if setting.fills_in_part:
         changes["filling_mode"] = mt5.SYMBOL_FILLING_IOC
     traded = dataclasses.replace(EURUSD, **changes)

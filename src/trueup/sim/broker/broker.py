@@ -276,6 +276,12 @@ class Broker:
         for desk in self.desks.values():
             service.split(desk, symbol, numerator, denominator, reason)
 
+    def rename_symbol(self, symbol: str, name: str) -> None:
+        """Give a symbol another name, and so to all records of it, the history included."""
+        self.market.rename(symbol, name)
+        for desk in self.desks.values():
+            desk.ledger.rename_symbol(symbol, name)
+
     def settle_variation_margin(self, symbol: str, price: float) -> None:
         """Settle the variation margin of all positions of a symbol at a price."""
         for desk in self.desks.values():

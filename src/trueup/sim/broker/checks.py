@@ -49,6 +49,8 @@ def volume(setup: SymbolSetup, lots: float) -> int:
     except ValueError:
         raise Refusal(mt5.TRADE_RETCODE_INVALID_VOLUME) from None
     lowest = steps_of(setup.volume_min, setup.volume_step)
+    if steps % setup.order_steps:
+        raise Refusal(mt5.TRADE_RETCODE_INVALID_VOLUME)
     if not lowest <= steps <= round(setup.volume_max / setup.volume_step):
         raise Refusal(mt5.TRADE_RETCODE_INVALID_VOLUME)
     return steps

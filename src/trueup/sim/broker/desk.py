@@ -78,7 +78,7 @@ class Desk:
 
     def symbol(self, name: str) -> SymbolSetup:
         """Return the specification of a symbol."""
-        return self.market.setups[name]
+        return self.market.setup_of(name)
 
     def mark(self, symbol: str) -> Mark:
         """Return the symbol's price and the value of a price move in the account's currency."""

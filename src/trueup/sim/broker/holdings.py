@@ -81,6 +81,8 @@ class Holdings:
             self._forget(former)
         self.positions[position.identifier] = position
         self.identifier_of[position.ticket] = position.identifier
+        if former is not None and former.symbol != position.symbol:
+            self.by_symbol[former.symbol].identifiers.pop(former.identifier, None)
         exposure = self.by_symbol.get(position.symbol)
         if exposure is None:
             exposure = self.by_symbol[position.symbol] = Exposure()
@@ -182,7 +184,7 @@ def symbol_margin(
     larger, smaller = max(steps), min(steps)
     if not larger:
         return 0.0
-    setup = market.setups[symbol]
+    setup = market.setup_of(symbol)
     price = price_of(worth_units[steps.index(larger)], setup.digits) / larger
     per_lot = market.margin_per_lot(symbol, price, account.currency, account.leverage)
     # Hedged volume pays the symbol's hedged margin per contract in place of the full margin.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.sim.broker import holdings
 from trueup.sim.broker.holdings import Figures, Holdings
@@ -59,7 +61,7 @@ class Ledger:
 
     def lots(self, symbol: str, steps: int) -> float:
         """Return volume steps of a symbol as lots."""
-        return round(steps * self.market.setups[symbol].volume_step, 8)
+        return round(steps * self.market.setup_of(symbol).volume_step, 8)
 
     def figures(self) -> Figures:
         """Return balance, equity, margin and the other totals as the server computes them now."""
@@ -117,6 +119,17 @@ class Ledger:
         self._account(self.deals.pop(ticket), -1)
         self._tell(Channel.DEAL, ticket, None)
         self._tell(Channel.ACCOUNT, 0, None)
+
+    def rename_symbol(self, symbol: str, name: str) -> None:
+        """Give every record of a symbol its new name."""
+        for position in [one for one in self.positions.values() if one.symbol == symbol]:
+            self.put_position(replace(position, symbol=name))
+        for order in [one for one in self.orders.values() if one.symbol == symbol]:
+            self.put_order(replace(order, symbol=name))
+        for past in [one for one in self.order_history.values() if one.symbol == symbol]:
+            self.finish_order(replace(past, symbol=name))
+        for deal in [one for one in self.deals.values() if one.symbol == symbol]:
+            self.rewrite_deal(replace(deal, symbol=name))
 
     def block_commission(self, amount: float) -> None:
         """Add to the daily commission, which the next day change books."""

@@ -70,6 +70,8 @@ class Market:
         self.quotes: dict[str, Quote] = {}
         self.past: dict[str, PriceHistory] = {}
         """The ticks and bars of each symbol; empty before its first quote."""
+        self.retired: dict[str, SymbolSetup] = {}
+        """Symbols that have another name by now; what is on its way may still have the old one."""
         self.liquidity_steps: dict[str, int] = {}
         """Tradable volume, in steps; a symbol without an entry has no limit."""
         self.closed: set[str] = set()
@@ -103,6 +105,19 @@ class Market:
         self.setups[symbol] = dataclasses.replace(self.setups[symbol], **changes)
         self._touch(symbol)
 
+    def rename(self, symbol: str, name: str) -> None:
+        """Give a symbol another name; the old one is unknown from now on."""
+        self.retired[symbol] = setup = self.setups.pop(symbol)
+        self.retired.pop(name, None)
+        self.setups[name] = dataclasses.replace(setup, name=name)
+        self.quotes[name] = self.quotes[symbol]
+        for had in (symbol, name):
+            self._touch(had)
+
+    def setup_of(self, symbol: str) -> SymbolSetup:
+        """The specification of a symbol, under the name that it has or had."""
+        return self.setups.get(symbol) or self.retired[symbol]
+
     def set_open(self, symbol: str, is_open: bool) -> None:
         """Open or close the market of a symbol (10018)."""
         if is_open:
@@ -129,6 +144,7 @@ class Market:
         copy.quotes = dict(self.quotes)
         # The history is shared: a reader stops at the time of the last quote of this copy.
         copy.past = self.past
+        copy.retired = dict(self.retired)
         copy.revision = self.revision
         return copy
 
@@ -162,7 +178,7 @@ class Market:
         return 0.0
 
     def _new_mark(self, symbol: str, currency: str, currency_digits: int) -> Mark:
-        setup, quote = self.setups[symbol], self.quotes[symbol]
+        setup, quote = self.setup_of(symbol), self.quotes[symbol]
         buy = sell = self.rate(setup.currency_profit, currency)
         if setup.currency_base == currency and quote.is_live:
             # The pair converts its own profit, at the closing price of the position.
@@ -189,7 +205,7 @@ class Market:
 
         Source: MT5 reference, symbol properties, formulas by calculation mode.
         """
-        setup = self.setups[symbol]
+        setup = self.setup_of(symbol)
         rate = self.rate(setup.margin_currency, currency)
         match setup.calc_mode:
             case mt5.SYMBOL_CALC_MODE_FOREX | mt5.SYMBOL_CALC_MODE_FOREX_NO_LEVERAGE:

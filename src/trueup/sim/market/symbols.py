@@ -54,6 +54,9 @@ class SymbolSetup:
     volume_min: float = 0.01
     volume_max: float = 100.0
     volume_step: float = 0.01
+    """What volumes are counted in; `order_steps` says how many of them an order has at least."""
+    order_steps: int = 1
+    """Orders are whole multiples of so many steps, which is the step that a terminal shows."""
     volume_limit: float = 0.0
     """Largest total in one direction, positions and pending orders, lots; 0 means none."""
     calc_mode: int = mt5.SYMBOL_CALC_MODE_FOREX

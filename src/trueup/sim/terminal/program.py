@@ -19,7 +19,7 @@ from trueup.sim.market.structs import AccountInfo, TradeRequest
 from trueup.sim.market.switches import Switches
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
 from trueup.sim.terminal.person import Person
-from trueup.sim.terminal.terminal_faults import CallFault, Fails, Hang, TerminalFaults
+from trueup.sim.terminal.terminal_faults import CallFault, Fails, Hang, Meanwhile, TerminalFaults
 from trueup.sim.terminal.view import View
 
 SUCCESS: tuple[int, str] = (mt5.RES_S_OK, mt5.LAST_ERROR_TEXTS[mt5.RES_S_OK])
@@ -199,6 +199,11 @@ class TerminalProgram:
                 raise CallFailed(code, text)
             case Hang():
                 self.faults.on_hang(function)
+            case Meanwhile(deed):
+                deed()
+                self.broker.settle()
+                self.view.refresh()
+                self.fault = None
             case _:
                 # The other faults change the rows of the answer, later in the call.
                 pass

@@ -289,7 +289,7 @@ def symbol_row(market: Market, symbol: str, account: AccountSetup, *, selected: 
         "trade_contract_size": setup.contract_size,
         "volume_min": setup.volume_min,
         "volume_max": setup.volume_max,
-        "volume_step": setup.volume_step,
+        "volume_step": round(setup.volume_step * setup.order_steps, 8),
         "volume_limit": setup.volume_limit,
         "swap_long": setup.swap_long,
         "swap_short": setup.swap_short,

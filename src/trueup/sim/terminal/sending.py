@@ -167,7 +167,7 @@ def _result(program: TerminalProgram, request: TradeRequest, outcome: Outcome) -
     if setup is None and outcome.order:
         ledger = program.view.ledger
         order = ledger.orders.get(outcome.order) or ledger.order_history[outcome.order]
-        setup = program.market.setups[order.symbol]
+        setup = program.market.setup_of(order.symbol)
     step = setup.volume_step if setup is not None else 0.0
     dust = program.switches.volume_dust
     return rows.send_result(request, outcome, request_id, step, dust=dust)

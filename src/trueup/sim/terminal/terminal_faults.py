@@ -119,7 +119,15 @@ class AnswersStale:
     """The next call of a function repeats its previous answer."""
 
 
-CallFault = Fails | AnswersEmpty | AnswersPartial | AnswersOdd | AnswersStale | Hang
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """Something happens at the server after the terminal's previous call, and before the next one
+    of a function."""
+
+    deed: Callable[[], object]
+
+
+CallFault = Fails | Meanwhile | AnswersEmpty | AnswersPartial | AnswersOdd | AnswersStale | Hang
 """The faults of one call of any other function."""
 
 

@@ -379,8 +379,8 @@ class View:
         ]
 
     def _deal_row(self, deal: Deal) -> TradeDeal:
-        setup = self.market.setups.get(deal.symbol)
-        step = setup.volume_step if setup is not None else 0.0
+        # What is no trade has no symbol.
+        step = self.market.setup_of(deal.symbol).volume_step if deal.symbol else 0.0
         return rows.deal_row(deal, step, dust=self.switches.volume_dust)
 
     def figures(self) -> Figures:

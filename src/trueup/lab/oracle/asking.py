@@ -1,0 +1,46 @@
+"""Promise 8, where the policy asks first: what waits for a yes changes only after that yes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trueup.lab.facts import facts
+from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.ownership import ForeignUntouched
+
+STOPS = ("sl", "tp")
+
+
+class AskedFirst(Checker):
+    """Holds each correction of the class that needs a yes against the yes that were given."""
+
+    number = 8
+    promise = ForeignUntouched.promise
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Remember each yes, and judge corrections."""
+        self._approved: set[tuple[str, int]] = set()
+        return {
+            facts.Approved: self._approve,
+            facts.Forced: self._approve,
+            facts.Journalled: self._journalled,
+        }
+
+    def _approve(self, fact: facts.Approved | facts.Forced) -> Iterator[str]:
+        self._approved.add((fact.bot, fact.identifier))
+        yield from ()
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        if self.scope.asks != "protection" or fact.kind != "PositionCorrected":
+            return
+        row = self.papers.row
+        identifier = row["remote"]["identifier"]
+        if _moves_stops(row) and (fact.bot, identifier) not in self._approved:
+            yield f"{fact.bot} took stops of position {identifier} into its book without a yes"
+
+
+def _moves_stops(row: Mapping[str, Any]) -> bool:
+    """Whether a correction changes a stop; a stop that is none is left out of a row."""
+    local, remote = row["local"], row["remote"]
+    return any(local.get(name, 0.0) != remote.get(name, 0.0) for name in STOPS)

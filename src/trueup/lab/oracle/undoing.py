@@ -1,0 +1,107 @@
+"""Promise 3, the other way round: no reading takes back what an order of ours did since.
+
+A bot asks, its order is filled, and only then the answer to its question comes: that answer may not
+change the position. And a list that is late may not bring back a position that our own order has
+closed: the deals of that order are a second witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from trueup.lab.facts import facts
+from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.closing import NoFalseGhost
+
+# The longest that any broker is late: what a list shows after that it shows for good.
+LATE_NS = 10_000_000_000
+MADE_BY_FILLS = frozenset({"volume", "side", "ticket", "price_open"})
+
+
+class Fill(NamedTuple):
+    """A fill as it was recorded: when, of which symbol, and of which positions it may be."""
+
+    at_ns: int
+    symbol: str
+    identifiers: frozenset[int]
+
+
+class Change(NamedTuple):
+    """A correction of a position by a look: when it was recorded, and what it says."""
+
+    at_ns: int
+    kind: str
+    identifier: int
+    symbol: str
+
+
+class NotUndone(Checker):
+    """Compares each correction with the fills that were recorded after its look had asked."""
+
+    number = 3
+    promise = NoFalseGhost.promise
+
+    def steps(self) -> Mapping[type[facts.Fact], Step]:
+        """Remember fills and corrections, and judge these when their look is over."""
+        self._fills: list[Fill] = []
+        self._changes: dict[str, list[Change]] = {}
+        # When our own orders closed positions, by identifier.
+        self._closed_ns: dict[int, int] = {}
+        return {
+            facts.Journalled: self._journalled,
+            facts.Synced: self._synced,
+            facts.Started: self._gone,
+            facts.Died: self._gone,
+        }
+
+    def _gone(self, fact: facts.Started | facts.Died) -> Iterator[str]:
+        self._changes.pop(fact.bot, None)
+        yield from ()
+
+    def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        row, waiting = self.papers.row, self._changes.setdefault(fact.bot, [])
+        if fact.kind == "OrderFilled":
+            closes = self.papers.intent_of.get(row["order_id"], {}).get("position", 0)
+            self._fills.append(
+                Fill(fact.at_ns, row["symbol"], frozenset({row["ticket"], closes} - {0}))
+            )
+            if closes and closes not in self.truth.positions:
+                self._closed_ns[closes] = fact.at_ns
+        elif fact.kind == "PositionAdopted":
+            held = row["position"]
+            waiting.append(
+                Change(fact.at_ns, "took in", held["identifier"], held.get("symbol", ""))
+            )
+        elif fact.kind == "PositionCorrected" and MADE_BY_FILLS & set(row["fields"]):
+            held = row["remote"]
+            waiting.append(
+                Change(fact.at_ns, "corrected", held["identifier"], held.get("symbol", ""))
+            )
+        elif fact.kind == "PositionClosed":
+            # What came and went is taken in and closed at once.
+            gone = row["position"]["identifier"]
+            waiting[:] = [one for one in waiting if one.identifier != gone]
+        yield from ()
+
+    def _synced(self, fact: facts.Synced) -> Iterator[str]:
+        for change in self._changes.pop(fact.bot, ()):
+            if fact.believed:
+                yield from self._undone(fact, change)
+
+    def _undone(self, fact: facts.Synced, change: Change) -> Iterator[str]:
+        told = f"{fact.bot} {change.kind} position {change.identifier}"
+        for fill in self._fills:
+            is_between = fact.asked_ns < fill.at_ns <= change.at_ns
+            if is_between and self._meets(fill, change):
+                yield f"{told} by a reading of before its own fill in it"
+        closed_ns = self._closed_ns.get(change.identifier, 0)
+        is_open = change.identifier in self.truth.positions
+        if self.scope.proves and not is_open and 0 <= change.at_ns - closed_ns < LATE_NS:
+            yield f"{told}, which its own order had closed"
+
+    def _meets(self, fill: Fill, change: Change) -> bool:
+        """Whether a fill may have changed a position."""
+        if self.scope.books_net:
+            return fill.symbol == change.symbol
+        return change.identifier in fill.identifiers

@@ -1,0 +1,35 @@
+"""What a person does to the gateway's allow file while bots are connected."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trueup.lab.world.world import World
+
+KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+"""The public key of all bots of a world."""
+OTHER_KEY = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
+MAY_TRADE = f"bot trade * {KEY}\n"
+
+
+def edit_allow_file(world: World, chance: random.Random) -> str:
+    """Write another allow file for a while; most of them let the bots do less than before."""
+    own, other = world.terminal.home_login, world.other_login
+    text, said = chance.choice(
+        (
+            (f"bot read * {KEY}\n", "the bots may only read"),
+            (f"bot read,trade {own} {KEY}\n", "the bots may trade on their own account"),
+            (f"bot trade {other} {KEY}\n", "the bots may trade on another account"),
+            (f"screen read * {OTHER_KEY}\n", "the bots are not in it"),
+            ("# nobody\n", "nobody may come in"),
+            ("", "the file is empty, so nothing changes"),
+            (f"bot trade {KEY}\n", "a line is malformed, so nothing changes"),
+            ("bot trade * rq:rM>}U?", "half of a line is written, so nothing changes"),
+        )
+    )
+    seconds = chance.choice((1, 4, 12))
+    world.gateway.allow(text)
+    world.schedule.after(seconds * 1000, lambda: world.gateway.allow(MAY_TRADE))
+    return f"{said}, for {seconds} s"

@@ -1,0 +1,123 @@
+"""A netting account has one position in a symbol, and so has the book."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.support import make
+from trueup.core.book import events
+from trueup.core.book.book import Book
+from trueup.core.holds import HoldKind
+from trueup.core.model import Account, Deal, Entry, Position, Side
+from trueup.core.sync.plan import Plan
+
+# Our order 70 was filled a moment ago: the book took it for a position of its own.
+LISTED = make.position(7, volume=0.1, side=Side.SELL, price_open=1.07)
+IN = make.deal(1, 7, Side.BUY, 0.2)
+TURNED = make.deal(2, 7, Side.SELL, 0.3, order=70, entry=Entry.IN_OUT, price=1.07)
+FILLED_NS = make.NOW_NS + 10 * make.SECOND_NS
+
+
+def filled_book(account: Account = make.NETTING) -> Book:
+    book = make.bound_book(account=account)
+    book.apply(make.created("A", Side.SELL, 0.3))
+    fill = make.filled("A", 70, Side.SELL, 0.3, 1.07)
+    book.apply(msgspec.structs.replace(fill, at_ns=FILLED_NS))
+    return book
+
+
+def seen(*listed: Position, deals: tuple[Deal, ...] = (), account: Account = make.NETTING) -> Plan:
+    """The plan of a look within the settle window."""
+    book = filled_book(account)
+    explained = frozenset({one.position for one in deals})
+    snapshot = make.proven(*listed, deals=deals, explained=explained, account=account)
+    return make.planned(book, snapshot, after_sec=10.5)
+
+
+@pytest.mark.parametrize("ticket", [70, 7])
+def test_the_ticket_or_the_deals_prove_that_a_listed_position_has_our_fill(ticket: int) -> None:
+    listed = msgspec.structs.replace(LISTED, ticket=ticket)
+    plan = seen(listed, deals=(IN, TURNED))
+    assert plan.holds == ()
+    closed = [one for one in plan.events if isinstance(one, events.PositionClosed)]
+    assert [(one.position.identifier, one.went_on_as) for one in closed] == [(70, (7,))]
+    book = filled_book()
+    for event in plan.events:
+        book.apply(event)
+    assert [*book.holdings] == [7]
+
+
+def test_without_a_proof_a_second_position_in_the_symbol_waits_until_our_fill_must_show() -> None:
+    plan = seen(LISTED)
+    assert plan.events == ()
+    assert [(one.kind, one.identifier) for one in plan.holds] == [
+        (HoldKind.SETTLING, 7),
+        (HoldKind.SETTLING, 70),
+    ]
+    assert "was opened here and the broker lists ticket 7" in plan.holds[0].what
+    assert 7 in plan.questions
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        msgspec.structs.replace(LISTED, symbol="GBPUSD"),
+        msgspec.structs.replace(LISTED, ticket=71),
+    ],
+)
+def test_a_hedging_account_or_another_symbol_has_positions_of_their_own(listed: Position) -> None:
+    account = make.NETTING if listed.symbol == "GBPUSD" else make.ACCOUNT
+    plan = seen(listed, account=account)
+    assert not any(isinstance(one, events.PositionClosed) for one in plan.events)
+    assert 7 not in [one.identifier for one in plan.holds]
+
+
+def test_a_fill_meets_the_position_that_is_listed_and_not_the_one_that_is_missing() -> None:
+    gone, here = make.position(5, volume=0.2), make.position(7, volume=0.2)
+    book = make.bound_book(gone, here, account=make.NETTING)
+    book.apply(events.PositionMissing(at_ns=make.NOW_NS, position=gone, because="x"))
+    book.apply(make.created("A", Side.BUY, 0.3))
+    book.apply(make.filled("A", 70, Side.BUY, 0.3, 1.07))
+    assert {key: one.position.volume for key, one in book.holdings.items()} == {5: 0.2, 7: 0.5}
+
+
+def test_of_two_positions_in_the_symbol_a_fill_meets_the_one_that_came_last() -> None:
+    old, new = make.position(5, volume=0.2), make.position(7, volume=0.2)
+    book = make.bound_book(old, new, account=make.NETTING)
+    book.apply(make.created("A", Side.BUY, 0.3))
+    book.apply(make.filled("A", 70, Side.BUY, 0.3, 1.07))
+    assert {key: one.position.volume for key, one in book.holdings.items()} == {5: 0.2, 7: 0.5}
+
+
+def test_a_reading_of_before_our_fill_brings_no_second_position_into_the_symbol() -> None:
+    book = filled_book()
+    snapshot = make.proven(LISTED, account=make.NETTING)
+    plan = make.planned(book, snapshot, after_sec=9, asked_version=book.version - 1)
+    assert plan.events == ()
+    assert {(one.kind, one.identifier) for one in plan.holds} == {
+        (HoldKind.NEWER, 7),
+        (HoldKind.NEWER, 70),
+    }
+
+
+def test_what_orders_brought_to_a_position_that_has_ended_is_nobodys_in_the_next_one() -> None:
+    old = make.position(7, volume=0.3, magic=3)
+    book = make.bound_book(account=make.NETTING)
+    book.apply(make.created("A", Side.BUY, 0.3, magic=3))
+    book.apply(make.filled("A", 7, Side.BUY, 0.3, 1.07))
+    assert [one.units for one in book.claims.values()] == [30_000_000]
+    # A hand closed it and opened the next one, which a look takes in first.
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(9, volume=0.1)))
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=old, because="by hand"))
+    assert book.claims == {}
+
+
+def test_what_orders_brought_goes_on_with_a_position_that_goes_on() -> None:
+    old = make.position(7, volume=0.3, magic=3)
+    book = make.bound_book(account=make.NETTING)
+    book.apply(make.created("A", Side.BUY, 0.3, magic=3))
+    book.apply(make.filled("A", 7, Side.BUY, 0.3, 1.07))
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(9, volume=0.3)))
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=old, because="x", went_on_as=(9,)))
+    assert [one.units for one in book.claims.values()] == [30_000_000]
