@@ -110,7 +110,7 @@ class Market:
         self.retired[symbol] = setup = self.setups.pop(symbol)
         self.retired.pop(name, None)
         self.setups[name] = dataclasses.replace(setup, name=name)
-        self.quotes[name] = self.quotes[symbol]
+        self.quotes[name], self.past[name] = self.quotes[symbol], self.past[symbol]
         for had in (symbol, name):
             self._touch(had)
 
