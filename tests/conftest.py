@@ -1,10 +1,19 @@
-"""What every test gets: Hypothesis profiles, `--mt5`, Windows, and fresh seeds that are told."""
+"""What every test gets: Hypothesis profiles, `--mt5`, Windows, and fresh seeds that are told.
+
+And what a whole run gets: processes that share the tests, an order of them, a folder in memory.
+"""
 
 from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.sharing import dealt
 from tests.windows.wine import is_wine, reason_to_fail
 
 settings.register_profile("ci", deadline=None, max_examples=100)
@@ -18,6 +27,27 @@ settings.register_profile("windows", deadline=None, max_examples=15)
 settings.load_profile("ci")
 
 
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2 << 30
+# Each process takes some 150 MB, and what it starts as much again.
+PROCESSES_MOST = 16
+
+
+def _has_room(folder: Path) -> bool:
+    """Return whether tests can write their files here, and run programs that they write."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    return not os.statvfs(folder).f_flag & os.ST_NOEXEC and (
+        shutil.disk_usage(folder).free > ROOM_BYTES
+    )
+
+
+# A journal waits for the disk after every commit, thousands of times in a run. No test can see
+# whether the disk has it: that would take a power cut.
+if sys.platform != "win32" and IN_MEMORY.is_dir() and _has_room(IN_MEMORY):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mt5",
@@ -29,7 +59,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say how many processes share the tests: about half of a test's time is waiting for others."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(cores or 1, min(2 * (cores or 1), PROCESSES_MOST))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = dealt(items, shares)
     under_wine, has_wine = is_wine(), config.getoption("--wine")
     for item in items:
         if item.get_closest_marker("mt5") and not config.getoption("--mt5"):

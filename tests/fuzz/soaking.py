@@ -54,11 +54,16 @@ def grown_mb(decoder: Decoder, chance: random.Random, count: int) -> float:
     for number in range(count):
         if number == count // 10:
             began_mb = memory_mb()
-        _feed(decoder, drawn(chance, decoder.messages))
+        feed(decoder, drawn(chance, decoder.messages))
     return memory_mb() - began_mb
 
 
-def _feed(decoder: Decoder, raw: bytes) -> None:
+def feed(decoder: Decoder, raw: bytes) -> None:
+    """Feed one input.
+
+    Raises:
+        AssertionError: it took too long.
+    """
     began = time.perf_counter()
     try:
         decoder.feed(raw)

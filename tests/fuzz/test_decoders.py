@@ -1,12 +1,14 @@
-"""No bytes from outside crash, hang or change anything: a few thousand here, a million in a soak.
+"""No bytes from outside crash, hang or change anything: thousands here, a million in a soak.
 
-The few thousand are Hypothesis's, which shrinks what it finds. The million are drawn from seeds
-without it, because its own work costs ten times what a decoder does; a find names the input.
+Most are drawn from seeds: the work of Hypothesis costs ten times what a decoder does. A find names
+the input. Hypothesis draws some too, because it shrinks what it finds and keeps it for the next
+run.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 from collections.abc import Callable, Iterator
 
@@ -15,10 +17,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.decoders import DECODERS, Decoder
-from tests.fuzz.mutation import EDITS, Edit, edited
-from tests.fuzz.soaking import path_of, soak
+from tests.fuzz.mutation import EDITS, Edit, drawn, edited
+from tests.fuzz.soaking import feed, path_of, soak
 
 INPUTS_IN_A_SOAK = 1_000_000
+INPUTS = 300
 # Each writes files, or has much to do with an input: hundreds in a second, and not ten thousands.
 SLOW = {
     "terminal rows": 40_000,
@@ -59,7 +62,7 @@ def test_a_decoder_takes_its_own_messages(name: str, decoders: dict[str, Decoder
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(choice=st.integers(0, 10_000), edits=EDITS)
 @example(choice=0, edits=[Edit("insert", 0.0, b"[" * 3_000, 1)])
 @example(choice=0, edits=[Edit("value", 0.0, b"1" * 400, 1)])
@@ -70,8 +73,16 @@ def test_an_edited_message_is_read_or_named(
     decoder.feed(edited(decoder.messages[choice % len(decoder.messages)], edits))
 
 
+# The same inputs in every run: new ones are what a soak is for.
 @pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_drawn_inputs_are_read_or_named(name: str, decoders: dict[str, Decoder]) -> None:
+    chance = random.Random(name)
+    for _ in range(INPUTS):
+        feed(decoders[name], drawn(chance, decoders[name].messages))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=300))
 def test_raw_bytes_are_read_or_named(name: str, raw: bytes, decoders: dict[str, Decoder]) -> None:
     decoders[name].feed(raw)
