@@ -81,13 +81,16 @@ def test_a_health_check_before_a_dead_port_waits_once_and_then_says_the_same_wit
         assert first is not None
         assert first.startswith("Gateway offline")
         waited = time.perf_counter() - began
-        began = time.perf_counter()
-        for _ in range(20):
+        took = []
+        for _ in range(21):
+            began = time.perf_counter()
             again = reconciler.detect_drift()
+            took.append(time.perf_counter() - began)
             assert again is not None
             assert again.startswith(f"{first} (")
             assert "asked again in" in again
-        assert time.perf_counter() - began < waited
+        # Most of them, since a busy machine may hold any single one up.
+        assert sorted(took)[10] < waited / 4
 
 
 def scripted(*readings: object) -> tuple[StateReconciler, ManualClock]:
