@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.crash_world import ROOT
 from trueup.lab.runs.coverage import Coverage
-from trueup.lab.runs.run import Report, run, run_many, shortest
+from trueup.lab.runs.reports import Report
+from trueup.lab.runs.run import run, run_many, shortest
 from trueup.lab.runs.shrink import command, shrink
 from trueup.lab.world.plan import FOCUSES, Fault, Strike, draw
 

@@ -16,7 +16,8 @@ from trueup.lab.facts.facts import Fact
 from trueup.lab.report.drawing import page
 from trueup.lab.report.telling import story
 from trueup.lab.runs.coverage import CHANCY, Coverage, table
-from trueup.lab.runs.run import Report, run, run_many, shortest
+from trueup.lab.runs.reports import Report
+from trueup.lab.runs.run import run, run_many, shortest
 from trueup.lab.runs.shrink import command
 from trueup.lab.world.plan import FaultPlan, draw
 from trueup.lab.world.schedule import BEGIN_NS

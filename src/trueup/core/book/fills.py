@@ -7,18 +7,14 @@ opposite side, oldest position first, and open the rest. Reducing keeps the open
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from trueup.core.book import events
 from trueup.core.book.holdings import Claim, Holding, Tombstone
 from trueup.core.book.order import Order
+from trueup.core.book.state import BookState as Book
 from trueup.core.model import Position
 from trueup.core.quantity import FINEST_STEP, add_lots, to_units
-
-if TYPE_CHECKING:
-    from trueup.core.book.book import Book
 
 # Orders that are over and done with; the journal has all of them.
 FINISHED_KEPT = 10_000

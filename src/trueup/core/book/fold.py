@@ -6,7 +6,7 @@ How a fill changes positions is `core.book.fills`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -28,11 +28,9 @@ from trueup.core.book.holdings import Holding, Pending, Unbooked, UnbookedOrders
 from trueup.core.book.lifecycle import OrderStatus, advance
 from trueup.core.book.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
 from trueup.core.book.realised import count_deals, expect_deals, forget_order
+from trueup.core.book.state import BookState as Book
 from trueup.core.model import PendingOrder, Position
 from trueup.core.quantity import to_units
-
-if TYPE_CHECKING:
-    from trueup.core.book.book import Book
 
 # What a deal changes about a position, and nothing else does.
 MADE_BY_DEALS = frozenset({"ticket", "side", "volume", "price_open"})

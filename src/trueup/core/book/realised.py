@@ -7,17 +7,13 @@ are asked for until they are counted, whatever became of the position meanwhile.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from trueup.core.book.holdings import Recent, Tombstone, Unbooked
+from trueup.core.book.state import BookState as Book
 from trueup.core.deals import BookedDeal, Known
 from trueup.core.model import Position
 from trueup.core.quantity import to_units
-
-if TYPE_CHECKING:
-    from trueup.core.book.book import Book
 
 # How long, after deals were counted, a broker may still change them: until the end of the trading
 # day and its closing, when commissions are charged and mispriced trades are cancelled.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from trueup.core.book import events
@@ -18,12 +16,10 @@ from trueup.core.book.holdings import (
 )
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
+from trueup.core.book.state import BookState as Book
 from trueup.core.gateway_record import RecordMark
 from trueup.core.model import PendingOrder, Position
 from trueup.errors import JournalCorrupt
-
-if TYPE_CHECKING:
-    from trueup.core.book.book import Book
 
 
 class _State(msgspec.Struct, frozen=True):

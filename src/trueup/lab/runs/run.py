@@ -20,6 +20,7 @@ from trueup.lab.oracle import Oracle
 from trueup.lab.oracle.hearing import Hearing, Tell
 from trueup.lab.report.folding import BookFold
 from trueup.lab.runs.coverage import Coverage
+from trueup.lab.runs.reports import Report
 from trueup.lab.runs.seed_processes import lived
 from trueup.lab.runs.shrink import shrink
 from trueup.lab.world.plan import FaultPlan, draw, trading
@@ -37,28 +38,6 @@ RUN_S_MOST = 60.0
 
 class Overdue(BaseException):
     """A run does not end. No `Exception`, so that nothing in the product catches it."""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What came of a run.
-
-    `digest` is a function of every moment of the run: the same plan gives the same digest.
-    `seconds` is how long the run lasted in its own time, `orders` what the bots sent, `struck` how
-    often a fault of the plan met something.
-    """
-
-    plan: FaultPlan
-    violations: list[Violation]
-    events: int
-    seconds: float
-    orders: int
-    struck: int
-    digest: str
-
-    @property
-    def is_good(self) -> bool:
-        """Whether every promise was kept."""
-        return not self.violations
 
 
 class Fingerprint:

@@ -18,7 +18,7 @@ from trueup.gateway.worker.module_process import ModuleProcess
 
 if TYPE_CHECKING:
     from trueup.lab.runs.coverage import Coverage
-    from trueup.lab.runs.run import Report
+    from trueup.lab.runs.reports import Report
 
 MODULE = "trueup.lab.runs.seeds_main"
 # Seeds that one process lives through before it says what came of them.
