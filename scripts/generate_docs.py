@@ -20,14 +20,14 @@ _SETTINGS_HEAD = f"""\
 
 <!-- Written by `make docs` from src/trueup/settings.py. Change it there. -->
 
-A setting is looked for in four places, and the first that has it wins:
+A setting comes from the first of four places that has the setting:
 
 1. the environment: `export SYNC_INTERVAL_SEC=30`
-2. `{ENV_FILE}` in the current folder: `SYNC_INTERVAL_SEC=30`; other programs' names are ignored
+2. `{ENV_FILE}` in the current folder: `SYNC_INTERVAL_SEC=30`; names of other programs are ignored
 3. `{TOML_FILE}` in the current folder: `sync_interval_sec = 30`; any other name is an error
 4. the default
 
-They are read once, at the start. A value that cannot be used stops the program with one sentence:
+Settings are read once, at the start. An invalid value stops the program with one sentence:
 
 ```text
 GTW_PORT='abc' is not valid: {valid_values("gtw_port")}.
@@ -36,11 +36,11 @@ GTW_PORT='abc' is not valid: {valid_values("gtw_port")}.
 
 
 _GUARANTEES_HEAD = """\
-# What trueup promises
+# Guarantees
 
 <!-- Written by `make docs` from src/trueup/core/invariants.py. Change it there. -->
 
-Ten promises, numbered once. Tests, run-time checks and these pages use the same numbers.
+trueup makes ten numbered promises. Tests, run-time checks and these pages use the same numbers.
 
 | | promise | in full |
 | --- | --- | --- |

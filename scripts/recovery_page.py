@@ -9,7 +9,7 @@ from trueup.core import recovery
 from trueup.core.recovery import CASES, Case
 
 _HEAD = """\
-# What happens to an order after a crash
+# Recovery of orders after a crash
 
 <!-- Written by `make docs` from src/trueup/core/recovery.py. Change it there. -->
 """
@@ -18,8 +18,8 @@ _TABLE_HEAD = """\
 | --- | --- | --- | --- | --- | --- |
 """
 _TAIL = """\
-The label and the reason stand in the log, in the audit trail (`trueup audit`) and in every hold
-(`trueup status`). How an order goes, and what to do while one is in doubt: [orders](orders.md).
+The log, the audit trail (`trueup audit`) and every hold (`trueup status`) show label and reason.
+[Orders](orders.md) describes the way of an order, and your actions for an order in doubt.
 """
 _CASE = re.compile(r"^([A-L]) {3}(\S.*)$", re.MULTILINE)
 
