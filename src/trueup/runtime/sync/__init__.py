@@ -1,1 +1,1 @@
-"""When to look at the broker, and what a sync does."""
+"""The reconciler: decides when to read the broker, reads, and corrects the book."""

@@ -1,4 +1,4 @@
-"""From what a gateway answered, and what a book has counted, to a report; and from when on."""
+"""Compute the time span of a history comparison, and make the report from its result."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from trueup.core.realised.agreement import Agreement, Counted, bound_of, compare
 from trueup.core.realised.history_report import HistoryReport
 from trueup.protocol.history import PastDeals, Span
 
-# A trade server's clock is at most so far from UTC, either way.
+# Time zones reach 14 hours from UTC, so a trade server's clock is at most that far away.
 FARTHEST_MSC = 14 * 3_600_000
 DAY_MSC = 86_400_000
 NOT_BOUND = "This book is bound to no account yet: a sync binds it"
 
 
 def report_of(past: PastDeals | Unknown, span: Span, counted: Counted) -> HistoryReport:
-    """Return what a comparison comes to.
+    """Return the report of a comparison.
 
     Args:
-        past: the broker's deals of the span, or why there are none.
-        span: what was asked for.
-        counted: the book's side.
+        past: the broker's deals of the span, or the reason why there are none.
+        span: the span of the comparison.
+        counted: the deals that the book has counted.
     """
+    # Without the broker's deals, or without an account to compare them for, the report says why and
+    # compares nothing.
     account = counted.account
     if isinstance(past, Unknown) or account is None:
         words = past.sentence if isinstance(past, Unknown) else NOT_BOUND
         return HistoryReport(span.since_msc, span.until_msc, unknown=words)
     bound, there = bound_of(account), Bound(past.login, past.server)
+    # Deals of another account would all count as missing, so do not compare them.
     unknown = ""
     if bound != there:
         unknown = (
@@ -48,11 +51,11 @@ def report_of(past: PastDeals | Unknown, span: Span, counted: Counted) -> Histor
 
 
 def begin_msc(began_ns: int, offset_sec: int | None) -> int:
-    """Return from when on (server time) a book's deals are compared: a day before it was bound.
+    """Return where the comparison of a book begins (server time): a day before the book was bound.
 
     Args:
-        began_ns: when the book was bound to its account (ns), 0 where it is not.
-        offset_sec: the trade server's clock less UTC, None where it is not known.
+        began_ns: when the book was bound to its account (ns); 0 while the book is not bound.
+        offset_sec: the trade server's clock less UTC; None if unknown.
     """
     return max(0, since_msc(began_ns / 1e9, offset_sec) - DAY_MSC) if began_ns else 0
 
@@ -63,11 +66,11 @@ def since_msc(moment: Any, offset_sec: int | None) -> int:
     Args:
         moment: a datetime (without a zone: UTC), a date, ISO 8601 text, or seconds of UTC since
             1970.
-        offset_sec: the trade server's clock less UTC; None where it is not known, and then the
-            earliest that the moment can be by any trade server's clock.
+        offset_sec: the trade server's clock less UTC. None if unknown: then the result is the
+            earliest time that any trade server's clock can show at this moment.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: `moment` is none of these.
     """
     utc_msc = _utc_msc(moment)
     apart_msc = -FARTHEST_MSC if offset_sec is None else offset_sec * 1000
@@ -78,14 +81,17 @@ def _utc_msc(moment: Any) -> int:
     try:
         if isinstance(moment, str):
             moment = dt.datetime.fromisoformat(moment.strip())
+        # A datetime is also a date, so test for a datetime first.
         if isinstance(moment, dt.datetime):
             zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
             return round(zoned.timestamp() * 1000)
         if isinstance(moment, dt.date):
             midnight = dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC)
             return round(midnight.timestamp() * 1000)
+        # True and False are numbers in Python, but no moment.
         if type(moment) is not bool and isinstance(moment, numbers.Real | Decimal):
             return round(float(moment) * 1000)
+    # A bad text, a NaN or a year out of range gets the same error as a wrong type.
     except (ValueError, OverflowError):
         pass
     raise ValueError(

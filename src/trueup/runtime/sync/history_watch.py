@@ -1,13 +1,13 @@
-"""Compares the book's deals with the broker's history: when somebody asks, and once a day.
+"""Compare the book's deals with the broker's history: on request, and once a day.
 
-Once a day is some minutes after the trade server's midnight, another minute for each account, so
-that many bots do not ask at once; not while an order is in doubt, because its deals may not be
-counted yet. The span begins where book and broker agreed last. The pages come one after the other
-in the calls of `sync_continuous`, which never waits for them.
+The daily comparison runs some minutes after the trade server's midnight, at a different minute for
+each account, so that many bots do not ask at once. It waits while an order is in doubt, because the
+deals of that order may not be counted yet. The span begins where book and broker last agreed. Each
+call of `sync_continuous` fetches at most one page and never waits.
 
-The comparison changes no money. The positions in which the sides differ are asked about at the next
-look, and counted there by the ordinary rule; then they are compared once more, and what that comes
-to is noted in the journal.
+The comparison changes no money. After a difference, the next sync reads the deals of those
+positions and counts them by the ordinary rule. Then the comparison runs once more, and the journal
+records its result.
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ from trueup.runtime.sync.sources import HistorySource
 log: Logger = logger("trueup.reconciler")
 
 MINUTE_MSC = 60_000
-# Some minutes are left to the broker, which books rollovers and commissions at midnight.
+# The first minutes are left out: brokers book rollovers and commissions at midnight.
 FIRST_MINUTE, LAST_MINUTE = 5, 59
 TRY_AGAIN_NS = 600 * 1_000_000_000
-# So many looks, after the one that counts what was missing, until it is compared again.
+# Believed readings between the first comparison and the second: the first of them counts the
+# missing deals.
 LOOKS_BETWEEN = 2
 NO_DEALS = "This gateway object has no deals to compare with: give an `ExecutionGateway`"
 
 
 class HistoryWatch:
-    """Compares one book's deals with the broker's.
+    """Compares the deals of one book with the broker's.
 
     Args:
         pm: the book.
-        gateway: where the broker's deals come from, or None where there are none.
-        policy: whose symbols these are.
-        recheck: has the deals of positions, by identifier, compared at the next look.
+        gateway: the source of the broker's deals, or None if the gateway object serves none.
+        policy: the policy with the symbols to compare.
+        recheck: makes the next sync compare the deals of these positions, given by identifier.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class HistoryWatch:
         self._pm, self._gateway, self._policy, self._recheck = pm, gateway, policy, recheck
         self._symbols = () if EVERY_SYMBOL in policy.symbols else policy.named_symbols
         self._span: Span | None = None
-        # The server's clock at the latest look that was believed, and how many of those there were.
+        # The server's clock at the latest believed reading, the number of believed readings, and
+        # that number at the latest test for due.
         self._server_msc = self._looks = self._judged = 0
         self._wait_until_age_ns = self._wait_until_look = 0
         self._is_second = False
@@ -76,17 +78,17 @@ class HistoryWatch:
             begin = begin_msc(counted.began_ns, offset_sec)
         else:
             begin = since_msc(since, offset_sec)
-        # What the latest look did not show yet is not in the book either.
+        # Deals after the latest reading are not in the book yet and would count as missing.
         span = Span(begin, self._server_msc + 1 if self._server_msc else 0)
         return report_of(self._gateway.read_history(span, self._symbols), span, counted)
 
     def seen(self, evidence: Evidence) -> None:
-        """Take note of a look that was believed."""
+        """Note a believed reading."""
         self._server_msc = max(self._server_msc, evidence.server_time_msc)
         self._looks += 1
 
     def turn(self) -> None:
-        """Begin the day's comparison when it is due, and go on with it; never waits."""
+        """Begin the daily comparison when due, and continue a started one; never waits."""
         gateway = self._gateway
         if gateway is None:
             return
@@ -100,19 +102,22 @@ class HistoryWatch:
             span, self._span = self._span, None
             self._finish(report_of(past, span, counted_in(self._pm.book)))
 
-    # When it is due.
+    # When the comparison is due.
 
     def _is_due(self) -> bool:
         if self._judged == self._looks:
-            # Nothing that it depends on has changed since.
+            # Every condition below depends on the readings, and no reading came since the last
+            # test.
             return False
         self._judged, bound, book = self._looks, self._pm.book.bound, self._pm.book
         if bound is None or not self._server_msc:
             return False
         if self._pm.clock.age_ns() < self._wait_until_age_ns:
             return False
+        # Deals of an order in doubt, or with an unrecorded outcome, may not be counted yet.
         if self._looks < self._wait_until_look or book.in_doubt or self._pm.desk.owes:
             return False
+        # Each account has its own minute, so that many bots do not ask at once.
         minute = self._server_msc % DAY_MSC // MINUTE_MSC
         return self._done_msc() < self._midnight_msc and minute >= jitter_minute(bound)
 
@@ -121,12 +126,12 @@ class HistoryWatch:
         return self._server_msc - self._server_msc % DAY_MSC
 
     def _done_msc(self) -> int:
-        """Return up to when the deals were compared last, or when the book began."""
+        """Return the end of the latest comparison (server time), at first a day after the start."""
         compared = self._pm.book.compared
         return compared.until_msc if compared is not None else self._began_msc() + DAY_MSC
 
     def _since_msc(self) -> int:
-        """Return from when on deals are compared: since they agreed last, or the book began."""
+        """Return where the comparison begins: the latest agreement, or the book's start."""
         return self._pm.book.agreed_msc or self._began_msc()
 
     def _began_msc(self) -> int:
@@ -134,16 +139,19 @@ class HistoryWatch:
         offset_sec = self._gateway.time_offset_sec if self._gateway is not None else None
         return begin_msc(0 if account is None else account.at_ns, offset_sec)
 
-    # What it comes to.
+    # The result of the comparison.
 
     def _finish(self, report: HistoryReport) -> None:
+        # Without the broker's deals there is no result: ask again later.
         if report.unknown:
             log.warning("[HISTORY] %s; asked again in 10 minutes", report.unknown)
             self._wait_until_age_ns = self._pm.clock.age_ns() + TRY_AGAIN_NS
             return
         if self._pm.book.in_doubt:
-            # Its deals may be among those that differ.
+            # An order came in doubt during the comparison; its deals may be among the differences.
             return
+        # The first difference may only be a deal that the book has not counted yet. Give the next
+        # syncs the chance to count it before the journal records a difference.
         if not report.agrees and not self._is_second:
             log.info("[HISTORY] %s; asked about at the next sync", report.sentence)
             self._is_second = True
@@ -165,7 +173,7 @@ class HistoryWatch:
 
 
 def compared_event(report: HistoryReport, now_ns: int) -> events.HistoryCompared:
-    """Return what the journal keeps of a comparison."""
+    """Return the event that records a comparison in the journal."""
     found = report.found
     return events.HistoryCompared(
         at_ns=now_ns,
@@ -180,7 +188,7 @@ def compared_event(report: HistoryReport, now_ns: int) -> events.HistoryCompared
 
 
 def counted_by(pm: PortfolioManager) -> Counted:
-    """Return what a book has counted, by its whole journal where it keeps one."""
+    """Return the counted deals of a book, from its whole journal if the book keeps one."""
     history = pm.recorded()
     if history is None:
         return counted_in(pm.book)

@@ -1,4 +1,4 @@
-"""Which account is meant, by the caller's word or by the setting TRUEUP_ACCOUNT."""
+"""Read the intended account from the argument `account` or the setting TRUEUP_ACCOUNT."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from trueup.core.account.meant import EXAMPLE, Meant, account_named
 
 
 def meant_account(account: str | None, *, real_money: bool) -> Meant:
-    """Return which account is meant.
+    """Return the intended account.
 
     Args:
-        account: login@server, "" for any, None for what the setting says.
-        real_money: whether an account may be traded on that is not known to be a demo.
+        account: login@server; "" for any account; None for the setting TRUEUP_ACCOUNT.
+        real_money: whether trading is allowed on an account that is not known to be a demo.
 
     Raises:
-        ValueError: the text is no account.
-        SettingsError: a setting cannot be used.
+        ValueError: the text is not an account.
+        SettingsError: a setting is not valid.
     """
     if account is None:
-        # Imported here: pydantic takes longer to import than everything else of a bot together.
+        # Imported here: pydantic takes longer to import than all other modules of a bot together.
         from trueup.settings import account_setting
 
         text = account_setting()
         known = account_named(text) if text else None
         return Meant(known, "TRUEUP_ACCOUNT", real_money)
+    # Any account is allowed, but the rule on real money still applies.
     if account == "":
         return Meant(real_money=real_money)
     try:

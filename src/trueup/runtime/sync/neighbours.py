@@ -1,9 +1,10 @@
-"""The other books that count the same positions as this one, as far as anybody tells.
+"""Find other books that count the same positions as this book, and warn about them.
 
-A gateway of ours knows which books ask it. On the guide's wire nobody does, so the bots of one
-folder find each other by their state files, and the books of one process by each other. What two
-such books have in common is said, once in the log, and in the status as long as it lasts. It bars
-no entry: which of the two is meant to trade, a person knows, and both books agree with the broker.
+Our own gateway knows which books ask it. On the guide's wire no gateway tells, so the bots of one
+folder find each other by their state files, and the books of one process find each other in memory.
+The log names each such book once, and the status names it as long as it is there. Entries stay
+allowed: only a person knows which of the two books is meant to trade, and both books agree with the
+broker.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ REMEDY = (
 
 
 class OwnScope:
-    """What a book tells others of itself."""
+    """The scope of this book: its names, its account and the positions that it counts."""
 
     def __init__(self, pm: PortfolioManager, policy: Policy) -> None:
         self._pm, self._policy = pm, policy
@@ -42,7 +43,7 @@ class OwnScope:
 
     @property
     def age_ns(self) -> int:
-        """The book's clock for ages."""
+        """The time by the book's clock for ages (ns)."""
         return self._pm.clock.age_ns()
 
     @property
@@ -52,10 +53,11 @@ class OwnScope:
 
     @property
     def on_wire(self) -> Scope:
-        """The scope as a question carries it, which names the symbols itself."""
+        """The scope in a question, without symbols: the question lists the symbols itself."""
         return self._of(self._pm.book.bound)[2]
 
     def _of(self, bound: Bound | None) -> tuple[Bound | None, Scope, Scope]:
+        # Every question carries the scope, so build it only when the account changes.
         if self._made is None or self._made[0] != bound:
             pm, policy = self._pm, self._policy
             whole = Scope(
@@ -78,24 +80,28 @@ class Neighbours:
     """The other books that count positions of one book as their own.
 
     Args:
-        own: what the book tells of itself.
-        gateway: what its reconciler reads.
+        own: the scope of the book.
+        gateway: the gateway object that the book's reconciler reads.
     """
 
     def __init__(self, own: OwnScope, gateway: Any) -> None:
         self._own = own
-        # An object that is called may be anything, a Mock made from the class as well; two gateways
-        # of one address are one account.
+        # Two gateway objects with one address read one account. Any other object has no address;
+        # `type` rather than `isinstance`, because a Mock made from the class passes `isinstance`.
         self._place = gateway.url if issubclass(type(gateway), ExecutionGateway) else ""
         self._of_gateway: tuple[Scope, ...] = ()
         self._of_folder: tuple[Scope, ...] = ()
-        # On the guide's wire: the numbers of its first and its latest reading among all of this
-        # process, and the age (ns) of the latest; 0 before.
+        # On the guide's wire: the numbers of this book's first and latest reading among all
+        # readings of this process, and the time of the latest (ns, clock for ages); 0 before the
+        # first.
         self._first = self._last = self._last_ns = 0
         self._said: set[str] = set()
 
     def believed(self, evidence: Evidence | None) -> None:
-        """Note whom a reading that was believed tells of; on the guide's wire, nobody."""
+        """Note the books that a believed reading names.
+
+        On the guide's wire a reading names none.
+        """
         self._of_gateway = ()
         if evidence is not None:
             self._of_gateway = tuple(one.scope for one in evidence.neighbours)
@@ -112,7 +118,7 @@ class Neighbours:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What there is to say of each of them."""
+        """One sentence for each such book."""
         return tuple(said for _, said in self._overlapping())
 
     def _overlapping(self) -> Iterator[tuple[str, str]]:
@@ -124,7 +130,11 @@ class Neighbours:
                 yield run, f"{scope.name} counts the same positions as its own: {shared}"
 
     def _of_process(self) -> Iterator[Scope]:
-        """Yield the books of this process that read the same gateway since this one does."""
+        """Yield the other books of this process that read the same gateway.
+
+        A book counts from its first reading after the first reading of this book, and until its
+        readings stop.
+        """
         for other in tuple(_READERS) if self._first else ():
             is_late = other._own.age_ns - other._last_ns > LATELY_NS
             if other._place == self._place and other._last > self._first and not is_late:
@@ -132,7 +142,7 @@ class Neighbours:
 
     def _say(self) -> None:
         if not self._of_folder and not self._of_gateway and len(_READERS) <= 1:
-            # Every sync comes here, and most bots are alone.
+            # A short way out: every sync comes here, and most bots are alone.
             return
         for run, said in self._overlapping():
             if run not in self._said:
@@ -140,7 +150,7 @@ class Neighbours:
                 log.warning("[NEIGHBOUR] Another bot on this account: %s; %s", said, REMEDY)
 
 
-# The books of this process that read a gateway, and the numbers of what they believed. Only the
-# process itself knows both, so there is no other place.
+# The books of this process that read a gateway, and the counter of their believed readings. Both
+# belong to the process, not to a book, so they are global.
 _READERS: weakref.WeakSet[Neighbours] = weakref.WeakSet()
 _READINGS = itertools.count(1)

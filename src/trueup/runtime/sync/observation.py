@@ -1,7 +1,8 @@
-"""Look at the broker: ask, judge the answer, think it through, ask again where that needs deals.
+"""Observe the broker: ask, judge the reading, make a plan, and ask again if the plan needs deals.
 
-A look is one or two questions. The second one asks for the deals of what seems to have changed, and
-brings a whole new snapshot with them, so that a plan never mixes two moments.
+An observation takes one question or more. A further question asks for the deals of the positions
+that seem to have changed, and brings a whole new snapshot with them, so that a plan never mixes two
+moments.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ from trueup.runtime.time.clock import Moment, moment
 
 log: Logger = logger("trueup.reconciler")
 
-# A question about deals may lead to another: an order says which position it went into, whose deals
-# are asked for then, and those may say that it was opened again as another.
+# A question about deals may lead to more: an order names its position, the deals of that position
+# are asked for next, and these deals may name the position that replaced it.
 FOLLOW_UPS_MOST = 5
-# A history that is wanted since some moment is longer by the time that a question takes; what was
-# asked for has far more to spare.
+# The wanted history begins at a fixed moment, so it grows while a question is under way. Growth up
+# to this limit needs no new question: each question asks for far more.
 HISTORY_GROWS_SEC = 60
-# How old prices and profits may get while nothing else changes: the default interval of syncs.
+# The greatest age of prices and profits while nothing else changes: the default sync interval.
 PRICES_AGE_SEC = 15
-# Two clocks are read one after the other; a machine that slept was away for longer than that.
+# A difference between two clocks below this is the time between their two readings, not sleep.
 SLEPT_NS = 1_000_000_000
 SLEPT = "This machine slept, or stood still, while the broker was asked"
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the broker was asked, when, at which version of the book, and as which question.
+    """One question to the broker, with its time, its number and the book's version at that time.
 
-    `follow_ups` is how many questions of the same look came before it.
+    `follow_ups` counts the earlier questions of the same observation.
     """
 
     at: Moment
@@ -60,15 +61,15 @@ class Asked(msgspec.Struct, frozen=True):
 
     @property
     def is_follow_up(self) -> bool:
-        """Whether it asks for deals or for the end of orders."""
+        """Whether the question asks for deals or for the end of orders."""
         question = self.question
         return bool(question.explain or question.explain_orders or question.history_age_sec)
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """A reading, judged, and the plan that was made by it.
+    """A judged reading, and the plan made from the reading.
 
-    `inputs` are what the plan was made from, None where the reading is not believed.
+    `inputs` are the inputs of the plan, None if the reading is not believed.
     """
 
     asked: Asked
@@ -78,12 +79,14 @@ class Observation(msgspec.Struct, frozen=True):
 
     @property
     def follow_up(self) -> Question | None:
-        """What to ask before the plan is final, or None."""
+        """The question to ask before the plan is final, or None."""
         if isinstance(self.verdict, Unknown) or self.verdict.snapshot.evidence is None:
             return None
         before, wanted = self.asked.question, self.plan
         deals = (*before.explain, *wanted.questions, *wanted.rechecks)
         explain = tuple(dict.fromkeys(deals))
+        # Ask again only for something that the question before did not ask for: otherwise a broker
+        # that never answers it would be asked without end.
         is_new = (
             len(explain) > len(before.explain)
             or not {*wanted.order_questions} <= {*before.explain_orders}
@@ -91,7 +94,8 @@ class Observation(msgspec.Struct, frozen=True):
         )
         if not is_new or self.asked.follow_ups >= FOLLOW_UPS_MOST:
             return None
-        # All of it, for an answer is a whole new reading: a plan never mixes two moments.
+        # Ask for everything again, because the answer is a whole new reading: a plan never mixes
+        # two moments.
         return Question(
             before.symbols,
             explain,
@@ -102,7 +106,10 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class _Agreed(msgspec.Struct, frozen=True):
-    """A book and a list of the broker's that agreed, and how much of the list was foreign."""
+    """A version of the book and a list of the broker's that agreed.
+
+    `foreign` counts the foreign positions in the list.
+    """
 
     version: int
     positions: Sequence[Position]
@@ -110,10 +117,11 @@ class _Agreed(msgspec.Struct, frozen=True):
 
 
 class Lookout:
-    """Looks at the broker for one book, waiting for the answer or not.
+    """Observes the broker for one book, with or without waiting for the answer.
 
-    `settling` is what the latest looks taught, `absences` what they have shown nothing of since
-    when, `approved` who said yes to which hold, `told` what was said of which order in doubt.
+    `settling` has the learned settle window. `absences` has the orders that earlier readings did
+    not contain, and since when. `approved` maps the id of an approved hold to the name of the
+    person. `told` has the manual resolutions of orders in doubt, by order id.
     """
 
     def __init__(
@@ -127,17 +135,18 @@ class Lookout:
         self._pm, self._source = pm, source
         self._scope = OwnScope(pm, policy)
         self._question = Question(symbols=policy.named_symbols)
-        # How many messages the question under way has taken, and when (ns) the last of them left.
+        # The number of messages sent when the current question's latest message left, and that time
+        # (ns).
         self._sent = self._sent_ns = 0
         self._witness = Witness(self.meant)
         self._under_way: Asked | None = None
         self._newest_believed = 0
-        # The symbols that the book held at a version of it.
+        # A version of the book, and the symbols of its positions at that version.
         self._held: tuple[int, tuple[str, ...]] = (-1, ())
         self.absences: Absences = NONE_ABSENT
-        # The clock for ages when prices were asked for last, None before.
+        # The time of the last question for prices (ns, clock for ages), None before the first.
         self._prices_ns: int | None = None
-        # How many questions had been asked when something was said of an order in doubt.
+        # By order id: the number of questions asked before the manual resolution was given.
         self._told_at: dict[str, int] = {}
         self._rechecks = Rechecks()
         self._recall = Recall(pm)
@@ -146,32 +155,32 @@ class Lookout:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a question has been asked whose answer is not there yet."""
+        """Whether a question is waiting for its answer."""
         return self._under_way is not None
 
     def look(self) -> Observation:
-        """Observation now, and wait for the answers."""
+        """Observe now, and wait for the answers."""
         look = self._look_once(self._question)
         while look.follow_up is not None:
             look = self._look_once(look.follow_up, look.asked.follow_ups + 1)
         return look
 
     def peek(self) -> Reading:
-        """Ask once and judge nothing."""
+        """Ask once, and return the reading without judging it."""
         self._witness.asked()
         return self._source.read()
 
     def begin(self) -> None:
-        """Begin to look; never waits."""
+        """Begin an observation; never waits."""
         due_ns = (self._prices_ns or 0) + PRICES_AGE_SEC * 1_000_000_000
         wants_prices = self._prices_ns is None or self._pm.clock.age_ns() >= due_ns
         self._ask(msgspec.structs.replace(self._question, prices=wants_prices))
 
     def poll(self) -> Observation | None:
-        """Return the look under way if it is complete; never waits.
+        """Return the current observation if it is complete; never waits.
 
-        A look that was overtaken by a newer one, which was believed meanwhile, is dropped. Where
-        the machine slept meanwhile, the question is asked again: what comes may be of before.
+        An observation is dropped if a later one was believed meanwhile. If the machine slept
+        meanwhile, the question is asked again, because the answer may be from before the sleep.
         """
         asked = self._under_way
         if asked is None:
@@ -183,6 +192,8 @@ class Lookout:
             return None
         reading = self._source.poll()
         if reading is None:
+            # One question may take several messages, such as pages. The timeout applies to each
+            # message, so it starts again when the next message leaves.
             if self._sent != self._source.messages_sent:
                 self._sent = self._source.messages_sent
                 self._sent_ns = self._pm.clock.waiting_ns()
@@ -190,6 +201,7 @@ class Lookout:
                 return None
             reading = self._source.give_up()
         self._under_way = None
+        # A later question was answered and acted on meanwhile; this answer shows an older state.
         if asked.number < self._newest_believed:
             return None
         look = self._consider(reading, asked)
@@ -199,7 +211,10 @@ class Lookout:
         return look
 
     def believed(self, look: Observation) -> None:
-        """Note that a look was acted on: what was asked for before it is overtaken."""
+        """Note that an observation was acted on.
+
+        Answers to earlier questions are dropped from now on.
+        """
         self._newest_believed = look.asked.number
         self._rechecks.done(look.asked.question.explain, look.asked.at.age_ns)
         if isinstance(look.verdict, Trusted):
@@ -207,30 +222,34 @@ class Lookout:
             self._rechecks.believed(self._pm.book, look.verdict.snapshot)
 
     def recheck(self, identifiers: Iterable[int]) -> None:
-        """Compare the deals of these positions with the broker's at the next look.
+        """Compare the deals of these positions with the broker's at the next observation.
 
-        What is missing in the book, or was changed since, is counted then, by the ordinary rule.
+        Deals that are missing in the book or have changed are then counted by the ordinary rule.
         """
         self._rechecks.suspect(identifiers)
 
     def tell(self, order_id: str, told: Told) -> None:
-        """Note what a person says of an order in doubt; it counts for one more believed reading."""
+        """Note a manual resolution of an order in doubt, for the next believed reading."""
         self.told[order_id], self._told_at[order_id] = told, self._count
 
     def forget_told(self, asked: Asked) -> None:
-        """Forget what was said before a reading was asked for that was believed."""
+        """Drop the manual resolutions that a believed reading has used.
+
+        Only a reading that was asked for after the resolution was given uses it.
+        """
         in_doubt, said_at = self._pm.book.in_doubt, self._told_at
         kept = [key for key in self.told if key in in_doubt and said_at[key] >= asked.number]
         self.told = {key: self.told[key] for key in kept}
         self._told_at = {key: said_at[key] for key in kept}
 
     def forget(self) -> None:
-        """Forget what earlier readings of this gateway said."""
+        """Forget the earlier readings of this gateway."""
         self._witness = Witness(self.meant)
         self._recall = Recall(self._pm)
 
     def _asked_now(self, question: Question, follow_ups: int) -> Asked:
-        # While the journal refuses them, `StateReconciler` decides nothing.
+        # The reading may show these orders, so the book must have their outcomes first. If the
+        # journal refuses, `StateReconciler` applies no plan.
         with contextlib.suppress(JournalError):
             self._pm.desk.record_owed()
         self._witness.asked()
@@ -246,10 +265,10 @@ class Lookout:
         return asked.at.slept_ns(moment(self._pm.clock)) > SLEPT_NS
 
     def _own(self) -> Own:
-        """Return what a gateway of the guide is asked for where its list seems to be empty."""
+        """Return the symbols to ask a gateway of the guide for when its list seems to be empty."""
         book = self._pm.book
         if book.bound is not None:
-            # Only what proves itself is believed.
+            # A bound book believes only readings with evidence, so the held symbols are not needed.
             return Own(self.policy.named_symbols)
         if self._held[0] != book.version:
             held = sorted({holding.position.symbol for holding in book.holdings.values()})
@@ -265,7 +284,8 @@ class Lookout:
         asked = self._asked_now(question, follow_ups)
         reading = self._source.read(asked.question)
         if self._has_slept_since(asked):
-            # A second time is a machine that does little else: what came is then not believed.
+            # Ask once more. After a second sleep the answer is not believed, rather than ask for
+            # ever on a machine that sleeps most of the time.
             log.info("[SYNC] %s; asking again", SLEPT)
             asked = self._asked_now(question, follow_ups)
             reading = self._source.read(asked.question)
@@ -276,12 +296,17 @@ class Lookout:
     def _consider(self, reading: Reading, asked: Asked) -> Observation:
         verdict = self._witness.judge(reading, self._pm.book.bound)
         if isinstance(verdict, Unknown):
+            # A gap in the readings: an order that is absent before and after it may have been there
+            # between.
             self.absences = NONE_ABSENT
             return Observation(asked, verdict)
         snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
         if snapshot.evidence is None or snapshot.evidence.floating is None:
+            # Only a reading with prices counts; a reading without evidence always has them.
             self._prices_ns = asked.at.age_ns
         inputs = self._inputs(snapshot, asked)
+        # Skip the plan while nothing changed: most readings equal the reading before, and the plan
+        # is the most expensive step.
         if (
             inputs.lost is None
             and not inputs.rechecks
@@ -290,16 +315,19 @@ class Lookout:
         ):
             return Observation(asked, verdict, Plan(foreign=agreed.foreign), inputs)
         found = plan(inputs)
+        # Absence is judged by the history, so only a reading that brought the history updates it.
+        # The guide's wire has no history, and its list has to do.
         if asked.question.history_age_sec or snapshot.evidence is None:
             self.absences = dict(found.absences)
         self._agreed = None
         is_quiet = found == Plan(foreign=found.foreign) and is_settled(book, self.policy)
+        # Remember the agreement only if the book did not change while the question was under way.
         if is_quiet and asked.version == book.version:
             self._agreed = _Agreed(book.version, snapshot.positions, found.foreign)
         return Observation(asked, verdict, found, inputs)
 
     def _inputs(self, snapshot: Snapshot, asked: Asked) -> SyncInputs:
-        """Return everything that a plan by this reading may depend on."""
+        """Return all inputs of the plan that this reading leads to."""
         book, waited = self._pm.book, self._pm.times.at(asked.at)
         return SyncInputs(
             book=book,

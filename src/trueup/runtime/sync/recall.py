@@ -1,7 +1,8 @@
-"""Ask the gateway's record, at first contact, for the orders of this book that the journal lacks.
+"""Ask the gateway's record, at first contact, for orders of this book that the journal lacks.
 
-A journal cannot be put back while a process writes it, so one answer is enough in the life of a
-process. A book without a journal remembers nothing by design, and is asked about nothing.
+A restored backup or a deleted journal lacks orders that were sent. A journal cannot be replaced
+while a process writes to it, so one answer is enough in the life of a process. A book without a
+journal remembers no orders by design, so the record is not asked.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ log: Logger = logger("trueup.reconciler")
 
 
 class Recall:
-    """What one gateway's record is asked about one book, until it has answered."""
+    """The question of one book to the record of one gateway, until the answer comes."""
 
     def __init__(self, pm: PortfolioManager) -> None:
         self._pm = pm
@@ -29,9 +30,10 @@ class Recall:
         self._is_answered = self._is_unread = False
 
     def question(self) -> BookAsked | None:
-        """Return which book asks, or None where there is nothing to ask any more.
+        """Return the question of this book, or None if there is nothing left to ask.
 
-        It stays the same until it is answered: what the book has sent since then is in the book.
+        The question stays the same until it is answered: orders that were sent meanwhile are in the
+        book.
         """
         if self._is_answered or not self._pm.keeps_journal:
             return None
@@ -39,25 +41,26 @@ class Recall:
             try:
                 self._question = self._asked()
             except JournalError as error:
-                # Nothing is sent either while the journal cannot be read.
+                # The question can wait: no order is sent while the journal cannot be read.
                 log.error("[JOURNAL] %s", error)
         return self._question
 
     def _asked(self) -> BookAsked:
         book = self._pm.book
-        # A journal that has sent nothing may stand where another one was.
+        # A journal without sent orders may be the replacement of a deleted one, so ask for the
+        # orders of any journal.
         is_new = book.recalled is None and not any(o.by_desk for o in book.orders.values())
         journal = "" if is_new else self._pm.journal_id
         return BookAsked(self._pm.book_name, journal, known_marks(book))
 
     def lost(self, asked: BookAsked | None, evidence: Evidence | None) -> Lost | None:
-        """Return what the record has of the book and the journal lacks, or None."""
+        """Return the orders of this book that the record has and the journal lacks, or None."""
         if asked is None or evidence is None or evidence.sent is None:
             return None
         sent, is_new = evidence.sent, not asked.journal
         orders = [one for one in sent.orders if one.order_id not in self._pm.book.orders]
         if is_new:
-            # Another symbol is another bot's, whose stream has the same name.
+            # Orders in another symbol belong to another bot, whose stream has the same name.
             orders = [one for one in orders if one.symbol == self._pm.symbol]
         orders = self._not_written(orders)
         if not orders:
@@ -66,7 +69,7 @@ class Recall:
         return Lost(tuple(orders), len(orders) + older, asked.stream, is_new)
 
     def believed(self, asked: BookAsked | None, evidence: Evidence | None) -> None:
-        """Note that a reading was acted on: what its record said is in the journal now."""
+        """Note that a reading was acted on: the orders of the record are now in the journal."""
         if asked is None or evidence is None or evidence.sent is None or self._is_unread:
             return
         self._is_answered = True
@@ -81,7 +84,10 @@ class Recall:
                 )
 
     def _not_written(self, orders: Sequence[SentOrder]) -> list[SentOrder]:
-        """Leave out what is in the journal: a book forgets the oldest of its finished orders."""
+        """Return the orders that are not in the journal.
+
+        The book alone does not tell, because a book forgets the oldest of its finished orders.
+        """
         self._is_unread = False
         if not orders:
             return []

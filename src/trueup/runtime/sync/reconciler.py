@@ -1,7 +1,8 @@
-"""The guide's reconciler: read, judge, decide, journal, act, say so.
+"""The guide's reconciler: read, judge, plan, journal, apply, report.
 
-What is believed is `core.account.trust`, what is decided is `core.sync.plan`; this shell asks the
-gateway, commits the plan, and reports.
+`core.account.trust` decides whether a reading is believed, and `core.sync.plan` decides on the
+corrections. This module does the input and output: it asks the gateway, commits the plan and
+reports.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ __all__ = [
 
 log: Logger = logger("trueup.reconciler")
 
-# After these another look may well be believed, and the gateway is well: nobody backs off.
+# After these reasons the gateway works and the next reading is probably believed, so the wait is
+# not doubled.
 SOON = frozenset(
     {Reason.EPOCH_CHANGED, Reason.RECONNECTED, Reason.TORN, Reason.ACCOUNT_CONTRADICTS}
 )
@@ -67,16 +69,16 @@ class StateReconciler:
         gateway: an `ExecutionGateway`, or any object with `get_positions()`.
         sync_interval_sec: seconds between the syncs of `sync_continuous`; by default the setting
             SYNC_INTERVAL_SEC. 0 makes a sync due at every call: still one question at a time, and
-            after a failure the wait doubles all the same, from 0.1 s on.
-        policy: whose positions these are, and what is done about a difference; by default every
-            position in the book's symbol, and all is corrected.
-        account: the account that is meant, as login@server: a reading of any other is not
-            believed, nor one that does not say; "" for any; by default the setting TRUEUP_ACCOUNT.
-        real_money: whether an account may be traded on that is not known to be a demo.
+            after a failure the wait still doubles, starting at 0.1 s.
+        policy: which positions are ours, and how differences are handled; by default every position
+            in the book's symbol is ours, and every difference is corrected.
+        account: the intended account, as login@server. A reading of another account, or without an
+            account, is not believed. "" for any account; by default the setting TRUEUP_ACCOUNT.
+        real_money: whether trading is allowed on an account that is not known to be a demo.
 
     Raises:
-        ValueError: the interval is not a number of seconds, 0 or above; the account is none; or the
-            policy would not take the book's own orders for ours.
+        ValueError: the interval is not a number of seconds, 0 or above; the account is not valid;
+            or the book's own orders would not be ours under the policy.
     """
 
     def __init__(
@@ -90,7 +92,8 @@ class StateReconciler:
         real_money: bool = True,
     ) -> None:
         if sync_interval_sec is None:
-            # Imported here: pydantic takes longer to import than everything else of a bot together.
+            # Imported here: pydantic takes longer to import than all other modules of a bot
+            # together.
             from trueup.settings import load_settings
 
             sync_interval_sec = load_settings().sync_interval_sec
@@ -107,9 +110,12 @@ class StateReconciler:
         _refuse_to_disown(self.policy, pm)
         self.gateway = gateway
         pm.desk.policy = self.policy
+        # One gateway usually does both: send orders and list positions. A gateway that the caller
+        # set on the desk stays.
         if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
             pm.desk.gateway = gateway
         pm.sight.reads(gateway)
+        # A whole number stays a whole number, so that the interval prints as it was given: 15.
         is_whole = isinstance(sync_interval_sec, int)
         self.sync_interval: float = sync_interval_sec if is_whole else interval_sec
         self.sync_count: int = 0
@@ -126,29 +132,32 @@ class StateReconciler:
         pm.on_forced = self._audit.keep
         self._unknown: Unknown | None = None
         self._shown: tuple[Hold, ...] = ()
-        # When the reading was asked for that the holds are of.
+        # When the reading behind `holds` was asked for.
         self._held_at: Moment | None = None
         self._faults: set[str] = set()
-        # By field and kind of value: what a gateway writes in its own way, it writes in every row.
+        # By field and kind of value, because a gateway that writes a field in its own way does so
+        # in every row.
         self._noted: set[tuple[str, str]] = set()
         self._foreign = 0
         self._said_account: tuple[str, str] | None = None
         self._timetable = Timetable(self._clock.age_ns())
         self._call_duty, self._drift_duty = DutyCycle(pm.clock), DutyCycle(pm.clock)
-        # What the last `detect_drift` that saw nothing said, and when, by the clock for ages (ns).
+        # The sentence and the time (ns, clock for ages) of the last `detect_drift` without a
+        # believed reading.
         self._drift_unknown = ("", 0)
 
     @property
     def turn(self) -> Turn:
-        """The book's; see `PortfolioManager.turn`."""
+        """The turn of the book; see `PortfolioManager.turn`."""
         return self.portfolio.turn
 
     # The guide's six methods.
 
     @in_turn
     def startup_recovery(self) -> SyncResult:
-        """Take into the book what the broker has; call it once, when the process starts."""
+        """Take the broker's positions into the book; call this once, when the process starts."""
         log.info("[STARTUP] Starting recovery process")
+        # Recovery is an ordinary sync; only the log lines are the guide's.
         result = self._finish(self._look())
         if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
             log.warning("[STARTUP] Nothing recovered; the next sync tries again")
@@ -167,13 +176,13 @@ class StateReconciler:
         return result
 
     def sync_continuous(self) -> SyncResult | None:
-        """Sync when the interval has passed or the gateway hints at a change; call it often.
+        """Sync when the interval has passed or the gateway hints at a change; call this often.
 
-        With an `ExecutionGateway` this never waits: the call that finds the interval passed asks,
-        and a later one returns the result. Any other object is called and waited for; one that
-        takes long is asked so rarely that waiting for it takes at most a tenth of the time. After
-        a failure the interval doubles, up to a minute. While another thread has the turn, as one
-        that sends an order, it returns None at once.
+        With an `ExecutionGateway` this method never waits: the call that finds the interval passed
+        asks, and a later call returns the result. Any other gateway object is called, and its
+        answer waited for; a slow object is asked so rarely that the waiting takes at most a tenth
+        of the time. After a failure the interval doubles, up to a minute. While another thread has
+        the turn, for example to send an order, the method returns None at once.
         """
         with self.turn.if_free() as is_ours:
             return self._continue() if is_ours else None
@@ -193,19 +202,23 @@ class StateReconciler:
 
     @in_turn
     def detect_drift(self) -> str | None:
-        """Say in what the broker differs from the book, or None; changes nothing.
+        """Return the differences between broker and book as a sentence, or None; changes nothing.
 
-        A gateway that does not answer costs the timeout once; for a while after that the same is
-        said at once, with its age.
+        A gateway that does not answer costs the timeout once. For a while after that, the method
+        returns the same sentence at once, with its age.
         """
         rest_ns = self._drift_duty.rest_ns()
         if rest_ns:
+            # The gateway did not answer a moment ago: repeat that answer rather than make the
+            # strategy wait for the timeout again.
             offline, asked_ns = self._drift_unknown
             ago = age_of(asked_ns, self._clock.age_ns())
             return f"{offline} ({ago}; asked again in {_seconds(rest_ns)})"
         self._drift_duty.begin()
         look = self._look()
         if isinstance(look.verdict, Unknown):
+            # Only an offline gateway costs the timeout; other reasons come with an answer, so the
+            # next call may ask at once.
             is_away = look.verdict.reason is Reason.OFFLINE and not self._source.waits
             longest_ns = max(SECOND_NS, round(self.sync_interval * SECOND_NS))
             self._drift_duty.end(SECOND_NS if is_away else 0, longest_ns)
@@ -217,15 +230,15 @@ class StateReconciler:
     def get_audit_trail(self) -> list[AuditEntry]:
         """Return the last 1,000 entries of the audit trail, oldest first.
 
-        Each has `timestamp` (UTC), `action`, `ticket`, `details`, `before` and `after`. Actions are
-        the guide's RECOVERY, CLOSED and DRIFT_FIX, and MISSING, FOUND, EXPLAINED, SETTLED, ORDER
-        and BOUND. May be called from another thread.
+        Each entry has `timestamp` (UTC), `action`, `ticket`, `details`, `before` and `after`.
+        Actions are the guide's RECOVERY, CLOSED and DRIFT_FIX, and MISSING, FOUND, EXPLAINED,
+        SETTLED, ORDER and BOUND. May be called from another thread.
         """
         return self._audit.entries()
 
     @property
     def audit_trail(self) -> list[AuditEntry]:
-        """What `get_audit_trail` returns; a list that is set replaces the entries, `[]` clears."""
+        """The entries of `get_audit_trail`; setting a list replaces them, `[]` removes them."""
         return self._audit.entries()
 
     @audit_trail.setter
@@ -235,7 +248,7 @@ class StateReconciler:
     def get_status(self) -> ReconcilerStatus:
         """Return the state of reconciliation as plain values; times are seconds of UTC since 1970.
 
-        `last_sync_time` is None until a first reading was believed. `health` is one sentence.
+        `last_sync_time` is None before the first believed reading. `health` is one sentence.
         """
         book = self.portfolio.book
         return {
@@ -254,7 +267,7 @@ class StateReconciler:
 
     @property
     def due_ns(self) -> int:
-        """The date when `sync_continuous` looks next, if nothing hints at a change before (ns)."""
+        """The date of the next sync of `sync_continuous`, unless a hint comes earlier (ns)."""
         return self._date_of(self._due_age_ns)
 
     @property
@@ -263,35 +276,35 @@ class StateReconciler:
 
     @property
     def overdue(self) -> Mapping[int, int]:
-        """Since which date (ns) deals are awaited that are later than brokers are."""
+        """The positions with overdue deals: since which date (ns) their deals are expected."""
         late = self._timetable.overdue(self._clock.age_ns())
         return {key: self._date_of(since_ns) for key, since_ns in late.items()}
 
     def _date_of(self, age_ns: int) -> int:
-        """Return the date of a moment by the clock for ages, past or to come."""
+        """Return the date of a past or future time by the clock for ages."""
         return self._clock.now_ns() + age_ns - self._clock.age_ns()
 
     @property
     def scope(self) -> Scope:
-        """What names the book to others, and what it counts as its own."""
+        """The names of the book for other books, and the positions that it counts as its own."""
         return OwnScope(self.portfolio, self.policy).now
 
     @property
     def neighbours(self) -> tuple[str, ...]:
-        """A sentence for each other book that counts the same positions as its own.
+        """One sentence for each other book that counts the same positions as its own.
 
-        A gateway of ours tells them; on the guide's wire the bots of this folder and the books of
-        this process are known. They bar no entry.
+        Our own gateway names these books. On the guide's wire, only the bots of this folder and the
+        books of this process are known. Entries stay allowed.
         """
         return self._neighbours.sentences
 
     def note_neighbours(self, scopes: Iterable[Scope]) -> None:
-        """Note the books that somebody else found at the same gateway; each call tells all."""
+        """Note the books found at the same gateway; each call replaces the earlier list."""
         self._neighbours.found(scopes)
 
     @property
     def unknown(self) -> Unknown | None:
-        """Why the last reading is not believed, or None."""
+        """The reason why the last reading is not believed, or None."""
         return self._unknown
 
     # Plan first, then apply.
@@ -301,7 +314,7 @@ class StateReconciler:
         """The state of reconciliation in one sentence."""
         trouble = self.portfolio.journal_trouble.rstrip(".")
         if trouble:
-            # What was seen since then is not in the book, so nothing can be said to agree.
+            # Corrections since then are not in the book, so the book cannot be said to agree.
             return f"Degraded: the journal takes nothing: {trouble}; the book is unchanged."
         seen = self.portfolio.seen
         seen_ns = None if seen is None else seen.date_ns
@@ -310,10 +323,10 @@ class StateReconciler:
 
     @in_turn
     def plan(self) -> Plan:
-        """Return what a sync would do now, without doing it.
+        """Return the corrections that a sync would make now, without making them.
 
         Raises:
-            BrokerUnknown: the broker cannot be seen or believed, so there is nothing to plan from.
+            BrokerUnknown: the broker cannot be read or believed, so there is no plan.
         """
         look = self._look()
         if isinstance(look.verdict, Unknown):
@@ -323,14 +336,14 @@ class StateReconciler:
 
     @in_turn
     def apply(self, wanted: Plan) -> SyncResult:
-        """Carry out a plan that is still true.
+        """Carry out a plan, provided that it is still valid.
 
-        The broker is read again first, and the plan made again: only when it comes to the same
-        changes is it carried out.
+        The broker is read again, and a new plan is made from the reading; the plan is carried out
+        only if the new plan has the same changes.
 
         Raises:
-            PlanOutdated: it comes to other changes.
-            BrokerUnknown: the broker cannot be seen or believed; the plan may still be true.
+            PlanOutdated: the new plan has other changes.
+            BrokerUnknown: the broker cannot be read or believed; the plan may still be valid.
         """
         look = self._look()
         if isinstance(look.verdict, Unknown):
@@ -343,18 +356,19 @@ class StateReconciler:
     def check_history(self, since: Any = None) -> HistoryReport:
         """Compare the book's deals with the broker's history, deal by deal; waits for the answer.
 
-        It changes nothing. What it finds missing in the book is counted at the next sync, by the
-        rule that counts every deal. `sync_continuous` does the same once a day by itself.
+        The comparison changes nothing. The next sync counts the deals that the book lacks, by the
+        rule that counts every deal. `sync_continuous` makes the same comparison once a day.
 
         Args:
-            since: from when on; a datetime (without a zone: UTC), ISO 8601 text, or seconds of UTC
-                since 1970. By default since both agreed last, or since the book began.
+            since: where to begin; a datetime (without a zone: UTC), ISO 8601 text, or seconds of
+                UTC since 1970. By default the latest agreement of book and broker, or the start of
+                the book.
 
         Returns:
-            What was found. On the guide's wire, which has no deals, the report says just that.
+            The report. The guide's wire has no deals, and the report then says so.
 
         Raises:
-            ValueError: `since` is no moment.
+            ValueError: `since` is not a moment.
             JournalError: the journal cannot be read.
         """
         report = self._history.check(since)
@@ -367,11 +381,12 @@ class StateReconciler:
 
     @in_turn
     def approve(self, hold_id: str, who: str = "a person") -> bool:
-        """Say yes to a hold of the last sync or the last plan; the next sync applies it.
+        """Approve a hold of the last sync or the last plan; the next sync applies the correction.
 
-        What waits for a yes is corrected. What is missing is let go of, unproven, and the audit
-        trail says that `who` did: only a person who has seen that it is gone should say this.
-        Returns False when no hold has that id (a difference that changed has another id).
+        A difference that waits for approval is corrected. A missing position is closed in the book
+        as unproven, and the audit trail names `who`: only a person who has checked that the
+        position is gone should approve this. Returns False if no hold has this id; a difference
+        that changed has a new id.
         """
         waiting = (*self.holds, *self._shown)
         if not hold_id or not any(hold.id == hold_id for hold in waiting):
@@ -384,25 +399,29 @@ class StateReconciler:
 
     @in_turn
     def settle(self, order_id: str, ticket: int = 0, who: str = "a person") -> None:
-        """Say what became of an order in doubt that no reading can tell; the next sync applies it.
+        """Resolve an order in doubt by hand; the next sync applies the resolution.
 
-        `ticket` is the order at the broker that it is, or its position; 0 says that it was never
-        executed. The word counts for one believed reading, and only where the broker does not
-        know better; the audit trail calls it an assumption of `who`.
+        This is for an order that no reading can resolve.
+
+        `ticket` is the broker's order that matches, or its position; 0 means that the order was
+        never executed. The resolution is used for one believed reading, and only if the broker's
+        data does not decide; the audit trail calls it an assumption of `who`.
 
         Raises:
-            ValueError: `ticket` cannot be one.
-            Refused: the order is not in doubt, or a ticket named for another still waits.
+            ValueError: `ticket` is not a ticket.
+            Refused: the order is not in doubt, or a ticket for another order still waits for a
+                sync.
         """
         named = whole_number(ticket)
         if named is None or named < 0:
-            # What is no ticket must never stand for "never executed".
+            # A value that is not a ticket must never count as 0, "never executed".
             raise ValueError(f"ticket={ticket!r:.40} is not valid: give a ticket, or 0 for none.")
         ticket = named
         order = self.portfolio.book.orders.get(order_id)
         if order is None or order.status is not OrderStatus.IN_DOUBT:
             raise Refused(not_in_doubt(order_id, self.portfolio.book))
-        # Two words on one look could name the same order, by its ticket and by its position.
+        # Two resolutions in one sync could name the same order, once by ticket and once by
+        # position.
         others = [i for i, said in self.told.items() if said.ticket and i != order_id]
         if ticket and others:
             raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
@@ -413,20 +432,22 @@ class StateReconciler:
 
     @property
     def told(self) -> Mapping[str, Told]:
-        """What was said of orders in doubt and waits for the next believed reading, by order id."""
+        """The manual resolutions that wait for the next believed reading, by order id."""
         return self._lookout.told
 
     @in_turn
     def bind_to_terminal_account(self) -> SyncResult:
-        """Bind the book to the account that the terminal is logged in to, by a person's will.
+        """Bind the book to the account that the terminal is logged in to, on a person's request.
 
-        What the book held belongs to the other account: it leaves the book, marked unproven. An
-        order in doubt there is given up, because no reading of this account can settle it.
+        The book's positions belong to the other account: they leave the book, marked unproven.
+        Orders in doubt are given up, because no reading of this account can resolve them.
 
         Raises:
-            Refused: it is not the account that is meant.
+            Refused: the terminal's account is not the intended account.
         """
         reading, book = self._lookout.peek(), self.portfolio.book
+        # Without evidence the terminal's account is not known, so there is nothing to bind to; the
+        # sync reports the reason.
         if isinstance(reading, Unknown) or reading.evidence is None:
             return self.sync_positions()
         account, now_ns = reading.evidence.account, self._clock.now_ns()
@@ -449,16 +470,18 @@ class StateReconciler:
             for order_id in book.in_doubt
         ]
         bound = bound_to(account, now_ns)
+        # Entries wait for a reading of the new account, even if the commit fails.
         self.portfolio.sight.forget()
         self.portfolio.commit([*left, bound])
         self._audit.record([*left, bound])
+        # The sequence numbers and the clock of the other account's readings mean nothing here.
         self._lookout.forget()
         return self.sync_positions()
 
-    # How it goes about it.
+    # The steps of a sync.
 
     def _look(self) -> Observation:
-        """Look now and wait for the answer."""
+        """Observe now and wait for the answer."""
         self._call_duty.begin()
         look = self._lookout.look()
         if self._source.waits:
@@ -477,18 +500,22 @@ class StateReconciler:
         if isinstance(look.verdict, Unknown):
             return self._not_believed(look.verdict, look.asked)
         try:
-            # What is not recorded was not in the book that this look was planned by.
+            # An outcome that is not journalled yet was not in the book this plan used, so do not
+            # apply the plan.
             if self.portfolio.desk.owes:
                 raise JournalError(self.portfolio.journal_trouble)
             if look.plan.events:
                 self.portfolio.commit(look.plan.events)
             else:
+                # Without corrections nothing would be written, and a journal that works again would
+                # not be noticed.
                 self.portfolio.find_out()
         except JournalError as error:
             log.error("[SYNC] The journal refused the corrections: %s", error)
             self._timetable.failed(self._clock.age_ns(), self.sync_interval)
             return self._result(SyncStatus.FAILED, look.asked, [str(error)])
         snapshot = look.verdict.snapshot
+        # Only after the commit: prices, audit trail and schedule must not be ahead of the journal.
         self.portfolio.mark(snapshot, look.asked.at)
         self._audit.record(look.plan.events)
         self._learn(look)
@@ -502,6 +529,7 @@ class StateReconciler:
         is_soon = unknown.reason in SOON
         self._timetable.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
         self._restrict()
+        # A wrong account does not heal by waiting, so the status is FAILED rather than DEGRADED.
         is_wrong = unknown.reason in (Reason.WRONG_ACCOUNT, Reason.REAL_MONEY)
         status = SyncStatus.FAILED if is_wrong else SyncStatus.DEGRADED
         return self._result(status, asked, [unknown.sentence])
@@ -516,6 +544,7 @@ class StateReconciler:
     def _believed(self, snapshot: Snapshot, found: Plan, asked: Asked) -> SyncResult:
         self._unknown = None
         self._say_account(snapshot)
+        # The gateway answers again, so `detect_drift` may ask again.
         self._drift_duty.reset()
         self.portfolio.sight.believed(self.gateway)
         self.sync_count += 1
@@ -527,6 +556,7 @@ class StateReconciler:
         self._log_holds(snapshot, found)
         self._neighbours.believed(snapshot.evidence)
         self.holds, self._shown, self._held_at = found.holds, (), asked.at
+        # An approval applies to exactly one difference: drop it when its hold has ended.
         if self._lookout.approved:
             said, still = self._lookout.approved, {hold.id for hold in found.holds}
             self._lookout.approved = {key: who for key, who in said.items() if key in still}
@@ -539,7 +569,7 @@ class StateReconciler:
         return self._result(status, asked, list(map(str, snapshot.faults))).count(found)
 
     def _say_account(self, snapshot: Snapshot) -> None:
-        """Say once in the life of this process whose money it is."""
+        """Log the account and whether its money is real, once in the life of this process."""
         account = snapshot.evidence.account if snapshot.evidence is not None else None
         if account is None or (account.name, account.trade_mode) == self._said_account:
             return
@@ -548,16 +578,23 @@ class StateReconciler:
         log.log(level, "[ACCOUNT] %s: %s", account.name, describe_mode(account.trade_mode))
 
     def _learn(self, look: Observation) -> None:
-        """Measure how long the broker showed what was before, where that has just ended."""
+        """Learn the settle window from holds that have just ended.
+
+        The last reading with the hold proves that the broker showed the old state for at least the
+        time from our own activity to that reading.
+        """
         if not self.holds:
             return
         seen = self.portfolio.times.at(self._held_at) if self._held_at is not None else None
+        # A difference that this sync corrects did not end by itself and teaches nothing; the return
+        # of a position and the arrival of its deals do.
         healing = (events.PositionFound, events.DealsRecorded)
         still = {hold.identifier for hold in look.plan.holds}
         still |= {change_id(e)[1] for e in look.plan.events if not isinstance(e, healing)}
         for hold in self.holds:
             touched_ns = self.portfolio.book.touched_ns(hold.identifier)
             lag_ms = 0 if seen is None else seen.waited_ns(touched_ns) // 1_000_000
+            # A longer time has another cause than a late list, such as a person.
             if (
                 hold.kind in (HoldKind.SETTLING, HoldKind.MISSING)
                 and hold.identifier not in still
@@ -566,7 +603,8 @@ class StateReconciler:
                 self._lookout.settling = learn(self._lookout.settling, lag_ms)
 
     def _restrict(self) -> None:
-        # A book on the guide's wire is never bound, and keeps the guide's behaviour: no halt.
+        # A book on the guide's wire is never bound and keeps the guide's behaviour: an unknown
+        # reading halts no entries.
         before = self.portfolio.restrictions
         if self._unknown is None and not self.holds and not before:
             return
@@ -583,7 +621,7 @@ class StateReconciler:
                 log.log(level, "[HOLD] %s: %s (until %s)", hold.scope, hold.reason, hold.until)
 
     def _log_unreadable(self, snapshot: Snapshot) -> None:
-        """Name what cannot be read: each row while it is new, each kind of optional field once."""
+        """Log new unreadable rows, and each kind of unreadable optional field once."""
         faults = set(map(str, snapshot.faults))
         for fault in snapshot.faults:
             if str(fault) not in self._faults:
@@ -605,7 +643,7 @@ class StateReconciler:
 
 
 def _refuse_to_disown(policy: Policy, pm: PortfolioManager) -> None:
-    """Refuse a policy by which the book's own orders would not be ours."""
+    """Refuse a policy under which the book's own orders would not be ours."""
     why = policy.why_not_ours(pm.symbol, pm.magic, magic_token=pm.desk.magic_token)
     if why:
         raise ValueError(

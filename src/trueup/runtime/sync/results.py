@@ -1,4 +1,4 @@
-"""What a sync reports: the guide's types, and what goes beyond them."""
+"""The result and the status of a sync, as the guide defines them, with additions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trueup.runtime.time.clock import utc
 class SyncStatus(enum.Enum):
     """How a sync ended.
 
-    SUCCESS: the reading was believed and the book took it. PARTIAL: part of the reading could not
-    be believed. FAILED: another account, or a journal that refused the corrections. DEGRADED: the
-    broker could not be seen, or could not be believed.
+    SUCCESS: the reading was believed, and the book is corrected. PARTIAL: some rows of the reading
+    cannot be read. FAILED: the wrong account, or the journal refused the corrections. DEGRADED: the
+    broker could not be read, or the reading is not believed.
     """
 
     SUCCESS = "SUCCESS"
@@ -69,12 +69,13 @@ class ReconcilerStatus(TypedDict):
 
 @dataclasses.dataclass
 class SyncResult:
-    """What a sync found and did.
+    """The findings and corrections of a sync.
 
-    `recovered` and `closed` count positions; `drifts` has one sentence for each position that
-    differed; `errors` says what could not be read or done; `sync_time_ms` runs from the question
-    to the end. `plan` is what was carried out, `holds` what was seen and left alone, `explanations`
-    say what became of positions, by their deals, and `orders` what changed in pending orders.
+    `recovered` and `closed` count positions. `drifts` has one sentence for each position with
+    different fields. `errors` names what could not be read or done. `sync_time_ms` runs from the
+    question to the end. `plan` is the plan that was carried out, `holds` are the differences that
+    were left alone, `explanations` tell from their deals how positions closed or changed, and
+    `orders` lists the changes of pending orders.
     """
 
     status: SyncStatus
@@ -90,7 +91,7 @@ class SyncResult:
     orders: list[str] = dataclasses.field(default_factory=list)
 
     def count(self, found: Plan) -> SyncResult:
-        """Take in what a plan did, and return itself."""
+        """Add the corrections of a plan, and return this result."""
         self.plan, self.holds = found, found.holds
         drifted: dict[int, list[str]] = {}
         tickets: dict[int, int] = {}
@@ -109,7 +110,8 @@ class SyncResult:
                 case "order":
                     self.orders.append(words.count(event))
                 case "drift":
-                    # One sentence for a position, however many events correct it.
+                    # Several events may correct one position; the guide has one sentence for each
+                    # position.
                     assert isinstance(event, events.PositionCorrected)
                     remote = event.remote
                     tickets[remote.identifier] = remote.ticket

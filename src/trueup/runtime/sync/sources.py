@@ -1,4 +1,4 @@
-"""Where a reconciler's readings come from: a gateway that can be asked without waiting, or not."""
+"""Read the broker through any gateway object, with or without waiting for the answer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trueup.protocol.history import PastDeals, Span
 
 
 class HistorySource(Protocol):
-    """A gateway that can be asked for all deals of a span."""
+    """A gateway that serves all deals of a span."""
 
     @property
     def serves_history(self) -> bool:
-        """Whether the gateway said that it serves its deals page by page."""
+        """Whether the gateway reports that it serves deals page by page."""
 
     @property
     def time_offset_sec(self) -> int | None:
-        """The trade server's clock less UTC, where it is known."""
+        """The trade server's clock less UTC, None if unknown."""
 
     def read_history(self, span: Span, symbols: tuple[str, ...] = ()) -> PastDeals | Unknown:
         """Return all deals of positions in a span; waits for each page."""
@@ -29,20 +29,20 @@ class HistorySource(Protocol):
         """Begin to ask for all deals of a span; never waits."""
 
     def poll_history(self, now_ns: int) -> PastDeals | Unknown | None:
-        """Go on with `ask_history`, and return the deals when all are there; never waits."""
+        """Continue `ask_history`; return the deals after the last page; never waits."""
 
 
 class Source(Protocol):
-    """Something that can be asked for a reading of the broker."""
+    """A source of readings of the broker."""
 
     waits: bool
     timeout_ns: int
     lists_at_once: bool
-    """Whether its list shows what we did ourselves the moment that we did it."""
+    """Whether the list shows our own orders as soon as they are executed."""
 
     @property
     def messages_sent(self) -> int:
-        """How many messages have left: each of one question has `timeout_ns` to be answered."""
+        """The number of messages sent; each message of a question may take `timeout_ns`."""
 
     def read(self, question: Question = PLAIN) -> Reading:
         """Ask and wait for the answer."""
@@ -51,21 +51,21 @@ class Source(Protocol):
         """Begin to ask; never waits."""
 
     def poll(self) -> Reading | None:
-        """Return the answer to `ask` if it is there; never waits."""
+        """Return the answer to `ask`, or None before the answer is there; never waits."""
 
     def give_up(self) -> Reading:
-        """Leave the question under way and say what that leaves unknown."""
+        """Abandon the current question; return an unknown reading with the reason."""
 
     def hint(self, now_ns: int) -> str:
-        """Return the reason that the broker's side gives to ask now, empty for none."""
+        """Return the gateway's reason to ask now, or an empty string."""
 
     @property
     def history(self) -> HistorySource | None:
-        """What can be asked for all deals, None where nobody has any."""
+        """The source of all deals of a span, or None."""
 
 
 class GatewaySource:
-    """An `ExecutionGateway`, which never makes the strategy wait."""
+    """Reads through an `ExecutionGateway`, without making the strategy wait."""
 
     waits = False
     lists_at_once = False
@@ -76,7 +76,7 @@ class GatewaySource:
 
     @property
     def messages_sent(self) -> int:
-        """How many messages have left."""
+        """The number of messages sent."""
         return self.history.messages_sent
 
     def read(self, question: Question = PLAIN) -> Reading:
@@ -88,20 +88,20 @@ class GatewaySource:
         self.history.ask(question)
 
     def poll(self) -> Reading | None:
-        """Return the answer to `ask` if the gateway has sent the answer; never waits."""
+        """Return the answer to `ask`, or None before the answer is there; never waits."""
         return self.history.poll()
 
     def give_up(self) -> Reading:
-        """Leave the question under way and say which parts stay unknown."""
+        """Abandon the current question; return an unknown reading with the reason."""
         return self.history.give_up()
 
     def hint(self, now_ns: int) -> str:
-        """Return the reason that the gateway's hints give to ask now; empty without a reason."""
+        """Return the reason of the gateway's latest hint, or an empty string."""
         return self.history.hint(now_ns)
 
 
 class CallSource:
-    """Any object with `get_positions()`, such as the guide's Mock: called, and waited for."""
+    """Reads through any object with `get_positions()`, such as the guide's Mock, and waits."""
 
     waits = True
     timeout_ns = 0
@@ -110,39 +110,40 @@ class CallSource:
 
     def __init__(self, gateway: Any) -> None:
         self._gateway = gateway
-        # An object of the guide's that has a list and takes no orders plays the broker itself.
+        # An object with a list and without `send_order` plays the broker itself, as the guide's
+        # Mock does: its list is never behind.
         self.lists_at_once: bool = not callable(getattr(type(gateway), "send_order", None))
 
     def read(self, question: Question = PLAIN) -> Reading:
-        """Call `get_positions()`; whatever it raises or returns becomes a reading."""
+        """Call `get_positions()`; any exception or value becomes a reading."""
         try:
             reply = self._gateway.get_positions()
-        except Exception as error:  # noqa: BLE001 - a stranger's gateway may raise anything
+        except Exception as error:  # noqa: BLE001 - a user's gateway object may raise anything
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")
         return read_positions(reply)
 
     def ask(self, question: Question = PLAIN) -> None:
-        """Do nothing: this source is asked by `read`."""
+        """Do nothing: `read` and `poll` ask."""
 
     def poll(self) -> Reading | None:
-        """Call and wait."""
+        """Call `get_positions()` and wait."""
         return self.read()
 
     def give_up(self) -> Reading:
-        """Say that nothing is known."""
+        """Return an unknown reading."""
         return Unknown(Reason.OFFLINE, "Gateway offline")
 
     def hint(self, now_ns: int) -> str:
-        """Return no reason: nobody says anything unasked."""
+        """Return an empty string: such an object sends no hints."""
         return ""
 
 
 def source_of(gateway: Any) -> Source:
     """Return the source for a gateway object.
 
-    An `ExecutionGateway` is recognised by its real class and its own `get_positions`: a Mock made
-    from its spec, and a gateway whose `get_positions` somebody replaced, are called as they are.
+    An `ExecutionGateway` is recognised by its real class and its own `get_positions`. A Mock made
+    from its spec, and a gateway with a replaced `get_positions`, are called instead.
     """
     if (
         issubclass(type(gateway), ExecutionGateway)

@@ -1,4 +1,4 @@
-"""Whether readings may be believed, one after another: the memory of `core.account.trust`."""
+"""Judge each reading by the readings before it: the memory that `core.account.trust` needs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from trueup.gateway.client.reader import Reading
 
 
 class Witness:
-    """Judges each reading of one gateway by what it saw before.
+    """Decides whether each reading of one gateway is believed.
 
     Args:
-        meant: the account that a person means; any, where none is given.
+        meant: the intended account; any account by default.
     """
 
     def __init__(self, meant: Meant | None = None) -> None:
@@ -30,19 +30,19 @@ class Witness:
         self._meant = meant or Meant()
 
     def asked(self) -> None:
-        """Note that a question is on its way: its reply uses up a number, even if it is lost."""
+        """Count a question: its reply uses up a sequence number even if the reply is lost."""
         if self._seen is not None:
             self._seen = msgspec.structs.replace(self._seen, asked=self._seen.asked + 1)
 
     def judge(self, reading: Reading, bound: Bound | None) -> Trusted | Unknown:
-        """Return a reading as trusted, or why it is not."""
+        """Return the reading as trusted, or the reason why not."""
         if isinstance(reading, Unknown):
             if self._seen is not None:
                 self._seen = seen_without(reading, self._seen)
             return reading
         verdict = judge(reading, bound, self._seen)
         if not _is_old(verdict):
-            # Whatever else is wrong with it: it is not of the account that is meant.
+            # A wrong account is the reason to show, before any other fault of the reading.
             verdict = self._meant.objection(reading) or verdict
         if reading.evidence is not None and not _is_old(verdict):
             self._seen = seen_after(reading.evidence, self._seen, verdict)
@@ -50,5 +50,5 @@ class Witness:
 
 
 def _is_old(verdict: Trusted | Unknown) -> bool:
-    # An older reading teaches nothing; to remember it would let the next old one pass.
+    # An older reading must not be remembered: the next old reading would then pass.
     return isinstance(verdict, Unknown) and verdict.reason is Reason.OLDER
