@@ -1,1 +1,1 @@
-"""The book: its events, its positions and orders, and how events change it."""
+"""Keep the book: its events, its positions and orders, and the change by each event."""

@@ -1,9 +1,8 @@
-"""The book: what we believe we hold, as the fold of the journal's events.
+"""The book: our positions and orders, computed as the fold of the journal's events.
 
-`Book.apply` is the only thing that changes a book; what each event does is `core.book.fold`.
-Positions are keyed by identifier; marks (current price, profit, swap) are the broker's latest
-quotation of a position and no part of the fold, so they are set beside it and left out of
-`Book.state`.
+Only `Book.apply` changes a book; `core.book.fold` has the change for each event. Positions are
+keyed by identifier. Marks (current price, profit, swap) are the broker's latest quotation of a
+position. They do not belong to the fold, so other code sets them, and `Book.state` leaves them out.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ __all__ = ["Book", "Holding", "Order", "Pending", "Tombstone"]
 
 
 class Book(BookState):
-    """A book that takes events; its state is described in `BookState`."""
+    """A book to which events are applied; `BookState` describes its attributes."""
 
     def apply(self, event: events.Event) -> None:
-        """Take one event into the book.
+        """Apply an event to the book.
 
         Raises:
-            IllegalTransition: the event does not fit the state of the order it speaks of.
+            IllegalTransition: the event is not allowed in the state of its order.
         """
         self.version += 1
         FOLD[type(event)](self, event)
@@ -39,15 +38,15 @@ class Book(BookState):
         return self
 
     def state(self) -> bytes:
-        """Return the whole fold as bytes: equal books give equal bytes, marks left out."""
+        """Return the whole fold as bytes, without marks: equal books give equal bytes."""
         return saved(self)
 
     @classmethod
     def restore(cls, state: bytes) -> Book:
-        """Return the book that `state` came from.
+        """Return the book that was saved as `state`.
 
         Raises:
-            JournalCorrupt: the bytes are no book's.
+            JournalCorrupt: the bytes are not a saved book.
         """
         book = cls()
         fill_from(book, state)

@@ -1,12 +1,13 @@
-"""The book against a snapshot: zombie, ghost, drift, foreign, match.
+"""Compare the book with a snapshot: zombie, ghost, drift, foreign, match.
 
-This module only says what differs. Whether anything is done about it is `plan`'s business.
+This module only finds differences; `core.sync.plan` decides how to act on them.
 
-Every field that goes into `core.digest` is compared, what one has at 1e-8: the symbol's step and
-tick are for what one orders. Two roundings are no difference, because brokers make them of what we
-ordered or averaged ourselves: of a stop to the symbol's digits, and of an open price to three
-digits more at each of our fills (MT5 reference, "price_open arithmetic"). Stops and magic numbers
-are compared only on a reading that carries them for certain.
+All fields of `core.digest` are compared. Volumes and prices are compared at 1e-8, not at the
+symbol's step and tick, because step and tick apply to orders only. Two roundings do not count as a
+difference, because brokers round values that we ordered or averaged ourselves: a stop to the
+symbol's digits, and an open price to three more digits at each of our fills (MT5 reference,
+"price_open arithmetic"). Stops and magic numbers are compared only if the reading has evidence,
+because only such a reading is certain to carry them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ IDENTITY = ("symbol", "side", "ticket")
 PROTECTION = ("sl", "tp")
 PENDING_IDENTITY = ("symbol", "type")
 PENDING_FIGURES = ("volume", "price_open", "price_stoplimit", "sl", "tp")
-# What brokers add to a symbol's digits where they round an averaged open price.
+# Brokers round an averaged open price to this many digits more than the symbol's.
 AVERAGE_DIGITS = 3
-# Beyond these a symbol's digits are an error of whoever sent them.
+# More digits than this are an error of the sender.
 MOST_DIGITS = 12
 
 
@@ -37,7 +38,7 @@ class Zombie(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def change(self) -> int:
-        """What the broker has more than the book, in units of 1e-8 lots, negative when short."""
+        """The broker's lots minus the book's, in units of 1e-8 lots, negative when short."""
         return to_units(self.remote.net_volume)
 
 
@@ -48,7 +49,7 @@ class Ghost(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def change(self) -> int:
-        """What the broker has more than the book, in units of 1e-8 lots, negative when short."""
+        """The broker's lots minus the book's, in units of 1e-8 lots, negative when short."""
         return -to_units(self.local.net_volume)
 
 
@@ -61,12 +62,12 @@ class Drift(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def change(self) -> int:
-        """What the broker has more than the book, in units of 1e-8 lots, negative when short."""
+        """The broker's lots minus the book's, in units of 1e-8 lots, negative when short."""
         return to_units(self.remote.net_volume) - to_units(self.local.net_volume)
 
 
 class PendingDrift(msgspec.Struct, frozen=True):
-    """A pending order on both sides whose `fields` differ."""
+    """A pending order that is on both sides and differs in `fields`."""
 
     local: PendingOrder
     remote: PendingOrder
@@ -74,9 +75,10 @@ class PendingDrift(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """Everything in which the book and a snapshot differ; `foreign` counts what is not ours.
+    """All differences between the book and a snapshot; `foreign` counts rows that are not ours.
 
-    `updated` differ in nothing but the time of their last change, where both sides tell it.
+    `updated` are positions of which only the time of the last change differs, if both sides have
+    that time.
     """
 
     zombies: tuple[Zombie, ...] = ()
@@ -99,14 +101,16 @@ def differing(
 ) -> tuple[str, ...]:
     """Return the names of the fields in which two readings of one position differ.
 
-    `averaged` is over how many fills of ours the local open price was averaged; see `Holding`.
+    `averaged` is the number of our fills that the local open price averages; see `Holding`.
     """
+    # Digits out of range would make the tolerance huge or overflow; then compare exactly.
     digits = spec.digits if spec and 0 <= spec.digits <= MOST_DIGITS else None
     fields = [name for name in IDENTITY if getattr(local, name) != getattr(remote, name)]
     if not same(local.volume, remote.volume):
         fields.append("volume")
     if not _same_average(local.price_open, remote.price_open, digits, averaged):
         fields.append("price_open")
+    # The guide's wire does not carry these fields for certain, so a 0 there proves nothing.
     if with_evidence:
         fields += [
             name
@@ -119,18 +123,18 @@ def differing(
 
 
 def _same_average(local: float, remote: float, digits: int | None, averaged: int) -> bool:
-    """Return whether two open prices are the same, or the broker's is ours as brokers round it."""
+    """Return whether two open prices are equal, also after the broker's rounding of averages."""
     if same(local, remote):
         return True
     if digits is None or not averaged:
         return False
-    # Rounded at every fill, by half a unit at most, and the next one goes on from there.
+    # The broker rounds at each fill by half a unit at most, and averages the rounded price further.
     unit = 10.0 ** -(digits + AVERAGE_DIGITS)
     return abs(local - remote) <= averaged * unit / 2 + FINEST_STEP / 2
 
 
 def _same_level(local: float, remote: float, digits: int | None) -> bool:
-    """Return whether two stops are the same, or the broker's is ours as brokers round it."""
+    """Return whether two stops are equal, also after the broker's rounding to its digits."""
     return same(local, remote) or (digits is not None and same(round(local, digits), remote))
 
 
@@ -142,8 +146,8 @@ def diff(
 ) -> Diff:
     """Compare every position, and every pending order, of both sides, once each.
 
-    The loop is the product's hot path: it runs for every position at every sync, so it compares
-    plain attributes and calls nothing for a position that is the same on both sides.
+    The loop is the hot path of trueup: it runs for every position at every sync. So the loop
+    compares plain attributes and calls no function for a position that is equal on both sides.
     """
     proven = snapshot.evidence is not None
     specs = {spec.symbol: spec for spec in snapshot.evidence.specs} if snapshot.evidence else {}
@@ -162,6 +166,7 @@ def diff(
             continue
         matched += 1
         local = holding.position
+        # This test is exact, so rounding differences pass it; `differing` below sorts them out.
         if (
             local.volume != remote.volume
             or local.price_open != remote.price_open
@@ -186,7 +191,9 @@ def diff(
                 drifts.append(Drift(local, remote, fields))
             elif 0 < local.time_update_msc < remote.time_update_msc:
                 updated.append(remote)
+    # Equal counts mean that each holding has its row: then no second loop is needed.
     ghosts = () if matched == len(holdings) else _ghosts(holdings, snapshot)
+    # Without evidence a reading has no pending orders, so their absence proves nothing.
     found = Diff(tuple(zombies), ghosts, tuple(drifts), tuple(updated), foreign)
     return _with_pending(found, snapshot, policy, pending or {}) if proven else found
 
@@ -202,9 +209,9 @@ def _with_pending(
     orders = snapshot.evidence.orders if snapshot.evidence else ()
     if not orders and not pending:
         return found
-    # A market order that the broker still works on, a stop's own for instance, stands in the list
-    # for a moment and is no pending order. Neither is an order of which nothing is left: exchanges
-    # show the deal before they take the order off the list.
+    # A market order that the broker is still executing, for example for a stop, is in the list for
+    # a moment but is not a pending order. Nor is an order without lots left: exchanges show the
+    # deal before they remove the order from the list.
     remote = {
         order.ticket: order
         for order in orders
@@ -212,6 +219,7 @@ def _with_pending(
     }
     unknown = [order for ticket, order in remote.items() if ticket not in pending]
     ours = tuple(order for order in unknown if not policy.is_foreign(order))
+    # A listed order without lots left was just filled: its deals, not a drift, will explain it.
     drifts = (
         PendingDrift(local.order, remote[ticket], fields)
         for ticket, local in pending.items()

@@ -1,4 +1,4 @@
-"""Ids of what we infer: functions of the evidence, so that inferring twice says the same."""
+"""Compute ids of inferred changes from the evidence, so that the same change has the same id."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from trueup.core.quantity import to_units
 def step_id(kind: str, row: Position | PendingOrder) -> str:
     """Return the short id of a step about a position or an order, such as ghost-1f3a9c02.
 
-    The same difference has the same id in every run; a difference that has changed has another, so
-    a yes that a person gave to the one is no yes to the other.
+    The same difference has the same id in every run, and a changed difference has another id. So an
+    approval applies to exactly this difference.
     """
+    # Profit, swap and current price are left out: they change with every quotation.
     key = row.identifier if isinstance(row, Position) else row.ticket
     figures = (row.volume, row.price_open, row.sl, row.tp)
     kind_of = row.side.value if isinstance(row, Position) else row.type.value
@@ -25,15 +26,15 @@ def step_id(kind: str, row: Position | PendingOrder) -> str:
     return f"{kind}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
-# What moves by itself from one reading to the next, in the spellings of the guide's family.
+# Fields that change from reading to reading by themselves, as gateways of the guide name them.
 MOVING = frozenset({"profit", "swap", "price_current", "current_price", "commission"})
 
 
 def row_id(row: object) -> str:
-    """Return the short id of a raw row that cannot be believed, such as row-1f3a9c02.
+    """Return the short id of a raw row that cannot be trusted, such as row-1f3a9c02.
 
-    The same row has the same id in every reading, whatever its prices and profit are meanwhile; an
-    approval applies to exactly this row.
+    The same row has the same id in every reading, even if its prices and profit change. An approval
+    applies to exactly this row.
     """
     if isinstance(row, Mapping):
         kept = sorted((str(k), repr(v)) for k, v in row.items() if str(k) not in MOVING)
@@ -44,10 +45,13 @@ def row_id(row: object) -> str:
 
 
 def change_id(event: events.Event) -> tuple[str, int]:
-    """Return what an event changes, apart from when: its id, and the position's or order's key.
+    """Return an id for the change by an event, without its time, and the key of its row.
 
-    Two plans that come to the same changes have the same ids in the same order.
+    The key is a position's identifier or an order's ticket. Two plans with the same changes have
+    the same ids in the same order.
     """
+    # Each id contains the facts that a repeated plan may change, such as a late fill or more deals,
+    # so that a plan with other facts counts as another plan.
     kind = type(event).__name__
     known = events.as_any(event)
     match known:

@@ -1,10 +1,10 @@
-"""The journal's vocabulary: everything that can happen to a book.
+"""The events of the journal: all changes of a book.
 
 A book is the fold of these events and of nothing else. `at_ns` is nanoseconds of UTC since 1970 by
-the clock of the process that recorded the event. What is newer than what is never read from it:
-that is the book's version.
+the clock of the process that recorded the event. To compare the age of facts, use the book's
+version, never `at_ns`.
 
-Events are acyclic and many, so the garbage collector is told to pass them by (gc=False).
+Events are numerous and never part of a cycle, so the garbage collector skips them (gc=False).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from trueup.core.model import MarginMode, PendingOrder, Position, Side
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="event"):
-    """Something that happened to a book."""
+    """A change of a book."""
 
     at_ns: int
 
 
 class OrderEvent(Event, frozen=True):
-    """Something that happened to one order of ours."""
+    """A change of a single order of ours."""
 
     order_id: str
 
 
 class OrderKind(enum.Enum):
-    """What an order asks for."""
+    """The action that an order requests."""
 
     MARKET = "market"
     LIMIT = "limit"
@@ -44,14 +44,14 @@ class OrderKind(enum.Enum):
 
 
 class OrderCreated(OrderEvent, frozen=True):
-    """An intent: what is about to be asked of the broker, recorded before it leaves.
+    """An intent: an order that is about to be sent to the broker, recorded before it leaves.
 
-    `volume` is lots, `price` the market as the strategy saw it, or the level of a pending order.
-    `position` is the identifier of the position that the order closes or modifies, or 0; `target`
-    the ticket of the pending order that it cancels. `magic` is the strategy's, `wire_magic` what
-    the broker is given. `key` is the caller's own name for the intent, `why` free text, `comment`
-    the comment that the caller gave the order (the broker is given the token instead). `by_desk`
-    says that our order desk sends it, and records when.
+    `volume` is lots, `price` the market price that the strategy saw, or the level of a pending
+    order. `position` is the identifier of the position that the order closes or modifies, or 0;
+    `target` is the ticket of the pending order that the order cancels. `magic` is the strategy's
+    number, `wire_magic` the number sent to the broker. `key` is the caller's own name for the
+    intent, `why` free text, `comment` the caller's comment (the broker gets the token instead).
+    `by_desk` says that our order desk sends the order and records the sending.
     """
 
     symbol: str
@@ -76,9 +76,9 @@ class OrderCreated(OrderEvent, frozen=True):
 class SendStarted(OrderEvent, frozen=True):
     """The order is about to leave this process: from here on it may reach the broker.
 
-    `record` is how far the gateway's own record of requests reached then, as far as we knew,
-    `time_offset_sec` the trade server's clock less UTC, as it was seen last, and `server_time_msc`
-    a time that this clock had passed by then, 0 where none is known.
+    `record` marks how far the gateway's record of requests reached then, as far as we knew,
+    `time_offset_sec` is the latest known difference of the trade server's clock minus UTC, and
+    `server_time_msc` a time that this clock had passed by then, 0 if not known.
     """
 
     record: RecordMark | None = None
@@ -87,10 +87,10 @@ class SendStarted(OrderEvent, frozen=True):
 
 
 class OrderApplied(OrderEvent, frozen=True):
-    """The broker did what a modification, a cancellation or a pending order asked.
+    """The broker carried out a modification, a cancellation or the placing of a pending order.
 
-    `ticket` is the pending order's, where one was placed. `by` is who said so, where nothing
-    proves it.
+    `ticket` is the ticket of a placed pending order, else 0. `by` names the person who reported
+    this if nothing else proves it, else empty.
     """
 
     ticket: int = 0
@@ -98,9 +98,9 @@ class OrderApplied(OrderEvent, frozen=True):
 
 
 class OrderFilled(OrderEvent, frozen=True):
-    """The gateway said the order is done: `volume` lots at `price` under `ticket`.
+    """The gateway reported the order as filled: `volume` lots at `price` under `ticket`.
 
-    `side` and `symbol` repeat the order's, so that the event reads alone.
+    `side` and `symbol` repeat the order's, so that a reader understands the event alone.
     """
 
     ticket: int
@@ -111,9 +111,10 @@ class OrderFilled(OrderEvent, frozen=True):
 
 
 class OrderRejected(OrderEvent, frozen=True):
-    """The broker said no, or the order never left; nothing happened.
+    """The broker refused the order, or the order never left; it had no effect.
 
-    `because` is the evidence by which a sync found that out, empty where the answer itself said so.
+    `because` is the evidence by which a sync found the refusal, empty if the reply itself was the
+    refusal.
     """
 
     error: str
@@ -121,16 +122,16 @@ class OrderRejected(OrderEvent, frozen=True):
 
 
 class OrderInDoubt(OrderEvent, frozen=True):
-    """The order left and no proven outcome came back."""
+    """The order left, and no proven outcome arrived."""
 
     error: str
 
 
 class OrderCanceled(OrderEvent, frozen=True):
-    """The order ended without effect, as far as anything shows; `because` says by which evidence.
+    """The order ended without a visible effect; `because` names the evidence.
 
-    `by` is who said so, where nothing proves it. `unproven` says that nothing proves it: it was
-    given up, and may have taken effect.
+    `by` names the person who reported this if nothing else proves it, else empty. `unproven` says
+    that there is no proof: the order was given up and may have had an effect.
     """
 
     because: str
@@ -141,9 +142,9 @@ class OrderCanceled(OrderEvent, frozen=True):
 class OrderSettled(OrderEvent, frozen=True):
     """The broker shows that an order in doubt was executed.
 
-    Its effect on positions is in the events beside it; `because` names the evidence. `price` is
-    None where a list shows the effect and not at what price it came about. `by` is who said that
-    this is the order, where nothing proves it.
+    The effect on positions is in other events of the same plan; `because` names the evidence.
+    `price` is None if a list shows the effect without the price of the execution. `by` names the
+    person who matched the order if nothing else proves the match, else empty.
     """
 
     ticket: int
@@ -154,20 +155,20 @@ class OrderSettled(OrderEvent, frozen=True):
 
 
 class PositionAdopted(Event, frozen=True):
-    """A zombie entered the book as the broker has it."""
+    """A zombie entered the book, with the broker's values."""
 
     position: Position
 
 
 class PositionMissing(Event, frozen=True):
-    """A position left the broker's list, and its deals do not prove yet that it is closed."""
+    """A position left the broker's list, and its deals do not prove yet that it was closed."""
 
     position: Position
     because: str
 
 
 class PositionFound(Event, frozen=True):
-    """A position that was missing is in the broker's list again."""
+    """A missing position is in the broker's list again."""
 
     position: Position
 
@@ -175,13 +176,12 @@ class PositionFound(Event, frozen=True):
 class PositionClosed(Event, frozen=True):
     """A ghost left the book.
 
-    `ended` is how, by its deals; `unproven` is true when only the absence from a list says so, or
-    a person, who is named in `by` then.
-    `realised_units` is its whole realised result in units of 1e-8 of the account's currency, and
-    `booked` the deals that it is the sum of, `deals` their tickets. `went_on_as` are the
-    identifiers under which the broker opened it again, by a rollover or a split; more than one
-    where nothing tells which of them it is. `complete` are the tickets of orders of which the
-    broker shows no more deals than are counted.
+    `ended` is the exit by its deals. `unproven` is true if the only evidence is the absence from a
+    list, or a person's statement; `by` then names that person. `realised_units` is the whole
+    realised result of the position in units of 1e-8 of the account's currency, the sum of the deals
+    `booked` with the tickets `deals`. `went_on_as` are the identifiers under which the broker
+    opened the position again, by a rollover or a split; several if the right identifier is not
+    known. `complete` are the tickets of orders without any uncounted deal at the broker.
     """
 
     position: Position
@@ -197,9 +197,9 @@ class PositionClosed(Event, frozen=True):
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):
-    """What the deals of one order brought to a position: units of 1e-8 lots, negative when sold.
+    """The lots that the deals of an order added to a position: units of 1e-8, negative if sold.
 
-    `order` is the order's ticket, `magic` the number that its deals have.
+    `order` is the order's ticket, `magic` the magic number of its deals.
     """
 
     order: int
@@ -208,13 +208,14 @@ class Share(msgspec.Struct, frozen=True, gc=False):
 
 
 class DealsRecorded(Event, frozen=True):
-    """New or changed deals of a position, open or closed, were taken into its realised result.
+    """New or changed deals of a position, open or closed, were counted in its realised result.
 
     `realised_units` is the whole result of the position so far, so that recording twice changes
-    nothing; `booked` are the deals that it is the sum of, `deals` their tickets. `shares` are what
-    the orders of the new deals brought to a position that several strategies share. `ours` says
-    that orders of ours made the new deals, and that their answers had said so: there was nothing to
-    explain. `changed` are the tickets of deals that the broker changed after they were counted.
+    nothing: the sum of the deals `booked` with the tickets `deals`. `shares` are the lots that the
+    orders of the new deals added to a position that several strategies share. `ours` says that
+    orders of ours made the new deals and that the replies to these orders had reported them, so
+    there is nothing to explain. `changed` are the tickets of deals that the broker changed after
+    they were counted.
     `went_on_as` and `complete` are as in `PositionClosed`.
     """
 
@@ -239,17 +240,18 @@ class PositionCorrected(Event, frozen=True):
 
 
 class PendingAdopted(Event, frozen=True):
-    """A pending order that we did not know entered the book as the broker has it."""
+    """An unknown pending order entered the book, with the broker's values."""
 
     order: PendingOrder
 
 
 class PendingClosed(Event, frozen=True):
-    """A pending order left the book; `because` says what became of it.
+    """A pending order left the book; `because` says how the order ended.
 
-    `filled` is how many lots of it were executed in all, and `position` the identifier of the
-    position that it went into; both 0 where nothing was. Its deals are still to be counted then.
-    `ours` says that an order of ours cancelled it, and only its end was still to be told.
+    `filled` is the total executed volume in lots, and `position` the identifier of the position
+    that the fill went into; both 0 without a fill. After a fill the deals are still to be counted.
+    `ours` says that an order of ours cancelled the pending order before, and only the confirmation
+    of its end was missing.
     """
 
     order: PendingOrder
@@ -268,9 +270,9 @@ class PendingCorrected(Event, frozen=True):
 
 
 class HaltRaised(Event, frozen=True):
-    """Journal and broker contradict each other about an order: somebody must look.
+    """Journal and broker contradict each other about an order: a person must investigate.
 
-    No new orders in the symbol until the position `identifier` is gone.
+    No new orders in the symbol until the position `identifier` is closed.
     """
 
     symbol: str
@@ -280,12 +282,12 @@ class HaltRaised(Event, frozen=True):
 
 
 class AccountBound(Event, frozen=True):
-    """The book belongs to this account from here on.
+    """The book belongs to this account from now on.
 
-    `currency_digits` are the decimals of its money, None in journals that did not note them.
-    `fifo_close` says that the oldest position of a symbol has to be closed first (MQL5 reference,
-    ACCOUNT_FIFO_CLOSE). `trade_mode` is demo, contest or real, None where that is not known.
-    `changed` names what the broker changed under the same login.
+    `currency_digits` are the decimals of its money, None in journals without them. `fifo_close`
+    says that the oldest position of a symbol must be closed first (MQL5 reference,
+    ACCOUNT_FIFO_CLOSE). `trade_mode` is demo, contest or real, None if not known. `changed` names
+    the properties that the broker changed under the same login.
     """
 
     login: int
@@ -301,9 +303,10 @@ class AccountBound(Event, frozen=True):
 class HistoryCompared(Event, frozen=True):
     """The deals of the book were compared with the broker's, from `since_msc` up to `until_msc`.
 
-    Both are milliseconds of the trade server's clock. `agreed` counts the deals that both have
-    alike, the others those that one side lacks, or that differ; `difference` is how much more the
-    broker's brought, in units of 1e-8 of the account's currency.
+    Both are milliseconds of the trade server's clock. `agreed` counts the deals that are equal on
+    both sides; `missing_in_book`, `missing_at_broker` and `changed` count the other deals.
+    `difference` is the money of the broker's deals minus the book's, in units of 1e-8 of the
+    account's currency.
     """
 
     since_msc: int
@@ -316,16 +319,16 @@ class HistoryCompared(Event, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing was missing on either side, and nothing differed."""
+        """Whether no deal was missing on either side and no deal differed."""
         return not (self.missing_in_book or self.missing_at_broker or self.changed)
 
 
 class LossFound(Event, frozen=True):
-    """The journal lacks its newest events: a backup was put back, or the journal was deleted.
+    """The journal lacks its newest events: a backup was restored, or the journal was deleted.
 
-    `because` says what shows that. `orders` counts the orders that the gateway's record has and the
-    journal lacked; the events beside this one take the newest of them into the book. `record` is
-    how far that record reached. No entries until a person accepts the loss.
+    `because` names the evidence. `orders` counts the orders that the gateway's record has and the
+    journal lacked; other events of the same plan add the newest of these orders to the book.
+    `record` marks how far that record reached. No entries until a person accepts the loss.
     """
 
     because: str
@@ -334,7 +337,7 @@ class LossFound(Event, frozen=True):
 
 
 class LossAccepted(Event, frozen=True):
-    """A person, named in `by`, has seen that the journal lacks events, and allows entries again."""
+    """The person `by` has accepted that the journal lacks events, and allows entries again."""
 
     by: str
 

@@ -1,8 +1,9 @@
-"""How a fill changes the positions of a book, and how a position leaves it.
+"""Apply a fill to the positions of a book, and remove closed positions.
 
-This follows MetaTrader 5 (MQL5 reference, "Netting and hedging"): a fill that names the position it
-closes reduces that one; without a name, an account of unknown or netting mode lets it reduce the
-opposite side, oldest position first, and open the rest. Reducing keeps the open price.
+This follows MetaTrader 5 (MQL5 reference, "Netting and hedging"). A fill with the ticket of a
+position reduces that position. Without a ticket, on an account of unknown or netting mode, a fill
+reduces the opposite side, oldest position first, and opens a position with the rest. Reducing keeps
+the open price.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from trueup.core.book.state import BookState as Book
 from trueup.core.model import Position
 from trueup.core.quantity import FINEST_STEP, add_lots, to_units
 
-# Orders that are over and done with; the journal has all of them.
+# The most finished orders kept in memory; the journal has all of them.
 FINISHED_KEPT = 10_000
-# Only a close that is younger than a reading under way matters, and a reading takes seconds.
+# The most tombstones; only a close during a running reading matters, and a reading takes seconds.
 CLOSED_KEPT = 10_000
 
 
-def take_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
-    """Take a fill of an order of ours into the positions of a book."""
+def apply_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
+    """Apply a fill of an order of ours to the positions of a book."""
     if book.shares_positions:
         _net(book, event, order)
         return
@@ -33,7 +34,7 @@ def take_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
 
 
 def _net(book: Book, event: events.OrderFilled, order: Order) -> None:
-    """Take a fill into the account's one position of the symbol, as a netting account does."""
+    """Apply a fill to the single position of the symbol, as a netting account does."""
     # The book has two only where one of them ended unseen: the account's is the one that came
     # last, and none that left the broker's list.
     held = list(book.holdings_in(event.symbol))
@@ -51,7 +52,7 @@ def _net(book: Book, event: events.OrderFilled, order: Order) -> None:
 
 
 def _reduce(book: Book, event: events.OrderFilled, order: Order) -> float:
-    """Reduce what the fill closes; return the lots left to open."""
+    """Reduce the positions that the fill closes; return the lots left to open."""
     left = event.volume
     for holding in _reducible(book, event, order):
         taken = min(left, holding.position.volume)
@@ -76,6 +77,7 @@ def _reducible(book: Book, event: events.OrderFilled, order: Order) -> list[Hold
 
 
 def _shrink(book: Book, holding: Holding, volume: float, order: Order) -> None:
+    """Reduce a position by `volume` lots; remove a position without lots left."""
     left = add_lots(holding.position.volume, -volume)
     holding.touched_ns = order.fill_ns or 0
     await_deals(book, holding.position)
@@ -88,7 +90,7 @@ def _shrink(book: Book, holding: Holding, volume: float, order: Order) -> None:
 
 
 def _reverse(book: Book, holding: Holding, event: events.OrderFilled, order: Order) -> None:
-    """Turn a position around: the identifier stays, the ticket is the reversing order's."""
+    """Reverse a position: the identifier stays, the ticket is that of the reversing order."""
     holding.position = msgspec.structs.replace(
         holding.position,
         side=event.side,
@@ -96,6 +98,7 @@ def _reverse(book: Book, holding: Holding, event: events.OrderFilled, order: Ord
         volume=add_lots(event.volume, -holding.position.volume),
         price_open=event.price,
     )
+    # The open price is that of a single fill now, so the broker has rounded no average.
     holding.version, holding.touched_ns, holding.averaged = book.version, event.at_ns, 1
     await_deals(book, holding.position)
     link(holding, order)
@@ -115,6 +118,7 @@ def _grow(
 
 
 def _open(book: Book, event: events.OrderFilled, order: Order, volume: float) -> None:
+    # MetaTrader gives a new position the ticket of its opening order as identifier.
     position = Position(
         ticket=event.ticket,
         identifier=event.ticket,
@@ -133,29 +137,30 @@ def _open(book: Book, event: events.OrderFilled, order: Order, volume: float) ->
         [order.order_id],
         touched_ns=event.at_ns,
         averaged=1,
+        # No deal is counted yet, so the deals must explain the whole volume.
         explained_units=0,
     )
     await_deals(book, position)
 
 
 def link(holding: Holding, order: Order) -> None:
-    """Note that an order had a part in a position."""
+    """Add an order to the orders of a position."""
     if order.order_id not in holding.order_ids:
         holding.order_ids.append(order.order_id)
 
 
 def claim(book: Book, order: Order, volume: float) -> None:
-    """Count the lots that a fill brought as the strategy's that ordered them."""
+    """Add the lots of a fill to the claims of the strategy that sent the order."""
     if not book.shares_positions:
         return
-    # Its deals may have been seen before its answer.
+    # If the deals came before the reply, they made a claim under the ticket already.
     book.claims.pop(str(order.ticket), None)
     units = order.side.sign * to_units(volume)
     book.claims[order.order_id] = Claim(order.symbol, order.magic, units)
 
 
 def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
-    """Count the lots that the deals of an order brought as its strategy's; once, however often."""
+    """Add the lots of an order's deals to its strategy's claims; repetition changes nothing."""
     order = book.orders_by_ticket.get(share.order)
     if order is None or order.is_stand_in:
         book.claims[str(share.order)] = Claim(symbol, share.magic, share.units)
@@ -163,16 +168,19 @@ def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
         book.claims[order.order_id] = Claim(symbol, order.magic, share.units)
 
 
-def claim_anew(book: Book) -> None:
-    """Count whose the positions are after the account's margin mode changed.
+def rebuild_claims(book: Book) -> None:
+    """Compute all claims again after a change of the account's margin mode.
 
-    On a hedging account each position says it by itself; on a netting account claims do.
+    On a hedging account the magic number of each position names its strategy, so there are no
+    claims; on a netting account claims name the strategies.
     """
     book.claims = {}
     if not book.shares_positions:
         return
     for holding in book.holdings.values():
         position, magic = holding.position, book.strategy_of(holding)
+        # Use the key that the deals or the fill of the same order would use, so that they replace
+        # this claim and do not add to it.
         order = book.orders_by_ticket.get(position.ticket)
         is_ours = order is not None and not order.is_stand_in
         key = order.order_id if order is not None and is_ours else str(position.ticket)
@@ -180,23 +188,23 @@ def claim_anew(book: Book) -> None:
             book.claims[key] = Claim(position.symbol, magic, to_units(position.net_volume))
 
 
-def rename(book: Book, before: str, now: str) -> None:
-    """Carry what strategies brought to a symbol over to the symbol's new name."""
+def rename_symbol(book: Book, before: str, now: str) -> None:
+    """Move the claims of a symbol to its new name."""
     book.claims = {
-        key: msgspec.structs.replace(one, symbol=now) if one.symbol == before else one
-        for key, one in book.claims.items()
+        key: msgspec.structs.replace(claim, symbol=now) if claim.symbol == before else claim
+        for key, claim in book.claims.items()
     }
 
 
 def await_deals(book: Book, position: Position) -> None:
-    """Note that the deals of a position are still to come."""
-    # The guide's wire has no deals to wait for; an account is bound only where there are some.
+    """Note that a position waits for its deals."""
+    # The guide's wire has no deals to wait for; a book is bound only by a gateway with deals.
     if book.account is not None:
         book.unexplained[position.identifier] = position
 
 
 def remove(book: Book, holding: Holding) -> None:
-    """Let a position go, with its orders, and keep what a late reading may need of it."""
+    """Remove a position and its orders, and keep a tombstone for late readings."""
     identifier, symbol = holding.position.identifier, holding.position.symbol
     del book.holdings[identifier]
     for order_id in holding.order_ids:
@@ -204,6 +212,7 @@ def remove(book: Book, holding: Holding) -> None:
     book.missing.pop(identifier, None)
     book.halts.pop(identifier, None)
     book.realised_closed_units += holding.realised_units
+    # Insert the tombstone at the end, because the oldest tombstones are deleted first.
     book.closed.pop(identifier, None)
     book.closed[identifier] = Tombstone(
         book.version,
@@ -215,8 +224,9 @@ def remove(book: Book, holding: Holding) -> None:
     )
     if len(book.closed) > CLOSED_KEPT:
         del book.closed[next(iter(book.closed))]
+    # Without a position no strategy holds lots in the symbol, so old claims must not add up again.
     if not any(other.position.symbol == symbol for other in book.holdings.values()):
-        book.claims = {key: one for key, one in book.claims.items() if one.symbol != symbol}
+        book.claims = {k: claim for k, claim in book.claims.items() if claim.symbol != symbol}
 
 
 def forget_claims(book: Book, holding: Holding) -> None:
@@ -232,12 +242,13 @@ def forget_claims(book: Book, holding: Holding) -> None:
 
 
 def finish(book: Book, order_id: str) -> None:
-    """Count an order as over; the oldest of those are forgotten, so that memory is bounded."""
+    """Mark an order as finished; the oldest finished orders are dropped to bound the memory."""
     book.finished[order_id] = None
     if len(book.finished) <= FINISHED_KEPT:
         return
     oldest = next(iter(book.finished))
     del book.finished[oldest]
+    # Each index that names the order must drop it too, or the order would stay in memory.
     gone = book.orders.pop(oldest, None)
     if gone is None:
         return

@@ -1,6 +1,6 @@
-"""The fold: one function for each event, and the table that names it.
+"""Apply events to a book: a function for each class of event, and the table of these functions.
 
-How a fill changes positions is `core.book.fills`.
+`core.book.fills` applies fills to positions.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import msgspec
 from trueup.core.account.trust import Bound
 from trueup.core.book import events
 from trueup.core.book.fills import (
+    apply_fill,
     await_deals,
     claim,
-    claim_anew,
     claim_by_deals,
     finish,
     forget_claims,
     link,
+    rebuild_claims,
     remove,
-    rename,
-    take_fill,
+    rename_symbol,
 )
 from trueup.core.book.holdings import Holding, Pending, Unbooked, UnbookedOrders
 from trueup.core.book.lifecycle import OrderStatus, advance
@@ -32,7 +32,7 @@ from trueup.core.book.state import BookState as Book
 from trueup.core.model import PendingOrder, Position
 from trueup.core.quantity import to_units
 
-# What a deal changes about a position, and nothing else does.
+# Only a deal changes these fields of a position.
 MADE_BY_DEALS = frozenset({"ticket", "side", "volume", "price_open"})
 
 
@@ -52,34 +52,36 @@ def _order_filled(book: Book, event: events.OrderFilled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
     _expect_fill(book, order, event.volume)
-    if _comes_after_its_effect(book, order):
+    if _is_position_gone(book, order):
         finish(book, order.order_id)
         return
     claim(book, order, event.volume)
     holding = book.holdings.get(event.ticket)
     if holding is not None and holding.position.side is event.side:
-        # A sync saw this position before the answer came: its volume is in the book already.
+        # A sync adopted this position before the reply arrived, so the book has its volume already.
         link(holding, order)
         await_deals(book, holding.position)
         return
     if event.ticket in book.closed and not order.position and holding is None:
-        # A sync saw what it opened, and its end: it opens nothing a second time.
+        # A sync recorded open and close of the position before the reply: do not open it again.
         finish(book, order.order_id)
         return
-    take_fill(book, event, order)
+    apply_fill(book, event, order)
     _finish_unless_held(book, order)
 
 
 def _expect_fill(book: Book, order: Order, volume: float) -> None:
-    """Expect the deals of a fill: on a netting account of any position, whatever we think."""
+    """Wait for the deals of a fill; on a netting account they can be in any position."""
     into = order.position or (0 if book.nets else order.ticket or 0)
     wanted = Unbooked(order.symbol, to_units(volume), into, order.server_time_msc)
     expect_deals(book, order.ticket or 0, wanted)
 
 
-def _comes_after_its_effect(book: Book, order: Order) -> bool:
-    """Return whether the position that an order was to close has left the book already: a sync
-    saw it gone, and the fill opens nothing."""
+def _is_position_gone(book: Book, order: Order) -> bool:
+    """Return whether the position that an order should close has left the book already.
+
+    Then a sync recorded the close before the reply arrived, and the fill must not open a position.
+    """
     return order.position in book.closed and order.position not in book.holdings
 
 
@@ -103,7 +105,7 @@ def _order_settled(book: Book, event: events.OrderSettled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
     _expect_fill(book, order, event.volume)
-    if not _comes_after_its_effect(book, order):
+    if not _is_position_gone(book, order):
         claim(book, order, event.volume)
     order.error = None
     holding = book.holdings.get(event.ticket)
@@ -120,7 +122,7 @@ def _order_applied(book: Book, event: events.OrderApplied) -> None:
     holding = book.holdings.get(order.position)
     if order.kind is events.OrderKind.MODIFY and holding is not None:
         if holding.version > left_at:
-            # Something newer is known of it: this was done, and changed again since.
+            # The book has a newer fact about the position: its stops were changed again since.
             finish(book, order.order_id)
             return
         holding.position = msgspec.structs.replace(holding.position, sl=order.sl, tp=order.tp)
@@ -128,37 +130,39 @@ def _order_applied(book: Book, event: events.OrderApplied) -> None:
     elif order.kind is events.OrderKind.CANCEL:
         pending = book.pending.pop(order.target, None)
         if pending is not None and book.account is not None:
-            # A part of it may have been filled before, unseen.
+            # A part may have been filled before the cancellation, which only the history shows.
             book.ending[order.target] = pending.order
     elif order.kind in PENDING_TYPES and event.ticket:
         order.ticket = event.ticket
-        _own(book, event.ticket, order)
+        _index_ticket(book, event.ticket, order)
         book.pending[event.ticket] = Pending(pending_of(order, event.ticket), book.version)
     finish(book, order.order_id)
 
 
 def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
     position = event.position
-    # The ticket may have changed since; the identifier is that of the order that opened it.
+    # The ticket may have changed; the identifier is the ticket of the opening order.
     known = book.orders_by_ticket
     order = known.get(position.ticket) or known.get(position.identifier)
     if order is None:
         order = recovery_order(position, event.at_ns)
         book.orders[order.order_id] = book.orders_by_ticket[position.ticket] = order
-    grave = book.closed.pop(position.identifier, None)
-    realised_units = grave.realised_units if grave else 0
+    # A closed position that shows again keeps its counted deals, or they would count twice.
+    tombstone = book.closed.pop(position.identifier, None)
+    realised_units = tombstone.realised_units if tombstone else 0
     book.realised_closed_units -= realised_units
     book.holdings[position.identifier] = Holding(
         position,
         book.version,
         [order.order_id],
         realised_units=realised_units,
-        deals=grave.deals if grave else (),
+        deals=tombstone.deals if tombstone else (),
         mark=position,
-        booked=grave.booked if grave else (),
-        explained_units=0 if grave and grave.deals else to_units(position.net_volume),
+        booked=tombstone.booked if tombstone else (),
+        explained_units=0 if tombstone and tombstone.deals else to_units(position.net_volume),
     )
-    if book.nets or not order.is_stand_in or (grave and grave.deals):
+    # Deals from before the adoption do not count, unless they can contain fills of our own orders.
+    if book.nets or not order.is_stand_in or (tombstone and tombstone.deals):
         await_deals(book, position)
 
 
@@ -176,6 +180,7 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
     if holding is None:
         return
     was_counted = bool(holding.deals) or position.identifier in book.unexplained
+    # Without a proof the deals may still arrive, unless a person closed the position for good.
     if event.by or not event.unproven:
         book.unexplained.pop(position.identifier, None)
         book.changed_ns.pop(position.identifier, None)
@@ -189,9 +194,9 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
         forget_claims(book, holding)
     remove(book, holding)
     if event.went_on_as:
-        grave = book.closed[position.identifier]
+        tombstone = book.closed[position.identifier]
         book.closed[position.identifier] = msgspec.structs.replace(
-            grave, went_on_as=event.went_on_as
+            tombstone, went_on_as=event.went_on_as
         )
     for identifier in event.went_on_as:
         _follow(book, position, identifier, was_counted=was_counted)
@@ -199,28 +204,29 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
 
 def _count_exit(book: Book, event: events.PositionClosed) -> None:
     if event.booked or event.ended is not None:
-        # A journal of before has the tickets of the exit alone.
+        # Older journals have the tickets in the exit only.
         deals = event.deals or (event.ended.deals if event.ended else ())
         count_deals(book, event.position, deals, event.booked, event.realised_units, event.at_ns)
-        # All that it held is counted as closed.
+        # The deals explain the close of the whole volume.
         book.holdings[event.position.identifier].explained_units = 0
 
 
 def _follow(book: Book, position: Position, identifier: int, *, was_counted: bool) -> None:
-    """Expect the deals of what a position went on as.
+    """Wait for the deals of a successor: a position as which another position continues.
 
-    Where it is open they count from now on if the old position's did, and else as those of any
-    adopted position; where no look ever showed it, they count in any case.
+    If the successor is open, its deals count from now on if the old position's deals counted;
+    otherwise as for any adopted position. If no snapshot ever showed the successor, its deals count
+    in any case.
     """
-    holding, grave = book.holdings.get(identifier), book.closed.get(identifier)
+    holding, tombstone = book.holdings.get(identifier), book.closed.get(identifier)
     if holding is not None:
         if was_counted and not holding.deals:
             await_deals(book, holding.position)
-    elif grave is None:
+    elif tombstone is None:
         again = msgspec.structs.replace(position, identifier=identifier, ticket=identifier)
         await_deals(book, again)
     else:
-        for successor in grave.went_on_as:
+        for successor in tombstone.went_on_as:
             _follow(book, position, successor, was_counted=was_counted)
 
 
@@ -233,7 +239,7 @@ def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
         if book.account is not None:
             book.changed_ns[event.remote.identifier] = event.at_ns
     if "symbol" in event.fields:
-        rename(book, holding.position.symbol, event.remote.symbol)
+        rename_symbol(book, holding.position.symbol, event.remote.symbol)
     if event.remote.price_open != holding.position.price_open:
         holding.averaged = 0
     holding.position = holding.mark = event.remote
@@ -287,7 +293,7 @@ def _pending_corrected(book: Book, event: events.PendingCorrected) -> None:
 
 
 def _expect_execution(book: Book, order: PendingOrder, units: int, position: int = 0) -> None:
-    """Expect the deals of a pending order, of which so many units were executed in all."""
+    """Wait for the deals of a pending order of which `units` were executed in total."""
     into = position or (0 if book.nets else order.ticket)
     own = book.orders_by_ticket.get(order.ticket)
     since_msc = order.time_setup * 1000 or (own.server_time_msc if own is not None else 0)
@@ -301,7 +307,7 @@ def _halt_raised(book: Book, event: events.HaltRaised) -> None:
 
 def _account_bound(book: Book, event: events.AccountBound) -> None:
     if book.bound not in (None, Bound(event.login, event.server)):
-        # Identifiers and money are an account's own: what is left of the other's has no meaning.
+        # Identifiers and money belong to an account; those of the old account mean nothing here.
         book.closed.clear()
         book.unexplained.clear()
         book.changed_ns.clear()
@@ -314,7 +320,7 @@ def _account_bound(book: Book, event: events.AccountBound) -> None:
     was_bound, was_shared = book.account is not None, book.shares_positions
     book.account = event
     if was_bound and was_shared != book.shares_positions:
-        claim_anew(book)
+        rebuild_claims(book)
 
 
 def _history_compared(book: Book, event: events.HistoryCompared) -> None:
@@ -344,11 +350,14 @@ def _record_fill(
 ) -> None:
     order.ticket, order.filled_volume, order.fill_price = ticket, volume, price
     order.fill_ns = at_ns
-    _own(book, ticket, order)
+    _index_ticket(book, ticket, order)
 
 
-def _own(book: Book, ticket: int, order: Order) -> None:
-    """Note whose ticket it is; some gateways answer a close with its position's."""
+def _index_ticket(book: Book, ticket: int, order: Order) -> None:
+    """Index an order by its ticket, but never replace the order that opened a position.
+
+    Some gateways answer a close with the ticket of the closed position.
+    """
     known = book.orders_by_ticket.get(ticket)
     if known is None or (known.is_stand_in and not order.position):
         book.orders_by_ticket[ticket] = order

@@ -1,4 +1,4 @@
-"""What the book keeps of a position, a pending order, a position that has gone, and an order."""
+"""The entries of the book: positions, pending orders, closed positions and executed orders."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from trueup.core.model import PendingOrder, Position
 class Holding(msgspec.Struct, gc=False):
     """A position in the book.
 
-    `version` is the book's version at the newest local fact about it: a snapshot asked for before
-    that version may not judge it. `touched_ns` is when we last did something to it ourselves, 0 for
-    never: the broker may show that a moment later. `realised_units` is what its deals brought so
-    far, `deals` their tickets, and `booked` each of them as it was counted (those that a version
-    recorded which kept the tickets alone are not in it). `explained_units` is the volume (units of
-    1e-8 lots, negative when short) that the position had when its deals were counted last, or at
-    its adoption; None where a version saved it that did not keep that. `mark` is the broker's
-    latest quotation of it. `averaged` is over how many fills of ours its open price was
-    averaged here since the broker told one.
+    `version` is the book's version at the newest local fact about the position: a snapshot
+    requested before that version must not judge the position. `touched_ns` is the time of our own
+    latest change, 0 for never: the broker may show that change later. `realised_units` is the
+    money of its deals so far, `deals` their tickets, and `booked` the counted deals (without those
+    that an older version recorded by ticket only). `explained_units` is the volume (units of 1e-8
+    lots, negative when short) of the position when its deals were last counted, or at its adoption;
+    None if an older version saved the position without that volume. `mark` is the broker's latest
+    quotation. `averaged` is the number of our fills that were averaged into the open price since
+    the broker last sent an open price.
     """
 
     position: Position
@@ -44,11 +44,11 @@ class Pending(msgspec.Struct, gc=False):
 
 
 class Tombstone(msgspec.Struct, frozen=True, gc=False):
-    """What is kept of a position that left the book; see `Book.closed`.
+    """The rest of a position that left the book; see `Book.closed`.
 
-    `went_on_as` are the identifiers under which the broker opened it again. `explained_units` is
-    that of the holding: what the deals that are still to come close, None where a version saved it
-    that did not keep that.
+    `went_on_as` are the identifiers under which the broker opened the position again.
+    `explained_units` comes from the holding: the volume that the awaited deals close, None if an
+    older version saved the position without that volume.
     """
 
     version: int
@@ -61,11 +61,11 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unbooked(msgspec.Struct, frozen=True, gc=False):
-    """An order that was executed, and whose deals are not all counted yet; see `Book.unbooked`.
+    """An executed order with deals that are not all counted yet; see `Book.unbooked`.
 
-    `units` is how much of it was executed (1e-8 lots), 0 where that is not known. `position` is the
-    identifier of the position that it is thought to have gone into, 0 for none. `since_msc` is a
-    time of the trade server's clock before which it was not executed, 0 where none is known.
+    `units` is the executed volume (1e-8 lots), 0 if not known. `position` is the identifier of the
+    position that probably took the fill, 0 for none. `since_msc` is a time of the trade server's
+    clock before which the order was not executed, 0 if not known.
     """
 
     symbol: str
@@ -75,7 +75,7 @@ class Unbooked(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnbookedOrders(dict[int, Unbooked]):
-    """Orders whose deals are not all counted yet, by ticket, and by the position they closed."""
+    """Orders with uncounted deals, by ticket, with an index by the position that they closed."""
 
     def __init__(self, orders: Iterable[tuple[int, Unbooked]] = ()) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class UnbookedOrders(dict[int, Unbooked]):
             self._closing.setdefault(order.position, set()).add(ticket)
 
     def discard(self, ticket: int) -> None:
-        """Take an order out, if it is here."""
+        """Remove an order, if present."""
         order = super().pop(ticket, None)
         if order is not None and order.position:
             closing = self._closing[order.position]
@@ -99,21 +99,21 @@ class UnbookedOrders(dict[int, Unbooked]):
                 del self._closing[order.position]
 
     def of(self, position: Position) -> set[int]:
-        """Return the orders that made a position, or closed it by name."""
+        """Return the tickets of the orders that opened a position, or closed it by its ticket."""
         keys = {position.identifier, position.ticket}
         named = (self._closing.get(key, set()) for key in keys)
         return {key for key in keys if key in self}.union(*named)
 
 
 class Recent(msgspec.Struct, frozen=True, gc=False):
-    """A position whose deals were counted lately, and when (ns); see `Book.recent`."""
+    """A position with recently counted deals, and the time (ns) of the count; see `Book.recent`."""
 
     position: Position
     at_ns: int
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """What one order brought to a symbol: units of 1e-8 lots, negative when sold."""
+    """The lots that an order added to a symbol: units of 1e-8 lots, negative if sold."""
 
     symbol: str
     magic: int

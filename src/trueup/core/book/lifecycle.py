@@ -1,10 +1,10 @@
-"""The states of an order and the one table of its transitions.
+"""The states of an order and the table of transitions between them.
 
-Nothing else in the package assigns an order's status. A pair that is missing from the table is
-the error: `advance` refuses it.
+No other code assigns an order's status. A pair of state and event that is missing from the table is
+an error, and `advance` refuses that pair.
 
-A timeout never leads from PENDING to REJECTED. An order whose answer was lost is IN_DOUBT, and
-only evidence from the broker leads out of that state.
+A timeout never leads from PENDING to REJECTED. An order with a lost reply is IN_DOUBT, and only
+evidence from the broker or the gateway's record, or a person's statement, leads out of that state.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from trueup.errors import TrueupError
 
 
 class OrderStatus(enum.Enum):
-    """Where an order stands; the values are what the guide prints.
+    """The state of an order; the values are the guide's words.
 
-    PENDING: recorded, not known to have left. SENT: it left, no answer yet. FILLED: done.
+    PENDING: recorded, not known to have left. SENT: the order left, no reply yet. FILLED: executed.
     """
 
     PENDING = "PENDING"
@@ -30,7 +30,7 @@ class OrderStatus(enum.Enum):
 
 
 class IllegalTransition(TrueupError):
-    """An order cannot go from its state by this event."""
+    """The event is not allowed in the state of the order."""
 
 
 _UNSETTLED: dict[type[events.OrderEvent], OrderStatus] = {
@@ -55,7 +55,7 @@ TRANSITIONS: dict[OrderStatus, dict[type[events.OrderEvent], OrderStatus]] = {
 
 
 def may_advance(status: OrderStatus, event: type[events.OrderEvent]) -> bool:
-    """Return whether the table has a way from `status` by `event`."""
+    """Return whether the table allows `event` in `status`."""
     return event in TRANSITIONS[status]
 
 
@@ -63,7 +63,7 @@ def advance(status: OrderStatus, event: type[events.OrderEvent]) -> OrderStatus:
     """Return the state after `event`.
 
     Raises:
-        IllegalTransition: the table has no such way.
+        IllegalTransition: the table does not allow `event` in `status`.
     """
     try:
         return TRANSITIONS[status][event]

@@ -1,4 +1,4 @@
-"""An order of ours, and what of it the broker shows."""
+"""The order of ours in the book, and the forms that it takes at the broker."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ STAND_IN = "RECOVERY_"
 
 
 class Order(msgspec.Struct, gc=False):
-    """One order of ours, as the guide knows it.
+    """An order of ours, with the guide's fields and more.
 
     `volume` and `filled_volume` are lots, prices are prices of the symbol. `position` is the
-    identifier of the position the order is meant to reduce, or 0. `error` says why an order was
-    rejected, cancelled or is in doubt. `version` is the book's version, and `doubt_ns` the time,
-    when it came into doubt: a reading asked for before says nothing about it. `record` is how far
-    the gateway's record of requests reached when the order left, `time_offset_sec` what the trade
-    server's clock was apart from UTC, and `server_time_msc` a time that it had passed, or 0.
-    `unproven` says of a canceled order that nothing proves that it had no effect. The rest is what
-    the intent said; see `events.OrderCreated`.
+    identifier of the position that the order should reduce, or 0. `error` says why the order was
+    rejected, was cancelled or is in doubt. `version` and `doubt_ns` are the book's version and the
+    time when the order came into doubt: a reading requested before then proves nothing about the
+    order. Of the moment when the order left, `record` is how far the gateway's record of requests
+    reached, `time_offset_sec` the trade server's clock minus UTC, and `server_time_msc` a time that
+    this clock had passed, or 0. `unproven` says of a cancelled order that there is no proof that it
+    had no effect. All other fields come from the intent; see `events.OrderCreated`.
     """
 
     order_id: str
@@ -68,7 +68,7 @@ class Order(msgspec.Struct, gc=False):
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether it stands for a position whose own order we do not know."""
+        """Whether this order stands for the unknown order that opened a position."""
         return self.order_id.startswith(STAND_IN)
 
     @property
@@ -92,7 +92,7 @@ def _utc(at_ns: int) -> dt.datetime:
 
 
 def created_order(event: OrderCreated) -> Order:
-    """Return the order that an intent makes."""
+    """Return the order for an intent."""
     return Order(
         order_id=event.order_id,
         symbol=event.symbol,
@@ -106,6 +106,7 @@ def created_order(event: OrderCreated) -> Order:
         sl=event.sl,
         tp=event.tp,
         target=event.target,
+        # An intent without a number of its own for the wire uses the strategy's number there.
         wire_magic=event.wire_magic or event.magic,
         token=event.token,
         key=event.key,
@@ -117,13 +118,14 @@ def created_order(event: OrderCreated) -> Order:
 
 
 def recovery_order(position: Position, at_ns: int) -> Order:
-    """Return the order that stands for a position whose own order we do not know."""
+    """Return an order that stands for the unknown order that opened a position."""
     return Order(
         order_id=f"{STAND_IN}{position.ticket}",
         symbol=position.symbol,
         action=position.side.action,
         volume=position.volume,
         entry_price=position.price_open,
+        # The broker's time of the opening is better than the time of the adoption.
         entry_ns=position.time * 1_000_000_000 or at_ns,
         status=OrderStatus.FILLED,
         ticket=position.ticket,
@@ -134,7 +136,7 @@ def recovery_order(position: Position, at_ns: int) -> Order:
 
 
 def pending_of(order: Order, ticket: int) -> PendingOrder:
-    """Return the pending order that an order of ours became."""
+    """Return the pending order at the broker for an order of ours."""
     return PendingOrder(
         ticket=ticket,
         symbol=order.symbol,

@@ -1,8 +1,8 @@
-"""The one place where money enters a book: every deal, counted once.
+"""Count deals in the realised result of the book; all money enters the book here, each deal once.
 
-`count_deals` takes the deals of a position into its realised result, whether it is open, closed, or
-was never in the book. `expect_deals` notes that an order of ours was executed, so that its deals
-are asked for until they are counted, whatever became of the position meanwhile.
+`count_deals` counts the deals of a position, whether the position is open, closed, or was never in
+the book. `expect_deals` notes that an order of ours was executed, so that trueup asks for its deals
+until they are counted, even if the position closes meanwhile.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from trueup.core.deals import BookedDeal, Known
 from trueup.core.model import Position
 from trueup.core.quantity import to_units
 
-# How long, after deals were counted, a broker may still change them: until the end of the trading
-# day and its closing, when commissions are charged and mispriced trades are cancelled.
+# How long a broker may still change counted deals: until the trading day is closed, when brokers
+# charge commissions and cancel mispriced trades.
 RECENT_NS = 24 * 3600 * 1_000_000_000
-# How many positions are compared again at most, so that a question to the gateway stays small.
+# The most positions to compare again, so that a question to the gateway stays small.
 RECENT_KEPT = 256
 
 
 def known_deals(book: Book, identifier: int) -> Known:
-    """Return what a book has counted of a position's deals."""
+    """Return the counted deals of a position."""
     kept = book.holdings.get(identifier) or book.closed.get(identifier)
     return Known() if kept is None else Known(kept.deals, kept.booked, kept.realised_units)
 
@@ -36,16 +36,17 @@ def count_deals(
     realised_units: int,
     at_ns: int,
 ) -> None:
-    """Take the deals of a position into its realised result.
+    """Count the deals of a position in its realised result.
 
     Args:
         book: the book.
-        position: the position as it was when its deals were read.
+        position: the position at the time when its deals were read.
         deals: the tickets of all its deals.
-        booked: the same deals with their money and lots; empty in journals of before.
-        realised_units: what all of them brought, units of 1e-8 of the account's currency.
-        at_ns: when they were counted (ns).
+        booked: the same deals with their money and lots; empty in older journals.
+        realised_units: the money of all deals, in units of 1e-8 of the account's currency.
+        at_ns: when the deals were counted (ns).
     """
+    # Replace the earlier sums instead of adding to them, so that a repeated event changes nothing.
     identifier = position.identifier
     holding = book.holdings.get(identifier)
     if holding is not None:
@@ -53,42 +54,43 @@ def count_deals(
         holding.realised_units = realised_units
         holding.explained_units = to_units(position.net_volume)
     else:
-        grave = book.closed.get(identifier, Tombstone(book.version, 0, 0))
-        book.realised_closed_units += realised_units - grave.realised_units
+        tombstone = book.closed.get(identifier, Tombstone(book.version, 0, 0))
+        book.realised_closed_units += realised_units - tombstone.realised_units
         book.closed[identifier] = msgspec.structs.replace(
-            grave, deals=deals, booked=booked, realised_units=realised_units, explained_units=0
+            tombstone, deals=deals, booked=booked, realised_units=realised_units, explained_units=0
         )
-    _find_orders(book, position, booked)
+    # The deals may complete orders that still waited for them.
+    _drop_counted_orders(book, position, booked)
     _remember(book, position, at_ns)
 
 
 def expect_deals(book: Book, ticket: int, wanted: Unbooked, *, in_parts: bool = False) -> None:
-    """Note that an order was executed, and that its deals are still to be counted.
+    """Note that an order was executed and that its deals are not counted yet.
 
-    `in_parts` says that they may have been counted already, and in several positions.
+    `in_parts` says that some deals may have been counted already, in several positions.
     """
-    # The guide's wire has no deals to wait for; an account is bound only where there are some.
+    # The guide's wire has no deals to wait for; a book is bound only by a gateway with deals.
     if book.account is None or not ticket:
         return
     kept = (book.holdings.get(key) or book.closed.get(key) for key in (wanted.position, ticket))
-    counted = [one.booked for one in kept if one is not None]
+    counted = [entry.booked for entry in kept if entry is not None]
     if in_parts:
-        counted += _lately_counted(book, wanted.symbol)
+        counted += _recently_counted(book, wanted.symbol)
     if not _has_all(sum(counted, ()), ticket, wanted.units):
         book.unbooked[ticket] = wanted
 
 
 def forget_order(book: Book, position: Position) -> None:
-    """Expect no deals any more of the orders that made a position: nobody will ever show them."""
+    """Stop waiting for the deals of a position's orders, because no broker will show them."""
     for ticket in _orders_of(book, position):
         book.unbooked.discard(ticket)
 
 
-def _find_orders(book: Book, position: Position, booked: tuple[BookedDeal, ...]) -> None:
+def _drop_counted_orders(book: Book, position: Position, booked: tuple[BookedDeal, ...]) -> None:
     if not book.unbooked:
         return
     if not booked:
-        # A journal of before does not say whose deals they were: all of this position, then.
+        # Older journals do not name the orders of deals, so take all orders of this position.
         forget_order(book, position)
         return
     for ticket in {deal.order for deal in booked} & book.unbooked.keys():
@@ -99,30 +101,30 @@ def _find_orders(book: Book, position: Position, booked: tuple[BookedDeal, ...])
 def _orders_of(book: Book, position: Position) -> set[int]:
     found = book.unbooked.of(position)
     if book.nets:
-        # Whatever was executed in the symbol went into its one position.
+        # A netting account has a single position per symbol, so each execution went into it.
         orders = book.unbooked.items()
         found |= {ticket for ticket, order in orders if order.symbol == position.symbol}
     return found
 
 
 def _is_counted(book: Book, ticket: int, booked: tuple[BookedDeal, ...]) -> bool:
-    """Return whether all deals of an order are counted; they may be of several positions."""
+    """Return whether all deals of an order are counted, in one position or in several."""
     wanted = book.unbooked[ticket]
     if _has_all(booked, ticket, wanted.units):
         return True
-    others = _lately_counted(book, wanted.symbol)
+    others = _recently_counted(book, wanted.symbol)
     return _has_all(sum((booked, *others), ()), ticket, wanted.units)
 
 
-def _lately_counted(book: Book, symbol: str) -> list[tuple[BookedDeal, ...]]:
-    """Return the counted deals of what is open in a symbol, and of what was closed lately."""
-    graves = (book.closed.get(identifier) for identifier in book.recent)
+def _recently_counted(book: Book, symbol: str) -> list[tuple[BookedDeal, ...]]:
+    """Return the counted deals of open positions in a symbol and of recently closed positions."""
+    tombstones = (book.closed.get(identifier) for identifier in book.recent)
     held = [holding.booked for holding in book.holdings_in(symbol)]
-    return held + [grave.booked for grave in graves if grave is not None]
+    return held + [tombstone.booked for tombstone in tombstones if tombstone is not None]
 
 
 def _has_all(booked: tuple[BookedDeal, ...], ticket: int, units: int) -> bool:
-    """Return whether deals of an order come to so many units; one that was cancelled is enough."""
+    """Return whether the deals of an order make up `units`; a cancelled deal is enough."""
     own = {deal.ticket: deal.lots for deal in booked if deal.order == ticket}
     return bool(own) and (0 in own.values() or abs(sum(own.values())) >= units)
 

@@ -1,4 +1,4 @@
-"""A book as bytes: what a checkpoint keeps."""
+"""Save a book as bytes for a checkpoint, and restore the book from these bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trueup.errors import JournalCorrupt
 
 
 class _State(msgspec.Struct, frozen=True):
-    """A book as it is saved; what has a default is not in the books that older versions saved."""
+    """The saved form of a book; fields with a default are missing in books of older versions."""
 
     version: int
     account: events.AccountBound | None
@@ -52,11 +52,13 @@ _decode_state = msgspec.json.Decoder(_State).decode
 
 
 def saved(book: Book) -> bytes:
-    """Return a whole book as bytes: equal books give equal bytes, marks left out."""
+    """Return a whole book as bytes, without marks: equal books give equal bytes."""
+    # Lists of pairs keep the order of the dicts, and JSON would turn integer keys into text.
     return msgspec.json.encode(
         _State(
             version=book.version,
             account=book.account,
+            # Marks change with every quotation and are not in the journal, so a replay has none.
             holdings=[_without_mark(holding) for holding in book.holdings.values()],
             orders=list(book.orders.values()),
             by_ticket=[(ticket, o.order_id) for ticket, o in book.orders_by_ticket.items()],
@@ -81,10 +83,10 @@ def saved(book: Book) -> bytes:
 
 
 def fill_from(book: Book, state: bytes) -> None:
-    """Make an empty book the one that `state` came from.
+    """Fill an empty book from the bytes `state`.
 
     Raises:
-        JournalCorrupt: the bytes are no book's.
+        JournalCorrupt: the bytes are not a saved book.
     """
     try:
         kept = _decode_state(state)
@@ -93,11 +95,12 @@ def fill_from(book: Book, state: bytes) -> None:
     book.version, book.account = kept.version, kept.account
     book.holdings = {h.position.identifier: h for h in kept.holdings}
     book.orders = {order.order_id: order for order in kept.orders}
+    # Both dicts must share the same order objects, because events change the objects in place.
     try:
         book.orders_by_ticket = {ticket: book.orders[name] for ticket, name in kept.by_ticket}
     except KeyError as name:
         raise JournalCorrupt(f"the saved book has no order {name}, and its ticket") from None
-    # In the order in which they came into doubt, as by a replay: plans go through them in it.
+    # Plans visit orders in the order of their doubts, so keep the same order as after a replay.
     in_doubt = (order for order in kept.orders if order.status is OrderStatus.IN_DOUBT)
     book.in_doubt = {o.order_id: o for o in sorted(in_doubt, key=lambda order: order.version)}
     book.by_key = {order.key: order for order in kept.orders if order.key}

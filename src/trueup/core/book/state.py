@@ -1,6 +1,6 @@
-"""The state of a book, and the questions that can be asked of it.
+"""The state of a book, with properties derived from it.
 
-The rules of the fold read and set this state; `core.book.book` applies events by them.
+The functions of the fold read and change this state; `core.book.book` applies events to it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ from trueup.core.quantity import from_units
 class BookState:
     """Positions by identifier and orders by id; `version` counts the events applied.
 
-    `closed` keeps a tombstone of the positions that left last: a snapshot asked for before that
-    may still show the position, and is not to bring it back. On a netting account, where
-    strategies share a position, `claims` say what each order brought to it, by order id, or by
-    ticket for an order that we do not know. `missing` says since when (ns) a position is not in the
-    broker's list without a proof that it closed. `halts` are contradictions that stop entries, by
-    position. `unexplained` are positions, open or closed, that have deals which are still to come,
-    and `changed_ns` says of those that the broker's list showed another volume, price or ticket of,
-    since when: only new deals explain that. `unbooked` are orders that were executed and whose
-    deals are not all counted yet, by ticket, and `ending` pending orders that we cancelled and
-    whose end the broker has not told yet: a part of one may have been filled before. `recent` are
-    the positions whose deals were counted lately, oldest first: a broker may still change those.
-    `compared` is how its deals were compared with the broker's history last, and `agreed_msc` up to
-    when (server time) they agreed at the last time that they did, 0 for never. `loss` is what the
-    journal was found to lack, until a person accepts that, and `recalled` how far the gateway's
-    record reached when that was found last.
+    Positions: `closed` keeps a tombstone of each position that closed recently, because a snapshot
+    requested before the close may still show the position and must not bring the position back.
+    `missing` has, by identifier, the time (ns) since when a position is absent from the broker's
+    list without a proof that it closed. `halts` has the contradictions that stop entries, by
+    position. On a netting account strategies share a position: `claims` has the lots that each
+    order added, by order id, or by ticket for an unknown order.
+
+    Deals: `unexplained` has positions, open or closed, that still wait for deals. `changed_ns` has
+    the time since when the broker's list showed another volume, price or ticket for such a
+    position: only new deals explain such a change. `unbooked` has executed orders whose deals are
+    not all counted yet, by ticket. `ending` has pending orders that we cancelled and whose end the
+    broker has not confirmed yet: a part may have been filled before. `recent` has the positions
+    whose deals were counted recently, oldest first: a broker may still change these deals.
+
+    Comparisons: `compared` is the latest comparison of the deals with the broker's history, and
+    `agreed_msc` the end of the latest span (server time) over which both agreed, 0 for never.
+    `loss` describes lost journal events until a person accepts the loss. `recalled` marks how far
+    the gateway's record reached at the latest discovery of such a loss.
     """
 
     def __init__(self) -> None:
@@ -63,12 +66,12 @@ class BookState:
 
     @property
     def bound(self) -> Bound | None:
-        """The account this book belongs to, or None before the first proven snapshot."""
+        """The account of this book, or None before the first snapshot with evidence."""
         return Bound(self.account.login, self.account.server) if self.account else None
 
     @property
     def nets(self) -> bool:
-        """Whether a fill may reduce the opposite side without naming the position it closes."""
+        """Whether a fill may reduce the opposite side without the ticket of a position to close."""
         return self.account is None or self.account.margin_mode is not MarginMode.HEDGING
 
     @property
@@ -92,19 +95,19 @@ class BookState:
         return (h for h in self.holdings.values() if h.position.symbol == symbol)
 
     def touched_ns(self, identifier: int) -> int:
-        """Return when we last did something to a position ourselves (ns), 0 for never."""
+        """Return the time (ns) of our own latest change of a position, 0 for never."""
         kept = self.holdings.get(identifier) or self.closed.get(identifier)
         return kept.touched_ns if kept is not None else 0
 
     def strategy_of(self, holding: Holding) -> int:
-        """Return the strategy's number of a position, where its magic number carries a token."""
+        """Return the strategy's magic number of a position, without a token in its low half."""
         magic = holding.position.magic
         opened_by = self.orders.get(holding.order_ids[0]) if holding.order_ids else None
         is_ours = opened_by is not None and opened_by.wire_magic == magic
         return opened_by.magic if opened_by is not None and is_ours else magic
 
     def holding_by_ticket(self, ticket: int) -> Holding | None:
-        """Return the holding that has this ticket now, or None."""
+        """Return the holding with this current ticket, or None."""
         holding = self.holdings.get(ticket)
         if holding is not None and holding.position.ticket == ticket:
             return holding
