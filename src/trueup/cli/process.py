@@ -46,7 +46,7 @@ def _run_app(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> int:
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else WRONG
     except KeyboardInterrupt:
         return STOPPED
-    except Exception:  # noqa: BLE001 - the last resort: a mistake of ours is one sentence, too
+    except Exception:  # noqa: BLE001 - the last resort: our own bug is reported as a sentence too
         _say(_mistake(traceback.format_exc()))
         return WRONG
     return 0

@@ -50,7 +50,7 @@ def mend(table: EventTable, writer: Writer | None, note: Tip | None, now_ns: int
             f"The journal ends at position {tip.position}, and position {furthest} was "
             "acknowledged: an older copy of it was put back, or its disk lost the end"
         )
-    # An acknowledged tip with another hash: somebody wrote a different history, so refuse.
+    # An acknowledged tip with another hash: the history was rewritten, so refuse the journal.
     for acknowledged in known:
         position = acknowledged.position
         if position <= tip.position and table.tip_at(position) != acknowledged:

@@ -95,6 +95,7 @@ class JournalLook:
 
     def _unmade(self, path: Path) -> DoctorRow:
         """Judge the place of a journal that does not exist yet."""
+        # The first folder that exists decides: the bot creates the folders below.
         folder = path.absolute().parent
         while not folder.exists():
             folder = folder.parent

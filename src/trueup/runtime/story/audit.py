@@ -20,10 +20,10 @@ log: Logger = logger("trueup.reconciler")
 
 
 class AuditEntry(TypedDict):
-    """One correction of the book, for a person to read.
+    """A correction of the book, as text.
 
-    `timestamp` is UTC. `ticket` is None where the correction is not about one position or order.
-    `details` is a sentence. `before` and `after` describe the state; both are empty where the
+    `timestamp` is UTC. `ticket` is None if the correction is not about a position or a pending
+    order. `details` is a sentence. `before` and `after` describe the state; both are empty if the
     correction changed no state.
     """
 
@@ -86,6 +86,7 @@ def entry(event: events.Event) -> AuditEntry:
         TypeError: the event is never a correction.
     """
     told = words_of(event).entry(event)
+    # A mistake of the caller: `is_own_step` tells which events have no entry.
     if told is None:
         raise TypeError(f"{type(event).__name__} is not a correction")
     return {
@@ -99,13 +100,13 @@ def entry(event: events.Event) -> AuditEntry:
 
 
 def sentence(event: events.Event) -> str:
-    """Say what a correction would be about; an empty string for what is no difference."""
+    """Return the difference that a correction would remove as a sentence, or ''."""
     words = words_of(event)
     return words.difference(event) if words.is_correction(event) else ""
 
 
 def log_event(event: events.Event) -> None:
-    """Write the guide's log lines for one correction."""
+    """Write the guide's log lines of a correction."""
     for line in words_of(event).lines(event):
         _say(line)
 

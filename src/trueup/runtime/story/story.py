@@ -100,7 +100,7 @@ class Wanted(msgspec.Struct, frozen=True):
     order_ids: Collection[str] = ()
 
     def may_take(self, event: events.Event) -> bool:
-        """Return whether an event is told, as far as can be said before it is told."""
+        """Return whether an event may pass the filter, before its entry is made."""
         if self.actions and not self.actions & words_of(event).actions:
             return False
         if self.ticket is None:
