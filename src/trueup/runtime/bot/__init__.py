@@ -1,1 +1,1 @@
-"""A bot's book, its order desk, and what its strategy asks."""
+"""The bot: its book, its order desk, and the rules for new orders."""

@@ -1,4 +1,4 @@
-"""A gateway's answer to an order: asking for it, its form in the guide, and the words about it."""
+"""Send an order through a gateway object, read the answer, and log it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,25 @@ log: Logger = logger("trueup.portfolio")
 
 
 class OrderTaker(Protocol):
-    """A gateway, as far as orders go."""
+    """A gateway object that accepts orders."""
 
     def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Send an order once and return what is known of its outcome."""
 
 
 def send(gateway: OrderTaker, message: dict[str, Any], order: Order) -> OrderOutcome:
-    """Send an order and return what is known of its outcome, whatever the gateway object does."""
+    """Send an order and return what is known of its outcome; never raises.
+
+    Only an error that proves that the order never left, or was refused, counts as a refusal. Any
+    other error leaves the outcome unknown.
+    """
     try:
         answer: object = gateway.send_order(message)
     except errors.NotSent as error:
         return Refused(_brief(f"Not sent: {error}"))
     except errors.Refused as error:
         return Refused(_brief(str(error)))
+    # Any other exception may come after the order left, so the outcome is unknown, never a refusal.
     except Exception as error:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         log.exception("[ORDER] The gateway raised while it sent %s", order.order_id)
@@ -46,7 +51,7 @@ def send(gateway: OrderTaker, message: dict[str, Any], order: Order) -> OrderOut
 
 
 def _naming_symbol(outcome: OrderOutcome, symbol: str) -> OrderOutcome:
-    """Return a refusal with the symbol in its words: a terminal says "Not found", and no symbol."""
+    """Return a refusal with the symbol in its text, because a terminal says only "Not found"."""
     match outcome:
         case Refused(error=error) if error and symbol not in error:
             return Refused(f"{error} ({symbol})")
@@ -61,7 +66,7 @@ def _brief(words: str) -> str:
 def not_recorded(
     order: Order, outcome: OrderOutcome, error: errors.JournalError
 ) -> errors.OutcomeNotRecorded:
-    """Return the error of an order that left, and whose outcome is not in the journal yet."""
+    """Return the error for an order that was sent and whose outcome is not in the journal yet."""
     reply = spell_outcome(order.order_id, outcome)
     ticket = f", ticket {reply['ticket']}" if reply["ticket"] else ""
     return errors.OutcomeNotRecorded(
@@ -73,7 +78,7 @@ def not_recorded(
 
 
 def told_late(late: Sequence[Order]) -> str:
-    """Say what became of orders whose outcome was recorded only now, or nothing."""
+    """Return sentences on orders whose outcome was recorded late, or an empty string."""
     said = ""
     for order in late:
         ticket = f", ticket {order.ticket}" if order.ticket else ""
@@ -95,10 +100,11 @@ def create_fill_response(
     *,
     clock: Clock | None = None,
 ) -> dict[str, Any]:
-    """Return a gateway's answer to an order, as `on_fill` takes it; `timestamp` is seconds, UTC.
+    """Return a gateway's answer to an order, in the form that `on_fill` takes.
 
-    Ticket, price and volume may be numbers of any kind, or their digits as text; what is no number
-    is left as it is, and `on_fill` says so.
+    `timestamp` is seconds of UTC since 1970. Ticket, price and volume may be numbers of any type,
+    or text with digits. A value that is not a number is passed on unchanged, and `on_fill` reports
+    the value.
     """
     return {
         "order_id": order_id,
@@ -117,17 +123,20 @@ def _read(value: object, read: Callable[[object], float | None]) -> object:
 
 
 def repeats(order: Order, event: events.OrderEvent) -> bool:
-    """Return whether an answer that comes again says what the book already knows."""
+    """Return whether a repeated answer agrees with the book; log a contradiction."""
+    # The event that led to each final status: an answer with the same event is a repetition.
     known: Mapping[OrderStatus, type[events.OrderEvent]] = {
         OrderStatus.FILLED: events.OrderFilled,
         OrderStatus.REJECTED: events.OrderRejected,
         OrderStatus.CANCELED: events.OrderCanceled,
         OrderStatus.IN_DOUBT: events.OrderInDoubt,
     }
+    # A fill with another ticket is another execution, not a repetition.
     same_ticket = not isinstance(event, events.OrderFilled) or event.ticket == order.ticket
     if known.get(order.status) is type(event) and same_ticket:
         log.info("[FILL] %s is %s already: ignored", order.order_id, order.status.value)
         return True
+    # The first answer stays: a later contradiction must not undo a recorded outcome.
     log.error(
         "[FILL] %s is %s; a later %s contradicts it and is ignored",
         order.order_id,
@@ -138,7 +147,7 @@ def repeats(order: Order, event: events.OrderEvent) -> bool:
 
 
 def log_fill(order: Order, event: events.OrderEvent) -> None:
-    """Write the log line of an answer that was taken."""
+    """Log an answer that was recorded."""
     if isinstance(event, events.OrderFilled):
         log.info(
             "[FILL] CONFIRMED %s: Ticket=%s, Price=%s, Volume=%s",
@@ -147,6 +156,8 @@ def log_fill(order: Order, event: events.OrderEvent) -> None:
             format_price(event.price),
             format_lots(event.volume),
         )
+    # Orders that fill nothing now: a pending order was placed, or something was changed or
+    # cancelled.
     elif isinstance(event, events.OrderApplied):
         log.info("[FILL] %s %s: %s", *_applied(order), _wanted(order))
     else:
@@ -155,14 +166,14 @@ def log_fill(order: Order, event: events.OrderEvent) -> None:
 
 
 def _applied(order: Order) -> tuple[str, str]:
-    """Return the gateway's word for an order that works now or changed something, and its name."""
+    """Return the gateway's status word and the name of an order that filled nothing."""
     if order.kind in (OrderKind.LIMIT, OrderKind.STOP):
         return "PLACED", f"{order.order_id}, ticket {order.ticket}"
     return "DONE", order.order_id
 
 
 def log_created(order: Order) -> None:
-    """Write the log line of an order that is recorded and about to leave."""
+    """Log an order that is recorded and about to be sent."""
     log.info("[ORDER] Created %s: %s", order.order_id, _wanted(order))
 
 

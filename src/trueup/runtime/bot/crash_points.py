@@ -1,4 +1,4 @@
-"""The moments of an order and of a commit at which a process may die."""
+"""Name the moments of an order and of a commit at which a process may die."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class CrashPoint(enum.Enum):
-    """The moments at which a process may die, by name; a test dies at each of them."""
+    """A moment at which a process may die; the tests kill a process at each of them."""
 
     BEFORE_INTENT = "before intent"
     AFTER_INTENT = "after intent"
@@ -19,4 +19,4 @@ class CrashPoint(enum.Enum):
 
 
 def carry_on(point: CrashPoint) -> None:
-    """Pass a crash point alive, as every process but a test's does."""
+    """Do nothing at a crash point; only tests do otherwise."""

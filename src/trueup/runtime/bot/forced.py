@@ -1,7 +1,7 @@
-"""What a person, or a reconciler of somebody else's, sets in the book by force, as events.
+"""Turn the corrections that a person or a foreign reconciler forces on the book into events.
 
-A row that cannot be believed, or that speaks of what is not there, gives no event: the reason is in
-the log, and the book stays as it is.
+A row that cannot be read, or that names a position which is not in the book, gives no event. The
+log then has the reason, and the book stays unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log: Logger = logger("trueup.portfolio")
 
 
 def added(book: Book, symbol: str, row: object, now_ns: int) -> events.PositionAdopted | None:
-    """Return that a position is taken into the book as a row has it."""
+    """Return the event that adds the position in a row to the book, or None."""
     position = _believable(row, symbol)
     if position is None:
         return None
@@ -33,7 +33,7 @@ def added(book: Book, symbol: str, row: object, now_ns: int) -> events.PositionA
 
 
 def closed(book: Book, ticket: object, now_ns: int) -> events.PositionClosed | None:
-    """Return that a ticket leaves the book, unproven."""
+    """Return the event that removes a ticket from the book as unproven, or None."""
     holding = _holding(book, ticket)
     if holding is None:
         log.warning("[RECONCILE] No position with ticket %.40r to close", ticket)
@@ -46,7 +46,10 @@ def closed(book: Book, ticket: object, now_ns: int) -> events.PositionClosed | N
 def updated(
     book: Book, symbol: str, ticket: object, row: object, now_ns: int
 ) -> events.PositionCorrected | None:
-    """Return that a ticket is set to what a row says; what it leaves out stays."""
+    """Return the event that sets a ticket to the values of a row, or None.
+
+    A field that the row does not have keeps its value.
+    """
     holding = _holding(book, ticket)
     if holding is None:
         log.warning("[RECONCILE] No position with ticket %.40r to update", ticket)
@@ -55,9 +58,12 @@ def updated(
     if fields is None:
         log.error("[RECONCILE] Refused: %.60r is not a position", row)
         return None
+    # Fill in the missing fields from the book, so that the whole position is checked like any other
+    # row.
     remote = _believable({**msgspec.to_builtins(local), **fields}, symbol)
     if remote is None:
         return None
+    # A changed ticket would be another position under the same identifier.
     if remote.ticket != local.ticket:
         log.error("[RECONCILE] Ticket %s cannot become ticket %s", local.ticket, remote.ticket)
         return None
@@ -65,7 +71,7 @@ def updated(
 
 
 def log_forced(event: ForcedEvent) -> None:
-    """Write the log line of what was done by force."""
+    """Log a forced correction."""
     match event:
         case events.PositionAdopted(position=p):
             log.warning("[RECONCILE] Added ticket %s, %s", p.ticket, describe_at(p))

@@ -1,4 +1,4 @@
-"""The names under which a book trades: its symbol, its magic number, its stream and its orders."""
+"""The names of a book: its symbol, its magic number, its stream and its order ids."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from trueup.runtime.bot.order_checks import check_magic
 
 
 class Identity:
-    """Names one book to the broker, to the gateway and to other books.
+    """Identifies one book to the broker, to the gateway and to other books.
 
     Args:
         symbol: the symbol, as the broker spells it.
         magic: the magic number of the book's orders.
         magic_token: whether the low 32 bits of the magic number carry an order's token.
         stream: the name of the book in the journal; by default the symbol.
-        run: a part of every order id that no other run has.
+        run: the part of every order id that is unique to this run.
 
     Raises:
-        ValueError: a value cannot be used.
+        ValueError: a value is not valid.
     """
 
     def __init__(
@@ -36,9 +36,10 @@ class Identity:
 
     @property
     def book_name(self) -> str:
-        """The name of the book at the gateway: its stream, and its magic number if it has one.
+        """The name of the book at the gateway: its stream, with the magic number if there is one.
 
-        Books in journals of their own often have the default stream, the symbol.
+        The magic number is needed because books in separate journals often have the same stream:
+        the default, the symbol.
         """
         return f"{self.stream}, magic {self.magic}" if self.magic else self.stream
 

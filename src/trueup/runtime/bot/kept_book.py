@@ -1,7 +1,8 @@
-"""A book and its journal: every event is journalled first, then taken into the book.
+"""Keep a book and its journal together: journal every event first, then apply it to the book.
 
-A checkpoint saves the whole book now and then, so that a restart replays only what came after it.
-One that cannot be read is no loss: the journal has everything, and is replayed from the start.
+From time to time a checkpoint saves the whole book, so that a restart replays only the events after
+the checkpoint. A checkpoint that cannot be read is no loss: the journal has every event and is
+replayed from the start.
 """
 
 from __future__ import annotations
@@ -23,28 +24,28 @@ from trueup.turns import Turn
 
 log: Logger = logger("trueup.journal")
 
-# Replaying an event costs a few microseconds, so a restart never replays more than a tenth of a
-# second's worth.
+# The replay of an event takes a few microseconds, so the replay after a restart takes at most a
+# tenth of a second.
 EVENTS_PER_CHECKPOINT = 10_000
-# Of a hash; two journals never begin alike in so many by chance.
+# Characters of the first event's hash: enough that two journals never share them by chance.
 ID_CHARS = 16
-# An order that is about to leave does not wait for a checkpoint.
+# No checkpoint after these events: it would delay the sending of an order.
 UNDER_WAY = (events.OrderCreated, events.SendStarted)
 
 
 def _nobody_asks(history: Sequence[events.Event]) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 class KeptBook:
-    """The book of one stream, kept in a journal, or in memory alone.
+    """The book of one stream, kept in a journal, or in memory only.
 
     Args:
-        journal: a journal, where to find one (a file, or a postgresql:// URL), or None.
-        stream: the name under which a journal file keeps this book.
-        clock: where the time comes from.
+        journal: a journal, a file or a postgresql:// URL to open, or None.
+        stream: the name of this book in the journal.
+        clock: the source of time.
         crash: called at every crash point.
-        events_per_checkpoint: how many events, at least, lie between two checkpoints.
+        events_per_checkpoint: the least number of events between two checkpoints.
 
     Raises:
         JournalConflict: another process writes this stream.
@@ -67,21 +68,22 @@ class KeptBook:
         self.trouble: str = ""
         self.is_fenced_out: bool = False
         self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
-        """Told of events that an append had seemed to fail with, and that are in the journal."""
+        """Called with events that are in the journal although their append seemed to fail."""
         self.clock = clock
         self.times: Times = Times(clock)
         self.turn: Turn = Turn()
-        """Held by the thread that decides by the book, and changes it."""
+        """Held by a thread while it decides from the book or changes the book."""
         self.changes: int = 0
-        """Counts what changed what readers see; odd while a change is under way."""
+        """Counts changes that readers can see; odd during a change."""
         self._crash = crash
         self._events_per_checkpoint = events_per_checkpoint
         self._saved_at = 0
         self._journal_id = ""
-        # Whether every event that the book has begun to take is in it.
+        # False while an event may be applied only in part, as after an interruption.
         self._whole = True
         if journal is not None:
             self._load(journal)
+            # Orders that were under way when the last process ended: never sent, or in doubt.
             self.commit(after_restart(list(self.book.orders.values()), clock.now_ns()))
             lost = getattr(journal, "lost", "")
             if lost:
@@ -100,22 +102,25 @@ class KeptBook:
         return self._journal_id
 
     def commit(self, history: Sequence[events.Event]) -> None:
-        """Journal events and take them into the book: all of them, or none.
+        """Journal events and apply them to the book: all of them, or none.
 
         Raises:
-            JournalAhead: something else is in the journal that the book had not followed; these
-                events are not, and were decided without it.
-            JournalError: they are not in the journal, or it is not known whether they are, and the
-                book is as it was.
+            JournalAhead: the journal has other events that the book had not applied. The given
+                events were decided without those, and are not journalled.
+            JournalError: the events are not in the journal, or it is not known whether they are;
+                the book is unchanged.
         """
         if not history:
             return
         with self.turn:
+            # The clocks at this moment give the age of the events later, even if the wall clock is
+            # set meanwhile.
             for at_ns in dict.fromkeys(event.at_ns for event in history):
                 self.times.note(at_ns)
             if self.journal is None:
                 self._apply(history)
             else:
+                # Events that were decided by an outdated book must not be journalled.
                 self._refuse_behind(self.journal)
                 self._write(self.journal, history)
                 self._apply(history)
@@ -123,16 +128,16 @@ class KeptBook:
                 self.checkpoint()
 
     def follow(self) -> None:
-        """Take into the book what is in the journal and not in the book.
+        """Apply the events that are in the journal and not yet in the book.
 
-        That is what an append wrote whose caller was interrupted before the book took it.
+        These are events of an append whose caller was interrupted before the book applied them.
         """
         journal = self.journal
         if journal is None:
             return
         with self.turn:
             if not self._whole:
-                # Half of an event may be in it: begin with what was saved.
+                # The book may have half of an event: load the whole book again.
                 with self.changing():
                     self.book = Book()
                     self._load(journal)
@@ -140,12 +145,14 @@ class KeptBook:
                 self._follow(journal)
 
     def find_out(self) -> None:
-        """Ask a journal that took nothing whether it takes something now.
+        """Test whether a journal that failed works again.
 
-        While it does not, that stays the trouble: there is nothing to record, and reading goes on.
+        If the journal still fails, the trouble stays as it is and no error is raised, because there
+        is no event to record and reading continues.
 
         Raises:
-            JournalAhead: it has what had seemed to fail, and the book followed.
+            JournalAhead: events whose append seemed to fail are in the journal, and the book has
+                applied them.
         """
         self.follow()
         if self.journal is None or not self.trouble:
@@ -154,23 +161,24 @@ class KeptBook:
         try:
             with self.turn:
                 self._append(self.journal, ())
-                # A full disk takes an append of nothing, so something has to be written.
+                # An append without events succeeds even on a full disk, so write a checkpoint.
                 if self.book.version:
                     self.journal.checkpoint(self.book.version, self.book.state())
                     self._saved_at = self.book.version
         except JournalAhead:
             raise
         except JournalError as error:
+            # Keep the first trouble: it is the cause that a person has to remove.
             self.trouble = self.trouble or trouble
             log.debug("[JOURNAL] %s", error)
 
     def _is_due(self) -> bool:
-        # Saving a book costs what it holds, so a large one is saved less often.
+        # The cost of a checkpoint grows with the size of the book, so save a large book less often.
         size = len(self.book.holdings) + len(self.book.orders)
         return self.book.version - self._saved_at >= max(self._events_per_checkpoint, size)
 
     def checkpoint(self) -> None:
-        """Save the whole book; a failure is said and does no harm."""
+        """Save the whole book; a failure is logged and otherwise harmless."""
         if self.journal is None or self.book.version == self._saved_at:
             return
         self._crash(CrashPoint.INSIDE_CHECKPOINT)
@@ -181,7 +189,7 @@ class KeptBook:
         self._saved_at = self.book.version
 
     def close(self) -> None:
-        """Save the book and let go of the journal."""
+        """Save the book and close the journal."""
         if self.journal is not None:
             with self.turn:
                 self.checkpoint()
@@ -189,7 +197,10 @@ class KeptBook:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Change something that readers see; those of other threads see it before or after."""
+        """Mark a change of the book.
+
+        Other threads see the state before or after the `with` block, never the state within.
+        """
         self.changes += 1
         try:
             yield
@@ -227,7 +238,7 @@ class KeptBook:
         )
 
     def _write(self, journal: Journal, history: Sequence[events.Event]) -> None:
-        """Append events, or find out at once whether they are in the journal."""
+        """Append events; after a failure find out at once whether the events are in the journal."""
         try:
             self._append(journal, history)
         except JournalError as error:
@@ -240,7 +251,7 @@ class KeptBook:
             self.trouble = ""
 
     def _was_written(self, journal: Journal, failure: JournalError) -> bool:
-        """Return whether an append that failed is in the journal; the caller is told of it then."""
+        """Return whether an append that failed is in the journal after all."""
         try:
             journal.append(())
         except JournalAhead:
@@ -256,11 +267,11 @@ class KeptBook:
         try:
             journal.append(history)
         except NotEncodable:
-            # No trouble of the journal's: it takes other events.
+            # The fault is in the event, not in the journal, so this is not recorded as trouble.
             raise
         except JournalAhead as error:
-            # What failed before is in the journal after all: the book follows, and the caller
-            # decides again from there.
+            # An append that seemed to fail is in the journal after all: apply its events, and let
+            # the caller decide again from that state.
             self._follow(journal)
             self.trouble = str(error)
             raise

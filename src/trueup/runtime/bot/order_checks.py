@@ -1,4 +1,4 @@
-"""What may be asked of the order desk, and the refusal of what cannot be."""
+"""Check the parameters of an order, and refuse values that are not valid."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from trueup.core.quantity import format_lots, from_units, is_price, is_volume, s
 from trueup.errors import Refused
 
 HIGHEST_MAGIC = 2**64
-# The official module cuts a time to 32 bits (Python integration).
+# The official module cuts a time to 32 bits (MT5 reference, Python integration).
 LATEST_SEC = 2**31
 SIDES = {"buy": Side.BUY, "sell": Side.SELL, "1": Side.BUY, "-1": Side.SELL}
 
 
 SideWord = Side | Literal["buy", "sell", "BUY", "SELL", 1, -1]
-"""How a caller may name a side. Case does not matter at run time."""
+"""The values that a caller may give for a side; text in any case."""
 
 
 class Wish(TypedDict, total=False):
-    """What may be said of an order beside its side and volume.
+    """The parameters of an order beside its side and volume.
 
     `symbol` is one of the policy's symbols, by default the book's. `limit` or `stop` is the price
-    of a pending order; without either it is a market order. `sl` and `tp` are prices, 0 for none.
-    `magic` is the strategy's number, by default the book's. `key` is the caller's own name for the
-    wish: the same key with the same wish returns the first intent and sends nothing, also after a
-    restart. `why` is free text, kept with the order, and `comment` the strategy's own comment: the
-    broker is given a token instead, by which the order is known again. `price` is the market as
-    the caller saw it, for gateways that want one.
+    of a pending order; without either the order is a market order. `sl` and `tp` are prices, 0 for
+    none. `magic` is the strategy's number, by default the book's. `key` is the caller's own name
+    for the wish: the same key with the same wish returns the first intent and sends nothing, also
+    after a restart. `why` is free text, kept with the order. `comment` is the strategy's own
+    comment, kept in the journal only: the comment at the broker is a token that identifies the
+    order. `price` is the market price that the caller saw, for gateways that require a price.
 
-    `deviation` is how far the price may run before the order is refused, in points. `filling` is
-    FOK, IOC, RETURN or BOC; by default one that the symbol allows. `expires` is when a pending
-    order ends: "day" for the end of the trade server's day, a datetime with a time zone, or seconds
-    of the trade server's clock since 1970; by default it stands until it is cancelled.
+    `deviation` is how far the price may move before the order is refused, in points. `filling` is
+    FOK, IOC, RETURN or BOC; by default a mode that the symbol allows. `expires` is the end of a
+    pending order: "day" for the end of the trade server's day, a datetime with a time zone, or
+    seconds of the trade server's clock since 1970; by default the order stands until it is
+    cancelled.
     """
 
     limit: float
@@ -58,7 +59,7 @@ class Wish(TypedDict, total=False):
 
 
 def must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
-    """Refuse a key that comes again with another wish."""
+    """Refuse a key that was used before for another wish."""
     for name, value in wish.items():
         if name in ("wire_magic", "why", "comment"):
             continue
@@ -73,7 +74,7 @@ def must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
 
 
 def side_of(side: Side | str | int) -> Side:
-    """Return the side that a caller named: a `Side`, "buy", "sell", 1 or -1."""
+    """Return the side for a `Side`, "buy", "sell", 1 or -1."""
     if isinstance(side, Side):
         return side
     wanted = SIDES.get(side.strip().lower() if isinstance(side, str) else str(whole_number(side)))
@@ -83,15 +84,15 @@ def side_of(side: Side | str | int) -> Side:
 
 
 def ticket_of(named: object, what: str, known: Iterable[int]) -> int:
-    """Return the ticket that a caller named: a number, its digits, or anything with a `ticket`.
+    """Return the ticket in a number, in text with digits, or in an object with a `ticket`.
 
     Args:
-        named: what the caller gave.
-        what: what it is to be the ticket of: a position, or a pending order.
-        known: the tickets that the book has, for the error.
+        named: the caller's value.
+        what: the kind of ticket, for the error: a position or a pending order.
+        known: the tickets in the book, for the error.
 
     Raises:
-        ValueError: nothing there is a ticket.
+        ValueError: the value has no ticket.
     """
     ticket = named.get("ticket") if isinstance(named, Mapping) else getattr(named, "ticket", named)
     found = whole_number(ticket)
@@ -111,18 +112,18 @@ def tickets_listed(tickets: Iterable[int], most: int = 10) -> str:
 
 
 def check_volume(volume: object) -> float:
-    """Return lots in whole units of 1e-8; refuse what is no number of lots."""
+    """Return lots in whole units of 1e-8; refuse a value that is not a number of lots."""
     lots = _checked("volume", volume, is_volume, "a finite number of lots above 0")
     return from_units(to_units(lots))
 
 
 def check_price(price: object) -> float:
-    """Return a price; refuse what is none."""
+    """Return a price; refuse a value that is not a price."""
     return _checked("price", price, is_price, "a finite price above 0")
 
 
 def check_levels(**levels: object) -> list[float]:
-    """Return prices, 0.0 for none; refuse what is neither a price nor 0."""
+    """Return prices, 0.0 for none; refuse a value that is neither a price nor 0."""
     return [
         _checked(name, level, lambda price: not price or is_price(price), _LEVEL)
         for name, level in levels.items()
@@ -130,18 +131,19 @@ def check_levels(**levels: object) -> list[float]:
 
 
 def check_terms(wish: Wish, *, is_pending: bool, time_offset_sec: int | None) -> Terms:
-    """Return the terms of an order; refuse what the broker could not be told.
+    """Return the terms of an order; refuse terms that cannot be sent to the broker.
 
     Args:
-        wish: what was asked for.
-        is_pending: whether the order waits at a price.
-        time_offset_sec: the trade server's clock less UTC, None where it is not known.
+        wish: the parameters of the order.
+        is_pending: whether the order waits for a price.
+        time_offset_sec: the trade server's clock less UTC, None if unknown.
 
     Raises:
-        ValueError: a value cannot be one, or does not fit this kind of order.
+        ValueError: a value is not valid, or does not fit this kind of order.
     """
     deviation, filling = wish.get("deviation"), wish.get("filling")
     if deviation is not None:
+        # Text and fractions are refused rather than rounded: a deviation is whole points.
         points = None if isinstance(deviation, str | float) else whole_number(deviation)
         if points is None or not 0 <= points <= HIGHEST_DEVIATION:
             raise ValueError(f"deviation={deviation!r:.40} is not valid: give points, 0 or above.")
@@ -151,6 +153,7 @@ def check_terms(wish: Wish, *, is_pending: bool, time_offset_sec: int | None) ->
     expires = wish.get("expires")
     if expires is None:
         return Terms(deviation, filling)
+    # A market order is executed at once; an expiration would be dropped without notice.
     if not is_pending:
         raise ValueError("expires is only for a pending order: give limit or stop too.")
     if expires == "day":
@@ -161,12 +164,15 @@ def check_terms(wish: Wish, *, is_pending: bool, time_offset_sec: int | None) ->
 def _server_sec(expires: object, time_offset_sec: int | None) -> int:
     """Return a moment in seconds of the trade server's clock."""
     if isinstance(expires, dt.datetime) and expires.tzinfo is not None:
+        # A guess of the offset could end the order hours too early or too late.
         if time_offset_sec is None:
             raise ValueError(
                 "expires cannot be a datetime yet: no quotation has told what the trade server's "
                 "clock shows. Give its own time in seconds since 1970, or wait for a sync."
             )
         return math.floor(expires.timestamp()) + time_offset_sec
+    # A number is the trade server's own time and needs no offset. Above 32 bits the official module
+    # would cut it.
     found = None if isinstance(expires, str | float) else whole_number(expires)
     if found is None or not 0 < found < LATEST_SEC:
         raise ValueError(
@@ -177,7 +183,7 @@ def _server_sec(expires: object, time_offset_sec: int | None) -> int:
 
 
 def check_step(volume: float, spec: SymbolSpec | None) -> None:
-    """Refuse a volume that is no whole number of the symbol's steps, where these are known."""
+    """Refuse a volume that is not a multiple of the symbol's volume step, if the step is known."""
     step = 0 if spec is None else to_units(spec.volume_step)
     rest = to_units(volume) % step if step else 0
     if spec is None or not rest:
@@ -191,9 +197,9 @@ def check_step(volume: float, spec: SymbolSpec | None) -> None:
 
 
 def on_tick(price: float, spec: SymbolSpec) -> float:
-    """Return the price of the symbol's nearest tick; 0 stays 0.
+    """Return the nearest price on the symbol's ticks; 0 stays 0.
 
-    A level that a strategy computed is seldom on one: 1.1 - 0.003 is 1.0970000000000002.
+    A level that a strategy computed is seldom on a tick: 1.1 - 0.003 is 1.0970000000000002.
     """
     if not price or spec.tick_size <= 0:
         return price
@@ -201,7 +207,7 @@ def on_tick(price: float, spec: SymbolSpec) -> float:
 
 
 def check_magic(magic: object) -> int:
-    """Return a magic number; refuse what is none (64 bits, unsigned)."""
+    """Return a magic number; refuse a value that is not an unsigned 64-bit number."""
     found = None if isinstance(magic, str | float) else whole_number(magic)
     if found is None or not 0 <= found < HIGHEST_MAGIC:
         raise ValueError(
@@ -211,9 +217,9 @@ def check_magic(magic: object) -> int:
 
 
 def check_texts(**texts: object) -> list[str]:
-    """Return texts; refuse what is none."""
+    """Return texts; refuse a value that is not text."""
     for name, text in texts.items():
-        # Half of a surrogate pair is no text that a journal could keep.
+        # A journal cannot store half of a surrogate pair.
         if not isinstance(text, str) or any("\ud800" <= char <= "\udfff" for char in text):
             raise ValueError(f"{name}={text!r:.40} is not valid: give a text, or '' for none.")
     return list(map(str, texts.values()))

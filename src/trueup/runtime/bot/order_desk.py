@@ -1,10 +1,11 @@
-"""The order desk: each order is in the journal before it leaves, and leaves at most once.
+"""The order desk: journal each order before it is sent, and send it at most once.
 
     intent journalled and synced -> send journalled -> sent -> outcome journalled
 
-The process may die between any two of these steps; the recovery table (`core.recovery`) says what
-each moment means after the restart. A caller's key makes an order idempotent: the same key with the
-same wish returns the first intent, also after a restart; with another wish it is refused.
+The process may die between any two of these steps; the recovery table (`core.recovery`) lists the
+meaning of each moment after the restart. A caller's key makes an order idempotent: the same key
+with the same wish returns the first intent, also after a restart. The same key with another wish is
+refused.
 """
 
 from __future__ import annotations
@@ -48,18 +49,18 @@ from trueup.runtime.bot.outcomes import UNSENT, OwedOutcomes
 from trueup.runtime.bot.risk import CHANGES, Entries
 
 Intent = Order
-"""An order of ours: `status`, `error`, `ticket`, `key`, `why` and what was asked for."""
+"""An order of ours: `status`, `error`, `ticket`, `key`, `why` and the parameters of the order."""
 
 POSITION = "position with ticket"
-# A wish that does not say otherwise opens something at the market.
+# The defaults of a wish: a market order that opens a position.
 PLAIN: dict[str, OrderKind | int] = {"kind": OrderKind.MARKET, "position": 0, "target": 0}
 
 
 class NewOrder(NamedTuple):
-    """An order that was decided on and is neither recorded nor sent yet.
+    """An order that passed all checks and is neither recorded nor sent yet.
 
-    `wish` has the fields of `events.OrderCreated` that the caller's request gives; `gateway` is
-    what the order is sent through.
+    `gateway` is the gateway to send the order through. `wish` has the fields of
+    `events.OrderCreated` that come from the caller's request.
     """
 
     gateway: OrderTaker
@@ -68,7 +69,7 @@ class NewOrder(NamedTuple):
 
 
 Decision = Intent | NewOrder
-"""What a request comes to: the intent that its key named before, or a new order."""
+"""The result of a request: the intent that the same key named before, or a new order."""
 
 
 class OrderDesk:
@@ -77,7 +78,7 @@ class OrderDesk:
     Args:
         kept: the book and its journal.
         identity: the names under which the book trades.
-        entries: says whether a position may be opened now.
+        entries: decides whether a position may be opened now.
         owed: the outcomes that are not in the journal yet.
         crash: called at every crash point.
     """
@@ -94,9 +95,9 @@ class OrderDesk:
         self._kept, self._identity, self._entries, self._owed = kept, identity, entries, owed
         self._gateway: OrderTaker | None = None
         self.policy: Policy | None = None
-        """Whose positions are ours, as the book's reconciler has it; None without one."""
+        """The policy of the book's reconciler; None without a reconciler."""
         self._crash = crash
-        # What the trade server's clock showed, and ours for waiting then (ns).
+        # The trade server's clock at the latest reading (ms), and our clock for waiting then (ns).
         self._server_clock: tuple[int, int] | None = None
         self._specs: dict[str, SymbolSpec] = {}
         self._seen_specs: tuple[SymbolSpec, ...] = ()
@@ -108,12 +109,12 @@ class OrderDesk:
 
     @property
     def _book(self) -> Book:
-        # A book that is read anew from its journal is another object.
+        # Not stored: the book is a new object after it was loaded again from its journal.
         return self._kept.book
 
     @property
     def gateway(self) -> OrderTaker | None:
-        """What orders are sent through; entries wait until a reading was believed since it is."""
+        """The gateway for orders; after a change, entries wait for a believed reading."""
         return self._gateway
 
     @gateway.setter
@@ -123,6 +124,7 @@ class OrderDesk:
 
     def submit(self, side: SideWord, volume: float, **wish: Unpack[Wish]) -> Intent:
         """Open a position, or place a pending order; see `PortfolioManager.submit`."""
+        # A misspelt stop loss must raise an error, not open a position without a stop.
         unknown = sorted(wish.keys() - Wish.__annotations__.keys())
         if unknown:
             raise TypeError(
@@ -135,10 +137,14 @@ class OrderDesk:
             wish.get("key", ""),
             wish.get("why", ""),
         )
+        # Check every value before the key: a value that is not valid is refused each time in the
+        # same way.
         wanted, volume, magic = side_of(side), check_volume(volume), check_magic(magic)
         limit, stop, sl, tp, price = check_levels(limit=limit, stop=stop, sl=sl, tp=tp, price=price)
         symbol = self._symbol_of(wish, magic)
         check_step(volume, self._specs.get(symbol))
+        # Rounded before the order is recorded, so that the journal has the price that the broker
+        # gets, and a repeated key compares equal.
         limit, stop, sl, tp = self._on_ticks(symbol, limit, stop, sl, tp)
         key, why, comment = check_texts(key=key, why=why, comment=wish.get("comment", ""))
         if limit and stop:
@@ -163,7 +169,8 @@ class OrderDesk:
                 why=why,
                 comment=comment,
                 terms=terms,
-                # A book may have got its magic number since the key was used first.
+                # The book may have got its magic number after the first use of the key, so a
+                # default need not repeat.
                 implied=frozenset() if "magic" in wish else frozenset({"magic"}),
             ),
         )
@@ -177,7 +184,7 @@ class OrderDesk:
         why: str = "",
         price: float = 0.0,
     ) -> Intent:
-        """Close a position, or `volume` lots of it; see `PortfolioManager.close`."""
+        """Close a position, or `volume` lots of the position; see `PortfolioManager.close`."""
         key, why = check_texts(key=key, why=why)
         (price,) = check_levels(price=price)
         lots = None if volume is None else check_volume(volume)
@@ -194,19 +201,23 @@ class OrderDesk:
         late: Sequence[Order],
     ) -> Decision:
         wish = {} if volume is None else {"volume": volume}
+        # The key first: after a restart the position may be closed by this very order, and the
+        # caller must get the first intent rather than an error.
         known = self._repeated(key, kind=OrderKind.MARKET, position=self._named(ticket), **wish)
         if known is not None:
             return known
         holding = self._held(ticket, late)
         held = holding.position
         lots = held.volume if volume is None else volume
+        # More lots than the position has would open the opposite position on a netting account.
         if add_lots(lots, -held.volume) > 0:
             raise ValueError(
                 f"volume={lots!r} is not valid: ticket {held.ticket} has "
                 f"{format_lots(held.volume)} lots."
             )
         if lots != held.volume:
-            # A whole position may be off the step, after a split or a change of the step itself.
+            # The volume of a whole position need not be a multiple of the step, for example after a
+            # split or a change of the step.
             check_step(lots, self._specs.get(held.symbol))
         self._refuse_second_close(held.identifier)
         return self._new(
@@ -217,6 +228,7 @@ class OrderDesk:
             volume=lots,
             price=price,
             position=held.identifier,
+            # The journal has the strategy's magic number; the broker gets the position's own.
             magic=self._book.strategy_of(holding),
             wire_magic=held.magic,
             why=why,
@@ -236,6 +248,7 @@ class OrderDesk:
     ) -> Decision:
         named = self._named(ticket)
         holding = self._book.holding_by_ticket(ticket)
+        # The ticks must be applied before the key is compared: the first intent has rounded prices.
         if holding is not None:
             sl, tp = self._on_ticks(holding.position.symbol, sl, tp)
         known = self._repeated(key, kind=OrderKind.MODIFY, position=named, sl=sl, tp=tp)
@@ -264,6 +277,7 @@ class OrderDesk:
         return self._ordered(key, lambda late: self._cancel(ticket, key, why, late))
 
     def _cancel(self, ticket: int, key: str, why: str, late: Sequence[Order]) -> Decision:
+        # The key first: the first cancellation may have removed the order from the book.
         known = self._repeated(key, kind=OrderKind.CANCEL, target=ticket)
         if known is not None:
             return known
@@ -287,39 +301,43 @@ class OrderDesk:
             why=why,
         )
 
-    # What was decided by a book that has everything.
+    # Decide from an up-to-date book.
 
     def _ordered(self, key: str, decide: Callable[[Sequence[Order]], Decision]) -> Intent:
-        """Bring the book up to date, decide, and send; the decision sees the late news.
+        """Bring the book up to date, decide, and send.
 
         Args:
             key: the caller's key.
-            decide: returns the decision, given the orders whose outcome is in the book only now.
+            decide: returns the decision, given the orders whose outcome came into the book only
+                now.
         """
         late = self._catch_up(key)
         try:
             return self._carry_out(decide(late))
         except JournalAhead:
-            # The book has followed the journal meanwhile: decide again from there, once.
+            # The book has applied new events from the journal, so decide once more from the new
+            # state.
             return self._carry_out(decide([*late, *self._catch_up(key)]))
 
     def _catch_up(self, key: str) -> list[Order]:
-        """Record what is owed before anything is checked against the book.
+        """Record owed outcomes, so that the checks see an up-to-date book.
 
         Returns:
-            The orders that had left and whose outcome is in the book only now.
+            The orders that were sent and whose outcome came into the book only now.
         """
         self._kept.follow()
         try:
             return self._owed.late()
         except JournalError as error:
+            # The caller asks again for an order that was sent and cannot be recorded: answer with
+            # that order's error, so that the caller does not take the order as unsent.
             known = self._book.by_key.get(key) if key else None
             outcome = self._owed.of(known.order_id) if known is not None else None
             if known is not None and outcome is not None and outcome is not UNSENT:
                 raise not_recorded(known, outcome, error) from error
             raise
 
-    # The four steps.
+    # The four steps of the module.
 
     def _new(
         self,
@@ -330,15 +348,16 @@ class OrderDesk:
         implied: frozenset[str] = frozenset(),
         **wish: Any,
     ) -> Decision:
-        """Return a new order, or the intent that its key named before; refuse what may not leave.
+        """Return a new order, or the first intent of the key; refuse an order that may not be sent.
 
         Args:
             key: the caller's key.
-            late: the orders whose outcome is in the book only now.
+            late: the orders whose outcome came into the book only now.
             implied: the fields that the caller did not give, and that need not repeat.
             wish: the fields of the order.
         """
         said = {name: value for name, value in wish.items() if name not in implied}
+        # A repeated key sends nothing, so none of the refusals below applies to it.
         known = self._repeated(key, **{**PLAIN, **said})
         if known is not None:
             return known
@@ -356,12 +375,13 @@ class OrderDesk:
         self._crash(CrashPoint.BEFORE_INTENT)
         order = self._record(decision.key, decision.wish)
         log_created(order)
-        # An exception may come between any two steps and this process live on; what is owed then
-        # says what became of the order.
+        # An exception, such as Ctrl-C, may interrupt any step without ending the process. The owed
+        # outcome then tells how far the order came.
         self._owed.note(order.order_id, UNSENT)
         self._crash(CrashPoint.AFTER_INTENT)
         self._record_send(order)
         self._crash(CrashPoint.AFTER_SEND_STARTED)
+        # The message is built before the order counts as sent: an error here sends nothing.
         message = self._message(order)
         self._owed.leaves(order)
         outcome = send(decision.gateway, message, order)
@@ -370,6 +390,7 @@ class OrderDesk:
         try:
             self._owed.record()
         except JournalError as error:
+            # The order was sent, so the caller must not get a plain journal error and ask again.
             raise not_recorded(order, outcome, error) from error
         self._crash(CrashPoint.AFTER_OUTCOME)
         self._owed.returned()
@@ -394,7 +415,7 @@ class OrderDesk:
         """Record the outcomes that are not in the journal yet.
 
         Raises:
-            JournalError: the journal refuses them still.
+            JournalError: the journal still refuses them.
         """
         with self._kept.turn:
             self._kept.follow()
@@ -402,7 +423,7 @@ class OrderDesk:
             self._owed.returned()
 
     def _repeated(self, key: str, **wish: Any) -> Intent | None:
-        """Return the intent that a key named first, or None; refuse it with another wish."""
+        """Return the first intent of a key, or None; refuse the key with another wish."""
         known = self._book.by_key.get(key) if key else None
         if known is None:
             return None
@@ -414,6 +435,8 @@ class OrderDesk:
         token = token_of(order_id)
         magic = wish.get("magic", 0)
         wire_magic = wish.get("wire_magic", magic)
+        # The token also goes into the magic number, which no broker rewrites, unless the order must
+        # carry the magic number of its position.
         if self.magic_token and "wire_magic" not in wish:
             wire_magic = magic_with_token(magic, token)
         created = events.OrderCreated(
@@ -428,36 +451,36 @@ class OrderDesk:
         return self._book.orders[order_id]
 
     def _record_of(self) -> RecordMark | None:
-        """Return how far the gateway's record reaches, where it is known to keep one."""
+        """Return how far the gateway's record reaches, or None if the gateway keeps none."""
         mark = getattr(self.gateway, "record", None)
         return mark if isinstance(mark, RecordMark) else None
 
     def _time_offset_sec(self) -> int | None:
-        """Return the trade server's clock less UTC, where the gateway told it."""
+        """Return the trade server's clock less UTC, or None if the gateway has not told."""
         offset_sec = getattr(self.gateway, "time_offset_sec", None)
         return offset_sec if isinstance(offset_sec, int) else None
 
     def see_server_clock(self, server_time_msc: int) -> None:
-        """Note what the trade server's clock shows now, by a reading that was believed."""
+        """Note the trade server's clock from a believed reading."""
         self._server_clock = server_time_msc, self._kept.clock.waiting_ns()
 
     def see_symbols(self, specs: tuple[SymbolSpec, ...]) -> None:
-        """Note in which steps the broker trades symbols, by a reading that was believed."""
+        """Note the volume steps and ticks of symbols from a believed reading."""
         if specs is not self._seen_specs:
-            # An unchanged reading brings the very same ones.
+            # An unchanged reading has the same tuple again, which needs no work.
             self._seen_specs = specs
             self._specs.update((spec.symbol, spec) for spec in specs)
 
     def _on_ticks(self, symbol: str, *prices: float) -> list[float]:
-        """Return prices on the symbol's ticks, as far as these are known."""
+        """Return prices on the symbol's ticks, if the ticks are known."""
         spec = self._specs.get(symbol)
         return list(prices) if spec is None else [on_tick(price, spec) for price in prices]
 
     def _server_time_msc(self) -> int:
-        """Return a time that the trade server's clock has passed by now, 0 where none is known.
+        """Return a time that the trade server's clock has certainly passed, 0 if unknown.
 
-        How long ago it was read is told by the clock for waiting, which nobody sets. It leaves out
-        the time asleep, and so never says more than has passed.
+        The time since the reading is measured by the clock for waiting, which no user can set. This
+        clock leaves out time asleep, so the result is never later than the real time.
         """
         if self._server_clock is None:
             return 0
@@ -473,11 +496,12 @@ class OrderDesk:
             "magic": order.wire_magic,
         }
         if self._book.bound is not None:
-            # The terminal may be logged in to another account since it was last read; two servers
-            # may have accounts of one number.
+            # The gateway refuses the order if the terminal is logged in to another account by now.
+            # The login alone does not do: two servers may have accounts with the same number.
             message["login"] = self._book.bound.login
             message["server"] = self._book.bound.server
-            # By these the gateway's record tells a later process what its journal has lost.
+            # With these names the gateway's record can tell a later process which orders its
+            # journal has lost.
             if self._kept.journal is not None:
                 message["stream"], message["journal"] = (
                     self._identity.book_name,
@@ -492,7 +516,7 @@ class OrderDesk:
                 levels = {"sl": order.sl, "tp": order.tp}
                 return {**message, "action": "MODIFY", "position": ticket, **levels}
             case _:
-                # A market order has a price only where the caller saw one.
+                # A market order has a price only if the caller gave one.
                 price = {"price": order.entry_price} if order.entry_price else {}
                 return {
                     **message,
@@ -509,14 +533,14 @@ class OrderDesk:
     def _refuse_entries(self, wish: Mapping[str, Any]) -> None:
         if wish.get("position") or wish.get("target"):
             return
-        # What the broker does not have, the gateway refuses by name: an order that was asked for
-        # then has its answer, and a symbol that came a moment ago is not refused by old knowledge.
+        # The gateway checks by itself whether the broker has the symbol. Its check is as of now,
+        # while the reading here may be older than a symbol that was just added.
         reason = self._entries.refused(wish["symbol"], but_by_gateway=True)
         if reason:
             raise Refused(f"No entry: {reason}")
 
     def _symbol_of(self, wish: Wish, magic: int) -> str:
-        """Return an entry's symbol; refuse one that our policy would not take for ours once open.
+        """Return an entry's symbol; refuse an entry that would not be ours under the policy.
 
         Raises:
             ValueError: the symbol, or the magic number, is outside the policy.
@@ -528,6 +552,7 @@ class OrderDesk:
                 f"symbol={symbol!r:.40} is not valid: the book's symbols are "
                 f"{', '.join(sorted(symbols))} (Policy.symbols of its reconciler)."
             )
+        # A position that the policy does not count as ours would be foreign to its own book.
         if self.policy is not None:
             why = self.policy.why_not_ours(symbol, magic, magic_token=self.magic_token)
             if why:
@@ -535,7 +560,7 @@ class OrderDesk:
         return symbol
 
     def _refuse_unserved(self, terms: Terms) -> None:
-        """Refuse terms that the gateway would leave out: the order would be another one."""
+        """Refuse terms that the gateway would drop: a different order would be sent."""
         if terms.wire and not getattr(self.gateway, "serves_terms", False):
             raise Refused(
                 f"Nothing was sent: the gateway does not serve TERMS, so it would leave out "
@@ -543,10 +568,10 @@ class OrderDesk:
             )
 
     def _refuse_uninformed(self, late: Sequence[Order], wish: Mapping[str, Any]) -> None:
-        """Refuse, once, what was decided before the caller could know what became of an order.
+        """Refuse, once, a request whose caller may not know the outcome of an earlier order.
 
-        A caller that got an error for an order that had left asks for the same again. What is about
-        another position than that order was is not held up.
+        A caller that got an error for an order that was sent will ask for the same order again. A
+        request about another position than the earlier order's is not refused.
         """
         position, target = wish.get("position", 0), wish.get("target", 0)
         for order in late:
@@ -561,7 +586,7 @@ class OrderDesk:
                 raise Refused(f"{order.order_id} may have closed it already: {order.error}")
 
     def _named(self, ticket: int) -> int:
-        """Return the identifier of a position, or its ticket where the book has none."""
+        """Return the identifier of a position, or the given ticket if the book does not have it."""
         holding = self._book.holding_by_ticket(ticket)
         return ticket if holding is None else holding.position.identifier
 
@@ -581,7 +606,7 @@ class OrderDesk:
 def ticket_to_close(book: Book, order: Order) -> int:
     """Return the ticket to name in an order that closes a position; 0 for an entry.
 
-    `order.position` is the identifier of that position, and its ticket may have changed since.
+    `order.position` is the identifier of that position, whose ticket may have changed since.
     """
     holding = book.holdings.get(order.position)
     return order.position if holding is None else holding.position.ticket

@@ -1,8 +1,8 @@
-"""The outcomes of orders on their way into the journal and the book.
+"""Keep the outcomes of orders until they are in the journal and in the book.
 
-An order that is about to leave is noted here, with the outcome that an interruption at this very
-moment would leave it with. So whatever comes between two steps (a full disk, Ctrl-C), the order is
-not forgotten: its outcome is recorded with the next order or sync.
+Before an order is sent, its outcome in case of an interruption at this moment is noted here. So no
+order is forgotten if a step fails, because of a full disk or Ctrl-C: the outcome is recorded with
+the next order or sync.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ from trueup.runtime.bot.kept_book import KeptBook
 
 log: Logger = logger("trueup.portfolio")
 
-# Recorded where nothing better came: the recording failed, or the process was interrupted.
+# Outcomes to record after an interruption: before the order was sent, and before its reply came.
 UNSENT: OrderOutcome = Canceled(NEVER_LEFT)
 UNANSWERED: OrderOutcome = Unknown("it was interrupted while it was sent")
 
 
 def record_outcome(kept: KeptBook, order: Order, outcome: OrderOutcome, now_ns: int) -> bool:
-    """Take an order's outcome into journal and book; return whether the book agrees with it.
+    """Journal an order's outcome and apply it to the book; return whether the book agrees with it.
 
     Raises:
-        JournalError: the outcome could not be journalled; the book is as it was.
+        JournalError: the outcome could not be journalled; the book is unchanged.
     """
     event = order_event(order, outcome, now_ns)
+    # The order has its outcome already. A repeated answer is harmless, a contradiction is logged.
     if not may_advance(order.status, type(event)):
         return repeats(order, event)
     try:
         kept.commit([event])
     except NotEncodable as error:
-        # What the gateway said cannot be kept; that it said something can.
+        # The answer itself cannot be stored. Record the order as in doubt, so that the next sync
+        # finds its outcome.
         log.error("[FILL] %s: %s", order.order_id, error)
         event = in_doubt(order, "the gateway's answer cannot be recorded as it is", now_ns)
         kept.commit([event])
@@ -57,7 +59,7 @@ class OwedOutcomes:
     """Outcomes that are not in the journal yet, by order id, oldest first.
 
     Args:
-        kept: the book that they belong in.
+        kept: the book of the orders.
     """
 
     def __init__(self, kept: KeptBook) -> None:
@@ -66,23 +68,23 @@ class OwedOutcomes:
         self._unreturned: Order | None = None
 
     def note(self, order_id: str, outcome: OrderOutcome) -> None:
-        """Note what is known of an order's outcome by now."""
+        """Note the currently known outcome of an order."""
         self._owed[order_id] = outcome
 
     def leaves(self, order: Order) -> None:
-        """Note that an order is about to leave, and that its caller is to be given it."""
+        """Note that an order is about to be sent and must be returned to its caller."""
         self._unreturned = order
         self.note(order.order_id, UNANSWERED)
 
     def returned(self) -> None:
-        """Note that the caller has it, or has the book since a sync."""
+        """Note that the caller has the order, or that a sync has brought the book up to date."""
         self._unreturned = None
 
     def late(self) -> list[Order]:
-        """Record every outcome that is owed; return the orders that had left without their caller.
+        """Record every owed outcome; return the sent orders that their callers did not get.
 
         Raises:
-            JournalError: the journal refuses them still.
+            JournalError: the journal still refuses them.
         """
         left = self.record()
         if self._unreturned is not None and self._unreturned not in left:
@@ -91,13 +93,13 @@ class OwedOutcomes:
         return left
 
     def note_found(self, found: Sequence[events.Event]) -> None:
-        """Note intents that were journalled by an append that had seemed to fail: none left."""
+        """Note intents whose append seemed to fail but is in the journal: none was sent."""
         for event in found:
             if isinstance(event, events.OrderCreated):
                 self._owed.setdefault(event.order_id, UNSENT)
 
     def of(self, order_id: str) -> OrderOutcome | None:
-        """Return the outcome that is owed of an order, or None."""
+        """Return the owed outcome of an order, or None."""
         return self._owed.get(order_id)
 
     @property
@@ -106,25 +108,27 @@ class OwedOutcomes:
         return next(iter(self._owed), "")
 
     def record(self) -> list[Order]:
-        """Record every outcome that is owed; return the orders among them that had left.
+        """Record every owed outcome; return those of the orders that were sent.
 
         Raises:
-            JournalError: the journal refuses them still.
+            JournalError: the journal still refuses them.
         """
         left = []
         for order_id, outcome in list(self._owed.items()):
             try:
                 order = self._take(order_id, outcome)
             except JournalAhead:
-                # The book has what an earlier append wrote, this very outcome perhaps.
+                # The book now has the events of an earlier append, perhaps with this outcome: try
+                # again from there.
                 order = self._take(order_id, outcome)
             del self._owed[order_id]
+            # An order that never left needs no second look by its caller.
             if outcome is not UNSENT and order is not None:
                 left.append(order)
         return left
 
     def _take(self, order_id: str, outcome: OrderOutcome) -> Order | None:
-        # The book may be read anew here, with other objects as orders.
+        # This may load the book again, with new order objects, so look up the order afterwards.
         self._kept.follow()
         order = self._kept.book.orders.get(order_id)
         if order is None:

@@ -1,7 +1,7 @@
-"""The guide's portfolio: what a strategy holds, asks and is told.
+"""The guide's portfolio: the positions and orders of one strategy, and the orders it sends.
 
-`PortfolioManager` is a small shell around the pure `Book`: each call checks what it was given,
-turns it into events, and commits them. Nothing else changes the book.
+`PortfolioManager` is a small shell around the pure `Book`: each call checks its arguments, turns
+them into events, and commits the events. Nothing else changes the book.
 """
 
 from __future__ import annotations
@@ -55,31 +55,33 @@ SIDES = {1: Side.BUY, -1: Side.SELL}
 
 
 class PortfolioManager:
-    """What this process believes it holds in one symbol, and every order it made.
+    """The positions that this process holds in one symbol as far as it knows, and all its orders.
 
     Args:
         symbol: the symbol, as the broker spells it.
-        journal: where its events are kept: a SQLite file ("bot.db"), a postgresql:// URL, or an
-            open journal; without one they end with the process.
+        journal: the journal for the events: a SQLite file ("bot.db"), a postgresql:// URL, or an
+            open journal. Without a journal the events end with the process.
         stream: the name of this book, in the journal and at the gateway; by default the symbol.
-        clock: where the time comes from.
-        magic: the magic number of this book: its orders carry it, and by it the broker and other
-            programs know whose they are; 0 to 2**64 - 1, with `magic_token` below 2**32.
-        run: a part of every order id that no other run has; drawn at random by default.
-        magic_token: whether the low 32 bits of the magic number carry an order's token, which
-            no broker rewrites; a strategy's own magic number then has 32 bits.
-        crash: called at every crash point, for tests that die there.
-        events_per_checkpoint: after how many events the whole book is saved, so that a restart
-            replays no more than those; later where the book is larger than that.
+        clock: the source of time.
+        magic: the magic number of this book. Its orders carry the number, by which the broker and
+            other programs recognise them; 0 to 2**64 - 1, with `magic_token` below 2**32.
+        run: the part of every order id that is unique to this run; random by default.
+        magic_token: whether the low 32 bits of the magic number carry an order's token, which no
+            broker rewrites; a strategy's own magic number then has 32 bits.
+        crash: called at every crash point, for tests of crashes.
+        events_per_checkpoint: the number of events after which the whole book is saved, so that a
+            restart replays at most that many; a book that is larger than this number is saved less
+            often.
 
     Raises:
-        ValueError: `symbol` is empty, or `magic` is none.
-        JournalConflict: another process writes this book; the message says which, since when.
+        ValueError: `symbol` is empty, or `magic` is not valid.
+        JournalConflict: another process writes this book; the message names the process and since
+            when it writes.
         JournalError: the journal cannot be opened.
 
-    Threads may share it: one that decides or changes something waits for its turn, and one that
-    reads waits for nobody (`docs/operating/threads.md`). A process that is forked from this one may
-    not use it.
+    Threads may share the object: a thread that decides or changes something waits for its turn, and
+    a thread that only reads never waits (`docs/operating/threads.md`). A process that is forked
+    from this process must not use the object.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class PortfolioManager:
         self.run_id: str = self._identity.run
         self.logger = log
         self.clock: Clock | SystemClock = clock or SystemClock()
-        # From here to the desk each part knows those above it in this list, and none below.
+        # From here to the desk, each part uses only parts that are created before it.
         self._kept = KeptBook(journal, self.stream, self.clock, crash, events_per_checkpoint)
         self._owed = OwedOutcomes(self._kept)
         self._entries = Entries(self._kept, self._owed, self.symbol, self.clock)
@@ -113,42 +115,45 @@ class PortfolioManager:
         )
         self.sight: Sight = self._entries.sight
         self._kept.on_found = self._found
+        # Readers in other threads get copies, so that they never see half a change.
         self._shown_position = Shown(self._kept, self._view)
         self._shown_tickets = Shown(self._kept, self._views)
         self.seen: Moment | None = None
-        """When the broker was last seen and believed: the moment of the question."""
+        """The time of the question behind the last believed reading."""
         self._marked: Sequence[BrokerPosition] | None = None
         self._currency_digits: int | None = None
         self.on_forced: Callable[[Sequence[events.Event]], None] | None = None
         self.process: Process = this_process()
-        """By which process other books are told of this one."""
+        """The process that other books see as the owner of this book."""
 
-    # What the strategy reads.
+    # Values that the strategy reads.
 
     @property
     def turn(self) -> Turn:
-        """What a thread holds that decides by the book or changes it, or that makes several calls
-        which no other thread is to come between: `with pm.turn: ...`."""
+        """The lock of a thread that decides from the book or changes the book.
+
+        Hold the turn for several calls without interruption by another thread: `with pm.turn: ...`.
+        """
         return self._kept.turn
 
     @property
     def book(self) -> Book:
-        """The book itself: read it, and leave changing it to this class."""
+        """The book itself, for reading; only this class changes the book."""
         return self._kept.book
 
     @property
     def journal_trouble(self) -> str:
-        """Why the journal takes nothing now; empty while it does."""
+        """The reason why the journal accepts no events now, or an empty string."""
         return self._kept.trouble
 
     @property
     def is_fenced_out(self) -> bool:
-        """Whether another process took the journal over: nothing can be recorded or sent here."""
+        """Whether another process took over the journal: nothing can be recorded or sent here."""
         return self._kept.is_fenced_out
 
     @property
     def restrictions(self) -> tuple[Restriction, ...]:
-        """What the last sync left as reasons to open nothing."""
+        """The reasons of the last sync against new positions."""
         return self._entries.restrictions
 
     @restrictions.setter
@@ -157,78 +162,79 @@ class PortfolioManager:
 
     @property
     def orders(self) -> Mapping[str, Order]:
-        """All orders by order id, in the order they were made."""
+        """All orders by order id, oldest first."""
         return LiveMapping(self.book.orders)
 
     @property
     def order_counter(self) -> int:
-        """How many order ids this process has given out."""
+        """The number of order ids that this process has created."""
         return self._identity.order_count
 
     @property
     def position(self) -> Position | None:
-        """All open tickets of our symbol taken together, or None when flat."""
+        """All open tickets of our symbol as one position, or None when flat."""
         return self._shown_position.read()
 
     @property
     def as_of(self) -> dt.datetime | None:
-        """When the broker was last seen and believed, UTC; None before the first time."""
+        """The time of the last believed reading, UTC; None before the first."""
         return None if self.seen is None else utc(self.seen.date_ns)
 
     @property
     def as_of_ns(self) -> int | None:
-        """The same as nanoseconds of UTC since 1970."""
+        """The time of the last believed reading as nanoseconds of UTC since 1970."""
         return None if self.seen is None else self.seen.date_ns
 
     @property
     def age_ns(self) -> int | None:
-        """How long ago the broker was last seen and believed; None before the first time.
+        """The age of the last believed reading; None before the first.
 
-        Told by a clock that nobody sets, and that goes on while the machine sleeps.
+        Measured by a clock that no user can set, and that runs on while the machine sleeps.
         """
         return None if self.seen is None else self.clock.age_ns() - self.seen.age_ns
 
     @property
     def counted_ns(self) -> int:
-        """The date, counted on from the last reading that was believed (ns).
+        """The date of the last believed reading plus its age (ns).
 
-        Ages are told by this date, and not by the wall clock: somebody may have set that since.
+        Ages are computed with this date rather than the wall clock, which may have been set
+        meanwhile.
         """
         return self.clock.now_ns() if self.seen is None else self.seen.date_ns + (self.age_ns or 0)
 
     @property
     def times(self) -> Times:
-        """What was written when, by the clocks that nobody sets."""
+        """The time of each written event, by the clocks that no user can set."""
         return self._kept.times
 
     def is_current(self, max_age_sec: float) -> bool:
-        """Return whether the broker was seen and believed within the last `max_age_sec` seconds.
+        """Return whether the last believed reading is at most `max_age_sec` seconds old.
 
-        What is older is not handed out as current; it does not turn into flat either.
+        An older reading is not shown as current; the book does not become flat either.
         """
         return self.age_ns is not None and self.age_ns <= float(max_age_sec) * 1e9
 
     @property
     def realised(self) -> float:
-        """The realised result of all deals recorded, in the account's currency."""
+        """The realised result of all counted deals, in the account's currency."""
         return self.book.realised
 
     @property
     def currency_digits(self) -> int | None:
-        """The decimals of the account's money, as it was read last; None where nobody told."""
+        """The decimals of the account's currency, by the last reading; None if unknown."""
         account = self.book.account
         if self._currency_digits is None and account is not None:
             return account.currency_digits
         return self._currency_digits
 
     def get_local_positions(self) -> dict[int, Position]:
-        """Return each open ticket's own position, by ticket."""
+        """Return each open ticket as a position of its own, by ticket."""
         return dict(self._shown_tickets.read())
 
     def ticket_to_close(self, order: Order) -> int:
         """Return the ticket to name in an order that closes a position; 0 for an entry.
 
-        `order.position` is the identifier of that position, and its ticket may have changed since.
+        `order.position` is the identifier of that position, whose ticket may have changed since.
         """
         return ticket_to_close(self.book, order)
 
@@ -257,15 +263,15 @@ class PortfolioManager:
         """Return every order as plain values, oldest first; times are ISO 8601 in UTC."""
         return [order_row(order) for order in list(self.book.orders.values())]
 
-    # What the strategy asks.
+    # Decisions for the strategy.
 
     @in_turn
     def check_risk(self, signal: int) -> bool:
         """Return whether a signal (1 buy, -1 sell, 0 hold) may become an order.
 
-        Flat passes both; long refuses a buy and passes a sell; short the reverse. While an order
-        is in doubt no entry passes, and nothing on that order's side. Once the book has a gateway
-        or a reconciler, no entry passes before a reading of the broker was believed.
+        Flat passes both; long refuses a buy and passes a sell; short the reverse. While an order is
+        in doubt, no entry passes, and no order on its side. Once the book has a gateway or a
+        reconciler, no entry passes before the first believed reading.
         """
         side = _side_of_signal(signal)
         if side is None:
@@ -273,6 +279,8 @@ class PortfolioManager:
             return False
         self.follow()
         net = self.position.net_volume if self.position is not None else 0.0
+        # An order with an unrecorded outcome may have changed the position, so nothing passes
+        # before its outcome is recorded.
         reason = self._entries.owed() or why_not(
             side, net, self.book, self._entries.restricted(), self.symbol
         )
@@ -283,15 +291,15 @@ class PortfolioManager:
 
     @in_turn
     def create_order(self, signal: int, price: float, volume: float = 0.01) -> Order | None:
-        """Make an order of `volume` lots, or return None when risk refuses it.
+        """Create an order of `volume` lots, or return None when risk refuses the order.
 
-        An order against the position names the ticket it closes, so that a hedging account does
-        not open the opposite position instead. Where no single ticket has `volume` lots, the order
-        closes the oldest one, with that one's volume: ask again for the rest. So its `volume` is
-        what to send.
+        An order against the position names the ticket that it closes, so that a hedging account
+        does not open the opposite position instead. If no single ticket has `volume` lots, the
+        order closes the oldest ticket with that ticket's volume: ask again for the rest. So send
+        the `volume` of the returned order.
 
         Raises:
-            ValueError: the price or the volume cannot be one.
+            ValueError: the price or the volume is not valid.
         """
         price, volume = check_price(price), check_volume(volume)
         side = _side_of_signal(signal)
@@ -300,9 +308,10 @@ class PortfolioManager:
         position, lots = target_of(self.book, side, volume, self.symbol)
         reason = self.entries_refused()
         if reason and not position:
-            # It would close what is known and open the rest, and that rest is an entry.
+            # Such an order may open a position, at least with its rest, and that is an entry.
             log.warning("[RISK] BLOCKED: %s %sL %s", side.action, format_lots(volume), reason)
             return None
+        # The caller asked for more than this order closes, so the log says how to get the rest.
         if lots != volume:
             log.info(
                 "[ORDER] %s %sL closes ticket %d first, its %sL; ask again for the rest",
@@ -312,6 +321,8 @@ class PortfolioManager:
                 format_lots(lots),
             )
         order_id = self.next_order_id()
+        # Journalled before the caller can send the order, so that a crash after the sending leaves
+        # an order to look for.
         self.commit(
             [
                 events.OrderCreated(
@@ -332,16 +343,15 @@ class PortfolioManager:
 
     @in_turn
     def on_fill(self, fill: Mapping[str, Any]) -> bool:
-        """Take a gateway's answer to an order into the book.
+        """Record a gateway's answer to an order in the book.
 
-        `fill` has `order_id`, `ticket`, `filled_price`, `filled_volume` (lots), `status`
-        (FILLED, REJECTED, CANCELED or UNKNOWN), `timestamp` and `error`. The same answer again
-        changes nothing. An answer of unknown outcome, or a fill that does not say what was filled,
-        leaves the order in doubt.
+        `fill` has `order_id`, `ticket`, `filled_price`, `filled_volume` (lots), `status` (FILLED,
+        REJECTED, CANCELED or UNKNOWN), `timestamp` and `error`. A repeated answer changes nothing.
+        An answer with an unknown outcome, or a fill without its figures, leaves the order in doubt.
 
         Returns:
-            Whether the answer was taken; False for an order we do not know, and for an answer
-            that contradicts an earlier one.
+            Whether the answer was recorded; False for an order that is not in the book, and for an
+            answer that contradicts an earlier answer.
         """
         self.follow()
         order = self.book.orders.get(str(fill.get("order_id")))
@@ -351,7 +361,7 @@ class PortfolioManager:
         outcome = read_outcome(fill, order.kind, order.volume)
         return record_outcome(self._kept, order, outcome, self.clock.now_ns())
 
-    # Orders that are journalled before they leave, and never in doubt twice.
+    # Orders that are journalled before they are sent.
 
     @in_turn
     def submit(self, side: SideWord, volume: float, **wish: Unpack[Wish]) -> Intent:
@@ -363,14 +373,15 @@ class PortfolioManager:
             wish: stops, magic number, key and so on; see `Wish`.
 
         Returns:
-            The intent; its `status` is FILLED, REJECTED, or IN_DOUBT until a sync settles it.
+            The intent; its `status` is FILLED, REJECTED, or IN_DOUBT until a sync finds the
+            outcome.
 
         Raises:
-            ValueError: a value cannot be one; nothing is recorded or sent.
+            ValueError: a value is not valid; nothing is recorded or sent.
             Refused: entries are refused now, or the key was used for another wish.
             NotSent: no gateway is attached.
-            OutcomeNotRecorded: it was sent, and what became of it is not in the journal yet; the
-                error carries the order. Do not ask for it again.
+            OutcomeNotRecorded: the order was sent, and its outcome is not in the journal yet; the
+                error carries the order. Do not ask for the order again.
             JournalError, of any other kind: the intent could not be journalled, so nothing was
                 sent.
         """
@@ -386,9 +397,9 @@ class PortfolioManager:
         why: str = "",
         price: float = 0.0,
     ) -> Intent:
-        """Close a position (its ticket, or anything with a `ticket`), or `volume` lots of it.
+        """Close a position (its ticket, or an object with a `ticket`), or `volume` lots of it.
 
-        `key`, `why` and `price` are as in `Wish`. Closing is allowed while entries are refused.
+        `key`, `why` and `price` are as in `Wish`. A close is allowed while entries are refused.
         Raises as `submit` does.
         """
         return self.desk.close(position, volume, key=key, why=why, price=price)
@@ -402,55 +413,56 @@ class PortfolioManager:
 
     @in_turn
     def cancel(self, order: Any, *, key: str = "", why: str = "") -> Intent:
-        """Cancel a pending order (its ticket, or anything with a `ticket`). Raises as `submit`."""
+        """Cancel a pending order (its ticket, or an object with a `ticket`). Raises as `submit`."""
         return self.desk.cancel(order, key=key, why=why)
 
-    # What a reconciler, or a person, corrects by force.
+    # Forced corrections by a person or a foreign reconciler.
 
     @in_turn
     def force_add_position(self, row: object) -> bool:
-        """Take a position into the book as the broker has it.
+        """Add a position to the book as the broker has it.
 
         `row` is a mapping, a `RemotePosition` or a row of the official module. It has `ticket`,
         `symbol`, `type` ("buy" or "sell"), `volume` (lots), `price_open`, and may have `profit` and
-        `time`. Returns False, with the reason in the log and the book
-        unchanged, for a row that cannot be believed, is of another symbol, or is in the book.
+        `time`. A row that cannot be read, has another symbol, or is in the book already, changes
+        nothing: the method returns False, and the log has the reason.
         """
         return self._force(added(self.book, self.symbol, row, self.clock.now_ns()))
 
     @in_turn
     def force_close_position(self, ticket: int) -> bool:
-        """Take a ticket out of the book; False when it is not there."""
+        """Remove a ticket from the book; False if the book does not have the ticket."""
         return self._force(closed(self.book, ticket, self.clock.now_ns()))
 
     @in_turn
     def force_update_position(self, ticket: int, row: object) -> bool:
-        """Set a ticket to what the broker has; False when it is not there or cannot be believed.
+        """Set a ticket to the broker's values; False if it is missing or the row unreadable.
 
-        `row` is as for `force_add_position`; what it leaves out stays as it is.
+        `row` is as for `force_add_position`; a field that the row does not have keeps its value.
         """
         return self._force(updated(self.book, self.symbol, ticket, row, self.clock.now_ns()))
 
-    # The two ways into the book.
+    # The two ways of events into the book.
 
     def commit(self, history: Sequence[events.Event]) -> None:
-        """Journal events and take them into the book: all of them, or none.
+        """Journal events and apply them to the book: all of them, or none.
 
         Raises:
-            JournalError: they could not be journalled; the book is as it was.
+            JournalError: the events could not be journalled; the book is unchanged.
         """
         self._kept.commit(history)
 
     def find_out(self) -> None:
-        """Ask a journal that took nothing whether it takes something now; without trouble, nothing.
+        """Test whether a journal that failed works again; do nothing without trouble.
 
         Raises:
-            JournalAhead: it has what had seemed to fail, and the book followed.
+            JournalAhead: events whose append seemed to fail are in the journal, and the book has
+                applied them.
         """
         self._kept.find_out()
 
     def follow(self) -> None:
-        """Take into the book what is in the journal and not in the book, as after Ctrl-C."""
+        """Apply events that are in the journal and not yet in the book, as after Ctrl-C."""
         self._kept.follow()
 
     @property
@@ -460,7 +472,7 @@ class PortfolioManager:
 
     @property
     def keeps_journal(self) -> bool:
-        """Whether the book has a journal, which a later process can read."""
+        """Whether the book has a journal that a later process can read."""
         return self._kept.journal is not None
 
     @property
@@ -473,7 +485,7 @@ class PortfolioManager:
         return self._kept.journal_id
 
     def recorded(self) -> Iterator[events.Event] | None:
-        """Yield every event of the journal, oldest first; None without one.
+        """Yield every event of the journal, oldest first; None without a journal.
 
         Raises:
             JournalError: the journal cannot be read.
@@ -488,7 +500,7 @@ class PortfolioManager:
         self.close_journal()
 
     def close_journal(self) -> None:
-        """Save the book and let go of the journal, as at the end of a `with` block."""
+        """Save the book and close the journal, as at the end of a `with` block."""
         self._kept.close()
 
     def next_order_id(self) -> str:
@@ -497,19 +509,20 @@ class PortfolioManager:
 
     @in_turn
     def mark(self, snapshot: Snapshot, asked: Moment) -> None:
-        """Take the broker's quotations (current price, profit, swap) of what we hold.
+        """Update the broker's quotations (current price, profit, swap) of our positions.
 
-        `asked` is when the snapshot was asked for.
+        `asked` is the time when the snapshot was asked for.
         """
         self.seen = asked
         if snapshot.evidence is not None:
             self._currency_digits = snapshot.evidence.account.currency_digits
             self.desk.see_symbols(snapshot.evidence.specs)
         if snapshot.positions is self._marked:
-            # The very list of the last time: only the account's figures are newer.
+            # The same list object as last time: only the account's figures are newer.
             return
         self._marked = snapshot.positions
         find = self.book.holdings.get
+        # Marks are no events: they are not journalled, but readers must not see half of them.
         with self._kept.changing():
             for remote in snapshot.positions:
                 holding = find(remote.identifier)
@@ -543,14 +556,15 @@ class PortfolioManager:
             self.on_forced(history)
 
     def entries_refused(self, *, but_by_gateway: bool = False) -> str:
-        """Say why no position may be opened now, or return an empty string.
+        """Return the reason why no position may be opened now, or an empty string.
 
         Args:
-            but_by_gateway: leave out what the gateway refuses by itself, as of now.
+            but_by_gateway: leave out the reasons that the gateway checks itself at the moment of
+                the order.
         """
         return self._entries.refused(but_by_gateway=but_by_gateway)
 
 
 def _side_of_signal(signal: object) -> Side | None:
-    """Return the side that a signal asks for, None for one that asks for nothing."""
+    """Return the side of a signal, None for a signal without a side."""
     return None if isinstance(signal, str) else SIDES.get(whole_number(signal) or 0)

@@ -1,7 +1,8 @@
-"""What may be asked for now: the guide's rule, orders in doubt, and restrictions.
+"""Decide whether an order may be sent now: the guide's rule, orders in doubt, and restrictions.
 
-Entries are refused where one could double a position or reverse it by mistake. Closing what is
-known is never refused, except by an order in doubt on the same side, which may be that very close.
+An entry is refused if it could double a position or reverse a position by mistake. A close of a
+known position is never refused, with one exception: an order in doubt on the same side may be that
+very close.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CHANGES = frozenset({OrderKind.MODIFY, OrderKind.CANCEL})
 def why_not(
     side: Side, net: float, book: Book, restrictions: Sequence[Restriction], symbol: str
 ) -> str:
-    """Say why no order of this side passes, or return an empty string.
+    """Return the reason why no order of this side passes, or an empty string.
 
     `net` is the book's net volume (lots): long refuses a buy, short a sell.
     """
@@ -43,40 +44,41 @@ def why_not(
 
 
 def entries_refused(book: Book, restrictions: Sequence[Restriction], symbol: str) -> str:
-    """Say why no position may be opened now, or return an empty string."""
+    """Return the reason why no position may be opened now, or an empty string."""
     for order in _trades_in_doubt(book):
         return _in_doubt(order)
     return _restricted(restrictions, symbol)
 
 
 class Entries:
-    """Says whether new positions are refused, and why.
+    """Decides whether new positions are refused, and why.
 
     Args:
         kept: the book.
         owed: the outcomes that are not in the journal yet.
         symbol: the symbol of the book.
-        clock: where the time comes from.
+        clock: the source of time.
     """
 
     def __init__(self, kept: KeptBook, owed: OwedOutcomes, symbol: str, clock: Clock) -> None:
         self._kept, self._owed, self._symbol, self._clock = kept, owed, symbol, clock
         self.sight: Sight = Sight()
         self.restrictions: tuple[Restriction, ...] = ()
-        """What the last sync left as reasons to open nothing."""
+        """The reasons of the last sync against new positions."""
 
     def refused(self, symbol: str = "", *, but_by_gateway: bool = False) -> str:
-        """Say why no position may be opened now, or return an empty string.
+        """Return the reason why no position may be opened now, or an empty string.
 
         Args:
-            symbol: where it would be opened; by default in the book's own symbol.
-            but_by_gateway: leave out what the gateway refuses by itself, as of now.
+            symbol: the symbol of the new position; by default the book's own.
+            but_by_gateway: leave out the reasons that the gateway checks itself at the moment of
+                the order.
         """
         restricted = [r for r in self.restricted() if not (but_by_gateway and r.gateway_refuses)]
         return self.owed() or entries_refused(self._book, restricted, symbol or self._symbol)
 
     def restricted(self) -> tuple[Restriction, ...]:
-        """Return the restrictions of the last sync, and that the broker was not seen yet."""
+        """Return the restrictions, including the restriction before the first believed reading."""
         unseen = self.sight.why_not
         if not unseen:
             return self.restrictions
@@ -84,41 +86,44 @@ class Entries:
         return (unseen_now, *self.restrictions)
 
     def owed(self) -> str:
-        """Say which order's outcome is not in the journal yet, or return an empty string."""
+        """Name an order whose outcome is not in the journal yet, or return an empty string."""
         owed = self._owed.first
         return f"while {owed} is in doubt: its outcome is not in the journal yet" if owed else ""
 
     @property
     def _book(self) -> Book:
-        # A book that is read anew from its journal is another object.
+        # Not stored: the book is a new object after it was loaded again from its journal.
         return self._kept.book
 
 
 class Target(NamedTuple):
-    """What one order is for: the identifier of the position it closes, 0 for an entry, and lots."""
+    """The identifier of the position that an order closes, 0 for an entry, and the order's lots."""
 
     position: int
     volume: float
 
 
 def target_of(book: Book, side: Side, volume: float, symbol: str) -> Target:
-    """Return what one order of this side is to be, so that it never opens the opposite by mistake.
+    """Return the target of an order of this side, so that no opposite position opens by mistake.
 
-    Against several positions, or against one that has less on a hedging account, one order cannot
-    be for all of `volume`: it closes the oldest position, or as much of that as `volume` is, and
-    the next order the next. Where a younger position has enough for all of it that one is closed,
-    unless the account wants the oldest closed first (MQL5 reference, ACCOUNT_FIFO_CLOSE).
+    Against several positions, or against a smaller position on a hedging account, one order cannot
+    close all of `volume`. Then the order closes the oldest position, with at most its volume, and
+    the next order closes the next. If a younger position has enough volume, the order closes that
+    position instead, unless the account requires the oldest to be closed first (MQL5 reference,
+    ACCOUNT_FIFO_CLOSE).
     """
     against = [h.position for h in oldest_first(book, symbol) if h.position.side is not side]
     if not against:
         return Target(0, volume)
+    # A position that is large enough lets one order do all of the work.
     is_fifo = book.account is not None and book.account.fifo_close
     for position in against[:1] if is_fifo else against:
         if add_lots(position.volume, -volume) >= 0:
             return Target(position.identifier, volume)
     oldest = against[0]
     if len(against) == 1 and book.nets:
-        # One order closes it and opens the rest the other way: a reversal.
+        # On a netting account one order closes the position and opens the rest on the other side: a
+        # reversal.
         return Target(0, volume)
     return Target(oldest.identifier, oldest.volume)
 
@@ -131,7 +136,7 @@ def oldest_first(book: Book, symbol: str) -> list[Holding]:
 def _opened(holding: Holding) -> tuple[float, int]:
     told = (holding.mark, holding.position)
     times = [one.time_msc or one.time * 1000 for one in told if one is not None]
-    # The broker has not told yet when the newest was opened.
+    # The opening time of the newest position may not be known yet, so no time sorts last.
     return next(filter(None, times), math.inf), holding.position.identifier
 
 

@@ -1,8 +1,8 @@
-"""What any thread may read of a book: its state between two changes, and never within one.
+"""Let any thread read the book: the state before or after a change, never within a change.
 
-A thread that changes the book holds its turn. One that only reads takes no lock: it makes its copy,
-and looks whether the book changed meanwhile. A reader of a book that is changing just now gets the
-copy made last.
+A thread that changes the book holds the turn. A thread that only reads takes no lock: it makes a
+copy, and makes the copy again if the book changed meanwhile. During a change a reader gets the last
+copy.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from trueup.turns import Turn
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-# A copy takes microseconds; whoever is interrupted so often waits for a turn instead.
+# A copy takes microseconds. After this many interrupted copies the reader waits for the turn
+# instead.
 ATTEMPTS = 20
 
 
 class Changing(Protocol):
-    """Something that one thread at a time changes, as `KeptBook`."""
+    """An object that one thread at a time changes, such as `KeptBook`."""
 
     changes: int
-    """Counts its changes; odd while one is under way."""
+    """Counts changes; odd during a change."""
     turn: Turn
-    """Held by the thread that changes it."""
+    """Held by the thread that changes the object."""
 
 
 class Shown(Generic[Value]):
-    """One copy of something in a book, made anew when the book has changed.
+    """A copy of a part of the book, made again when the book has changed.
 
     Args:
         kept: the book.
@@ -40,7 +41,7 @@ class Shown(Generic[Value]):
         self._copy: tuple[int, Value] | None = None
 
     def read(self) -> Value:
-        """Return the copy, as of now, or as of before the change under way."""
+        """Return the copy as of now, or as of before the current change."""
         for _ in range(ATTEMPTS):
             changes, copy = self._kept.changes, self._copy
             if copy is not None and (copy[0] == changes or _is_under_way(changes)):
@@ -50,7 +51,7 @@ class Shown(Generic[Value]):
             try:
                 value = self._make()
             except (RuntimeError, KeyError):
-                # A dictionary changed while it was walked.
+                # A dictionary changed during the iteration.
                 continue
             if self._kept.changes == changes:
                 self._copy = changes, value
@@ -64,7 +65,7 @@ def _is_under_way(changes: int) -> bool:
 
 
 class LiveMapping(Mapping[Key, Value]):
-    """A dictionary to read, which other threads may add to while it is walked."""
+    """A read-only dictionary that other threads may add to during an iteration."""
 
     def __init__(self, entries: dict[Key, Value]) -> None:
         self._entries = entries
@@ -73,7 +74,7 @@ class LiveMapping(Mapping[Key, Value]):
         return self._entries[key]
 
     def __iter__(self) -> Iterator[Key]:
-        # A list of a dictionary is made in one step, within which no other thread runs.
+        # No other thread runs while Python makes the list of a dictionary's keys.
         return iter(list(self._entries))
 
     def __len__(self) -> int:

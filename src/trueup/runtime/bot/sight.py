@@ -1,8 +1,8 @@
-"""Whether the broker was seen since the book got its gateway: nothing is opened before.
+"""Track whether the broker was read since the book got its gateway: no entries before that.
 
-A book that was never compared may be empty because nobody could look, and an entry would double
-what is open. A book without a gateway and without a reconciler is a ledger; it is compared with
-nothing, and the rule does not concern it.
+A book that was never compared may be empty only because the broker was never read, and an entry
+would then double an open position. The rule does not apply to a book without a gateway and without
+a reconciler: such a book is a ledger and is compared with nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SINCE_BOUND = "no reading of the broker has been believed since the book was bou
 
 
 class Sight:
-    """Which gateways belong to a book, and of which of them a reading was believed.
+    """The gateways of a book, and which of them gave a believed reading.
 
-    Gateways are told apart as objects. Two count: the one that orders are sent through, and the one
-    that the newest reconciler reads. A change of either begins anew.
+    Gateways are compared as objects. Two gateways count: the gateway that orders are sent through,
+    and the gateway that the newest reconciler reads. After a change of either, entries wait again.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Sight:
         self._trouble = ""
 
     def sends(self, gateway: Any) -> None:
-        """Note the gateway that orders are sent through from now on; None for none."""
+        """Note the gateway that orders are sent through from now on; None for no gateway."""
         if gateway is self._sender:
             return
         self._sender = gateway
@@ -45,10 +45,11 @@ class Sight:
             self._need(gateway)
 
     def believed(self, gateway: Any) -> None:
-        """Note that a reading was believed and that the book took it."""
+        """Note a believed reading that the book has applied."""
         self._trouble = ""
         self._seen.append(gateway)
-        # A gateway that only takes orders is never read itself.
+        # No reconciler reads a gateway that only takes orders, so the reading of another gateway
+        # counts for this gateway too.
         if not any(self._sender is reader for reader in self._readers):
             self._seen.append(self._sender)
         self._seen = [one for one in self._current() if self._has_seen(one)]
@@ -58,12 +59,12 @@ class Sight:
         self._trouble = sentence
 
     def forget(self) -> None:
-        """Begin anew: the book belongs to another account now."""
+        """Wait for a reading again: the book belongs to another account now."""
         self._seen, self._why, self._trouble = [], SINCE_BOUND, ""
 
     @property
     def why_not(self) -> str:
-        """Why nothing may be opened yet, or an empty string."""
+        """The reason why no position may be opened yet, or an empty string."""
         if all(map(self._has_seen, self._current())):
             return ""
         return f"{self._why}: {self._trouble}" if self._trouble else self._why

@@ -1,4 +1,4 @@
-"""The book as the guide shows it: plain values for reading."""
+"""Show the book as the guide does: plain values for reading."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trueup.core.quantity import add_lots
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """A position as the guide shows it: one ticket of ours, or all of them together.
+    """A position as the guide shows positions: one ticket of ours, or all tickets together.
 
-    `net_volume` is lots, negative when short; `avg_entry_price` and `current_price` are prices;
-    `unrealized_pnl` is money of the account. It and `current_price` are as of the last sync that
-    brought prices: any that was waited for, and else one every 15 seconds.
+    `net_volume` is lots, negative when short. `avg_entry_price` and `current_price` are prices.
+    `unrealized_pnl` is money of the account. `current_price` and `unrealized_pnl` are as of the
+    last sync with prices: any sync that was waited for, and otherwise one sync every 15 seconds.
     """
 
     symbol: str
@@ -50,9 +50,9 @@ class PositionSummary(TypedDict):
 
 
 class OrderRow(TypedDict):
-    """One order as plain values.
+    """An order as plain values.
 
-    Volumes are lots. Times are ISO 8601 in UTC. What the order does not have yet is None.
+    Volumes are lots. Times are ISO 8601 in UTC. A value that the order does not have yet is None.
     """
 
     order_id: str
@@ -70,8 +70,9 @@ class OrderRow(TypedDict):
 
 
 def view(symbol: str, holdings: Sequence[Holding], orders: Mapping[str, Order]) -> Position:
-    """Return some holdings of the book, one or more, taken together."""
+    """Return one or more holdings of the book as one position."""
     quoted = [holding.mark or holding.position for holding in holdings]
+    # Lots are added in whole units: a sum of floats would not come to exactly 0.
     net = 0.0
     for holding in holdings:
         net = add_lots(net, holding.position.net_volume)
@@ -86,12 +87,12 @@ def view(symbol: str, holdings: Sequence[Holding], orders: Mapping[str, Order]) 
 
 
 def direction(net_volume: float) -> Direction:
-    """Say on which side a net volume is; HEDGED when both sides weigh the same."""
+    """Return the side of a net volume; HEDGED if both sides are equal."""
     return "LONG" if net_volume > 0 else "SHORT" if net_volume < 0 else "HEDGED"
 
 
 def _average_price(positions: Sequence[BrokerPosition], net: float) -> float:
-    """Return the volume-weighted open price of the side that outweighs, or of both when even."""
+    """Return the volume-weighted open price of the larger side; of both sides if equal."""
     if len(positions) == 1:
         return positions[0].price_open
     outweighing = [p for p in positions if p.net_volume * net > 0] or list(positions)
