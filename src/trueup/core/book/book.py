@@ -22,6 +22,8 @@ __all__ = ["Book", "Holding", "Order", "Pending", "Tombstone"]
 class Book(BookState):
     """A book to which events are applied; `BookState` describes its attributes."""
 
+    version: int
+
     def apply(self, event: events.Event) -> None:
         """Apply an event to the book.
 

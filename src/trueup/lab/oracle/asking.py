@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.checker import Checker, Step
@@ -16,7 +16,7 @@ class AskedFirst(Checker):
     """Holds each correction of the class that needs a yes against the yes that were given."""
 
     number = 8
-    promise = ForeignUntouched.promise
+    promise: ClassVar[str] = ForeignUntouched.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Remember each yes, and judge corrections."""

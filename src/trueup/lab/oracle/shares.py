@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.agreement import Agreement
@@ -25,7 +26,7 @@ class Shares(Checker):
     """
 
     number = 1
-    promise = Agreement.promise
+    promise: ClassVar[str] = Agreement.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Remember whose orders are whose, and compare at the end."""

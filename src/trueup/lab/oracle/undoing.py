@@ -8,7 +8,7 @@ closed: the deals of that order are a second witness.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.checker import Checker, Step
@@ -40,7 +40,7 @@ class NotUndone(Checker):
     """Compares each correction with the fills that were recorded after its look had asked."""
 
     number = 3
-    promise = NoFalseGhost.promise
+    promise: ClassVar[str] = NoFalseGhost.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Remember fills and corrections, and judge these when their look is over."""

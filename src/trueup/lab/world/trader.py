@@ -39,7 +39,7 @@ class Wanderer:
         self._count = 0
         self._asked: list[tuple[str, str, float, dict[str, float]]] = []
         self.is_quiet = False
-        self.lots_unit = 0.01
+        self.lots_unit: float = 0.01
         """The least lots that orders are taken in; what is traded are whole multiples of it."""
 
     def act(self, bot: BotProcess, loop: TradingLoop) -> None:

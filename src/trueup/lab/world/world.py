@@ -686,7 +686,7 @@ class World:
 class HonestTerminal(SimulatedTerminal):
     """A terminal that counts how often it told of a lost link."""
 
-    outages = 0
+    outages: int = 0
     _has_link = True
 
     def terminal_info(self) -> TerminalInfo | None:

@@ -12,6 +12,7 @@ from trueup.observe.event_words.words import (
     ERROR,
     INFO,
     WARNING,
+    Actions,
     Block,
     CountsAs,
     Entry,
@@ -26,7 +27,7 @@ ACCOUNT = "Account"
 class OfPendingAdopted(Words[events.PendingAdopted]):
     """A pending order entered the book."""
 
-    actions = frozenset({"ORDER"})
+    actions: Actions = frozenset({"ORDER"})
     counts_as: ClassVar[CountsAs] = "order"
 
     def entry(self, event: events.PendingAdopted) -> Entry:
@@ -53,7 +54,7 @@ class OfPendingAdopted(Words[events.PendingAdopted]):
 class OfPendingClosed(Words[events.PendingClosed]):
     """A pending order left the book."""
 
-    actions = frozenset({"ORDER"})
+    actions: Actions = frozenset({"ORDER"})
     counts_as: ClassVar[CountsAs] = "order"
 
     def is_correction(self, event: events.PendingClosed) -> bool:
@@ -84,7 +85,7 @@ class OfPendingClosed(Words[events.PendingClosed]):
 class OfPendingCorrected(Words[events.PendingCorrected]):
     """A pending order differed."""
 
-    actions = frozenset({"ORDER"})
+    actions: Actions = frozenset({"ORDER"})
     counts_as: ClassVar[CountsAs] = "order"
 
     def entry(self, event: events.PendingCorrected) -> Entry:
@@ -111,7 +112,7 @@ class OfPendingCorrected(Words[events.PendingCorrected]):
 class OfBound(Words[events.AccountBound]):
     """The book belongs to an account, or the broker changed that account."""
 
-    actions = frozenset({"BOUND"})
+    actions: Actions = frozenset({"BOUND"})
 
     def entry(self, event: events.AccountBound) -> Entry:
         return Entry("BOUND", None, account_sentence(event), "", f"{event.login}@{event.server}")
@@ -140,7 +141,7 @@ class OfBound(Words[events.AccountBound]):
 class OfCompared(Words[events.HistoryCompared]):
     """The book's deals were compared with the broker's history."""
 
-    actions = frozenset({"COMPARED"})
+    actions: Actions = frozenset({"COMPARED"})
 
     def is_correction(self, event: events.HistoryCompared) -> bool:
         return False
@@ -168,7 +169,7 @@ class OfCompared(Words[events.HistoryCompared]):
 class OfLoss(Words[events.LossFound]):
     """The journal lacks its newest events."""
 
-    actions = frozenset({"LOST"})
+    actions: Actions = frozenset({"LOST"})
 
     def entry(self, event: events.LossFound) -> Entry:
         return Entry("LOST", None, event.because)
@@ -191,7 +192,7 @@ class OfLoss(Words[events.LossFound]):
 class OfLossAccepted(Words[events.LossAccepted]):
     """A person allows entries again."""
 
-    actions = frozenset({"LOST"})
+    actions: Actions = frozenset({"LOST"})
 
     def entry(self, event: events.LossAccepted) -> Entry:
         return Entry("LOST", None, _accepted(event.by))

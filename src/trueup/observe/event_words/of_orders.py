@@ -12,6 +12,7 @@ from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.observe.event_words.words import (
     OE,
     WARNING,
+    Actions,
     Block,
     Entry,
     Line,
@@ -49,7 +50,7 @@ class _OwnStep(OrderWords[OE]):
 class OfCreated(_OwnStep[events.OrderCreated]):
     """An intent."""
 
-    actions = frozenset({"INTENT"})
+    actions: Actions = frozenset({"INTENT"})
 
     def step(self, event: events.OrderCreated, digits: int | None) -> Block:
         wish = f"{event.side.action} {format_lots(event.volume)}L {event.symbol}"
@@ -66,7 +67,7 @@ class OfCreated(_OwnStep[events.OrderCreated]):
 class OfSendStarted(_OwnStep[events.SendStarted]):
     """The order is about to leave."""
 
-    actions = frozenset({"SENT"})
+    actions: Actions = frozenset({"SENT"})
 
     def step(self, event: events.SendStarted, digits: int | None) -> Block:
         then = "it may be executed from now on"
@@ -79,7 +80,7 @@ class OfSendStarted(_OwnStep[events.SendStarted]):
 class OfFilled(_OwnStep[events.OrderFilled]):
     """The gateway said that the order is done."""
 
-    actions = frozenset({"FILLED"})
+    actions: Actions = frozenset({"FILLED"})
 
     def step(self, event: events.OrderFilled, digits: int | None) -> Block:
         proof = f"filled {format_lots(event.volume)}L at {format_price(event.price)}"
@@ -97,7 +98,7 @@ class OfFilled(_OwnStep[events.OrderFilled]):
 class OfInDoubt(_OwnStep[events.OrderInDoubt]):
     """The order left and no proven outcome came back."""
 
-    actions = frozenset({"IN_DOUBT"})
+    actions: Actions = frozenset({"IN_DOUBT"})
 
     def step(self, event: events.OrderInDoubt, digits: int | None) -> Block:
         return _block(event, "doubt", event.error, "it may have been executed, entries wait")
@@ -109,7 +110,7 @@ class OfInDoubt(_OwnStep[events.OrderInDoubt]):
 class OfApplied(OrderWords[events.OrderApplied]):
     """The broker did what a change or a pending order asked."""
 
-    actions = frozenset({"APPLIED", "SETTLED"})
+    actions: Actions = frozenset({"APPLIED", "SETTLED"})
 
     def entry(self, event: events.OrderApplied) -> Entry:
         details = f"Order {event.order_id} took effect{assumed_by(event.by)}"
@@ -136,7 +137,7 @@ class OfApplied(OrderWords[events.OrderApplied]):
 class OfRejected(OrderWords[events.OrderRejected]):
     """The broker said no, or the order never left."""
 
-    actions = frozenset({"REJECTED", "SETTLED"})
+    actions: Actions = frozenset({"REJECTED", "SETTLED"})
 
     def is_correction(self, event: events.OrderRejected) -> bool:
         # Without evidence it is the gateway's own answer.
@@ -170,7 +171,7 @@ class OfRejected(OrderWords[events.OrderRejected]):
 class OfCanceled(OrderWords[events.OrderCanceled]):
     """The order ended without effect, as far as anything shows."""
 
-    actions = frozenset({"SETTLED"})
+    actions: Actions = frozenset({"SETTLED"})
 
     def entry(self, event: events.OrderCanceled) -> Entry:
         details = f"Order {event.order_id}: {event.because}"
@@ -197,7 +198,7 @@ class OfCanceled(OrderWords[events.OrderCanceled]):
 class OfSettled(OrderWords[events.OrderSettled]):
     """The broker shows that an order in doubt was executed."""
 
-    actions = frozenset({"SETTLED"})
+    actions: Actions = frozenset({"SETTLED"})
 
     def entry(self, event: events.OrderSettled) -> Entry:
         details = f"Order {event.order_id}: {event.because}"

@@ -12,6 +12,7 @@ from trueup.observe.event_words.words import (
     ERROR,
     INFO,
     WARNING,
+    Actions,
     Block,
     CountsAs,
     Entry,
@@ -24,7 +25,7 @@ from trueup.observe.event_words.words import (
 class OfAdopted(Words[events.PositionAdopted]):
     """A zombie entered the book."""
 
-    actions = frozenset({"RECOVERY"})
+    actions: Actions = frozenset({"RECOVERY"})
     counts_as: ClassVar[CountsAs] = "recovered"
 
     def entry(self, event: events.PositionAdopted) -> Entry:
@@ -52,7 +53,7 @@ class OfAdopted(Words[events.PositionAdopted]):
 class OfClosed(Words[events.PositionClosed]):
     """A ghost left the book."""
 
-    actions = frozenset({"CLOSED"})
+    actions: Actions = frozenset({"CLOSED"})
     counts_as: ClassVar[CountsAs] = "closed"
 
     def entry(self, event: events.PositionClosed) -> Entry:
@@ -90,7 +91,7 @@ class OfClosed(Words[events.PositionClosed]):
 class OfMissing(Words[events.PositionMissing]):
     """A position left the broker's list without proof."""
 
-    actions = frozenset({"MISSING"})
+    actions: Actions = frozenset({"MISSING"})
 
     def entry(self, event: events.PositionMissing) -> Entry:
         p, details = event.position, f"Left the broker's list, {event.because}"
@@ -116,7 +117,7 @@ class OfMissing(Words[events.PositionMissing]):
 class OfFound(Words[events.PositionFound]):
     """A position that was missing is listed again."""
 
-    actions = frozenset({"FOUND"})
+    actions: Actions = frozenset({"FOUND"})
 
     def entry(self, event: events.PositionFound) -> Entry:
         p = event.position
@@ -141,7 +142,7 @@ class OfFound(Words[events.PositionFound]):
 class OfCorrected(Words[events.PositionCorrected]):
     """A drift of a position was corrected."""
 
-    actions = frozenset({"DRIFT_FIX"})
+    actions: Actions = frozenset({"DRIFT_FIX"})
     counts_as: ClassVar[CountsAs] = "drift"
 
     def entry(self, event: events.PositionCorrected) -> Entry:
@@ -180,7 +181,7 @@ class OfCorrected(Words[events.PositionCorrected]):
 class OfDeals(Words[events.DealsRecorded]):
     """Deals of a position were counted."""
 
-    actions = frozenset({"EXPLAINED"})
+    actions: Actions = frozenset({"EXPLAINED"})
     counts_as: ClassVar[CountsAs] = "explained"
 
     def entry(self, event: events.DealsRecorded) -> Entry:
@@ -214,7 +215,7 @@ class OfDeals(Words[events.DealsRecorded]):
 class OfHalt(Words[events.HaltRaised]):
     """Journal and broker contradict each other."""
 
-    actions = frozenset({"HALT"})
+    actions: Actions = frozenset({"HALT"})
 
     def entry(self, event: events.HaltRaised) -> Entry:
         return Entry("HALT", event.identifier, event.because)

@@ -32,6 +32,9 @@ AuditAction = Literal[
 OrderAction = Literal["INTENT", "SENT", "FILLED", "APPLIED", "REJECTED", "IN_DOUBT", "SETTLED"]
 """The kinds of entries about an order's own steps."""
 
+Actions = frozenset[AuditAction | OrderAction]
+"""The kinds of entries that one class of event can have."""
+
 CountsAs = Literal["recovered", "closed", "drift", "explained", "order", "nothing"]
 """The figure of a sync's result that an event belongs to."""
 
@@ -102,7 +105,7 @@ class Words(ABC, Generic[E]):
 
     @property
     @abstractmethod
-    def actions(self) -> frozenset[AuditAction | OrderAction]:
+    def actions(self) -> Actions:
         """The kinds of entries that an event of this class can be told as."""
 
     def is_correction(self, event: E) -> bool:
