@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -16,6 +17,8 @@ class LogFile(RotatingFileHandler):
     The standard handler would lose each later line, and an older file with each line. While the
     file cannot be written, as on a full disk, lines are lost; `tell` gets a sentence once.
     """
+
+    stream: TextIOWrapper
 
     _is_lost = False
 
