@@ -1,1 +1,1 @@
-"""Everything that one sync depends on, and how long a change may take to show."""
+"""Collect the inputs and results of a sync, and time how late the broker may show a change."""

@@ -1,17 +1,18 @@
-"""When an order that shows nowhere is absent, and not only not seen.
+"""Decide when an order without a trace counts as absent, that is as never executed.
 
-One look proves nothing. MetaTrader 5 can fill an order after it answered that it timed out (retcode
-10012), a terminal can send it on when it has its trade server back, and its list of orders comes
-late. A terminal whose link is dead does not know so at once: what it shows meanwhile is of before,
-or less than that. So an order is absent when
+A single snapshot proves nothing. MetaTrader 5 can fill an order after the reply "timed out"
+(retcode 10012), a terminal can send an order later when its trade server is back, and the list of
+orders is updated late. A terminal with a dead connection does not notice this at once, and shows an
+old or incomplete state meanwhile. So an order is absent if
 
-* a look shows nothing of it, and every look after that,
+* a snapshot shows no trace of the order, and no later snapshot shows any,
 * the grace period has passed since, by our clock for waiting and by the trade server's clock, which
-  the latest quotation tells,
-* and one more look, half of it later by the trade server's clock, shows nothing either: what a
-  terminal missed while its link was dead comes a while after the first price that it has again.
+  the latest quotation shows,
+* and another snapshot, half a grace period later by the trade server's clock, shows no trace
+  either: data that a terminal missed during a dead connection arrives some time after its first new
+  price.
 
-A look that cannot be believed begins it anew: a moment that nobody watched proves nothing.
+An untrusted snapshot starts the procedure again, because the time before it was not fully observed.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ import msgspec
 
 
 class Absence(msgspec.Struct, frozen=True):
-    """Since when every look has shown nothing of an order.
+    """The time since when no snapshot has shown a trace of an order.
 
-    `since_ns` is the time of the first of them, `since_msc` what the trade server's clock showed
-    then, 0 where nothing told it, and `again_msc` what it showed at the first look after the grace
-    period, None before that.
+    `since_ns` is the time of the first such snapshot and `since_msc` the trade server's clock then,
+    0 if not known. `again_msc` is the trade server's clock at the first snapshot after the grace
+    period, None before that snapshot.
     """
 
     since_ns: int
@@ -37,7 +38,7 @@ class Absence(msgspec.Struct, frozen=True):
 
 
 Absences = Mapping[str, Absence]
-"""What looks have shown nothing of, by order id."""
+"""The absence records of orders without a trace, by order id."""
 
 NONE_ABSENT: Absences = MappingProxyType({})
 
@@ -45,30 +46,32 @@ NONE_ABSENT: Absences = MappingProxyType({})
 def absent_again(
     before: Absence | None, asked_ns: int, server_time_msc: int, grace_ms: int
 ) -> Absence:
-    """Return what one more look that shows nothing makes of an absence.
+    """Update the absence record after another snapshot without a trace of the order.
 
     Args:
-        before: what the looks before it came to, None for none.
-        asked_ns: the time of the look, by the clock for waiting (ns).
-        server_time_msc: the trade server's clock at that look, 0 where no quotation tells it. While
-            none has ever told it, our own has to do.
-        grace_ms: how long an order may take to show; 0 waits for nothing.
+        before: the record so far, None if there is none.
+        asked_ns: the time of the snapshot's question, by the clock for waiting (ns).
+        server_time_msc: the trade server's clock at the snapshot, 0 if no quotation shows that
+            clock. If no quotation ever showed that clock, our own clock decides alone.
+        grace_ms: the grace period: how late an order may appear; 0 means no waiting.
     """
     if not grace_ms:
         return Absence(asked_ns, server_time_msc, server_time_msc, is_settled=True)
     if before is None or asked_ns < before.since_ns:
         return Absence(asked_ns, server_time_msc)
     if before.since_msc and not server_time_msc:
-        # The quotations are gone for now: no time passes by a clock that is not told.
+        # Without a quotation the trade server's clock is not known, so no time passes by it.
         return before
     if server_time_msc < before.since_msc or bool(server_time_msc) is not bool(before.since_msc):
-        # That clock was set back, or is told only now: what was measured is gone.
+        # That clock was set back, or is known only now, so the measurement must start again.
         return Absence(asked_ns, server_time_msc)
+    # The grace period has passed before; now wait for data that arrives after the first new price.
     if before.again_msc is not None:
-        has_heard = 2 * (server_time_msc - before.again_msc) >= grace_ms or not server_time_msc
-        return msgspec.structs.replace(before, is_settled=has_heard)
+        has_contact = 2 * (server_time_msc - before.again_msc) >= grace_ms or not server_time_msc
+        return msgspec.structs.replace(before, is_settled=has_contact)
     has_waited = asked_ns - before.since_ns >= grace_ms * 1_000_000
-    has_heard = server_time_msc - before.since_msc >= grace_ms or not server_time_msc
-    if has_waited and has_heard:
+    # New prices prove that the terminal had contact with its trade server all the time.
+    has_contact = server_time_msc - before.since_msc >= grace_ms or not server_time_msc
+    if has_waited and has_contact:
         return msgspec.structs.replace(before, again_msc=server_time_msc)
     return before

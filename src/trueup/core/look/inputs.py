@@ -1,7 +1,7 @@
-"""Everything that one sync may depend on: the book, the reading, the policy, and what was said.
+"""The inputs of a sync: the book, the snapshot, the policy, and statements of persons.
 
-Every rule about a difference takes a `SyncInputs` and adds events and holds to an `Outcome`. No
-rule asks for anything; the facts that a rule still needs go into the outcome's questions.
+Each rule for a difference takes a `SyncInputs` and adds events and holds to an `Outcome`. No rule
+reads the broker itself; a rule adds its open questions to the outcome.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from trueup.core.model import (
 from trueup.core.policy import Policy
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
-# Where no deals can confirm a list, what we did ourselves is given twice the time to show.
+# Without deals to confirm a list, our own changes get twice the time to appear.
 WITHOUT_DEALS = 2
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What `who` said of an order in doubt at `at_ns`.
+    """A statement of the person `who` about an order in doubt, made at `at_ns`.
 
-    `ticket` is the order at the broker that it is, or the position that such an order made or
-    changed; 0 says that it was never executed.
+    `ticket` is the matching order at the broker, or the position that this order opened or changed;
+    0 states that the order was never executed.
     """
 
     who: str
@@ -51,16 +51,16 @@ class Told(msgspec.Struct, frozen=True):
 
 
 Words = Mapping[str, Told]
-"""What persons said, by order id."""
+"""Statements of persons, by order id."""
 
 NOTHING_SAID: Words = MappingProxyType({})
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """What the gateway's record has of a book and the journal lacks.
+    """The orders of a book that the gateway's record has and the journal lacks.
 
-    `count` orders in all, of which `orders` are the newest. `stream` is the book's name, and
-    `is_new` says that the journal has sent nothing itself.
+    `count` is their number, and `orders` are the newest of them. `stream` is the book's name, and
+    `is_new` says that the journal itself has sent no order yet.
     """
 
     orders: tuple[SentOrder, ...]
@@ -70,27 +70,26 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Everything that one sync may depend on.
+    """All inputs of a sync.
 
     Args:
-        book: what we believe we hold.
-        snapshot: a reading that may be believed.
-        policy: whose positions these are.
-        asked_version: the book's version when the snapshot was asked for.
-        asked_ns: the date (ns) when it was asked for.
-        now_ns: the date (ns) of the plan's events. Dates are no measure of how long ago something
-            was: that is `waited`.
-        waited: how long before the question things were.
+        book: our positions and orders.
+        snapshot: a trusted reading of the broker.
+        policy: which positions are ours and how to act on differences.
+        asked_version: the book's version when the snapshot was requested.
+        asked_ns: the date (ns) when the snapshot was requested.
+        now_ns: the date (ns) for the plan's events. Never compute an age from dates; use `waited`.
+        waited: the ages of facts at the time of the question.
         settle_ms: the settle window (ms) learnt for this account; by default the policy's.
-        approved: who said yes to a hold, by its id.
-        is_final: whether deals, and the ends of orders, were asked for, as far as they go.
-        absences: the orders of which the looks before this one, each of them believed, have shown
-            nothing.
-        told: what persons said of orders in doubt that nobody else can tell, by order id.
-        rechecks: identifiers of positions whose deals are due to be compared again with the
-            counted ones.
-        has_asked_history: whether the account's history was asked for, as far as that goes.
-        lost: the orders that the gateway's record has of this book and the journal lacks.
+        approved: the person who approved a hold, by the hold's id.
+        is_final: whether deals and ends of orders were requested already, so that no further
+            question of this sync can add facts.
+        absences: the absence records from earlier trusted snapshots, by order id.
+        told: statements of persons about orders in doubt that no evidence decides, by order id.
+        rechecks: identifiers of positions whose deals are due for another comparison with the
+            counted deals.
+        has_asked_history: whether the account's history was requested already.
+        lost: the orders of this book that the gateway's record has and the journal lacks.
     """
 
     book: Book
@@ -116,7 +115,7 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def settle_ns(self) -> int:
-        """How long a change of our own may take to show (ns)."""
+        """The settle window: how late the broker may show a change of ours (ns)."""
         window_ms = self.policy.settle_ms if self.settle_ms is None else self.settle_ms
         return window_ms * 1_000_000 * (WITHOUT_DEALS if self.snapshot.evidence is None else 1)
 
@@ -126,21 +125,22 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {position.identifier: position for position in self.snapshot.positions}
 
     def is_settling(self, touched_ns: int) -> bool:
-        """Return whether we touched it so shortly before the question that it may not show yet."""
+        """Return whether our change is so recent that the snapshot may not show it yet."""
         return touched_ns > 0 and self._is_within(touched_ns, self.settle_ns)
 
     def is_recent(self, touched_ns: int) -> bool:
-        """Return whether we touched it within the longest time that any broker is given."""
+        """Return whether our change is within the longest delay granted to any broker."""
         return bool(self.settle_ns) and self._is_within(touched_ns, LONGEST_MS * 1_000_000)
 
     def _is_within(self, touched_ns: int, window_ns: int) -> bool:
         return 0 <= self.waited.waited_ns(touched_ns) < window_ns
 
     def history(self, identifier: int) -> History | None:
-        """Return the deals of a position, or None when they were not asked for or not readable.
+        """Return the deals of a position, or None if they were not requested or not readable.
 
-        The account's recent history has them too, whole where it begins with the order that opened
-        the position, whose number that has (MQL5 reference, POSITION_IDENTIFIER).
+        The account's recent history contains them as well. That history is complete for a position
+        if it begins with the opening order, which has the number of the position (MQL5 reference,
+        POSITION_IDENTIFIER).
         """
         evidence = self.snapshot.evidence
         if evidence is not None and identifier in evidence.explained:
@@ -150,34 +150,35 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return shown if begins and shown.deals[0].entry is Entry.IN else None
 
     def compare(self, identifier: int) -> Comparison | None:
-        """Return a position's deals beside those that were counted, or None as `history` does."""
+        """Return a position's deals compared with the counted deals; None as for `history`."""
         history = self.history(identifier)
         return None if history is None else Comparison(history, known_deals(self.book, identifier))
 
     def past_order(self, ticket: int) -> PastOrder | None:
-        """Return what became of an order, or None when it was not asked for or is not shown."""
+        """Return the end of an order, or None if it was not requested or is not shown."""
         evidence = self.snapshot.evidence
         past = evidence.past_orders if evidence is not None else ()
         return next((order for order in past if order.ticket == ticket), None)
 
     @property
     def server_time_msc(self) -> int:
-        """The trade server's time, as the latest price tells it; 0 where none does."""
+        """The trade server's time by the latest price; 0 without a price."""
         evidence = self.snapshot.evidence
         return evidence.server_time_msc if evidence is not None else 0
 
     @property
     def late_deals(self) -> tuple[Deal, ...] | None:
-        """All deals of the account's recent past, or None when not asked for or not readable."""
+        """All deals of the account's recent past; None if not requested or not readable."""
         evidence = self.snapshot.evidence
         if evidence is None or evidence.history is None:
             return None
         return evidence.history.deals
 
     def may_be_unread(self, row: Position | PendingOrder) -> RowFault | None:
-        """Return a row that cannot be read and may be this one, or None.
+        """Return an unreadable row that may be the given row, or None.
 
-        On a netting account a position's ticket may have changed, so that it says nothing there.
+        On a netting account a position's ticket may have changed, so there the ticket proves
+        nothing.
         """
         for fault in self.snapshot.faults:
             is_ticket = self.is_shared or fault.ticket in (0, row.ticket)
@@ -186,22 +187,22 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None
 
     def let_go_by(self, hold_id: str) -> str:
-        """Return who lets go of what is missing, or nothing; not before it was asked for."""
+        """Return the person who released a missing row, or empty; only in a final plan."""
         return self.approved.get(hold_id, "") if self.is_final else ""
 
     @property
     def is_shared(self) -> bool:
-        """Whether the account has one position for each symbol, whoever trades it."""
+        """Whether the account has a single position per symbol, shared by all traders."""
         evidence = self.snapshot.evidence
         return evidence is not None and evidence.account.margin_mode is not MarginMode.HEDGING
 
     def own_order(self, ticket: int) -> Order | None:
-        """Return the order of ours that has this ticket, or None."""
+        """Return our order with this ticket, or None."""
         order = self.book.orders_by_ticket.get(ticket)
         return None if order is None or order.is_stand_in else order
 
     @property
     def money_digits(self) -> int | None:
-        """The decimals of the account's money, None where the reading does not say."""
+        """The decimals of the account's money, None if the reading does not have them."""
         evidence = self.snapshot.evidence
         return None if evidence is None else evidence.account.currency_digits

@@ -1,4 +1,4 @@
-"""The outcome of a sync's rules: events, holds and questions, and the sentences of a hold."""
+"""Collect the results of a sync's rules: events, holds and questions; and word the holds."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NEXT_READING = "the next reading"
 
 
 class Outcome:
-    """What the differences of one look come to.
+    """The results of the rules for the differences of a snapshot.
 
-    `questions` are identifiers of positions whose deals are awaited, `order_questions` tickets of
-    orders whose end is, and `rechecks` identifiers of positions whose deals are to be compared
-    again, though nothing is known to be still to come. `since_msc` is the time of the trade
-    server's clock since which the account's whole history is wanted, 0 for none of it.
+    `questions` are identifiers of positions that wait for deals, and `order_questions` tickets of
+    orders whose end is awaited. `rechecks` are identifiers of positions whose deals are due for
+    another comparison, although no deal is known to be missing. `since_msc` is the time of the
+    trade server's clock since which the account's whole history is wanted, 0 for no history.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Outcome:
         self.since_msc: int = 0
 
     def add(self, other: Outcome) -> None:
-        """Append what another outcome has."""
+        """Append the results of another outcome."""
         self.events += other.events
         self.holds += other.holds
         self.questions += other.questions
@@ -56,10 +56,10 @@ class Outcome:
         self.since_msc = min(self.since_msc or since_msc, since_msc)
 
     def guard(self, row: Position | PendingOrder, rule: Callable[[], None]) -> bool:
-        """Apply the rule of one row; what raises in it becomes that row's hold, and no more.
+        """Apply the rule for a row; an error in the rule becomes a hold of this row only.
 
-        A sync that ended there would end there at every sync, and at every start. Returns whether
-        the rule was applied.
+        If the error ended the sync, it would end every sync, and every start, at the same row.
+        Returns whether the rule was applied without an error.
         """
         lists: tuple[list[Any], ...] = (
             self.events,
@@ -68,18 +68,19 @@ class Outcome:
             self.order_questions,
             self.rechecks,
         )
-        before = [len(one) for one in lists]
+        # Remember the lengths, because a failed rule may have added a part of its results.
+        before = [len(results) for results in lists]
         try:
             rule()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's trouble alone
-            for one, length in zip(lists, before, strict=True):
-                del one[length:]
+        except Exception as error:  # noqa: BLE001 - an error of any kind concerns this row only
+            for results, length in zip(lists, before, strict=True):
+                del results[length:]
             self.holds.append(broken(row, error))
             return False
         return True
 
     def put_first(self, other: Outcome) -> None:
-        """Put what another outcome has before what is here."""
+        """Insert the events and holds of another outcome before those of this outcome."""
         self.events[:0] = other.events
         self.holds[:0] = other.holds
 
@@ -91,13 +92,14 @@ class Outcome:
         inputs: SyncInputs,
         *changes: events.Event,
     ) -> bool:
-        """Take changes into the plan, or hold them where the policy wants a yes or only a look.
+        """Add changes to the plan, or hold them if the policy requires an approval or only an alert.
 
-        Returns whether they were taken.
+        Returns whether the changes were added.
         """
         if action is Action.APPLY:
             self.events += changes
             return True
+        # The id depends on the row's figures, so an approval applies to exactly this difference.
         wanted = step_id(kind, row)
         if action is Action.ASK and wanted in inputs.approved:
             self.events += changes
@@ -105,17 +107,18 @@ class Outcome:
         what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
         identifier = row.identifier if isinstance(row, Position) else row.ticket
         if action is Action.ASK:
-            said, until = f"{what} waits for a yes", f"trueup approve {wanted}"
-            hold = Hold(row.symbol, said, until, identifier, HoldKind.ASK, id=wanted)
+            sentence, until = f"{what} waits for a yes", f"trueup approve {wanted}"
+            hold = Hold(row.symbol, sentence, until, identifier, HoldKind.ASK, id=wanted)
         else:
-            said = f"{what} is shown and not corrected, as the policy says"
-            hold = Hold(row.symbol, said, "a person", identifier, HoldKind.ALERT)
+            # An alert has no id: only the policy can turn it into a correction.
+            sentence = f"{what} is shown and not corrected, as the policy says"
+            hold = Hold(row.symbol, sentence, "a person", identifier, HoldKind.ALERT)
         self.holds.append(hold)
         return False
 
 
 def _figures(kind: str, row: Position | PendingOrder) -> str:
-    """Say what a person would say yes to."""
+    """Write the figures that a person would approve."""
     if isinstance(row, PendingOrder):
         return describe_order(row)
     if kind != "protection":
@@ -138,7 +141,7 @@ def settling(row: Position, what: str, touched_ns: int, inputs: SyncInputs) -> H
 
 
 def broken(row: Position | PendingOrder, error: Exception) -> Hold:
-    """Return the hold of a row whose own rule raised an error."""
+    """Return the hold of a row whose rule raised an error."""
     identifier = row.identifier if isinstance(row, Position) else row.ticket
     return Hold(
         row.symbol,
@@ -150,7 +153,7 @@ def broken(row: Position | PendingOrder, error: Exception) -> Hold:
 
 
 def where_it_broke(error: Exception) -> str:
-    """Say what was raised, and where: ZeroDivisionError: division by zero (explain.py line 75)."""
+    """Write an error and its place: ZeroDivisionError: division by zero (explain.py line 75)."""
     frames = traceback.extract_tb(error.__traceback__)
     place = ""
     if frames:
@@ -160,13 +163,13 @@ def where_it_broke(error: Exception) -> str:
 
 
 def late(row: Position, what: str) -> Hold:
-    """Return the hold of a difference that outlives its settle window, against better evidence."""
+    """Return the hold of a difference after its settle window, if deals contradict the list."""
     until = "a list that agrees with what we did"
     return Hold(row.symbol, what, until, row.identifier, HoldKind.SETTLING)
 
 
 def unread(row: Position | PendingOrder, fault: RowFault) -> Hold:
-    """Return the hold of a row that is not in the list, unless it is the one that is unreadable."""
+    """Return the hold of a row missing from the list, which the unreadable row may be."""
     what = f"Ticket {row.ticket} is not in the part of the list that can be read ({fault})"
     identifier = row.identifier if isinstance(row, Position) else row.ticket
     return Hold(row.symbol, what, "a whole reading", identifier, HoldKind.PARTIAL)

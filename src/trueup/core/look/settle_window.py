@@ -1,9 +1,8 @@
-"""How long after our own activity the broker may still show what was before.
+"""Learn the settle window: how long after our own change the broker may still show the old state.
 
-The window begins at the policy's default and is learnt for each account: a difference that was
-still there at some age, and had gone by itself at the next look, proves that the broker took at
-least that long. The window is then made half as long again as the longest such age among the latest
-ones, within bounds.
+The window begins at the policy's default and is learnt for each account. A difference that still
+existed at some age and disappeared by itself before the next snapshot proves that the broker needed
+at least that time. The window is then 1.5 times the longest of the latest such ages, within bounds.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ LONGEST_MS = 10_000
 
 
 class Settling(msgspec.Struct, frozen=True):
-    """The settle window of one account: its default, and what was measured lately (ms)."""
+    """The settle window of an account: the default and the latest measured delays (ms)."""
 
     default_ms: int
     lags_ms: tuple[int, ...] = ()
 
     @property
     def window_ms(self) -> int:
-        """How long to hold a difference on what we touched ourselves."""
+        """How long (ms) to hold a difference after our own change."""
         if not self.lags_ms or not self.default_ms:
             return self.default_ms
         return max(self.default_ms, min(LONGEST_MS, round(max(self.lags_ms) * MARGIN)))
 
 
 def learn(settling: Settling, lag_ms: int) -> Settling:
-    """Return the window with one more lag (ms) measured."""
+    """Return the window after another measured delay (ms)."""
     return Settling(settling.default_ms, (*settling.lags_ms, max(0, lag_ms))[-SAMPLES_KEPT:])

@@ -1,14 +1,15 @@
-"""How long ago something happened, by clocks that nobody sets.
+"""Measure ages by monotonic clocks, because the wall clock can be changed.
 
-The journal has dates, and dates are the wall clock's: a person sets it, a time service does, and a
-machine that slept finds it elsewhere. A difference of two dates can therefore be anything. Whether
-a broker had the time to show something, and how old something is, is measured by the two clocks
-that never go back (`runtime.time.clock`): this process notes them beside each date that it writes.
+The journal has dates from the wall clock. A person or a time service can set that clock, and after
+sleep of the machine it has jumped. So the difference of two dates proves nothing. Ages and waiting
+times are measured by the two clocks that never go back (`runtime.time.clock`): this process notes
+both clocks beside each date that it writes.
 
-What an earlier process wrote has a date alone. It counts from that date to the beginning of this
-process, by the wall clock, and on from there. Where its date is later than our beginning, the wall
-clock was set back since, and it counts from the beginning: a window that an earlier process opened
-is never ended before its time by that, and never prolonged by more than itself.
+Facts of an earlier process have a date only. Their age is the time from that date to the start of
+this process, by the wall clock, plus the time since then by the monotonic clocks. If the date is
+later than the start, the wall clock was set back, and the age counts from the start. So a
+clock set back never ends a window of an earlier process too early, and prolongs the window by at
+most its own length.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ NOTHING_NOTED: Mapping[int, Noted] = MappingProxyType({})
 
 
 class Waited(msgspec.Struct, frozen=True):
-    """The clocks of a process at a question, and what it noted before.
+    """The clocks of a process at a question, and its earlier notes of the clocks.
 
     Args:
         age_ns: the clock for ages, at the question.
         waiting_ns: the clock for waiting, at the question.
         began_date_ns: the date when the process began.
-        began: both clocks when it began.
+        began: both clocks when the process began.
         noted: both clocks at each date that this process wrote.
     """
 
@@ -42,14 +43,14 @@ class Waited(msgspec.Struct, frozen=True):
     noted: Mapping[int, Noted] = NOTHING_NOTED
 
     def waited_ns(self, at_ns: int) -> int:
-        """Return how long the process has waited since what is dated `at_ns`; sleep left out."""
+        """Return how long the process has waited since the fact dated `at_ns`, without sleep."""
         noted = self.noted.get(at_ns)
         if noted is not None:
             return self.waiting_ns - noted[1]
         return max(0, self.began_date_ns - at_ns) + self.waiting_ns - self.began[1]
 
     def age_of_ns(self, at_ns: int) -> int:
-        """Return how long ago what is dated `at_ns` was; the time asleep counts."""
+        """Return the age of the fact dated `at_ns`, including sleep."""
         noted = self.noted.get(at_ns)
         if noted is not None:
             return self.age_ns - noted[0]
@@ -57,5 +58,5 @@ class Waited(msgspec.Struct, frozen=True):
 
 
 def by_dates(asked_ns: int) -> Waited:
-    """Return how long ago things were as dates alone say it, for where there is nothing better."""
+    """Return ages computed from dates only, for use without monotonic clocks."""
     return Waited(asked_ns, asked_ns, asked_ns, (asked_ns, asked_ns))

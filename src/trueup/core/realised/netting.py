@@ -1,9 +1,9 @@
-"""On a netting account a symbol has one position, whatever ticket our fill took it under.
+"""Match a position of the book with the single position of its symbol on a netting account.
 
-The book can lose such a position for a moment: an order of ours was in doubt, the next one closed
-all that the book had, and the position lives on at the broker. A fill then stands in the book under
-its own order's ticket, and the list shows the position under its identifier (MT5 reference,
-POSITION_TICKET, POSITION_IDENTIFIER). Both are one position, and the book must not have it twice.
+The book can lose such a position for a moment: an order of ours was in doubt, the next order closed
+all lots that the book had, and the position continues at the broker. The book then has a fill under
+the ticket of its order, while the list shows the position under its identifier (MT5 reference,
+POSITION_TICKET, POSITION_IDENTIFIER). Both are the same position, which must not count twice.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from trueup.core.model import Position
 
 
 def opened_by_us(symbol: str, inputs: SyncInputs) -> Holding | None:
-    """Return a position of a symbol that our fill opened a moment ago and no reading shows yet.
+    """Return a position of a symbol that our fill opened just now and no reading shows yet.
 
-    None on a hedging account, where a fill without a position's name opens a position of its own.
+    None on a hedging account, where a fill without the ticket of a position opens a new position.
     """
     if not inputs.is_shared:
         return None
+    # A position with counted deals is proven to be another position, so skip it.
     unseen = (
         holding
         for holding in inputs.book.holdings_in(symbol)
@@ -32,9 +33,9 @@ def opened_by_us(symbol: str, inputs: SyncInputs) -> Holding | None:
 
 
 def shown_as(holding: Holding, inputs: SyncInputs) -> Position | None:
-    """Return the listed position that our fills went into, None where nothing proves one.
+    """Return the listed position that our fills went into, None without a proof.
 
-    A reversal gives the position the ticket of its order, and each deal names its order.
+    A reversal gives the position the ticket of the reversing order, and each deal names its order.
     """
     if not inputs.is_shared:
         return None
@@ -46,7 +47,7 @@ def shown_as(holding: Holding, inputs: SyncInputs) -> Position | None:
 
 
 def _has(tickets: set[int | None], remote: Position, holding: Holding, inputs: SyncInputs) -> bool:
-    """Return whether a position of the list has fills that a position of the book was made of."""
+    """Return whether a listed position contains fills of a position in the book."""
     local = holding.position
     if remote.symbol != local.symbol or remote.identifier == local.identifier:
         return False
