@@ -92,7 +92,7 @@ class Outcome:
         inputs: SyncInputs,
         *changes: events.Event,
     ) -> bool:
-        """Add changes to the plan, or hold them if the policy requires an approval or only an alert.
+        """Add changes to the plan, or hold them if the policy requires an approval or an alert.
 
         Returns whether the changes were added.
         """

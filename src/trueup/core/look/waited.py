@@ -7,8 +7,8 @@ both clocks beside each date that it writes.
 
 Facts of an earlier process have a date only. Their age is the time from that date to the start of
 this process, by the wall clock, plus the time since then by the monotonic clocks. If the date is
-later than the start, the wall clock was set back, and the age counts from the start. So a
-clock set back never ends a window of an earlier process too early, and prolongs the window by at
+later than the start, the wall clock was set back, and the age counts from the start. So a change
+of the wall clock never ends a window of an earlier process too early, and prolongs the window by at
 most its own length.
 """
 
