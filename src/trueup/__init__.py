@@ -1,8 +1,8 @@
 """Keeps a trading process and its MetaTrader 5 account in agreement, through crashes.
 
 Import the public names from this module: the modules that define them may change from one release
-to the next. `trueup.testing` has the names for a user's tests. A name is imported at its first use,
-so `import trueup` is fast.
+to the next. `trueup.testing` has the names for a user's tests. Each name is imported at its first
+use, so `import trueup` is fast.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ if __name__ != "trueup":
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
+    """Import a public name at its first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'trueup' has no attribute {name!r}")
     # The names that the table leaves out are errors.

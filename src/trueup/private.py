@@ -14,18 +14,18 @@ FOLDER_MODE = 0o700
 
 
 def make_private(path: Path) -> None:
-    """Create an empty file for the current user alone, if it does not exist.
+    """Create an empty file for the current user alone, unless the file exists.
 
     An existing file keeps its permissions. SQLite takes an empty file for a new database, and gives
-    the files beside it the same permissions. A failure is ignored, because the next attempt
-    to open the file reports the reason.
+    the files beside the database the same permissions. A failure is ignored, because the next
+    attempt to open the file reports the reason.
     """
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder for the current user alone, if it does not exist, with its parents.
+    """Create a folder and its parents for the current user alone, unless the folder exists.
 
     Raises:
         OSError: the folder cannot be created.

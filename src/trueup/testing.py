@@ -122,6 +122,7 @@ class SimulatedGateway:
         server = Server(f"tcp://{HOST}:{self.port}", anybody(self._alone(desk)))
         self.port = server.port
         self._stopped.clear()
+        # A daemon, so that a test that forgets to stop the gateway does not keep the process alive.
         self._thread = threading.Thread(target=self._serve, args=(server, desk), daemon=True)
         self._thread.start()
 

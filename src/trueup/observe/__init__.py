@@ -1,1 +1,1 @@
-"""What people and machines read of it: status, log, live view. Reads, never writes."""
+"""Texts for people and programs: status, log, live view; reads the journal and never writes."""

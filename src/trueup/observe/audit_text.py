@@ -1,4 +1,4 @@
-"""What happened, for a person: one entry for each event of a journal."""
+"""Write the events of a journal as audit lines: one row for each event."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _DETAILS_AT = 31
 
 
 class Told(msgspec.Struct, frozen=True):
-    """One event of a journal, told.
+    """One event of a journal as an audit row.
 
-    `timestamp` is ISO 8601 in UTC, `position` the event's place in its stream, `order_id` an order
-    of ours and `ticket` a number at the broker, where there is one. `before` and `after` are what
-    it was and what it became, empty where the details say all.
+    `timestamp` is ISO 8601 in UTC. `position` is the event's place in its stream. `order_id` is an
+    order of ours, and `ticket` a number at the broker, None if the event has none. `before` and
+    `after` are the states around the event, empty if the details say everything.
     """
 
     timestamp: str
@@ -31,7 +31,7 @@ COLUMNS = Told.__struct_fields__
 
 
 def audit_lines(story: Iterable[Told], width: int = 80) -> Iterator[str]:
-    """Yield entries as lines of at most `width` characters, a date before each day's first."""
+    """Yield rows as lines of at most `width` characters, with a date before each day's first."""
     day = ""
     for told in story:
         if not told.timestamp.startswith(f"{day}T"):
@@ -42,9 +42,10 @@ def audit_lines(story: Iterable[Told], width: int = 80) -> Iterator[str]:
 
 
 def _wrapped(head: str, text: str, width: int) -> Iterator[str]:
-    """Yield a text in lines of at most `width` characters, longer words on lines of their own.
+    """Yield a text as lines of at most `width` characters; a longer word gets a line of its own.
 
-    What `textwrap` does with a sentence, at an eighth of the time: an audit may be a million.
+    The result equals that of `textwrap` for a sentence, in an eighth of the time: an audit may have
+    a million rows.
     """
     line = head
     is_empty = True

@@ -1,6 +1,6 @@
-"""What `trueup doctor` found, as rows for a person: how it is, and what to do where it is not well.
+"""Write the findings of `trueup doctor` as rows: the state of each check, and the remedy.
 
-The marks are words in plain letters, so that they read the same in every console and without
+The marks are words in plain letters, so that they look the same on every console and without
 colour.
 """
 
@@ -18,7 +18,7 @@ _MARK, _CHECK = 6, 19
 
 
 class Mark(enum.Enum):
-    """How a check came out. A warning is no sickness; what was not asked is nothing at all."""
+    """The result of a check: in order, a warning, a failure, or not checked."""
 
     OK = "ok"
     WARN = "warn"
@@ -30,7 +30,7 @@ COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.SICK: "red", Mark.NOT_ASK
 
 
 class DoctorRow(msgspec.Struct, frozen=True):
-    """One check: what was found, what would mend it, and the figures, for programs."""
+    """One check: the finding, the remedy, and the figures for programs."""
 
     check: str
     mark: Mark
@@ -40,32 +40,32 @@ class DoctorRow(msgspec.Struct, frozen=True):
 
 
 def ok(check: str, found: str, **figures: Any) -> DoctorRow:
-    """It is as it should be."""
+    """Return a row for a check without findings."""
     return DoctorRow(check, Mark.OK, found, figures=figures)
 
 
 def warn(check: str, found: str, remedy: str, **figures: Any) -> DoctorRow:
-    """It works, and could be better."""
+    """Return a row for a part that works and could work better."""
     return DoctorRow(check, Mark.WARN, found, remedy, figures)
 
 
 def sick(check: str, found: str, remedy: str, **figures: Any) -> DoctorRow:
-    """It does not work."""
+    """Return a row for a part that does not work."""
     return DoctorRow(check, Mark.SICK, found, remedy, figures)
 
 
 def not_asked(check: str, found: str) -> DoctorRow:
-    """Nobody could ask, or there is nothing to ask."""
+    """Return a row for a check that could not be made, or that does not apply."""
     return DoctorRow(check, Mark.NOT_ASKED, found)
 
 
 def is_healthy(rows: Iterable[DoctorRow]) -> bool:
-    """Return whether nothing is sick."""
+    """Return whether no check failed."""
     return all(row.mark is not Mark.SICK for row in rows)
 
 
 def row_lines(row: DoctorRow) -> list[str]:
-    """Write one row as lines of 80 columns; the mark stands in the first six."""
+    """Return a row as lines of 80 columns; the mark is in the first six."""
     head = row.mark.value.ljust(_MARK) + row.check.ljust(_CHECK)
     lines = _wrapped(head, row.found)
     if row.remedy:
@@ -74,7 +74,7 @@ def row_lines(row: DoctorRow) -> list[str]:
 
 
 def summary(rows: Sequence[DoctorRow]) -> str:
-    """Say in one line how things stand."""
+    """Return the result of all checks in one line."""
     count = {mark: sum(row.mark is mark for row in rows) for mark in Mark}
     warnings = f"{count[Mark.WARN]} warning{'s' * (count[Mark.WARN] != 1)}"
     if count[Mark.SICK]:

@@ -1,4 +1,4 @@
-"""A comparison of the book's deals with the broker's history, as text of 80 columns."""
+"""Write a comparison of the book's deals with the broker's history as text of 80 columns."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from trueup.core.realised.agreement import DealChange, DealLine
 from trueup.core.realised.history_report import HistoryReport
 
 WIDTH = 80
-# A person reads so many; `--json` has all.
+# More lines are of no use to a reader; `--json` has all of them.
 LINES_MOST = 50
 
 
 def write_history(told: HistoryReport) -> str:
-    """Write a comparison: its span, what it came to, and each deal in which the sides differ."""
+    """Write a comparison: its span, its result, and each deal that differs."""
     begin = _moment(told.since_msc) if told.since_msc else "the beginning"
     end = _moment(told.until_msc) if told.until_msc else "now"
     span = f"{told.account}: deals from {begin} to {end}, server time."
     lines = [*_wrapped(span), *_wrapped(f"{told.sentence}.")]
     found = told.found
+    # Explain deals that the terminal shows and the book does not count, so that nobody takes them
+    # for missing deals.
     if found.of_others:
         others = "are" if found.of_others > 1 else "is"
         deals = f"{found.of_others} deal{'s' * (found.of_others > 1)}"
         lines += _wrapped(
             f"{deals} {others} of positions of others, of which the book counts none."
         )
+    # The differences come last and in order of weight: deals that the book lacks first.
     for title, rows in (
         ("Missing in the book:", [_line(one, told) for one in found.missing_in_book]),
         ("In the book, and not at the broker:", [_line(d, told) for d in found.missing_at_broker]),
@@ -119,5 +122,5 @@ def _moment(time_msc: int) -> str:
 
 
 def _iso(time_msc: int) -> str | None:
-    # Of the trade server's clock, so without a zone.
+    # The time of the trade server's clock, whose time zone is not known.
     return _moment(time_msc).replace(" ", "T") if time_msc else None

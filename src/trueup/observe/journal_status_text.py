@@ -1,4 +1,4 @@
-"""What the journal of a bot that does not run has of its book, for a person."""
+"""Write the status of a book from its journal alone, for a bot that is not running."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trueup.observe.status_text import (
 class JournalStatus(msgspec.Struct, frozen=True):
     """The book as its last process left it.
 
-    `last_event` is when the last event was recorded, ISO 8601 in UTC, None for an empty journal;
-    `holder` the process that wrote the journal last. `holds` are the differences that were held
-    and are in the journal: positions that are missing without proof, and halts. `in_doubt` are the
-    orders that have no proven outcome, with those that were under way when the process ended.
-    `waits` names the positions whose deals are still to come; `others` the journal's other streams.
+    `last_event` is the time of the last event, ISO 8601 in UTC, None for an empty journal. `holder`
+    is the process that wrote the journal last. `holds` are the held differences that are in the
+    journal: positions that are missing without proof, and halts. `in_doubt` are the orders without
+    a proven outcome, including those that were under way when the process ended. `waits` has the
+    identifiers of positions with expected deals. `others` names the other streams of the journal.
     """
 
     journal: str
@@ -45,7 +45,7 @@ class JournalStatus(msgspec.Struct, frozen=True):
 
 
 def write_journal_status(book: JournalStatus) -> str:
-    """Write what a journal has of a book as text of 80 columns."""
+    """Write the status as text of 80 columns."""
     when = "is empty" if book.last_event is None else f"ends at {time_of(book.last_event)}"
     money = f"{format_money(book.realised, book.currency_digits)} {book.currency}".strip()
     lines = [
@@ -54,6 +54,7 @@ def write_journal_status(book: JournalStatus) -> str:
         *said("", "The broker may have changed since: the next bot's first sync tells."),
         *said("Account", f"{account_words(book.account, book.trade_mode)}, realised {money}"),
     ]
+    # The parts that need a person come before the positions.
     for held in book.holds:
         lines += [
             *said("Held", f"{held.symbol or 'Account'}: {held.reason}"),
@@ -65,6 +66,7 @@ def write_journal_status(book: JournalStatus) -> str:
     for order in book.pending:
         lines += said("Pending", order)
     lines += position_lines(book.positions, book.currency_digits)
+    # A reader who finds the book empty may have given the wrong stream.
     if book.others:
         lines += said("Others", f"the journal has more books: --stream {', '.join(book.others)}")
     return "\n".join(lines)

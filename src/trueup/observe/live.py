@@ -1,8 +1,8 @@
-"""The live view: both books side by side, and the state of their agreement in one sentence.
+"""Draw the live view: both books side by side, and the state of their agreement in one sentence.
 
-It draws plain values (`Picture`) and reads nothing itself. It is made to be read by somebody who
-was just woken up: what matters is in the first lines, each colour has a word beside it, and
-nothing moves except the figures.
+The module draws plain values (`Picture`) and reads nothing itself. The view is made for a reader
+who was just woken up: the most important facts are in the first lines, each colour has a word
+beside it, and nothing moves except the figures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trueup.core.quantity import format_lots, format_money
 from trueup.observe.log import CONTROLS
 
 AUDIT_LINES = 5
-# Lines that are there whatever the books hold: head, health, titles, notes, audit, foot.
+# The number of lines besides the tickets: head, health, titles, notes, audit, foot.
 _OTHER_LINES = 19
 _ROWS_LEAST = 3
 _LINE = " {:<12} {:<6} {:>7} {:>10}   {:<6} {:>7} {:>10} {:>10}"
@@ -31,7 +31,7 @@ _TITLES = ("side", "lots", "open")
 
 
 class Level(enum.Enum):
-    """How things stand, and the colour that says so."""
+    """The state of the agreement, and its colour."""
 
     OK = "green"
     WAIT = "yellow"
@@ -39,7 +39,7 @@ class Level(enum.Enum):
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One position as one side has it: LONG or SHORT, lots, open price."""
+    """A position in the book or at the broker: LONG or SHORT, lots, open price."""
 
     word: str
     lots: float
@@ -47,11 +47,11 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One ticket in our book and at the broker, None where a side does not have it.
+    """One ticket in our book and at the broker; None for a side without the ticket.
 
-    `profit` is the broker's figure, in the account's currency, which has `currency_digits`
-    decimals, None where they are not known. `is_newer` says that our side was
-    opened after the broker was last seen, so that nothing is missing there.
+    `profit` is the broker's figure, in the account's currency. `currency_digits` are the decimals
+    of the currency, None if unknown. `is_newer` is true for a position that was opened after the
+    last reading: the broker's side is then not missing.
     """
 
     ticket: int
@@ -63,11 +63,11 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """Everything the live view shows.
+    """Everything that the live view shows.
 
-    `age_sec` is the age of the broker's side in seconds, None before the first reading. `audit`
-    has time, action and details of the last corrections, newest last. `money` is demo, contest or
-    REAL, empty before the account was seen; `is_real` colours it.
+    `age_sec` is the age of the broker's side in seconds, None before the first reading. `audit` has
+    the time, action and details of the last corrections, newest last. `money` is demo, contest or
+    REAL, empty before the first reading of the account. `is_real` colours `money`.
     """
 
     where: str
@@ -86,11 +86,14 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def render(picture: Picture, width: int = 80, height: int = 24) -> RenderableType:
-    """Draw a picture for a console of `width` characters; `height` lines are never filled.
+    """Draw a picture for a console of `width` characters and less than `height` lines.
 
-    A control character in a text, as a broker's error may have it, is shown and not obeyed.
+    A control character in a text, such as a broker's error, is shown as text and does not control
+    the console.
     """
+    # Clean all texts in one place, so that no part of the drawing can forget it.
     picture = msgspec.convert(_without_controls(msgspec.to_builtins(picture)), Picture)
+    # One line stays free: a console that is filled to its last line scrolls.
     shown = max(_ROWS_LEAST, height - 1 - _OTHER_LINES)
     return Group(
         _head(picture),
@@ -118,7 +121,7 @@ def _without_controls(value: Any) -> Any:
 
 
 class LiveView:
-    """Keeps one picture on a terminal up to date."""
+    """Keeps one picture on a console up to date."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -127,7 +130,7 @@ class LiveView:
 
     def __enter__(self) -> LiveView:
         self._live.start()
-        # A process that is killed cannot give the cursor back, so it is never taken away.
+        # A process that is killed cannot show a hidden cursor again, so never hide the cursor.
         self._console.show_cursor(True)
         return self
 
@@ -135,7 +138,7 @@ class LiveView:
         self._live.stop()
 
     def show(self, picture: Picture) -> None:
-        """Draw a picture in place of the one before; does nothing when they are equal."""
+        """Draw a picture in place of the last; do nothing if both are equal."""
         if picture != self._last:
             self._last = picture
             size = self._console.size
@@ -157,7 +160,7 @@ def _line(*parts: tuple[str, str]) -> Text:
 
 
 def _health(picture: Picture, width: int) -> list[Text]:
-    """Two lines always; a sentence that needs more is cut."""
+    """Return two lines always; a longer sentence is cut."""
     said = textwrap.wrap(picture.health, max(20, width - 10), max_lines=2, placeholder=" …")
     first, second = (*said, "", "")[:2]
     return [
@@ -167,15 +170,18 @@ def _health(picture: Picture, width: int) -> list[Text]:
 
 
 def _books(picture: Picture, shown: int) -> list[Text]:
-    """Both books, ticket by ticket, in as many lines as keep what is below in its place."""
+    """Return both books, ticket by ticket, padded so that the lines below keep their place."""
     age = "not seen yet" if picture.age_sec is None else _ago(picture.age_sec)
     titles = _LINE.format("", "OUR BOOK", "", "", "", "", "", "").rstrip().ljust(_BROKER_COLUMN)
+    # The broker's title has the colour of the state, because old figures are the first cause of
+    # trouble.
     level = "bold" if picture.level is Level.OK else picture.level.value
     lines = [
         _line((titles, "bold"), (f"BROKER, {age}", level)),
         _line((_LINE.format("ticket", *_TITLES, *_TITLES, "profit"), "dim")),
         *(_row(row) for row in picture.rows[:shown]),
     ]
+    # Before the first reading the broker's side is unknown, and must not look flat.
     if not picture.rows:
         remote_word = "?" if picture.age_sec is None else "flat"
         lines.append(_line((_LINE.format("none", "flat", "", "", remote_word, "", "", ""), "")))
@@ -200,7 +206,7 @@ def _cells(side: Side | None, without: str = "absent") -> tuple[str, str, str]:
 
 
 def _doubts(sentences: Sequence[str]) -> list[Text]:
-    """Two lines always."""
+    """Return two lines always; from the third doubt on, a count."""
     lines = [_line((" DOUBT   ", Level.TROUBLE.value), (text, "")) for text in sentences[:2]]
     if len(sentences) > 2:
         lines[1] = _line((f" DOUBT   {len(sentences) - 1} more", Level.TROUBLE.value))

@@ -1,6 +1,6 @@
-"""Where log lines go: the console, a file, or both.
+"""Send log lines to the console, to a file, or to both.
 
-The message is the guide's line to the letter, behind the time (UTC) and the level:
+The message is the guide's line to the letter, after the time (UTC) and the level:
 
     2026-01-05 03:04:05.678Z WARNING [CLOSED] Ghost position removed (Ticket 123456)
 """
@@ -25,9 +25,9 @@ from trueup.private import make_private
 FILE_BYTES_MAX = 5_000_000
 FILES_KEPT = 3
 
-# What a console without the character shows in its place (Windows code page 1252 has no arrow).
+# Replacements for characters that a console lacks (Windows code page 1252 has no arrow).
 _PLAIN = {"→": "->", "≠": "!=", "─": "-", "│": "|", "●": "*", "✅": "[ok]"}
-# Line ends, and what makes a console do something, as Python writes them in a text.
+# Line ends and control characters, and their escapes as Python writes them.
 CONTROLS = {
     code: repr(chr(code))[1:-1]
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
@@ -44,22 +44,23 @@ class _Formatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """One message is one line: a name that came over the network must not pretend others."""
+        """Write a message as one line: a name from the network must not add log lines."""
         record.message = record.message.translate(CONTROLS)
         return super().formatMessage(record)
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """Log lines on a console; a line that cannot be written is lost, and the first one told.
+    """Writes log lines to a console; a line that cannot be written is lost.
 
-    `on_closed` is called once where nobody reads the console any more.
+    The first lost line is reported on stderr. `on_closed` is called once, when the reader of the
+    console has gone.
     """
 
     on_closed: Callable[[], None] | None = None
     _is_told = False
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Go on without the line."""
+        """Continue without the line."""
         error = sys.exception()
         if self.on_closed is not None and isinstance(error, OSError) and is_closed(error):
             on_closed, self.on_closed = self.on_closed, None
@@ -76,12 +77,14 @@ def set_up_logging(*, console: bool, file: Path | None = None) -> None:
         SettingsError: the file cannot be written.
     """
     logger = logging.getLogger("trueup")
+    # Close the handlers of an earlier call, or each line would be written twice.
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
     handlers: list[logging.Handler] = [_Console(sys.stdout)] if console else []
     if file is not None:
         handlers.append(_file_handler(file))
+    # Without any handler Python would print warnings to stderr by itself.
     for handler in handlers or [logging.NullHandler()]:
         handler.setFormatter(_Formatter())
         logger.addHandler(handler)
@@ -90,9 +93,9 @@ def set_up_logging(*, console: bool, file: Path | None = None) -> None:
 
 
 def when_console_closes(call: Callable[[], None]) -> None:
-    """Have something called once nobody reads the log on the console any more, as behind `| head`.
+    """Call a function once when the reader of the console's log has gone, as with `| head`.
 
-    Where the log goes to a file as well, nothing is: it can be read there.
+    If the log also goes to a file, the function is not called, because the file can still be read.
     """
     handlers = logging.getLogger("trueup").handlers
     for handler in handlers:
@@ -101,8 +104,8 @@ def when_console_closes(call: Callable[[], None]) -> None:
 
 
 def is_closed(error: OSError) -> bool:
-    """Return whether an error says that nobody reads an output any more, as behind `| head`."""
-    # Windows has another word for the same thing.
+    """Return whether an error means that the reader of an output has gone, as with `| head`."""
+    # Windows reports the same condition as EINVAL.
     return error.errno == errno.EPIPE or (sys.platform == "win32" and error.errno == errno.EINVAL)
 
 
@@ -127,10 +130,10 @@ def _say_on_stderr(sentence: str) -> None:
 
 
 def make_streams_safe(*streams: TextIO | None) -> None:
-    """Let a stream write any text, in plainer characters where its encoding lacks one.
+    """Let streams write any text; replace characters that the encoding lacks.
 
-    On Windows, Python writes to a pipe or a file in the code page of the system, which lacks most
-    names of folders: there it is UTF-8, unless PYTHONIOENCODING says something else.
+    On Windows, Python writes to a pipe or a file in the system's code page, which lacks many
+    characters of folder names. There this function selects UTF-8, unless PYTHONIOENCODING is set.
     """
     codecs.register_error(_PLAIN_HANDLER, _in_plain_characters)
     for stream in streams:

@@ -52,7 +52,7 @@ class LogFile(RotatingFileHandler):
             super().doRollover()
 
     def rotate(self, source: str, dest: str) -> None:
-        """Give the file that was put aside its number."""
+        """Give the closed file its number."""
         super().rotate(self._aside, dest)
 
     @property

@@ -1,4 +1,4 @@
-"""A plan for a person to read before anything changes: one block for each position."""
+"""Write a plan before it is applied: one block for each position."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trueup.observe.event_words.words import Block
 def blocks(plan: Plan, digits: int | None = None) -> Iterator[Block]:
     """Yield a block for each change and each hold of a plan, in the plan's order.
 
-    `digits` are the decimals of the account's money, None where they are not known.
+    `digits` are the decimals of the account's currency, None if unknown.
     """
     for event in plan.events:
         yield words_of(event).step(event, digits)
@@ -30,7 +30,7 @@ def _held(hold: Hold) -> Block:
 
 
 def write_plan(plan: Plan, digits: int | None = None) -> str:
-    """Write a plan as text, or one line when it is empty; `digits` as for `blocks`."""
+    """Write a plan as text, or one line for an empty plan; `digits` as for `blocks`."""
     steps = list(blocks(plan, digits))
     foreign = f" {plan.foreign} foreign, not touched." if plan.foreign else ""
     if not steps:

@@ -1,4 +1,4 @@
-"""Both books as they were known at a moment, and why they came to be so, for a person."""
+"""Write both books as they were known at a moment, with the events that led there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTE = (
 
 
 class SceneSide(msgspec.Struct, frozen=True):
-    """A position as one side has it: LONG or SHORT, lots, prices (0.0 for no stop)."""
+    """A position in the book or at the broker: LONG or SHORT, lots, prices (0.0 for no stop)."""
 
     side: str
     lots: float
@@ -28,10 +28,10 @@ class SceneSide(msgspec.Struct, frozen=True):
 
 
 class SceneRow(msgspec.Struct, frozen=True):
-    """A position in the book and at the broker, None where a side does not have it.
+    """A position in the book and at the broker; None for a side without the position.
 
-    `seen` is when the broker's side was last told by an event (ISO 8601, UTC), and `by` how: by a
-    `reading` or by the `answer` to an order.
+    `seen` is the time of the latest event that told the broker's side (ISO 8601, UTC). `by` is the
+    kind of source: a `reading`, or the `answer` to an order.
     """
 
     ticket: int
@@ -43,10 +43,11 @@ class SceneRow(msgspec.Struct, frozen=True):
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """What was known at a moment; times are ISO 8601 in UTC.
+    """The state that was known at a moment; times are ISO 8601 in UTC.
 
-    `position` is the place of the last event before the moment, `last_event` its time, None when
-    there is none. `decisions` are the last events up to then, with their reasons.
+    `position` is the place of the last event before the moment. `last_event` is the time of that
+    event, None if there is none. `decisions` are the last events up to the moment, with their
+    reasons.
     """
 
     at: str
@@ -68,6 +69,7 @@ class Scene(msgspec.Struct, frozen=True):
 
 def write_scene(scene: Scene, width: int = 80) -> str:
     """Write both books and the last decisions as text."""
+    # Nothing was known before the first event, and an empty book would look like a flat account.
     if scene.last_event is None:
         return f"At {time_of(scene.at)} the journal has nothing yet in stream {scene.stream}."
     money = f"{format_money(scene.realised, scene.currency_digits)} {scene.currency}".strip()
@@ -84,6 +86,7 @@ def write_scene(scene: Scene, width: int = 80) -> str:
         "",
         *said("", NOTE),
     ]
+    # The columns pad short lines with spaces, which would show in a copied text.
     return "\n".join(line.rstrip() for line in lines)
 
 

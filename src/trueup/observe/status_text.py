@@ -1,4 +1,4 @@
-"""The state of a bot for a person: what agrees, what is refused, what is held, what needs a yes."""
+"""Write the status of a bot: health, refusals, holds, doubts, and actions for a person."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LABEL = 11
 
 
 class RefusedRow(msgspec.Struct, frozen=True):
-    """New orders are refused in a symbol, or in the whole account where `symbol` is empty.
+    """A refusal of new orders in a symbol, or in the whole account if `symbol` is empty.
 
-    `since` is ISO 8601 in UTC; it ends by itself when `until` has come about.
+    `since` is ISO 8601 in UTC. The refusal ends by itself when the condition `until` is met.
     """
 
     symbol: str
@@ -28,7 +28,7 @@ class RefusedRow(msgspec.Struct, frozen=True):
 
 
 class HeldRow(msgspec.Struct, frozen=True):
-    """A difference that is seen and left alone; `id` is what `trueup approve` takes, or empty."""
+    """A difference that is left alone; `id` is the argument for `trueup approve`, or empty."""
 
     id: str
     kind: str
@@ -39,7 +39,7 @@ class HeldRow(msgspec.Struct, frozen=True):
 
 
 class LotsRow(msgspec.Struct, frozen=True):
-    """Lots that one magic number answers for; `magic` is None for what no strategy claims."""
+    """The lots of one magic number; `magic` is None for lots that no strategy claims."""
 
     symbol: str
     magic: int | None
@@ -47,9 +47,10 @@ class LotsRow(msgspec.Struct, frozen=True):
 
 
 class PositionRow(msgspec.Struct, frozen=True):
-    """A position of the book; `profit` is the broker's figure at the last look, None before one.
+    """A position of the book.
 
-    `identifier` stays where the broker gives a position another ticket.
+    `profit` is the broker's figure at the last reading, None before the first reading. `identifier`
+    stays the same when the broker changes the ticket.
     """
 
     ticket: int
@@ -76,9 +77,9 @@ class DoubtRow(msgspec.Struct, frozen=True):
 
 
 class OverdueRow(msgspec.Struct, frozen=True):
-    """Deals that the broker has not shown since `since`, and that are asked for again at `next`.
+    """Deals that the broker has not shown since `since`; the next question for them is at `next`.
 
-    `ticket` is the identifier of their position; times are ISO 8601 in UTC.
+    `ticket` is the identifier of their position. Times are ISO 8601 in UTC.
     """
 
     ticket: int
@@ -87,15 +88,16 @@ class OverdueRow(msgspec.Struct, frozen=True):
 
 
 class BotStatus(msgspec.Struct, frozen=True):
-    """Everything that `trueup status` says of a bot.
+    """Everything that `trueup status` shows of a bot.
 
-    Times are ISO 8601 in UTC. `checked` is when the broker was last seen and believed, None before
-    the first time, `age_sec` the seconds since. `trade_mode` is demo, contest or real, empty where
-    the gateway does not say, None before there is an account. `currency_digits` are the decimals of
-    the account's money, None where they are not known. `needs` says what a person should do; with
-    an empty list nobody is needed. `journal` is a name for people, `journal_file` the path of a
-    SQLite file. `endpoint` is the gateway's, `gateway` the same in words. `neighbours` has a
-    sentence for each other bot that counts the same positions as its own.
+    Times are ISO 8601 in UTC. `checked` is the time of the last believed reading, None before the
+    first; `age_sec` is its age in seconds. `trade_mode` is demo, contest or real, empty if the
+    gateway does not tell, None before the first reading of the account. `currency_digits` are the
+    decimals of the account's currency, None if unknown. `needs` lists the actions that need a
+    person; an empty list means that no action is needed. `journal` is a name for people,
+    `journal_file` the path of a SQLite file. `endpoint` is the gateway's endpoint, `gateway` the
+    same in words. `neighbours` has a sentence for each other bot that counts the same positions as
+    its own.
     """
 
     pid: int
@@ -131,10 +133,11 @@ class BotStatus(msgspec.Struct, frozen=True):
 
 
 def write_status(bot: BotStatus) -> str:
-    """Write the state of a bot as text of 80 columns."""
+    """Write the status of a bot as text of 80 columns."""
     age = "the broker was not seen yet" if bot.age_sec is None else f"as of {_clock(bot.checked)}"
     money = f"{format_money(bot.realised, bot.currency_digits)} {bot.currency}".strip()
     kept = f"{bot.journal}, stream {bot.stream}" if bot.journal else "none: it ends with the bot"
+    # In order of urgency: what a person must do comes before the figures.
     lines = [
         *said("Bot", f"process {bot.pid}, trades {bot.symbol} {bot.gateway}"),
         *said("Health", bot.health),
@@ -157,9 +160,10 @@ def write_status(bot: BotStatus) -> str:
 
 
 def account_words(name: str | None, trade_mode: str | None) -> str:
-    """Write an account with whose money it is; a bot of before does not say that."""
+    """Return the account with its kind of money; bots of an older version do not tell the kind."""
     if name is None:
         return "not bound yet"
+    # The field is missing, not empty, in the answer of an older bot.
     return name if trade_mode is None else f"{name} ({describe_mode(trade_mode)})"
 
 
@@ -191,7 +195,7 @@ def _restriction(row: RefusedRow) -> Iterable[str]:
 
 def _held(bot: BotStatus) -> Iterable[str]:
     for row in bot.holds:
-        # What a person is needed for was said in full above.
+        # The same hold is already listed above among the actions that need a person.
         if not any(need.startswith(row.reason) for need in bot.needs):
             yield from said("Held", f"{row.symbol}: {row.reason}")
             yield from said("", f"until {row.until}")
@@ -214,10 +218,11 @@ def _overdue(rows: Sequence[OverdueRow]) -> Iterable[str]:
 
 
 def position_lines(rows: Sequence[PositionRow], currency_digits: int | None) -> Iterable[str]:
-    """Yield a book's positions as lines; one line says that it is flat."""
+    """Yield a book's positions as lines, or one line for a flat book."""
     if not rows:
         yield from said("Book", "flat")
         return
+    # Only the first line has the label, as in the other parts.
     for label, row in zip(["Book", *[""] * len(rows)], rows, strict=False):
         levels = "".join(
             f", {name} {format_price(level)}"
@@ -238,7 +243,7 @@ def _lots(rows: Sequence[LotsRow]) -> Iterable[str]:
 
 
 def time_of(moment: str) -> str:
-    """Return a moment of ISO 8601 for people: 2026-01-05 14:03:07 UTC."""
+    """Return an ISO 8601 time for people: 2026-01-05 14:03:07 UTC."""
     return f"{dt.datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -1,1 +1,1 @@
-"""Everything that is said of an event: one class of words for each class of event."""
+"""The texts for events: one class of words for each class of event."""

@@ -1,4 +1,4 @@
-"""The words of events about pending orders, the account, its history, and the journal itself."""
+"""The words for events about pending orders, the account, its history, and the journal."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class OfPendingClosed(Words[events.PendingClosed]):
 
 
 class OfPendingCorrected(Words[events.PendingCorrected]):
-    """A pending order differed."""
+    """A pending order had different values at the broker."""
 
     actions: Actions = frozenset({"ORDER"})
     counts_as: ClassVar[CountsAs] = "order"
@@ -150,7 +150,7 @@ class OfCompared(Words[events.HistoryCompared]):
         return Entry("COMPARED", None, compared_sentence(event))
 
     def lines(self, event: events.HistoryCompared) -> Iterable[Line]:
-        # Told by the comparison itself, where it is made.
+        # The comparison itself logs its result.
         return ()
 
     def step(self, event: events.HistoryCompared, digits: int | None) -> Block:

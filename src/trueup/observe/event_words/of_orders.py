@@ -1,4 +1,4 @@
-"""The words of events about orders of ours."""
+"""The words for events about our own orders."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from trueup.observe.event_words.words import (
 
 REFUSED = decide(JournalSays.REFUSED, BrokerShows.NO_TRACE, settled=True)
 Story = tuple[OrderAction, int | None, str]
-"""An order's step as its own story tells it: the kind of entry, the ticket, a sentence."""
+"""A step in an order's own history: the kind of entry, the ticket, a sentence."""
 
 
 class _OwnStep(OrderWords[OE]):
-    """A step that an order of ours makes by itself: it corrects nothing."""
+    """A step that an order of ours makes in the regular course: no correction of the book."""
 
     def is_correction(self, event: OE) -> bool:
         return False
@@ -37,7 +37,7 @@ class _OwnStep(OrderWords[OE]):
         return None
 
     def lines(self, event: OE) -> Iterable[Line]:
-        # The order desk logs its steps where it makes them.
+        # The order desk logs its own steps.
         return ()
 
     def difference(self, event: OE) -> str:
@@ -48,7 +48,7 @@ class _OwnStep(OrderWords[OE]):
 
 
 class OfCreated(_OwnStep[events.OrderCreated]):
-    """An intent."""
+    """An intent was recorded."""
 
     actions: Actions = frozenset({"INTENT"})
 
@@ -65,7 +65,7 @@ class OfCreated(_OwnStep[events.OrderCreated]):
 
 
 class OfSendStarted(_OwnStep[events.SendStarted]):
-    """The order is about to leave."""
+    """The order is about to be sent."""
 
     actions: Actions = frozenset({"SENT"})
 
@@ -78,7 +78,7 @@ class OfSendStarted(_OwnStep[events.SendStarted]):
 
 
 class OfFilled(_OwnStep[events.OrderFilled]):
-    """The gateway said that the order is done."""
+    """The gateway reported that the order was executed."""
 
     actions: Actions = frozenset({"FILLED"})
 
@@ -96,7 +96,7 @@ class OfFilled(_OwnStep[events.OrderFilled]):
 
 
 class OfInDoubt(_OwnStep[events.OrderInDoubt]):
-    """The order left and no proven outcome came back."""
+    """The order was sent, and no proven outcome came back."""
 
     actions: Actions = frozenset({"IN_DOUBT"})
 
@@ -108,7 +108,7 @@ class OfInDoubt(_OwnStep[events.OrderInDoubt]):
 
 
 class OfApplied(OrderWords[events.OrderApplied]):
-    """The broker did what a change or a pending order asked."""
+    """The broker made the change, or placed the pending order."""
 
     actions: Actions = frozenset({"APPLIED", "SETTLED"})
 
@@ -135,12 +135,12 @@ class OfApplied(OrderWords[events.OrderApplied]):
 
 
 class OfRejected(OrderWords[events.OrderRejected]):
-    """The broker said no, or the order never left."""
+    """The broker refused the order, or the order was never sent."""
 
     actions: Actions = frozenset({"REJECTED", "SETTLED"})
 
     def is_correction(self, event: events.OrderRejected) -> bool:
-        # Without evidence it is the gateway's own answer.
+        # An event without evidence is the gateway's answer to the order, not a correction.
         return bool(event.because)
 
     def entry(self, event: events.OrderRejected) -> Entry:
@@ -169,7 +169,7 @@ class OfRejected(OrderWords[events.OrderRejected]):
 
 
 class OfCanceled(OrderWords[events.OrderCanceled]):
-    """The order ended without effect, as far as anything shows."""
+    """The order ended without effect, as far as known."""
 
     actions: Actions = frozenset({"SETTLED"})
 
@@ -234,7 +234,7 @@ def _can_be_settled(event: events.OrderEvent) -> str:
 def _block(
     event: events.OrderEvent, what: str, evidence: str, consequence: str, ticket: int = 0
 ) -> Block:
-    """Return the step of a plan about an order of ours; the book knows the order by its id."""
+    """Return the step of a plan for an order of ours, named by its order id."""
     return Block("~", ticket, "Order", f"{what} {event.order_id}", evidence, consequence)
 
 
@@ -247,6 +247,7 @@ def wish_of(created: events.OrderCreated) -> str:
         case OrderKind.MODIFY:
             levels = f"SL {level(created.sl)}, TP {level(created.tp)}"
             return f"set {levels} of {created.position}"
+        # A market order without a position opens one, and then the plain words do.
         case OrderKind.MARKET:
             return f"{what} closing {created.position}" if created.position else what
     return f"{what} {created.kind.value} {format_price(created.price)}"
@@ -254,9 +255,12 @@ def wish_of(created: events.OrderCreated) -> str:
 
 def _full_wish(created: events.OrderCreated) -> str:
     said = [wish_of(created)]
+    # The words of a modification already have both stops.
     if created.kind is not OrderKind.MODIFY:
         stops = (("SL", created.sl), ("TP", created.tp))
         said += [f"{name} {format_price(level)}" for name, level in stops if level]
+    # The price of a pending order is already in its words; that of a market order is the market as
+    # the caller saw it.
     if created.kind is OrderKind.MARKET and created.price:
         said.append(f"market at {format_price(created.price)}")
     if created.magic:

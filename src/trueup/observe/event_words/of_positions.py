@@ -1,4 +1,4 @@
-"""The words of events about positions."""
+"""The words for events about positions."""
 
 from __future__ import annotations
 
@@ -153,6 +153,7 @@ class OfCorrected(Words[events.PositionCorrected]):
         ticket = event.remote.ticket
         text = f"[DRIFT_FIX] Ticket {ticket}: {drift_sentence(event)}"
         corrected = Line(WARNING, "position.corrected", ticket, text)
+        # The guide prints three lines for a corrected volume and one line for any other field.
         if "volume" not in event.fields:
             return (corrected,)
         local, remote = format_lots(event.local.volume), format_lots(event.remote.volume)

@@ -1,8 +1,8 @@
-"""The table of event words: which words each class of event has.
+"""The table of event words: the words for each class of event.
 
-`words_of` is exhaustive by type: a class of event that it leaves out is an error of the type
-checker. Log lines, audit entries, an order's story, the steps of a plan and the figures of a sync
-all come from here, so an event cannot be said in one of them and be forgotten in another.
+`words_of` is exhaustive by type: the type checker reports a class of event that is missing here.
+Log lines, audit entries, the history of an order, the steps of a plan and the figures of a sync all
+come from this table, so no event can be present in some of them and forgotten in others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from trueup.observe.event_words.words import Words
 
 
 def _words_of(event: events.AnyEvent) -> Words[Any]:
+    # A match rather than a dictionary, so that the type checker proves that no class is missing.
     match event:
         case events.OrderCreated():
             return of_orders.OfCreated()
@@ -32,6 +33,7 @@ def _words_of(event: events.AnyEvent) -> Words[Any]:
             return of_orders.OfCanceled()
         case events.OrderSettled():
             return of_orders.OfSettled()
+        # Corrections of positions by a sync.
         case events.PositionAdopted():
             return of_positions.OfAdopted()
         case events.PositionMissing():
@@ -46,6 +48,7 @@ def _words_of(event: events.AnyEvent) -> Words[Any]:
             return of_positions.OfDeals()
         case events.HaltRaised():
             return of_positions.OfHalt()
+        # Pending orders, the account and the journal.
         case events.PendingAdopted():
             return of_account.OfPendingAdopted()
         case events.PendingClosed():
@@ -64,7 +67,7 @@ def _words_of(event: events.AnyEvent) -> Words[Any]:
             assert_never(event)
 
 
-# A recovery says ten thousand events, so the words of a class are looked for once.
+# A recovery may log ten thousand events, so find the words of each class only once.
 _KNOWN: dict[type[events.Event], Words[Any]] = {}
 
 

@@ -1,4 +1,4 @@
-"""The words that each class of event has to have: a class that lacks one cannot be made."""
+"""The words that every class of event must have; a class without one of them cannot be created."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ACTIONS: tuple[AuditAction | OrderAction, ...] = (
     "COMPARED",
     "LOST",
 )
-"""All kinds of entries, in the order in which they are listed for a person."""
+"""All kinds of entries, in the order of the lists for people."""
 
 WARNING, INFO, ERROR = logging.WARNING, logging.INFO, logging.ERROR
 
@@ -83,7 +83,7 @@ class Line(NamedTuple):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """One step of a plan: a sign, what it is about, what proves it, what it leads to."""
+    """One step of a plan: a sign, the position, the evidence, and the consequence."""
 
     sign: str
     ticket: int
@@ -99,14 +99,14 @@ OE = TypeVar("OE", bound=events.OrderEvent)
 
 
 class Words(ABC, Generic[E]):
-    """Everything that is said of one class of event."""
+    """The words for one class of event."""
 
     counts_as: ClassVar[CountsAs] = "nothing"
 
     @property
     @abstractmethod
     def actions(self) -> Actions:
-        """The kinds of entries that an event of this class can be told as."""
+        """The kinds of audit entries that an event of this class can become."""
 
     def is_correction(self, event: E) -> bool:
         """Return whether the event corrects the book; an order's own steps do not."""
@@ -122,15 +122,15 @@ class Words(ABC, Generic[E]):
 
     @abstractmethod
     def step(self, event: E, digits: int | None) -> Block:
-        """Return the step of a plan; `digits` are the decimals of the account's money."""
+        """Return the step of a plan; `digits` are the decimals of the account's currency."""
 
     @abstractmethod
     def difference(self, event: E) -> str:
-        """Return the difference that the event would correct, empty where it is about none."""
+        """Return the difference that the event would correct, or an empty string."""
 
     @abstractmethod
     def tickets(self, event: E) -> set[int]:
-        """Return the tickets and identifiers that the event names; 0 counts as none."""
+        """Return the tickets and identifiers in the event; 0 stands for none."""
 
     def count(self, event: E) -> str:
         """Return the sentence for the figure that `counts_as` names."""
@@ -138,23 +138,23 @@ class Words(ABC, Generic[E]):
 
 
 class OrderWords(Words[OE]):
-    """Everything that is said of one class of event about an order of ours."""
+    """The words for one class of event about an order of ours."""
 
     @abstractmethod
     def told(
         self, event: OE, about: str, before: OrderStatus | None
     ) -> tuple[OrderAction, int | None, str]:
-        """Return the entry of this step in the order's own story.
+        """Return the entry for this step in the order's own history.
 
         Args:
             event: the step.
-            about: the order's id, and what it asks for where that is known.
-            before: the order's status before the step, None where it is not known.
+            about: the order's id, with the order's parameters if they are known.
+            before: the order's status before the step, None if unknown.
         """
 
 
 def level(price: float) -> str:
-    """Return a stop loss or another level for a sentence."""
+    """Return a stop loss or another price level for a sentence."""
     return format_price(price) if price else "none"
 
 

@@ -64,7 +64,7 @@ def must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
         if name in ("wire_magic", "why", "comment"):
             continue
         if name == "price" and known.kind is OrderKind.MARKET:
-            continue  # what the market was is no part of the wish
+            continue  # the market price is not part of the wish
         first = known.entry_price if name == "price" else getattr(known, name)
         if not (same(first, value) if isinstance(value, float) else first == value):
             raise Refused(

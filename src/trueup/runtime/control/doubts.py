@@ -73,7 +73,7 @@ def shown(loop: TradingLoop, look: Observation, order: Order, told: Told | None)
 def _weighed(loop: TradingLoop, look: Observation, order: Order) -> Doubt:
     found: Sequence[Doubt] = ()
     if look.inputs is not None:
-        # The evidence alone counts here: a person is shown it before anything is said.
+        # Only the evidence counts here: the person sees the evidence before a decision is made.
         inputs = msgspec.structs.replace(look.inputs, book=loop.pm.book, told=NOTHING_SAID)
         found = [doubt for doubt in weigh(inputs) if doubt.order is order]
     if not found:

@@ -1,8 +1,8 @@
 """Find other books that count the same positions as this book, and warn about them.
 
-Our own gateway knows which books ask it. On the guide's wire no gateway tells, so the bots of one
-folder find each other by their state files, and the books of one process find each other in memory.
-The log names each such book once, and the status names it as long as it is there. Entries stay
+Our own gateway knows which books ask it. On the guide's wire no gateway tells, so the bots of a
+folder find each other by their state files, and the books of a process find each other in memory.
+The log names each such book once, and the status names each as long as it exists. Entries stay
 allowed: only a person knows which of the two books is meant to trade, and both books agree with the
 broker.
 """
@@ -77,7 +77,7 @@ class OwnScope:
 
 
 class Neighbours:
-    """The other books that count positions of one book as their own.
+    """The other books that count positions of this book as their own.
 
     Args:
         own: the scope of the book.

@@ -75,6 +75,8 @@ class Recall:
         self._is_answered = True
         record = evidence.record
         for mark in asked.marks:
+            # A record that was put back may lack the newest orders, so its silence about them
+            # proves nothing.
             if record is not None and mark.id == record.id and record.last < mark.last:
                 log.warning(
                     "[RECORD] The gateway's record ends at request %d, and had %d before: an older "

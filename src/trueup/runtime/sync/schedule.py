@@ -112,6 +112,7 @@ class Timetable:
         """Log each position with overdue deals once."""
         self._told &= self.awaited.keys()
         for key, since_ns in self.overdue(now_ns).items():
+            # The log has one line for each position, not one for each reading.
             if key not in self._told:
                 self._told.add(key)
                 log.warning(

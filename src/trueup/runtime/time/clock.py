@@ -1,18 +1,18 @@
 """The interface to time: all code reads a `Clock`, which has three clocks for three purposes.
 
 ============  =================================  ================================================
-clock         what moves it                      what it is for
+clock         moved by                           purpose
 ============  =================================  ================================================
 `now_ns`      UTC, by the wall clock: people     dates: of journal events, log lines, the audit
-              and time services set it, back     trail, the gateway's record; what is compared
-              and forth                          with the broker's clock or a file's time
-`age_ns`      goes on while the machine sleeps,  ages and due times: how old a reading is, when
-              and makes up for a virtual         the next sync is due, how long a request has
-              machine that was paused; never     lain there, how long nothing was heard
+              and time services set it, back     trail, the gateway's record; comparisons with
+              and forth                          the broker's clock or a file's time
+`age_ns`      goes on while the machine sleeps,  ages and due times: the age of a reading, the
+              and makes up for a virtual         next sync, the time that a request has waited,
+              machine that was paused; never     the time without a message
               goes back
-`waiting_ns`  stands while the machine sleeps;   waiting: whether somebody had the time to do
-              never goes back                    something. Settle windows, grace periods,
-                                                 timeouts, deadlines, pauses, measured durations
+`waiting_ns`  stands while the machine sleeps;   waiting: whether there was time to act. Settle
+              never goes back                    windows, grace periods, timeouts, deadlines,
+                                                 pauses, measured durations
 ============  =================================  ================================================
 
 So a reading does not count as current after a night in which the laptop slept, and the sync that
