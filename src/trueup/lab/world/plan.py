@@ -256,6 +256,7 @@ MIXES: tuple[tuple[Fault, ...], ...] = (
     (Fault.LATE_POSITIONS, Fault.LATE_DEALS, Fault.REPLY_LATE),
     (Fault.DISCONNECTED_OLD, Fault.HINTS_FALSE, Fault.HAND_CLOSES),
     (Fault.RETCODE, Fault.STOPPED, Fault.KILL_ANYWHERE),
+    (Fault.FILLED_IN_PARTS, Fault.HAND_MOVES_STOPS),
 )
 """Kinds that bring about together what each alone hardly does."""
 FOCUSES: tuple[tuple[Fault, ...], ...] = (*((fault,) for fault in Fault), *MIXES)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WISHES = ("open", "open", "open", "close", "close", "part", "stops", "place", "cancel")
 MOST_POSITIONS = 12
+# How many of its last orders a bot is asked for again after a start.
+ASKED_AGAIN = 3
 
 
 class Wanderer:
@@ -38,6 +40,9 @@ class Wanderer:
         self._next_ns = 0
         self._count = 0
         self._asked: list[tuple[str, str, float, dict[str, float]]] = []
+        # The book of the process that was asked last, and what its successor is asked again.
+        self._pm: PortfolioManager | None = None
+        self._once_more: list[tuple[str, str, float, dict[str, float]]] = []
         self.is_quiet = False
         self.lots_unit: float = 0.01
         """The least lots that orders are taken in; what is traded are whole multiples of it."""
@@ -81,6 +86,12 @@ class Wanderer:
                 pm.on_fill(fill)
 
     def _ask(self, pm: PortfolioManager, bid: float) -> Order | None:
+        if pm is not self._pm:
+            # A job that is started anew asks again for what it asked last, under the same keys.
+            self._pm, self._once_more = pm, self._asked[-ASKED_AGAIN:]
+        if self._once_more:
+            key, side, lots, extra = self._once_more.pop()
+            return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
         again = bool(self._asked) and self._chance.random() < 0.2
         if not again:
             self._count += 1
