@@ -48,6 +48,21 @@ def test_the_ticket_or_the_deals_prove_that_a_listed_position_has_our_fill(ticke
     assert [*book.holdings] == [7]
 
 
+def test_a_position_with_deals_of_its_own_is_no_other_one() -> None:
+    """Seed 258 of its time: it was closed unseen, waited for a yes, and our next fill met it."""
+    old = make.position(5, volume=0.2)
+    opened = make.deal(9, 5, Side.BUY, 0.2)
+    book = make.bound_book(old, account=make.NETTING)
+    book.apply(make.counting(old, opened))
+    book.apply(make.created("A", Side.SELL, 0.3))
+    fill = make.filled("A", 70, Side.SELL, 0.3, 1.07)
+    book.apply(msgspec.structs.replace(fill, at_ns=FILLED_NS))
+    own = make.position(70, volume=0.3, side=Side.SELL, price_open=1.07)
+    snapshot = make.proven(own, account=make.NETTING)
+    plan = make.planned(book, snapshot, after_sec=10.5)
+    assert not any(isinstance(one, events.PositionClosed) for one in plan.events)
+
+
 def test_without_a_proof_a_second_position_in_the_symbol_waits_until_our_fill_must_show() -> None:
     plan = seen(LISTED)
     assert plan.events == ()

@@ -37,7 +37,8 @@ def shown_as(holding: Holding, inputs: SyncInputs) -> Position | None:
 
     A reversal gives the position the ticket of the reversing order, and each deal names its order.
     """
-    if not inputs.is_shared:
+    if not inputs.is_shared or holding.deals:
+        # A position with deals of its own is one that the broker made.
         return None
     orders = (inputs.book.orders.get(order_id) for order_id in holding.order_ids)
     tickets = {order.ticket for order in orders if order is not None and not order.is_stand_in}

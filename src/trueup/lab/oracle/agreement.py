@@ -69,6 +69,10 @@ class Agreement(Checker):
             yield "no bot lives at the end, so nobody agrees with the broker"
         for book in self._books.values():
             yield from self._differences(book)
+        unended = self.papers.unended - {one for b in self._books.values() for one in b.in_doubt}
+        if unended and self._books:
+            said = ", ".join(sorted(unended))
+            yield f"after all that was needed to agree, the journal has no end of {said}"
 
     def _differences(self, book: facts.BookSeen) -> Iterator[str]:
         after = f"after all that was needed to agree, {book.bot}"

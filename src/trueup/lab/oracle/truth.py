@@ -117,6 +117,10 @@ class Truth:
             self.flat_ns = now_ns
 
 
+ENDS = frozenset({"OrderFilled", "OrderRejected", "OrderCanceled", "OrderSettled", "OrderApplied"})
+"""Rows that say what became of an order."""
+
+
 class Papers:
     """The journal as far as it is durable."""
 
@@ -128,6 +132,8 @@ class Papers:
         """The intents by order id."""
         self.started: set[str] = set()
         """The ids of orders whose send was recorded as started."""
+        self.unended: set[str] = set()
+        """The ids of orders that may have left, and of whose end the journal says nothing."""
         self.row: dict[str, Any] = {}
         """The last row, read."""
         self.lost: dict[str, dict[str, Any]] = {}
@@ -162,3 +168,6 @@ class Papers:
             self.intents[self.row.get("token") or self.row["order_id"]] = self.row
         elif row.kind == "SendStarted":
             self.started.add(self.row["order_id"])
+            self.unended.add(self.row["order_id"])
+        elif row.kind in ENDS:
+            self.unended.discard(self.row["order_id"])

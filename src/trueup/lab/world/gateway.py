@@ -42,6 +42,7 @@ from trueup.sim.terminal.terminal_faults import (
 
 REINITIALIZE_MS = 700
 HINTS_PORT = 5556
+TENDS_EVERY_MS = 1_000
 # What can go wrong with nothing but a market order.
 AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
 
@@ -147,11 +148,27 @@ class GatewayProcess:
             crash=self._pass_point,
             attachments=lambda: self._attachments,
         )
+        self._begin_to_tend(self._desk)
         if self.hints_every_ms:
             self._begin_to_watch(self._desk)
         self._initialize()
         if self.network is not None:
             self.network.is_listening = True
+
+    def _begin_to_tend(self, desk: Desk) -> None:
+        """See to the record of requests now and then, as the front of a gateway does."""
+
+        def tend() -> None:
+            if self._desk is not desk:
+                return
+            try:
+                desk.tend()
+            except GatewayDied as died:
+                died.death()
+                return
+            self._schedule.after(TENDS_EVERY_MS, tend)
+
+        self._schedule.after(TENDS_EVERY_MS, tend)
 
     def _begin_to_watch(self, desk: Desk) -> None:
         desk.capabilities = (*CAPABILITIES, capability(HINTS_PORT))
