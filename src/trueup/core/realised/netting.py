@@ -33,26 +33,23 @@ def opened_by_us(symbol: str, inputs: SyncInputs) -> Holding | None:
 
 
 def shown_as(holding: Holding, inputs: SyncInputs) -> Position | None:
-    """Return the listed position that our fills went into, None without a proof.
+    """Return the listed position that our opening fill went into, None without a proof.
 
-    A reversal gives the position the ticket of the reversing order, and each deal names its order.
+    The identifier of a position of ours is the ticket of the order that opened it here. A reversal
+    gives the position the ticket of the reversing order, and each deal names its order: where
+    another position has that ticket, or a deal of that order, the broker made no second position.
     """
-    if not inputs.is_shared or holding.deals:
-        # A position with deals of its own is one that the broker made.
+    if not inputs.is_shared:
         return None
-    orders = (inputs.book.orders.get(order_id) for order_id in holding.order_ids)
-    tickets = {order.ticket for order in orders if order is not None and not order.is_stand_in}
-    return next(
-        (row for row in inputs.snapshot.positions if _has(tickets, row, holding, inputs)), None
-    )
+    listed = inputs.snapshot.positions
+    return next((row for row in listed if _has(row, holding.position, inputs)), None)
 
 
-def _has(tickets: set[int | None], remote: Position, holding: Holding, inputs: SyncInputs) -> bool:
-    """Return whether a listed position contains fills of a position in the book."""
-    local = holding.position
+def _has(remote: Position, local: Position, inputs: SyncInputs) -> bool:
+    """Return whether a listed position contains the fill that opened a position of the book."""
     if remote.symbol != local.symbol or remote.identifier == local.identifier:
         return False
-    if remote.ticket in tickets:
+    if remote.ticket == local.identifier:
         return True
     history = inputs.history(remote.identifier)
-    return history is not None and any(deal.order in tickets for deal in history.deals)
+    return history is not None and any(deal.order == local.identifier for deal in history.deals)

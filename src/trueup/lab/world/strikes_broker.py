@@ -62,9 +62,14 @@ def block_commission(world: World, chance: random.Random) -> None:
 
     def end_day() -> None:
         blocked = world.ledger.commission_blocked
-        if blocked and not world.is_healed:
-            broker.change_day()
-            world.struck(Fault.COMMISSION_BLOCKED, f"{blocked}")
+        if world.is_healed:
+            return
+        if not blocked:
+            # Nothing was traded yet.
+            world.schedule.after(4_000, end_day)
+            return
+        broker.change_day()
+        world.struck(Fault.COMMISSION_BLOCKED, f"{blocked}")
 
     world.schedule.after(chance.choice((4_000, 9_000, 15_000)), end_day)
 
