@@ -154,17 +154,17 @@ def _affected(difference: Difference) -> Position:
     return difference.local if isinstance(difference, Ghost) else difference.remote
 
 
-def settled_because(doubt: Doubt) -> str:
+def resolved_because(doubt: Doubt) -> str:
     """Say by which evidence a doubt ends."""
     if doubt.trace.by:
         return f"assumed, unproven: {doubt.trace.words}"
     return f"case {doubt.case.label}: {doubt.case.because} ({doubt.trace.words})"
 
 
-def settling_events(doubt: Doubt, inputs: SyncInputs) -> list[events.Event]:
+def resolving_events(doubt: Doubt, inputs: SyncInputs) -> list[events.Event]:
     """Return the events that end a doubt; none while it lasts."""
     order, case, trace = doubt.order, doubt.case, doubt.trace
-    because = settled_because(doubt)
+    because = resolved_because(doubt)
     at_ns, order_id = inputs.now_ns, order.order_id
     if case.decision is Decision.ABANDON:
         return [_given_up(doubt, because, inputs)]

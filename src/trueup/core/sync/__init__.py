@@ -1,1 +1,1 @@
-"""What one sync would change in the book, and what it leaves alone."""
+"""Plan the changes of a sync, and hold the differences that must wait."""

@@ -1,8 +1,8 @@
-"""The account a book belongs to, and what of the account's conditions the book goes by.
+"""Bind a book to its account, and record the account's conditions on which the book depends.
 
-A broker can turn an account from netting to hedging, or ask for the oldest position to be closed
-first, under the same login. So these facts are compared at each reading, and noted where they
-changed: the journal has them, and a replay does what the live book did.
+A broker can change an account from netting to hedging, or require that the oldest position is
+closed first, under the same login. So these conditions are compared at each reading, and changes
+are recorded as events: then a replay of the journal gives the same book as the live process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FACTS = ("currency", "currency_digits", "margin_mode", "fifo_close")
 
 
 def bound_to(account: Account, at_ns: int, changed: tuple[str, ...] = ()) -> AccountBound:
-    """Return the event that binds a book to an account, as its conditions are now."""
+    """Return the event that binds a book to an account with its current conditions."""
     return AccountBound(
         at_ns=at_ns,
         login=account.login,
@@ -29,9 +29,9 @@ def bound_to(account: Account, at_ns: int, changed: tuple[str, ...] = ()) -> Acc
 
 
 def changed_facts(known: AccountBound, account: Account) -> tuple[str, ...]:
-    """Return the names of the conditions that are others than the book knows.
+    """Return the names of the account's conditions that differ from the book.
 
-    What a journal of before did not note is no change.
+    A condition that an older journal did not record does not count as a change.
     """
     return tuple(
         name

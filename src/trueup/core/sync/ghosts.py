@@ -1,7 +1,8 @@
-"""A ghost: open in the book and not in the broker's list.
+"""Close ghosts: positions that are open in the book and absent from the broker's list.
 
-It is closed once its deals prove that it ended, or as the guide says where a gateway has no deals.
-Until then it is missing: kept, asked for again, and never dropped by patience.
+A ghost is closed in the book when its deals prove the close, or at once, as in the guide, if the
+gateway has no deals. Until then the position is missing: the book keeps it and every sync asks for
+its deals again. Time alone never closes a position.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ NOT_SHOWN_AGAIN = "the broker closed it to open it again, and does not show that
 
 
 def for_ghost(ghost: Ghost, inputs: SyncInputs, outcome: Outcome) -> None:
-    """Close a ghost where its deals prove it, or as the guide says where nothing can."""
+    """Close a ghost if its deals prove the close, or if the gateway has no deals at all."""
     local = ghost.local
     holding = inputs.book.holdings[local.identifier]
+    # A list older than our own change proves nothing about the position, so test that first.
     if holding.version > inputs.asked_version:
         outcome.holds.append(newer(local))
     elif (same := shown_as(holding, inputs)) is not None:
@@ -63,6 +65,7 @@ def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> Non
     if known is None:
         _missing(local, None, "its deals could not be read", inputs, outcome)
         return
+    # On a netting account our fill may never have made this position.
     into = went_into(local, known.history, inputs)
     if into:
         _merge(local, into, inputs, outcome)
@@ -70,6 +73,7 @@ def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> Non
     if not _has_ended(holding, known, inputs):
         _missing(local, known, _why_not(holding, known, inputs), inputs, outcome)
         return
+    # A broker may show the exit of a rollover before its entry: then wait for the successor.
     missing_ns = inputs.book.missing.get(local.identifier)
     waited_ns = 0 if missing_ns is None else inputs.waited.waited_ns(missing_ns)
     again = followed(local, known, 0, inputs, outcome, waited_ns)
@@ -77,6 +81,7 @@ def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> Non
         _missing(local, known, NOT_SHOWN_AGAIN, inputs, outcome)
         return
     closed = closing(local, known, again, inputs)
+    # A successor's deals count only if the deals of the old position were counted.
     was_counted = bool(holding.deals) or local.identifier in inputs.book.unexplained
     if outcome.propose("ghost", local, inputs.policy.ghost, inputs, closed):
         for identifier in closed.went_on_as:
@@ -84,7 +89,7 @@ def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> Non
 
 
 def _merge(local: Position, into: int, inputs: SyncInputs, outcome: Outcome) -> None:
-    """Close a position that our fill never made: it went into another one."""
+    """Close a position that never existed, because our fill went into another position."""
     because = f"its fill went into position {into}, which the book did not know"
     merged = events.PositionClosed(
         at_ns=inputs.now_ns, position=local, because=because, went_on_as=(into,)
@@ -93,21 +98,25 @@ def _merge(local: Position, into: int, inputs: SyncInputs, outcome: Outcome) -> 
 
 
 def _has_ended(holding: Holding, known: Comparison, inputs: SyncInputs) -> bool:
-    """Return whether deals prove that nothing is left open: all of them add up to zero, or where
-    the history lost its beginning, the new ones close exactly what is held."""
+    """Return whether the deals prove that the position is closed.
+
+    Either all deals add up to zero or, if the history lost its beginning, the new deals close
+    exactly the volume in the book.
+    """
     if known.adds_up_to(0):
         return True
+    # A late entry deal looks like an archived entry deal; in doubt, wait.
     local = holding.position
     if not holding.deals and entry_may_be_late(local, holding.touched_ns, inputs):
         return False
     since_msc = 0 if holding.deals else local.time_update_msc
-    # What was explained last, and what is held, which differ by the deals still to come.
+    # The last explained volume and the volume in the book differ by the awaited deals.
     begun_with = {to_units(local.net_volume), holding.explained_units or 0} - {0}
     return any(known.leads(units, 0, since_msc) for units in begun_with)
 
 
 def _why_not(holding: Holding, known: Comparison, inputs: SyncInputs) -> str:
-    """Say why deals do not prove that a position ended."""
+    """Say why the deals do not prove the close of a position."""
     history = known.history
     if known.lacking and history.deals:
         return "the broker does not show all of its deals that were recorded before"
@@ -123,7 +132,8 @@ def _why_not(holding: Holding, known: Comparison, inputs: SyncInputs) -> str:
 def _missing(
     local: Position, known: Comparison | None, because: str, inputs: SyncInputs, outcome: Outcome
 ) -> None:
-    """Keep a position that left the list and is not proven closed; ask again."""
+    """Keep a position that left the list without a proof of its close, and ask again."""
+    # The unreadable row may be this position: then it is not missing at all.
     fault = inputs.may_be_unread(local)
     if fault is not None:
         outcome.questions.append(local.identifier)
@@ -131,21 +141,24 @@ def _missing(
         return
     wanted = step_id("missing", local)
     who = inputs.let_go_by(wanted)
+    # A person may close the position, because some brokers never show the proof.
     if who:
-        outcome.events.append(_let_go(local, because, who, inputs))
+        outcome.events.append(_released(local, because, who, inputs))
         return
     outcome.questions.append(local.identifier)
+    # The order itself may show that its fill went into another position.
     if inputs.book.nets and not (known and known.history.deals):
         outcome.order_questions.append(local.ticket)
     missing_ns = inputs.book.missing.get(local.identifier)
     if missing_ns is not None:
-        # Counted back from now: somebody may have set the wall clock since.
+        # Count back from now, because the wall clock may have been set since then.
         since_ns = inputs.asked_ns - inputs.waited.age_of_ns(missing_ns)
     else:
         since_ns = inputs.now_ns
         outcome.events.append(
             events.PositionMissing(at_ns=inputs.now_ns, position=local, because=because)
         )
+    # A recorded fill without any trace is a contradiction that a person must investigate (case L).
     kind = HoldKind.MISSING
     case = _without_a_trace(local.identifier, known, inputs)
     if case is not None and case.decision is Decision.HALT:
@@ -164,8 +177,8 @@ def _missing(
     )
 
 
-def _let_go(local: Position, because: str, who: str, inputs: SyncInputs) -> events.PositionClosed:
-    """Close a missing position by the will of a person, who has seen that there is none."""
+def _released(local: Position, because: str, who: str, inputs: SyncInputs) -> events.PositionClosed:
+    """Close a missing position because a person has verified that it does not exist."""
     return events.PositionClosed(
         at_ns=inputs.now_ns,
         position=local,
@@ -176,7 +189,7 @@ def _let_go(local: Position, because: str, who: str, inputs: SyncInputs) -> even
 
 
 def _without_a_trace(identifier: int, known: Comparison | None, inputs: SyncInputs) -> Case | None:
-    """Return the case of a fill that we recorded, and that shows in no list and in no deal."""
+    """Return the case of a recorded fill that neither the list nor any deal shows."""
     order = inputs.book.orders.get(inputs.book.holdings[identifier].order_ids[0])
     if known is None or known.history.deals or order is None or order.is_stand_in:
         return None
@@ -186,7 +199,7 @@ def _without_a_trace(identifier: int, known: Comparison | None, inputs: SyncInpu
 
 
 def found_again(inputs: SyncInputs, outcome: Outcome) -> None:
-    """Say that a missing position is in the list again."""
+    """Record that a missing position is in the list again."""
     outcome.events += [
         events.PositionFound(at_ns=inputs.now_ns, position=inputs.listed[identifier])
         for identifier in inputs.book.missing

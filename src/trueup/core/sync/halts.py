@@ -1,7 +1,7 @@
-"""Where journal and broker contradict each other about an order: the cases C, I and L.
+"""Halt entries if journal and broker contradict each other about an order: cases C, I and L.
 
-Entries are halted until somebody has looked, in the symbol and no further. Nothing else stops: the
-position is adopted like any other, because what the broker has is what there is.
+Entries in that symbol stop until a person has investigated. All else continues: the position is
+adopted like any other, because the broker's state is the real state.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ MADE_BY_AN_ORDER = frozenset({"volume", "side", "ticket"})
 
 
 def halts(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
-    """Halt entries where the broker has an order that we did not send, or that it refused."""
+    """Halt entries if the broker has an order that we did not send or that the broker refused."""
     listed = {position.identifier for position in inputs.snapshot.positions}
     outcome.holds += [
-        # A row that cannot be read may be the position that the halt is about.
+        # An unreadable row may be the position of the halt, so keep the halt.
         _halted(halt)
         for identifier, halt in inputs.book.halts.items()
         if identifier in listed or inputs.snapshot.faults
     ]
+    # The index of marks covers all old orders, so build it only if there is a position to check.
     suspects = list(_suspects(found, inputs.book))
     marks = _marks(inputs.book) if suspects else {}
     for remote in suspects if marks else ():
@@ -44,7 +45,7 @@ def halts(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
 
 
 def _suspects(found: Diff, book: Book) -> Iterator[Position]:
-    """Yield what an order made, and none that the book knows of."""
+    """Yield positions that an order opened or changed without an order in the book."""
     for zombie in found.zombies:
         if zombie.remote.identifier not in book.halts:
             yield zombie.remote
@@ -54,14 +55,14 @@ def _suspects(found: Diff, book: Book) -> Iterator[Position]:
 
 
 def _marks(book: Book) -> dict[str | int, Order]:
-    """Return the orders that cannot be at the broker by what it would show of them."""
+    """Return the orders that must not be at the broker, by the marks that they would have there."""
     marks: dict[str | int, Order] = {}
     for order in book.orders.values():
         if len(order.token) != TOKEN_CHARS or order.status not in NOT_AT_THE_BROKER:
             continue
         for cut in range(SHORTEST_CUT, TOKEN_CHARS + 1):
             marks[order.token[:cut]] = order
-        # An order that closes carries the number of the position, which another order brought.
+        # A closing order carries its position's magic number, with the token of the opening order.
         if is_in_magic(order.wire_magic, order.token):
             marks[order.wire_magic] = order
     return marks
@@ -73,7 +74,7 @@ def _order_of(remote: Position, marks: dict[str | int, Order]) -> Order | None:
 
 
 def _halt(order: Order, remote: Position, now_ns: int) -> events.HaltRaised:
-    # An order has a version from the moment it is about to leave.
+    # An order gets its version when it is about to leave, so 0 means never sent.
     says = JournalSays.REFUSED if order.version else JournalSays.PREPARED
     case = decide(says, BrokerShows.OPEN, settled=True)
     known = f", {order.error}" if order.error else ""

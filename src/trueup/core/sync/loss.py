@@ -1,14 +1,14 @@
-"""A journal that lacks its newest events: a backup was put back, or the journal was deleted.
+"""Recover orders that the journal lacks, after a backup was restored or the journal was deleted.
 
-The orders that were sent since then are not in the book, so neither are their keys, and nobody who
-has only this journal can know. Two witnesses can: the note beside a SQLite file, which says how far
-the journal reached, and the gateway's record of requests, which has each order of this book with
-its stream, its journal and its key.
+The orders sent since the backup are not in the book, nor are their keys, and the journal alone
+cannot show the loss. Two other sources can: the note beside a SQLite file, which says how far the
+journal reached, and the gateway's record of requests, which has each order of this book with its
+stream, its journal and its key.
 
-What the record has and the journal lacks is taken into the book as orders in doubt: the rules that
-settle a lost answer then find out what became of each one, and count the money. Their keys are
-known again. Entries wait until a person accepts the loss, because neither witness is complete: a
-record forgets after a month, and orders through another gateway are in another record.
+Orders that the record has and the journal lacks enter the book as orders in doubt. The rules for
+lost replies then find the outcome of each order and count the money, and the keys of these orders
+are known again. Entries wait until a person accepts the loss, because neither source is complete: a
+record deletes rows after a month, and orders through another gateway are in another record.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHANGES = {"MODIFY": OrderKind.MODIFY, "CANCEL": OrderKind.CANCEL}
 
 
 def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
-    """Take lost orders into the book, and hold entries until a person accepts the loss."""
+    """Add lost orders to the book, and hold entries until a person accepts the loss."""
     lost, loss = inputs.lost, inputs.book.loss
     if lost is not None:
         evidence = inputs.snapshot.evidence
@@ -41,11 +41,13 @@ def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
             orders=lost.count,
             record=None if evidence is None else evidence.record,
         )
+        # The loss comes first, so that a reader of the journal knows why the orders appear.
         outcome.events.append(loss)
         for sent in lost.orders:
             outcome.events += _recalled(sent, inputs.book, inputs.now_ns)
     if loss is None:
         return
+    # An approval names this loss only; a further loss must be accepted again.
     who = inputs.approved.get(loss_id(loss))
     if who is None:
         outcome.holds.append(hold_of(loss))
@@ -54,20 +56,20 @@ def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
 
 
 def hold_of(loss: events.LossFound) -> Hold:
-    """Return the hold by which entries wait until a person accepts a loss."""
+    """Return the hold that stops entries until a person accepts a loss."""
     name = loss_id(loss)
     until = f"somebody who has looked at what is open says `trueup approve {name}`"
     return Hold("", loss.because, until, kind=HoldKind.LOSS, id=name)
 
 
 def loss_id(loss: events.LossFound) -> str:
-    """Return the short id of a loss, such as loss-1f3a9c02; another loss has another."""
+    """Return the short id of a loss, such as loss-1f3a9c02; each loss has a different id."""
     text = f"{loss.because} {loss.record}"
     return f"loss-{hashlib.blake2b(text.encode(errors='replace'), digest_size=4).hexdigest()}"
 
 
 def known_marks(book: Book) -> tuple[RecordMark, ...]:
-    """Return how far each record reached that the book knows of, by its newest order there."""
+    """Return the mark of the newest known order in each record that the book knows."""
     marks: dict[str, RecordMark] = {}
     sent = (order.record for order in book.orders.values())
     for mark in (*sent, book.recalled):
@@ -77,7 +79,7 @@ def known_marks(book: Book) -> tuple[RecordMark, ...]:
 
 
 def _strategy_of(sent: SentOrder) -> int:
-    """Return the strategy's number of an order, whose magic number may carry its token."""
+    """Return the strategy's magic number of an order, without a token in its low half."""
     has_token = bool(sent.comment) and is_in_magic(sent.magic, sent.comment)
     return sent.magic // MAGIC_HALF if has_token else sent.magic
 
@@ -97,12 +99,14 @@ def _because(lost: Lost) -> str:
 
 
 def _recalled(sent: SentOrder, book: Book, now_ns: int) -> Iterator[events.Event]:
-    """Yield the events that make a lost order one that is in doubt."""
+    """Yield the events that add a lost order to the book as an order in doubt."""
+    # The record has no side for a change, so take the side of the position.
     holding = book.holding_by_ticket(sent.position)
     side = Side.SELL if sent.action == "SELL" else Side.BUY
     if sent.action in CHANGES and holding is not None:
         side = holding.position.side
     order_id = sent.order_id
+    # Repeat the events of a real sending, so that the rules treat the order like any other.
     yield events.OrderCreated(
         at_ns=now_ns,
         order_id=order_id,

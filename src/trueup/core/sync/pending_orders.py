@@ -1,10 +1,10 @@
-"""Pending orders: reconciled as positions are, with an order's own ways to end.
+"""Reconcile pending orders, like positions, with the states in which an order can end.
 
 A pending order leaves the list when it is filled, cancelled, expired or rejected, and the order
-history says which (MQL5 reference, ENUM_ORDER_STATE). One that became a position is neither a ghost
-nor does its position make a zombie of it: the two share a ticket. However it ended, what was
-executed of it is counted: it may have been filled in part before it was cancelled, and its position
-may be closed again by the time of the next look.
+history has the state (MQL5 reference, ENUM_ORDER_STATE). A filled order is not a ghost, and its
+position is not a zombie: both have the same ticket. The executed volume is counted in each case,
+because the order may have been filled in part before it was cancelled, and its position may already
+be closed at the next snapshot.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ UNDER_WAY = frozenset(
 
 
 class End(msgspec.Struct, frozen=True):
-    """What became of a pending order: `because` in words, the lots executed, and into what.
+    """The end of a pending order: a sentence `because`, the executed lots, and the position.
 
-    `filled` is None where something was executed and nothing tells how much.
+    `filled` is None if the order was executed and the volume is not known.
     """
 
     because: str
@@ -44,7 +44,8 @@ class End(msgspec.Struct, frozen=True):
 
 
 def for_pending(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
-    """Add what the pending orders of a look come to."""
+    """Apply the rules for the pending orders of a snapshot."""
+    # The guide's wire lists no pending orders, so only their positions show that they were filled.
     if inputs.snapshot.evidence is None:
         _filled_unlisted(inputs, outcome)
     for order in found.pending_zombies:
@@ -53,6 +54,7 @@ def for_pending(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
         outcome.guard(drift.remote, partial(_differs, drift, inputs, outcome))
     for order in found.pending_ghosts:
         outcome.guard(order, partial(_gone, order, inputs, outcome))
+    # A cancelled order that is listed again was handled above, and has no end to look for.
     listed = {order.ticket for order in found.pending_zombies}
     for order in inputs.book.ending.values() if inputs.snapshot.evidence else ():
         if order.ticket not in listed:
@@ -82,7 +84,7 @@ def _differs(drift: PendingDrift, inputs: SyncInputs, outcome: Outcome) -> None:
 
 
 def _filled_unlisted(inputs: SyncInputs, outcome: Outcome) -> None:
-    """End the orders that became positions, on a wire that lists no pending orders."""
+    """Close filled orders by their positions, on a wire that lists no pending orders."""
     for position in inputs.snapshot.positions if inputs.book.pending else ():
         pending = inputs.book.pending.get(position.ticket)
         if pending is not None and pending.version <= inputs.asked_version:
@@ -106,7 +108,7 @@ def _gone(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
 
 
 def _canceled(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
-    """Take in how a pending order ended that an order of ours cancelled."""
+    """Record the end of a pending order that an order of ours cancelled."""
     end = _ended_as(order, inputs)
     if end is None:
         outcome.order_questions.append(order.ticket)
@@ -129,7 +131,7 @@ def _closed(
 
 
 def _count(order: PendingOrder, end: End, inputs: SyncInputs, outcome: Outcome) -> None:
-    """Count what was executed of an order, or ask for its deals."""
+    """Count the executed volume of an order, or ask for its deals."""
     if end.filled == 0.0 or inputs.snapshot.evidence is None:
         return
     into = end.position or (0 if inputs.book.nets else order.ticket)
@@ -140,7 +142,7 @@ def _count(order: PendingOrder, end: End, inputs: SyncInputs, outcome: Outcome) 
 
 
 def _executed(order: PendingOrder, left: float, inputs: SyncInputs) -> float | None:
-    """Return how many lots of an order were executed when `left` are not, None if unknown."""
+    """Return the executed lots of an order with `left` lots unfilled, None if not known."""
     own = inputs.own_order(order.ticket)
     is_own = own is not None and own.kind in (OrderKind.LIMIT, OrderKind.STOP)
     whole = order.volume_initial or (own.volume if own is not None and is_own else 0.0)
@@ -148,7 +150,8 @@ def _executed(order: PendingOrder, left: float, inputs: SyncInputs) -> float | N
 
 
 def _missing(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
-    """Keep an order that left the list without a known end, unless a person lets go of it."""
+    """Keep an order that left the list without a known end, unless a person releases it."""
+    # The unreadable row may be this order: then it is not missing at all.
     fault = inputs.may_be_unread(order)
     if fault is not None:
         outcome.order_questions.append(order.ticket)
@@ -156,6 +159,7 @@ def _missing(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
         return
     wanted = step_id("missing", order)
     who = inputs.let_go_by(wanted)
+    # A person may end the order, because a broker may never show its end.
     if who:
         because = f"assumed ended: {who} let go of it, its end was not seen"
         outcome.events.append(
@@ -177,7 +181,7 @@ def _missing(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
 
 
 def _became(order: PendingOrder, inputs: SyncInputs) -> End | None:
-    """Return what became of an order that no longer works, or None while that is not shown."""
+    """Return the end of an order that is no longer active, or None while no end is shown."""
     if _is_filled(order, inputs):
         because = f"filled: it is position {order.ticket} now"
         return End(because, _executed(order, 0.0, inputs), order.ticket)
@@ -185,9 +189,9 @@ def _became(order: PendingOrder, inputs: SyncInputs) -> End | None:
 
 
 def _is_filled(order: PendingOrder, inputs: SyncInputs) -> bool:
-    """Return whether the position with the order's ticket has grown by all that was left of it.
+    """Return whether the position with the order's ticket has grown by the order's whole volume.
 
-    An order that was filled in part and then cancelled leaves a position with its ticket too.
+    A partly filled and then cancelled order leaves a position with its ticket too.
     """
     holding = inputs.book.holdings.get(order.ticket)
     before = holding.position.volume if holding is not None else 0.0
@@ -212,10 +216,10 @@ def _ended_as(order: PendingOrder, inputs: SyncInputs) -> End | None:
 
 
 def _was_executed(past: PastOrder) -> bool:
-    """Return whether anything of an order was executed before it ended."""
+    """Return whether any part of an order was executed before the order ended."""
     if past.filled is not None:
         return past.filled > 0
-    # An order has a position from its first execution on.
+    # An order names a position from its first execution on.
     return past.state in EXECUTED and past.position != 0
 
 

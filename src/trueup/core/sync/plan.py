@@ -1,11 +1,11 @@
-"""From differences to a plan: what will be changed, and what is seen and left alone.
+"""Turn differences into a plan: the changes to make, and the holds for differences that must wait.
 
-`plan` is pure: the same inputs give the same plan. It closes nothing on a
-partial reading, and it never judges a position whose local facts are newer than the snapshot. On a
-reading with evidence it closes nothing without deals that prove it, and leaves alone what we
-touched ourselves a moment ago.
+`plan` is pure: the same inputs give the same plan. A plan closes no position on a partial reading,
+and never judges a position with local facts newer than the snapshot. On a reading with evidence a
+plan closes a position only if its deals prove the close, and holds differences on positions that we
+changed just before.
 
-Protection comes first in a plan: a stop that was removed is the difference that cannot wait.
+Corrections of stops come first in a plan, because a removed stop is the most urgent difference.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from trueup.core.book.holdings import Unbooked
 from trueup.core.doubt.lookalikes import age_sec, latest_answer_ns
 from trueup.core.doubt.resolve import (
     Doubt,
-    settled_because,
-    settling_events,
+    resolved_because,
+    resolving_events,
     waiting_sentence,
     weigh,
 )
@@ -49,22 +49,22 @@ from trueup.core.sync.unreadable import for_unreadable_rows
 from trueup.core.sync.zombies_and_drifts import for_drift, for_zombie, unprotected
 
 A_DAY_SEC = 86_400
-# The trade server's clock goes forward by an hour in spring; and a minute between two clocks.
+# Margin: one hour for a DST change plus one minute of clock skew.
 SPARE_SEC = 3_660
-# What a gateway serves at most.
+# The longest history that a gateway serves.
 HISTORY_LONGEST_SEC = 31 * A_DAY_SEC
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a sync will do: `events` for the journal and the book, `holds` for the reader.
+    """The plan of a sync: `events` for the journal and the book, `holds` for a person.
 
-    `questions` are identifiers of positions, and `order_questions` tickets of orders, that a
-    gateway with deals should be asked about before the plan is final, because something is still to
-    come of them; `rechecks` are identifiers whose deals are to be compared again with what was
-    counted. The history of the last `history_age_sec` seconds is wanted where orders are in doubt,
-    or a position was closed to be opened again, and `in_doubt` says which orders, for the gateway's
-    own record. `absences` is what looks have shown nothing of, by order id, for the next
-    look. `foreign` counts what is open and not ours.
+    `questions` are identifiers of positions, and `order_questions` tickets of orders, to ask a
+    gateway with deals about before the plan is final, because they wait for deals or for an end.
+    `rechecks` are identifiers of positions whose deals are due for another comparison. The history
+    of the last `history_age_sec` seconds is wanted if orders are in doubt, or if the broker closed
+    a position to open it again; `in_doubt` lists the orders for the gateway's record. `absences`
+    are the absence records by order id, for the next snapshot. `foreign` counts open positions and
+    orders that are not ours.
     """
 
     events: tuple[events.Event, ...] = ()
@@ -79,28 +79,33 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(inputs: SyncInputs) -> Plan:
-    """Return what brings the book into agreement with the broker."""
+    """Return the plan that brings the book into agreement with the broker."""
     found = inputs.differences
+    # Most syncs end here, so this test must be cheap.
     if inputs.lost is None and _nothing_to_do(found, inputs):
         return Plan(foreign=found.foreign)
     doubts = weigh(inputs)
     outcome = Outcome()
+    # Bind first, because each later event may depend on the account's margin mode.
     _bind(inputs, outcome)
     for_loss(inputs, outcome)
-    _settle(doubts, inputs, outcome)
+    _resolve(doubts, inputs, outcome)
+    # Only the end of its pending order shows whether a cancellation in doubt took effect.
     outcome.order_questions += [
         doubt.order.target for doubt in doubts if doubt.order.kind is events.OrderKind.CANCEL
     ]
     halts(found, inputs, outcome)
-    # A position that proves to be an order of ours is ours, whatever the policy names.
-    settling = {doubt.trace.position for doubt in doubts if doubt.trace.position}
-    found = _with_ours(found, inputs, settling)
-    _positions(found, inputs, settling, outcome)
-    _count_settled(doubts, inputs, outcome)
+    # The position of a resolved order is ours, even if the policy would call it foreign.
+    resolved = {doubt.trace.position for doubt in doubts if doubt.trace.position}
+    found = _with_ours(found, inputs, resolved)
+    _positions(found, inputs, resolved, outcome)
+    _count_resolved(doubts, inputs, outcome)
+    # After positions, because counting a fill looks at the events planned for its position.
     for_pending(found, inputs, outcome)
     for_unreadable_rows(inputs, outcome)
     for_unknown_symbols(inputs, outcome)
     history_sec = _history_wanted(inputs) if doubts else 0
+    # Several rules may ask the same question, and the gateway limits the number of questions.
     return Plan(
         events=tuple(outcome.events),
         holds=tuple(outcome.holds),
@@ -129,23 +134,23 @@ def _nothing_to_do(found: Diff, inputs: SyncInputs) -> bool:
 
 
 def knows_account(book: Book, snapshot: Snapshot) -> bool:
-    """Return whether the book is bound, and the account's conditions are those that it knows."""
+    """Return whether the book is bound and has the current conditions of the account."""
     evidence, known = snapshot.evidence, book.account
     return evidence is None or (known is not None and not changed_facts(known, evidence.account))
 
 
 def is_settled(book: Book, policy: Policy) -> bool:
-    """Return whether nothing in the book waits, for proof, for a person or for time to pass."""
+    """Return whether no entry of the book waits for a proof, a person or time to pass."""
     waits = book.in_doubt or book.missing or book.unexplained or book.halts
     waits_for_deals = book.unbooked or book.ending
     return not (waits or waits_for_deals or book.loss or policy.expects_stop_loss)
 
 
-def _settle(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> None:
+def _resolve(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> None:
     for doubt in doubts:
-        settled = settling_events(doubt, inputs)
-        outcome.events += settled
-        if not settled:
+        ending = resolving_events(doubt, inputs)
+        outcome.events += ending
+        if not ending:
             outcome.holds.append(
                 Hold(
                     doubt.order.symbol,
@@ -157,14 +162,16 @@ def _settle(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> No
 
 
 def _history_wanted(inputs: SyncInputs) -> int:
-    """Return how many seconds of history cover every order in doubt, with some to spare.
+    """Return how many seconds of history cover every order in doubt, with a margin.
 
-    And the latest answered order, which shows what the broker does to comments, if of that day; not
-    where the broker's clock is unknown, and with it what is older than the order in doubt.
+    The history also covers the latest answered order, if at most a day older, because that order
+    shows how the broker changes comments. This needs the broker's clock: without it the age of
+    orders in the history relative to the order in doubt is not known.
     """
     evidence = inputs.snapshot.evidence
     server_time_msc = evidence.server_time_msc if evidence is not None else 0
     in_doubt = inputs.book.in_doubt.values()
+    # Measured by the trade server's clock if possible, because the gateway cuts by that clock.
     oldest_sec = max(age_sec(order, server_time_msc, inputs.waited) for order in in_doubt)
     if evidence is not None and evidence.time_offset_sec is not None:
         answered_sec = inputs.waited.age_of_ns(latest_answer_ns(inputs.book)) // 1_000_000_000
@@ -174,7 +181,7 @@ def _history_wanted(inputs: SyncInputs) -> int:
 
 
 def _history_since(since_msc: int, inputs: SyncInputs) -> int:
-    """Return how many seconds of history reach back to a time of the trade server's clock."""
+    """Return the length of history (s) that reaches back to a time of the trade server's clock."""
     evidence = inputs.snapshot.evidence
     if not since_msc or evidence is None:
         return 0
@@ -182,28 +189,31 @@ def _history_since(since_msc: int, inputs: SyncInputs) -> int:
     return min(max(SPARE_SEC, age_sec), HISTORY_LONGEST_SEC)
 
 
-def _count_settled(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> None:
-    """Count the deals of orders in doubt that no difference of a position brings along.
+def _count_resolved(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> None:
+    """Count the deals of resolved orders for which there is no difference of a position.
 
-    Those of a position that came and went meanwhile, entry and exit; and those of a position that
-    the book has as the list does: it was adopted before we knew whose it is, or the broker has
-    cancelled since what closed it. An order that closes can have closed one that is in neither.
+    First, a position that opened and closed meanwhile: entry and exit are counted. Second, a
+    position that is equal in book and list, because the book adopted the position before we knew
+    its order, or because the broker has cancelled the closing deal since. Third, a closing order
+    whose position is neither in the book nor in the list.
     """
     for doubt in doubts:
         order, trace, decision = doubt.order, doubt.trace, doubt.case.decision
+        # In all other cases the rule for the position's difference counts the deals.
         is_held = {order.position, trace.position} & inputs.book.holdings.keys()
         is_gone = order.position and not {order.position, trace.position} & inputs.listed.keys()
         is_wanted = decision is Decision.ADOPT and (is_held or is_gone)
         is_wanted = is_wanted or decision is Decision.RECORD_BOTH
+        # Other rules count the deals of pending orders; a change or a cancellation has no deals.
         if not is_wanted or order.kind is not OrderKind.MARKET:
             continue
         wanted = Unbooked(order.symbol, to_units(trace.volume), trace.position)
-        row, told = row_of(trace.ticket, wanted), f"{settled_because(doubt)}; "
-        outcome.guard(row, partial(placement, trace.ticket, wanted, inputs, outcome, told))
+        row, prefix = row_of(trace.ticket, wanted), f"{resolved_because(doubt)}; "
+        outcome.guard(row, partial(placement, trace.ticket, wanted, inputs, outcome, prefix))
 
 
 def _bind(inputs: SyncInputs, outcome: Outcome) -> None:
-    """Bind a book to its account at first contact, and note what changed of that since."""
+    """Bind a book to its account at first contact, and record changed conditions later."""
     evidence, known = inputs.snapshot.evidence, inputs.book.account
     if evidence is None:
         return
@@ -215,12 +225,12 @@ def _bind(inputs: SyncInputs, outcome: Outcome) -> None:
         outcome.events.append(bound_to(evidence.account, inputs.now_ns, changed))
 
 
-def _with_ours(found: Diff, inputs: SyncInputs, settling: set[int]) -> Diff:
-    """Count a position that proved to be an order of ours as ours, whatever the policy names."""
+def _with_ours(found: Diff, inputs: SyncInputs, resolved: set[int]) -> Diff:
+    """Count the position of a resolved order as ours, even if the policy calls it foreign."""
     ours = [
         Zombie(position)
-        for position in (inputs.snapshot.positions if settling else ())
-        if position.identifier in settling
+        for position in (inputs.snapshot.positions if resolved else ())
+        if position.identifier in resolved
         and position.identifier not in inputs.book.holdings
         and inputs.policy.covers(position.symbol)
         and inputs.policy.is_foreign(position)
@@ -231,12 +241,14 @@ def _with_ours(found: Diff, inputs: SyncInputs, settling: set[int]) -> Diff:
     return msgspec.structs.replace(found, zombies=zombies, foreign=found.foreign - len(ours))
 
 
-def _positions(found: Diff, inputs: SyncInputs, settling: set[int], outcome: Outcome) -> None:
+def _positions(found: Diff, inputs: SyncInputs, resolved: set[int], outcome: Outcome) -> None:
+    # Stops are collected apart, because their corrections go to the front of the plan.
     protection = Outcome()
     for zombie in found.zombies:
-        is_ours = zombie.remote.identifier in settling
+        is_ours = zombie.remote.identifier in resolved
         outcome.guard(zombie.remote, partial(for_zombie, zombie, inputs, outcome, is_ours=is_ours))
     for drift in found.drifts:
+        # If the rule fails, its corrections of stops must not enter the plan either.
         stops = Outcome()
         if outcome.guard(drift.remote, partial(for_drift, drift, inputs, stops, outcome)):
             protection.add(stops)
@@ -244,6 +256,7 @@ def _positions(found: Diff, inputs: SyncInputs, settling: set[int], outcome: Out
         outcome.guard(remote, partial(updated, remote, inputs, outcome))
     for ghost in found.ghosts:
         outcome.guard(ghost.local, partial(for_ghost, ghost, inputs, outcome))
+    # Last, because the rules above may have counted the awaited deals already.
     found_again(inputs, outcome)
     explanations(inputs, outcome)
     unprotected(inputs, protection)

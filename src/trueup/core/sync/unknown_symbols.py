@@ -1,6 +1,7 @@
-"""Symbols of ours that the broker does not have: a hold each, which bars entries there.
+"""Hold entries in symbols of ours that the broker does not have.
 
-Only a gateway that asks its terminal can know. One that says nothing of it claims nothing.
+Only a gateway that asks its terminal knows such symbols. A gateway that reports none proves
+nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def unknown_to_broker(inputs: SyncInputs) -> Iterator[UnknownSymbol]:
 
 
 def for_unknown_symbols(inputs: SyncInputs, outcome: Outcome) -> None:
-    """Hold each symbol that the broker does not have, until it has it."""
+    """Add a hold for each symbol that the broker does not have, until the symbol appears."""
     for unknown in unknown_to_broker(inputs):
         outcome.holds.append(
             Hold(
@@ -37,6 +38,6 @@ def for_unknown_symbols(inputs: SyncInputs, outcome: Outcome) -> None:
 def _sentence(unknown: UnknownSymbol, inputs: SyncInputs) -> str:
     is_open = any(position.symbol == unknown.symbol for position in inputs.snapshot.positions)
     if is_open:
-        # A symbol that was taken off the market: what looks like it is another instrument.
+        # The symbol was taken off the market; similar symbols are other instruments.
         return f"{unknown.sentence.partition(';')[0]} any more, and a position in it is still open"
     return unknown.sentence

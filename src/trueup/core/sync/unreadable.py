@@ -1,8 +1,8 @@
-"""Rows that cannot be read: what such a row may be, and what is not opened because of it.
+"""Hold entries for unreadable rows that may be our positions.
 
-A row in our symbols, or in a symbol that cannot be read, may be the very position that an entry
-would double. So nothing is opened while the row is there, until a person who has looked at it
-approves the row by its id. The approval counts for exactly this row, in this process.
+An unreadable row in our symbols, or with an unreadable symbol, may be the very position that an
+entry would double. So entries wait while the row is in the reading, until a person has checked the
+row and approves it by its id. The approval applies to exactly this row, in this process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ UNTIL_READABLE = "a reading in which every row can be read"
 
 
 def for_unreadable_rows(inputs: SyncInputs, outcome: Outcome) -> None:
-    """Hold entries for each row that cannot be read and may be ours."""
+    """Hold entries for each unreadable row that may be ours."""
     for fault in inputs.snapshot.faults:
         if not fault.symbol or inputs.policy.covers(fault.symbol):
             outcome.holds.append(_hold(fault, inputs.approved.get(fault.id, "")))

@@ -1,7 +1,7 @@
-"""A zombie or a drift: corrected, or held with a reason.
+"""Correct zombies and drifts, or hold them with a reason.
 
-Ghosts are `core.sync.ghosts`, pending orders `core.sync.pending_orders`, and the deals of what
-changed `core.realised.recording`.
+`core.sync.ghosts` handles ghosts, `core.sync.pending_orders` pending orders, and
+`core.realised.recording` the deals of changed positions.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ from trueup.core.realised.recording import explain_change
 
 
 def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours: bool) -> None:
-    """Adopt a zombie, unless it is one we closed a moment ago or one that needs a yes."""
+    """Adopt a zombie, unless we closed it just before or it needs an approval."""
     remote = zombie.remote
-    grave = inputs.book.closed.get(remote.identifier)
-    if grave is not None and grave.version > inputs.asked_version:
+    # A list older than our own close still shows the position.
+    tombstone = inputs.book.closed.get(remote.identifier)
+    if tombstone is not None and tombstone.version > inputs.asked_version:
         outcome.holds.append(newer(remote))
         return
-    if grave is not None and inputs.is_settling(grave.touched_ns):
+    if tombstone is not None and inputs.is_settling(tombstone.touched_ns):
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
-        outcome.holds.append(settling(remote, what, grave.touched_ns, inputs))
+        outcome.holds.append(settling(remote, what, tombstone.touched_ns, inputs))
         return
-    if grave is not None and _is_late(remote, 0.0, grave.touched_ns, inputs, outcome):
+    # After the settle window deals decide: they can prove that the list is still late.
+    if tombstone is not None and _is_late(remote, 0.0, tombstone.touched_ns, inputs, outcome):
         what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
         outcome.holds.append(late(remote, what))
         return
@@ -48,24 +50,28 @@ def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours:
         )
         outcome.holds.append(settling(remote, what, ours.touched_ns, inputs))
         return
+    # The position of a resolved order needs no approval: we opened it.
     policy = inputs.policy
     action = policy.zombie
     if policy.adopt is Adopt.ASK and not is_ours and not policy.owns(remote):
         action = Action.ASK if action is Action.APPLY else action
     adopted = events.PositionAdopted(at_ns=inputs.now_ns, position=remote)
     taken = outcome.propose("zombie", remote, action, inputs, adopted)
+    # The deals of a position that is not ours count from the first new deal only.
     if taken and (is_ours or inputs.is_shared or _has_deals_to_count(remote, inputs)):
         explain_change(remote, inputs, outcome)
 
 
 def _has_deals_to_count(remote: Position, inputs: SyncInputs) -> bool:
-    """Return whether a position's deals count from its adoption on: an order of ours made it, or
-    some of them were counted before."""
+    """Return whether a position's deals count from its adoption on.
+
+    That is so if an order of ours opened the position, or if some deals were counted before.
+    """
     book = inputs.book
-    grave = book.closed.get(remote.identifier)
-    if remote.identifier in book.unexplained or (grave is not None and grave.deals):
+    tombstone = book.closed.get(remote.identifier)
+    if remote.identifier in book.unexplained or (tombstone is not None and tombstone.deals):
         return True
-    # The ticket may have changed since; the identifier is that of the order that opened it.
+    # The ticket may have changed; the identifier is the ticket of the opening order.
     for ticket in {remote.ticket, remote.identifier}:
         if (
             ticket in book.unbooked
@@ -77,9 +83,10 @@ def _has_deals_to_count(remote: Position, inputs: SyncInputs) -> bool:
 
 
 def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Outcome) -> None:
-    """Correct a drift: its stops as one correction, everything else as another."""
+    """Correct a drift: the stops in a first event, all other fields in a second event."""
     local, remote = drift.local, drift.remote
     holding = inputs.book.holdings[local.identifier]
+    # The list may be older than our own change, so do not undo that change by an old list.
     if holding.version > inputs.asked_version:
         others.holds.append(newer(local))
         return
@@ -87,6 +94,7 @@ def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Out
         what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
         others.holds.append(settling(local, what, holding.touched_ns, inputs))
         return
+    # A wrong volume is expensive, so let the deals decide if our change is still recent.
     if (
         {"volume", "side"} & set(drift.fields)
         and inputs.is_recent(holding.touched_ns)
@@ -95,6 +103,7 @@ def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Out
         what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
         others.holds.append(late(local, what))
         return
+    # The policy has separate actions for stops and for the rest, so the events are separate too.
     stops = tuple(name for name in drift.fields if name in PROTECTION)
     rest = tuple(name for name in drift.fields if name not in PROTECTION)
     between = local
@@ -105,6 +114,7 @@ def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Out
         )
         if not protection.propose("protection", remote, inputs.policy.protection, inputs, change):
             between = local
+    # The second event must not bring in stops that the policy held back.
     if rest:
         wanted = msgspec.structs.replace(remote, sl=between.sl, tp=between.tp)
         change = events.PositionCorrected(
@@ -118,18 +128,20 @@ def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Out
 def _is_late(
     row: Position, net_volume: float, touched_ns: int, inputs: SyncInputs, outcome: Outcome
 ) -> bool:
-    """Return whether the list is late: the deals agree with the book, or lack our own last one.
+    """Return whether the list is late: the deals agree with the book, or lack our own last deal.
 
-    The deals are a second witness: a list that contradicts them and us together is not believed.
+    The deals are independent evidence: a list that contradicts both book and deals is not trusted.
     """
     if inputs.snapshot.evidence is None:
         return False
     history = inputs.history(row.identifier)
+    # Without the deals wait for them, but not longer than any broker is late.
     if history is None:
         outcome.questions.append(row.identifier)
         return inputs.is_recent(touched_ns)
     if history.closes_to(net_volume):
         return True
+    # If the deal of our own last order is missing, then list and deals are both late.
     ours = {
         order.ticket
         for order in inputs.book.orders.values()
@@ -140,7 +152,7 @@ def _is_late(
 
 
 def unprotected(inputs: SyncInputs, outcome: Outcome) -> None:
-    """Show every position of ours without a stop loss, where the policy expects one."""
+    """Show every position of ours without a stop loss, if the policy expects stops."""
     if not inputs.policy.expects_stop_loss:
         return
     for position in inputs.snapshot.positions:
