@@ -127,9 +127,9 @@ OFFENCES = {
     ),
     "errors.py": ("import trueup.core.quantity", "trueup.errors -> trueup.core.quantity"),
     "runtime/story/audit.py": ("import src.config", "trueup.runtime.story.audit -> src"),
-    "lab/oracle/closing.py": (
+    "lab/oracle/promises/closing.py": (
         "import trueup.core.explain",
-        "trueup.lab.oracle.closing -> trueup.core.explain",
+        "trueup.lab.oracle.promises.closing -> trueup.core.explain",
     ),
 }
 

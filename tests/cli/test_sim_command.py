@@ -22,10 +22,10 @@ from trueup.cli import app
 from trueup.errors import StrategyError, TrueupError
 from trueup.gateway.worker.module_process import ModuleProcess
 from trueup.lab.facts.moments import Moment, Sent
+from trueup.lab.plan.plan import draw
 from trueup.lab.runs.coverage import CHANCY, WANTED, Coverage
 from trueup.lab.runs.reports import Report
 from trueup.lab.runs.run import run, run_many
-from trueup.lab.world.plan import draw
 
 BUYS = "class Buys:\n    def on_tick(self, tick):\n        return 1\n"
 FAILS = "class Fails:\n    def on_tick(self, tick):\n        raise ValueError('too low')\n"

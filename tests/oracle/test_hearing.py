@@ -18,7 +18,7 @@ from trueup.journal import MemoryJournal
 from trueup.lab.facts import moments
 from trueup.lab.oracle import Oracle
 from trueup.lab.report.folding import BookFold
-from trueup.lab.world.views import local_book
+from trueup.lab.system.views import local_book
 from trueup.sim.broker.broker import Broker
 from trueup.sim.market.records import Outcome, Refusal
 from trueup.sim.market.structs import TradeRequest

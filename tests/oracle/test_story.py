@@ -16,12 +16,12 @@ from trueup.cli import app
 from trueup.core.account.trust import Reason
 from trueup.lab.facts import facts
 from trueup.lab.facts.moments import Violation
+from trueup.lab.plan.plan import Fault, Strike, calm, draw
 from trueup.lab.report.drawing import DARK, LIGHT, MOST_CHARACTERS, page
 from trueup.lab.report.scenes import BOOK, Scenes
 from trueup.lab.report.telling import lines, story
 from trueup.lab.runs.run import run
-from trueup.lab.world.plan import Fault, Strike, calm, draw
-from trueup.lab.world.schedule import BEGIN_NS
+from trueup.lab.system.schedule import BEGIN_NS
 
 EVIL = "</title><script>alert('&\"')</script> é 中"
 

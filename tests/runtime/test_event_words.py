@@ -128,7 +128,7 @@ def test_a_result_says_what_belongs_in_it(event: events.Event) -> None:
 
 def test_the_oracle_knows_every_class_or_has_a_reason_not_to() -> None:
     folder = Path(str(trueup.lab.oracle.__file__)).parent
-    judged = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    judged = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
     names = {kind.__name__ for kind in ALL}
     assert {name for name in names if f'"{name}"' not in judged} == NOT_JUDGED
 

@@ -10,8 +10,8 @@ import msgspec
 
 from trueup.lab.facts import moments
 from trueup.lab.oracle import Oracle
+from trueup.lab.plan.plan import Fault, Strike, calm
 from trueup.lab.report.folding import BookFold
-from trueup.lab.world.plan import Fault, Strike, calm
 from trueup.lab.world.world import World
 
 EVERY_MS = 3_500

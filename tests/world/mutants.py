@@ -43,9 +43,9 @@ from trueup.journal.journal import Tip
 from trueup.journal.rows import chain
 from trueup.journal.rows.chain import Prover, Row
 from trueup.journal.writing.store import StoredJournal
+from trueup.lab.plan.plan import draw
 from trueup.lab.runs.run import run
-from trueup.lab.world.plan import draw
-from trueup.lab.world.wire import WorldLink
+from trueup.lab.system.wire import WorldLink
 from trueup.protocol import orders
 from trueup.runtime.bot.order_desk import OrderDesk
 from trueup.runtime.bot.outcomes import record_outcome

@@ -6,7 +6,7 @@ import pytest
 
 from trueup.gateway.record import store as request_store
 from trueup.gateway.record.store import Entry, StoreTrouble
-from trueup.lab.world.record_disk import DiskStore, RecordDisk
+from trueup.lab.system.record_disk import DiskStore, RecordDisk
 from trueup.runtime.time.clock import ManualClock
 
 

@@ -15,7 +15,7 @@ from tests.support.lived import Lived
 from trueup.core.deals import Comparison, History, history_of
 from trueup.core.model import Deal, DealKind
 from trueup.core.sync import ghosts
-from trueup.lab.world.plan import NEXT_CONTRACT, SYMBOL, Fault
+from trueup.lab.plan.plan import NEXT_CONTRACT, SYMBOL, Fault
 from trueup.runtime.sync.rechecks import Rechecks
 from trueup.sim.market.symbols import Charged
 

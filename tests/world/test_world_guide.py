@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.lived import Lived
 from trueup.core.sync import plan as planning
-from trueup.lab.world.plan import FOCUSES, SEEN_UNPROVEN, Fault, draw
+from trueup.lab.plan.plan import FOCUSES, SEEN_UNPROVEN, Fault, draw
 
 LAGS = Fault.LATE_POSITIONS_UNPROVEN
 OTHERS = (Fault.HAND_CLOSES, Fault.REPLY_LOST, Fault.KILL_AFTER_SEND, Fault.GATEWAY_RESTARTED)

@@ -14,7 +14,7 @@ import pytest
 from tests.support.lived import Lived
 from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.lab.facts import moments
-from trueup.lab.world.plan import Fault
+from trueup.lab.plan.plan import Fault
 from trueup.runtime.sync.recall import Recall
 
 

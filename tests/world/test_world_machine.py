@@ -21,13 +21,13 @@ from hypothesis.stateful import (
 
 from tests.world.mutants import timeout_as_rejected
 from trueup.lab.facts.facts import Fact
+from trueup.lab.faults.strikes import strike
 from trueup.lab.oracle import Oracle
 from trueup.lab.oracle.hearing import Hearing
+from trueup.lab.plan.plan import Fault, FaultPlan, Setting, Strike
 from trueup.lab.report.folding import BookFold
 from trueup.lab.report.telling import story
-from trueup.lab.world.plan import Fault, FaultPlan, Setting, Strike
-from trueup.lab.world.schedule import MS
-from trueup.lab.world.strikes import strike
+from trueup.lab.system.schedule import MS
 from trueup.lab.world.world import World
 
 # Turning a netting position round, and closing by another, are each one kind of account's only.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.world.mutants import MUTANTS, PAGE, Patch, bug_of, first_seed
+from trueup.lab.plan.plan import draw
 from trueup.lab.runs.run import run
-from trueup.lab.world.plan import draw
 
 
 def on_the_page(mutant: Callable[[], Patch]) -> int:

@@ -19,14 +19,14 @@ from trueup.core.book.book import Book
 from trueup.core.model import Side
 from trueup.errors import Refused
 from trueup.lab.facts import moments
+from trueup.lab.faults.people import lose_fill
+from trueup.lab.faults.strikes import strike
+from trueup.lab.plan.plan import Fault, Strike, calm, draw
 from trueup.lab.runs import run as run_module
 from trueup.lab.runs.run import run, shortest
-from trueup.lab.world.plan import Fault, Strike, calm, draw
-from trueup.lab.world.retelling import retold
-from trueup.lab.world.schedule import SECOND
-from trueup.lab.world.strikes import strike
-from trueup.lab.world.strikes_people import lose_fill
-from trueup.lab.world.wire import FASTEST_NS, SPAN_NS
+from trueup.lab.system.retelling import retold
+from trueup.lab.system.schedule import SECOND
+from trueup.lab.system.wire import FASTEST_NS, SPAN_NS
 from trueup.lab.world.world import SYNCS_AFTER_SEC, World
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler, SyncResult

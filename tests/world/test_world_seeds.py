@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.crash_world import ROOT
+from trueup.lab.plan.plan import FOCUSES, Fault, Strike, draw
+from trueup.lab.plan.shrink import command, shrink
 from trueup.lab.runs.coverage import Coverage
 from trueup.lab.runs.reports import Report
 from trueup.lab.runs.run import run, run_many, shortest
-from trueup.lab.runs.shrink import command, shrink
-from trueup.lab.world.plan import FOCUSES, Fault, Strike, draw
 
 FIXED = range(200)
 LAST = 900

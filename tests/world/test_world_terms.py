@@ -12,7 +12,7 @@ import pytest
 from tests.support.lived import Lived
 from trueup.core.account import trust
 from trueup.core.realised import placing
-from trueup.lab.world.plan import ASKING, Fault
+from trueup.lab.plan.plan import ASKING, Fault
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from trueup.cli.rehearse.numbers import jobs_of, numbers_of, range_of, seed_of
 from trueup.cli.shared.say import say
 from trueup.errors import SettingsError, StrategyError, TrueupError
 from trueup.lab.facts.facts import Fact
+from trueup.lab.plan.plan import FaultPlan, draw
+from trueup.lab.plan.shrink import command
 from trueup.lab.report.drawing import page
 from trueup.lab.report.telling import story
 from trueup.lab.runs.coverage import CHANCY, Coverage, table
 from trueup.lab.runs.reports import Report
 from trueup.lab.runs.run import run, run_many, shortest
-from trueup.lab.runs.shrink import command
-from trueup.lab.world.plan import FaultPlan, draw
-from trueup.lab.world.schedule import BEGIN_NS
+from trueup.lab.system.schedule import BEGIN_NS
 from trueup.runtime.trading.strategy_loading import own_place, strategy_maker
 
 BROKEN = 1

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from trueup.lab.oracle.age import HonestAge
-from trueup.lab.oracle.agreement import Agreement
-from trueup.lab.oracle.asking import AskedFirst
-from trueup.lab.oracle.believing import Believed
 from trueup.lab.oracle.checker import Checker
-from trueup.lab.oracle.closing import NoFalseGhost
-from trueup.lab.oracle.explained import Explained
-from trueup.lab.oracle.money import Money
-from trueup.lab.oracle.orders import AtMostOnce, NoLostIntent
-from trueup.lab.oracle.ownership import ForeignUntouched, OneWriter
-from trueup.lab.oracle.replay import Idempotence, Replay
-from trueup.lab.oracle.shares import Shares
-from trueup.lab.oracle.undoing import NotUndone
+from trueup.lab.oracle.promises.age import HonestAge
+from trueup.lab.oracle.promises.agreement import Agreement
+from trueup.lab.oracle.promises.asking import AskedFirst
+from trueup.lab.oracle.promises.believing import Believed
+from trueup.lab.oracle.promises.closing import NoFalseGhost
+from trueup.lab.oracle.promises.explained import Explained
+from trueup.lab.oracle.promises.money import Money
+from trueup.lab.oracle.promises.orders import AtMostOnce, NoLostIntent
+from trueup.lab.oracle.promises.ownership import ForeignUntouched, OneWriter
+from trueup.lab.oracle.promises.replay import Idempotence, Replay
+from trueup.lab.oracle.promises.shares import Shares
+from trueup.lab.oracle.promises.undoing import NotUndone
 
 CHECKERS: tuple[type[Checker], ...] = (
     Agreement,

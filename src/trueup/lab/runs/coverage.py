@@ -16,8 +16,8 @@ from trueup.core.recovery import CASES
 from trueup.core.retcodes import Effect, classify_retcode
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.lab.facts import moments
-from trueup.lab.world.plan import Fault
-from trueup.lab.world.strikes_habits import HABITS, drawn_in
+from trueup.lab.faults.habits import HABITS, drawn_in
+from trueup.lab.plan.plan import Fault
 from trueup.runtime.bot.crash_points import CrashPoint
 
 _CASE = re.compile(r"case ([A-L]):")

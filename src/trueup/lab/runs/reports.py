@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from trueup.lab.facts.moments import Violation
-from trueup.lab.world.plan import FaultPlan
+from trueup.lab.plan.plan import FaultPlan
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -18,13 +18,13 @@ from trueup.errors import StrategyError
 from trueup.lab.facts.moments import Moment, Sent, Struck, Violation, Watcher
 from trueup.lab.oracle import Oracle
 from trueup.lab.oracle.hearing import Hearing, Tell
+from trueup.lab.plan.plan import FaultPlan, draw, trading
+from trueup.lab.plan.shrink import shrink
 from trueup.lab.report.folding import BookFold
 from trueup.lab.runs.coverage import Coverage
 from trueup.lab.runs.reports import Report
 from trueup.lab.runs.seed_processes import lived
-from trueup.lab.runs.shrink import shrink
-from trueup.lab.world.plan import FaultPlan, draw, trading
-from trueup.lab.world.schedule import BEGIN_NS, Endless, OutOfTouch, Stuck
+from trueup.lab.system.schedule import BEGIN_NS, Endless, OutOfTouch, Stuck
 from trueup.lab.world.world import World
 from trueup.runtime.trading.strategy import MovingAverageCross
 from trueup.runtime.trading.strategy_loading import strategy_maker

@@ -44,24 +44,24 @@ from trueup.lab.facts.moments import (
     Traded,
     Watcher,
 )
-from trueup.lab.world.bot import BotProcess
-from trueup.lab.world.broker import TellingBroker
-from trueup.lab.world.disk import Disk, JournalCopy
-from trueup.lab.world.gateway import GatewayProcess
-from trueup.lab.world.plan import NEXT_CONTRACT, SYMBOL, Fault, FaultPlan, Setting
-from trueup.lab.world.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
-from trueup.lab.world.strikes import strike
-from trueup.lab.world.strikes_habits import usual
-from trueup.lab.world.strikes_terminal import own_account
-from trueup.lab.world.strikes_terms import (
+from trueup.lab.faults.habits import usual
+from trueup.lab.faults.strikes import strike
+from trueup.lab.faults.terminal import own_account
+from trueup.lab.faults.terms import (
     COARSE_STEPS,
     NAMES,
     allow_trading,
     take_usual_name,
 )
-from trueup.lab.world.trader import Wanderer
-from trueup.lab.world.views import local_book
-from trueup.lab.world.wire import Network
+from trueup.lab.plan.plan import NEXT_CONTRACT, SYMBOL, Fault, FaultPlan, Setting
+from trueup.lab.system.bot import BotProcess
+from trueup.lab.system.broker import TellingBroker
+from trueup.lab.system.disk import Disk, JournalCopy
+from trueup.lab.system.gateway import GatewayProcess
+from trueup.lab.system.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
+from trueup.lab.system.trader import Wanderer
+from trueup.lab.system.views import local_book
+from trueup.lab.system.wire import Network
 from trueup.runtime.trading.strategy import MovingAverageCross, Strategy
 from trueup.sim.broker.ledger import Ledger
 from trueup.sim.market.records import Channel, Outcome, Position

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trueup.lab.world.schedule import SECOND, Schedule
+from trueup.lab.system.schedule import SECOND, Schedule
 
 
 class Machine:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.lab.world.plan import NEXT_CONTRACT, Fault
-from trueup.lab.world.strikes_people import one_held
+from trueup.lab.faults.people import one_held
+from trueup.lab.plan.plan import NEXT_CONTRACT, Fault
 from trueup.sim.market.records import Deal, Position
 from trueup.sim.market.symbols import Charged
 

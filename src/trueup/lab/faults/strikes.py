@@ -6,16 +6,10 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from trueup.lab.world import strikes_access as access
-from trueup.lab.world import strikes_broker as office
-from trueup.lab.world import strikes_habits as habits
-from trueup.lab.world import strikes_journal as journal
-from trueup.lab.world import strikes_people as people
-from trueup.lab.world import strikes_terminal as terminal
-from trueup.lab.world import strikes_terms as terms
-from trueup.lab.world import strikes_wire as wire
-from trueup.lab.world.bot import Doom
-from trueup.lab.world.plan import Fault, Strike
+from trueup.lab.faults import access, habits, journal, people, terminal, terms, wire
+from trueup.lab.faults import broker as office
+from trueup.lab.plan.plan import Fault, Strike
+from trueup.lab.system.bot import Doom
 from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.sim.market.records import Refusal
 from trueup.sim.market.switches import ListAnswer

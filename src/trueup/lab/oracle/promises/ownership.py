@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.checker import Checker, Step
-from trueup.lab.oracle.orders import order_in
+from trueup.lab.oracle.promises.orders import order_in
 
 
 class ForeignUntouched(Checker):

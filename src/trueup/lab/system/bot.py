@@ -21,12 +21,12 @@ from trueup.core.policy import Policy
 from trueup.errors import JournalConflict, NotSent, Refused, StrategyError, TrueupError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.lab.facts.moments import Asked, BotDied, BotRefused, BotStarted, Moment, Repeated, Sent
-from trueup.lab.world.clocks import Machine, ProcessClock
-from trueup.lab.world.disk import Disk
-from trueup.lab.world.plan import SYMBOL, FaultPlan
-from trueup.lab.world.schedule import MS, Schedule
-from trueup.lab.world.views import SyncWatch, local_book
-from trueup.lab.world.wire import Network, WorldLink
+from trueup.lab.plan.plan import SYMBOL, FaultPlan
+from trueup.lab.system.clocks import Machine, ProcessClock
+from trueup.lab.system.disk import Disk
+from trueup.lab.system.schedule import MS, Schedule
+from trueup.lab.system.views import SyncWatch, local_book
+from trueup.lab.system.wire import Network, WorldLink
 from trueup.processes import Process
 from trueup.protocol.ticks import Tick
 from trueup.runtime.bot.crash_points import CrashPoint

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.lab.facts.moments import GatewayDied
-from trueup.lab.world import strikes_terminal as terminal
-from trueup.lab.world.gateway import Doom
-from trueup.lab.world.plan import Fault
-from trueup.lab.world.schedule import MS, SECOND
-from trueup.lab.world.wire import REPLY_FAULTS, REQUEST_FAULTS, Armed
+from trueup.lab.faults import terminal
+from trueup.lab.plan.plan import Fault
+from trueup.lab.system.gateway import Doom
+from trueup.lab.system.schedule import MS, SECOND
+from trueup.lab.system.wire import REPLY_FAULTS, REQUEST_FAULTS, Armed
 
 if TYPE_CHECKING:
     from trueup.lab.world.world import World

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.checker import Checker, Step
-from trueup.lab.oracle.closing import NoFalseGhost
+from trueup.lab.oracle.promises.closing import NoFalseGhost
 
 # The longest that any broker is late: what a list shows after that it shows for good.
 LATE_NS = 10_000_000_000

@@ -14,8 +14,8 @@ from typing import Protocol
 import msgspec
 
 from trueup.errors import NotSent
-from trueup.lab.world.plan import Fault
-from trueup.lab.world.schedule import MS, Schedule
+from trueup.lab.plan.plan import Fault
+from trueup.lab.system.schedule import MS, Schedule
 
 FASTEST_NS, SPAN_NS = 150_000, 750_000
 BUSY_MS = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from trueup.lab.world.plan import Fault
+from trueup.lab.plan.plan import Fault
 
 if TYPE_CHECKING:
     from trueup.lab.world.world import World

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.checker import Checker, Step
-from trueup.lab.oracle.closing import NoFalseGhost
+from trueup.lab.oracle.promises.closing import NoFalseGhost
 
 # The server's clock is read off quotations, which arrive out of step by fractions of a second.
 JITTER_MSC = 1_000

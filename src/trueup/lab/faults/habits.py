@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from trueup.lab.world.plan import Fault
+from trueup.lab.plan.plan import Fault
 from trueup.sim.market.switches import DealTicketMeans, OnReversal
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trueup.gateway.record.store import RequestStore
-from trueup.lab.world.schedule import MS
+from trueup.lab.system.schedule import MS
 from trueup.sqlite_file import OwnedConnection
 
 # The lazy writer of Windows comes once a second (Microsoft, "File Caching").

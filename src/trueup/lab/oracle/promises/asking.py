@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from trueup.lab.facts import facts
 from trueup.lab.oracle.checker import Checker, Step
-from trueup.lab.oracle.ownership import ForeignUntouched
+from trueup.lab.oracle.promises.ownership import ForeignUntouched
 
 STOPS = ("sl", "tp")
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.agreement import Agreement
 from trueup.lab.oracle.checker import Checker, Step
-from trueup.lab.oracle.money import REOPENS
-from trueup.lab.oracle.orders import LIE
+from trueup.lab.oracle.promises.agreement import Agreement
+from trueup.lab.oracle.promises.money import REOPENS
+from trueup.lab.oracle.promises.orders import LIE
 
 
 class Shares(Checker):

@@ -10,7 +10,7 @@ import msgspec
 
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.lab.world.plan import SYMBOL, Fault
+from trueup.lab.plan.plan import SYMBOL, Fault
 from trueup.sim.market.records import Position, Refusal
 from trueup.sim.terminal.person import Person
 

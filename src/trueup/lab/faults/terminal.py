@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.lab.world.gateway import Mishap
-from trueup.lab.world.plan import SYMBOL, Fault
+from trueup.lab.plan.plan import SYMBOL, Fault
+from trueup.lab.system.gateway import Mishap
 from trueup.sim.market.records import Refusal
 from trueup.sim.market.switches import DealOrder, DownSend, FiguresFrom, ListAnswer, OptionOff
 from trueup.sim.terminal.terminal_faults import (

@@ -16,8 +16,8 @@ from trueup.core.sync.plan import Plan, plan
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.client.reader import Reading
 from trueup.lab.facts.moments import Heard, Local, LocalBook, Moment, Retold, Synced
-from trueup.lab.world.retelling import retold, steps
-from trueup.lab.world.schedule import Schedule
+from trueup.lab.system.retelling import retold, steps
+from trueup.lab.system.schedule import Schedule
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.observation import Asked, Observation
 from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStatus

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.lab.world.plan import SYMBOL
+from trueup.lab.plan.plan import SYMBOL
 from trueup.sim.market.symbols import EURUSD
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.clocks import Clocks
 from trueup.gateway.terminal.one_account import READY_PAUSE_MS, READY_POLLS, OneAccount
-from trueup.lab.world.clocks import Machine, ProcessClock
-from trueup.lab.world.plan import Fault
-from trueup.lab.world.record_disk import RecordDisk
-from trueup.lab.world.schedule import Schedule
-from trueup.lab.world.strikes_access import KEY, MAY_TRADE
-from trueup.lab.world.wire import Network
+from trueup.lab.faults.access import KEY, MAY_TRADE
+from trueup.lab.plan.plan import Fault
+from trueup.lab.system.clocks import Machine, ProcessClock
+from trueup.lab.system.record_disk import RecordDisk
+from trueup.lab.system.schedule import Schedule
+from trueup.lab.system.wire import Network
 from trueup.protocol.hints import capability
 from trueup.protocol.snapshot import CAPABILITIES
 from trueup.sim.terminal.program import Pipe

@@ -11,14 +11,14 @@ from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
 from trueup.errors import JournalConflict, JournalError, NotSent, Refused
 from trueup.lab.facts.moments import Acted
-from trueup.lab.world.plan import FaultPlan
-from trueup.lab.world.schedule import MS
+from trueup.lab.plan.plan import FaultPlan
+from trueup.lab.system.schedule import MS
 from trueup.runtime.bot.answers import create_fill_response
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.trading.loop import TradingLoop
 
 if TYPE_CHECKING:
-    from trueup.lab.world.bot import BotProcess
+    from trueup.lab.system.bot import BotProcess
 
 WISHES = ("open", "open", "open", "close", "close", "part", "stops", "place", "cancel")
 MOST_POSITIONS = 12

@@ -1,0 +1,1 @@
+"""The faults: what each strike of a plan does to the simulated world, by subject."""
