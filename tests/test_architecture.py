@@ -113,6 +113,10 @@ OFFENCES = {
         "import trueup.lab.runs.run",
         "trueup.lab.facts.moments -> trueup.lab.runs.run",
     ),
+    "lab/oracle/base/truth.py": (
+        "import trueup.lab.oracle.judge",
+        "trueup.lab.oracle.base.truth -> trueup.lab.oracle.judge",
+    ),
     "cli/terminal/trade.py": (
         "import trueup.cli.operate.bot",
         "trueup.cli.terminal.trade -> trueup.cli.operate.bot",

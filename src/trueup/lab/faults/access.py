@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
+from trueup.lab.faults.struck_world import StruckWorld
+from trueup.lab.system.gateway import KEY, MAY_TRADE
 
-KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
-"""The public key of all bots of a world."""
 OTHER_KEY = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
-MAY_TRADE = f"bot trade * {KEY}\n"
 
 
-def edit_allow_file(world: World, chance: random.Random) -> str:
+def edit_allow_file(world: StruckWorld, chance: random.Random) -> str:
     """Write another allow file for a while; most of them let the bots do less than before."""
     own, other = world.terminal.home_login, world.other_login
     text, said = chance.choice(

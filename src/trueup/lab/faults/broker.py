@@ -8,16 +8,13 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.faults.people import one_held
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import NEXT_CONTRACT, Fault
 from trueup.sim.market.records import Deal, Position
 from trueup.sim.market.symbols import Charged
-
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
 
 # What money is counted in, of the account's currency.
 UNITS = 100_000_000
@@ -31,7 +28,7 @@ DAILY_COMMISSION_PER_LOT = 3.5
 NEXT_IS_DEARER = 0.1
 
 
-def _recent_deal(world: World, chance: random.Random) -> Deal | None:
+def _recent_deal(world: StruckWorld, chance: random.Random) -> Deal | None:
     """One of the newest trades that the history shows: what is archived nobody can compare."""
     begins_msc = world.terminal.switches.history_begins_msc
     deals = world.ledger.deals.values()
@@ -42,7 +39,7 @@ def _recent_deal(world: World, chance: random.Random) -> Deal | None:
 # Deals.
 
 
-def charge_late(world: World, chance: random.Random) -> str:
+def charge_late(world: StruckWorld, chance: random.Random) -> str:
     """Charge a commission on a deal that was made before."""
     deal = _recent_deal(world, chance)
     if deal is None:
@@ -52,7 +49,7 @@ def charge_late(world: World, chance: random.Random) -> str:
     return f"{amount} on deal {deal.ticket} of position {deal.position_id}"
 
 
-def block_commission(world: World, chance: random.Random) -> None:
+def block_commission(world: StruckWorld, chance: random.Random) -> None:
     """Block commissions from now on, and charge them when the day ends."""
     broker, login = world.terminal.broker, world.terminal.home_login
     broker.market.change(
@@ -74,7 +71,7 @@ def block_commission(world: World, chance: random.Random) -> None:
     world.schedule.after(chance.choice((4_000, 9_000, 15_000)), end_day)
 
 
-def amend_deal(world: World, chance: random.Random) -> str:
+def amend_deal(world: StruckWorld, chance: random.Random) -> str:
     """Give a deal that was made before another profit, swap or fee."""
     deal = _recent_deal(world, chance)
     if deal is None:
@@ -85,7 +82,7 @@ def amend_deal(world: World, chance: random.Random) -> str:
     return f"the {name} of deal {deal.ticket} of position {deal.position_id} is {amount}"
 
 
-def cancel_deal(world: World, chance: random.Random) -> str:
+def cancel_deal(world: StruckWorld, chance: random.Random) -> str:
     """Cancel the newest trade, and make its position what it was before."""
     ledger = world.ledger
     trades = [deal for deal in ledger.deals.values() if deal.position_id]
@@ -102,7 +99,7 @@ def cancel_deal(world: World, chance: random.Random) -> str:
     return f"deal {deal.ticket} of position {deal.position_id}"
 
 
-def _is_the_last_change(world: World, deal: Deal) -> bool:
+def _is_the_last_change(world: StruckWorld, deal: Deal) -> bool:
     """Whether a deal is a trade, and nothing but it made its position what it is now."""
     is_trade = deal.type in TRADES and deal.entry != mt5.DEAL_ENTRY_OUT_BY
     is_service = deal.reason in (*SPLITS, mt5.DEAL_REASON_ROLLOVER, mt5.DEAL_REASON_VMARGIN)
@@ -112,7 +109,7 @@ def _is_the_last_change(world: World, deal: Deal) -> bool:
 # Positions.
 
 
-def reopen_anew(world: World, chance: random.Random) -> str:
+def reopen_anew(world: StruckWorld, chance: random.Random) -> str:
     """Close a position and open it again, as another one."""
     one = one_held(world, chance)
     if one is None:
@@ -123,7 +120,7 @@ def reopen_anew(world: World, chance: random.Random) -> str:
     return _gone_on(world, [one])
 
 
-def split(world: World, chance: random.Random) -> str:
+def split(world: StruckWorld, chance: random.Random) -> str:
     """Split the symbol two to one or three to two, or back again; the price follows.
 
     A fraction of the least volume is nobody's: brokers pay it out, or forget it.
@@ -141,7 +138,7 @@ def split(world: World, chance: random.Random) -> str:
     return f"{ratio[0]} to {ratio[1]}, {said}"
 
 
-def roll(world: World, chance: random.Random) -> str:
+def roll(world: StruckWorld, chance: random.Random) -> str:
     """Close a position whose contract expires, and open it in the next one."""
     one, ledger = one_held(world, chance), world.ledger
     if one is None or (ledger.setup.is_netting and ledger.held.of_symbol(NEXT_CONTRACT)):
@@ -159,7 +156,7 @@ def roll(world: World, chance: random.Random) -> str:
     return f"position {one.identifier} goes on as {new} in {NEXT_CONTRACT}"
 
 
-def settle_margin(world: World, chance: random.Random, *, by_money: bool) -> str:
+def settle_margin(world: StruckWorld, chance: random.Random, *, by_money: bool) -> str:
     """Settle the variation margin of the symbol's positions."""
     if not world.ledger.held.of_symbol(world.symbol):
         return ""
@@ -170,7 +167,7 @@ def settle_margin(world: World, chance: random.Random, *, by_money: bool) -> str
 
 
 @contextlib.contextmanager
-def _identifiers_change(world: World, *, anew: bool) -> Iterator[None]:
+def _identifiers_change(world: StruckWorld, *, anew: bool) -> Iterator[None]:
     """Have re-openings in the block change identifiers, or keep them."""
     switches = world.terminal.switches
     switches.reopening_changes_identifier = anew
@@ -180,7 +177,7 @@ def _identifiers_change(world: World, *, anew: bool) -> Iterator[None]:
         switches.reopening_changes_identifier = False
 
 
-def _gone_on(world: World, held: Sequence[Position]) -> str:
+def _gone_on(world: StruckWorld, held: Sequence[Position]) -> str:
     """Say as what positions go on that were just opened again.
 
     They were opened again in the order in which they were closed.
@@ -193,7 +190,7 @@ def _gone_on(world: World, held: Sequence[Position]) -> str:
 # The history.
 
 
-def archive_history(world: World, chance: random.Random) -> str:
+def archive_history(world: StruckWorld, chance: random.Random) -> str:
     """Take what the bot has counted already out of the history.
 
     A broker archives what is years old. What a bot has not read by then, nobody can prove to it.

@@ -7,13 +7,11 @@ a strike draws several, which then hold until another strike draws them again.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import Fault
 from trueup.sim.market.switches import DealTicketMeans, OnReversal
-
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
 
 HABITS: dict[str, tuple[Any, ...]] = {
     "account_lag_ms": (0, 500, 3_000),
@@ -46,7 +44,7 @@ date of 0) and those of exchanges alone, which no symbol of the world is traded 
 AT_ONCE = 9
 
 
-def take_on(world: World, chance: random.Random) -> str:
+def take_on(world: StruckWorld, chance: random.Random) -> str:
     """Draw other values for some of the habits."""
     said = []
     for name in chance.sample(list(HABITS), AT_ONCE):
@@ -57,7 +55,7 @@ def take_on(world: World, chance: random.Random) -> str:
     return ", ".join(said)
 
 
-def usual(world: World) -> None:
+def usual(world: StruckWorld) -> None:
     """Be a broker again that takes every order that a bot may send while it has to agree."""
     world.terminal.switches.requests_per_second_max = 0
     world.terminal.switches.stops_refused_at_open = False

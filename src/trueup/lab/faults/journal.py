@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import Fault
-
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
 
 ACCEPTS_EVERY_MS = 1_000
 
 
-def put_back(world: World, chance: random.Random) -> None:
+def put_back(world: StruckWorld, chance: random.Random) -> None:
     """Keep a copy of the journal, and put it in the journal's place later, while the bot is down.
 
     A person accepts the loss after a while. An image of the whole machine has the note beside the
@@ -41,7 +38,7 @@ def put_back(world: World, chance: random.Random) -> None:
     world.schedule.after(chance.choice((3_000, 6_000, 12_000)), put_it_back)
 
 
-def _accept(world: World, after_ms: int) -> None:
+def _accept(world: StruckWorld, after_ms: int) -> None:
     """Accept what journals have lost, after a while and then again and again."""
 
     def accept() -> None:
@@ -52,12 +49,12 @@ def _accept(world: World, after_ms: int) -> None:
     world.schedule.after(after_ms, accept)
 
 
-def _position(world: World) -> int:
+def _position(world: StruckWorld) -> int:
     rows = world.disk.rows()
     return rows[-1].position if rows else 0
 
 
-def move(world: World, chance: random.Random) -> None:
+def move(world: StruckWorld, chance: random.Random) -> None:
     """Move the journal's folder away under the bot, and start the bot anew when it is back.
 
     Or somebody puts a copy of the file in its place: then the one that the bot has open is none.

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import SYMBOL, Fault
 from trueup.sim.market.records import Position, Refusal
 from trueup.sim.terminal.person import Person
-
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
 
 STRANGE_MAGIC = 99
 # The share of deeds that are about the newest position.
@@ -23,12 +21,12 @@ NEWEST = 0.4
 HANDS = (mt5.ORDER_REASON_CLIENT, mt5.ORDER_REASON_MOBILE, mt5.ORDER_REASON_WEB)
 
 
-def _hand(world: World, chance: random.Random) -> Person:
+def _hand(world: StruckWorld, chance: random.Random) -> Person:
     """Somebody at a desktop, a phone or a browser."""
     return world.somebody(chance.choice(HANDS))
 
 
-def _opener(world: World, chance: random.Random) -> Person:
+def _opener(world: StruckWorld, chance: random.Random) -> Person:
     """Somebody whose new positions the policy calls ours: a program with our magic number, if so.
 
     It opens more lots than the bots ever do: of two programs that share a number and trade alike
@@ -39,7 +37,7 @@ def _opener(world: World, chance: random.Random) -> Person:
     return _hand(world, chance)
 
 
-def one_held(world: World, chance: random.Random) -> Position | None:
+def one_held(world: StruckWorld, chance: random.Random) -> Position | None:
     """Any position, and often the newest: what was done a moment ago is what is still settling."""
     held = [row for row in world.ledger.positions.values() if row.symbol == world.symbol]
     if held and chance.random() < NEWEST:
@@ -47,7 +45,7 @@ def one_held(world: World, chance: random.Random) -> Position | None:
     return chance.choice(held) if held else None
 
 
-def _lots(world: World, chance: random.Random) -> float:
+def _lots(world: StruckWorld, chance: random.Random) -> float:
     return round(chance.randint(6, 9) * world.lots_unit, 3)
 
 
@@ -55,7 +53,7 @@ def _side(chance: random.Random) -> int:
     return chance.choice((mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL))
 
 
-def opens(world: World, chance: random.Random) -> str:
+def opens(world: StruckWorld, chance: random.Random) -> str:
     """Open a position, where the bots know the symbol by its name."""
     if world.symbol != SYMBOL:
         return ""
@@ -63,7 +61,7 @@ def opens(world: World, chance: random.Random) -> str:
     return f"ticket {ticket}"
 
 
-def closes(world: World, chance: random.Random) -> str:
+def closes(world: StruckWorld, chance: random.Random) -> str:
     """Close a position."""
     one = one_held(world, chance)
     if one is None:
@@ -72,7 +70,7 @@ def closes(world: World, chance: random.Random) -> str:
     return f"ticket {one.ticket}"
 
 
-def closes_part(world: World, chance: random.Random) -> str:
+def closes_part(world: StruckWorld, chance: random.Random) -> str:
     """Close a part of a position."""
     one = one_held(world, chance)
     if one is None or one.steps < 2:
@@ -82,7 +80,7 @@ def closes_part(world: World, chance: random.Random) -> str:
     return f"{lots} lots of ticket {one.ticket}"
 
 
-def moves_stops(world: World, chance: random.Random) -> str:
+def moves_stops(world: StruckWorld, chance: random.Random) -> str:
     """Move stop loss and take profit."""
     one = one_held(world, chance)
     if one is None:
@@ -96,7 +94,7 @@ def moves_stops(world: World, chance: random.Random) -> str:
     return f"ticket {one.ticket}: SL {sl or 'none'}, TP {tp}"
 
 
-def closes_by(world: World, chance: random.Random) -> str:
+def closes_by(world: StruckWorld, chance: random.Random) -> str:
     """Close two opposite positions against each other; the second is opened where there is none."""
     one = one_held(world, chance)
     if one is None or world.symbol != SYMBOL:
@@ -112,7 +110,7 @@ def closes_by(world: World, chance: random.Random) -> str:
     return f"ticket {one.ticket} by ticket {other}"
 
 
-def reverses(world: World, chance: random.Random) -> str:
+def reverses(world: StruckWorld, chance: random.Random) -> str:
     """Turn a netting position round."""
     one = one_held(world, chance)
     if one is None:
@@ -122,7 +120,7 @@ def reverses(world: World, chance: random.Random) -> str:
     return f"ticket {one.ticket}"
 
 
-def places(world: World, chance: random.Random) -> str:
+def places(world: StruckWorld, chance: random.Random) -> str:
     """Place a pending order, where the bots know the symbol by its name."""
     if world.symbol != SYMBOL:
         return ""
@@ -133,7 +131,7 @@ def places(world: World, chance: random.Random) -> str:
     return f"ticket {ticket}"
 
 
-def cancels(world: World, chance: random.Random) -> str:
+def cancels(world: StruckWorld, chance: random.Random) -> str:
     """Cancel a pending order."""
     if not world.ledger.orders:
         return ""
@@ -142,7 +140,7 @@ def cancels(world: World, chance: random.Random) -> str:
     return f"ticket {ticket}"
 
 
-def robot(world: World, chance: random.Random) -> str:
+def robot(world: StruckWorld, chance: random.Random) -> str:
     """Let another robot open or close something of its own."""
     strange = world.somebody(mt5.ORDER_REASON_EXPERT, STRANGE_MAGIC)
     own = [row for row in world.ledger.positions.values() if row.magic == STRANGE_MAGIC]
@@ -154,7 +152,7 @@ def robot(world: World, chance: random.Random) -> str:
     return f"opens ticket {strange.open(symbol, _side(chance), _lots(world, chance))} in {symbol}"
 
 
-def run_into_stops(world: World, chance: random.Random) -> str:
+def run_into_stops(world: StruckWorld, chance: random.Random) -> str:
     """Move the market by more than most stops are away."""
     points = chance.choice((-0.004, 0.004, -0.012, 0.012))
     before = len(world.ledger.deals)
@@ -162,7 +160,7 @@ def run_into_stops(world: World, chance: random.Random) -> str:
     return f"{points:+}" if len(world.ledger.deals) > before else ""
 
 
-def fill_unseen(world: World, chance: random.Random, looks: int = 20) -> None:
+def fill_unseen(world: StruckWorld, chance: random.Random, looks: int = 20) -> None:
     """Move the market through a pending order, and close what that opened before anybody looks.
 
     Where there is none, look again each second.
@@ -186,7 +184,7 @@ def fill_unseen(world: World, chance: random.Random, looks: int = 20) -> None:
         world.struck(Fault.FILLED_UNSEEN, f"ticket {order.ticket}")
 
 
-def fill_in_parts(world: World, chance: random.Random, looks: int = 20) -> None:
+def fill_in_parts(world: StruckWorld, chance: random.Random, looks: int = 20) -> None:
     """Let the market have less than a pending order asks for, and the rest some seconds later.
 
     Where there is none, look again each second.
@@ -208,7 +206,7 @@ def fill_in_parts(world: World, chance: random.Random, looks: int = 20) -> None:
     world.schedule.after(wait_ms, lambda: broker.supply(world.symbol, None))
 
 
-def move_balance(world: World, chance: random.Random) -> str:
+def move_balance(world: StruckWorld, chance: random.Random) -> str:
     """Pay money in or out."""
     kinds = (mt5.DEAL_TYPE_BALANCE, mt5.DEAL_TYPE_CREDIT, mt5.DEAL_TYPE_BONUS)
     kind, amount = chance.choice(kinds), chance.choice((-250.0, 0.01, 1_000.0))
@@ -216,7 +214,7 @@ def move_balance(world: World, chance: random.Random) -> str:
     return f"{amount:+}"
 
 
-def stop_out(world: World, chance: random.Random) -> str:
+def stop_out(world: StruckWorld, chance: random.Random) -> str:
     """Take the money away until the broker closes what there is, and give some back."""
     ledger = world.ledger
     if not ledger.positions:
@@ -229,7 +227,7 @@ def stop_out(world: World, chance: random.Random) -> str:
     return f"{len(ledger.positions)} positions are left"
 
 
-def change_ticket(world: World, chance: random.Random) -> str:
+def change_ticket(world: StruckWorld, chance: random.Random) -> str:
     """Let the broker close and open a position again under another ticket."""
     one = one_held(world, chance)
     if one is None:
@@ -240,7 +238,7 @@ def change_ticket(world: World, chance: random.Random) -> str:
     return f"ticket {one.ticket} is now {now.ticket if now else 'another position'}"
 
 
-def lose_fill(world: World, chance: random.Random) -> str:
+def lose_fill(world: StruckWorld, chance: random.Random) -> str:
     """Let the server strike out the newest deal that opened a position, and the position."""
     ledger, pm = world.ledger, world.bot.pm
     filled = pm.book.orders_by_ticket if pm is not None else {}
@@ -261,7 +259,7 @@ def lose_fill(world: World, chance: random.Random) -> str:
     return f"deal {newest.ticket} of ticket {newest.position_id}"
 
 
-def send_copied(world: World) -> tuple[str, str]:
+def send_copied(world: StruckWorld) -> tuple[str, str]:
     """Send an order of the journal that its own bot prepared and never sent; say which, and as
     what."""
     prepared: dict[str, dict[str, object]] = {}

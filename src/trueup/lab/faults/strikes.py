@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trueup.lab.faults import access, habits, journal, people, terminal, terms, wire
 from trueup.lab.faults import broker as office
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import Fault, Strike
 from trueup.lab.system.bot import Doom
 from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.sim.market.records import Refusal
 from trueup.sim.market.switches import ListAnswer
 
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
-
-Deed = Callable[["World", random.Random], str | None]
+Deed = Callable[[StruckWorld, random.Random], str | None]
 """Does something to a world now, and returns the rest of the sentence that says so; an empty one
 where there was nothing to do it to, and None where it waits for its moment."""
 
@@ -105,7 +102,7 @@ KILLS: dict[Fault, CrashPoint | str] = {
 DOWN_MS = (50, 700, 4_000, 15_000)
 
 
-def strike(world: World, strike: Strike) -> None:
+def strike(world: StruckWorld, strike: Strike) -> None:
     """Let one strike of the plan happen."""
     fault, chance = strike.fault, world.plan.chance(f"strike {strike.number}")
     try:
@@ -137,12 +134,14 @@ def _deed(fault: Fault) -> Deed:
 # What befalls the bot's process.
 
 
-def _kill_at(world: World, fault: Fault, where: CrashPoint | str, chance: random.Random) -> None:
+def _kill_at(
+    world: StruckWorld, fault: Fault, where: CrashPoint | str, chance: random.Random
+) -> None:
     bot = world.bot
     bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: world.struck(fault, bot.name))
 
 
-def _kill_anywhere(world: World, chance: random.Random) -> None:
+def _kill_anywhere(world: StruckWorld, chance: random.Random) -> None:
     """Kill the bot now, where one lives. The cause is told before the death."""
     if not world.bot.is_alive():
         return
@@ -150,7 +149,7 @@ def _kill_anywhere(world: World, chance: random.Random) -> None:
     world.bot.kill(chance.choice(DOWN_MS))
 
 
-def _copy(world: World, chance: random.Random) -> None:
+def _copy(world: StruckWorld, chance: random.Random) -> None:
     """Let the bot die with an intent that it never sends, and a copy of its journal send it."""
     bot = world.bot
 
@@ -167,18 +166,18 @@ def _copy(world: World, chance: random.Random) -> None:
     bot.doom = Doom(where, chance.choice(DOWN_MS), lambda: None, meanwhile=send_it)
 
 
-def _stop(world: World, chance: random.Random) -> str:
+def _stop(world: StruckWorld, chance: random.Random) -> str:
     world.bot.stop(chance.choice(DOWN_MS))
     return world.bot.name
 
 
-def _kill_inside_checkpoint(world: World, chance: random.Random) -> None:
+def _kill_inside_checkpoint(world: StruckWorld, chance: random.Random) -> None:
     """Let the bot die while it saves its book, which it does at the end of an orderly life."""
     _kill_at(world, Fault.KILL_INSIDE_CHECKPOINT, CrashPoint.INSIDE_CHECKPOINT, chance)
     world.bot.stop(chance.choice(DOWN_MS))
 
 
-def _sync_by_hand(world: World, chance: random.Random) -> None:
+def _sync_by_hand(world: StruckWorld, chance: random.Random) -> None:
     """Let somebody ask for a sync before the look under way is over, mostly because of something.
 
     The answer to the first question is taken after that to the second one, and is older.
@@ -198,19 +197,19 @@ def _sync_by_hand(world: World, chance: random.Random) -> None:
     bot.meanwhile = ask
 
 
-def _interrupt(world: World, chance: random.Random) -> None:
+def _interrupt(world: StruckWorld, chance: random.Random) -> None:
     bot = world.bot
     bot.interrupted = lambda: world.struck(Fault.INTERRUPTED, bot.name)
 
 
-def _second_bot(world: World, chance: random.Random) -> str:
+def _second_bot(world: StruckWorld, chance: random.Random) -> str:
     other = world.start_another(take_over=False)
     if other is None:
         return ""
     return f"{other.name} is refused" if other.was_refused else f"{other.name} is let in"
 
 
-def _take_over(world: World, chance: random.Random) -> str:
+def _take_over(world: StruckWorld, chance: random.Random) -> str:
     other = world.start_another(take_over=True)
     return other.name if other is not None else ""
 

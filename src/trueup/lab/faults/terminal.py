@@ -7,13 +7,14 @@ import dataclasses
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import SYMBOL, Fault
 from trueup.lab.system.gateway import Mishap
 from trueup.sim.market.records import Refusal
 from trueup.sim.market.switches import DealOrder, DownSend, FiguresFrom, ListAnswer, OptionOff
+from trueup.sim.terminal.person import Person
 from trueup.sim.terminal.terminal_faults import (
     Answered,
     AnswerLost,
@@ -31,10 +32,6 @@ from trueup.sim.terminal.terminal_faults import (
     SendFault,
     TimedOut,
 )
-
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
-    from trueup.sim.terminal.person import Person
 
 LISTS = ("positions_get", "orders_get", "positions_total", "orders_total")
 CALLS = (*LISTS, "account_info", "terminal_info", "history_deals_get", "history_orders_get")
@@ -87,7 +84,7 @@ ROWS_ODD: dict[str, tuple[tuple[str, object], ...]] = {
 """Fields of a row without which nothing is known of it, and values that they cannot have."""
 
 
-def on_send(world: World, fault: Fault, chance: random.Random) -> None:
+def on_send(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next order that reaches the terminal."""
     send = SENDS[fault](chance)
     if isinstance(send, Partial):
@@ -95,7 +92,7 @@ def on_send(world: World, fault: Fault, chance: random.Random) -> None:
     world.gateway.orders.append(Mishap(fault, send=send))
 
 
-def on_list(world: World, fault: Fault, chance: random.Random) -> None:
+def on_list(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next reading of a list, and for its repetitions."""
     # A total that is wrong costs a reading, and a list that is wrong the truth.
     function = chance.choice((*LISTS, "positions_get", "orders_get"))
@@ -105,7 +102,7 @@ def on_list(world: World, fault: Fault, chance: random.Random) -> None:
     world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
 
 
-def on_row(world: World, fault: Fault, chance: random.Random) -> None:
+def on_row(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Let the first row of the next readings be one that cannot be read, or come twice."""
     function = chance.choice(("positions_get", "positions_get", "orders_get"))
     field, value = ("", None) if fault is Fault.ROW_TWICE else chance.choice(ROWS_ODD[function])
@@ -114,7 +111,7 @@ def on_row(world: World, fault: Fault, chance: random.Random) -> None:
     world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
 
 
-def change_while_read(world: World, chance: random.Random) -> None:
+def change_while_read(world: StruckWorld, chance: random.Random) -> None:
     """Let the account change between the lists of the next readings: a fill, an order, a close.
 
     Orders are read first. An order that is filled then stands in one list as working, and in the
@@ -128,7 +125,7 @@ def change_while_read(world: World, chance: random.Random) -> None:
     world.gateway.readings.append(Mishap(Fault.CHANGED_WHILE_READ, calls=calls))
 
 
-def _change(world: World, chance: random.Random) -> None:
+def _change(world: StruckWorld, chance: random.Random) -> None:
     """Fill or cancel a pending order, place one where there is none, or close a position."""
     hand, limit = _person(world), round(world.bid - FAR, 5)
     held = [one for one in world.ledger.positions.values() if one.symbol == world.symbol]
@@ -145,7 +142,7 @@ def _change(world: World, chance: random.Random) -> None:
             hand.close(chance.choice(held).ticket)
 
 
-def swap_behind_list(world: World, chance: random.Random) -> str | None:
+def swap_behind_list(world: StruckWorld, chance: random.Random) -> str | None:
     """Let a position close and another one open, and the list of before be answered for a while.
 
     Its rows are as many as there are, so that nothing but their results contradicts it: they do not
@@ -171,11 +168,11 @@ def swap_behind_list(world: World, chance: random.Random) -> str | None:
     return None
 
 
-def _person(world: World) -> Person:
+def _person(world: StruckWorld) -> Person:
     return world.somebody(mt5.ORDER_REASON_CLIENT)
 
 
-def switch_trading_off(world: World, chance: random.Random) -> str:
+def switch_trading_off(world: StruckWorld, chance: random.Random) -> str:
     """Switch automated trading off for a while: for all programs, or for those in Python."""
     terminal, seconds = world.terminal, chance.choice((2, 8))
     terminal.switches.python_option_off = chance.choice(list(OptionOff))
@@ -193,7 +190,7 @@ def switch_trading_off(world: World, chance: random.Random) -> str:
     return f"that {whose}, for {seconds} s"
 
 
-def read_only(world: World, chance: random.Random) -> str:
+def read_only(world: StruckWorld, chance: random.Random) -> str:
     """Log the terminal in with the investor's password for a while."""
     terminal, seconds = world.terminal, chance.choice((2, 8))
     if terminal.current_login != terminal.home_login:
@@ -208,14 +205,14 @@ def read_only(world: World, chance: random.Random) -> str:
     return f"for {seconds} s, and shows {terminal.switches.investor_list.value}"
 
 
-def on_call(world: World, fault: Fault, chance: random.Random) -> None:
+def on_call(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Let a call fail in the next reading."""
     code = chance.choice(CODES)
     failing = Fails(code, breaks_pipe=chance.random() < 0.3)
     world.gateway.readings.append(Mishap(fault, calls=((chance.choice(CALLS), failing),)))
 
 
-def disconnect(world: World, shown: ListAnswer, chance: random.Random) -> str:
+def disconnect(world: StruckWorld, shown: ListAnswer, chance: random.Random) -> str:
     """Cut the terminal's link to its trade server for a while."""
     terminal, switches = world.terminal, world.terminal.switches
     if not terminal.is_connected:
@@ -233,7 +230,7 @@ def disconnect(world: World, shown: ListAnswer, chance: random.Random) -> str:
     return f"for {seconds} s"
 
 
-def restart_terminal(world: World, chance: random.Random) -> str:
+def restart_terminal(world: StruckWorld, chance: random.Random) -> str:
     """End the terminal and start it again; it synchronises anew."""
     switches = world.terminal.switches
     switches.unsynchronised_list = chance.choice(list(ListAnswer))
@@ -244,14 +241,14 @@ def restart_terminal(world: World, chance: random.Random) -> str:
     return f"and shows {switches.unsynchronised_list.value} until it is synchronised"
 
 
-def break_pipe(world: World, chance: random.Random) -> str:
+def break_pipe(world: StruckWorld, chance: random.Random) -> str:
     """Break the pipe between module and terminal."""
     on_send = chance.random() < 0.5
     world.terminal.break_pipe(on_send=on_send)
     return "at the next write" if on_send else "at the next read"
 
 
-def other_account(world: World, chance: random.Random) -> str:
+def other_account(world: StruckWorld, chance: random.Random) -> str:
     """Log the terminal in to another account for a while."""
     terminal = world.terminal
     terminal.switch_account(world.other_login)
@@ -260,7 +257,7 @@ def other_account(world: World, chance: random.Random) -> str:
     return f"for {seconds} s"
 
 
-def same_login_elsewhere(world: World, chance: random.Random) -> str:
+def same_login_elsewhere(world: StruckWorld, chance: random.Random) -> str:
     """Log the terminal in to an account with the same number at another server for a while."""
     terminal = world.terminal
     if terminal.current_login != terminal.home_login:
@@ -280,7 +277,7 @@ def same_login_elsewhere(world: World, chance: random.Random) -> str:
     return f"for {seconds} s"
 
 
-def own_account(world: World) -> None:
+def own_account(world: StruckWorld) -> None:
     """Log the terminal in to the bots' account, unless it is."""
     terminal = world.terminal
     if terminal.current_login != terminal.home_login:
@@ -288,7 +285,7 @@ def own_account(world: World) -> None:
 
 
 def late_positions(
-    world: World, chance: random.Random, lags: Sequence[int] = (200, 700, 3_000)
+    world: StruckWorld, chance: random.Random, lags: Sequence[int] = (200, 700, 3_000)
 ) -> None:
     """Let positions show late from now on."""
     lag_ms = chance.choice(lags)
@@ -296,7 +293,7 @@ def late_positions(
     world.awaited[Fault.LATE_POSITIONS] = f"by {lag_ms} ms"
 
 
-def late_positions_unproven(world: World, chance: random.Random) -> None:
+def late_positions_unproven(world: StruckWorld, chance: random.Random) -> None:
     """Let positions show late from now on, to a bot that has nothing else to go by.
 
     A bot waits twice its settle window there, of a second by default. What is later than that it
@@ -306,7 +303,7 @@ def late_positions_unproven(world: World, chance: random.Random) -> None:
     world.awaited[Fault.LATE_POSITIONS_UNPROVEN] = world.awaited.pop(Fault.LATE_POSITIONS)
 
 
-def late_deals(world: World, chance: random.Random) -> None:
+def late_deals(world: StruckWorld, chance: random.Random) -> None:
     """Let deals show late from now on, and out of order."""
     switches = world.terminal.switches
     switches.deal_lag_ms = chance.choice((200, 700, 3_000, 8_000))
@@ -315,7 +312,7 @@ def late_deals(world: World, chance: random.Random) -> None:
     world.awaited[Fault.LATE_DEALS] = f"by {switches.deal_lag_ms} ms"
 
 
-def late_orders(world: World, chance: random.Random) -> None:
+def late_orders(world: StruckWorld, chance: random.Random) -> None:
     """Let orders and their history show late from now on."""
     switches = world.terminal.switches
     switches.order_lag_ms = chance.choice((0, 300, 2_000))
@@ -323,7 +320,7 @@ def late_orders(world: World, chance: random.Random) -> None:
     world.awaited[Fault.LATE_ORDERS] = f"by {switches.order_history_lag_ms} ms"
 
 
-def rewrite_comments(world: World, chance: random.Random) -> None:
+def rewrite_comments(world: StruckWorld, chance: random.Random) -> None:
     """Let the broker put other comments on requests from now on."""
     switches = world.terminal.switches
     if chance.random() < 0.5:
@@ -335,7 +332,7 @@ def rewrite_comments(world: World, chance: random.Random) -> None:
     world.awaited[Fault.COMMENT_REWRITTEN] = how
 
 
-def cut_comments(world: World, chance: random.Random) -> None:
+def cut_comments(world: StruckWorld, chance: random.Random) -> None:
     """Let the broker cut comments from now on."""
     length = chance.choice((4, 6, 8, 16))
     world.terminal.switches.comment_characters_max = length

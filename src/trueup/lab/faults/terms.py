@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import SYMBOL
 from trueup.sim.market.symbols import EURUSD
-
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
 
 MODES = {
     mt5.SYMBOL_TRADE_MODE_DISABLED: "no trading",
@@ -25,7 +22,7 @@ COARSE_STEPS = 10
 FILLINGS = {mt5.SYMBOL_FILLING_FOK: "fill or kill", mt5.SYMBOL_FILLING_IOC: "immediate or cancel"}
 
 
-def restrict_trading(world: World, chance: random.Random) -> str:
+def restrict_trading(world: StruckWorld, chance: random.Random) -> str:
     """Allow less than everything for a while."""
     mode, seconds = chance.choice(list(MODES)), chance.choice((2, 8, 20))
     world.terminal.market.change(world.symbol, trade_mode=mode)
@@ -33,7 +30,7 @@ def restrict_trading(world: World, chance: random.Random) -> str:
     return f"{MODES[mode]} for {seconds} s"
 
 
-def change_filling(world: World, chance: random.Random) -> str:
+def change_filling(world: StruckWorld, chance: random.Random) -> str:
     """Fill orders in another way from now on."""
     mode = world.terminal.market.setups[world.symbol].filling_mode
     other = chance.choice([one for one in FILLINGS if one != mode])
@@ -41,7 +38,7 @@ def change_filling(world: World, chance: random.Random) -> str:
     return FILLINGS[other]
 
 
-def change_steps(world: World, chance: random.Random) -> str:
+def change_steps(world: StruckWorld, chance: random.Random) -> str:
     """Take orders in coarser lots and prices for a while; what is open stays as it is."""
     lots, points = round(chance.choice((2, 4)) * world.lots_unit, 3), chance.choice((1, 5, 10))
     seconds = chance.choice((4, 12))
@@ -50,7 +47,7 @@ def change_steps(world: World, chance: random.Random) -> str:
     return f"{lots} lots at least, prices by {points} points, for {seconds} s"
 
 
-def make_steps_finer(world: World, chance: random.Random) -> str:
+def make_steps_finer(world: StruckWorld, chance: random.Random) -> str:
     """Take orders in lots of a tenth of the step there was until now."""
     if not world.is_coarse:
         return ""
@@ -59,7 +56,7 @@ def make_steps_finer(world: World, chance: random.Random) -> str:
     return f"{world.lots_unit} lots"
 
 
-def rename(world: World, chance: random.Random) -> str:
+def rename(world: StruckWorld, chance: random.Random) -> str:
     """Give the symbol another name for a while; all records of it have that too.
 
     What a bot has not seen under the name that it knows, it cannot know to be its own; so the
@@ -76,19 +73,19 @@ def rename(world: World, chance: random.Random) -> str:
     return f"to {name} for {seconds} s"
 
 
-def take_usual_name(world: World) -> None:
+def take_usual_name(world: StruckWorld) -> None:
     """Give the symbol the name again by which the bots know it."""
     if world.symbol != SYMBOL:
         _name(world, SYMBOL)
 
 
-def _name(world: World, name: str) -> None:
+def _name(world: StruckWorld, name: str) -> None:
     world.terminal.broker.rename_symbol(world.symbol, name)
     world.terminal.selected.add(name)
     world.symbol = name
 
 
-def _has_seen_all(world: World) -> bool:
+def _has_seen_all(world: StruckWorld) -> bool:
     """Whether the bot knows all that is open in the symbol, and nothing of its own is under way."""
     pm, ledger = world.bot.pm, world.ledger
     if pm is None or pm.book.in_doubt or pm.book.missing or not world.terminal.is_connected:
@@ -97,18 +94,18 @@ def _has_seen_all(world: World) -> bool:
     return held <= pm.book.holdings.keys()
 
 
-def allow_trading(world: World) -> None:
+def allow_trading(world: StruckWorld) -> None:
     """Take every order in the symbol again, in the finest lots."""
     world.is_coarse = False
     _allow_everything(world)
     _take_usual_steps(world)
 
 
-def _allow_everything(world: World) -> None:
+def _allow_everything(world: StruckWorld) -> None:
     world.terminal.market.change(world.symbol, trade_mode=mt5.SYMBOL_TRADE_MODE_FULL)
 
 
-def _take_usual_steps(world: World) -> None:
+def _take_usual_steps(world: StruckWorld) -> None:
     steps = COARSE_STEPS if world.is_coarse else EURUSD.order_steps
     world.terminal.market.change(
         world.symbol,

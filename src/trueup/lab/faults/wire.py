@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.lab.facts.moments import GatewayDied
 from trueup.lab.faults import terminal
+from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import Fault
 from trueup.lab.system.gateway import Doom
 from trueup.lab.system.schedule import MS, SECOND
 from trueup.lab.system.wire import REPLY_FAULTS, REQUEST_FAULTS, Armed
-
-if TYPE_CHECKING:
-    from trueup.lab.world.world import World
 
 MESSAGE_FAULTS = REQUEST_FAULTS | REPLY_FAULTS
 # The share of gateways that end between two requests.
@@ -25,7 +22,7 @@ POINTS = (*GatewayPoint, GatewayPoint.AFTER_SEND, GatewayPoint.AFTER_SEND)
 DISK_FAULTS = frozenset({Fault.COMMIT_UNANSWERED, Fault.COMMIT_FAILS})
 
 
-def on_message(world: World, fault: Fault, chance: random.Random) -> None:
+def on_message(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next order, or for the next messages of any kind."""
     orders_only = chance.random() < 0.6
     for _ in range(1 if orders_only else chance.randint(1, 3)):
@@ -33,19 +30,19 @@ def on_message(world: World, fault: Fault, chance: random.Random) -> None:
         world.network.armed.append(Armed(fault, orders_only, late_ms))
 
 
-def on_disk(world: World, fault: Fault, chance: random.Random) -> None:
+def on_disk(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next commits."""
     world.disk.armed += [fault] * chance.randint(1, 2)
 
 
-def cut_network(world: World, chance: random.Random) -> str:
+def cut_network(world: StruckWorld, chance: random.Random) -> str:
     """Let nothing arrive for a while."""
     seconds = chance.choice((0.5, 2.0, 5.0, 12.0))
     world.network.cut_until_ns = world.now_ns + round(seconds * SECOND)
     return f"for {seconds} s"
 
 
-def spoil_hints(world: World, fault: Fault, chance: random.Random) -> None:
+def spoil_hints(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Lose or falsify every hint for a while."""
     world.network.hints_fault = fault
 
@@ -55,7 +52,7 @@ def spoil_hints(world: World, fault: Fault, chance: random.Random) -> None:
     world.schedule.after(chance.choice((1_000, 5_000)), end)
 
 
-def restart_gateway(world: World, chance: random.Random) -> str | None:
+def restart_gateway(world: StruckWorld, chance: random.Random) -> str | None:
     """End the gateway's process, now or as it carries an order out, and start it again."""
     down_ms = chance.choice((100, 800, 3_000, 9_000))
     return _end_gateway(
@@ -63,7 +60,7 @@ def restart_gateway(world: World, chance: random.Random) -> str | None:
     )
 
 
-def lose_gateway_power(world: World, chance: random.Random) -> str | None:
+def lose_gateway_power(world: StruckWorld, chance: random.Random) -> str | None:
     """End every process of the gateway's machine, and what its disk was never told to sync."""
     down_ms = chance.choice((800, 3_000))
 
@@ -76,7 +73,7 @@ def lose_gateway_power(world: World, chance: random.Random) -> str | None:
 
 
 def _end_gateway(
-    world: World, fault: Fault, end: Callable[[], None], down_ms: int, chance: random.Random
+    world: StruckWorld, fault: Fault, end: Callable[[], None], down_ms: int, chance: random.Random
 ) -> str | None:
     """Let a gateway end, now or at a point of the next order."""
     if chance.random() < NOW:
@@ -93,7 +90,7 @@ def _end_gateway(
     return None
 
 
-def fill_gateway_disk(world: World, chance: random.Random) -> None:
+def fill_gateway_disk(world: StruckWorld, chance: random.Random) -> None:
     """Let the disk under the gateway's record take nothing for a while."""
     disk = world.gateway.disk
     disk.is_full = True
@@ -104,7 +101,7 @@ def fill_gateway_disk(world: World, chance: random.Random) -> None:
     world.schedule.after(chance.choice((3_000, 8_000)), make_room)
 
 
-def downgrade_gateway(world: World, chance: random.Random) -> str:
+def downgrade_gateway(world: StruckWorld, chance: random.Random) -> str:
     """Put a gateway in its place that proves nothing.
 
     A journal that was put back learns from the record alone what it lacks, keys included.
@@ -124,7 +121,7 @@ def downgrade_gateway(world: World, chance: random.Random) -> str:
     return f"for {seconds} s"
 
 
-def fill_disk(world: World, chance: random.Random) -> None:
+def fill_disk(world: StruckWorld, chance: random.Random) -> None:
     """Let the disk take nothing for a while."""
     disk = world.disk
     disk.is_full = True
@@ -135,7 +132,7 @@ def fill_disk(world: World, chance: random.Random) -> None:
     world.schedule.after(chance.choice((500, 3_000, 8_000)), make_room)
 
 
-def slow_disk(world: World, chance: random.Random) -> None:
+def slow_disk(world: StruckWorld, chance: random.Random) -> None:
     """Let every commit take long for a while."""
     disk = world.disk
     disk.slow_ms = chance.choice((30, 300, 2_500))
@@ -146,7 +143,7 @@ def slow_disk(world: World, chance: random.Random) -> None:
     world.schedule.after(5_000, hasten)
 
 
-def lose_power(world: World, chance: random.Random) -> str:
+def lose_power(world: StruckWorld, chance: random.Random) -> str:
     """End every process of the bots' machine, and what the disk was never told to sync."""
     down_ms = chance.choice((1_000, 5_000))
     for bot in world.bots:
@@ -155,7 +152,7 @@ def lose_power(world: World, chance: random.Random) -> str:
     return f"for {down_ms} ms"
 
 
-def set_clock(world: World, chance: random.Random, *, starts_anew: bool) -> str:
+def set_clock(world: StruckWorld, chance: random.Random, *, starts_anew: bool) -> str:
     """Set the wall clock of the bot's machine, and start the bot anew, or let it live."""
     # A bot whose clock was set back is given that time again, so two hours are for one kind alone.
     seconds = chance.choice((-7_200 if starts_anew else -30, -90, -5, 5, 90, 7_200))
@@ -167,7 +164,7 @@ def set_clock(world: World, chance: random.Random, *, starts_anew: bool) -> str:
     return f"by {seconds} s"
 
 
-def change_dst(world: World, chance: random.Random) -> str:
+def change_dst(world: StruckWorld, chance: random.Random) -> str:
     """Move the trade server's clock by an hour, or back to where it was.
 
     A server has a summer time and a winter time. One that went forward an hour twice would be
@@ -184,7 +181,7 @@ def change_dst(world: World, chance: random.Random) -> str:
     return "forward" if switches.server_offset_minutes > before else "back"
 
 
-def change_day(world: World, chance: random.Random) -> str:
+def change_day(world: StruckWorld, chance: random.Random) -> str:
     """End the trade server's day, which changes what is open."""
     ledger = world.ledger
     before = (dict(ledger.positions), dict(ledger.orders))
@@ -192,7 +189,7 @@ def change_day(world: World, chance: random.Random) -> str:
     return "with its swaps" if before != (ledger.positions, ledger.orders) else ""
 
 
-def suspend(world: World, chance: random.Random) -> str:
+def suspend(world: StruckWorld, chance: random.Random) -> str:
     """Let the bot's machine sleep."""
     seconds = chance.choice((2, 8, 20))
     for bot in world.bots:
@@ -200,7 +197,7 @@ def suspend(world: World, chance: random.Random) -> str:
     return f"for {seconds} s"
 
 
-def suspend_for_minutes(world: World, chance: random.Random) -> str:
+def suspend_for_minutes(world: StruckWorld, chance: random.Random) -> str:
     """Let the bot's machine sleep for as long as a night is to its rules; the run goes on later."""
     seconds = chance.choice((120, 240))
     if not world.may_be_prolonged:

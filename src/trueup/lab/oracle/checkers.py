@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trueup.lab.oracle.checker import Checker
+from trueup.lab.oracle.base.checker import Checker
 from trueup.lab.oracle.promises.age import HonestAge
 from trueup.lab.oracle.promises.agreement import Agreement
 from trueup.lab.oracle.promises.asking import AskedFirst

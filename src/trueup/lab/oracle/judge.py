@@ -7,9 +7,9 @@ from typing import Any
 
 from trueup.lab.facts.facts import Fact, Scope
 from trueup.lab.facts.moments import Violation
-from trueup.lab.oracle.checker import Checker, Fold
+from trueup.lab.oracle.base.checker import Checker, Fold
+from trueup.lab.oracle.base.truth import Papers, Truth
 from trueup.lab.oracle.checkers import CHECKERS
-from trueup.lab.oracle.truth import Papers, Truth
 
 # A broken run can break a promise at every step; the first ones say all.
 VIOLATIONS_KEPT = 100

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
 from trueup.lab.facts.moments import Moment, Scope, Violation
-from trueup.lab.oracle.checker import Fold
+from trueup.lab.oracle.base.checker import Fold
 from trueup.lab.oracle.hearing import Hearing
 from trueup.lab.oracle.judge import Judge
 from trueup.sim.broker.ledger import Ledger

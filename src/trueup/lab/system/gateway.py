@@ -21,7 +21,6 @@ from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.clocks import Clocks
 from trueup.gateway.terminal.one_account import READY_PAUSE_MS, READY_POLLS, OneAccount
-from trueup.lab.faults.access import KEY, MAY_TRADE
 from trueup.lab.plan.plan import Fault
 from trueup.lab.system.clocks import Machine, ProcessClock
 from trueup.lab.system.record_disk import RecordDisk
@@ -43,6 +42,10 @@ from trueup.sim.terminal.terminal_faults import (
 REINITIALIZE_MS = 700
 HINTS_PORT = 5556
 TENDS_EVERY_MS = 1_000
+KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+"""The public key of all bots of a world."""
+MAY_TRADE = f"bot trade * {KEY}\n"
+"""An allow file that lets the bots trade on every account."""
 # What can go wrong with nothing but a market order.
 AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
 

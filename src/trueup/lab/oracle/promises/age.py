@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 
 # The longest that what a bot did itself may still be on its way to the broker's list.
 SETTLES_NS = 10_000_000_000

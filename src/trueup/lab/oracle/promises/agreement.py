@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 
 
 class Agreement(Checker):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 from trueup.lab.oracle.promises.ownership import ForeignUntouched
 
 STOPS = ("sl", "tp")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 from trueup.lab.oracle.promises.closing import NoFalseGhost
 
 # The server's clock is read off quotations, which arrive out of step by fractions of a second.

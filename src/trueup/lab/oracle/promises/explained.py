@@ -7,7 +7,7 @@ from typing import Any
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 from trueup.lab.oracle.promises.closing import CORRECTIONS
 
 _NEED_A_REASON = frozenset(

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 from trueup.lab.oracle.promises.agreement import Agreement
 from trueup.lab.oracle.promises.orders import LIE
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 
 _read = msgspec.json.Decoder().decode
 _TOKEN = re.compile(r"t[a-z2-7]{8}")

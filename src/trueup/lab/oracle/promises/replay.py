@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 
 # Of two plans, where they differ.
 PLAN_CHARS = 60

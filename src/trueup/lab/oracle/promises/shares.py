@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from trueup.lab.facts import facts
-from trueup.lab.oracle.checker import Checker, Step
+from trueup.lab.oracle.base.checker import Checker, Step
 from trueup.lab.oracle.promises.agreement import Agreement
 from trueup.lab.oracle.promises.money import REOPENS
 from trueup.lab.oracle.promises.orders import LIE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from trueup.lab.facts.facts import Fact, Scope
-from trueup.lab.oracle.truth import Papers, Truth
+from trueup.lab.oracle.base.truth import Papers, Truth
 
 Step = Callable[[Any], Iterable[str]]
 """Takes a fact and yields a sentence for each way in which the promise is broken by it."""

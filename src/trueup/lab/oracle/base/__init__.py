@@ -1,0 +1,1 @@
+"""The basis of every checker: the truth of the run so far, and the class that checkers extend."""
