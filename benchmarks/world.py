@@ -6,8 +6,8 @@ import time
 
 from benchmarks._measure import report
 from trueup.lab.facts.moments import Moment
+from trueup.lab.plan.plan import draw
 from trueup.lab.runs import run as world
-from trueup.lab.world.plan import draw
 
 RUNS, EVENTS = 100, 1_000
 EVENTS_PER_SEC, SECONDS = 20_000, 10.0
