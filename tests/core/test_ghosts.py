@@ -585,3 +585,14 @@ def test_a_netting_position_whose_deals_are_read_needs_no_question_about_its_ord
     plan = make.planned(book, seen, after_sec=20)
     assert [hold.identifier for hold in plan.holds] == [7]
     assert (plan.questions, plan.order_questions) == ((7,), ())
+
+
+def test_deals_that_leave_nothing_close_nothing_while_one_that_was_counted_is_not_shown() -> None:
+    """A terminal whose link is gone unsaid shows the entry and a closing, and not the addition."""
+    more = make.deal(3, 7, Side.BUY, 0.1, order=71)
+    grown = make.position(7, volume=0.3, price_current=1.0543)
+    book = make.bound_book(grown)
+    book.apply(make.counting(grown, OPENED, more))
+    plan = gone(OPENED, CLOSED, book=book)
+    assert not any(isinstance(one, events.PositionClosed) for one in plan.events)
+    assert [hold.identifier for hold in plan.holds] == [7]
