@@ -38,7 +38,7 @@ from trueup.observe.audit_text import audit_lines
 from trueup.runtime.bot.kept_book import EVENTS_PER_CHECKPOINT
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.story.replay import replay
-from trueup.runtime.story.story import Wanted, story
+from trueup.runtime.story.story import AuditFilter, story
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.market.symbols import AccountSetup
@@ -155,9 +155,9 @@ def telling(path: Path) -> int:
 
     works: dict[str, tuple[Callable[[Iterator[Record]], object], float]] = {
         "replay": (lambda records: replay(records, SYMBOL, NOW_NS * 2, 10), 4.0),
-        "audit": (lambda records: _drain(audit_lines(story(records, Wanted()))), 5.0),
+        "audit": (lambda records: _drain(audit_lines(story(records, AuditFilter()))), 5.0),
         "audit of what is not there": (
-            lambda records: _drain(story(records, Wanted(actions=frozenset({"HALT"})))),
+            lambda records: _drain(story(records, AuditFilter(actions=frozenset({"HALT"})))),
             2.5,
         ),
     }

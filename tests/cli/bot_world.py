@@ -10,7 +10,7 @@ from tests.support.desk_world import HEDGING, DeskWorld
 from trueup.core.policy import Policy
 from trueup.journal import Journal
 from trueup.observe.status_text import BotStatus
-from trueup.runtime.control.commands import ControlDesk
+from trueup.runtime.control.commands import BotCommands
 from trueup.runtime.control.status import BotFacts
 from trueup.runtime.trading.loop import TradingLoop
 from trueup.runtime.trading.prices import GatewayPrices
@@ -48,7 +48,7 @@ class BotWorld:
             GatewayPrices(world.gateway, "EURUSD"),
         )
         _, _, self.second = world.another_bot()
-        self.desk = ControlDesk(self.loop, self.second, FACTS)
+        self.desk = BotCommands(self.loop, self.second, FACTS)
         self.loop.last_result = world.reconciler.startup_recovery()
 
     def tell(self, command: str, **fields: Any) -> dict[str, Any]:

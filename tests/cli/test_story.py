@@ -21,13 +21,13 @@ from trueup.core.book.book import Book
 from trueup.core.model import MarginMode, Side
 from trueup.core.sync.plan import Plan
 from trueup.journal import MemoryJournal, Record
-from trueup.observe.audit_text import Told, audit_lines
+from trueup.observe.audit_text import AuditRow, audit_lines
 from trueup.observe.event_words.table import words_of
 from trueup.observe.event_words.words import ACTIONS
 from trueup.observe.plan_text import plan_values, write_plan
 from trueup.observe.replay_text import Scene, write_scene
 from trueup.runtime.story.replay import replay
-from trueup.runtime.story.story import Wanted, orders_of, story, tickets_of
+from trueup.runtime.story.story import AuditFilter, orders_of, story, tickets_of
 from trueup.runtime.time.clock import iso
 
 
@@ -38,8 +38,8 @@ def records(history: Sequence[events.Event]) -> list[Record]:
     ]
 
 
-def told(history: Sequence[events.Event], **wanted: Any) -> list[Told]:
-    return list(story(records(history), Wanted(**wanted)))
+def told(history: Sequence[events.Event], **wanted: Any) -> list[AuditRow]:
+    return list(story(records(history), AuditFilter(**wanted)))
 
 
 @pytest.mark.parametrize("event", EVERY, ids=lambda event: type(event).__name__)
@@ -199,7 +199,7 @@ def test_every_event_says_what_it_can_be_told_as() -> None:
 @given(st.lists(st.text("abc-:.,→", min_size=1, max_size=70), min_size=1).map(" ".join))
 @pytest.mark.parametrize("width", [80, 120])
 def test_details_are_wrapped_as_the_standard_library_would(width: int, details: str) -> None:
-    one = Told("2026-01-05T14:02:10.000+00:00", 1, "CLOSED", 195376889, None, details)
+    one = AuditRow("2026-01-05T14:02:10.000+00:00", 1, "CLOSED", 195376889, None, details)
     day, *lines = audit_lines([one], width)
     assert day == "2026-01-05, UTC"
     wanted = textwrap.wrap(

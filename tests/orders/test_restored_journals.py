@@ -35,7 +35,7 @@ from trueup.observe.plan_text import write_plan
 from trueup.observe.status_text import BotStatus
 from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.control.commands import ControlDesk
+from trueup.runtime.control.commands import BotCommands
 from trueup.runtime.control.last_known import last_known
 from trueup.runtime.control.status import status_of
 from trueup.runtime.doctor.book import JournalLook
@@ -603,7 +603,7 @@ def test_it_is_said_wherever_somebody_looks(world: BackupWorld) -> None:
     assert OURS in seen.health
     assert seen.foot.startswith(f"Waits for `trueup approve {name}`. ")
     # A second shell says yes.
-    control = ControlDesk(loop, world.another_bot(journal=MemoryJournal())[2], FACTS)
+    control = BotCommands(loop, world.another_bot(journal=MemoryJournal())[2], FACTS)
     said = json.loads(control.handle(json.dumps({"command": "approve", "id": name}).encode()))
     assert (said["ok"], said["kind"]) == (True, "loss")
     # And with the bot dead, by the journal.

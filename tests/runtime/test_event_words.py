@@ -22,7 +22,7 @@ from trueup.observe.event_words.table import words_of
 from trueup.observe.event_words.words import ACTIONS
 from trueup.observe.plan_text import plan_values, write_plan
 from trueup.runtime.story.audit import AuditTrail, entry, is_own_step, sentence
-from trueup.runtime.story.story import Wanted, story, tickets_of
+from trueup.runtime.story.story import AuditFilter, story, tickets_of
 from trueup.runtime.sync.results import SyncResult, SyncStatus
 
 ALL = frozenset(get_args(events.AnyEvent))
@@ -112,11 +112,11 @@ def test_a_plan_says_it_in_text_and_in_json(event: events.Event) -> None:
 @each
 def test_a_story_tells_it(event: events.Event) -> None:
     record = Record(1, event.at_ns, type(event).__name__, event, bytes(32))
-    (told,) = story([record], Wanted())
+    (told,) = story([record], AuditFilter())
     assert told.details
     assert told.action in words_of(event).actions
     for ticket in tickets_of(event):
-        assert list(story([record], Wanted(ticket=ticket))) == [told]
+        assert list(story([record], AuditFilter(ticket=ticket))) == [told]
 
 
 @each

@@ -17,7 +17,7 @@ from trueup.core.model import Position as BrokerPosition
 from trueup.core.model import Side
 from trueup.runtime.bot.kept_book import KeptBook
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.bot.shown import Shown
+from trueup.runtime.bot.shared_copy import SharedCopy
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.time.clock import ManualClock, SystemClock
 from trueup.sim.terminal.person import Person
@@ -234,7 +234,7 @@ ROW = BrokerPosition(
 def test_a_reader_never_sees_the_middle_of_a_change() -> None:
     """A rollover closes one position and adopts the next in one commit."""
     kept = KeptBook(None, "s", ManualClock(1))
-    shown = Shown(kept, lambda: len(kept.book.holdings))
+    shown = SharedCopy(kept, lambda: len(kept.book.holdings))
     kept.commit([PositionAdopted(at_ns=1, position=ROW)])
     assert shown.read() == 1
     seen: list[int] = []
@@ -265,7 +265,7 @@ def test_a_copy_that_a_change_overtook_is_made_anew() -> None:
             kept.commit([events.pop()])
         return count
 
-    shown = Shown(kept, make)
+    shown = SharedCopy(kept, make)
     assert shown.read() == 1
     assert shown.read() == 1
 
@@ -279,7 +279,7 @@ def test_a_dictionary_that_grows_while_it_is_copied_is_copied_again() -> None:
             raise trouble.pop()
         return "whole"
 
-    assert Shown(kept, make).read() == "whole"
+    assert SharedCopy(kept, make).read() == "whole"
 
 
 def test_a_copy_that_fails_of_itself_says_so() -> None:
@@ -289,7 +289,7 @@ def test_a_copy_that_fails_of_itself_says_so() -> None:
         raise KeyError(7)
 
     with pytest.raises(KeyError):
-        Shown(kept, make).read()
+        SharedCopy(kept, make).read()
 
 
 def test_orders_may_be_added_while_they_are_walked() -> None:

@@ -327,7 +327,7 @@ def test_a_class_that_asks_waits_for_its_yes_while_all_others_are_corrected(kind
     tickets = differences(world)
     if kind in ("zombie", "pending"):
         world.reconciler.policy = policy(**{kind: Action.ASK})
-        world.reconciler._lookout.policy = world.reconciler.policy
+        world.reconciler._observer.policy = world.reconciler.policy
     result = world.sync()
     assert [h.kind for h in result.holds] == [HoldKind.ASK]
     for name in CLASSES:

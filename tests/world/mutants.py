@@ -49,9 +49,9 @@ from trueup.lab.system.wire import WorldLink
 from trueup.protocol import orders
 from trueup.runtime.bot.order_desk import OrderDesk
 from trueup.runtime.bot.outcomes import record_outcome
-from trueup.runtime.sync.observation import Asked, Lookout, Observation
+from trueup.runtime.sync.observation import Asked, BrokerObserver, Observation
+from trueup.runtime.sync.reading_judge import ReadingJudge
 from trueup.runtime.sync.reconciler import StateReconciler
-from trueup.runtime.sync.witness import Witness
 from trueup.runtime.time.clock import moment
 
 SEEDS = 1_500
@@ -74,15 +74,15 @@ def timeout_as_rejected() -> Patch:
 
 def empty_list_while_disconnected() -> Patch:
     """The list of a disconnected terminal is believed, as a plain list was in the beginning."""
-    judge = Witness.judge
+    judge = ReadingJudge.judge
 
-    def mutated(self: Witness, reading: Any, bound: Any) -> Trusted | Unknown:
+    def mutated(self: ReadingJudge, reading: Any, bound: Any) -> Trusted | Unknown:
         evidence = reading.evidence if isinstance(reading, Snapshot) else None
         if evidence is not None and not evidence.terminal.connected:
             return Trusted(msgspec.structs.replace(reading, evidence=None))
         return judge(self, reading, bound)
 
-    return mock.patch.object(Witness, "judge", mutated)
+    return mock.patch.object(ReadingJudge, "judge", mutated)
 
 
 def ghost_inside_settle_window() -> Patch:
@@ -164,10 +164,10 @@ def ticket_as_identity() -> Patch:
 
 def older_snapshot() -> Patch:
     """A plan is made from the reading before the one that was asked for."""
-    consider = Lookout._consider
+    consider = BrokerObserver._consider
     before: dict[int, Any] = {}
 
-    def mutated(self: Lookout, reading: Any, asked: Asked) -> Observation:
+    def mutated(self: BrokerObserver, reading: Any, asked: Asked) -> Observation:
         known, before[id(self)] = before.get(id(self)), reading
         old, new = (getattr(one, "evidence", None) for one in (known, reading))
         if isinstance(known, Snapshot) and old is not None and new is not None:
@@ -180,7 +180,7 @@ def older_snapshot() -> Patch:
             reading = msgspec.structs.replace(known, evidence=stale)
         return consider(self, reading, asked)
 
-    return mock.patch.object(Lookout, "_consider", mutated)
+    return mock.patch.object(BrokerObserver, "_consider", mutated)
 
 
 def fencing_ignored() -> Patch:

@@ -30,7 +30,7 @@ from trueup.lab.system.wire import FASTEST_NS, SPAN_NS
 from trueup.lab.world.world import SYNCS_AFTER_SEC, World
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
-from trueup.runtime.sync.schedule import Timetable
+from trueup.runtime.sync.schedule import SyncSchedule
 
 
 class Notes:
@@ -295,7 +295,7 @@ def never_again(self: StateReconciler) -> SyncResult | None:
     return None if self.sync_count > 1 else sync_continuous(self)
 
 
-def failed_for_good(self: Timetable, now_ns: int, interval_sec: float, **_: bool) -> None:
+def failed_for_good(self: SyncSchedule, now_ns: int, interval_sec: float, **_: bool) -> None:
     """Wait for ever once a look came to nothing."""
     self.due_ns = now_ns + 10**6 * SECOND
 
@@ -307,7 +307,7 @@ sync_continuous = StateReconciler.sync_continuous
     ("kind", "name", "broken"),
     [
         (StateReconciler, "sync_continuous", never_again),
-        (Timetable, "failed", failed_for_good),
+        (SyncSchedule, "failed", failed_for_good),
     ],
 )
 def test_a_bot_that_stops_looking_by_itself_is_caught_though_it_syncs_when_it_is_told_to(

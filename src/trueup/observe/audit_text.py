@@ -9,7 +9,7 @@ import msgspec
 _DETAILS_AT = 31
 
 
-class Told(msgspec.Struct, frozen=True):
+class AuditRow(msgspec.Struct, frozen=True):
     """One event of a journal as an audit row.
 
     `timestamp` is ISO 8601 in UTC. `position` is the event's place in its stream. `order_id` is an
@@ -27,18 +27,18 @@ class Told(msgspec.Struct, frozen=True):
     after: str = ""
 
 
-COLUMNS = Told.__struct_fields__
+COLUMNS = AuditRow.__struct_fields__
 
 
-def audit_lines(story: Iterable[Told], width: int = 80) -> Iterator[str]:
+def audit_lines(rows: Iterable[AuditRow], width: int = 80) -> Iterator[str]:
     """Yield rows as lines of at most `width` characters, with a date before each day's first."""
     day = ""
-    for told in story:
-        if not told.timestamp.startswith(f"{day}T"):
-            day = told.timestamp[:10]
+    for row in rows:
+        if not row.timestamp.startswith(f"{day}T"):
+            day = row.timestamp[:10]
             yield f"{day}, UTC"
-        head = f"{told.timestamp[11:19]}  {told.action:<9} {told.ticket or '':<10} "
-        yield from _wrapped(head.ljust(_DETAILS_AT), told.details, max(width, _DETAILS_AT + 20))
+        head = f"{row.timestamp[11:19]}  {row.action:<9} {row.ticket or '':<10} "
+        yield from _wrapped(head.ljust(_DETAILS_AT), row.details, max(width, _DETAILS_AT + 20))
 
 
 def _wrapped(head: str, text: str, width: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from trueup.core.quantity import format_lots, format_money, format_price
-from trueup.observe.audit_text import Told, audit_lines
+from trueup.observe.audit_text import AuditRow, audit_lines
 from trueup.observe.status_text import DoubtRow, said, time_of
 
 _LINE = "{:<12} {:<6} {:>7} {:>10}   {:<6} {:>7} {:>10}   {}"
@@ -63,7 +63,7 @@ class Scene(msgspec.Struct, frozen=True):
     in_doubt: list[DoubtRow]
     missing: list[str]
     halts: list[str]
-    decisions: list[Told]
+    decisions: list[AuditRow]
     currency_digits: int | None = None
 
 

@@ -26,13 +26,13 @@ from trueup.errors import JournalError, SettingsError, TrueupError
 from trueup.journal import Record, open_reader
 from trueup.journal.overview import overview
 from trueup.journal.reading.reader import JournalReader
-from trueup.observe.audit_text import COLUMNS, Told, audit_lines
+from trueup.observe.audit_text import COLUMNS, AuditRow, audit_lines
 from trueup.observe.event_words.words import ACTIONS
 from trueup.observe.replay_text import write_scene
 from trueup.observe.status_text import time_of
 from trueup.runtime.control.bots import ask_bot, find_bots
 from trueup.runtime.story.replay import replay as replay_scene
-from trueup.runtime.story.story import Wanted, orders_of, story
+from trueup.runtime.story.story import AuditFilter, orders_of, story
 from trueup.runtime.time.clock import SystemClock, iso
 
 app: typer.Typer = typer.Typer(
@@ -126,7 +126,7 @@ def audit(
         # A first pass: the orders of a ticket are known only from later events.
         order_ids = orders_of(records(), ticket) if ticket is not None else frozenset()
         # Entries are made one by one: a journal of years does not fit into memory.
-        told = story(records(), Wanted(ticket, actions, order_ids))
+        told = story(records(), AuditFilter(ticket, actions, order_ids))
         if as_json:
             _print_json_rows(told)
         elif as_csv:
@@ -227,14 +227,14 @@ def _verdict_lines(verdict: dict[str, Any]) -> Iterable[str]:
     yield f"  tip {verdict['hash']}"
 
 
-def _print_audit(told: Iterable[Told]) -> None:
+def _print_audit(told: Iterable[AuditRow]) -> None:
     lines = audit_lines(told, _width())
     say(next(lines, "Nothing happened that fits."))
     while some := list(itertools.islice(lines, LINES_AT_ONCE)):
         say("\n".join(some))
 
 
-def _print_json_rows(told: Iterable[Told]) -> None:
+def _print_json_rows(told: Iterable[AuditRow]) -> None:
     """Print a JSON array, a line for each entry, without holding all entries in memory."""
     rows = (f"\n  {json.dumps(msgspec.to_builtins(entry))}" for entry in told)
     before = "["
@@ -244,7 +244,7 @@ def _print_json_rows(told: Iterable[Told]) -> None:
     say("[]" if before == "[" else "\n]")
 
 
-def _print_csv(told: Iterable[Told]) -> None:
+def _print_csv(told: Iterable[AuditRow]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     for entry in told:

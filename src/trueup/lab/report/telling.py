@@ -26,7 +26,7 @@ from trueup.journal.rows import codec
 from trueup.lab.facts import facts
 from trueup.lab.facts.facts import UNITS, Held, Working
 from trueup.lab.facts.moments import Violation
-from trueup.runtime.story.story import Teller
+from trueup.runtime.story.story import AuditWriter
 from trueup.runtime.sync.results import SyncStatus
 from trueup.sim.market.records import RETCODE_TEXTS
 
@@ -119,7 +119,7 @@ class _Telling:
     def __init__(self) -> None:
         self._positions: dict[tuple[int, int], Held] = {}
         self._orders: dict[tuple[int, int], Working] = {}
-        self._teller = Teller()
+        self._audit = AuditWriter()
         self._order_of: dict[str, str] = {}
         self._calm: dict[str, str] = {}
         self._killed = (0, "")
@@ -257,7 +257,7 @@ class _Telling:
 
     def _journalled(self, fact: facts.Journalled) -> _Said:
         event = codec.decode(fact.position, fact.kind, fact.payload)
-        told = self._teller.tell(Record(fact.position, fact.at_ns, fact.kind, event, b""))
+        told = self._audit.row_of(Record(fact.position, fact.at_ns, fact.kind, event, b""))
         if told.action == "INTENT":
             token = getattr(event, "token", "")
             self._order_of[token] = told.order_id or ""

@@ -86,7 +86,7 @@ class SyncWatch(StateReconciler):
         self._asked_version = 0
         self._is_by_hand = self._is_first = False
         self._session = pm.run_id
-        consider = self._lookout._consider
+        consider = self._observer._consider
 
         def hear(reading: Reading, asked: Asked) -> Observation:
             evidence = reading.evidence if isinstance(reading, Snapshot) else None
@@ -102,12 +102,12 @@ class SyncWatch(StateReconciler):
                 )
             return consider(reading, asked)
 
-        vars(self._lookout)["_consider"] = hear
+        vars(self._observer)["_consider"] = hear
 
     @property
     def is_looking(self) -> bool:
         """Whether the broker was asked, and the answer not taken yet."""
-        return self._lookout.is_under_way
+        return self._observer.is_under_way
 
     def startup_recovery(self) -> SyncResult:
         """Take into the book what the broker has."""
@@ -123,7 +123,7 @@ class SyncWatch(StateReconciler):
 
     def sync_continuous(self) -> SyncResult | None:
         """Sync when the interval has passed."""
-        if not self._lookout.is_under_way:
+        if not self._observer.is_under_way:
             self._asked_version = self.portfolio.book.version
         return super().sync_continuous()
 
@@ -158,14 +158,14 @@ class SyncWatch(StateReconciler):
 
     def _planned(self, look: Observation, snapshot: Snapshot) -> Plan:
         """Return what a look would have come to, had it been told a reading in another way."""
-        lookout = self._lookout
+        observer = self._observer
         assert look.inputs is not None
         retold = msgspec.structs.replace(
             look.inputs,
             snapshot=snapshot,
             now_ns=self.portfolio.clock.now_ns(),
-            settle_ms=lookout.settling.window_ms,
-            absences=lookout.absences,
+            settle_ms=observer.settling.window_ms,
+            absences=observer.absences,
         )
         return plan(retold)
 
@@ -230,7 +230,7 @@ class SyncWatch(StateReconciler):
             asked_ns=pm.seen.date_ns,
             now_ns=pm.clock.now_ns(),
             waited=pm.times.at(pm.seen),
-            settle_ms=self._lookout.settling.window_ms,
+            settle_ms=self._observer.settling.window_ms,
             rechecks=look.inputs.rechecks if look.inputs is not None else (),
         )
         found = plan(again)

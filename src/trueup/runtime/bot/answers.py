@@ -77,7 +77,7 @@ def not_recorded(
     )
 
 
-def told_late(late: Sequence[Order]) -> str:
+def late_outcomes_text(late: Sequence[Order]) -> str:
     """Return sentences on orders whose outcome was recorded late, or an empty string."""
     said = ""
     for order in late:

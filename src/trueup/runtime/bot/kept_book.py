@@ -33,7 +33,7 @@ ID_CHARS = 16
 UNDER_WAY = (events.OrderCreated, events.SendStarted)
 
 
-def _nobody_asks(history: Sequence[events.Event]) -> None:
+def _ignore_found(history: Sequence[events.Event]) -> None:
     """Do nothing."""
 
 
@@ -67,7 +67,7 @@ class KeptBook:
         self.book: Book = Book()
         self.trouble: str = ""
         self.is_fenced_out: bool = False
-        self.on_found: Callable[[Sequence[events.Event]], None] = _nobody_asks
+        self.on_found: Callable[[Sequence[events.Event]], None] = _ignore_found
         """Called with events that are in the journal although their append seemed to fail."""
         self.clock = clock
         self.times: Times = Times(clock)

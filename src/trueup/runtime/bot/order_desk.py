@@ -26,7 +26,13 @@ from trueup.core.scope import EVERY_SYMBOL
 from trueup.core.tokens import magic_with_token, token_of
 from trueup.errors import JournalError, NotSent, Refused
 from trueup.journal import JournalAhead
-from trueup.runtime.bot.answers import OrderTaker, log_created, not_recorded, send, told_late
+from trueup.runtime.bot.answers import (
+    OrderTaker,
+    late_outcomes_text,
+    log_created,
+    not_recorded,
+    send,
+)
 from trueup.runtime.bot.crash_points import CrashPoint, carry_on
 from trueup.runtime.bot.identity import Identity
 from trueup.runtime.bot.kept_book import KeptBook
@@ -285,7 +291,7 @@ class OrderDesk:
         if pending is None:
             has = tickets_listed(self._book.pending)
             raise ValueError(
-                f"No pending order {ticket} in the book; it has {has}.{told_late(late)}"
+                f"No pending order {ticket} in the book; it has {has}.{late_outcomes_text(late)}"
             )
         buys = pending.order.type.value.startswith("buy")
         return self._new(
@@ -578,7 +584,7 @@ class OrderDesk:
             about = {order.position, order.target, order.ticket} - {0, None}
             is_entry_again = not (position or target) and order.kind not in CHANGES
             if is_entry_again or {position, target} & about:
-                raise Refused(f"Nothing was sent now.{told_late([order])}")
+                raise Refused(f"Nothing was sent now.{late_outcomes_text([order])}")
 
     def _refuse_second_close(self, identifier: int) -> None:
         for order in self._book.in_doubt.values():
@@ -598,7 +604,7 @@ class OrderDesk:
         if holding is None:
             known = tickets_listed(self._tickets())
             raise ValueError(
-                f"No {POSITION} {ticket} in the book; it has {known}.{told_late(late)}"
+                f"No {POSITION} {ticket} in the book; it has {known}.{late_outcomes_text(late)}"
             )
         return holding
 

@@ -33,7 +33,7 @@ from trueup.runtime.bot.order_checks import SideWord, Wish, check_price, check_v
 from trueup.runtime.bot.order_desk import Intent, OrderDesk, ticket_to_close
 from trueup.runtime.bot.outcomes import OwedOutcomes, record_outcome
 from trueup.runtime.bot.risk import Entries, target_of, why_not
-from trueup.runtime.bot.shown import LiveMapping, Shown
+from trueup.runtime.bot.shared_copy import LiveMapping, SharedCopy
 from trueup.runtime.bot.sight import Sight
 from trueup.runtime.bot.views import (
     OrderRow,
@@ -116,8 +116,8 @@ class PortfolioManager:
         self.sight: Sight = self._entries.sight
         self._kept.on_found = self._found
         # Readers in other threads get copies, so that they never see half a change.
-        self._shown_position = Shown(self._kept, self._view)
-        self._shown_tickets = Shown(self._kept, self._views)
+        self._position_copy = SharedCopy(self._kept, self._view)
+        self._tickets_copy = SharedCopy(self._kept, self._views)
         self.seen: Moment | None = None
         """The time of the question behind the last believed reading."""
         self._marked: Sequence[BrokerPosition] | None = None
@@ -173,7 +173,7 @@ class PortfolioManager:
     @property
     def position(self) -> Position | None:
         """All open tickets of our symbol as one position, or None when flat."""
-        return self._shown_position.read()
+        return self._position_copy.read()
 
     @property
     def as_of(self) -> dt.datetime | None:
@@ -229,7 +229,7 @@ class PortfolioManager:
 
     def get_local_positions(self) -> dict[int, Position]:
         """Return each open ticket as a position of its own, by ticket."""
-        return dict(self._shown_tickets.read())
+        return dict(self._tickets_copy.read())
 
     def ticket_to_close(self, order: Order) -> int:
         """Return the ticket to name in an order that closes a position; 0 for an entry.

@@ -26,7 +26,7 @@ from trueup.core.model import Account, describe_at
 from trueup.errors import TrueupError
 from trueup.observe.plan_text import plan_values, write_plan
 from trueup.runtime.control.doubts import order_in_doubt, shown
-from trueup.runtime.control.looks import Glances
+from trueup.runtime.control.looks import CommandObserver
 from trueup.runtime.control.status import BotFacts, concerns_a_person, status_of
 from trueup.runtime.time.clock import iso
 from trueup.runtime.trading.loop import TradingLoop
@@ -57,7 +57,7 @@ class Command(msgspec.Struct):
     positions: tuple[int, ...] = ()
 
 
-class ControlDesk:
+class BotCommands:
     """Carry out the commands of a second shell.
 
     Args:
@@ -68,7 +68,7 @@ class ControlDesk:
 
     def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
         self._loop, self._facts = loop, facts
-        self._glances = Glances(loop, gateway)
+        self._observer = CommandObserver(loop, gateway)
         self._yes: dict[str, tuple[int, str]] = {}
         self._commands: dict[str, Callable[[Command], dict[str, Any]]] = {
             "hello": lambda _: msgspec.to_builtins(facts),
@@ -99,31 +99,31 @@ class ControlDesk:
 
     def turn(self) -> None:
         """Continue the observations and approvals under way; never waits."""
-        self._glances.turn()
+        self._observer.turn()
         self._pass_on()
 
     def _plan(self, command: Command) -> dict[str, Any]:
         # Not the bot's last reading: the user asks about the broker as it is now.
-        look = self._glances.look(command.look)
-        if isinstance(look, int):
-            return {"wait": look}
-        if isinstance(look.verdict, Unknown):
-            unknown = {"reason": look.verdict.sentence, "until": look.verdict.until}
-            return {"unknown": unknown, "at": iso(look.asked.at.date_ns)}
+        observation = self._observer.observation(command.look)
+        if isinstance(observation, int):
+            return {"wait": observation}
+        if isinstance(observation.verdict, Unknown):
+            unknown = {"reason": observation.verdict.sentence, "until": observation.verdict.until}
+            return {"unknown": unknown, "at": iso(observation.asked.at.date_ns)}
         digits = self._loop.pm.currency_digits
         return {
-            "at": iso(look.asked.at.date_ns),
-            "text": write_plan(look.plan, digits),
-            "changes": len(look.plan.events),
-            "waiting": [h.id for h in self._glances.holds if h.kind in WAITS_FOR_A_YES],
-            "needs_person": any(map(concerns_a_person, look.plan.holds)),
-            "plan": plan_values(look.plan, digits),
+            "at": iso(observation.asked.at.date_ns),
+            "text": write_plan(observation.plan, digits),
+            "changes": len(observation.plan.events),
+            "waiting": [h.id for h in self._observer.holds if h.kind in WAITS_FOR_A_YES],
+            "needs_person": any(map(concerns_a_person, observation.plan.holds)),
+            "plan": plan_values(observation.plan, digits),
         }
 
     def _approve(self, command: Command) -> dict[str, Any]:
         reconciler = self._loop.reconciler
         # A hold may come from a plan that only the user has asked for, or from the bot's own sync.
-        waiting = {h.id: h for h in (*self._glances.holds, *reconciler.holds) if h.id}
+        waiting = {h.id: h for h in (*self._observer.holds, *reconciler.holds) if h.id}
         hold = waiting.get(command.id)
         if hold is None:
             raise TrueupError(_nothing_waits(command.id, waiting.values()))
@@ -155,13 +155,13 @@ class ControlDesk:
 
     def _doubt(self, command: Command) -> dict[str, Any]:
         order = order_in_doubt(self._loop, command.id)
-        look = self._glances.look(command.look)
-        if isinstance(look, int):
-            return {"wait": look}
+        observation = self._observer.observation(command.look)
+        if isinstance(observation, int):
+            return {"wait": observation}
         told = None
         if command.ticket or command.never_executed:
             told = Told(command.who, self._loop.pm.clock.now_ns(), command.ticket)
-        return shown(self._loop, look, order, told)
+        return shown(self._loop, observation, order, told)
 
     def _settle(self, command: Command) -> dict[str, Any]:
         if bool(command.ticket) is command.never_executed:
@@ -187,9 +187,9 @@ class ControlDesk:
         }
 
     def _account(self, command: Command) -> dict[str, Any]:
-        look = self._glances.look(command.look)
-        if isinstance(look, int):
-            return {"wait": look}
+        observation = self._observer.observation(command.look)
+        if isinstance(observation, int):
+            return {"wait": observation}
         account = self._seen_account()
         # Everything that would leave the book, so that the user decides with the full list.
         book = self._loop.pm.book
@@ -229,7 +229,7 @@ class ControlDesk:
         return {"within_sec": self._loop.reconciler.sync_interval}
 
     def _seen_account(self) -> Account:
-        account = self._glances.account
+        account = self._observer.account
         if account is None:
             raise TrueupError(
                 "The terminal's account cannot be seen: the gateway does not answer, or does not "

@@ -38,7 +38,9 @@ def order_in_doubt(loop: TradingLoop, order_id: str) -> Order:
     return order
 
 
-def shown(loop: TradingLoop, look: Observation, order: Order, told: Told | None) -> dict[str, Any]:
+def shown(
+    loop: TradingLoop, observation: Observation, order: Order, told: Told | None
+) -> dict[str, Any]:
     """Return the facts that an observation shows of an order in doubt.
 
     `told` is the user's decision, or None before the decision.
@@ -48,10 +50,12 @@ def shown(loop: TradingLoop, look: Observation, order: Order, told: Told | None)
             the broker contradicts the decision.
     """
     # Without a trusted reading a decision could contradict the broker without notice.
-    if isinstance(look.verdict, Unknown):
-        raise Refused(f"Nothing can be said of {order.order_id} now: {look.verdict.sentence}.")
-    snapshot, book = look.verdict.snapshot, loop.pm.book
-    trace = _weighed(loop, look, order).trace
+    if isinstance(observation.verdict, Unknown):
+        raise Refused(
+            f"Nothing can be said of {order.order_id} now: {observation.verdict.sentence}."
+        )
+    snapshot, book = observation.verdict.snapshot, loop.pm.book
+    trace = _weighed(loop, observation, order).trace
     if told is not None or not trace.is_nobodys:
         # If the broker or the record can decide, a manual resolution is refused.
         heard = hear(told or Told("", 0), order, trace, snapshot, book)
@@ -70,11 +74,11 @@ def shown(loop: TradingLoop, look: Observation, order: Order, told: Told | None)
     }
 
 
-def _weighed(loop: TradingLoop, look: Observation, order: Order) -> Doubt:
+def _weighed(loop: TradingLoop, observation: Observation, order: Order) -> Doubt:
     found: Sequence[Doubt] = ()
-    if look.inputs is not None:
+    if observation.inputs is not None:
         # Only the evidence counts here: the person sees the evidence before a decision is made.
-        inputs = msgspec.structs.replace(look.inputs, book=loop.pm.book, told=NOTHING_SAID)
+        inputs = msgspec.structs.replace(observation.inputs, book=loop.pm.book, told=NOTHING_SAID)
         found = [doubt for doubt in weigh(inputs) if doubt.order is order]
     if not found:
         raise Refused(f"{order.order_id} is in {order.symbol}, which this bot does not look at.")

@@ -11,7 +11,7 @@ from trueup.errors import SettingsError
 from trueup.gateway.server.sockets import Server, anybody
 from trueup.processes import is_alive
 from trueup.runtime.control.bots import ASK_TIMEOUT_MS, Bot, noted_bots, state_file
-from trueup.runtime.control.commands import ControlDesk
+from trueup.runtime.control.commands import BotCommands
 from trueup.runtime.control.state_files import StateFile, listens, state_folder
 from trueup.runtime.control.status import BotFacts
 from trueup.runtime.trading.loop import TradingLoop
@@ -32,7 +32,7 @@ class Control:
     def __init__(self, loop: TradingLoop, gateway: Any, facts: BotFacts) -> None:
         # Files of killed bots go first, so that `trueup status` does not ask them.
         _forget_dead()
-        self._desk = ControlDesk(loop, gateway, facts)
+        self._desk = BotCommands(loop, gateway, facts)
         self._server = Server(ANY_PORT, anybody(self._desk.handle))
         self.bot: Bot = Bot(
             facts.pid,

@@ -9,12 +9,12 @@ from trueup.core.holds import Hold
 from trueup.core.look.settle_window import Settling
 from trueup.core.model import Account
 from trueup.gateway.client.reader import PLAIN, Question, Reading
-from trueup.runtime.sync.observation import Lookout, Observation
+from trueup.runtime.sync.observation import BrokerObserver, Observation
 from trueup.runtime.sync.sources import Source, source_of
 from trueup.runtime.trading.loop import TradingLoop
 
 
-class _Heard:
+class _KeepsLast:
     """A source that keeps the last reading, also of an account that the book is not bound to."""
 
     def __init__(self, source: Source) -> None:
@@ -43,7 +43,7 @@ class _Heard:
         return reading
 
 
-class Glances:
+class CommandObserver:
     """Observe the broker for commands: one observation at a time, without waiting or changes.
 
     Args:
@@ -53,32 +53,32 @@ class Glances:
 
     def __init__(self, loop: TradingLoop, gateway: Any) -> None:
         self._loop = loop
-        self._source = _Heard(source_of(gateway))
+        self._source = _KeepsLast(source_of(gateway))
         reconciler = loop.reconciler
-        self._lookout = Lookout(loop.pm, self._source, reconciler.policy, reconciler.meant)
+        self._observer = BrokerObserver(loop.pm, self._source, reconciler.policy, reconciler.meant)
         self._begun = self._done = self._wanted = 0
-        self._look: Observation | None = None
+        self._last: Observation | None = None
 
     def turn(self) -> None:
         """Continue or start an observation; never waits."""
-        if self._lookout.is_under_way:
-            look = self._lookout.poll()
-            if look is not None:
-                self._look, self._done = look, self._begun
+        if self._observer.is_under_way:
+            observation = self._observer.poll()
+            if observation is not None:
+                self._last, self._done = observation, self._begun
         elif self._wanted > self._begun:
             self._begun += 1
             window_ms = self._loop.reconciler.get_status()["settle_window_ms"]
-            self._lookout.settling = Settling(window_ms)
-            self._lookout.begin()
+            self._observer.settling = Settling(window_ms)
+            self._observer.begin()
 
-    def look(self, number: int) -> Observation | int:
+    def observation(self, number: int) -> Observation | int:
         """Return a finished observation, or the number to ask for again.
 
         `number` is the result of an earlier call, or 0 for a new observation. A new observation
         begins after the call, so its reading is not older than the command.
         """
-        if self._look is not None and 0 < number <= self._done:
-            return self._look
+        if self._last is not None and 0 < number <= self._done:
+            return self._last
         if not 0 < number <= self._wanted:
             self._wanted = number = self._begun + 1
         return number
@@ -86,7 +86,7 @@ class Glances:
     @property
     def holds(self) -> tuple[Hold, ...]:
         """The differences that the last observation would leave alone."""
-        return self._look.plan.holds if self._look is not None else ()
+        return self._last.plan.holds if self._last is not None else ()
 
     @property
     def account(self) -> Account | None:

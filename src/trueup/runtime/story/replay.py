@@ -14,10 +14,10 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.model import Position, describe_at, describe_order
 from trueup.journal import Record
-from trueup.observe.audit_text import Told
+from trueup.observe.audit_text import AuditRow
 from trueup.observe.replay_text import Scene, SceneRow, SceneSide
 from trueup.observe.status_text import DoubtRow
-from trueup.runtime.story.story import Teller
+from trueup.runtime.story.story import AuditWriter
 from trueup.runtime.time.clock import iso
 
 READING, ANSWER = "reading", "answer"
@@ -71,17 +71,17 @@ class _Newest:
 
     def __init__(self, count: int) -> None:
         self._records: deque[Record] = deque()
-        self._count, self._teller = count, Teller()
+        self._count, self._audit = count, AuditWriter()
 
     def take(self, record: Record) -> None:
         """Add the next event, and drop the oldest."""
         self._records.append(record)
         if len(self._records) > self._count:
-            self._teller.follow(self._records.popleft().event)
+            self._audit.follow(self._records.popleft().event)
 
-    def told(self) -> list[Told]:
+    def told(self) -> list[AuditRow]:
         """Return the entries of the newest events."""
-        return [self._teller.tell(record) for record in self._records]
+        return [self._audit.row_of(record) for record in self._records]
 
 
 def replay(records: Iterable[Record], stream: str, at_ns: int, last: int) -> Scene:

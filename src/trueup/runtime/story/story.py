@@ -13,7 +13,7 @@ import msgspec
 from trueup.core.book import events
 from trueup.core.book.lifecycle import OrderStatus, advance
 from trueup.journal import Record
-from trueup.observe.audit_text import Told
+from trueup.observe.audit_text import AuditRow
 from trueup.observe.event_words.of_orders import wish_of
 from trueup.observe.event_words.table import words_of
 from trueup.observe.event_words.words import OrderWords
@@ -31,13 +31,13 @@ ENDS = (
 )
 
 
-class Teller:
+class AuditWriter:
     """Make entries of events in order, and remember the orders under way for later entries."""
 
     def __init__(self) -> None:
         self._orders: dict[str, tuple[events.OrderCreated, OrderStatus]] = {}
 
-    def tell(self, record: Record) -> Told:
+    def row_of(self, record: Record) -> AuditRow:
         """Return the entry of an event."""
         event = record.event
         order_id: str | None = getattr(event, "order_id", None)
@@ -47,7 +47,7 @@ class Teller:
             facts = entry(event)
             action, ticket, details = facts["action"], facts["ticket"], facts["details"]
             before, after = facts["before"], facts["after"]
-        return Told(
+        return AuditRow(
             iso(record.at_ns), record.position, action, ticket, order_id, details, before, after
         )
 
@@ -92,14 +92,14 @@ class Teller:
             del self._orders[order_id]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class AuditFilter(msgspec.Struct, frozen=True):
     """A filter of entries: by ticket, by actions; None and empty mean all."""
 
     ticket: int | None = None
     actions: frozenset[str] = frozenset()
     order_ids: Collection[str] = ()
 
-    def may_take(self, event: events.Event) -> bool:
+    def may_pass(self, event: events.Event) -> bool:
         """Return whether an event may pass the filter, before its entry is made."""
         if self.actions and not self.actions & words_of(event).actions:
             return False
@@ -109,22 +109,22 @@ class Wanted(msgspec.Struct, frozen=True):
             return True
         return self.ticket in tickets_of(event)
 
-    def takes(self, told: Told) -> bool:
-        """Return whether an entry passes the filter, after `may_take`."""
-        return not self.actions or told.action in self.actions
+    def passes(self, row: AuditRow) -> bool:
+        """Return whether an entry passes the filter, after `may_pass`."""
+        return not self.actions or row.action in self.actions
 
 
-def story(records: Iterable[Record], wanted: Wanted) -> Iterator[Told]:
+def story(records: Iterable[Record], wanted: AuditFilter) -> Iterator[AuditRow]:
     """Yield the entries that pass a filter, oldest first."""
-    teller = Teller()
+    writer = AuditWriter()
     for record in records:
-        if not wanted.may_take(record.event):
+        if not wanted.may_pass(record.event):
             # To make an entry costs more than all other work on an event.
-            teller.follow(record.event)
+            writer.follow(record.event)
             continue
-        told = teller.tell(record)
-        if wanted.takes(told):
-            yield told
+        row = writer.row_of(record)
+        if wanted.passes(row):
+            yield row
 
 
 def orders_of(records: Iterable[Record], ticket: int) -> frozenset[str]:

@@ -26,10 +26,10 @@ from trueup.gateway.client.reader import Question, Reading
 from trueup.logs import Logger, logger
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.neighbours import OwnScope
+from trueup.runtime.sync.reading_judge import ReadingJudge
 from trueup.runtime.sync.recall import Recall
 from trueup.runtime.sync.rechecks import Rechecks
 from trueup.runtime.sync.sources import Source
-from trueup.runtime.sync.witness import Witness
 from trueup.runtime.time.clock import Moment, moment
 
 log: Logger = logger("trueup.reconciler")
@@ -116,7 +116,7 @@ class _Agreed(msgspec.Struct, frozen=True):
     foreign: int
 
 
-class Lookout:
+class BrokerObserver:
     """Observes the broker for one book, with or without waiting for the answer.
 
     `settling` has the learned settle window. `absences` has the orders that earlier readings did
@@ -138,7 +138,7 @@ class Lookout:
         # The number of messages sent when the current question's latest message left, and that time
         # (ns).
         self._sent = self._sent_ns = 0
-        self._witness = Witness(self.meant)
+        self._judge = ReadingJudge(self.meant)
         self._under_way: Asked | None = None
         self._newest_believed = 0
         # A version of the book, and the symbols of its positions at that version.
@@ -158,16 +158,18 @@ class Lookout:
         """Whether a question is waiting for its answer."""
         return self._under_way is not None
 
-    def look(self) -> Observation:
+    def observe(self) -> Observation:
         """Observe now, and wait for the answers."""
-        look = self._look_once(self._question)
-        while look.follow_up is not None:
-            look = self._look_once(look.follow_up, look.asked.follow_ups + 1)
-        return look
+        observation = self._observe_once(self._question)
+        while observation.follow_up is not None:
+            observation = self._observe_once(
+                observation.follow_up, observation.asked.follow_ups + 1
+            )
+        return observation
 
     def peek(self) -> Reading:
         """Ask once, and return the reading without judging it."""
-        self._witness.asked()
+        self._judge.asked()
         return self._source.read()
 
     def begin(self) -> None:
@@ -204,22 +206,24 @@ class Lookout:
         # A later question was answered and acted on meanwhile; this answer shows an older state.
         if asked.number < self._newest_believed:
             return None
-        look = self._consider(reading, asked)
-        if look.follow_up is not None:
-            self._ask(look.follow_up, look.asked.follow_ups + 1)
+        observation = self._consider(reading, asked)
+        if observation.follow_up is not None:
+            self._ask(observation.follow_up, observation.asked.follow_ups + 1)
             return None
-        return look
+        return observation
 
-    def believed(self, look: Observation) -> None:
+    def believed(self, observation: Observation) -> None:
         """Note that an observation was acted on.
 
         Answers to earlier questions are dropped from now on.
         """
-        self._newest_believed = look.asked.number
-        self._rechecks.done(look.asked.question.explain, look.asked.at.age_ns)
-        if isinstance(look.verdict, Trusted):
-            self._recall.believed(look.asked.question.book, look.verdict.snapshot.evidence)
-            self._rechecks.believed(self._pm.book, look.verdict.snapshot)
+        self._newest_believed = observation.asked.number
+        self._rechecks.done(observation.asked.question.explain, observation.asked.at.age_ns)
+        if isinstance(observation.verdict, Trusted):
+            self._recall.believed(
+                observation.asked.question.book, observation.verdict.snapshot.evidence
+            )
+            self._rechecks.believed(self._pm.book, observation.verdict.snapshot)
 
     def recheck(self, identifiers: Iterable[int]) -> None:
         """Compare the deals of these positions with the broker's at the next observation.
@@ -244,7 +248,7 @@ class Lookout:
 
     def forget(self) -> None:
         """Forget the earlier readings of this gateway."""
-        self._witness = Witness(self.meant)
+        self._judge = ReadingJudge(self.meant)
         self._recall = Recall(self._pm)
 
     def _asked_now(self, question: Question, follow_ups: int) -> Asked:
@@ -252,7 +256,7 @@ class Lookout:
         # journal refuses, `StateReconciler` applies no plan.
         with contextlib.suppress(JournalError):
             self._pm.desk.record_owed()
-        self._witness.asked()
+        self._judge.asked()
         self._count += 1
         own, book, scope = self._own(), self._recall.question(), self._scope.on_wire
         if (question.own, question.book, question.scope) != (own, book, scope):
@@ -280,7 +284,7 @@ class Lookout:
         self._source.ask(asked.question)
         self._sent, self._sent_ns = self._source.messages_sent, asked.at.waiting_ns
 
-    def _look_once(self, question: Question, follow_ups: int = 0) -> Observation:
+    def _observe_once(self, question: Question, follow_ups: int = 0) -> Observation:
         asked = self._asked_now(question, follow_ups)
         reading = self._source.read(asked.question)
         if self._has_slept_since(asked):
@@ -294,7 +298,7 @@ class Lookout:
         return self._consider(reading, asked)
 
     def _consider(self, reading: Reading, asked: Asked) -> Observation:
-        verdict = self._witness.judge(reading, self._pm.book.bound)
+        verdict = self._judge.judge(reading, self._pm.book.bound)
         if isinstance(verdict, Unknown):
             # A gap in the readings: an order that is absent before and after it may have been there
             # between.

@@ -36,9 +36,9 @@ from trueup.runtime.sync.duty import DutyCycle
 from trueup.runtime.sync.history_watch import HistoryWatch
 from trueup.runtime.sync.meant_account import meant_account
 from trueup.runtime.sync.neighbours import Neighbours, OwnScope
-from trueup.runtime.sync.observation import Asked, Lookout, Observation
+from trueup.runtime.sync.observation import Asked, BrokerObserver, Observation
 from trueup.runtime.sync.results import ReconcilerStatus, RemotePosition, SyncResult, SyncStatus
-from trueup.runtime.sync.schedule import SECOND_NS, Timetable
+from trueup.runtime.sync.schedule import SECOND_NS, SyncSchedule
 from trueup.runtime.sync.sources import source_of
 from trueup.runtime.time.clock import Moment, utc
 from trueup.turns import Turn, in_turn
@@ -125,9 +125,9 @@ class StateReconciler:
         self.remote: Snapshot | None = None
         self._clock = pm.clock
         self._source = source_of(gateway)
-        self._lookout = Lookout(pm, self._source, self.policy, self.meant)
+        self._observer = BrokerObserver(pm, self._source, self.policy, self.meant)
         self._neighbours = Neighbours(OwnScope(pm, self.policy), gateway)
-        self._history = HistoryWatch(pm, self._source.history, self.policy, self._lookout.recheck)
+        self._history = HistoryWatch(pm, self._source.history, self.policy, self._observer.recheck)
         self._audit = AuditTrail()
         pm.on_forced = self._audit.keep
         self._unknown: Unknown | None = None
@@ -140,7 +140,7 @@ class StateReconciler:
         self._noted: set[tuple[str, str]] = set()
         self._foreign = 0
         self._said_account: tuple[str, str] | None = None
-        self._timetable = Timetable(self._clock.age_ns())
+        self._schedule = SyncSchedule(self._clock.age_ns())
         self._call_duty, self._drift_duty = DutyCycle(pm.clock), DutyCycle(pm.clock)
         # The sentence and the time (ns, clock for ages) of the last `detect_drift` without a
         # believed reading.
@@ -158,7 +158,7 @@ class StateReconciler:
         """Take the broker's positions into the book; call this once, when the process starts."""
         log.info("[STARTUP] Starting recovery process")
         # Recovery is an ordinary sync; only the log lines are the guide's.
-        result = self._finish(self._look())
+        result = self._finish(self._observe())
         if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
             log.warning("[STARTUP] Nothing recovered; the next sync tries again")
         elif result.recovered or result.errors or result.holds or result.closed or result.drifts:
@@ -171,7 +171,7 @@ class StateReconciler:
     def sync_positions(self) -> SyncResult:
         """Compare book and broker now, wait for the answer, and correct the book."""
         log.info("[SYNC] Starting full synchronization")
-        result = self._finish(self._look())
+        result = self._finish(self._observe())
         _log_summary(result)
         return result
 
@@ -189,15 +189,15 @@ class StateReconciler:
 
     def _continue(self) -> SyncResult | None:
         self._history.turn()
-        if self._lookout.is_under_way:
-            return self._finish_look_under_way()
+        if self._observer.is_under_way:
+            return self._finish_observation()
         age_ns = self._clock.age_ns()
         if age_ns < self._due_age_ns and not self._is_hinted(age_ns):
             return None
         if self._source.waits:
             return self.sync_positions()
         log.info("[SYNC] Starting full synchronization")
-        self._lookout.begin()
+        self._observer.begin()
         return None
 
     @in_turn
@@ -215,17 +215,20 @@ class StateReconciler:
             ago = age_of(asked_ns, self._clock.age_ns())
             return f"{offline} ({ago}; asked again in {_seconds(rest_ns)})"
         self._drift_duty.begin()
-        look = self._look()
-        if isinstance(look.verdict, Unknown):
+        observation = self._observe()
+        if isinstance(observation.verdict, Unknown):
             # Only an offline gateway costs the timeout; other reasons come with an answer, so the
             # next call may ask at once.
-            is_away = look.verdict.reason is Reason.OFFLINE and not self._source.waits
+            is_away = observation.verdict.reason is Reason.OFFLINE and not self._source.waits
             longest_ns = max(SECOND_NS, round(self.sync_interval * SECOND_NS))
             self._drift_duty.end(SECOND_NS if is_away else 0, longest_ns)
-            self._drift_unknown = look.verdict.sentence, self._clock.age_ns()
-            return look.verdict.sentence
-        said = [*map(str, look.verdict.snapshot.faults), *map(sentence, look.plan.events)]
-        return "; ".join(filter(None, [*said, *(h.reason for h in look.plan.holds)])) or None
+            self._drift_unknown = observation.verdict.sentence, self._clock.age_ns()
+            return observation.verdict.sentence
+        said = [
+            *map(str, observation.verdict.snapshot.faults),
+            *map(sentence, observation.plan.events),
+        ]
+        return "; ".join(filter(None, [*said, *(h.reason for h in observation.plan.holds)])) or None
 
     def get_audit_trail(self) -> list[AuditEntry]:
         """Return the last 1,000 entries of the audit trail, oldest first.
@@ -262,7 +265,7 @@ class StateReconciler:
             "foreign": self._foreign,
             "holds": [hold.reason_at(self.portfolio.counted_ns) for hold in self.holds],
             "neighbours": list(self.neighbours),
-            "settle_window_ms": self._lookout.settling.window_ms,
+            "settle_window_ms": self._observer.settling.window_ms,
         }
 
     @property
@@ -272,12 +275,12 @@ class StateReconciler:
 
     @property
     def _due_age_ns(self) -> int:
-        return max(self._timetable.due_ns, self._call_duty.rests_until_ns)
+        return max(self._schedule.due_ns, self._call_duty.rests_until_ns)
 
     @property
     def overdue(self) -> Mapping[int, int]:
         """The positions with overdue deals: since which date (ns) their deals are expected."""
-        late = self._timetable.overdue(self._clock.age_ns())
+        late = self._schedule.overdue(self._clock.age_ns())
         return {key: self._date_of(since_ns) for key, since_ns in late.items()}
 
     def _date_of(self, age_ns: int) -> int:
@@ -328,11 +331,11 @@ class StateReconciler:
         Raises:
             BrokerUnknown: the broker cannot be read or believed, so there is no plan.
         """
-        look = self._look()
-        if isinstance(look.verdict, Unknown):
-            raise BrokerUnknown(f"No plan: {look.verdict.sentence}")
-        self._shown = look.plan.holds
-        return look.plan
+        observation = self._observe()
+        if isinstance(observation.verdict, Unknown):
+            raise BrokerUnknown(f"No plan: {observation.verdict.sentence}")
+        self._shown = observation.plan.holds
+        return observation.plan
 
     @in_turn
     def apply(self, wanted: Plan) -> SyncResult:
@@ -345,12 +348,12 @@ class StateReconciler:
             PlanOutdated: the new plan has other changes.
             BrokerUnknown: the broker cannot be read or believed; the plan may still be valid.
         """
-        look = self._look()
-        if isinstance(look.verdict, Unknown):
-            raise BrokerUnknown(f"Not applied: {look.verdict.sentence}")
-        if list(map(change_id, look.plan.events)) != list(map(change_id, wanted.events)):
+        observation = self._observe()
+        if isinstance(observation.verdict, Unknown):
+            raise BrokerUnknown(f"Not applied: {observation.verdict.sentence}")
+        if list(map(change_id, observation.plan.events)) != list(map(change_id, wanted.events)):
             raise PlanOutdated
-        return self._finish(look)
+        return self._finish(observation)
 
     @in_turn
     def check_history(self, since: Any = None) -> HistoryReport:
@@ -377,7 +380,7 @@ class StateReconciler:
 
     def recheck_deals(self, identifiers: Iterable[int]) -> None:
         """Compare the deals of these positions with the broker's at the next sync."""
-        self._lookout.recheck(identifiers)
+        self._observer.recheck(identifiers)
 
     @in_turn
     def approve(self, hold_id: str, who: str = "a person") -> bool:
@@ -393,8 +396,8 @@ class StateReconciler:
             return False
         who = who.strip() or "a person"
         log.info("[APPROVED] %s: %s says yes", hold_id, who)
-        self._lookout.approved[hold_id] = who
-        self._timetable.at_once(self._clock.age_ns())
+        self._observer.approved[hold_id] = who
+        self._schedule.at_once(self._clock.age_ns())
         return True
 
     @in_turn
@@ -427,13 +430,13 @@ class StateReconciler:
             raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
         who = who.strip() or "a person"
         log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
-        self._lookout.tell(order_id, Told(who, self._clock.now_ns(), ticket))
-        self._timetable.at_once(self._clock.age_ns())
+        self._observer.tell(order_id, Told(who, self._clock.now_ns(), ticket))
+        self._schedule.at_once(self._clock.age_ns())
 
     @property
     def told(self) -> Mapping[str, Told]:
         """The manual resolutions that wait for the next believed reading, by order id."""
-        return self._lookout.told
+        return self._observer.told
 
     @in_turn
     def bind_to_terminal_account(self) -> SyncResult:
@@ -445,7 +448,7 @@ class StateReconciler:
         Raises:
             Refused: the terminal's account is not the intended account.
         """
-        reading, book = self._lookout.peek(), self.portfolio.book
+        reading, book = self._observer.peek(), self.portfolio.book
         # Without evidence the terminal's account is not known, so there is nothing to bind to; the
         # sync reports the reason.
         if isinstance(reading, Unknown) or reading.evidence is None:
@@ -475,59 +478,59 @@ class StateReconciler:
         self.portfolio.commit([*left, bound])
         self._audit.record([*left, bound])
         # The sequence numbers and the clock of the other account's readings mean nothing here.
-        self._lookout.forget()
+        self._observer.forget()
         return self.sync_positions()
 
     # The steps of a sync.
 
-    def _look(self) -> Observation:
+    def _observe(self) -> Observation:
         """Observe now and wait for the answer."""
         self._call_duty.begin()
-        look = self._lookout.look()
+        observation = self._observer.observe()
         if self._source.waits:
             self._call_duty.end()
-        return look
+        return observation
 
-    def _finish_look_under_way(self) -> SyncResult | None:
-        look = self._lookout.poll()
-        if look is None:
+    def _finish_observation(self) -> SyncResult | None:
+        observation = self._observer.poll()
+        if observation is None:
             return None
-        result = self._finish(look)
+        result = self._finish(observation)
         _log_summary(result)
         return result
 
-    def _finish(self, look: Observation) -> SyncResult:
-        if isinstance(look.verdict, Unknown):
-            return self._not_believed(look.verdict, look.asked)
+    def _finish(self, observation: Observation) -> SyncResult:
+        if isinstance(observation.verdict, Unknown):
+            return self._not_believed(observation.verdict, observation.asked)
         try:
             # An outcome that is not journalled yet was not in the book this plan used, so do not
             # apply the plan.
             if self.portfolio.desk.owes:
                 raise JournalError(self.portfolio.journal_trouble)
-            if look.plan.events:
-                self.portfolio.commit(look.plan.events)
+            if observation.plan.events:
+                self.portfolio.commit(observation.plan.events)
             else:
                 # Without corrections nothing would be written, and a journal that works again would
                 # not be noticed.
                 self.portfolio.find_out()
         except JournalError as error:
             log.error("[SYNC] The journal refused the corrections: %s", error)
-            self._timetable.failed(self._clock.age_ns(), self.sync_interval)
-            return self._result(SyncStatus.FAILED, look.asked, [str(error)])
-        snapshot = look.verdict.snapshot
+            self._schedule.failed(self._clock.age_ns(), self.sync_interval)
+            return self._result(SyncStatus.FAILED, observation.asked, [str(error)])
+        snapshot = observation.verdict.snapshot
         # Only after the commit: prices, audit trail and schedule must not be ahead of the journal.
-        self.portfolio.mark(snapshot, look.asked.at)
-        self._audit.record(look.plan.events)
-        self._learn(look)
-        self._lookout.believed(look)
-        return self._believed(snapshot, look.plan, look.asked)
+        self.portfolio.mark(snapshot, observation.asked.at)
+        self._audit.record(observation.plan.events)
+        self._learn(observation)
+        self._observer.believed(observation)
+        return self._believed(snapshot, observation.plan, observation.asked)
 
     def _not_believed(self, unknown: Unknown, asked: Asked) -> SyncResult:
         self._unknown = unknown
         self.portfolio.sight.failed(unknown.sentence)
         log.warning("[SYNC] %s; the book is unchanged", unknown.sentence)
         is_soon = unknown.reason in SOON
-        self._timetable.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
+        self._schedule.failed(self._clock.age_ns(), self.sync_interval, is_soon=is_soon)
         self._restrict()
         # A wrong account does not heal by waiting, so the status is FAILED rather than DEGRADED.
         is_wrong = unknown.reason in (Reason.WRONG_ACCOUNT, Reason.REAL_MONEY)
@@ -536,7 +539,7 @@ class StateReconciler:
 
     def _is_hinted(self, age_ns: int) -> bool:
         reason = self._source.hint(age_ns)
-        if not reason or not self._timetable.takes_hints(age_ns):
+        if not reason or not self._schedule.takes_hints(age_ns):
             return False
         log.info("[SYNC] Hint from the gateway: %s", reason)
         return True
@@ -557,11 +560,11 @@ class StateReconciler:
         self._neighbours.believed(snapshot.evidence)
         self.holds, self._shown, self._held_at = found.holds, (), asked.at
         # An approval applies to exactly one difference: drop it when its hold has ended.
-        if self._lookout.approved:
-            said, still = self._lookout.approved, {hold.id for hold in found.holds}
-            self._lookout.approved = {key: who for key, who in said.items() if key in still}
-        self._lookout.forget_told(asked)
-        self._timetable.believed(
+        if self._observer.approved:
+            said, still = self._observer.approved, {hold.id for hold in found.holds}
+            self._observer.approved = {key: who for key, who in said.items() if key in still}
+        self._observer.forget_told(asked)
+        self._schedule.believed(
             asked.at.age_ns, self.sync_interval, found, date_ns=asked.at.date_ns
         )
         self._restrict()
@@ -577,7 +580,7 @@ class StateReconciler:
         level = logging.WARNING if account.is_real else logging.INFO
         log.log(level, "[ACCOUNT] %s: %s", account.name, describe_mode(account.trade_mode))
 
-    def _learn(self, look: Observation) -> None:
+    def _learn(self, observation: Observation) -> None:
         """Learn the settle window from holds that have just ended.
 
         The last reading with the hold proves that the broker showed the old state for at least the
@@ -589,8 +592,8 @@ class StateReconciler:
         # A difference that this sync corrects did not end by itself and teaches nothing; the return
         # of a position and the arrival of its deals do.
         healing = (events.PositionFound, events.DealsRecorded)
-        still = {hold.identifier for hold in look.plan.holds}
-        still |= {change_id(e)[1] for e in look.plan.events if not isinstance(e, healing)}
+        still = {hold.identifier for hold in observation.plan.holds}
+        still |= {change_id(e)[1] for e in observation.plan.events if not isinstance(e, healing)}
         for hold in self.holds:
             touched_ns = self.portfolio.book.touched_ns(hold.identifier)
             lag_ms = 0 if seen is None else seen.waited_ns(touched_ns) // 1_000_000
@@ -600,7 +603,7 @@ class StateReconciler:
                 and hold.identifier not in still
                 and 0 < lag_ms <= LONGEST_MS
             ):
-                self._lookout.settling = learn(self._lookout.settling, lag_ms)
+                self._observer.settling = learn(self._observer.settling, lag_ms)
 
     def _restrict(self) -> None:
         # A book on the guide's wire is never bound and keeps the guide's behaviour: an unknown

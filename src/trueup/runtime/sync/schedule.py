@@ -26,7 +26,7 @@ LATE_NS = LONGEST_MS * 1_000_000
 log: Logger = logger("trueup.reconciler")
 
 
-class Timetable:
+class SyncSchedule:
     """The time of the next reading, and the positions with expected deals.
 
     `due_ns` is the time of the next reading. `awaited` maps an identifier or ticket to the time

@@ -18,7 +18,7 @@ from trueup.core.account.trust import (
 from trueup.gateway.client.reader import Reading
 
 
-class Witness:
+class ReadingJudge:
     """Decides whether each reading of one gateway is believed.
 
     Args:

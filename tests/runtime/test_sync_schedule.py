@@ -12,7 +12,7 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.sync.plan import Plan
-from trueup.runtime.sync.schedule import LATE_NS, Timetable
+from trueup.runtime.sync.schedule import LATE_NS, SyncSchedule
 
 SECOND = 1_000_000_000
 INTERVAL_SEC = 3_600.0
@@ -22,7 +22,7 @@ NEWS = Plan(events=(events.PositionFound(at_ns=0, position=make.position(8)),), 
 
 
 def looks(
-    found: Plan, count: int, table: Timetable, interval_sec: float = INTERVAL_SEC
+    found: Plan, count: int, table: SyncSchedule, interval_sec: float = INTERVAL_SEC
 ) -> list[float]:
     """Look when it is due, `count` times; return the seconds from each look to the next."""
     gaps = []
@@ -34,26 +34,26 @@ def looks(
 
 
 def test_when_nothing_is_awaited_it_is_the_interval() -> None:
-    assert looks(QUIET, 3, Timetable(0), 15.0) == [15.0] * 3
+    assert looks(QUIET, 3, SyncSchedule(0), 15.0) == [15.0] * 3
 
 
 def test_what_never_comes_is_asked_for_every_second_at_first_and_then_ever_less() -> None:
-    gaps = looks(AWAITS, 60, Timetable(0))
+    gaps = looks(AWAITS, 60, SyncSchedule(0))
     assert gaps[:10] == [1.0] * 10
     assert gaps[10:14] == [10.0, 20.0, 40.0, 60.0]
     assert set(gaps[13:]) == {60.0}
 
 
 def test_the_interval_is_never_exceeded_for_what_is_awaited() -> None:
-    assert max(looks(AWAITS, 30, Timetable(0), 15.0)) == 15.0
-    assert max(looks(AWAITS, 30, Timetable(0), 0.5)) == 0.5
+    assert max(looks(AWAITS, 30, SyncSchedule(0), 15.0)) == 15.0
+    assert max(looks(AWAITS, 30, SyncSchedule(0), 0.5)) == 0.5
 
 
 @pytest.mark.parametrize(("interval_sec", "gaps"), [(15.0, [15, 30, 60, 60]), (300.0, [300, 300])])
 def test_failures_are_asked_again_ever_later_and_never_sooner_than_the_interval(
     interval_sec: float, gaps: list[float]
 ) -> None:
-    table = Timetable(0)
+    table = SyncSchedule(0)
     for gap in gaps:
         now_ns = table.due_ns
         table.failed(now_ns, interval_sec)
@@ -64,21 +64,21 @@ def test_failures_are_asked_again_ever_later_and_never_sooner_than_the_interval(
     "found", [NEWS, Plan(questions=(7, 9)), Plan(order_questions=(7,), questions=(8,))]
 )
 def test_anything_new_begins_it_anew(found: Plan) -> None:
-    table = Timetable(0)
+    table = SyncSchedule(0)
     assert looks(AWAITS, 20, table)[-1] == 60.0
     assert looks(found, 1, table) == [1.0]
     assert looks(AWAITS, 2, table) == [1.0, 1.0]
 
 
 def test_a_gateway_that_is_back_begins_it_anew() -> None:
-    table = Timetable(0)
+    table = SyncSchedule(0)
     looks(AWAITS, 20, table)
     table.failed(table.due_ns, INTERVAL_SEC)
     assert looks(AWAITS, 1, table) == [1.0]
 
 
 def test_what_has_come_is_awaited_no_more_and_begins_anew_when_it_is_awaited_again() -> None:
-    table = Timetable(0)
+    table = SyncSchedule(0)
     looks(AWAITS, 20, table)
     assert looks(QUIET, 1, table) == [INTERVAL_SEC]
     assert table.awaited == {}
@@ -87,17 +87,17 @@ def test_what_has_come_is_awaited_no_more_and_begins_anew_when_it_is_awaited_aga
 
 @pytest.mark.parametrize("kind", [HoldKind.MISSING, HoldKind.SETTLING])
 def test_a_hold_without_an_end_is_awaited_too_and_one_with_an_end_ends_then(kind: HoldKind) -> None:
-    table = Timetable(0)
+    table = SyncSchedule(0)
     looks(Plan(holds=(Hold("EURUSD", "", "", 5, kind),)), 1, table)
     assert table.awaited == {5: 0}
-    table = Timetable(0)
+    table = SyncSchedule(0)
     ends = Hold("EURUSD", "", "", 5, kind, until_ns=SECOND // 4)
     assert looks(Plan(holds=(ends,)), 1, table) == [0.25]
     assert table.awaited == {}
 
 
 def test_what_is_overdue_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    table = Timetable(0)
+    table = SyncSchedule(0)
     looks(AWAITS, 10, table)
     assert (table.overdue(LATE_NS - 1), caplog.messages) == ({}, [])
     looks(AWAITS, 50, table)
@@ -115,7 +115,7 @@ def test_what_is_overdue_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_look_is_always_due_within_the_interval_and_never_at_once(
     plans: list[Plan], interval_sec: float
 ) -> None:
-    table = Timetable(0)
+    table = SyncSchedule(0)
     for found in plans:
         (gap,) = looks(found, 1, table, interval_sec)
         assert min(1.0, interval_sec) <= gap + 1e-6
@@ -123,14 +123,14 @@ def test_a_look_is_always_due_within_the_interval_and_never_at_once(
 
 
 def test_a_clock_that_was_set_back_does_not_stop_it() -> None:
-    table = Timetable(100 * SECOND)
+    table = SyncSchedule(100 * SECOND)
     looks(AWAITS, 20, table)
     table.believed(0, INTERVAL_SEC, AWAITS)
     assert 0 < table.due_ns <= INTERVAL_SEC * SECOND
 
 
 def test_failures_double_the_interval_up_to_a_minute() -> None:
-    table, gaps = Timetable(0), []
+    table, gaps = SyncSchedule(0), []
     for _ in range(8):
         now_ns = table.due_ns
         table.failed(now_ns, 1.0)
@@ -141,7 +141,7 @@ def test_failures_double_the_interval_up_to_a_minute() -> None:
 
 
 def test_an_interval_of_nothing_is_due_at_once_and_backs_off_all_the_same() -> None:
-    table, gaps = Timetable(0), []
+    table, gaps = SyncSchedule(0), []
     (gap,) = looks(QUIET, 1, table, 0.0)
     assert gap == 0
     for _ in range(12):

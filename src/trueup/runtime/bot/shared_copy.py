@@ -28,7 +28,7 @@ class Changing(Protocol):
     """Held by the thread that changes the object."""
 
 
-class Shown(Generic[Value]):
+class SharedCopy(Generic[Value]):
     """A copy of a part of the book, made again when the book has changed.
 
     Args:
