@@ -1,1 +1,1 @@
-"""What became of an order in doubt, by evidence or by a person."""
+"""Find the outcome of an order in doubt, by evidence or by a person."""

@@ -1,9 +1,9 @@
-"""What shows of a change of stops, or of a cancellation, whose answer was lost.
+"""Find the trace of a modification of stops, or of a cancellation, with a lost reply.
 
-Neither leaves a token or an order of its own at the broker. The gateway's record says what became
-of it. Without a word of the record a list proves an effect, and never that there was none: a
-position can end after its stops were changed, and a pending order leaves the list by being filled,
-too. What nothing says is not known, and is called so.
+Neither leaves a token or an order of its own at the broker. The gateway's record has the outcome.
+Without the record, a list can prove an effect, but never the lack of an effect: a position can
+close after its stops were changed, and a pending order can leave the list because it was filled.
+Without any evidence the outcome is recorded as not known.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from trueup.core.recovery import BrokerShows
 
 HISTORY_UNREAD = "the history could not be read"
 BY_RECORD = "the gateway's record has it as done"
-# MetaTrader's states of an order that works no longer, in lower case (ENUM_ORDER_STATE).
+# MetaTrader's states of an order that is no longer active, in lower case (ENUM_ORDER_STATE).
 ENDED_BY_ITSELF = frozenset({"filled", "expired", "rejected"})
 
 
 def of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace:
-    """Return what a snapshot with evidence shows of a change of stops."""
+    """Return the trace of a modification of stops in a snapshot with evidence."""
     if is_done(order, evidence):
-        # Whatever the levels are now: somebody may have changed them since, or the position ended.
+        # Ignore the current levels: they may have been changed since, or the position was closed.
         return Trace(BrokerShows.OPEN, BY_RECORD)
-    said = not_by_record(order, evidence)
-    if said is not None:
-        return said
+    not_done = not_by_record(order, evidence)
+    if not_done is not None:
+        return not_done
+    # The levels of an open position prove an effect without the record.
     position = _position_of(order, snapshot)
     if position is not None:
         return _by_levels(order, position)
@@ -41,7 +42,7 @@ def of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Tra
 
 
 def of_modification_without_evidence(order: Order, snapshot: Snapshot) -> Trace:
-    """Return what the guide's wire shows of a change of stops; many of its lists have no stops."""
+    """Return the trace of a modification on the guide's wire; many of its lists have no stops."""
     position = _position_of(order, snapshot)
     if position is not None and (order.sl or order.tp) and _has_levels(order, position):
         return _by_levels(order, position)
@@ -49,17 +50,19 @@ def of_modification_without_evidence(order: Order, snapshot: Snapshot) -> Trace:
 
 
 def of_cancellation(order: Order, evidence: Evidence) -> Trace:
-    """Return what a snapshot with evidence shows of a cancellation."""
+    """Return the trace of a cancellation in a snapshot with evidence."""
     is_listed = any(pending.ticket == order.target for pending in evidence.orders)
     if is_done(order, evidence):
+        # The list is late; wait, so that the book and the list do not contradict each other.
         if is_listed:
             return Trace(BrokerShows.UNSEEN, f"{BY_RECORD}, and the broker still lists the order")
         return Trace(BrokerShows.OPEN, BY_RECORD)
-    said = not_by_record(order, evidence)
-    if said is not None:
-        return said
+    not_done = not_by_record(order, evidence)
+    if not_done is not None:
+        return not_done
     if is_listed:
         return Trace(BrokerShows.NO_TRACE, "the pending order still works")
+    # The order left the list: only its state in the history shows whether by our cancellation.
     state = _end_of(order.target, evidence)
     if state == "canceled":
         return Trace(BrokerShows.OPEN, "the history has the pending order as canceled")
@@ -74,7 +77,7 @@ def of_cancellation(order: Order, evidence: Evidence) -> Trace:
 
 
 def of_cancellation_without_evidence() -> Trace:
-    """Return what the guide's wire shows of a cancellation: it lists no pending orders."""
+    """Return the trace of a cancellation on the guide's wire, which lists no pending orders."""
     return untold("this gateway keeps no record, and lists no pending orders")
 
 
@@ -93,8 +96,8 @@ def _position_of(order: Order, snapshot: Snapshot) -> Position | None:
 
 
 def _end_of(ticket: int, evidence: Evidence) -> str | None:
-    """Return the state in which a pending order ended, None where nothing says."""
+    """Return the state in which a pending order ended, None if not known."""
     past = evidence.history.orders if evidence.history else ()
-    states = {one.ticket: one.state for one in past}
-    states |= {one.ticket: one.state for one in evidence.past_orders}
+    states = {order.ticket: order.state for order in past}
+    states |= {order.ticket: order.state for order in evidence.past_orders}
     return states.get(ticket)

@@ -1,13 +1,13 @@
-"""A person's word on an order in doubt: heard where nobody else can tell, and only there.
+"""Manual resolution of an order in doubt, allowed only if neither broker nor record can decide.
 
-Some doubts no reading ends: something at the broker fits, and nothing shows whether it is ours.
-Then a person who has looked says which one it is, or that it was never executed. That is an
-assumption and stays marked as one. It is not heard
+No reading can end some doubts: the broker has a matching order, and no evidence shows whether that
+order is ours. Then a person who has checked states which order it is, or that the order was never
+executed. The statement is an assumption and stays marked as such. A statement is refused
 
-* while the broker or the gateway's record says what became of the order, or may still do so;
-* for what cannot be the order: another's, in another symbol, on the other side, of other lots;
-* for what the broker has not finished with, or does not show in full yet;
-* that it was never executed, where a comment shows the beginning of its token.
+* while the broker or the gateway's record shows the outcome of the order, or may still show it;
+* for an order that cannot match: of another owner, symbol, side or volume;
+* for an order that the broker is still executing, or does not show in full yet;
+* that the order was never executed, if a comment shows the beginning of its token.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from trueup.core.tokens import begins
 
 
 def hear(told: Told, order: Order, trace: Trace, snapshot: Snapshot, book: Book) -> Trace | str:
-    """Return what a word makes of an order in doubt, or say why it is not heard."""
+    """Return the trace by a person's statement, or the reason to refuse the statement."""
     if not trace.is_nobodys:
-        return f"{order.order_id} is not left to a person: {_known(trace)}"
-    return _one(told, order, trace, snapshot, book) if told.ticket else _none(told, order, trace)
+        return f"{order.order_id} is not left to a person: {_why_not_manual(trace)}"
+    if told.ticket:
+        return _matched(told, order, trace, snapshot, book)
+    return _never_executed(told, order, trace)
 
 
-def _known(trace: Trace) -> str:
+def _why_not_manual(trace: Trace) -> str:
     if trace.shows is BrokerShows.UNSEEN:
         return f"{trace.words}. It waits for a reading that shows more."
     if trace.shows is BrokerShows.NO_TRACE:
@@ -38,7 +40,7 @@ def _known(trace: Trace) -> str:
     return f"the broker shows that it was executed, {trace.words}. Syncs settle it by themselves."
 
 
-def _none(told: Told, order: Order, trace: Trace) -> Trace | str:
+def _never_executed(told: Told, order: Order, trace: Trace) -> Trace | str:
     for candidate in trace.candidates:
         if begins(candidate.comment, order.token):
             return (
@@ -49,25 +51,26 @@ def _none(told: Told, order: Order, trace: Trace) -> Trace | str:
     return Trace(BrokerShows.NO_TRACE, words, is_final=True, by=told.who)
 
 
-def _one(told: Told, order: Order, trace: Trace, snapshot: Snapshot, book: Book) -> Trace | str:
-    meant = [one for one in trace.candidates if one.ticket == told.ticket]
-    meant = meant or [one for one in trace.candidates if one.position == told.ticket]
+def _matched(told: Told, order: Order, trace: Trace, snapshot: Snapshot, book: Book) -> Trace | str:
+    # A person may name the position instead of the order, so accept that number as well.
+    meant = [match for match in trace.candidates if match.ticket == told.ticket]
+    meant = meant or [match for match in trace.candidates if match.position == told.ticket]
     if len(meant) > 1:
-        tickets = ", ".join(str(one.ticket) for one in meant)
+        tickets = ", ".join(str(match.ticket) for match in meant)
         return f"{told.ticket} is the position of several orders that fit, name one: {tickets}."
     if not meant:
-        tickets = ", ".join(str(one.ticket) for one in trace.candidates)
+        tickets = ", ".join(str(match.ticket) for match in trace.candidates)
         why = why_unfit(order, told.ticket, snapshot, book)
         return f"{told.ticket} cannot be {order.order_id}: {why}. What fits: {tickets}."
-    (one,) = meant
-    if one.shows is BrokerShows.UNSEEN:
-        return f"Order {one.ticket} cannot be taken for {order.order_id} yet: {one.words}."
-    words = f"{told.who} says that it is order {one.ticket}; it {trace.words}"
-    return msgspec.structs.replace(one, words=words, by=told.who)
+    (match,) = meant
+    if match.shows is BrokerShows.UNSEEN:
+        return f"Order {match.ticket} cannot be taken for {order.order_id} yet: {match.words}."
+    words = f"{told.who} says that it is order {match.ticket}; it {trace.words}"
+    return msgspec.structs.replace(match, words=words, by=told.who)
 
 
 def not_in_doubt(order_id: str, book: Book) -> str:
-    """Say why there is nothing to say of an order that is not in doubt."""
+    """Say why a statement about this order is refused: the order is not in doubt."""
     order = book.orders.get(order_id)
     if order is None:
         known = ", ".join(book.in_doubt) or "none"

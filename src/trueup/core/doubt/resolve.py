@@ -1,8 +1,8 @@
-"""Settle the orders in doubt by what a snapshot shows.
+"""Resolve the orders in doubt by the evidence in a snapshot.
 
-Each order in doubt is a row of the recovery table: what the broker shows of it is found here
-(`core.doubt.traces` where the gateway has a history, by the differences alone where it has none),
-the table decides, and the decision becomes events or stays a hold with its reason.
+Each order in doubt matches a row of the recovery table. This module finds the trace of the order at
+the broker: by `core.doubt.traces` if the gateway has a history, by the differences alone if it has
+none. Then the table decides, and the decision becomes events or a hold with its reason.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ Difference = Zombie | Ghost | Drift
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """What a snapshot says about one order in doubt: the case, and the trace it left.
+    """An order in doubt with its case of the recovery table and its trace in a snapshot.
 
-    `absence` is what this look and those before it make of showing nothing, None where it shows
-    something.
+    `absence` is the absence record after this snapshot, None if the snapshot shows a trace.
     """
 
     order: Order
@@ -44,33 +43,36 @@ class Doubt(msgspec.Struct, frozen=True):
 
 
 def weigh(inputs: SyncInputs) -> tuple[Doubt, ...]:
-    """Return one verdict for each order in doubt."""
+    """Return the case and the trace of each order in doubt."""
     book, snapshot = inputs.book, inputs.snapshot
     if not book.in_doubt:
         return ()
     orders = [o for o in book.in_doubt.values() if inputs.policy.covers(o.symbol)]
+    # Each order is judged among all orders in doubt, because the same match may fit several.
     if snapshot.evidence is not None:
         habits = habits_of(book, snapshot)
         traces = [trace_of(order, orders, snapshot, book, habits) for order in orders]
     else:
         differences = _differences(inputs)
         traces = [_by_difference(order, orders, differences, inputs) for order in orders]
-    return tuple(_verdict(o, t, inputs) for o, t in zip(orders, traces, strict=True))
+    return tuple(_doubt_of(o, t, inputs) for o, t in zip(orders, traces, strict=True))
 
 
-def _verdict(order: Order, trace: Trace, inputs: SyncInputs) -> Doubt:
+def _doubt_of(order: Order, trace: Trace, inputs: SyncInputs) -> Doubt:
+    # A snapshot requested before the sending cannot show the order.
     if order.version > inputs.asked_version:
         trace = Trace(BrokerShows.UNSEEN, "it was sent after the broker was asked")
     elif inputs.snapshot.faults and trace.shows is BrokerShows.NO_TRACE and not trace.is_final:
-        # The row that cannot be read may be this very order's position.
+        # The unreadable row may be the position of this order.
         trace = Trace(BrokerShows.UNSEEN, "the reading is partial")
-    told = inputs.told.get(order.order_id)
-    if told is not None:
-        heard = hear(told, order, trace, inputs.snapshot, inputs.book)
-        trace = heard if isinstance(heard, Trace) else trace
+    # After the evidence, so that a person's statement never overrules a proof.
+    statement = inputs.told.get(order.order_id)
+    if statement is not None:
+        answer = hear(statement, order, trace, inputs.snapshot, inputs.book)
+        trace = answer if isinstance(answer, Trace) else trace
     absence = _absence(order, trace, inputs)
     settled = trace.is_final or (absence is not None and absence.is_settled)
-    # An answer that the gateway kept for us is an answer.
+    # A refusal in the gateway's record counts like the reply that was lost.
     says = JournalSays.REFUSED if trace.refusal else JournalSays.SENT
     return Doubt(order, decide(says, trace.shows, settled=settled), trace, absence)
 
@@ -79,7 +81,7 @@ def _absence(order: Order, trace: Trace, inputs: SyncInputs) -> Absence | None:
     if trace.shows is not BrokerShows.NO_TRACE:
         return None
     evidence = inputs.snapshot.evidence
-    # A wire without evidence shows no quotation either: our own clock has to do.
+    # The guide's wire has no quotation, so only our own clock can measure the grace period.
     server_time_msc = evidence.server_time_msc if evidence is not None else 0
     before, grace_ms = inputs.absences.get(order.order_id), inputs.policy.grace_period_ms
     return absent_again(before, inputs.waited.waiting_ns, server_time_msc, grace_ms)
@@ -89,7 +91,7 @@ def _differences(inputs: SyncInputs) -> list[Difference]:
     found = inputs.differences
     differences: list[Difference] = [*found.zombies, *found.drifts]
     if not inputs.snapshot.faults:
-        # The row that cannot be read may be the very position that seems to have gone.
+        # The unreadable row may be the position that seems closed.
         differences += found.ghosts
     return differences
 
@@ -97,10 +99,10 @@ def _differences(inputs: SyncInputs) -> list[Difference]:
 def _by_difference(
     order: Order, orders: list[Order], differences: list[Difference], inputs: SyncInputs
 ) -> Trace:
-    """Find the trace of an order on a wire that carries neither token nor history.
+    """Find the trace of an order on a wire without token and history.
 
-    It is a difference that is exactly what the order would have made: symbol, side, volume, and
-    the position it meant to close. With two of them nobody can say which one is ours.
+    The trace is a difference with exactly the effect of the order: symbol, side, volume, and the
+    position to close. Among two such differences only a person can decide.
     """
     if order.kind is OrderKind.MODIFY:
         return of_modification_without_evidence(order, inputs.snapshot)
@@ -108,6 +110,7 @@ def _by_difference(
         return of_cancellation_without_evidence()
     book = inputs.book
     fitting = [difference for difference in differences if _fits(order, difference, book)]
+    # Another order in doubt may have made the same difference: then the match proves nothing.
     rivals = [other for other in orders if any(_fits(other, d, book) for d in fitting)]
     would_be = [_of_difference(order, difference) for difference in fitting]
     if len(fitting) == 1 and len(rivals) == 1:
@@ -115,7 +118,7 @@ def _by_difference(
     if fitting:
         return nobodys(would_be, "ticket")
     if order.kind is not OrderKind.MARKET:
-        # It may work there, seen by nobody, and be filled tomorrow.
+        # The order may be active there, invisible to us, and be filled tomorrow.
         words = "may work at the broker, and this gateway lists no pending orders"
         return Trace(BrokerShows.UNSEEN, words, is_nobodys=True)
     return Trace(BrokerShows.NO_TRACE, "no difference fits")
@@ -123,6 +126,7 @@ def _by_difference(
 
 def _of_difference(order: Order, difference: Difference) -> Trace:
     found = _affected(difference)
+    # Only a new position shows the price of the fill.
     price = found.price_open if isinstance(difference, Zombie) else None
     words = "the only difference that fits"
     if isinstance(difference, Ghost):
@@ -139,7 +143,7 @@ def _of_difference(order: Order, difference: Difference) -> Trace:
 
 def _fits(order: Order, difference: Difference, book: Book) -> bool:
     position = _affected(difference)
-    # A late list still has what we closed a moment ago, and an order that opens opens another one.
+    # A late list still shows a position that we closed just before; an entry opens a new position.
     is_known = position.identifier in book.closed or is_anothers(order, position, book)
     if isinstance(difference, Zombie) and is_known:
         return False
@@ -155,14 +159,14 @@ def _affected(difference: Difference) -> Position:
 
 
 def resolved_because(doubt: Doubt) -> str:
-    """Say by which evidence a doubt ends."""
+    """Name the evidence by which a doubt ends."""
     if doubt.trace.by:
         return f"assumed, unproven: {doubt.trace.words}"
     return f"case {doubt.case.label}: {doubt.case.because} ({doubt.trace.words})"
 
 
 def resolving_events(doubt: Doubt, inputs: SyncInputs) -> list[events.Event]:
-    """Return the events that end a doubt; none while it lasts."""
+    """Return the events that end a doubt; none while the doubt continues."""
     order, case, trace = doubt.order, doubt.case, doubt.trace
     because = resolved_because(doubt)
     at_ns, order_id = inputs.now_ns, order.order_id
@@ -173,8 +177,10 @@ def resolving_events(doubt: Doubt, inputs: SyncInputs) -> list[events.Event]:
         return [
             events.OrderRejected(at_ns=at_ns, order_id=order_id, error=refusal, because=because)
         ]
+    # All other decisions wait or halt, so the order stays in doubt.
     if case.decision not in (Decision.ADOPT, Decision.RECORD_BOTH):
         return []
+    # A pending order or a change has no fill of its own to record.
     if order.kind is not events.OrderKind.MARKET:
         return [
             events.OrderApplied(at_ns=at_ns, order_id=order_id, ticket=trace.ticket, by=trace.by)
@@ -193,12 +199,13 @@ def resolving_events(doubt: Doubt, inputs: SyncInputs) -> list[events.Event]:
 
 
 def _given_up(doubt: Doubt, because: str, inputs: SyncInputs) -> events.OrderCanceled:
-    """Return the end of an order without a trace, and how much that proves."""
+    """Return the event that gives up an order without a trace, marked unproven without a proof."""
+    # A person's statement is an assumption and stays marked as such in the journal.
     trace, unproven = doubt.trace, bool(doubt.trace.by)
     if trace.is_untold:
         because, unproven = f"not known whether it took effect: {trace.words}", True
     elif inputs.snapshot.evidence is None and not trace.by:
-        # A list alone: an order that was lost may still come, or have come and gone.
+        # By a list alone: the order may still arrive, or its position may have closed already.
         because, unproven = f"{because}; unproven: this gateway has no record or history", True
     return events.OrderCanceled(
         at_ns=inputs.now_ns,
@@ -210,7 +217,7 @@ def _given_up(doubt: Doubt, because: str, inputs: SyncInputs) -> events.OrderCan
 
 
 def waiting_sentence(doubt: Doubt) -> str:
-    """Say why an order is still in doubt and what would end it."""
+    """Say why an order is still in doubt, and how the doubt can end."""
     order, trace = doubt.order, doubt.trace
     what = f"{order.action} {format_lots(order.volume)}L {order.symbol} ({order.order_id})"
     if trace.is_nobodys:

@@ -1,4 +1,4 @@
-"""A trace: what a reading shows of an order in doubt."""
+"""The trace of an order in doubt in a reading."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ MAY_BE_LOADING = "the account may not trade at this terminal now, which may be l
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """What the broker shows of an order, and in which words to say it.
+    """The state of an order at the broker, with words for a sentence.
 
-    `ticket` and `position` are the order's and its position's identifier, `volume` (lots) what was
-    done at `price`. `is_nobodys` says that something fits and only a person can say whether it is
-    ours, and `candidates` what each of them would be; `comment` is what a candidate shows.
-    `is_final` says that no waiting can change it, `refusal` with which words it was refused, `by`
-    which person says it. `is_untold` says that nothing shows whether the order took effect, and
-    that more waiting shows no more: it ends as not known.
+    `ticket` is the order's ticket, `position` the identifier of its position, `volume` (lots) and
+    `price` the execution. `is_nobodys` says that a match exists and only a person can decide
+    whether it is ours; `candidates` are the traces of all matches, and `comment` is the comment of
+    a candidate. `is_final` says that waiting cannot change the trace, `refusal` is the text of a
+    refusal, `by` the person who made the statement. `is_untold` says that no evidence shows whether
+    the order had an effect, and that more waiting would not help: the order ends as not known.
     """
 
     shows: BrokerShows
@@ -36,5 +36,5 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 def untold(words: str, *, is_final: bool = False) -> Trace:
-    """Return that nothing shows whether an order took effect; `words` say what does show."""
+    """Return the trace of an order without evidence of its effect; `words` describe the state."""
     return Trace(BrokerShows.NO_TRACE, words, is_untold=True, is_final=is_final)

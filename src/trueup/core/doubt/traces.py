@@ -1,15 +1,15 @@
-"""What a gateway with a history shows of an order in doubt.
+"""Find the trace of an order in doubt on a gateway with a history.
 
-Looked for in this order: the gateway's own record of the request, which has the lost answer, and
-with it the ticket; then the token, in the comment or the magic number of a position, a pending
-order or a past order; then, where a broker rewrote the comment, the only order that fits by magic,
-side, volume, symbol and time, as far as `core.doubt.lookalikes` calls it ours. What only changes or
-cancels something bears no token, and is `core.doubt.change_traces`.
+The search has this order. First the gateway's record of the request: the record has the lost reply,
+and with it the ticket. Then the token, in the comment or the magic number of a position, a pending
+order or a past order. Then, if a broker rewrote the comment, the only order that matches by magic,
+side, volume, symbol and time, if `core.doubt.lookalikes` decides that it is ours. Modifications and
+cancellations carry no token; `core.doubt.change_traces` handles them.
 
-Absence counts only in a history that covers the sending, and that has what we know was done, or in
-a record that covers it. A terminal counts only while the account may trade on it, which it allows
-last, after it has loaded everything (MT5 reference, "trading has been enabled" in a terminal's
-journal).
+Absence counts only in a history that covers the sending and contains all orders known to be
+executed, or in a record that covers the sending. A terminal's answer counts only while the account
+may trade on the terminal, because the terminal allows trading last, after it has loaded everything
+(MT5 reference, "trading has been enabled" in a terminal's journal).
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ REFUSED_STATES = frozenset({"rejected", "canceled", "expired"})
 def trace_of(
     order: Order, rivals: Sequence[Order], snapshot: Snapshot, book: Book, habits: Habits
 ) -> Trace:
-    """Return what a snapshot with evidence shows of an order in doubt.
+    """Return the trace of an order in doubt in a snapshot with evidence.
 
-    `rivals` are all orders in doubt, with itself, and `habits` what the broker does to comments.
+    `rivals` are all orders in doubt, including this order; `habits` are the broker's known changes
+    of comments.
     """
     evidence = snapshot.evidence
     if evidence is None:
@@ -49,6 +50,7 @@ def trace_of(
         return of_modification(order, snapshot, evidence)
     if order.kind is OrderKind.CANCEL:
         return of_cancellation(order, evidence)
+    # A final word of the record ends the search, so that no similar order can be taken for ours.
     refused = not_by_record(order, evidence)
     if refused is not None and refused.is_final:
         return refused
@@ -59,29 +61,31 @@ def trace_of(
     )
 
 
-def nobodys(candidates: Sequence[Trace], what: str, is_alone: bool = False) -> Trace:
-    """Return that some fit, and that only a person can say which one is the order, if any."""
-    names = [f"{what} {candidate.ticket}" for candidate in candidates]
-    said = f"fits {len(names)} ({', '.join(names)}), or other orders fit the same one"
+def nobodys(candidates: Sequence[Trace], noun: str, is_alone: bool = False) -> Trace:
+    """Return the trace of an order with matches among which only a person can decide."""
+    names = [f"{noun} {candidate.ticket}" for candidate in candidates]
+    words = f"fits {len(names)} ({', '.join(names)}), or other orders fit the same one"
     if is_alone:
-        said = f"fits {names[0]}, and nothing shows that this is ours"
-    return Trace(BrokerShows.UNSEEN, said, is_nobodys=True, candidates=tuple(candidates))
+        words = f"fits {names[0]}, and nothing shows that this is ours"
+    return Trace(BrokerShows.UNSEEN, words, is_nobodys=True, candidates=tuple(candidates))
 
 
 def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
     if not order.token:
         return None
+    # The past order comes first: only the history shows whether the order was filled or refused.
     in_magic = order.wire_magic != order.magic
     orders = evidence.history.orders if evidence.history else ()
     ours = [o for o in orders if bears(o.comment, o.magic, order.token, in_magic=in_magic)]
     if ours:
-        # A rollover closes and opens a position by orders of its own, which bear the token too.
+        # The broker's own orders for a rollover carry the token too; the first order is ours.
         first = min(ours, key=lambda past: past.ticket)
         return _of_past(order, first, snapshot, evidence, "by its token")
     for position in snapshot.positions:
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
-            said = recorded(order, evidence)
-            return _of_position(order, position, "by its token", said.ticket if said else 0)
+            request = recorded(order, evidence)
+            ticket = request.ticket if request else 0
+            return _of_position(order, position, "by its token", ticket)
     for pending in evidence.orders:
         if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
             return _of_working(order, pending, "by its token")
@@ -89,26 +93,28 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
 
 
 def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
-    """Find what the gateway's record has of an order, by the ticket that the broker gave it."""
-    said = recorded(order, evidence)
-    if said is None or not said.ticket:
+    """Find the order at the broker by the ticket in the gateway's record."""
+    request = recorded(order, evidence)
+    if request is None or not request.ticket:
         return not_by_record(order, evidence)
-    words = f"by the gateway's record, ticket {said.ticket}"
+    words = f"by the gateway's record, ticket {request.ticket}"
     for past in evidence.history.orders if evidence.history else ():
-        if past.ticket == said.ticket:
+        if past.ticket == request.ticket:
             trace = _of_past(order, past, snapshot, evidence, words)
-            return trace if trace.price else msgspec.structs.replace(trace, price=said.price)
+            # The deals may be late, but the record has the price of the fill.
+            return trace if trace.price else msgspec.structs.replace(trace, price=request.price)
     for position in snapshot.positions:
-        if said.ticket in (position.ticket, position.identifier) and not order.position:
-            return _of_position(order, position, words, said.ticket)
+        if request.ticket in (position.ticket, position.identifier) and not order.position:
+            return _of_position(order, position, words, request.ticket)
     for pending in evidence.orders:
-        if pending.ticket == said.ticket:
+        if pending.ticket == request.ticket:
             return _of_working(order, pending, words)
-    if said.state is RequestState.SETTLED or evidence.history is None:
-        words = f"{said.status or 'sent'} {words}; the broker does not show it yet"
+    # A known outcome proves the execution, so wait for the broker instead of giving up.
+    if request.state is RequestState.SETTLED or evidence.history is None:
+        words = f"{request.status or 'sent'} {words}; the broker does not show it yet"
         return Trace(BrokerShows.UNSEEN, words)
-    # The broker gave it that ticket, so no other order is this one, however well it fits.
-    return _absent(f"the broker shows nothing of ticket {said.ticket}", evidence, book)
+    # The broker gave the order this ticket, so no order with another ticket can be this order.
+    return _absent(f"the broker shows nothing of ticket {request.ticket}", evidence, book)
 
 
 def _by_evidence(
@@ -122,6 +128,7 @@ def _by_evidence(
     history = evidence.history
     if history is None:
         return Trace(BrokerShows.UNSEEN, "the history could not be read")
+    # Only without token and record: similarity is the weakest evidence.
     found = fitting(order, rivals, snapshot, book, habits)
     if found.ours is not None:
         return _of_shown(order, found.ours, snapshot, evidence, "the only order that fits")
@@ -129,35 +136,36 @@ def _by_evidence(
         words = "if it is that one"
         would_be = [_of_shown(order, c, snapshot, evidence, words) for c in found.candidates]
         return nobodys(would_be, "order", found.is_alone)
+    # A loading terminal shows an incomplete history, in which an absence proves nothing.
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
     return _absent(f"nothing fits in the last {history.age_sec} s of history", evidence, book)
 
 
 def _absent(words: str, evidence: Evidence, book: Book) -> Trace:
-    """Return that the broker shows nothing of an order, unless it shows less than we know."""
+    """Return the trace of an absent order, unless the history lacks another executed order."""
     lacking = lacking_in(evidence, book)
     if lacking is None:
         return Trace(BrokerShows.NO_TRACE, words)
-    said = f"the history lacks order {lacking.ticket}, which was done: it is not whole"
-    return Trace(BrokerShows.UNSEEN, said)
+    words = f"the history lacks order {lacking.ticket}, which was done: it is not whole"
+    return Trace(BrokerShows.UNSEEN, words)
 
 
 def _of_shown(
-    order: Order, one: Shown, snapshot: Snapshot, evidence: Evidence, words: str
+    order: Order, shown: Shown, snapshot: Snapshot, evidence: Evidence, words: str
 ) -> Trace:
-    if isinstance(one, PendingOrder):
-        trace = _of_working(order, one, words)
+    if isinstance(shown, PendingOrder):
+        trace = _of_working(order, shown, words)
     else:
-        trace = _of_past(order, one, snapshot, evidence, words)
-    return msgspec.structs.replace(trace, ticket=one.ticket, comment=one.comment)
+        trace = _of_past(order, shown, snapshot, evidence, words)
+    return msgspec.structs.replace(trace, ticket=shown.ticket, comment=shown.comment)
 
 
 def _of_position(order: Order, position: Position, words: str, ticket: int) -> Trace:
-    """Return what an open position shows of an order with this ticket, 0 where nothing tells it.
+    """Return the trace of an order that opened this position; `ticket` is 0 if not known.
 
-    A position has the ticket of its first order until the broker opens it again: then it has
-    another ticket, and the comment that it had.
+    A position has the ticket of its first order until the broker opens the position again: then it
+    has another ticket and keeps its comment.
     """
     return Trace(
         BrokerShows.OPEN,
@@ -178,9 +186,10 @@ def _of_working(order: Order, working: PendingOrder, words: str) -> Trace:
 def _of_past(
     order: Order, past: HistoryOrder, snapshot: Snapshot, evidence: Evidence, words: str
 ) -> Trace:
+    # No part was executed and the state is final, so no further waiting is needed.
     if past.filled <= 0 and past.state in REFUSED_STATES:
-        said = f"the history has it as {past.state}, {words}"
-        return Trace(BrokerShows.NO_TRACE, said, ticket=past.ticket, is_final=True)
+        words = f"the history has it as {past.state}, {words}"
+        return Trace(BrokerShows.NO_TRACE, words, ticket=past.ticket, is_final=True)
     deals = evidence.history.deals if evidence.history else ()
     own = [deal for deal in deals if deal.order == past.ticket]
     trace = Trace(
@@ -191,16 +200,19 @@ def _of_past(
         volume=past.filled or order.volume,
         price=_price(own),
     )
+    # A closing order has an effect even if its position is closed now; an open position is a proof.
     is_open = any(p.identifier == past.position for p in snapshot.positions)
     if order.position or is_open or past.position in _pending_tickets(evidence):
         return trace
+    # The position is in no list: only its deals can prove that it was closed since.
     history = history_of(past.position, deals)
     if not history.is_closed:
         return Trace(BrokerShows.UNSEEN, "it was executed, and its position is not visible yet")
+    # After a rollover the successor carries the order's result, so wait until it can show.
     outs = moved_on(history.deals)
     if outs and may_still_show(outs[-1], evidence.server_time_msc, 0):
-        said = "it was executed, and its position closed to be opened again, which is not visible"
-        return Trace(BrokerShows.UNSEEN, f"{said} yet")
+        words = "it was executed, and its position closed to be opened again, which is not visible"
+        return Trace(BrokerShows.UNSEEN, f"{words} yet")
     return msgspec.structs.replace(trace, shows=BrokerShows.CLOSED)
 
 
