@@ -16,13 +16,13 @@ WIDTH = 80
 LINES_MOST = 50
 
 
-def write_history(told: HistoryReport) -> str:
+def write_history(report: HistoryReport) -> str:
     """Write a comparison: its span, its result, and each deal that differs."""
-    begin = _moment(told.since_msc) if told.since_msc else "the beginning"
-    end = _moment(told.until_msc) if told.until_msc else "now"
-    span = f"{told.account}: deals from {begin} to {end}, server time."
-    lines = [*_wrapped(span), *_wrapped(f"{told.sentence}.")]
-    found = told.found
+    begin = _moment(report.since_msc) if report.since_msc else "the beginning"
+    end = _moment(report.until_msc) if report.until_msc else "now"
+    span = f"{report.account}: deals from {begin} to {end}, server time."
+    lines = [*_wrapped(span), *_wrapped(f"{report.sentence}.")]
+    found = report.found
     # Explain deals that the terminal shows and the book does not count, so that nobody takes them
     # for missing deals.
     if found.of_others:
@@ -33,29 +33,32 @@ def write_history(told: HistoryReport) -> str:
         )
     # The differences come last and in order of weight: deals that the book lacks first.
     for title, rows in (
-        ("Missing in the book:", [_line(one, told) for one in found.missing_in_book]),
-        ("In the book, and not at the broker:", [_line(d, told) for d in found.missing_at_broker]),
-        ("Changed:", [_change(one, told) for one in found.changed]),
+        ("Missing in the book:", [_line(deal, report) for deal in found.missing_in_book]),
+        (
+            "In the book, and not at the broker:",
+            [_line(deal, report) for deal in found.missing_at_broker],
+        ),
+        ("Changed:", [_change(deal, report) for deal in found.changed]),
     ):
         lines += _listed(title, rows)
     return "\n".join(lines)
 
 
-def history_values(told: HistoryReport) -> dict[str, Any]:
+def history_values(report: HistoryReport) -> dict[str, Any]:
     """Return a comparison as plain values; money in the account's currency, volumes in lots."""
-    found = told.found
+    found = report.found
     return {
-        "since": _iso(told.since_msc),
-        "until": _iso(told.until_msc),
-        "account": told.account,
-        "currency": told.currency,
+        "since": _iso(report.since_msc),
+        "until": _iso(report.until_msc),
+        "account": report.account,
+        "currency": report.currency,
         "agrees": found.is_whole,
         "agreed": found.agreed,
         "missing_in_book": [_values(line) for line in found.missing_in_book],
         "missing_at_broker": [_values(line) for line in found.missing_at_broker],
         "changed": [
-            {"book": _values(one.in_book), "broker": _values(one.at_broker)}
-            for one in found.changed
+            {"book": _values(change.in_book), "broker": _values(change.at_broker)}
+            for change in found.changed
         ],
         "of_others": found.of_others,
         "difference": from_units(found.difference),
@@ -73,28 +76,28 @@ def _values(line: DealLine) -> dict[str, Any]:
     }
 
 
-def _line(line: DealLine, told: HistoryReport) -> str:
-    what = f"{line.symbol} " if line.symbol else ""
+def _line(line: DealLine, report: HistoryReport) -> str:
+    symbol = f"{line.symbol} " if line.symbol else ""
     lots = f"{format_lots(abs(from_units(line.lots)))}L {'bought' if line.lots > 0 else 'sold'}, "
     when = f", {_moment(line.time_msc)}" if line.time_msc else ""
     return (
-        f"deal {line.ticket} of position {line.position}: {what}{lots if line.lots else ''}"
-        f"{_money(line.money, told)}{when}"
+        f"deal {line.ticket} of position {line.position}: {symbol}{lots if line.lots else ''}"
+        f"{_money(line.money, report)}{when}"
     )
 
 
-def _change(one: DealChange, told: HistoryReport) -> str:
-    book, broker = one.in_book, one.at_broker
+def _change(change: DealChange, report: HistoryReport) -> str:
+    book, broker = change.in_book, change.at_broker
     lots = ""
     if book.lots != broker.lots:
         before, now = format_lots(from_units(book.lots)), format_lots(from_units(broker.lots))
         lots = f", {before}L → {now}L"
-    money = f"{_money(book.money, told)} → {_money(broker.money, told)}"
+    money = f"{_money(book.money, report)} → {_money(broker.money, report)}"
     return f"deal {broker.ticket} of position {broker.position}: {money}{lots}"
 
 
-def _money(units: int, told: HistoryReport) -> str:
-    return f"{format_money(from_units(units), told.digits)} {told.currency}".strip()
+def _money(units: int, report: HistoryReport) -> str:
+    return f"{format_money(from_units(units), report.digits)} {report.currency}".strip()
 
 
 def _listed(title: str, rows: list[str]) -> Iterator[str]:

@@ -100,8 +100,8 @@ def _books(scene: Scene) -> Iterator[str]:
         told = f"{row.seen[11:19]} {row.by}" if row.seen else ""
         yield _LINE.format(row.ticket, *_cells(row.local), *_cells(row.remote), told)
         stops = [
-            f"{whose} {_stops(side)}"
-            for whose, side in (("book:", row.local), ("broker:", row.remote))
+            f"{side_name} {_stops(side)}"
+            for side_name, side in (("book:", row.local), ("broker:", row.remote))
             if side is not None and (side.sl or side.tp)
         ]
         if stops:
@@ -123,8 +123,8 @@ def _orders(scene: Scene) -> Iterator[str]:
     for order in scene.pending:
         yield from said("Pending", order)
     for row in scene.in_doubt:
-        what = f"{row.order_id}, {row.action} {format_lots(row.lots)}L {row.symbol}"
-        yield from said("In doubt", f"{what}, since {row.since[11:19]}: {row.error}")
+        order_text = f"{row.order_id}, {row.action} {format_lots(row.lots)}L {row.symbol}"
+        yield from said("In doubt", f"{order_text}, since {row.since[11:19]}: {row.error}")
     for text in scene.missing:
         yield from said("Missing", text)
     for text in scene.halts:

@@ -204,17 +204,17 @@ def _held(bot: BotStatus) -> Iterable[str]:
 def doubt_lines(rows: Sequence[DoubtRow]) -> Iterable[str]:
     """Yield the orders in doubt as lines."""
     for row in rows:
-        what = f"{row.action} {format_lots(row.lots)}L {row.symbol}"
+        order = f"{row.action} {format_lots(row.lots)}L {row.symbol}"
         yield from said(
-            "In doubt", f"{row.order_id}, {what}, since {_clock(row.since)}: {row.error}"
+            "In doubt", f"{row.order_id}, {order}, since {_clock(row.since)}: {row.error}"
         )
 
 
 def _overdue(rows: Sequence[OverdueRow]) -> Iterable[str]:
     for row in rows:
         since, again = _clock(row.since), _clock(row.next)
-        what = f"the deals of ticket {row.ticket}, asked for since {since}, next at {again}"
-        yield from said("Waits for", what)
+        deals = f"the deals of ticket {row.ticket}, asked for since {since}, next at {again}"
+        yield from said("Waits for", deals)
 
 
 def position_lines(rows: Sequence[PositionRow], currency_digits: int | None) -> Iterable[str]:
@@ -232,14 +232,14 @@ def position_lines(rows: Sequence[PositionRow], currency_digits: int | None) -> 
         profit = ""
         if row.profit is not None:
             profit = f", profit {format_money(row.profit, currency_digits, with_sign=True)}"
-        what = f"{row.side} {format_lots(row.lots)}L @ {format_price(row.price_open)}"
-        yield from said(label, f"{row.ticket} {row.symbol} {what}{levels}{profit}")
+        position = f"{row.side} {format_lots(row.lots)}L @ {format_price(row.price_open)}"
+        yield from said(label, f"{row.ticket} {row.symbol} {position}{levels}{profit}")
 
 
 def _lots(rows: Sequence[LotsRow]) -> Iterable[str]:
     for label, row in zip(["Strategies", *[""] * len(rows)], rows, strict=False):
-        whose = "claimed by no strategy" if row.magic is None else f"magic {row.magic}"
-        yield from said(label, f"{row.symbol} {format_lots(row.lots)}L, {whose}")
+        owner = "claimed by no strategy" if row.magic is None else f"magic {row.magic}"
+        yield from said(label, f"{row.symbol} {format_lots(row.lots)}L, {owner}")
 
 
 def time_of(moment: str) -> str:

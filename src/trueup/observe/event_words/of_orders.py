@@ -232,15 +232,15 @@ def _can_be_settled(event: events.OrderEvent) -> str:
 
 
 def _block(
-    event: events.OrderEvent, what: str, evidence: str, consequence: str, ticket: int = 0
+    event: events.OrderEvent, change: str, evidence: str, consequence: str, ticket: int = 0
 ) -> Block:
     """Return the step of a plan for an order of ours, named by its order id."""
-    return Block("~", ticket, "Order", f"{what} {event.order_id}", evidence, consequence)
+    return Block("~", ticket, "Order", f"{change} {event.order_id}", evidence, consequence)
 
 
 def wish_of(created: events.OrderCreated) -> str:
     """Return an order's parameters as text, such as BUY 0.02L EURUSD at the market."""
-    what = f"{created.side.action} {format_lots(created.volume)}L {created.symbol}"
+    entry = f"{created.side.action} {format_lots(created.volume)}L {created.symbol}"
     match created.kind:
         case OrderKind.CANCEL:
             return f"cancel pending order {created.target}"
@@ -249,8 +249,8 @@ def wish_of(created: events.OrderCreated) -> str:
             return f"set {levels} of {created.position}"
         # A market order without a position opens one, and then the plain words do.
         case OrderKind.MARKET:
-            return f"{what} closing {created.position}" if created.position else what
-    return f"{what} {created.kind.value} {format_price(created.price)}"
+            return f"{entry} closing {created.position}" if created.position else entry
+    return f"{entry} {created.kind.value} {format_price(created.price)}"
 
 
 def _full_wish(created: events.OrderCreated) -> str:

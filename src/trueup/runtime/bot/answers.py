@@ -42,9 +42,9 @@ def send(gateway: OrderTaker, message: dict[str, Any], order: Order) -> OrderOut
         return Refused(_brief(str(error)))
     # Any other exception may come after the order left, so the outcome is unknown, never a refusal.
     except Exception as error:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         log.exception("[ORDER] The gateway raised while it sent %s", order.order_id)
-        return Unknown(_brief(f"the gateway raised {what}"))
+        return Unknown(_brief(f"the gateway raised {raised}"))
     if not isinstance(answer, Mapping):
         return Unknown(f"the gateway answered with a {type(answer).__name__}")
     return _naming_symbol(read_outcome(answer, order.kind, order.volume), order.symbol)
@@ -79,15 +79,15 @@ def not_recorded(
 
 def late_outcomes_text(late: Sequence[Order]) -> str:
     """Return sentences on orders whose outcome was recorded late, or an empty string."""
-    said = ""
+    sentences = ""
     for order in late:
         ticket = f", ticket {order.ticket}" if order.ticket else ""
-        said += (
+        sentences += (
             f" {order.order_id} ({order.action} {format_lots(order.volume)}L) was sent before, and "
             f"is {order.status.value}{ticket}; the book has that only now: look at it, and ask "
             "again if you still want this."
         )
-    return said
+    return sentences
 
 
 def create_fill_response(

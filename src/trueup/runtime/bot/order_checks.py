@@ -83,12 +83,12 @@ def side_of(side: Side | str | int) -> Side:
     return wanted
 
 
-def ticket_of(named: object, what: str, known: Iterable[int]) -> int:
+def ticket_of(named: object, kind: str, known: Iterable[int]) -> int:
     """Return the ticket in a number, in text with digits, or in an object with a `ticket`.
 
     Args:
         named: the caller's value.
-        what: the kind of ticket, for the error: a position or a pending order.
+        kind: the kind of ticket, for the error: a position or a pending order.
         known: the tickets in the book, for the error.
 
     Raises:
@@ -98,7 +98,7 @@ def ticket_of(named: object, what: str, known: Iterable[int]) -> int:
     found = whole_number(ticket)
     if found is None or found <= 0:
         raise ValueError(
-            f"No {what} {ticket!r:.40}: give a ticket, a whole number above 0, or something with a "
+            f"No {kind} {ticket!r:.40}: give a ticket, a whole number above 0, or something with a "
             f"`ticket`; the book has {tickets_listed(known)}."
         )
     return found

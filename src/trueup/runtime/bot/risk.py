@@ -134,8 +134,10 @@ def oldest_first(book: Book, symbol: str) -> list[Holding]:
 
 
 def _opened(holding: Holding) -> tuple[float, int]:
-    told = (holding.mark, holding.position)
-    times = [one.time_msc or one.time * 1000 for one in told if one is not None]
+    known = (holding.mark, holding.position)
+    times = [
+        position.time_msc or position.time * 1000 for position in known if position is not None
+    ]
     # The opening time of the newest position may not be known yet, so no time sorts last.
     return next(filter(None, times), math.inf), holding.position.identifier
 

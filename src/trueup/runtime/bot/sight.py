@@ -52,7 +52,7 @@ class Sight:
         # counts for this gateway too.
         if not any(self._sender is reader for reader in self._readers):
             self._seen.append(self._sender)
-        self._seen = [one for one in self._current() if self._has_seen(one)]
+        self._seen = [known for known in self._current() if self._has_seen(known)]
 
     def failed(self, sentence: str) -> None:
         """Note why the latest reading was not believed."""
@@ -72,10 +72,12 @@ class Sight:
     def _need(self, gateway: Any) -> None:
         if self._seen:
             self._why = SINCE_CHANGE
-        self._seen = [one for one in self._seen if one is not gateway]
+        self._seen = [seen for seen in self._seen if seen is not gateway]
 
     def _current(self) -> list[Any]:
-        return [one for one in (self._sender, *self._readers[-1:]) if one is not None]
+        return [
+            candidate for candidate in (self._sender, *self._readers[-1:]) if candidate is not None
+        ]
 
     def _has_seen(self, gateway: Any) -> bool:
-        return any(one is gateway for one in self._seen)
+        return any(seen is gateway for seen in self._seen)

@@ -58,9 +58,9 @@ def shown(
     trace = _weighed(loop, observation, order).trace
     if told is not None or not trace.is_nobodys:
         # If the broker or the record can decide, a manual resolution is refused.
-        heard = hear(told or Told("", 0), order, trace, snapshot, book)
-        if isinstance(heard, str):
-            raise Refused(heard)
+        resolution = hear(told or Told("", 0), order, trace, snapshot, book)
+        if isinstance(resolution, str):
+            raise Refused(resolution)
     age_ns = loop.pm.times.age_of_ns(order.entry_ns)
     return {
         "id": order.order_id,
@@ -70,7 +70,7 @@ def shown(
         "magic": order.magic,
         "error": order.error or "",
         "why": f"it {trace.words}",
-        "fits": [_candidate(one, snapshot.evidence) for one in trace.candidates],
+        "fits": [_candidate(candidate, snapshot.evidence) for candidate in trace.candidates],
     }
 
 
@@ -85,16 +85,16 @@ def _weighed(loop: TradingLoop, observation: Observation, order: Order) -> Doubt
     return found[0]
 
 
-def _candidate(one: Trace, evidence: Evidence | None) -> dict[str, Any]:
+def _candidate(trace: Trace, evidence: Evidence | None) -> dict[str, Any]:
     """Return an order at the broker that fits, as plain values and as a sentence."""
     state = {
-        BrokerShows.OPEN: f"position {one.position} is open" if one.position else "it works",
-        BrokerShows.CLOSED: f"position {one.position} has closed since",
-    }.get(one.shows, one.words.removesuffix(", if it is that one"))
-    at = f" @ {format_price(one.price)}" if one.price else ""
-    lots = f"{format_lots(one.volume)}L{at}, " if one.volume else ""
-    words = f"{one.ticket}: {lots}{''.join(_when(one.ticket, evidence))}{state}"
-    return {"ticket": one.ticket, "words": f"{words}, comment {one.comment!r}"}
+        BrokerShows.OPEN: f"position {trace.position} is open" if trace.position else "it works",
+        BrokerShows.CLOSED: f"position {trace.position} has closed since",
+    }.get(trace.shows, trace.words.removesuffix(", if it is that one"))
+    at = f" @ {format_price(trace.price)}" if trace.price else ""
+    lots = f"{format_lots(trace.volume)}L{at}, " if trace.volume else ""
+    words = f"{trace.ticket}: {lots}{''.join(_when(trace.ticket, evidence))}{state}"
+    return {"ticket": trace.ticket, "words": f"{words}, comment {trace.comment!r}"}
 
 
 def _when(ticket: int, evidence: Evidence | None) -> Iterator[str]:

@@ -125,7 +125,7 @@ def held_row(hold: Hold, now_ns: int) -> HeldRow:
 def policy_words(policy: Policy) -> str:
     """Return a policy as a line of text."""
     symbols = ", ".join(policy.named_symbols) or "every symbol"
-    whose = f"; ours by {policy.owners}" if policy.owners else ""
+    owners = f"; ours by {policy.owners}" if policy.owners else ""
     special = [
         f"{name}: {getattr(policy, name).value}"
         for name in CLASSES
@@ -133,7 +133,7 @@ def policy_words(policy: Policy) -> str:
     ]
     stops = ["a stop loss is expected"] if policy.expects_stop_loss else []
     rest = "".join(f"; {words}" for words in (*special, *stops))
-    return f"{symbols}, adopts {policy.adopt.value}{whose}{rest}"
+    return f"{symbols}, adopts {policy.adopt.value}{owners}{rest}"
 
 
 def _trade_mode(loop: TradingLoop) -> str:

@@ -162,19 +162,19 @@ class GatewayVisit:
     def _latency(self) -> DoctorRow:
         ping = {"action": "PING"} if self._capabilities else None
         message = guide.GET_POSITIONS if ping is None else msgspec.json.encode(ping)
-        what = "GET_POSITIONS" if ping is None else "PING"
+        question = "GET_POSITIONS" if ping is None else "PING"
         # PING is answered without the terminal, so the time is that of network and gateway.
         took_ms: list[float] = []
         for _ in range(SAMPLES):
             begin_ns = self._clock.waiting_ns()
             if self._ask(message) is None:
                 remedy = "look for lost packets between the machines, and at the gateway's log"
-                return sick("latency", f"{what} {len(took_ms) + 1} got no answer", remedy)
+                return sick("latency", f"{question} {len(took_ms) + 1} got no answer", remedy)
             took_ms.append((self._clock.waiting_ns() - begin_ns) / 1e6)
         took_ms.sort()
         p50, p99 = took_ms[SAMPLES // 2], took_ms[SAMPLES * 99 // 100]
         figures = {"p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "samples": SAMPLES}
-        said = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms ({SAMPLES} x {what})"
+        said = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms ({SAMPLES} x {question})"
         # A small margin to the timeout means orders in doubt on a slow day.
         if p99 > self._target.timeout_ms / 2:
             remedy = f"raise GTW_TIMEOUT_MS, now {self._target.timeout_ms}, or shorten the way"

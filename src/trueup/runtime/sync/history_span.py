@@ -30,14 +30,14 @@ def report_of(past: PastDeals | Unknown, span: Span, counted: Counted) -> Histor
     # compares nothing.
     account = counted.account
     if isinstance(past, Unknown) or account is None:
-        words = past.sentence if isinstance(past, Unknown) else NOT_BOUND
-        return HistoryReport(span.since_msc, span.until_msc, unknown=words)
-    bound, there = bound_of(account), Bound(past.login, past.server)
+        reason = past.sentence if isinstance(past, Unknown) else NOT_BOUND
+        return HistoryReport(span.since_msc, span.until_msc, unknown=reason)
+    bound, terminal = bound_of(account), Bound(past.login, past.server)
     # Deals of another account would all count as missing, so do not compare them.
     unknown = ""
-    if bound != there:
+    if bound != terminal:
         unknown = (
-            f"The terminal is logged in to {there.name}, and this book is bound to {bound.name}"
+            f"The terminal is logged in to {terminal.name}, and this book is bound to {bound.name}"
         )
     return HistoryReport(
         span.since_msc,

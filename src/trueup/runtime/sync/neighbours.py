@@ -104,7 +104,7 @@ class Neighbours:
         """
         self._of_gateway = ()
         if evidence is not None:
-            self._of_gateway = tuple(one.scope for one in evidence.neighbours)
+            self._of_gateway = tuple(neighbour.scope for neighbour in evidence.neighbours)
         elif self._place:
             self._last, self._last_ns = next(_READINGS), self._own.age_ns
             self._first = self._first or self._last
@@ -123,7 +123,9 @@ class Neighbours:
 
     def _overlapping(self) -> Iterator[tuple[str, str]]:
         own = self._own.now
-        known = {one.run: one for one in (*self._of_folder, *self._of_process(), *self._of_gateway)}
+        known = {
+            book.run: book for book in (*self._of_folder, *self._of_process(), *self._of_gateway)
+        }
         for run, scope in known.items():
             shared = "" if run == own.run else overlap(own, scope)
             if shared:

@@ -58,10 +58,10 @@ class Recall:
         if asked is None or evidence is None or evidence.sent is None:
             return None
         sent, is_new = evidence.sent, not asked.journal
-        orders = [one for one in sent.orders if one.order_id not in self._pm.book.orders]
+        orders = [order for order in sent.orders if order.order_id not in self._pm.book.orders]
         if is_new:
             # Orders in another symbol belong to another bot, whose stream has the same name.
-            orders = [one for one in orders if one.symbol == self._pm.symbol]
+            orders = [order for order in orders if order.symbol == self._pm.symbol]
         orders = self._not_written(orders)
         if not orders:
             return None
@@ -100,4 +100,4 @@ class Recall:
             log.error("[JOURNAL] %s", error)
             self._is_unread = True
             return []
-        return [one for one in orders if one.order_id not in written]
+        return [order for order in orders if order.order_id not in written]

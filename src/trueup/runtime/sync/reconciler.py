@@ -224,11 +224,14 @@ class StateReconciler:
             self._drift_duty.end(SECOND_NS if is_away else 0, longest_ns)
             self._drift_unknown = observation.verdict.sentence, self._clock.age_ns()
             return observation.verdict.sentence
-        said = [
+        differences = [
             *map(str, observation.verdict.snapshot.faults),
             *map(sentence, observation.plan.events),
         ]
-        return "; ".join(filter(None, [*said, *(h.reason for h in observation.plan.holds)])) or None
+        return (
+            "; ".join(filter(None, [*differences, *(h.reason for h in observation.plan.holds)]))
+            or None
+        )
 
     def get_audit_trail(self) -> list[AuditEntry]:
         """Return the last 1,000 entries of the audit trail, oldest first.
@@ -425,7 +428,7 @@ class StateReconciler:
             raise Refused(not_in_doubt(order_id, self.portfolio.book))
         # Two resolutions in one sync could name the same order, once by ticket and once by
         # position.
-        others = [i for i, said in self.told.items() if said.ticket and i != order_id]
+        others = [i for i, resolution in self.told.items() if resolution.ticket and i != order_id]
         if ticket and others:
             raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
         who = who.strip() or "a person"
@@ -561,8 +564,8 @@ class StateReconciler:
         self.holds, self._shown, self._held_at = found.holds, (), asked.at
         # An approval applies to exactly one difference: drop it when its hold has ended.
         if self._observer.approved:
-            said, still = self._observer.approved, {hold.id for hold in found.holds}
-            self._observer.approved = {key: who for key, who in said.items() if key in still}
+            approved, still = self._observer.approved, {hold.id for hold in found.holds}
+            self._observer.approved = {key: who for key, who in approved.items() if key in still}
         self._observer.forget_told(asked)
         self._schedule.believed(
             asked.at.age_ns, self.sync_interval, found, date_ns=asked.at.date_ns
@@ -660,8 +663,8 @@ def _seconds(nanoseconds: int) -> str:
     return f"{nanoseconds / SECOND_NS:.0f} s" if nanoseconds >= SECOND_NS else "less than 1 s"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _log_summary(result: SyncResult) -> None:

@@ -119,8 +119,8 @@ class CallSource:
         try:
             reply = self._gateway.get_positions()
         except Exception as error:  # noqa: BLE001 - a user's gateway object may raise anything
-            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            return Unknown(Reason.OFFLINE, f"Gateway offline - {what}")
+            raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return Unknown(Reason.OFFLINE, f"Gateway offline - {raised}")
         return read_positions(reply)
 
     def ask(self, question: Question = PLAIN) -> None:

@@ -46,9 +46,9 @@ class OwnStrategy:
         try:
             self._strategy: Strategy = factory()
         except (Exception, SystemExit) as error:
-            what = "failed as it was made" if _was_entered(error) else MADE_ALONE
+            failure = "failed as it was made" if _was_entered(error) else MADE_ALONE
             raise StrategyError(
-                f"The strategy {name} {what}: {_said(error, factory, '__init__')}."
+                f"The strategy {name} {failure}: {_said(error, factory, '__init__')}."
             ) from error
 
     def on_tick(self, tick: Tick) -> int:
