@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.core.look.absence import Absence, absent_again
+from trueup.core.look.absence import Absence, update_absence
 
 SECOND_NS, GRACE_MS = 1_000_000_000, 10_000
 FIRST = Absence(100 * SECOND_NS, 100_000)
@@ -13,7 +13,7 @@ AGAIN = Absence(100 * SECOND_NS, 100_000, 110_000)
 
 def looked(before: Absence | None, at_sec: float, server_sec: float) -> Absence:
     """One more look, by our clock and by the server's."""
-    return absent_again(before, round(at_sec * SECOND_NS), round(server_sec * 1000), GRACE_MS)
+    return update_absence(before, round(at_sec * SECOND_NS), round(server_sec * 1000), GRACE_MS)
 
 
 def test_the_first_look_begins_it() -> None:
@@ -73,5 +73,5 @@ def test_two_looks_at_one_moment_do_not_begin_it_anew() -> None:
 
 def test_who_waits_for_nothing_has_it_at_once_from_that_look_on() -> None:
     at_once = Absence(since_ns=100, since_msc=7, again_msc=7, is_settled=True)
-    assert absent_again(None, 100, 7, 0) == at_once
-    assert absent_again(FIRST, 100, 7, 0) == at_once
+    assert update_absence(None, 100, 7, 0) == at_once
+    assert update_absence(FIRST, 100, 7, 0) == at_once

@@ -22,7 +22,7 @@ from trueup.core.doubt.trace import Trace
 from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
 from trueup.core.look.absence import Absence
-from trueup.core.look.inputs import Told
+from trueup.core.look.inputs import Statement
 from trueup.core.model import Evidence, History, HistoryOrder, PastOrder, Side, Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.sync.plan import Plan
@@ -245,7 +245,7 @@ def test_on_the_guides_wire_a_pending_order_in_doubt_is_left_to_a_person(kind: O
     book = plain(kind, price=1.05)
     said, why = became(book, make.snapshot(HELD))
     assert (said, "lists no pending orders" in why) == ("in doubt", True)
-    told = {"A": Told("Mary", make.NOW_NS)}
+    told = {"A": Statement("Mary", make.NOW_NS)}
     assert became(book, make.snapshot(HELD), told=told)[0] == "not known"
     # And filled meanwhile, it is found.
     rows = HELD, make.position(8, volume=0.1)
@@ -303,7 +303,7 @@ def evidence_of(snapshot: Snapshot) -> Evidence:
                 NO_TRACE,
                 "the position is no longer open, and the gateway's record does not say",
                 is_final=True,
-                is_untold=True,
+                is_not_known=True,
             ),
         ),
     ],
@@ -336,7 +336,7 @@ def test_what_shows_of_a_change_to_the_word(snapshot: Snapshot, trace: Trace) ->
             Trace(
                 NO_TRACE,
                 "the pending order works no longer, and neither record nor history says why",
-                is_untold=True,
+                is_not_known=True,
             ),
         ),
     ],
@@ -347,10 +347,10 @@ def test_what_shows_of_a_cancellation_to_the_word(snapshot: Snapshot, trace: Tra
 
 def test_what_the_guide_s_wire_shows_to_the_word() -> None:
     assert of_modification_without_evidence(CHANGE, make.snapshot()) == Trace(
-        NO_TRACE, "this gateway keeps no record, and its list does not say", is_untold=True
+        NO_TRACE, "this gateway keeps no record, and its list does not say", is_not_known=True
     )
     assert of_cancellation_without_evidence() == Trace(
-        NO_TRACE, "this gateway keeps no record, and lists no pending orders", is_untold=True
+        NO_TRACE, "this gateway keeps no record, and lists no pending orders", is_not_known=True
     )
 
 

@@ -13,7 +13,7 @@ from trueup.core.book.events import OrderKind
 from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
 from trueup.core.look.absence import Absence
-from trueup.core.look.inputs import NOTHING_SAID, Told, Words
+from trueup.core.look.inputs import NO_STATEMENTS, Statement, Statements
 from trueup.core.model import DealReason, Entry, History, HistoryOrder, Position, Side
 from trueup.core.policy import Adopt, Policy
 from trueup.core.sync.plan import Plan
@@ -267,7 +267,7 @@ def test_a_person_names_the_pending_order_that_it_is_and_is_named_with_it() -> N
     )
     seen = make.proven(orders=working, history=History(120))
     assert "fits 2 (order 50, order 51)" in waits(make.planned(book, seen))
-    told = {"A": Told("Mary", NOW_NS, 51)}
+    told = {"A": Statement("Mary", NOW_NS, 51)}
     event = make.planned(book, seen, told=told).events[0]
     assert event == events.OrderApplied(at_ns=NOW_NS, order_id="A", ticket=51, by="Mary")
     assert entry(event)["details"] == "Order A took effect, assumed: Mary says so"
@@ -275,14 +275,14 @@ def test_a_person_names_the_pending_order_that_it_is_and_is_named_with_it() -> N
 
 def test_a_word_is_not_heard_for_what_was_executed_and_does_not_show_in_full_yet() -> None:
     unseen = past(7, comment="", position=7), past(8, comment="", position=8)
-    plan = looked(orders=unseen, told={"A": Told("Mary", NOW_NS, 7)}, after_sec=99)
+    plan = looked(orders=unseen, told={"A": Statement("Mary", NOW_NS, 7)}, after_sec=99)
     assert "fits 2 (order 7, order 8)" in waits(plan)
 
 
 # A wire with neither tokens nor history.
 
 
-def guided(*positions: Position, book: Book, told: Words = NOTHING_SAID, **more: Any) -> Plan:
+def guided(*positions: Position, book: Book, told: Statements = NO_STATEMENTS, **more: Any) -> Plan:
     return make.planned(book, make.snapshot(*positions, **more), after_sec=1, told=told)
 
 
@@ -346,7 +346,7 @@ def test_a_person_names_one_of_two_differences() -> None:
     book = make.book_of()
     make.put_in_doubt(book, "A", Side.BUY, 0.1)
     two = make.position(7, volume=0.1), make.position(8, volume=0.1)
-    event = guided(*two, book=book, told={"A": Told("Mary", NOW_NS, 8)}).events[0]
+    event = guided(*two, book=book, told={"A": Statement("Mary", NOW_NS, 8)}).events[0]
     assert isinstance(event, events.OrderSettled)
     assert (event.ticket, event.volume, event.by) == (8, 0.1, "Mary")
 

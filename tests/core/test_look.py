@@ -133,9 +133,9 @@ def test_an_order_that_stands_in_for_an_unknown_one_is_not_ours() -> None:
 
 def test_a_person_lets_go_only_of_what_was_asked_for() -> None:
     approved = {"x": "Mary"}
-    assert make.look_at(approved=approved).let_go_by("x") == "Mary"
-    assert make.look_at(approved=approved).let_go_by("y") == ""
-    assert make.look_at(approved=approved, is_final=False).let_go_by("x") == ""
+    assert make.look_at(approved=approved).released_by("x") == "Mary"
+    assert make.look_at(approved=approved).released_by("y") == ""
+    assert make.look_at(approved=approved, is_final=False).released_by("x") == ""
 
 
 # A row that cannot be read may be the one that is not in the list.

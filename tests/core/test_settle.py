@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.core.look.settle_window import LONGEST_MS, SAMPLES_KEPT, Settling, learn
+from trueup.core.look.settle_window import LONGEST_MS, SAMPLES_KEPT, SettleWindow, learn
 
 
-def learnt(default_ms: int, *lags_ms: int) -> Settling:
-    settling = Settling(default_ms)
+def learnt(default_ms: int, *lags_ms: int) -> SettleWindow:
+    settling = SettleWindow(default_ms)
     for lag_ms in lags_ms:
         settling = learn(settling, lag_ms)
     return settling
 
 
 def test_without_a_measurement_it_is_the_default() -> None:
-    assert Settling(1000).window_ms == 1000
+    assert SettleWindow(1000).window_ms == 1000
 
 
 @pytest.mark.parametrize(

@@ -11,28 +11,28 @@ from tests.support import make
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.doubt.manual import hear, not_in_doubt
 from trueup.core.doubt.trace import Trace
-from trueup.core.look.inputs import Told
+from trueup.core.look.inputs import Statement
 from trueup.core.model import History, Snapshot
 from trueup.core.recovery import BrokerShows
 
 ORDER = make.sent()
-NEVER = Told("Mary", make.NOW_NS)
+NEVER = Statement("Mary", make.NOW_NS)
 FITS = "fits 2 (order 7, order 8), or other orders fit the same one"
 SEVEN = Trace(BrokerShows.OPEN, "if it is that one", ticket=7, position=70, volume=0.1, price=1.05)
 EIGHT = msgspec.structs.replace(SEVEN, ticket=8, position=80)
 
 
 def left_to_a_person(*candidates: Trace) -> Trace:
-    return Trace(BrokerShows.UNSEEN, FITS, is_nobodys=True, candidates=candidates)
+    return Trace(BrokerShows.UNSEEN, FITS, needs_person=True, candidates=candidates)
 
 
-def answer(told: Told, trace: Trace, snapshot: Snapshot | None = None) -> Trace | str:
+def answer(told: Statement, trace: Trace, snapshot: Snapshot | None = None) -> Trace | str:
     seen = make.proven(history=History(120)) if snapshot is None else snapshot
     return hear(told, ORDER, trace, seen, make.book_with(ORDER, make.sent("B", ticket=30)))
 
 
-def is_it(ticket: int) -> Told:
-    return Told("Mary", make.NOW_NS, ticket)
+def is_it(ticket: int) -> Statement:
+    return Statement("Mary", make.NOW_NS, ticket)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def is_it(ticket: int) -> Told:
 )
 @pytest.mark.parametrize("told", [NEVER, is_it(7)])
 def test_where_the_broker_tells_a_person_is_not_heard_and_reads_why(
-    told: Told, shows: BrokerShows, said: str
+    told: Statement, shows: BrokerShows, said: str
 ) -> None:
     assert answer(told, Trace(shows, "WORDS")) == f"A is not left to a person: {said}"
 

@@ -252,7 +252,7 @@ def test_the_only_order_that_fits_is_it_where_something_says_so() -> None:
     past = make.past_order(7, comment="server 9")
     seen = shown(HELD, orders=(past,), deals=(opened(),))
     assert trace(seen, habits=habits).shows is OPEN
-    assert trace(seen).is_nobodys
+    assert trace(seen).needs_person
 
 
 def test_one_that_fits_without_a_sign_is_left_to_a_person() -> None:
@@ -269,7 +269,7 @@ def test_one_that_fits_without_a_sign_is_left_to_a_person() -> None:
     assert trace(shown(HELD, orders=(past,), deals=(opened(),))) == Trace(
         UNSEEN,
         "fits order 7, and nothing shows that this is ours",
-        is_nobodys=True,
+        needs_person=True,
         candidates=(candidate,),
     )
 
@@ -277,7 +277,7 @@ def test_one_that_fits_without_a_sign_is_left_to_a_person() -> None:
 def test_of_several_that_fit_a_person_reads_each() -> None:
     seen = shown(orders=(make.past_order(7, comment="x"), make.past_order(8)))
     found = trace(seen)
-    assert (found.shows, found.is_nobodys) == (UNSEEN, True)
+    assert (found.shows, found.needs_person) == (UNSEEN, True)
     assert found.words == "fits 2 (order 7, order 8), or other orders fit the same one"
     assert [(one.ticket, one.comment) for one in found.candidates] == [(7, "x"), (8, "")]
     assert {one.words for one in found.candidates} == {

@@ -136,8 +136,8 @@ class Comparison:
 
     @property
     def is_charged(self) -> bool:
-        """Whether deals that are shown have other money, and each of them the lots that it had."""
-        kept_lots = (one.before.lots == as_booked(one.now).lots for one in self.changed)
+        """Whether only the money of shown deals has changed, and not their lots."""
+        kept_lots = (c.before.lots == as_booked(c.now).lots for c in self.changed)
         return bool(self.changed) and all(kept_lots)
 
     @property

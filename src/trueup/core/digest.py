@@ -38,12 +38,12 @@ def digest(positions: Iterable[Position], orders: Iterable[PendingOrder] = ()) -
 
 
 def position_hash(position: Position) -> int:
-    """Return the hash that one position adds to the sum."""
+    """Return the hash that a position adds to the sum."""
     return _hash(position_line(position))
 
 
 def position_line(position: Position) -> str:
-    """Return the line of text that is hashed for one position."""
+    """Return the line of text that is hashed for a position."""
     return (
         f"p {position.identifier} {position.ticket} {position.symbol} {position.side.value} "
         f"{to_units(position.volume)} {to_units(position.price_open)} "
@@ -52,12 +52,12 @@ def position_line(position: Position) -> str:
 
 
 def order_hash(order: PendingOrder) -> int:
-    """Return the hash that one pending order adds to the sum."""
+    """Return the hash that a pending order adds to the sum."""
     return _hash(order_line(order))
 
 
 def order_line(order: PendingOrder) -> str:
-    """Return the line of text that is hashed for one pending order."""
+    """Return the line of text that is hashed for a pending order."""
     return (
         f"o {order.ticket} {order.symbol} {order.type.value} {to_units(order.volume)} "
         f"{to_units(order.price_open)} {to_units(order.price_stoplimit)} "

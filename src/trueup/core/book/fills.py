@@ -35,12 +35,12 @@ def apply_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
 
 def _net(book: Book, event: events.OrderFilled, order: Order) -> None:
     """Apply a fill to the single position of the symbol, as a netting account does."""
-    # The book has two only where one of them ended unseen: the account's is the one that came
-    # last, and none that left the broker's list.
+    # The book has two positions in a symbol only if it missed the close of an earlier position. The
+    # account's position is the newest, and never a position that left the broker's list.
     held = list(book.holdings_in(event.symbol))
-    listed = [one for one in held if one.position.identifier not in book.missing]
-    met = listed or held
-    holding = met[-1] if met else None
+    listed = [holding for holding in held if holding.position.identifier not in book.missing]
+    candidates = listed or held
+    holding = candidates[-1] if candidates else None
     if holding is None:
         _open(book, event, order, event.volume)
     elif holding.position.side is event.side:
@@ -230,15 +230,16 @@ def remove(book: Book, holding: Holding) -> None:
 
 
 def forget_claims(book: Book, holding: Holding) -> None:
-    """Count nothing any more that orders brought to a position which has ended.
+    """Remove the claims of the orders that traded a closed position.
 
-    Where the book has the next position of the symbol already, only these claims are the old one's.
+    If the book has the next position of the symbol already, all other claims belong to that
+    position.
     """
     keys = set(holding.order_ids)
     for deal in holding.booked:
         order = book.orders_by_ticket.get(deal.order)
         keys |= {str(deal.order), "" if order is None else order.order_id}
-    book.claims = {key: one for key, one in book.claims.items() if key not in keys}
+    book.claims = {key: claim for key, claim in book.claims.items() if key not in keys}
 
 
 def finish(book: Book, order_id: str) -> None:

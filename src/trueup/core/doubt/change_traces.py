@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from trueup.core.book.order import Order
 from trueup.core.doubt.said_by_record import is_done, not_by_record
-from trueup.core.doubt.trace import MAY_BE_LOADING, Trace, untold
+from trueup.core.doubt.trace import MAY_BE_LOADING, Trace, not_known
 from trueup.core.model import Evidence, Position, Snapshot
 from trueup.core.quantity import same
 from trueup.core.recovery import BrokerShows
@@ -38,7 +38,7 @@ def of_modification(order: Order, snapshot: Snapshot, evidence: Evidence) -> Tra
     if evidence.history is None:
         return Trace(BrokerShows.UNSEEN, HISTORY_UNREAD)
     words = "the position is no longer open, and the gateway's record does not say"
-    return untold(words, is_final=True)
+    return not_known(words, is_final=True)
 
 
 def of_modification_without_evidence(order: Order, snapshot: Snapshot) -> Trace:
@@ -46,7 +46,7 @@ def of_modification_without_evidence(order: Order, snapshot: Snapshot) -> Trace:
     position = _position_of(order, snapshot)
     if position is not None and (order.sl or order.tp) and _has_levels(order, position):
         return _by_levels(order, position)
-    return untold("this gateway keeps no record, and its list does not say")
+    return not_known("this gateway keeps no record, and its list does not say")
 
 
 def of_cancellation(order: Order, evidence: Evidence) -> Trace:
@@ -73,12 +73,12 @@ def of_cancellation(order: Order, evidence: Evidence) -> Trace:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
     if evidence.history is None:
         return Trace(BrokerShows.UNSEEN, HISTORY_UNREAD)
-    return untold("the pending order works no longer, and neither record nor history says why")
+    return not_known("the pending order works no longer, and neither record nor history says why")
 
 
 def of_cancellation_without_evidence() -> Trace:
     """Return the trace of a cancellation on the guide's wire, which lists no pending orders."""
-    return untold("this gateway keeps no record, and lists no pending orders")
+    return not_known("this gateway keeps no record, and lists no pending orders")
 
 
 def _by_levels(order: Order, position: Position) -> Trace:

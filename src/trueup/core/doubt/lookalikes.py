@@ -225,14 +225,14 @@ def _bearers(order: Order, evidence: Evidence) -> set[int]:
 
 
 def _fits(order: Order, shown: Shown, book: Book, evidence: Evidence) -> bool:
-    if is_anothers(order, shown, book) or shown.symbol != order.symbol:
+    if is_another_order(order, shown, book) or shown.symbol != order.symbol:
         return False
     if isinstance(shown, PendingOrder):
         return _fits_working(order, shown, book)
     return _fits_past(order, shown, evidence.time_offset_sec)
 
 
-def is_anothers(order: Order, shown: Shown | Position, book: Book) -> bool:
+def is_another_order(order: Order, shown: Shown | Position, book: Book) -> bool:
     """Return whether a broker order or a position is known to belong to another order."""
     known = book.orders_by_ticket.get(shown.ticket)
     if known is not None and not known.is_stand_in:

@@ -17,15 +17,17 @@ import msgspec
 from trueup.core.book.book import Book, Order
 from trueup.core.doubt.lookalikes import why_unfit
 from trueup.core.doubt.trace import Trace
-from trueup.core.look.inputs import Told
+from trueup.core.look.inputs import Statement
 from trueup.core.model import Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import begins
 
 
-def hear(told: Told, order: Order, trace: Trace, snapshot: Snapshot, book: Book) -> Trace | str:
+def hear(
+    told: Statement, order: Order, trace: Trace, snapshot: Snapshot, book: Book
+) -> Trace | str:
     """Return the trace by a person's statement, or the reason to refuse the statement."""
-    if not trace.is_nobodys:
+    if not trace.needs_person:
         return f"{order.order_id} is not left to a person: {_why_not_manual(trace)}"
     if told.ticket:
         return _matched(told, order, trace, snapshot, book)
@@ -40,7 +42,7 @@ def _why_not_manual(trace: Trace) -> str:
     return f"the broker shows that it was executed, {trace.words}. Syncs settle it by themselves."
 
 
-def _never_executed(told: Told, order: Order, trace: Trace) -> Trace | str:
+def _never_executed(told: Statement, order: Order, trace: Trace) -> Trace | str:
     for candidate in trace.candidates:
         if begins(candidate.comment, order.token):
             return (
@@ -51,7 +53,9 @@ def _never_executed(told: Told, order: Order, trace: Trace) -> Trace | str:
     return Trace(BrokerShows.NO_TRACE, words, is_final=True, by=told.who)
 
 
-def _matched(told: Told, order: Order, trace: Trace, snapshot: Snapshot, book: Book) -> Trace | str:
+def _matched(
+    told: Statement, order: Order, trace: Trace, snapshot: Snapshot, book: Book
+) -> Trace | str:
     # A person may name the position instead of the order, so accept that number as well.
     meant = [match for match in trace.candidates if match.ticket == told.ticket]
     meant = meant or [match for match in trace.candidates if match.position == told.ticket]

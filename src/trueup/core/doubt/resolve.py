@@ -17,11 +17,11 @@ from trueup.core.doubt.change_traces import (
     of_cancellation_without_evidence,
     of_modification_without_evidence,
 )
-from trueup.core.doubt.lookalikes import habits_of, is_anothers
+from trueup.core.doubt.lookalikes import habits_of, is_another_order
 from trueup.core.doubt.manual import hear
 from trueup.core.doubt.trace import Trace
-from trueup.core.doubt.traces import nobodys, trace_of
-from trueup.core.look.absence import Absence, absent_again
+from trueup.core.doubt.traces import trace_of, undecided
+from trueup.core.look.absence import Absence, update_absence
 from trueup.core.look.inputs import SyncInputs
 from trueup.core.model import Position
 from trueup.core.quantity import format_lots, to_units
@@ -84,7 +84,7 @@ def _absence(order: Order, trace: Trace, inputs: SyncInputs) -> Absence | None:
     # The guide's wire has no quotation, so only our own clock can measure the grace period.
     server_time_msc = evidence.server_time_msc if evidence is not None else 0
     before, grace_ms = inputs.absences.get(order.order_id), inputs.policy.grace_period_ms
-    return absent_again(before, inputs.waited.waiting_ns, server_time_msc, grace_ms)
+    return update_absence(before, inputs.waited.waiting_ns, server_time_msc, grace_ms)
 
 
 def _differences(inputs: SyncInputs) -> list[Difference]:
@@ -116,11 +116,11 @@ def _by_difference(
     if len(fitting) == 1 and len(rivals) == 1:
         return would_be[0]
     if fitting:
-        return nobodys(would_be, "ticket")
+        return undecided(would_be, "ticket")
     if order.kind is not OrderKind.MARKET:
         # The order may be active there, invisible to us, and be filled tomorrow.
         words = "may work at the broker, and this gateway lists no pending orders"
-        return Trace(BrokerShows.UNSEEN, words, is_nobodys=True)
+        return Trace(BrokerShows.UNSEEN, words, needs_person=True)
     return Trace(BrokerShows.NO_TRACE, "no difference fits")
 
 
@@ -144,7 +144,7 @@ def _of_difference(order: Order, difference: Difference) -> Trace:
 def _fits(order: Order, difference: Difference, book: Book) -> bool:
     position = _affected(difference)
     # A late list still shows a position that we closed just before; an entry opens a new position.
-    is_known = position.identifier in book.closed or is_anothers(order, position, book)
+    is_known = position.identifier in book.closed or is_another_order(order, position, book)
     if isinstance(difference, Zombie) and is_known:
         return False
     return (
@@ -202,7 +202,7 @@ def _given_up(doubt: Doubt, because: str, inputs: SyncInputs) -> events.OrderCan
     """Return the event that gives up an order without a trace, marked unproven without a proof."""
     # A person's statement is an assumption and stays marked as such in the journal.
     trace, unproven = doubt.trace, bool(doubt.trace.by)
-    if trace.is_untold:
+    if trace.is_not_known:
         because, unproven = f"not known whether it took effect: {trace.words}", True
     elif inputs.snapshot.evidence is None and not trace.by:
         # By a list alone: the order may still arrive, or its position may have closed already.
@@ -220,7 +220,7 @@ def waiting_sentence(doubt: Doubt) -> str:
     """Say why an order is still in doubt, and how the doubt can end."""
     order, trace = doubt.order, doubt.trace
     what = f"{order.action} {format_lots(order.volume)}L {order.symbol} ({order.order_id})"
-    if trace.is_nobodys:
+    if trace.needs_person:
         ask = f"say what it is with `trueup settle {order.order_id}`, or on_fill() in code"
         return f"Order in doubt: {what} {trace.words}; {ask}"
     return f"Order in doubt: {what}, case {doubt.case.label}: {doubt.case.because} ({trace.words})"

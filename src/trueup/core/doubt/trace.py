@@ -13,11 +13,12 @@ class Trace(msgspec.Struct, frozen=True):
     """The state of an order at the broker, with words for a sentence.
 
     `ticket` is the order's ticket, `position` the identifier of its position, `volume` (lots) and
-    `price` the execution. `is_nobodys` says that a match exists and only a person can decide
+    `price` the execution. `needs_person` says that a match exists and only a person can decide
     whether it is ours; `candidates` are the traces of all matches, and `comment` is the comment of
     a candidate. `is_final` says that waiting cannot change the trace, `refusal` is the text of a
-    refusal, `by` the person who made the statement. `is_untold` says that no evidence shows whether
-    the order had an effect, and that more waiting would not help: the order ends as not known.
+    refusal, `by` the person who made the statement. `is_not_known` says that no evidence shows
+    whether the order had an effect, and that more waiting would not help: the order ends as not
+    known.
     """
 
     shows: BrokerShows
@@ -26,15 +27,15 @@ class Trace(msgspec.Struct, frozen=True):
     position: int = 0
     volume: float = 0.0
     price: float | None = None
-    is_nobodys: bool = False
+    needs_person: bool = False
     is_final: bool = False
     refusal: str = ""
     candidates: tuple[Trace, ...] = ()
     comment: str = ""
     by: str = ""
-    is_untold: bool = False
+    is_not_known: bool = False
 
 
-def untold(words: str, *, is_final: bool = False) -> Trace:
+def not_known(words: str, *, is_final: bool = False) -> Trace:
     """Return the trace of an order without evidence of its effect; `words` describe the state."""
-    return Trace(BrokerShows.NO_TRACE, words, is_untold=True, is_final=is_final)
+    return Trace(BrokerShows.NO_TRACE, words, is_not_known=True, is_final=is_final)

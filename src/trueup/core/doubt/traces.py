@@ -61,13 +61,13 @@ def trace_of(
     )
 
 
-def nobodys(candidates: Sequence[Trace], noun: str, is_alone: bool = False) -> Trace:
+def undecided(candidates: Sequence[Trace], noun: str, is_alone: bool = False) -> Trace:
     """Return the trace of an order with matches among which only a person can decide."""
     names = [f"{noun} {candidate.ticket}" for candidate in candidates]
     words = f"fits {len(names)} ({', '.join(names)}), or other orders fit the same one"
     if is_alone:
         words = f"fits {names[0]}, and nothing shows that this is ours"
-    return Trace(BrokerShows.UNSEEN, words, is_nobodys=True, candidates=tuple(candidates))
+    return Trace(BrokerShows.UNSEEN, words, needs_person=True, candidates=tuple(candidates))
 
 
 def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
@@ -135,7 +135,7 @@ def _by_evidence(
     if found.candidates:
         words = "if it is that one"
         would_be = [_of_shown(order, c, snapshot, evidence, words) for c in found.candidates]
-        return nobodys(would_be, "order", found.is_alone)
+        return undecided(would_be, "order", found.is_alone)
     # A loading terminal shows an incomplete history, in which an absence proves nothing.
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)

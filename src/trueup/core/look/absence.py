@@ -43,7 +43,7 @@ Absences = Mapping[str, Absence]
 NONE_ABSENT: Absences = MappingProxyType({})
 
 
-def absent_again(
+def update_absence(
     before: Absence | None, asked_ns: int, server_time_msc: int, grace_ms: int
 ) -> Absence:
     """Update the absence record after another snapshot without a trace of the order.

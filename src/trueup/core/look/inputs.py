@@ -33,12 +33,12 @@ from trueup.core.model import (
 )
 from trueup.core.policy import Policy
 
-NOBODY: Mapping[str, str] = MappingProxyType({})
+NO_APPROVALS: Mapping[str, str] = MappingProxyType({})
 # Without deals to confirm a list, our own changes get twice the time to appear.
 WITHOUT_DEALS = 2
 
 
-class Told(msgspec.Struct, frozen=True):
+class Statement(msgspec.Struct, frozen=True):
     """A statement of the person `who` about an order in doubt, made at `at_ns`.
 
     `ticket` is the matching order at the broker, or the position that this order opened or changed;
@@ -50,10 +50,10 @@ class Told(msgspec.Struct, frozen=True):
     ticket: int = 0
 
 
-Words = Mapping[str, Told]
+Statements = Mapping[str, Statement]
 """Statements of persons, by order id."""
 
-NOTHING_SAID: Words = MappingProxyType({})
+NO_STATEMENTS: Statements = MappingProxyType({})
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -100,10 +100,10 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     now_ns: int
     waited: Waited
     settle_ms: int | None = None
-    approved: Mapping[str, str] = NOBODY
+    approved: Mapping[str, str] = NO_APPROVALS
     is_final: bool = True
     absences: Absences = NONE_ABSENT
-    told: Words = NOTHING_SAID
+    told: Statements = NO_STATEMENTS
     rechecks: tuple[int, ...] = ()
     has_asked_history: bool = True
     lost: Lost | None = None
@@ -186,7 +186,7 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 return fault
         return None
 
-    def let_go_by(self, hold_id: str) -> str:
+    def released_by(self, hold_id: str) -> str:
         """Return the person who released a missing row, or empty; only in a final plan."""
         return self.approved.get(hold_id, "") if self.is_final else ""
 

@@ -14,7 +14,7 @@ MARGIN = 1.5
 LONGEST_MS = 10_000
 
 
-class Settling(msgspec.Struct, frozen=True):
+class SettleWindow(msgspec.Struct, frozen=True):
     """The settle window of an account: the default and the latest measured delays (ms)."""
 
     default_ms: int
@@ -28,6 +28,6 @@ class Settling(msgspec.Struct, frozen=True):
         return max(self.default_ms, min(LONGEST_MS, round(max(self.lags_ms) * MARGIN)))
 
 
-def learn(settling: Settling, lag_ms: int) -> Settling:
+def learn(settling: SettleWindow, lag_ms: int) -> SettleWindow:
     """Return the window after another measured delay (ms)."""
-    return Settling(settling.default_ms, (*settling.lags_ms, max(0, lag_ms))[-SAMPLES_KEPT:])
+    return SettleWindow(settling.default_ms, (*settling.lags_ms, max(0, lag_ms))[-SAMPLES_KEPT:])

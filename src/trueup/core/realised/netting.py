@@ -36,7 +36,7 @@ def shown_as(holding: Holding, inputs: SyncInputs) -> Position | None:
     """Return the listed position that our opening fill went into, None without a proof.
 
     The identifier of a position of ours is the ticket of the order that opened it here. A reversal
-    gives the position the ticket of the reversing order, and each deal names its order: where
+    gives the position the ticket of the reversing order, and each deal names its order. So if
     another position has that ticket, or a deal of that order, the broker made no second position.
     """
     if not inputs.is_shared:

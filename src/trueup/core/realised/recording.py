@@ -98,7 +98,7 @@ def recheck(position: Position, known: Comparison, inputs: SyncInputs, outcome: 
         return
     units = to_units(listed.net_volume) if listed else 0
     # New or missing deals must explain the volume; amended deals alone need not add up. A charge on
-    # a deal that is shown counts also where older deals are archived.
+    # a shown deal counts even if the broker has archived older deals.
     if not known.adds_up_to(units) and (known.news or (known.lacking and not known.is_charged)):
         return
     recorded = deals_recorded(listed or position, units, known, inputs, outcome)

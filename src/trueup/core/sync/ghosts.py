@@ -140,7 +140,7 @@ def _missing(
         outcome.holds.append(unread(local, fault))
         return
     wanted = step_id("missing", local)
-    who = inputs.let_go_by(wanted)
+    who = inputs.released_by(wanted)
     # A person may close the position, because some brokers never show the proof.
     if who:
         outcome.events.append(_released(local, because, who, inputs))

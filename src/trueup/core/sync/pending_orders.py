@@ -158,7 +158,7 @@ def _missing(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
         outcome.holds.append(unread(order, fault))
         return
     wanted = step_id("missing", order)
-    who = inputs.let_go_by(wanted)
+    who = inputs.released_by(wanted)
     # A person may end the order, because a broker may never show its end.
     if who:
         because = f"assumed ended: {who} let go of it, its end was not seen"

@@ -26,7 +26,7 @@ from trueup.core.doubt.lookalikes import elapsed_sec, habit, habits_of
 from trueup.core.doubt.trace import Trace
 from trueup.core.doubt.traces import trace_of
 from trueup.core.gateway_record import RequestState, RequestStatus
-from trueup.core.look.absence import Absence, absent_again
+from trueup.core.look.absence import Absence, update_absence
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import token_of
@@ -186,7 +186,7 @@ class Investigator:
             return None if trace.shows is BrokerShows.UNSEEN else _carried_out(order, trace)
         if not trace.is_final and not self._is_absent(name, evidence, waiting_ns):
             return None
-        if trace.is_untold:
+        if trace.is_not_known:
             return OrderReply(
                 name, "UNKNOWN", error=f"not known whether it took effect: {trace.words}"
             )
@@ -195,7 +195,7 @@ class Investigator:
     def _is_absent(self, order_id: str, evidence: Evidence, waiting_ns: int) -> bool:
         # Count from the first absence, not from the arrival: the duration of sending is unknown.
         before, server_time_msc = self._absences.get(order_id), evidence.server_time_msc
-        absence = absent_again(before, waiting_ns, server_time_msc, GRACE_SEC * 1000)
+        absence = update_absence(before, waiting_ns, server_time_msc, GRACE_SEC * 1000)
         self._absences[order_id] = absence
         return absence.is_settled
 

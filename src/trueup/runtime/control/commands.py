@@ -21,7 +21,7 @@ import msgspec
 from trueup.core.account.trust import Unknown
 from trueup.core.doubt.manual import not_in_doubt
 from trueup.core.holds import WAITS_FOR_A_YES, Hold, HoldKind
-from trueup.core.look.inputs import Told
+from trueup.core.look.inputs import Statement
 from trueup.core.model import Account, describe_at
 from trueup.errors import TrueupError
 from trueup.observe.plan_text import plan_values, write_plan
@@ -160,7 +160,7 @@ class BotCommands:
             return {"wait": observation}
         told = None
         if command.ticket or command.never_executed:
-            told = Told(command.who, self._loop.pm.clock.now_ns(), command.ticket)
+            told = Statement(command.who, self._loop.pm.clock.now_ns(), command.ticket)
         return shown(self._loop, observation, order, told)
 
     def _settle(self, command: Command) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from trueup.core.doubt.manual import hear, not_in_doubt
 from trueup.core.doubt.resolve import Doubt, weigh
 from trueup.core.doubt.trace import Trace
 from trueup.core.holds import age_of
-from trueup.core.look.inputs import NOTHING_SAID, Told
+from trueup.core.look.inputs import NO_STATEMENTS, Statement
 from trueup.core.model import Evidence, HistoryOrder
 from trueup.core.quantity import format_lots, format_price
 from trueup.core.recovery import BrokerShows
@@ -39,7 +39,7 @@ def order_in_doubt(loop: TradingLoop, order_id: str) -> Order:
 
 
 def shown(
-    loop: TradingLoop, observation: Observation, order: Order, told: Told | None
+    loop: TradingLoop, observation: Observation, order: Order, told: Statement | None
 ) -> dict[str, Any]:
     """Return the facts that an observation shows of an order in doubt.
 
@@ -56,9 +56,9 @@ def shown(
         )
     snapshot, book = observation.verdict.snapshot, loop.pm.book
     trace = _weighed(loop, observation, order).trace
-    if told is not None or not trace.is_nobodys:
+    if told is not None or not trace.needs_person:
         # If the broker or the record can decide, a manual resolution is refused.
-        resolution = hear(told or Told("", 0), order, trace, snapshot, book)
+        resolution = hear(told or Statement("", 0), order, trace, snapshot, book)
         if isinstance(resolution, str):
             raise Refused(resolution)
     age_ns = loop.pm.times.age_of_ns(order.entry_ns)
@@ -78,7 +78,7 @@ def _weighed(loop: TradingLoop, observation: Observation, order: Order) -> Doubt
     found: Sequence[Doubt] = ()
     if observation.inputs is not None:
         # Only the evidence counts here: the person sees the evidence before a decision is made.
-        inputs = msgspec.structs.replace(observation.inputs, book=loop.pm.book, told=NOTHING_SAID)
+        inputs = msgspec.structs.replace(observation.inputs, book=loop.pm.book, told=NO_STATEMENTS)
         found = [doubt for doubt in weigh(inputs) if doubt.order is order]
     if not found:
         raise Refused(f"{order.order_id} is in {order.symbol}, which this bot does not look at.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from trueup.core.account.trust import Unknown
 from trueup.core.holds import Hold
-from trueup.core.look.settle_window import Settling
+from trueup.core.look.settle_window import SettleWindow
 from trueup.core.model import Account
 from trueup.gateway.client.reader import PLAIN, Question, Reading
 from trueup.runtime.sync.observation import BrokerObserver, Observation
@@ -68,7 +68,7 @@ class CommandObserver:
         elif self._wanted > self._begun:
             self._begun += 1
             window_ms = self._loop.reconciler.get_status()["settle_window_ms"]
-            self._observer.settling = Settling(window_ms)
+            self._observer.settling = SettleWindow(window_ms)
             self._observer.begin()
 
     def observation(self, number: int) -> Observation | int:

@@ -15,8 +15,8 @@ import msgspec
 from trueup.core.account.meant import Meant
 from trueup.core.account.trust import Reason, Trusted, Unknown
 from trueup.core.look.absence import NONE_ABSENT, Absences
-from trueup.core.look.inputs import SyncInputs, Told
-from trueup.core.look.settle_window import Settling
+from trueup.core.look.inputs import Statement, SyncInputs
+from trueup.core.look.settle_window import SettleWindow
 from trueup.core.model import Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.sync.plan import Plan, is_settled, knows_account, plan
@@ -129,9 +129,9 @@ class BrokerObserver:
     ) -> None:
         self.policy = policy
         self.meant: Meant = meant or Meant()
-        self.settling: Settling = Settling(policy.settle_ms)
+        self.settling: SettleWindow = SettleWindow(policy.settle_ms)
         self.approved: dict[str, str] = {}
-        self.told: dict[str, Told] = {}
+        self.told: dict[str, Statement] = {}
         self._pm, self._source = pm, source
         self._scope = OwnScope(pm, policy)
         self._question = Question(symbols=policy.named_symbols)
@@ -232,7 +232,7 @@ class BrokerObserver:
         """
         self._rechecks.suspect(identifiers)
 
-    def tell(self, order_id: str, told: Told) -> None:
+    def tell(self, order_id: str, told: Statement) -> None:
         """Note a manual resolution of an order in doubt, for the next believed reading."""
         self.told[order_id], self._told_at[order_id] = told, self._count
 

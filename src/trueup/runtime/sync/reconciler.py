@@ -20,7 +20,7 @@ from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.conversions import number, whole_number
 from trueup.core.doubt.manual import not_in_doubt
 from trueup.core.holds import Hold, HoldKind, age_of
-from trueup.core.look.inputs import Told
+from trueup.core.look.inputs import Statement
 from trueup.core.look.settle_window import LONGEST_MS, learn
 from trueup.core.model import Snapshot, describe_mode
 from trueup.core.policy import Policy
@@ -433,11 +433,11 @@ class StateReconciler:
             raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
         who = who.strip() or "a person"
         log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
-        self._observer.tell(order_id, Told(who, self._clock.now_ns(), ticket))
+        self._observer.tell(order_id, Statement(who, self._clock.now_ns(), ticket))
         self._schedule.at_once(self._clock.age_ns())
 
     @property
-    def told(self) -> Mapping[str, Told]:
+    def told(self) -> Mapping[str, Statement]:
         """The manual resolutions that wait for the next believed reading, by order id."""
         return self._observer.told
 
