@@ -136,3 +136,18 @@ def test_what_orders_brought_goes_on_with_a_position_that_goes_on() -> None:
     book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(9, volume=0.3)))
     book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=old, because="x", went_on_as=(9,)))
     assert [one.units for one in book.claims.values()] == [30_000_000]
+
+
+def test_a_fill_that_met_the_old_position_by_mistake_stays_its_strategys() -> None:
+    """The old position had ended unseen; its deals are all counted, and the fill is not in them."""
+    old = make.position(7, volume=0.3, magic=3)
+    opened = make.deal(1, 7, Side.BUY, 0.3, order=7)
+    book = make.bound_book(account=make.NETTING)
+    book.apply(make.created("A", Side.BUY, 0.3, magic=3))
+    book.apply(make.filled("A", 7, Side.BUY, 0.3, 1.07))
+    book.apply(make.counting(old, opened))
+    book.apply(make.created("B", Side.BUY, 0.1, magic=3))
+    book.apply(make.filled("B", 9, Side.BUY, 0.1, 1.07))
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(9, volume=0.1)))
+    book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=old, because="by hand"))
+    assert {key: one.units for key, one in book.claims.items()} == {"B": 10_000_000}

@@ -342,11 +342,6 @@ def trust_older() -> Patch:
     return _without(trust._older)
 
 
-def trust_any_sum() -> Patch:
-    """A list is believed whose results do not add up to the account's."""
-    return _without(trust._contradicts_sum)
-
-
 def late_reply_by_order() -> Patch:
     """A reply is taken for the answer to the request before it, whatever it says it answers."""
 
@@ -409,7 +404,6 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     trust_empty,
     trust_torn,
     trust_older,
-    trust_any_sum,
     late_reply_by_order,
     identifier_sent,
 )

@@ -230,16 +230,16 @@ def remove(book: Book, holding: Holding) -> None:
 
 
 def forget_claims(book: Book, holding: Holding) -> None:
-    """Remove the claims of the orders that traded a closed position.
+    """Remove what orders brought to a position that has ended.
 
-    If the book has the next position of the symbol already, all other claims belong to that
-    position.
+    The book may already have the next position of the symbol. The counted deals say which orders
+    belong to the old position: a fill may have been taken into it that belongs to the next.
     """
-    keys = set(holding.order_ids)
+    keys = set() if holding.booked else set(holding.order_ids)
     for deal in holding.booked:
         order = book.orders_by_ticket.get(deal.order)
         keys |= {str(deal.order), "" if order is None else order.order_id}
-    book.claims = {key: claim for key, claim in book.claims.items() if key not in keys}
+    book.claims = {key: one for key, one in book.claims.items() if key not in keys}
 
 
 def finish(book: Book, order_id: str) -> None:
