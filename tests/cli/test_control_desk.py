@@ -54,7 +54,7 @@ def test_a_plan_with_a_yes_is_carried_out_by_the_next_sync() -> None:
     world.broker.sync()
     (hold,) = world.status().holds
     assert world.status().needs == [
-        f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {hold.id}"
+        f"Waiting for approval (`trueup plan`, then `trueup approve ID`): {hold.id}"
     ]
     answer = world.tell("approve", id=hold.id)
     assert (answer["ok"], answer["ticket"]) == (True, hold.ticket)
@@ -87,7 +87,7 @@ def test_a_yes_to_what_is_no_longer_so_is_a_yes_to_nothing() -> None:
 def test_an_id_under_which_nothing_waits_lists_what_does() -> None:
     world = BotWorld(policy=ASKING)
     assert world.tell("approve", id="zombie-1")["error"] == (
-        "Nothing waits for a yes, so there is no 'zombie-1' to approve."
+        "Nothing waits for approval, so there is no 'zombie-1' to approve."
     )
     world.broker.person.open("EURUSD", BUY, 0.05)
     world.broker.sync()
@@ -279,12 +279,12 @@ def test_a_person_lets_go_of_what_stays_missing_and_is_named_in_the_audit_trail(
     assert f"trueup approve {held.id}" in need
     world.broker.wait(90)
     assert "left the broker's list 90 s ago" in world.status().holds[0].reason
-    # What waits for a yes is what the policy asks about: nobody lets go in passing.
+    # Only the differences that the policy asks about wait for approval.
     assert world.look("plan")["waiting"] == []
     # Nor by mistake: it takes a word that it was seen to be gone.
     refused = world.tell("approve", id=held.id, who="Mary")
     assert not refused["ok"]
-    assert refused["error"].startswith(f"Nothing was changed: a yes to {held.id} lets go of")
+    assert refused["error"].startswith(f"Nothing was changed: an approval of {held.id} removes a")
     world.turn(3)
     assert world.broker.tickets() == {ticket}
     assert world.tell("approve", id=held.id, who="Mary", yes=True)["ok"]

@@ -41,7 +41,7 @@ LOUD = BotStatus(
     health="EURUSD held: 0.20 lots left the broker's list 4 s ago, deal not visible yet; "
     "everything else agrees (checked 2 s ago).",
     policy="EURUSD, adopts ask",
-    needs=["Waiting for a yes (`trueup plan`, then `trueup approve ID`): zombie-1f3a9c02"],
+    needs=["Waiting for approval (`trueup plan`, then `trueup approve ID`): zombie-1f3a9c02"],
     entries_refused="refused: 0.20 lots left the list",
     restrictions=[
         RefusedRow("EURUSD", "0.20 lots left the list", "2026-01-05T14:03:01+00:00", "its deals"),

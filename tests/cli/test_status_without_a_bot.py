@@ -76,7 +76,7 @@ def test_a_dead_bot_s_book_doubts_and_holds_are_told_from_its_journal() -> None:
     for said in (
         "Journal .trueup/paper.db, stream EURUSD, ends at 2026-01-05 00:00:00 UTC. Written last",
         "Held EURUSD: Ticket 6, LONG 0.01L @ 1.0543, is not in the broker's list since 14:03:07",
-        "Held EURUSD: case C: look until somebody who looks",
+        "Held EURUSD: case C: look until a person checks the",
         # It was under way when the process ended.
         "In doubt ORD_1, BUY 0.10L EURUSD, since 00:00:00 UTC: the process ended before an answer",
         "In doubt ORD_2, BUY 0.10L EURUSD, since 14:03:07 UTC: no reply within 2000 ms",

@@ -93,7 +93,7 @@ def test_a_yes_adopts_what_it_was_given_to_and_nothing_else() -> None:
     assert [event.position for event in plan.events if hasattr(event, "position")] == [P]
     (hold,) = plan.holds
     assert (hold.identifier, hold.id) == (8, step_id("zombie", other))
-    assert hold.what == "zombie on ticket 8, LONG 0.30L @ 1.0543, waits for a yes"
+    assert hold.what == "zombie on ticket 8, LONG 0.30L @ 1.0543, waits for approval"
     assert hold.until == f"trueup approve {hold.id}"
 
 
@@ -243,7 +243,7 @@ def test_a_drift_that_waits_for_a_yes_asks_for_no_deals() -> None:
     plan = make.planned(make.bound_book(P), seen(remote), policy=policy)
     assert (plan.events, plan.questions) == ((), ())
     assert [hold.what for hold in plan.holds] == [
-        "drift on ticket 7, LONG 0.10L @ 1.0543, waits for a yes"
+        "drift on ticket 7, LONG 0.10L @ 1.0543, waits for approval"
     ]
 
 

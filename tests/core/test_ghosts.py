@@ -213,7 +213,7 @@ def test_a_ghost_is_not_closed_where_the_policy_does_not_say_so(action: Action) 
     wanted = step_id("ghost", P)
     what = "ghost on ticket 7, LONG 0.20L @ 1.0543,"
     if action is Action.ASK:
-        said, until = f"{what} waits for a yes", f"trueup approve {wanted}"
+        said, until = f"{what} waits for approval", f"trueup approve {wanted}"
         assert plan.holds == (Hold("EURUSD", said, until, 7, HoldKind.ASK, id=wanted),)
         released = gone(OPENED, CLOSED, policy=policy, approved={wanted: "Mary"})
         assert closed(released).because == SAID
@@ -354,7 +354,7 @@ def test_a_netting_fill_that_went_into_another_position_is_closed_here() -> None
     assert (event.unproven, event.ended) == (False, None)
     policy = Policy(symbols=frozenset({"EURUSD"}), ghost=Action.ASK)
     (hold,) = filled_into(5, policy=policy).holds
-    assert hold.what == "ghost on ticket 7, LONG 0.20L @ 1.0543, waits for a yes"
+    assert hold.what == "ghost on ticket 7, LONG 0.20L @ 1.0543, waits for approval"
     assert closed(filled_into(5, policy=policy, approved={hold.id: "Mary"})) == event
 
 
@@ -436,7 +436,7 @@ def test_on_the_guides_wire_it_is_closed_at_once_and_marked_unproven() -> None:
 def test_on_the_guides_wire_too_the_policy_may_want_a_yes() -> None:
     policy = Policy(symbols=frozenset({"EURUSD"}), ghost=Action.ASK)
     (hold,) = make.planned(make.book_of(P), make.snapshot(), policy=policy).holds
-    assert hold.what == "ghost on ticket 7, LONG 0.20L @ 1.0543, waits for a yes"
+    assert hold.what == "ghost on ticket 7, LONG 0.20L @ 1.0543, waits for approval"
     assert hold.id == step_id("ghost", P)
 
 

@@ -89,7 +89,7 @@ def test_a_contradiction_halts_entries_in_its_symbol_and_says_which(
     assert halt == events.HaltRaised(
         at_ns=now_ns, symbol="EURUSD", identifier=8, order_id="A", because=said
     )
-    until = "somebody who looks, and the end of that position"
+    until = "a person checks the position, and the position closes"
     assert Hold("EURUSD", said, until, 8, HoldKind.HALT) in plan.holds
 
 

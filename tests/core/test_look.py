@@ -338,7 +338,7 @@ def test_what_waits_for_a_person_says_what_they_would_say_yes_to(
     assert outcome.holds == [
         Hold(
             "EURUSD",
-            f"{figures} waits for a yes",
+            f"{figures} waits for approval",
             f"trueup approve {wanted}",
             identifier,
             HoldKind.ASK,

@@ -87,7 +87,7 @@ def test_a_loss_says_what_shows_it_and_bars_entries_everywhere(found: Lost, said
     loss = outcome.events[0]
     assert loss == events.LossFound(at_ns=NOW_NS, because=said, orders=found.count, record=MARK)
     assert isinstance(loss, events.LossFound)
-    until = f"somebody who has looked at what is open says `trueup approve {loss_id(loss)}`"
+    until = f"a person checks the open positions and runs `trueup approve {loss_id(loss)}`"
     assert outcome.holds == [Hold("", said, until, kind=HoldKind.LOSS, id=loss_id(loss))]
 
 

@@ -104,7 +104,7 @@ def test_a_book_that_waits_for_nothing_is_settled_unless_stops_have_to_be_looked
 def test_a_halt_is_shown_for_as_long_as_its_position_is_listed() -> None:
     book = waiting()["halted"]
     (hold,) = make.planned(book, make.proven(P)).holds
-    until = "somebody who looks, and the end of that position"
+    until = "a person checks the position, and the position closes"
     assert hold == Hold("EURUSD", "case C: x", until, 7, HoldKind.HALT)
     assert make.planned(make.bound_book(), make.proven()).holds == ()
 

@@ -94,7 +94,7 @@ def test_what_is_in_our_symbols_is_foreign_only_where_ours_alone_are_adopted(ado
             "EURUSD",
             8,
             "ours is magic 7 or comments that begin with 'ORD_', so an order of this book with "
-            "magic 8 would wait for a yes",
+            "magic 8 would wait for approval",
         ),
         ({"magics": {7}, "adopt": Adopt.ALL}, "EURUSD", 8, ""),
         # Every token begins so, and the comment of each order of ours is one.

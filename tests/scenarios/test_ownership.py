@@ -150,7 +150,7 @@ def refused(wanted: Policy, **book: Any) -> str:
 
 @pytest.mark.parametrize("adopt", [Adopt.OURS, Adopt.ASK])
 def test_a_policy_that_does_not_know_the_book_s_own_orders_is_refused_at_once(adopt: Adopt) -> None:
-    would = "be foreign" if adopt is Adopt.OURS else "wait for a yes"
+    would = "be foreign" if adopt is Adopt.OURS else "wait for approval"
     by_magic = policy(magics=frozenset({7}), adopt=adopt)
     assert refused(by_magic) == (
         f"policy={adopt} is not valid for this book: ours is magic 7, so an order of this book "

@@ -15,7 +15,7 @@ class HoldKind(enum.Enum):
     PARTIAL = "partial reading"
     SETTLING = "settling"
     MISSING = "missing without proof"
-    ASK = "waits for a yes"
+    ASK = "waits for approval"
     ALERT = "shown only"
     UNPROTECTED = "no stop loss"
     HALT = "journal and broker contradict each other"
@@ -74,7 +74,7 @@ DOUBLES = frozenset(
 BLOCKS_ENTRIES = DOUBLES | {HoldKind.NO_SYMBOL}
 
 # Only a person's approval releases these holds.
-WAITS_FOR_A_YES = frozenset({HoldKind.ASK, HoldKind.LOSS})
+NEEDS_APPROVAL = frozenset({HoldKind.ASK, HoldKind.LOSS})
 
 
 def age_of(then_ns: int, now_ns: int) -> str:

@@ -128,7 +128,7 @@ class Policy(msgspec.Struct, frozen=True):
         if self.adopt is Adopt.ALL or by_comment or self._has_magic(on_the_wire):
             return ""
         # Only the comment or the magic number tells the desk later that the position is its own.
-        would = "be foreign" if self.adopt is Adopt.OURS else "wait for a yes"
+        would = "be foreign" if self.adopt is Adopt.OURS else "wait for approval"
         return f"ours is {self.owners}, so an order of this book with magic {magic} would {would}"
 
     def _has_magic(self, magic: int) -> bool:

@@ -312,7 +312,7 @@ def _wrapped(line: str) -> str:
 
 
 def _what(approved: dict[str, Any]) -> str:
-    return str(approved["reason"]).removesuffix(", waits for a yes")
+    return str(approved["reason"]).removesuffix(", waits for approval")
 
 
 def _confirm(seen: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from trueup.core.book.book import Holding
-from trueup.core.holds import WAITS_FOR_A_YES, HoldKind
+from trueup.core.holds import NEEDS_APPROVAL, HoldKind
 from trueup.core.model import PLAY_MONEY, Position, describe_mode
 from trueup.core.quantity import format_lots
 from trueup.observe.live import AUDIT_LINES, Level, Picture, Row, Side
@@ -62,7 +62,7 @@ def _money(loop: TradingLoop) -> str:
 
 def _waiting(loop: TradingLoop) -> str:
     """Name the correction that waits for approval, or the number of waiting corrections."""
-    ids = [hold.id for hold in loop.reconciler.holds if hold.kind in WAITS_FOR_A_YES]
+    ids = [hold.id for hold in loop.reconciler.holds if hold.kind in NEEDS_APPROVAL]
     if len(ids) == 1:
         return f"Waits for `trueup approve {ids[0]}`. "
     return f"{len(ids)} wait for approval: `trueup plan`. " if ids else ""

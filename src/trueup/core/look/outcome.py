@@ -107,7 +107,7 @@ class Outcome:
         what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
         identifier = row.identifier if isinstance(row, Position) else row.ticket
         if action is Action.ASK:
-            sentence, until = f"{what} waits for a yes", f"trueup approve {wanted}"
+            sentence, until = f"{what} waits for approval", f"trueup approve {wanted}"
             hold = Hold(row.symbol, sentence, until, identifier, HoldKind.ASK, id=wanted)
         else:
             # An alert has no id: only the policy can turn it into a correction.

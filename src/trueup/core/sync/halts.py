@@ -89,5 +89,5 @@ def _halt(order: Order, remote: Position, now_ns: int) -> events.HaltRaised:
 
 
 def _halted(halt: events.HaltRaised) -> Hold:
-    until = "somebody who looks, and the end of that position"
+    until = "a person checks the position, and the position closes"
     return Hold(halt.symbol, halt.because, until, halt.identifier, HoldKind.HALT)

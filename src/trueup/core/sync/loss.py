@@ -58,7 +58,7 @@ def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
 def hold_of(loss: events.LossFound) -> Hold:
     """Return the hold that stops entries until a person accepts a loss."""
     name = loss_id(loss)
-    until = f"somebody who has looked at what is open says `trueup approve {name}`"
+    until = f"a person checks the open positions and runs `trueup approve {name}`"
     return Hold("", loss.because, until, kind=HoldKind.LOSS, id=name)
 
 

@@ -27,7 +27,7 @@ STRATEGY_TIMES, STRATEGY_QUOTE_EVERY_MS = 3, 200
 STRATEGY_LOTS = 0.03
 
 
-# The classes of corrections that a policy can make wait for a yes.
+# The classes of corrections that a policy can make wait for approval.
 ASKING = ("protection", "drift", "ghost", "zombie", "pending")
 
 

@@ -75,7 +75,7 @@ MAGIC = 7
 OTHER_LOGIN = 5_000_002
 MOST_EVENTS = 200_000
 HINTS_EVERY_MS = 400
-# How often a person looks at what waits for a yes.
+# How often a person looks at the corrections that wait for approval.
 APPROVES_EVERY_MS = 3_000
 SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
@@ -610,7 +610,7 @@ class World:
             bot.kill(100)
 
     def _approve(self) -> None:
-        """Be the person who looks now and then at what waits for a yes, and says it."""
+        """Approve, now and then, the corrections that wait for approval, as a person does."""
         for bot in self.bots:
             for hold in () if bot.reconciler is None else bot.reconciler.holds:
                 if hold.kind is HoldKind.ASK and bot.reconciler is not None:

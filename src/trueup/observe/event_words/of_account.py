@@ -179,7 +179,7 @@ class OfLoss(Words[events.LossFound]):
 
     def step(self, event: events.LossFound, digits: int | None) -> Block:
         what = "note that the journal has lost its end"
-        then = f"{event.orders} orders enter the book in doubt; entries wait for a yes"
+        then = f"{event.orders} orders enter the book in doubt; entries wait for approval"
         return Block("!", 0, ACCOUNT, what, event.because, then)
 
     def difference(self, event: events.LossFound) -> str:
@@ -202,7 +202,7 @@ class OfLossAccepted(Words[events.LossAccepted]):
 
     def step(self, event: events.LossAccepted, digits: int | None) -> Block:
         what, then = "accept that the journal lacks events", "entries are allowed again"
-        return Block("!", 0, ACCOUNT, what, f"{event.by} says yes", then)
+        return Block("!", 0, ACCOUNT, what, f"{event.by} accepts it", then)
 
     def difference(self, event: events.LossAccepted) -> str:
         return ""

@@ -20,7 +20,7 @@ import msgspec
 
 from trueup.core.account.trust import Unknown
 from trueup.core.doubt.manual import not_in_doubt
-from trueup.core.holds import WAITS_FOR_A_YES, Hold, HoldKind
+from trueup.core.holds import NEEDS_APPROVAL, Hold, HoldKind
 from trueup.core.look.inputs import Statement
 from trueup.core.model import Account, describe_at
 from trueup.errors import TrueupError
@@ -115,7 +115,7 @@ class BotCommands:
             "at": iso(observation.asked.at.date_ns),
             "text": write_plan(observation.plan, digits),
             "changes": len(observation.plan.events),
-            "waiting": [h.id for h in self._observer.holds if h.kind in WAITS_FOR_A_YES],
+            "waiting": [h.id for h in self._observer.holds if h.kind in NEEDS_APPROVAL],
             "needs_person": any(map(concerns_a_person, observation.plan.holds)),
             "plan": plan_values(observation.plan, digits),
         }
@@ -129,8 +129,8 @@ class BotCommands:
             raise TrueupError(_nothing_waits(command.id, waiting.values()))
         if hold.kind in LETS_GO and not command.yes:
             raise TrueupError(
-                f"Nothing was changed: a yes to {hold.id} lets go of what is missing, so say that "
-                "you have seen that it is gone (`--yes`)."
+                f"Nothing was changed: an approval of {hold.id} removes a position from the book "
+                "without proof. Confirm that you have seen that the position is gone (`--yes`)."
             )
         # The bot itself may not have seen the difference yet: the approval waits until it has.
         self._yes[hold.id] = (reconciler.sync_count, command.who)
@@ -241,5 +241,5 @@ class BotCommands:
 def _nothing_waits(hold_id: str, waiting: Iterable[Hold]) -> str:
     known = "; ".join(f"{hold.id} ({hold.reason})" for hold in waiting)
     if not known:
-        return f"Nothing waits for a yes, so there is no {hold_id!r} to approve."
+        return f"Nothing waits for approval, so there is no {hold_id!r} to approve."
     return f"Nothing waits under the id {hold_id!r}. What waits: {known}."

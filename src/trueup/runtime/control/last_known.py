@@ -22,7 +22,7 @@ from trueup.runtime.control.status import held_row, position_row
 from trueup.runtime.time.clock import iso
 
 UNTIL_PROVEN = "the deals that close it, or its return to the broker's list"
-UNTIL_LOOKED = "somebody who looks, and the end of that position"
+UNTIL_LOOKED = "a person checks the position, and the position closes"
 
 
 def last_known(place: str | Path, stream: str | None) -> JournalStatus:

@@ -104,7 +104,7 @@ def needs(loop: TradingLoop) -> Iterator[str]:
     waiting = [hold for hold in holds if hold.kind is HoldKind.ASK]
     if waiting:
         ids = ", ".join(hold.id for hold in waiting)
-        yield f"Waiting for a yes (`trueup plan`, then `trueup approve ID`): {ids}"
+        yield f"Waiting for approval (`trueup plan`, then `trueup approve ID`): {ids}"
     # Holds that wait for approval are listed above, by their ids.
     for hold in holds:
         if hold.kind is not HoldKind.ASK and concerns_a_person(hold):

@@ -398,7 +398,7 @@ class StateReconciler:
         if not hold_id or not any(hold.id == hold_id for hold in waiting):
             return False
         who = who.strip() or "a person"
-        log.info("[APPROVED] %s: %s says yes", hold_id, who)
+        log.info("[APPROVED] %s by %s", hold_id, who)
         self._observer.approved[hold_id] = who
         self._schedule.at_once(self._clock.age_ns())
         return True

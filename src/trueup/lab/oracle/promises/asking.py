@@ -1,4 +1,4 @@
-"""Promise 8, where the policy asks first: what waits for a yes changes only after that yes."""
+"""Promise 8, where the policy asks first: a held correction is made only after approval."""
 
 from __future__ import annotations
 
