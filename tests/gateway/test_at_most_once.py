@@ -825,6 +825,33 @@ def test_an_outcome_that_the_disk_did_not_take_is_known_all_the_same(
     assert kept.executions() == ["A", "D"]
 
 
+def test_a_refusal_that_the_disk_did_not_take_outlives_further_tries_to_write_it(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FullDisk(kept.store, monkeypatch).takes_requests = False
+    refused = kept.ask(**BUY)
+    assert refused["error"].startswith("not sent: the gateway cannot record it: ")
+    kept.tend(3)
+    monkeypatch.undo()
+    assert kept.ask(**BUY) == {**refused, "repeated": True}
+    assert kept.executions() == []
+
+
+def test_an_order_is_absent_only_by_looks_without_a_gap(kept: Gateway) -> None:
+    kept.terminal.faults.next_send(AnswerLost(executed=False, pipe_breaks=False))
+    assert kept.ask(**BUY)["status"] == "UNKNOWN"
+    # Shorter than the 12 s that an absence takes, and again as long without the terminal's link.
+    kept.tend(8)
+    kept.terminal.disconnect()
+    kept.tend(8)
+    kept.terminal.reconnect()
+    # Looks are rare by now; what came back may not have its past yet, so the 12 s begin anew.
+    kept.tend(18)
+    assert kept.status().status != "REJECTED"
+    kept.tend(60)
+    assert kept.status().status == "REJECTED"
+
+
 def unreadable(order_id: str) -> None:
     raise StoreTrouble("requests.db: the disk failed.")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.journal.places import Place
+from tests.journal.places import Place, SqlitePlace, orders
 from tests.support.order_world import OrderWorld
 from trueup.core.holds import HoldKind
 
@@ -23,6 +23,20 @@ def put_back(place: Place, kept: dict[str, list[Any]]) -> None:
     for name in TABLES:
         for row in kept[name]:
             place.sql(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", *row)
+
+
+def test_an_older_file_that_is_put_back_alone_is_noticed(sqlite_place: SqlitePlace) -> None:
+    # The database of the copy agrees with itself; the note beside it, which stayed, does not.
+    with sqlite_place.open() as journal:
+        journal.append(orders(1, 2))
+    kept = sqlite_place.path.read_bytes()
+    with sqlite_place.open() as journal:
+        assert not journal.lost
+        journal.append(orders(3, 4))
+    sqlite_place.path.write_bytes(kept)
+    with sqlite_place.open() as journal:
+        assert journal.lost.startswith("The journal ends at position ")
+        assert "an older copy of it was put back" in journal.lost
 
 
 @pytest.mark.parametrize("kind", ["sqlite_place", "postgres_place"])

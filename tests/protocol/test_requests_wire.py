@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support import make
 from trueup.errors import RemoteProtocolError
+from trueup.protocol import requests
 from trueup.protocol.guide import GET_POSITIONS, decode_positions
 from trueup.protocol.orders import decode_outcome, encode_order
 from trueup.protocol.requests import (
@@ -118,3 +119,14 @@ def test_any_bytes_are_a_request_or_the_callers_fault(some: bytes) -> None:
         assert str(error)
     else:
         assert isinstance(request.action, str)
+
+
+@pytest.mark.parametrize("action", sorted(requests.ORDERS))
+def test_a_request_that_came_before_is_never_called_rejected(action: str) -> None:
+    request = requests.Request(action, order_id="A")
+    assert requests.not_begun(request, "busy", came_before=True) == requests.OrderReply(
+        "A", "UNKNOWN", error="busy; the same id came before, or may have: see REQUEST_STATUS"
+    )
+    assert requests.not_begun(request, "busy") == requests.OrderReply(
+        "A", "REJECTED", error="not sent: busy"
+    )
