@@ -98,7 +98,7 @@ def test_without_a_yes_nothing_is_settled(shell: Shell, said: str, sentence: str
     assert f"Nothing proves it. Shall {shell.order_id} count as never executed?" in flat(result)
     assert sentence in flat(result)
     assert (result.exit_code, shell.status) == (2, "IN_DOUBT")
-    assert shell.broker.reconciler.told == {}
+    assert shell.broker.reconciler.statements == {}
 
 
 @pytest.mark.parametrize(("options", "said"), [(("--yes",), ""), ((), "y\n")])
@@ -168,7 +168,7 @@ def test_never_executed_is_refused_where_the_gateway_s_record_has_it_as_done(
     shell.order_id = shell.order.order_id
     result = shell.settle("--never-executed", "--yes")
     assert "the broker shows that it was executed, by the gateway's record, ticket" in flat(result)
-    assert (result.exit_code, shell.broker.reconciler.told) == (2, {})
+    assert (result.exit_code, shell.broker.reconciler.statements) == (2, {})
 
 
 def test_never_executed_is_refused_where_a_beginning_of_the_token_shows(shell: Shell) -> None:
@@ -190,7 +190,7 @@ def test_an_order_that_is_not_in_doubt_is_refused_with_what_it_is(shell: Shell) 
 def test_what_ends_by_itself_is_left_to_end(shell: Shell) -> None:
     result = shell.settle("--never-executed", "--yes")
     assert "is not left to a person: nothing fits in the last" in flat(result)
-    assert (result.exit_code, shell.broker.reconciler.told) == (2, {})
+    assert (result.exit_code, shell.broker.reconciler.statements) == (2, {})
 
 
 def test_words_that_say_nothing_or_two_things_are_refused(shell: Shell) -> None:

@@ -138,7 +138,7 @@ def test_a_word_that_the_broker_contradicts_is_not_heard_and_does_not_last() -> 
     world.reconciler.settle(lost.order_id, ticket + 1)
     world.sync(1)
     assert world.status(lost) == "IN_DOUBT"
-    assert world.reconciler.told == {}
+    assert world.reconciler.statements == {}
 
 
 def test_a_word_waits_for_a_reading_that_is_believed() -> None:
@@ -147,10 +147,10 @@ def test_a_word_waits_for_a_reading_that_is_believed() -> None:
     world.reconciler.settle(lost.order_id)
     world.lose_replies(2)
     world.sync(1)
-    assert (world.status(lost), list(world.reconciler.told)) == ("IN_DOUBT", [lost.order_id])
+    assert (world.status(lost), list(world.reconciler.statements)) == ("IN_DOUBT", [lost.order_id])
     world.sync(30)
     world.sync(30)
-    assert (world.status(lost), world.reconciler.told) == ("CANCELED", {})
+    assert (world.status(lost), world.reconciler.statements) == ("CANCELED", {})
 
 
 def test_one_order_of_the_broker_s_is_not_two_of_ours() -> None:

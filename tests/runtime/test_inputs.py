@@ -159,9 +159,9 @@ def test_what_is_no_ticket_never_says_that_an_order_was_never_executed(ticket: A
     keeper = StateReconciler(pm, make.gateway_saying(make.reply()), 15)
     with pytest.raises(ValueError, match=r"^ticket="):
         keeper.settle(order.order_id, ticket)
-    assert not keeper.told
+    assert not keeper.statements
     keeper.settle(order.order_id, WholeScalar(5))  # type: ignore[arg-type]
-    assert keeper.told[order.order_id].ticket == 5
+    assert keeper.statements[order.order_id].ticket == 5
 
 
 # The guide's orders: signals, fills, what is forced.

@@ -323,10 +323,10 @@ def test_what_a_person_says_of_an_order_counts_once_whatever_the_clock_does(
     order_id = in_doubt(world)
     world.sync(0.1)
     world.reconciler.settle(order_id, who="Mary")
-    assert list(world.reconciler.told) == [order_id]
+    assert list(world.reconciler.statements) == [order_id]
     world.own.set_date(seconds)
     world.sync(0.1)
-    assert dict(world.reconciler.told) == {}
+    assert dict(world.reconciler.statements) == {}
 
 
 def test_the_time_an_order_left_by_the_servers_clock_is_never_later_than_it_was() -> None:

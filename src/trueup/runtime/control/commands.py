@@ -158,10 +158,10 @@ class BotCommands:
         observation = self._observer.observation(command.look)
         if isinstance(observation, int):
             return {"wait": observation}
-        told = None
+        statement = None
         if command.ticket or command.never_executed:
-            told = Statement(command.who, self._loop.pm.clock.now_ns(), command.ticket)
-        return shown(self._loop, observation, order, told)
+            statement = Statement(command.who, self._loop.pm.clock.now_ns(), command.ticket)
+        return shown(self._loop, observation, order, statement)
 
     def _settle(self, command: Command) -> dict[str, Any]:
         if bool(command.ticket) is command.never_executed:
@@ -183,7 +183,7 @@ class BotCommands:
             "volume": order.filled_volume,
             "price": order.fill_price,
             "error": order.error or "",
-            "is_told": command.id in self._loop.reconciler.told,
+            "is_told": command.id in self._loop.reconciler.statements,
         }
 
     def _account(self, command: Command) -> dict[str, Any]:

@@ -39,11 +39,11 @@ def order_in_doubt(loop: TradingLoop, order_id: str) -> Order:
 
 
 def shown(
-    loop: TradingLoop, observation: Observation, order: Order, told: Statement | None
+    loop: TradingLoop, observation: Observation, order: Order, statement: Statement | None
 ) -> dict[str, Any]:
     """Return the facts that an observation shows of an order in doubt.
 
-    `told` is the user's decision, or None before the decision.
+    `statement` is the user's statement, None before the user has made one.
 
     Raises:
         Refused: the broker's data cannot be trusted now, the order needs no manual resolution, or
@@ -56,9 +56,9 @@ def shown(
         )
     snapshot, book = observation.verdict.snapshot, loop.pm.book
     trace = _weighed(loop, observation, order).trace
-    if told is not None or not trace.needs_person:
+    if statement is not None or not trace.needs_person:
         # If the broker or the record can decide, a manual resolution is refused.
-        resolution = hear(told or Statement("", 0), order, trace, snapshot, book)
+        resolution = hear(statement or Statement("", 0), order, trace, snapshot, book)
         if isinstance(resolution, str):
             raise Refused(resolution)
     age_ns = loop.pm.times.age_of_ns(order.entry_ns)

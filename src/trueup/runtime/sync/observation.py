@@ -121,7 +121,7 @@ class BrokerObserver:
 
     `settling` has the learned settle window. `absences` has the orders that earlier readings did
     not contain, and since when. `approved` maps the id of an approved hold to the name of the
-    person. `told` has the manual resolutions of orders in doubt, by order id.
+    person. `statements` has what persons stated about orders in doubt, by order id.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class BrokerObserver:
         self.meant: Meant = meant or Meant()
         self.settling: SettleWindow = SettleWindow(policy.settle_ms)
         self.approved: dict[str, str] = {}
-        self.told: dict[str, Statement] = {}
+        self.statements: dict[str, Statement] = {}
         self._pm, self._source = pm, source
         self._scope = OwnScope(pm, policy)
         self._question = Question(symbols=policy.named_symbols)
@@ -146,8 +146,8 @@ class BrokerObserver:
         self.absences: Absences = NONE_ABSENT
         # The time of the last question for prices (ns, clock for ages), None before the first.
         self._prices_ns: int | None = None
-        # By order id: the number of questions asked before the manual resolution was given.
-        self._told_at: dict[str, int] = {}
+        # By order id: the number of questions asked before the statement was made.
+        self._stated_at: dict[str, int] = {}
         self._rechecks = Rechecks()
         self._recall = Recall(pm)
         self._agreed: _Agreed | None = None
@@ -232,19 +232,22 @@ class BrokerObserver:
         """
         self._rechecks.suspect(identifiers)
 
-    def tell(self, order_id: str, told: Statement) -> None:
-        """Note a manual resolution of an order in doubt, for the next believed reading."""
-        self.told[order_id], self._told_at[order_id] = told, self._count
+    def note_statement(self, order_id: str, statement: Statement) -> None:
+        """Note a statement about an order in doubt, for the next believed reading."""
+        self.statements[order_id] = statement
+        self._stated_at[order_id] = self._count
 
-    def forget_told(self, asked: Asked) -> None:
-        """Drop the manual resolutions that a believed reading has used.
+    def forget_statements(self, asked: Asked) -> None:
+        """Drop the statements that a believed reading has used.
 
-        Only a reading that was asked for after the resolution was given uses it.
+        A reading uses only statements that were made before the reading was asked for.
         """
-        in_doubt, said_at = self._pm.book.in_doubt, self._told_at
-        kept = [key for key in self.told if key in in_doubt and said_at[key] >= asked.number]
-        self.told = {key: self.told[key] for key in kept}
-        self._told_at = {key: said_at[key] for key in kept}
+        in_doubt, stated_at = self._pm.book.in_doubt, self._stated_at
+        kept = [
+            key for key in self.statements if key in in_doubt and stated_at[key] >= asked.number
+        ]
+        self.statements = {key: self.statements[key] for key in kept}
+        self._stated_at = {key: stated_at[key] for key in kept}
 
     def forget(self) -> None:
         """Forget the earlier readings of this gateway."""
@@ -345,7 +348,7 @@ class BrokerObserver:
             approved=self.approved,
             is_final=asked.is_follow_up,
             absences=self.absences,
-            told=self.told,
+            told=self.statements,
             rechecks=self._rechecks.due(book, snapshot, waited),
             has_asked_history=bool(asked.question.history_age_sec),
             lost=self._recall.lost(asked.question.book, snapshot.evidence),

@@ -405,13 +405,13 @@ class StateReconciler:
 
     @in_turn
     def settle(self, order_id: str, ticket: int = 0, who: str = "a person") -> None:
-        """Resolve an order in doubt by hand; the next sync applies the resolution.
+        """Resolve an order in doubt by hand; the next sync uses the statement.
 
         This is for an order that no reading can resolve.
 
         `ticket` is the broker's order that matches, or its position; 0 means that the order was
-        never executed. The resolution is used for one believed reading, and only if the broker's
-        data does not decide; the audit trail calls it an assumption of `who`.
+        never executed. The statement is used for one believed reading, and only if the broker's
+        data does not decide; the audit trail calls the outcome an assumption of `who`.
 
         Raises:
             ValueError: `ticket` is not a ticket.
@@ -426,20 +426,20 @@ class StateReconciler:
         order = self.portfolio.book.orders.get(order_id)
         if order is None or order.status is not OrderStatus.IN_DOUBT:
             raise Refused(not_in_doubt(order_id, self.portfolio.book))
-        # Two resolutions in one sync could name the same order, once by ticket and once by
+        # Two statements in one sync could name the same order, once by ticket and once by
         # position.
-        others = [i for i, resolution in self.told.items() if resolution.ticket and i != order_id]
+        others = [i for i, made in self.statements.items() if made.ticket and i != order_id]
         if ticket and others:
             raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
         who = who.strip() or "a person"
         log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
-        self._observer.tell(order_id, Statement(who, self._clock.now_ns(), ticket))
+        self._observer.note_statement(order_id, Statement(who, self._clock.now_ns(), ticket))
         self._schedule.at_once(self._clock.age_ns())
 
     @property
-    def told(self) -> Mapping[str, Statement]:
-        """The manual resolutions that wait for the next believed reading, by order id."""
-        return self._observer.told
+    def statements(self) -> Mapping[str, Statement]:
+        """The statements that wait for the next believed reading, by order id."""
+        return self._observer.statements
 
     @in_turn
     def bind_to_terminal_account(self) -> SyncResult:
@@ -566,7 +566,7 @@ class StateReconciler:
         if self._observer.approved:
             approved, still = self._observer.approved, {hold.id for hold in found.holds}
             self._observer.approved = {key: who for key, who in approved.items() if key in still}
-        self._observer.forget_told(asked)
+        self._observer.forget_statements(asked)
         self._schedule.believed(
             asked.at.age_ns, self.sync_interval, found, date_ns=asked.at.date_ns
         )
