@@ -65,21 +65,21 @@ def exit_of(
     """
     # The whole history decides which part of a reversing deal closes: that needs the running net.
     closes = closing_units(deals if history is None else history, begun_with)
-    out = [deal for deal in deals if closes.get(deal.ticket)]
-    if not out:
+    closing = [deal for deal in deals if closes.get(deal.ticket)]
+    if not closing:
         return None
-    volume = sum(closes[deal.ticket] for deal in out)
-    price = sum(deal.price * closes[deal.ticket] for deal in out) / volume
+    volume = sum(closes[deal.ticket] for deal in closing)
+    price = sum(deal.price * closes[deal.ticket] for deal in closing) / volume
     # The money covers all given deals: commission and swap of the others belong to the result too.
     return Exit(
-        reason=_reason(out),
+        reason=_reason(closing),
         price=from_units(to_units(price)),
         volume=from_units(volume),
         profit=_sum(deals, "profit"),
         swap=_sum(deals, "swap"),
         commission=_sum(deals, "commission"),
         fee=_sum(deals, "fee"),
-        time_msc=out[-1].time_msc,
+        time_msc=closing[-1].time_msc,
         deals=tuple(deal.ticket for deal in deals),
     )
 
@@ -97,8 +97,8 @@ def closing_units(deals: Sequence[Deal], begun_with: int = 0) -> Mapping[int, in
     return closes
 
 
-def _reason(out: Sequence[Deal]) -> str:
-    last = out[-1]
+def _reason(closing: Sequence[Deal]) -> str:
+    last = closing[-1]
     if last.entry is Entry.OUT_BY:
         return "by an opposite position"
     if last.entry is Entry.IN_OUT:
@@ -132,8 +132,8 @@ def exit_sentence(ended: Exit, verb: str = "closed", *, digits: int | None = Non
 
 
 def _money(profit: float, swap: float, commission: float, digits: int | None) -> str:
-    said = f"profit {format_money(profit, digits)}, swap {format_money(swap, digits)}"
-    return f"{said}, commission {format_money(commission, digits)}"
+    sentence = f"profit {format_money(profit, digits)}, swap {format_money(swap, digits)}"
+    return f"{sentence}, commission {format_money(commission, digits)}"
 
 
 def entry_sentence(deals: Sequence[Deal], verb: str, *, digits: int | None = None) -> str:
@@ -145,10 +145,10 @@ def entry_sentence(deals: Sequence[Deal], verb: str, *, digits: int | None = Non
     volume = sum(lots.values())
     price = sum(deal.price * lots[deal.ticket] for deal in deals) / volume if volume else 0.0
     costs = _sum(deals, "commission") + _sum(deals, "fee")
-    said = f"{format_lots(from_units(volume))} lots at {format_price(price)}"
+    sentence = f"{format_lots(from_units(volume))} lots at {format_price(price)}"
     other = _sum(deals, "profit") + _sum(deals, "swap")
     charged = f", other money {format_money(other, digits)}" if to_units(other) else ""
-    return f"{verb}: {said}, commission {format_money(costs, digits)}{charged}"
+    return f"{verb}: {sentence}, commission {format_money(costs, digits)}{charged}"
 
 
 def cash_sentence(deals: Sequence[Deal], *, digits: int | None = None) -> str:
@@ -162,8 +162,8 @@ def cash_sentence(deals: Sequence[Deal], *, digits: int | None = None) -> str:
 
 def canceled_sentence(deal: Deal) -> str:
     """Say that the broker cancelled a deal."""
-    what = f"{deal.side.action} {format_lots(deal.volume)} lots at {format_price(deal.price)}"
-    return f"the broker cancelled deal {deal.ticket} ({what})"
+    deal_text = f"{deal.side.action} {format_lots(deal.volume)} lots at {format_price(deal.price)}"
+    return f"the broker cancelled deal {deal.ticket} ({deal_text})"
 
 
 def change_sentence(change: Change, *, digits: int | None = None) -> str:

@@ -52,7 +52,7 @@ class Hold(msgspec.Struct, frozen=True):
 
     @property
     def reason(self) -> str:
-        """The reason for the hold without its age, so the text is the same from look to look."""
+        """The reason for the hold without its age, so the text is the same from sync to sync."""
         return f"{self.what}, {self.why}" if self.why else self.what
 
     def reason_at(self, now_ns: int) -> str:

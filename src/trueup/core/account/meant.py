@@ -52,8 +52,8 @@ class Meant(msgspec.Struct, frozen=True):
             return None
         account = snapshot.evidence.account if snapshot.evidence is not None else None
         if account is None or not account.trade_mode:
-            who = "The gateway" if account is None else f"The gateway of {account.name}"
-            sentence = f"{who} does not say whether its account is a demo, so it counts as REAL"
+            speaker = "The gateway" if account is None else f"The gateway of {account.name}"
+            sentence = f"{speaker} does not say whether its account is a demo, so it counts as REAL"
         elif account.is_real:
             sentence = f"{account.name} is a REAL account"
         else:

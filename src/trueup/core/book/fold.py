@@ -223,8 +223,8 @@ def _follow(book: Book, position: Position, identifier: int, *, was_counted: boo
         if was_counted and not holding.deals:
             await_deals(book, holding.position)
     elif tombstone is None:
-        again = msgspec.structs.replace(position, identifier=identifier, ticket=identifier)
-        await_deals(book, again)
+        unseen = msgspec.structs.replace(position, identifier=identifier, ticket=identifier)
+        await_deals(book, unseen)
     else:
         for successor in tombstone.went_on_as:
             _follow(book, position, successor, was_counted=was_counted)

@@ -155,8 +155,8 @@ def fitting(
     found = [row for row in _all(evidence) if row.ticket not in taken]
     found = [row for row in found if _fits(order, row, book, evidence)]
     # If two orders in doubt match the same broker order, no evidence shows which order it is.
-    alike = [o for o in unnamed if any(_fits(o, row, book, evidence) for row in found)]
-    is_alone = len(found) == 1 == len(alike)
+    similar = [o for o in unnamed if any(_fits(o, row, book, evidence) for row in found)]
+    is_alone = len(found) == 1 == len(similar)
     ours = found[0] if is_alone and _may_be_ours(order, found[0], evidence, habits) else None
     return Fitting(ours, tuple(found), is_alone)
 

@@ -24,14 +24,14 @@ from trueup.core.tokens import begins
 
 
 def hear(
-    told: Statement, order: Order, trace: Trace, snapshot: Snapshot, book: Book
+    statement: Statement, order: Order, trace: Trace, snapshot: Snapshot, book: Book
 ) -> Trace | str:
     """Return the trace by a person's statement, or the reason to refuse the statement."""
     if not trace.needs_person:
         return f"{order.order_id} is not left to a person: {_why_not_manual(trace)}"
-    if told.ticket:
-        return _matched(told, order, trace, snapshot, book)
-    return _never_executed(told, order, trace)
+    if statement.ticket:
+        return _matched(statement, order, trace, snapshot, book)
+    return _never_executed(statement, order, trace)
 
 
 def _why_not_manual(trace: Trace) -> str:
@@ -42,35 +42,37 @@ def _why_not_manual(trace: Trace) -> str:
     return f"the broker shows that it was executed, {trace.words}. Syncs settle it by themselves."
 
 
-def _never_executed(told: Statement, order: Order, trace: Trace) -> Trace | str:
+def _never_executed(statement: Statement, order: Order, trace: Trace) -> Trace | str:
     for candidate in trace.candidates:
         if begins(candidate.comment, order.token):
             return (
                 f"Order {candidate.ticket} shows the beginning of the token of {order.order_id} "
                 f"({candidate.comment}), so it cannot be said that this was never executed."
             )
-    words = f"{told.who} says that it was never executed, though it {trace.words}"
-    return Trace(BrokerShows.NO_TRACE, words, is_final=True, by=told.who)
+    words = f"{statement.who} says that it was never executed, though it {trace.words}"
+    return Trace(BrokerShows.NO_TRACE, words, is_final=True, by=statement.who)
 
 
 def _matched(
-    told: Statement, order: Order, trace: Trace, snapshot: Snapshot, book: Book
+    statement: Statement, order: Order, trace: Trace, snapshot: Snapshot, book: Book
 ) -> Trace | str:
     # A person may name the position instead of the order, so accept that number as well.
-    meant = [match for match in trace.candidates if match.ticket == told.ticket]
-    meant = meant or [match for match in trace.candidates if match.position == told.ticket]
+    meant = [match for match in trace.candidates if match.ticket == statement.ticket]
+    meant = meant or [match for match in trace.candidates if match.position == statement.ticket]
     if len(meant) > 1:
         tickets = ", ".join(str(match.ticket) for match in meant)
-        return f"{told.ticket} is the position of several orders that fit, name one: {tickets}."
+        return (
+            f"{statement.ticket} is the position of several orders that fit, name one: {tickets}."
+        )
     if not meant:
         tickets = ", ".join(str(match.ticket) for match in trace.candidates)
-        why = why_unfit(order, told.ticket, snapshot, book)
-        return f"{told.ticket} cannot be {order.order_id}: {why}. What fits: {tickets}."
+        why = why_unfit(order, statement.ticket, snapshot, book)
+        return f"{statement.ticket} cannot be {order.order_id}: {why}. What fits: {tickets}."
     (match,) = meant
     if match.shows is BrokerShows.UNSEEN:
         return f"Order {match.ticket} cannot be taken for {order.order_id} yet: {match.words}."
-    words = f"{told.who} says that it is order {match.ticket}; it {trace.words}"
-    return msgspec.structs.replace(match, words=words, by=told.who)
+    words = f"{statement.who} says that it is order {match.ticket}; it {trace.words}"
+    return msgspec.structs.replace(match, words=words, by=statement.who)
 
 
 def not_in_doubt(order_id: str, book: Book) -> str:
@@ -79,6 +81,6 @@ def not_in_doubt(order_id: str, book: Book) -> str:
     if order is None:
         known = ", ".join(book.in_doubt) or "none"
         return f"The book has no order {order_id!r}. In doubt: {known}."
-    what = f", ticket {order.ticket}" if order.ticket else ""
+    ticket_text = f", ticket {order.ticket}" if order.ticket else ""
     why = f": {order.error}" if order.error else ""
-    return f"{order_id} is {order.status.value}{what}, not in doubt{why}."
+    return f"{order_id} is {order.status.value}{ticket_text}, not in doubt{why}."

@@ -112,11 +112,11 @@ def _by_difference(
     fitting = [difference for difference in differences if _fits(order, difference, book)]
     # Another order in doubt may have made the same difference: then the match proves nothing.
     rivals = [other for other in orders if any(_fits(other, d, book) for d in fitting)]
-    would_be = [_of_difference(order, difference) for difference in fitting]
+    traces_if_ours = [_of_difference(order, difference) for difference in fitting]
     if len(fitting) == 1 and len(rivals) == 1:
-        return would_be[0]
+        return traces_if_ours[0]
     if fitting:
-        return undecided(would_be, "ticket")
+        return undecided(traces_if_ours, "ticket")
     if order.kind is not OrderKind.MARKET:
         # The order may be active there, invisible to us, and be filled tomorrow.
         words = "may work at the broker, and this gateway lists no pending orders"
@@ -219,8 +219,9 @@ def _given_up(doubt: Doubt, because: str, inputs: SyncInputs) -> events.OrderCan
 def waiting_sentence(doubt: Doubt) -> str:
     """Say why an order is still in doubt, and how the doubt can end."""
     order, trace = doubt.order, doubt.trace
-    what = f"{order.action} {format_lots(order.volume)}L {order.symbol} ({order.order_id})"
+    order_text = f"{order.action} {format_lots(order.volume)}L {order.symbol} ({order.order_id})"
     if trace.needs_person:
         ask = f"say what it is with `trueup settle {order.order_id}`, or on_fill() in code"
-        return f"Order in doubt: {what} {trace.words}; {ask}"
-    return f"Order in doubt: {what}, case {doubt.case.label}: {doubt.case.because} ({trace.words})"
+        return f"Order in doubt: {order_text} {trace.words}; {ask}"
+    case = doubt.case
+    return f"Order in doubt: {order_text}, case {case.label}: {case.because} ({trace.words})"

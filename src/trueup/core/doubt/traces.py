@@ -134,8 +134,8 @@ def _by_evidence(
         return _of_shown(order, found.ours, snapshot, evidence, "the only order that fits")
     if found.candidates:
         words = "if it is that one"
-        would_be = [_of_shown(order, c, snapshot, evidence, words) for c in found.candidates]
-        return undecided(would_be, "order", found.is_alone)
+        traces_if_ours = [_of_shown(order, c, snapshot, evidence, words) for c in found.candidates]
+        return undecided(traces_if_ours, "order", found.is_alone)
     # A loading terminal shows an incomplete history, in which an absence proves nothing.
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)

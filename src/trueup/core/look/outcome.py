@@ -104,14 +104,14 @@ class Outcome:
         if action is Action.ASK and wanted in inputs.approved:
             self.events += changes
             return True
-        what = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
+        description = f"{kind} on ticket {row.ticket}, {_figures(kind, row)},"
         identifier = row.identifier if isinstance(row, Position) else row.ticket
         if action is Action.ASK:
-            sentence, until = f"{what} waits for approval", f"trueup approve {wanted}"
+            sentence, until = f"{description} waits for approval", f"trueup approve {wanted}"
             hold = Hold(row.symbol, sentence, until, identifier, HoldKind.ASK, id=wanted)
         else:
             # An alert has no id: only the policy can turn it into a correction.
-            sentence = f"{what} is shown and not corrected, as the policy says"
+            sentence = f"{description} is shown and not corrected, as the policy says"
             hold = Hold(row.symbol, sentence, "a person", identifier, HoldKind.ALERT)
         self.holds.append(hold)
         return False
@@ -128,11 +128,11 @@ def _figures(kind: str, row: Position | PendingOrder) -> str:
     return f"{describe(row)}, {stops}"
 
 
-def settling(row: Position, what: str, touched_ns: int, inputs: SyncInputs) -> Hold:
+def settling(row: Position, sentence: str, touched_ns: int, inputs: SyncInputs) -> Hold:
     """Return the hold of a difference inside its settle window."""
     return Hold(
         row.symbol,
-        what,
+        sentence,
         f"a reading {inputs.settle_ns // 1_000_000} ms after we touched it",
         row.identifier,
         HoldKind.SETTLING,
@@ -162,17 +162,17 @@ def where_it_broke(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def late(row: Position, what: str) -> Hold:
+def late(row: Position, sentence: str) -> Hold:
     """Return the hold of a difference after its settle window, if deals contradict the list."""
     until = "a list that agrees with what we did"
-    return Hold(row.symbol, what, until, row.identifier, HoldKind.SETTLING)
+    return Hold(row.symbol, sentence, until, row.identifier, HoldKind.SETTLING)
 
 
 def unread(row: Position | PendingOrder, fault: RowFault) -> Hold:
     """Return the hold of a row missing from the list, which the unreadable row may be."""
-    what = f"Ticket {row.ticket} is not in the part of the list that can be read ({fault})"
+    sentence = f"Ticket {row.ticket} is not in the part of the list that can be read ({fault})"
     identifier = row.identifier if isinstance(row, Position) else row.ticket
-    return Hold(row.symbol, what, "a whole reading", identifier, HoldKind.PARTIAL)
+    return Hold(row.symbol, sentence, "a whole reading", identifier, HoldKind.PARTIAL)
 
 
 def newer(row: Position) -> Hold:

@@ -170,8 +170,10 @@ def counted_in(book: Book) -> Counted:
     counted = Counted()
     counted.account, counted.agreed_msc = book.account, book.agreed_msc
     counted.began_ns = book.account.at_ns if book.account is not None else 0
-    for identifier, grave in book.closed.items():
-        counted.positions[identifier] = Known(grave.deals, grave.booked, grave.realised_units)
+    for identifier, tombstone in book.closed.items():
+        counted.positions[identifier] = Known(
+            tombstone.deals, tombstone.booked, tombstone.realised_units
+        )
     for identifier, holding in book.holdings.items():
         counted.symbols.add(holding.position.symbol)
         known = Known(holding.deals, holding.booked, holding.realised_units)
@@ -200,13 +202,13 @@ def compare(counted: Counted, deals: Iterable[Deal], since_msc: int, until_msc: 
     for deal in deals:
         shown.setdefault(deal.position, {})[deal.ticket] = deal
     findings = _Findings()
-    for identifier, there in shown.items():
+    for identifier, shown_deals in shown.items():
         known = counted.positions.get(identifier)
         # Without a counted deal the position can be another owner's: then nothing is missing.
         if known is None or not known.tickets:
-            findings.add_uncounted(there, counted)
+            findings.add_uncounted(shown_deals, counted)
         else:
-            findings.add_shown(identifier, known, there)
+            findings.add_shown(identifier, known, shown_deals)
     # Over all counted positions, because the broker may show no deal at all of some of them.
     for identifier, known in counted.positions.items():
         findings.add_absent(identifier, known, shown.get(identifier, {}), since_msc, until_msc)
@@ -228,21 +230,21 @@ class _Findings:
         self.missing_at_broker: list[DealLine] = []
         self.changed: list[DealChange] = []
 
-    def add_uncounted(self, there: Mapping[int, Deal], counted: Counted) -> None:
+    def add_uncounted(self, shown_deals: Mapping[int, Deal], counted: Counted) -> None:
         """Add the deals of a position of which the book has counted no deal.
 
         This is normal for a position adopted from others: its deals count from the first new deal.
         """
-        ours = any(map(counted.is_ours, there.values()))
+        ours = any(map(counted.is_ours, shown_deals.values()))
         if ours:
-            self.missing_in_book += map(_shown_line, there.values())
+            self.missing_in_book += map(_shown_line, shown_deals.values())
         else:
-            self.of_others += len(there)
+            self.of_others += len(shown_deals)
 
-    def add_shown(self, identifier: int, known: Known, there: Mapping[int, Deal]) -> None:
+    def add_shown(self, identifier: int, known: Known, shown_deals: Mapping[int, Deal]) -> None:
         """Add the deals that the broker shows of a position with counted deals."""
         booked = {deal.ticket: deal for deal in known.booked}
-        for ticket, deal in there.items():
+        for ticket, deal in shown_deals.items():
             before = booked.get(ticket)
             if before is not None:
                 self._compare(before, deal)
@@ -252,8 +254,8 @@ class _Findings:
             else:
                 self.missing_in_book.append(_shown_line(deal))
         # The sum can be compared instead, but only if the same deals went into both sums.
-        if known.tickets and not known.booked and set(known.tickets) == there.keys():
-            self._compare_sums(identifier, known, there)
+        if known.tickets and not known.booked and set(known.tickets) == shown_deals.keys():
+            self._compare_sums(identifier, known, shown_deals)
 
     def _compare(self, before: BookedDeal, deal: Deal) -> None:
         now = as_booked(deal)
@@ -263,9 +265,9 @@ class _Findings:
         line = _booked_line(before, deal.position)
         self.changed.append(DealChange(line, _shown_line(deal)))
 
-    def _compare_sums(self, identifier: int, known: Known, there: Mapping[int, Deal]) -> None:
+    def _compare_sums(self, identifier: int, known: Known, shown_deals: Mapping[int, Deal]) -> None:
         """Compare the result of a position of which only the tickets of the deals were recorded."""
-        lines = list(map(_shown_line, there.values()))
+        lines = list(map(_shown_line, shown_deals.values()))
         total = sum(line.money for line in lines)
         if total == known.realised_units:
             return
@@ -279,14 +281,14 @@ class _Findings:
         self,
         identifier: int,
         known: Known,
-        there: Mapping[int, Deal],
+        shown_deals: Mapping[int, Deal],
         since_msc: int,
         until_msc: int,
     ) -> None:
         """Add the counted deals that the broker should show in the span and does not show."""
         for deal in known.booked:
             is_due = since_msc <= deal.time_msc and (not until_msc or deal.time_msc < until_msc)
-            if is_due and deal.time_msc and deal.ticket not in there:
+            if is_due and deal.time_msc and deal.ticket not in shown_deals:
                 self.missing_at_broker.append(_booked_line(deal, identifier))
 
 

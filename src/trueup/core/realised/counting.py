@@ -37,8 +37,8 @@ def deals_recorded(
     Return None while the deals show that the position continues as another position that the
     snapshot does not show yet but may still show.
     """
-    history, again = known.history, followed(position, known, net_units, inputs, outcome)
-    if again is None:
+    history, successors = known.history, followed(position, known, net_units, inputs, outcome)
+    if successors is None:
         return None
     # Shares split an open netting position between strategies; a closed one has no lots to split.
     return events.DealsRecorded(
@@ -46,17 +46,17 @@ def deals_recorded(
         position=position,
         deals=known.tickets,
         realised_units=known.realised_units,
-        because=_because(known, position, net_units, inputs) + _went_on(again),
+        because=_because(known, position, net_units, inputs) + _went_on(successors),
         shares=_shares(history, known.news, inputs) if inputs.is_shared and net_units else (),
         ours=not known.changed and _are_ours(known.news, inputs),
         booked=known.booked,
         changed=tuple(change.now.ticket for change in known.changed),
-        went_on_as=tuple(s.identifier for s in again if s.is_ours),
+        went_on_as=tuple(s.identifier for s in successors if s.is_ours),
     )
 
 
-def _went_on(again: tuple[Successor, ...]) -> str:
-    return went_on_sentence(again) if again else ""
+def _went_on(successors: tuple[Successor, ...]) -> str:
+    return went_on_sentence(successors) if successors else ""
 
 
 def _are_ours(news: Sequence[Deal], inputs: SyncInputs) -> bool:
@@ -74,13 +74,13 @@ def _was_answered(ticket: int, inputs: SyncInputs) -> bool:
 def _because(known: Comparison, position: Position, net_units: int, inputs: SyncInputs) -> str:
     """Say how new deals changed a position, and how the broker changed old deals."""
     digits = inputs.money_digits
-    said = list(_of_news(known, position, net_units, inputs))
-    said += [change_sentence(change, digits=digits) for change in known.changed]
-    if not said and known.differs:
+    sentences = list(_of_news(known, position, net_units, inputs))
+    sentences += [change_sentence(change, digits=digits) for change in known.changed]
+    if not sentences and known.differs:
         both = (known.realised_units, known.known.realised_units)
         now, before = (format_money(from_units(units), digits) for units in both)
-        said = [f"its deals come to {now} at the broker, and {before} were counted"]
-    return "; ".join(said) or "its deals were recorded before"
+        sentences = [f"its deals come to {now} at the broker, and {before} were counted"]
+    return "; ".join(sentences) or "its deals were recorded before"
 
 
 def _of_news(
@@ -94,8 +94,8 @@ def _of_news(
     elif any(deal.units for deal in news):
         verb = "opened" if position.ticket in orders_of(news) else "added"
         is_ours = any(map(inputs.own_order, orders_of(news)))
-        said = entry_sentence(news, verb, digits=inputs.money_digits)
-        yield said + (label(BrokerShows.OPEN) if is_ours else "")
+        sentence = entry_sentence(news, verb, digits=inputs.money_digits)
+        yield sentence + (label(BrokerShows.OPEN) if is_ours else "")
     elif news:
         yield cash_sentence(news, digits=inputs.money_digits)
     yield from (canceled_sentence(d) for d in known.news if d.kind is DealKind.CANCELED)
@@ -109,14 +109,16 @@ def _of_exit(
     digits = inputs.money_digits
     # The position left the list: the case of the recovery table helps to find our order's end.
     if not net_units:
-        said = exit_sentence(ended, digits=digits)
-        return said + label(BrokerShows.CLOSED) if inputs.own_order(position.ticket) else said
+        sentence = exit_sentence(ended, digits=digits)
+        return (
+            sentence + label(BrokerShows.CLOSED) if inputs.own_order(position.ticket) else sentence
+        )
     if closing.entry is Entry.IN_OUT:
         return f"{exit_sentence(ended, digits=digits)}; it goes on as {describe_at(position)}"
     # A rollover or split under the same identifier is no exit by the strategy, so name both halves.
     if closing.reason in REOPENS and last.entry is Entry.IN:
-        said = exit_sentence(ended, "closed and opened again", digits=digits)
-        return f"{said}, as {describe_at(position)}"
+        sentence = exit_sentence(ended, "closed and opened again", digits=digits)
+        return f"{sentence}, as {describe_at(position)}"
     return exit_sentence(ended, "closed in part", digits=digits)
 
 

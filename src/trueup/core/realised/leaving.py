@@ -40,7 +40,7 @@ COUNTING = events.DealsRecorded | events.PositionClosed
 def closing(
     local: Position,
     known: Comparison,
-    again: tuple[Successor, ...],
+    successors: tuple[Successor, ...],
     inputs: SyncInputs,
     prefix: str = "",
 ) -> events.PositionClosed:
@@ -57,7 +57,7 @@ def closing(
         because += label(BrokerShows.CLOSED)
     # A broker's rollover or split is not the end of the trade, so name its continuation.
     if moved_on(history.deals, begun_with):
-        because += went_on_sentence(again)
+        because += went_on_sentence(successors)
     return events.PositionClosed(
         at_ns=inputs.now_ns,
         position=local,
@@ -66,18 +66,18 @@ def closing(
         realised_units=known.realised_units,
         deals=known.tickets,
         booked=known.booked,
-        went_on_as=tuple(successor.identifier for successor in again if successor.is_ours),
+        went_on_as=tuple(successor.identifier for successor in successors if successor.is_ours),
     )
 
 
 def _how_it_ended(known: Comparison, ended: Exit | None, digits: int | None) -> str:
     deals = known.history.deals
-    said = [exit_sentence(ended, digits=digits)] if ended else []
+    sentences = [exit_sentence(ended, digits=digits)] if ended else []
     canceled = [canceled_sentence(deal) for deal in deals if deal.kind is DealKind.CANCELED]
     cash = [deal for deal in known.news if not deal.units and deal.kind is not DealKind.CANCELED]
     if canceled and cash and not ended:
-        said.append(cash_sentence(cash, digits=digits))
-    return "; ".join([*said, *canceled]) or "closed; its deals do not say how"
+        sentences.append(cash_sentence(cash, digits=digits))
+    return "; ".join([*sentences, *canceled]) or "closed; its deals do not say how"
 
 
 def follow(identifier: int, inputs: SyncInputs, outcome: Outcome, *, was_counted: bool) -> None:
@@ -113,13 +113,13 @@ def came_and_went(
     if known is None or position is None or not known.adds_up_to(0):
         outcome.questions.append(identifier)
         return
-    again = followed(position, known, 0, inputs, outcome)
+    successors = followed(position, known, 0, inputs, outcome)
     # The successor may still appear; recording the exit now would end the trade in the book.
-    if again is None:
+    if successors is None:
         outcome.questions.append(identifier)
         return
     adopted = events.PositionAdopted(at_ns=inputs.now_ns, position=position)
-    closed = closing(position, known, again, inputs, prefix)
+    closed = closing(position, known, successors, inputs, prefix)
     outcome.events += [adopted, closed]
     for successor in closed.went_on_as:
         follow(successor, inputs, outcome, was_counted=True)

@@ -38,8 +38,8 @@ def for_ghost(ghost: Ghost, inputs: SyncInputs, outcome: Outcome) -> None:
     elif (same := shown_as(holding, inputs)) is not None:
         _merge(local, same.identifier, inputs, outcome)
     elif inputs.is_settling(holding.touched_ns):
-        what = f"Ticket {local.ticket} was opened here and the broker does not list it yet"
-        outcome.holds.append(settling(local, what, holding.touched_ns, inputs))
+        sentence = f"Ticket {local.ticket} was opened here and the broker does not list it yet"
+        outcome.holds.append(settling(local, sentence, holding.touched_ns, inputs))
     elif inputs.snapshot.evidence is None:
         _close_unproven(local, inputs, outcome)
     else:
@@ -76,11 +76,11 @@ def _close_proven(holding: Holding, inputs: SyncInputs, outcome: Outcome) -> Non
     # A broker may show the exit of a rollover before its entry: then wait for the successor.
     missing_ns = inputs.book.missing.get(local.identifier)
     waited_ns = 0 if missing_ns is None else inputs.waited.waited_ns(missing_ns)
-    again = followed(local, known, 0, inputs, outcome, waited_ns)
-    if again is None:
+    successors = followed(local, known, 0, inputs, outcome, waited_ns)
+    if successors is None:
         _missing(local, known, NOT_SHOWN_AGAIN, inputs, outcome)
         return
-    closed = closing(local, known, again, inputs)
+    closed = closing(local, known, successors, inputs)
     # A successor's deals count only if the deals of the old position were counted.
     was_counted = bool(holding.deals) or local.identifier in inputs.book.unexplained
     if outcome.propose("ghost", local, inputs.policy.ghost, inputs, closed):
@@ -140,10 +140,10 @@ def _missing(
         outcome.holds.append(unread(local, fault))
         return
     wanted = step_id("missing", local)
-    who = inputs.released_by(wanted)
+    approver = inputs.released_by(wanted)
     # A person may close the position, because some brokers never show the proof.
-    if who:
-        outcome.events.append(_released(local, because, who, inputs))
+    if approver:
+        outcome.events.append(_released(local, because, approver, inputs))
         return
     outcome.questions.append(local.identifier)
     # The order itself may show that its fill went into another position.
@@ -177,14 +177,16 @@ def _missing(
     )
 
 
-def _released(local: Position, because: str, who: str, inputs: SyncInputs) -> events.PositionClosed:
+def _released(
+    local: Position, because: str, approver: str, inputs: SyncInputs
+) -> events.PositionClosed:
     """Close a missing position because a person has verified that it does not exist."""
     return events.PositionClosed(
         at_ns=inputs.now_ns,
         position=local,
-        because=f"assumed closed: {who} let go of it while missing, {because}",
+        because=f"assumed closed: {approver} let go of it while missing, {because}",
         unproven=True,
-        by=who,
+        by=approver,
     )
 
 

@@ -48,11 +48,11 @@ def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
     if loss is None:
         return
     # An approval names this loss only; a further loss must be accepted again.
-    who = inputs.approved.get(loss_id(loss))
-    if who is None:
+    approver = inputs.approved.get(loss_id(loss))
+    if approver is None:
         outcome.holds.append(hold_of(loss))
     else:
-        outcome.events.append(events.LossAccepted(at_ns=inputs.now_ns, by=who))
+        outcome.events.append(events.LossAccepted(at_ns=inputs.now_ns, by=approver))
 
 
 def hold_of(loss: events.LossFound) -> Hold:

@@ -158,10 +158,10 @@ def _missing(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
         outcome.holds.append(unread(order, fault))
         return
     wanted = step_id("missing", order)
-    who = inputs.released_by(wanted)
+    approver = inputs.released_by(wanted)
     # A person may end the order, because a broker may never show its end.
-    if who:
-        because = f"assumed ended: {who} let go of it, its end was not seen"
+    if approver:
+        because = f"assumed ended: {approver} let go of it, its end was not seen"
         outcome.events.append(
             events.PendingClosed(at_ns=inputs.now_ns, order=order, because=because)
         )

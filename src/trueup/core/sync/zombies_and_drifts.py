@@ -29,13 +29,13 @@ def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours:
         outcome.holds.append(newer(remote))
         return
     if tombstone is not None and inputs.is_settling(tombstone.touched_ns):
-        what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
-        outcome.holds.append(settling(remote, what, tombstone.touched_ns, inputs))
+        sentence = f"Ticket {remote.ticket} was closed here and the broker still lists it"
+        outcome.holds.append(settling(remote, sentence, tombstone.touched_ns, inputs))
         return
     # After the settle window deals decide: they can prove that the list is still late.
     if tombstone is not None and _is_late(remote, 0.0, tombstone.touched_ns, inputs, outcome):
-        what = f"Ticket {remote.ticket} was closed here and the broker still lists it"
-        outcome.holds.append(late(remote, what))
+        sentence = f"Ticket {remote.ticket} was closed here and the broker still lists it"
+        outcome.holds.append(late(remote, sentence))
         return
     ours = opened_by_us(remote.symbol, inputs)
     if ours is not None and ours.version > inputs.asked_version:
@@ -44,11 +44,11 @@ def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours:
     if ours is not None and shown_as(ours, inputs) is None:
         # Its deals may prove that both are one position; the book must not have that twice.
         outcome.questions.append(remote.identifier)
-        what = (
+        sentence = (
             f"Ticket {ours.position.ticket} was opened here and the broker lists ticket "
             f"{remote.ticket} in its symbol"
         )
-        outcome.holds.append(settling(remote, what, ours.touched_ns, inputs))
+        outcome.holds.append(settling(remote, sentence, ours.touched_ns, inputs))
         return
     # The position of a resolved order needs no approval: we opened it.
     policy = inputs.policy
@@ -91,8 +91,10 @@ def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Out
         others.holds.append(newer(local))
         return
     if inputs.is_settling(holding.touched_ns):
-        what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
-        others.holds.append(settling(local, what, holding.touched_ns, inputs))
+        sentence = (
+            f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
+        )
+        others.holds.append(settling(local, sentence, holding.touched_ns, inputs))
         return
     # A wrong volume is expensive, so let the deals decide if our change is still recent.
     if (
@@ -100,8 +102,10 @@ def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Out
         and inputs.is_recent(holding.touched_ns)
         and _is_late(local, local.net_volume, holding.touched_ns, inputs, others)
     ):
-        what = f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
-        others.holds.append(late(local, what))
+        sentence = (
+            f"Ticket {local.ticket} was changed here and the broker shows {describe_at(remote)}"
+        )
+        others.holds.append(late(local, sentence))
         return
     # The policy has separate actions for stops and for the rest, so the events are separate too.
     stops = tuple(name for name in drift.fields if name in PROTECTION)
