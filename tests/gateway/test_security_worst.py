@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ ON_AND_OFF = "shaky trade * {shaky}"
 MEMORY_MB_MAX, FILES_MAX = 160, 400
 # An order waits at most as long as a bot does by default (GTW_TIMEOUT_MS).
 LATENCY_SEC_MAX = 2.0
+# A machine that is busy with other things makes an order wait without any attack.
+CALM_ORDERS, CALM_TIMES_MAX = 20, 20
 SOAK_SEC = 300.0
 # The account has the margin for 900 of them.
 ORDERS_MOST = 800
@@ -132,21 +135,31 @@ def under_attack(folder: Path, seconds: float) -> str:
         ]
         bot = stack.enter_context(process.bot("bot1"))
         assert bot.connect()
-        for attack in attacks:
-            stack.enter_context(attack)
-        latencies, sent = [], 0
-        end = time.monotonic() + seconds
-        while time.monotonic() < end or not all(attack.times > 2 for attack in attacks):
+        latencies: list[float] = []
+        sent = 0
+
+        def send() -> None:
+            nonlocal sent
             begin = time.monotonic()
             reply = bot.send_order({**order(f"A{sent}"), "order_id": f"A{sent}"})
             latencies.append(time.monotonic() - begin)
             assert reply["status"] == "FILLED", reply["error"]
             sent += 1
+
+        for _ in range(CALM_ORDERS):
+            send()
+        most_sec = max(LATENCY_SEC_MAX, CALM_TIMES_MAX * statistics.median(latencies))
+        latencies.clear()
+        for attack in attacks:
+            stack.enter_context(attack)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or not all(attack.times > 2 for attack in attacks):
+            send()
             stays_small(process)
             threading.Event().wait(max(0.05, seconds / ORDERS_MOST))
         latencies.sort()
         slow_sec = latencies[len(latencies) * 95 // 100]
-        assert slow_sec < LATENCY_SEC_MAX
+        assert slow_sec < most_sec
         held = bot.get_positions()["positions"]
         # What was recorded was carried out once, however often it was said again.
         assert len(held) == sent + 1

@@ -24,6 +24,9 @@ from trueup.runtime.time.clock import SystemClock
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
+# A test here starts up to ten processes, and has a deadline for each of them.
+pytestmark = pytest.mark.timeout(300)
+
 # Buys at the first prices it sees, then holds: a position is there within a second. `Hold` leaves
 # everything to the person: a signal against a position of theirs would close it.
 STRATEGIES = """
