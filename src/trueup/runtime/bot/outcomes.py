@@ -122,13 +122,13 @@ class OwedOutcomes:
                 # again from there.
                 order = self._take(order_id, outcome)
             del self._owed[order_id]
-            # An order that never left needs no second look by its caller.
+            # The caller need not hear of an order that never left.
             if outcome is not UNSENT and order is not None:
                 left.append(order)
         return left
 
     def _take(self, order_id: str, outcome: OrderOutcome) -> Order | None:
-        # This may load the book again, with new order objects, so look up the order afterwards.
+        # This may load the book again, with new order objects, so get the order afterwards.
         self._kept.follow()
         order = self._kept.book.orders.get(order_id)
         if order is None:

@@ -25,8 +25,8 @@ from trueup.core.look.inputs import Statement
 from trueup.core.model import Account, describe_at
 from trueup.errors import TrueupError
 from trueup.observe.plan_text import plan_values, write_plan
+from trueup.runtime.control.command_observer import CommandObserver
 from trueup.runtime.control.doubts import order_in_doubt, shown
-from trueup.runtime.control.looks import CommandObserver
 from trueup.runtime.control.status import BotFacts, concerns_a_person, status_of
 from trueup.runtime.time.clock import iso
 from trueup.runtime.trading.loop import TradingLoop

@@ -22,7 +22,7 @@ from trueup.runtime.control.status import held_row, position_row
 from trueup.runtime.time.clock import iso
 
 UNTIL_PROVEN = "the deals that close it, or its return to the broker's list"
-UNTIL_LOOKED = "a person checks the position, and the position closes"
+UNTIL_CHECKED = "a person checks the position, and the position closes"
 
 
 def last_known(place: str | Path, stream: str | None) -> JournalStatus:
@@ -99,4 +99,4 @@ def _holds(book: Book) -> Iterator[HeldRow]:
         yield HeldRow("", kind, symbol, identifier, reason, UNTIL_PROVEN)
     for halt in book.halts.values():
         kind = HoldKind.HALT.name.lower()
-        yield HeldRow("", kind, halt.symbol, halt.identifier, halt.because, UNTIL_LOOKED)
+        yield HeldRow("", kind, halt.symbol, halt.identifier, halt.because, UNTIL_CHECKED)

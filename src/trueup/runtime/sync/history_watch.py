@@ -39,7 +39,7 @@ FIRST_MINUTE, LAST_MINUTE = 5, 59
 TRY_AGAIN_NS = 600 * 1_000_000_000
 # Believed readings between the first comparison and the second: the first of them counts the
 # missing deals.
-LOOKS_BETWEEN = 2
+READINGS_BETWEEN = 2
 NO_DEALS = "This gateway object has no deals to compare with: give an `ExecutionGateway`"
 
 
@@ -65,8 +65,8 @@ class HistoryWatch:
         self._span: Span | None = None
         # The server's clock at the latest believed reading, the number of believed readings, and
         # that number at the latest test for due.
-        self._server_msc = self._looks = self._judged = 0
-        self._wait_until_age_ns = self._wait_until_look = 0
+        self._server_msc = self._readings = self._judged = 0
+        self._wait_until_age_ns = self._wait_until_reading = 0
         self._is_second = False
 
     def check(self, since: Any = None) -> HistoryReport:
@@ -85,7 +85,7 @@ class HistoryWatch:
     def seen(self, evidence: Evidence) -> None:
         """Note a believed reading."""
         self._server_msc = max(self._server_msc, evidence.server_time_msc)
-        self._looks += 1
+        self._readings += 1
 
     def turn(self) -> None:
         """Begin the daily comparison when due, and continue a started one; never waits."""
@@ -105,17 +105,17 @@ class HistoryWatch:
     # When the comparison is due.
 
     def _is_due(self) -> bool:
-        if self._judged == self._looks:
+        if self._judged == self._readings:
             # Every condition below depends on the readings, and no reading came since the last
             # test.
             return False
-        self._judged, bound, book = self._looks, self._pm.book.bound, self._pm.book
+        self._judged, bound, book = self._readings, self._pm.book.bound, self._pm.book
         if bound is None or not self._server_msc:
             return False
         if self._pm.clock.age_ns() < self._wait_until_age_ns:
             return False
         # Deals of an order in doubt, or with an unrecorded outcome, may not be counted yet.
-        if self._looks < self._wait_until_look or book.in_doubt or self._pm.desk.owes:
+        if self._readings < self._wait_until_reading or book.in_doubt or self._pm.desk.owes:
             return False
         # Each account has its own minute, so that many bots do not ask at once.
         minute = self._server_msc % DAY_MSC // MINUTE_MSC
@@ -155,7 +155,7 @@ class HistoryWatch:
         if not report.agrees and not self._is_second:
             log.info("[HISTORY] %s; asked about at the next sync", report.sentence)
             self._is_second = True
-            self._wait_until_look = self._looks + LOOKS_BETWEEN
+            self._wait_until_reading = self._readings + READINGS_BETWEEN
             self._recheck(report.found.positions)
             return
         self._is_second = False
