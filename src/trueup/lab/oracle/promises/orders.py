@@ -19,6 +19,8 @@ _PENDING = frozenset({"limit", "stop"})
 FILLS = frozenset({"OrderFilled", "OrderSettled"})
 # The server says no to an order, and does it.
 LIE = "REFUSED_EXECUTED"
+# What a gateway writes in place of a byte that is no text.
+DAMAGED = "?"
 MARKET = 1
 """MetaTrader's number of a market order, TRADE_ACTION_DEAL."""
 STOPS = 6
@@ -49,6 +51,8 @@ class AtMostOnce(Checker):
         """Judge what was executed, and what the journal says was."""
         self._executed: dict[str, facts.Requested] = {}
         self._accepted: dict[int, facts.Requested] = {}
+        # Executed requests whose comment lost a byte on the way, by the ticket of the order.
+        self._damaged: dict[int, facts.Requested] = {}
         self._dealt: set[int] = set()
         self._keys: dict[str, str] = {}
         # The intent that each key stands for in the journal.
@@ -131,6 +135,8 @@ class AtMostOnce(Checker):
         if fact.action == STOPS:
             yield from self._as_meant(fact)
         if self.papers.meant(fact.comment) is None:
+            if DAMAGED in fact.comment:
+                self._damaged[fact.order] = fact
             return
         # A market order that is accepted first (10008) is executed when its deal is booked.
         self._accepted[fact.order] = fact
@@ -197,6 +203,10 @@ class AtMostOnce(Checker):
         if intent.get("kind", "market") != "market":
             yield from self._placed(order_id, done)
             return
+        if done is None:
+            done = self._damaged.get(row["ticket"])
+            if done is not None and any(_otherwise(done, intent)):
+                done = None
         if done is None:
             # Another program that trades under our magic number may do just what was meant; what
             # another order of ours did is never that.
