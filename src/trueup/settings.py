@@ -32,7 +32,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from trueup.core.account.meant import account_named
+from trueup.core.account.intended_account import account_named
 from trueup.errors import SettingsError
 
 ENV_FILE: Final = ".env"

@@ -17,7 +17,7 @@ from trueup.core.doubt.change_traces import (
     of_modification,
     of_modification_without_evidence,
 )
-from trueup.core.doubt.said_by_record import not_by_record
+from trueup.core.doubt.recorded_request import not_by_record
 from trueup.core.doubt.trace import Trace
 from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind

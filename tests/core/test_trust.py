@@ -205,7 +205,7 @@ def test_an_objection_says_what_happened_and_what_would_end_it(name: str) -> Non
 
 def test_every_rule_objects_to_something() -> None:
     seen = {reason for _, reason, _, _ in OBJECTIONS.values()} | {Reason.RECONNECTED}
-    # Those are of the connection, and of which account is meant (`core.account.meant`).
+    # Those are of the connection, and of which account is meant (`core.account.intended_account`).
     elsewhere = (Reason.OFFLINE, Reason.UNREADABLE, Reason.REAL_MONEY)
     rules = {reason for reason in Reason if reason not in elsewhere}
     assert seen | {Reason.NO_EVIDENCE} == rules

@@ -19,7 +19,7 @@ from trueup.cli.operate.bot import JsonOption, print_json
 from trueup.cli.shared.endpoint import endpoint_of
 from trueup.cli.shared.journal_place import JournalOption, default_journal, short_path
 from trueup.cli.shared.say import say
-from trueup.core.account.meant import account_named
+from trueup.core.account.intended_account import account_named
 from trueup.core.account.trust import Bound
 from trueup.errors import SettingsError, TrueupError
 from trueup.observe.doctor_text import (
@@ -133,13 +133,13 @@ def _rows(
     else:
         yield ok("settings", f"gateway {target.url} ({target.said_by})", gateway=target.url)
         symbols = sorted({*named, *(bot.symbol for bot in bots)})
-        yield from _at_the_gateway(target, look, symbols, _meant(settings, target))
+        yield from _at_the_gateway(target, look, symbols, _intended(settings, target))
     yield journal_row
     yield from bot_rows(bots, silent, settings.sync_interval_sec)
     yield from history_rows(look.compared)
 
 
-def _meant(settings: Settings, target: Target) -> Bound | None:
+def _intended(settings: Settings, target: Target) -> Bound | None:
     """Return the account that the setting names; None at the simulated terminal, which has none."""
     if not settings.trueup_account or target.said_by == OF_THE_TERMINAL:
         return None
@@ -147,7 +147,7 @@ def _meant(settings: Settings, target: Target) -> Bound | None:
 
 
 def _at_the_gateway(
-    target: Target, journal: JournalLook, symbols: list[str], meant: Bound | None
+    target: Target, journal: JournalLook, symbols: list[str], intended: Bound | None
 ) -> Iterator[DoctorRow]:
     clock = SystemClock()
     line = Line(target, clock)
@@ -158,7 +158,7 @@ def _at_the_gateway(
     # A session of its own, so that the checks do not take a sequence number of a bot.
     session = f"doctor-{os.getpid():x}-{clock.now_ns():x}"
     try:
-        visit = GatewayVisit(target, line.link, clock, journal.bound, session, symbols, meant)
+        visit = GatewayVisit(target, line.link, clock, journal.bound, session, symbols, intended)
         yield from visit.look()
     finally:
         line.link.close()

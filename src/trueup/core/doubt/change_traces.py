@@ -9,7 +9,7 @@ Without any evidence the outcome is recorded as not known.
 from __future__ import annotations
 
 from trueup.core.book.order import Order
-from trueup.core.doubt.said_by_record import is_done, not_by_record
+from trueup.core.doubt.recorded_request import is_done, not_by_record
 from trueup.core.doubt.trace import MAY_BE_LOADING, Trace, not_known
 from trueup.core.model import Evidence, Position, Snapshot
 from trueup.core.quantity import same

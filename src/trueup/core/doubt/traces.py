@@ -1,10 +1,11 @@
 """Find the trace of an order in doubt on a gateway with a history.
 
-The search has this order. First the gateway's record of the request: the record has the lost reply,
-and with it the ticket. Then the token, in the comment or the magic number of a position, a pending
-order or a past order. Then, if a broker rewrote the comment, the only order that matches by magic,
-side, volume, symbol and time, if `core.doubt.lookalikes` decides that it is ours. Modifications and
-cancellations carry no token; `core.doubt.change_traces` handles them.
+The search has this order. First a final answer in the gateway's record of the request, which has
+the lost reply. Then the token, in the comment or the magic number of a past order, a position or a
+pending order. Then the ticket in the gateway's record. Then, if a broker rewrote the comment, the
+only order that matches by magic, side, volume, symbol and time, if `core.doubt.lookalikes` decides
+that it is ours. Modifications and cancellations carry no token; `core.doubt.change_traces` handles
+them.
 
 Absence counts only in a history that covers the sending and contains all orders known to be
 executed, or in a record that covers the sending. A terminal's answer counts only while the account
@@ -23,7 +24,7 @@ from trueup.core.book.events import OrderKind
 from trueup.core.deals import history_of
 from trueup.core.doubt.change_traces import of_cancellation, of_modification
 from trueup.core.doubt.lookalikes import Habits, Shown, fitting, lacking_in
-from trueup.core.doubt.said_by_record import not_by_record, recorded
+from trueup.core.doubt.recorded_request import not_by_record, recorded
 from trueup.core.doubt.trace import MAY_BE_LOADING, Trace
 from trueup.core.gateway_record import RequestState
 from trueup.core.model import Deal, Evidence, HistoryOrder, PendingOrder, Position, Snapshot

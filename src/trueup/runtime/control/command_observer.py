@@ -55,7 +55,9 @@ class CommandObserver:
         self._loop = loop
         self._source = _KeepsLast(source_of(gateway))
         reconciler = loop.reconciler
-        self._observer = BrokerObserver(loop.pm, self._source, reconciler.policy, reconciler.meant)
+        self._observer = BrokerObserver(
+            loop.pm, self._source, reconciler.policy, reconciler.intended
+        )
         self._begun = self._done = self._wanted = 0
         self._last: Observation | None = None
 

@@ -90,10 +90,10 @@ def needs(loop: TradingLoop) -> Iterator[str]:
             f"close: {pm.journal_trouble}"
         )
     # A full or broken journal explains a failed sync too, so only the cause is named.
-    meant = loop.reconciler.meant
+    intended = loop.reconciler.intended
     if result is not None and result.status is SyncStatus.FAILED and not pm.journal_trouble:
-        if meant.account is not None and pm.book.bound in (None, meant.account):
-            yield f"Log the terminal in to {meant.account.name}, or correct {meant.said_by}."
+        if intended.account is not None and pm.book.bound in (None, intended.account):
+            yield f"Log the terminal in to {intended.account.name}, or correct {intended.said_by}."
         else:
             yield (
                 "Log the terminal in to the book's account; or, to bind the book to the terminal's "

@@ -53,7 +53,7 @@ class GatewayVisit:
         bound: the account that the book belongs to, or None if no journal tells.
         session: the name of this visit, unique among all clients.
         symbols: the symbols of this folder's bots, and further symbols to check.
-        meant: the account that the setting TRUEUP_ACCOUNT names, or None.
+        intended: the account that the setting TRUEUP_ACCOUNT names, or None.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class GatewayVisit:
         bound: Bound | None,
         session: str,
         symbols: Sequence[str] = (),
-        meant: Bound | None = None,
+        intended: Bound | None = None,
     ) -> None:
         self._target, self._link, self._clock = target, link, clock
         self._bound, self._session, self._symbols = bound, session, symbols
-        self._meant = meant
+        self._intended = intended
         self._capabilities: tuple[str, ...] = ()
         # The reply to HELLO, with the role of our key; an older gateway does not tell the role.
         self._hello: dict[str, Any] = {}
@@ -256,12 +256,12 @@ class GatewayVisit:
         }
         name = f"{account.name} ({describe_mode(account.trade_mode)})"
         # The setting first: a bot with this setting refuses any other account.
-        if self._meant not in (None, Bound(account.login, account.server)):
-            assert self._meant is not None
+        intended = self._intended
+        if intended is not None and intended != Bound(account.login, account.server):
             return sick(
                 "account",
-                f"the terminal is logged in to {name}, and TRUEUP_ACCOUNT says {self._meant.name}",
-                f"log the terminal in to {self._meant.name}, or correct TRUEUP_ACCOUNT",
+                f"the terminal is logged in to {name}, and TRUEUP_ACCOUNT says {intended.name}",
+                f"log the terminal in to {intended.name}, or correct TRUEUP_ACCOUNT",
                 **figures,
             )
         if self._bound is None:

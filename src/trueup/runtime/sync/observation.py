@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from trueup.core.account.meant import Meant
+from trueup.core.account.intended_account import IntendedAccount
 from trueup.core.account.trust import Reason, Trusted, Unknown
 from trueup.core.look.absence import NONE_ABSENT, Absences
 from trueup.core.look.inputs import Statement, SyncInputs
@@ -125,10 +125,14 @@ class BrokerObserver:
     """
 
     def __init__(
-        self, pm: PortfolioManager, source: Source, policy: Policy, meant: Meant | None = None
+        self,
+        pm: PortfolioManager,
+        source: Source,
+        policy: Policy,
+        intended: IntendedAccount | None = None,
     ) -> None:
         self.policy = policy
-        self.meant: Meant = meant or Meant()
+        self.intended: IntendedAccount = intended or IntendedAccount()
         self.settling: SettleWindow = SettleWindow(policy.settle_ms)
         self.approved: dict[str, str] = {}
         self.statements: dict[str, Statement] = {}
@@ -138,7 +142,7 @@ class BrokerObserver:
         # The number of messages sent when the current question's latest message left, and that time
         # (ns).
         self._sent = self._sent_ns = 0
-        self._judge = ReadingJudge(self.meant)
+        self._judge = ReadingJudge(self.intended)
         self._under_way: Asked | None = None
         self._newest_believed = 0
         # A version of the book, and the symbols of its positions at that version.
@@ -251,7 +255,7 @@ class BrokerObserver:
 
     def forget(self) -> None:
         """Forget the earlier readings of this gateway."""
-        self._judge = ReadingJudge(self.meant)
+        self._judge = ReadingJudge(self.intended)
         self._recall = Recall(self._pm)
 
     def _asked_now(self, question: Question, follow_ups: int) -> Asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trueup.core.account.meant import Meant
+from trueup.core.account.intended_account import IntendedAccount
 from trueup.core.account.trust import (
     Bound,
     Reason,
@@ -22,12 +22,12 @@ class ReadingJudge:
     """Decides whether each reading of one gateway is believed.
 
     Args:
-        meant: the intended account; any account by default.
+        intended: the intended account; any account by default.
     """
 
-    def __init__(self, meant: Meant | None = None) -> None:
+    def __init__(self, intended: IntendedAccount | None = None) -> None:
         self._seen: Seen | None = None
-        self._meant = meant or Meant()
+        self._intended = intended or IntendedAccount()
 
     def asked(self) -> None:
         """Count a question: its reply uses up a sequence number even if the reply is lost."""
@@ -43,7 +43,7 @@ class ReadingJudge:
         verdict = judge(reading, bound, self._seen)
         if not _is_old(verdict):
             # A wrong account is the reason to show, before any other fault of the reading.
-            verdict = self._meant.objection(reading) or verdict
+            verdict = self._intended.objection(reading) or verdict
         if reading.evidence is not None and not _is_old(verdict):
             self._seen = seen_after(reading.evidence, self._seen, verdict)
         return verdict

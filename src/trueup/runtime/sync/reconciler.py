@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trueup.core.account.health import health, restrictions
-from trueup.core.account.meant import Meant
+from trueup.core.account.intended_account import IntendedAccount
 from trueup.core.account.trust import Bound, Reason, Unknown
 from trueup.core.book import events
 from trueup.core.book.event_ids import change_id
@@ -34,7 +34,7 @@ from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.story.audit import AuditEntry, AuditTrail, sentence
 from trueup.runtime.sync.duty import DutyCycle
 from trueup.runtime.sync.history_watch import HistoryWatch
-from trueup.runtime.sync.meant_account import meant_account
+from trueup.runtime.sync.intended_account import intended_account
 from trueup.runtime.sync.neighbours import Neighbours, OwnScope
 from trueup.runtime.sync.observation import Asked, BrokerObserver, Observation
 from trueup.runtime.sync.results import ReconcilerStatus, RemotePosition, SyncResult, SyncStatus
@@ -105,7 +105,7 @@ class StateReconciler:
             )
         self.portfolio: PortfolioManager = portfolio_manager
         pm = portfolio_manager
-        self.meant: Meant = meant_account(account, real_money=real_money)
+        self.intended: IntendedAccount = intended_account(account, real_money=real_money)
         self.policy: Policy = policy or Policy(symbols=frozenset({pm.symbol}))
         _refuse_to_disown(self.policy, pm)
         self.gateway = gateway
@@ -125,7 +125,7 @@ class StateReconciler:
         self.remote: Snapshot | None = None
         self._clock = pm.clock
         self._source = source_of(gateway)
-        self._observer = BrokerObserver(pm, self._source, self.policy, self.meant)
+        self._observer = BrokerObserver(pm, self._source, self.policy, self.intended)
         self._neighbours = Neighbours(OwnScope(pm, self.policy), gateway)
         self._history = HistoryWatch(pm, self._source.history, self.policy, self._observer.recheck)
         self._audit = AuditTrail()
@@ -459,7 +459,7 @@ class StateReconciler:
         account, now_ns = reading.evidence.account, self._clock.now_ns()
         if book.bound == Bound(account.login, account.server):
             return self.sync_positions()
-        objection = self.meant.objection(reading)
+        objection = self.intended.objection(reading)
         if objection is not None:
             raise Refused(f"Nothing was changed: {objection.sentence}.")
         because = f"a person bound the book to {account.name}"

@@ -18,8 +18,8 @@ _NAME = re.compile(r"\s*([1-9][0-9]{0,18})\s*@\s*(\S(?:.*\S)?)\s*", re.DOTALL)
 EXAMPLE = "give login@server, such as 5000001@MetaQuotes-Demo"
 
 
-class Meant(msgspec.Struct, frozen=True):
-    """The account that the user expects, and whether an account with real money is allowed.
+class IntendedAccount(msgspec.Struct, frozen=True):
+    """The account that the user intends to trade, and whether real money is allowed.
 
     `account` is None for any account. `said_by` is the setting that names the account. If the
     gateway does not say whether an account is a demo, the account counts as real.
@@ -36,15 +36,15 @@ class Meant(msgspec.Struct, frozen=True):
     def _other(self, snapshot: Snapshot) -> Unknown | None:
         if self.account is None:
             return None
-        meant = f"{self.said_by} says {self.account.name}"
+        expected = f"{self.said_by} says {self.account.name}"
         if snapshot.evidence is None:
-            sentence = f"The gateway does not say which account its terminal has, and {meant}"
+            sentence = f"The gateway does not say which account its terminal has, and {expected}"
             until = "a gateway that serves SNAPSHOT, as `trueup gateway` does"
             return Unknown(Reason.WRONG_ACCOUNT, sentence, until)
         account = snapshot.evidence.account
         if Bound(account.login, account.server) == self.account:
             return None
-        sentence = f"The terminal is logged in to {account.name}, and {meant}"
+        sentence = f"The terminal is logged in to {account.name}, and {expected}"
         return Unknown(Reason.WRONG_ACCOUNT, sentence, f"a login to {self.account.name}")
 
     def _real(self, snapshot: Snapshot) -> Unknown | None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
-from trueup.core.account.meant import Meant, account_named
+from trueup.core.account.intended_account import IntendedAccount, account_named
 from trueup.core.account.trust import Bound, Reason, Unknown
 from trueup.core.model import describe_mode
 
@@ -42,12 +42,12 @@ def test_every_account_s_name_names_it(login: int, server: str) -> None:
 
 def test_any_account_is_meant_where_nobody_says() -> None:
     for shown in (reading(), reading(trade_mode="real"), make.snapshot()):
-        assert Meant().objection(shown) is None
+        assert IntendedAccount().objection(shown) is None
 
 
 def test_only_the_account_that_is_meant_is_taken() -> None:
-    assert Meant(OURS).objection(reading()) is None
-    objection = Meant(OTHER, "TRUEUP_ACCOUNT").objection(reading())
+    assert IntendedAccount(OURS).objection(reading()) is None
+    objection = IntendedAccount(OTHER, "TRUEUP_ACCOUNT").objection(reading())
     assert objection is not None
     assert objection.reason is Reason.WRONG_ACCOUNT
     assert objection.sentence == (
@@ -55,12 +55,12 @@ def test_only_the_account_that_is_meant_is_taken() -> None:
     )
     assert objection.until == f"a login to {OTHER.name}"
     # The same login at another server is another account.
-    elsewhere = Meant(Bound(OURS.login, "Elsewhere")).objection(reading())
+    elsewhere = IntendedAccount(Bound(OURS.login, "Elsewhere")).objection(reading())
     assert elsewhere is not None
 
 
 def test_a_gateway_that_does_not_say_is_not_taken_for_the_account_that_is_meant() -> None:
-    objection = Meant(OURS).objection(make.snapshot())
+    objection = IntendedAccount(OURS).objection(make.snapshot())
     assert objection is not None
     assert objection == Unknown(
         Reason.WRONG_ACCOUNT,
@@ -84,8 +84,8 @@ def test_a_gateway_that_does_not_say_is_not_taken_for_the_account_that_is_meant(
 )
 def test_real_money_is_touched_only_where_that_is_said(mode: str, said: str | None) -> None:
     shown = reading(trade_mode=mode)
-    assert Meant(real_money=True).objection(shown) is None
-    objection = Meant(real_money=False).objection(shown)
+    assert IntendedAccount(real_money=True).objection(shown) is None
+    objection = IntendedAccount(real_money=False).objection(shown)
     if said is None:
         assert objection is None
         return
@@ -94,7 +94,7 @@ def test_real_money_is_touched_only_where_that_is_said(mode: str, said: str | No
 
 
 def test_a_wire_that_tells_no_account_counts_as_real() -> None:
-    assert Meant(real_money=False).objection(make.snapshot()) == Unknown(
+    assert IntendedAccount(real_money=False).objection(make.snapshot()) == Unknown(
         Reason.REAL_MONEY,
         "The gateway does not say whether its account is a demo, so it counts as REAL",
         "a word that real money is meant",

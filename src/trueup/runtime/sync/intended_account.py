@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trueup.core.account.meant import EXAMPLE, Meant, account_named
+from trueup.core.account.intended_account import EXAMPLE, IntendedAccount, account_named
 
 
-def meant_account(account: str | None, *, real_money: bool) -> Meant:
+def intended_account(account: str | None, *, real_money: bool) -> IntendedAccount:
     """Return the intended account.
 
     Args:
@@ -22,12 +22,12 @@ def meant_account(account: str | None, *, real_money: bool) -> Meant:
 
         text = account_setting()
         known = account_named(text) if text else None
-        return Meant(known, "TRUEUP_ACCOUNT", real_money)
+        return IntendedAccount(known, "TRUEUP_ACCOUNT", real_money)
     # Any account is allowed, but the rule on real money still applies.
     if account == "":
-        return Meant(real_money=real_money)
+        return IntendedAccount(real_money=real_money)
     try:
-        return Meant(account_named(account), "account", real_money)
+        return IntendedAccount(account_named(account), "account", real_money)
     except (TypeError, ValueError):
         valid = f"{EXAMPLE}, or '' for any"
         raise ValueError(f"account={account!r:.60} is not valid: {valid}.") from None
