@@ -68,7 +68,10 @@ class KeptBook:
         self.trouble: str = ""
         self.is_fenced_out: bool = False
         self.on_found: Callable[[Sequence[events.Event]], None] = _ignore_found
-        """Called with events that are in the journal although their append seemed to fail."""
+        """Called with events that were in the journal before the book had applied them.
+
+        Such events come from an append that seemed to fail, or whose caller was interrupted.
+        """
         self.clock = clock
         self.times: Times = Times(clock)
         self.turn: Turn = Turn()

@@ -3,7 +3,8 @@
 The daily comparison runs some minutes after the trade server's midnight, at a different minute for
 each account, so that many bots do not ask at once. While an order is in doubt the comparison waits,
 because the deals of that order may not be counted yet. The span begins where book and broker last
-agreed. Each call of `sync_continuous` fetches at most one page and never waits.
+agreed. The pages come one after another in the calls of `sync_continuous`, which never waits for a
+page.
 
 The comparison changes no money. After a difference, the next sync reads the deals of those
 positions and counts them by the ordinary rule. Then the comparison runs once more, and the journal

@@ -177,7 +177,10 @@ class BrokerObserver:
         return self._source.read()
 
     def begin(self) -> None:
-        """Begin an observation; never waits."""
+        """Begin an observation; never waits.
+
+        An unchanged list comes without prices, so ask for prices after `PRICES_AGE_SEC`.
+        """
         due_ns = (self._prices_ns or 0) + PRICES_AGE_SEC * 1_000_000_000
         wants_prices = self._prices_ns is None or self._pm.clock.age_ns() >= due_ns
         self._ask(msgspec.structs.replace(self._question, prices=wants_prices))
@@ -313,7 +316,7 @@ class BrokerObserver:
             return Observation(asked, verdict)
         snapshot, book, agreed = verdict.snapshot, self._pm.book, self._agreed
         if snapshot.evidence is None or snapshot.evidence.floating is None:
-            # Only a reading with prices counts; a reading without evidence always has them.
+            # A reply that the positions are unchanged (`floating` is set) has no new prices.
             self._prices_ns = asked.at.age_ns
         inputs = self._inputs(snapshot, asked)
         # Skip the plan while nothing changed: most readings equal the reading before, and the plan
