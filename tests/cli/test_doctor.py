@@ -32,7 +32,7 @@ from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, s
 from trueup.observe.log import make_streams_safe
 from trueup.observe.status_text import BotStatus, OverdueRow
 from trueup.runtime.control.bots import Bot
-from trueup.runtime.doctor.book import JournalLook, bot_rows
+from trueup.runtime.doctor.book import JournalCheck, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
 from trueup.runtime.doctor.line import Target
 from trueup.runtime.time.clock import ManualClock, SystemClock
@@ -143,7 +143,7 @@ def test_a_gateway_of_the_guide_that_hides_positions_is_told() -> None:
         link = ZmqLink(f"tcp://127.0.0.1:{gateway.port}")
         target = Target("127.0.0.1", gateway.port, 5_000, "a test")
         visit = GatewayVisit(target, link, SystemClock(), None, "s", ["EURUSD"])
-        found = {one.check: one for one in visit.look()}
+        found = {one.check: one for one in visit.rows()}
         link.close()
     assert "asked for EURUSD it shows ticket 101" in found["protocol"].found
 
@@ -171,7 +171,7 @@ def test_whatever_a_gateway_answers_there_is_a_row_for_each_check(
     turn = itertools.cycle(replies)
     target = Target("127.0.0.1", 1, 10, "a test")
     link = DeskLink(lambda _: next(turn))
-    found = list(GatewayVisit(target, link, ManualClock(), None, "s").look())
+    found = list(GatewayVisit(target, link, ManualClock(), None, "s").rows())
     assert [row.check for row in found] == list(CHECKS)
     assert all(row_lines(row) for row in found)
 
@@ -475,7 +475,7 @@ def test_a_bot_that_is_not_well_is_told_with_what_it_needs(bot: BotStatus, check
     ],
 )
 def test_a_journal_that_only_the_bot_knows(bot: BotStatus, mark: Mark, word: str) -> None:
-    row = JournalLook(None, None, [bot]).look()
+    row = JournalCheck(None, None, [bot]).row()
     assert row.mark is mark
     assert word in row.found
 

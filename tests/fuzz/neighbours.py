@@ -196,7 +196,7 @@ class Replies:
         target = Target("127.0.0.1", 5555, 1_000, "the test")
         link = cast(Link, DeskLink(answer))
         visit = GatewayVisit(target, link, ManualClock(AT), None, "fuzz")
-        rows = list(visit.look())
+        rows = list(visit.rows())
         assert [row.check for row in rows] == list(CHECKS)
         for row in rows:
             assert "\n".join(row_lines(row)).encode()

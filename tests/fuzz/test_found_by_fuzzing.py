@@ -239,7 +239,7 @@ def test_half_of_a_surrogate_pair_in_a_reply_can_be_said_by_doctor_and_conforman
 
     link = DeskLink(answer)
     visit = GatewayVisit(Target("h", 1, 1_000, "me"), link, world.clock, None, "s")
-    (said,) = [row.found for row in visit.look() if row.check == "protocol"]
+    (said,) = [row.found for row in visit.rows() if row.check == "protocol"]
     assert "my ?" in said.encode().decode()
     fields = Probe(lambda: DeskLink(answer), 1_000).ask({"action": "HELLO"}).fields
     assert fields is not None

@@ -38,7 +38,7 @@ from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.control.commands import BotCommands
 from trueup.runtime.control.last_known import last_known
 from trueup.runtime.control.status import status_of
-from trueup.runtime.doctor.book import JournalLook
+from trueup.runtime.doctor.book import JournalCheck
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.trading.loop import TradingLoop
 from trueup.runtime.trading.prices import GatewayPrices
@@ -611,7 +611,7 @@ def test_it_is_said_wherever_somebody_looks(world: BackupWorld) -> None:
     dead = last_known(world.file, None)
     assert [row.id for row in dead.holds] == [name]
     assert f"trueup approve {name}" in " ".join(write_journal_status(dead).split())
-    row = JournalLook(world.file, None, []).look()
+    row = JournalCheck(world.file, None, []).row()
     assert OURS in row.found
     world.start_bot()
 

@@ -140,7 +140,7 @@ def test_doctor_terminal_and_rebinding_say_money_of_the_account(
     target = Target("127.0.0.1", 5555, 1_000, "a test")
     link = DeskLink(world.broker.desk.handle)
     visit = GatewayVisit(target, link, world.broker.clock, None, "visit")
-    rows = {row.check: row for row in visit.look()}
+    rows = {row.check: row for row in visit.rows()}
     assert amounts(rows["account"].found, account) == [world.broker.ledger.balance]
     person = PersonDesk(world.broker.terminal, "EURUSD", dict, lambda: None)
     lines = position_lines(json.loads(person.handle(b'{"command":"list"}')))

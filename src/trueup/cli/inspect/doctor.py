@@ -35,7 +35,7 @@ from trueup.observe.doctor_text import (
 )
 from trueup.observe.status_text import BotStatus
 from trueup.runtime.control.bots import ask_bot, find_bots
-from trueup.runtime.doctor.book import JournalLook, bot_rows, history_rows
+from trueup.runtime.doctor.book import JournalCheck, bot_rows, history_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit, unasked
 from trueup.runtime.doctor.line import CHECKS as WAY
 from trueup.runtime.doctor.line import Line, Target
@@ -125,7 +125,7 @@ def _rows(
     # The journal is read first, since the checks at the gateway compare with its book; its row is
     # printed later.
     look = _journal(journal, stream, bots)
-    journal_row = look.look()
+    journal_row = look.row()
     if target is None:
         remedy = "set GTW_HOST and GTW_PORT, or give --gateway tcp://HOST:PORT"
         yield warn("settings", f"{NO_GATEWAY}, so none is asked", remedy)
@@ -147,11 +147,11 @@ def _intended(settings: Settings, target: Target) -> Bound | None:
 
 
 def _at_the_gateway(
-    target: Target, journal: JournalLook, symbols: list[str], intended: Bound | None
+    target: Target, journal: JournalCheck, symbols: list[str], intended: Bound | None
 ) -> Iterator[DoctorRow]:
     clock = SystemClock()
     line = Line(target, clock)
-    yield from line.look()
+    yield from line.rows()
     if line.link is None:
         yield from unasked(CHECKS)
         return
@@ -159,7 +159,7 @@ def _at_the_gateway(
     session = f"doctor-{os.getpid():x}-{clock.now_ns():x}"
     try:
         visit = GatewayVisit(target, line.link, clock, journal.bound, session, symbols, intended)
-        yield from visit.look()
+        yield from visit.rows()
     finally:
         line.link.close()
 
@@ -227,9 +227,9 @@ def _bots() -> tuple[list[BotStatus], list[str]]:
     return bots, silent
 
 
-def _journal(journal: str | None, stream: str | None, bots: list[BotStatus]) -> JournalLook:
+def _journal(journal: str | None, stream: str | None, bots: list[BotStatus]) -> JournalCheck:
     if journal is not None or not bots:
-        return JournalLook(journal or default_journal(), stream, bots)
+        return JournalCheck(journal or default_journal(), stream, bots)
     bot = bots[0]
     place = short_path(Path(bot.journal_file)) if bot.journal_file else None
-    return JournalLook(place, stream or bot.stream, bots)
+    return JournalCheck(place, stream or bot.stream, bots)

@@ -31,8 +31,8 @@ FEW_FREE_MB = 500
 INTERVALS_LATE = 3
 
 
-class JournalLook:
-    """A look at the journal of a book.
+class JournalCheck:
+    """A check of the journal of a book.
 
     Args:
         place: a file, or a `postgresql://` URL; None if only the bots know the place.
@@ -48,7 +48,7 @@ class JournalLook:
         self.compared: HistoryCompared | None = None
         self.loss: LossFound | None = None
 
-    def look(self) -> DoctorRow:
+    def row(self) -> DoctorRow:
         """Return the row of the journal, and set `bound`, `compared` and `loss`."""
         row = self._look()
         if self.loss is None or row.mark is Mark.SICK:
@@ -73,15 +73,15 @@ class JournalLook:
             with open_reader(self._place, self._stream) as reader:
                 self.bound, self.compared, self.loss = last_facts(reader)
                 events = f"{reader.position} event{'s' * (reader.position != 1)}"
-                said = f"{name}, stream {reader.stream}: {events}"
+                found = f"{name}, stream {reader.stream}: {events}"
         except TrueupError as error:
             if "Say which stream" in str(error):
                 return not_asked("journal writable", f"{error} Give --stream.")
             remedy = "`trueup journal verify` says where it is damaged; or give another --journal"
             return sick("journal writable", str(error), remedy)
         if not is_file:
-            return ok("journal writable", f"{said}; whether it may be written is not tried")
-        return self._may_write(Path(self._place), said)
+            return ok("journal writable", f"{found}; whether it may be written is not tried")
+        return self._may_write(Path(self._place), found)
 
     def _as_the_bots_say(self) -> DoctorRow:
         kept = [bot.journal for bot in self._bots if bot.journal]
@@ -104,7 +104,7 @@ class JournalLook:
             return sick("journal writable", f"{path} cannot be made in {folder}", remedy)
         return self._room(folder, f"{path} is not there yet, and can be made")
 
-    def _may_write(self, path: Path, said: str) -> DoctorRow:
+    def _may_write(self, path: Path, found: str) -> DoctorRow:
         try:
             # To open the file for writing, without writing, is the only safe test of permission.
             with path.open("r+b"):
@@ -112,22 +112,22 @@ class JournalLook:
         except OSError as error:
             because = (error.strerror or str(error)).lower()
             remedy = f"make {path} writable for the user that runs the bot"
-            return sick("journal writable", f"{said}; it cannot be written: {because}", remedy)
+            return sick("journal writable", f"{found}; it cannot be written: {because}", remedy)
         if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
             remedy = f"make {path.absolute().parent} writable for the user that runs the bot"
-            return sick("journal writable", f"{said}; nothing can be made beside it", remedy)
+            return sick("journal writable", f"{found}; nothing can be made beside it", remedy)
         writers = [bot.pid for bot in self._bots if bot.journal_file == str(path.resolve())]
         by = f", written by process {writers[0]}" if writers else ""
-        return self._room(path.absolute().parent, f"{said}{by}")
+        return self._room(path.absolute().parent, f"{found}{by}")
 
-    def _room(self, folder: Path, said: str) -> DoctorRow:
+    def _room(self, folder: Path, found: str) -> DoctorRow:
         free_mb = shutil.disk_usage(folder).free // 1_000_000
         if free_mb >= FEW_FREE_MB:
-            return ok("journal writable", said, free_mb=free_mb)
+            return ok("journal writable", found, free_mb=free_mb)
         row = sick if free_mb < LEAST_FREE_MB else warn
         return row(
             "journal writable",
-            f"{said}; {free_mb} MB are free on its disk",
+            f"{found}; {free_mb} MB are free on its disk",
             "make room: without it no order is sent",
             free_mb=free_mb,
         )
@@ -169,11 +169,11 @@ def history_rows(compared: HistoryCompared | None) -> Iterator[DoctorRow]:
 
 
 def _history_row(compared: HistoryCompared) -> DoctorRow:
-    said, figures = compared_sentence(compared), {"agreed": compared.agreed}
+    found, figures = compared_sentence(compared), {"agreed": compared.agreed}
     if compared.is_whole:
-        return ok("history", said, **figures)
+        return ok("history", found, **figures)
     remedy = "`trueup reconcile` names each of these deals"
-    return warn("history", said, remedy, **figures)
+    return warn("history", found, remedy, **figures)
 
 
 def bot_rows(
@@ -199,9 +199,9 @@ def _bot_row(bot: BotStatus) -> DoctorRow:
         return sick("bot", who, " ".join(bot.needs), pid=bot.pid)
     if bot.overdue:
         tickets = ", ".join(str(row.ticket) for row in bot.overdue)
-        said = f"{who} It waits for the deals of {tickets} since {bot.overdue[0].since[11:19]} UTC"
+        found = f"{who} It waits for the deals of {tickets} since {bot.overdue[0].since[11:19]} UTC"
         remedy = "show all of the terminal's history (History tab, All History): they may be there"
-        return warn("bot", said, remedy, pid=bot.pid)
+        return warn("bot", found, remedy, pid=bot.pid)
     if bot.neighbours:
         return warn("bot", f"{who} Another bot: {bot.neighbours[0]}", REMEDY, pid=bot.pid)
     return ok("bot", who, pid=bot.pid)
@@ -211,9 +211,9 @@ def _sync_row(bot: BotStatus, interval_sec: float) -> DoctorRow:
     if bot.age_sec is None:
         remedy = "see the rows above; until the broker was seen, no order is sent"
         return sick("last sync", f"process {bot.pid} has not seen the broker yet", remedy)
-    said = f"{bot.age_sec:.0f} s ago, {bot.sync_count} since the start"
+    found = f"{bot.age_sec:.0f} s ago, {bot.sync_count} since the start"
     figures = {"age_sec": bot.age_sec, "sync_count": bot.sync_count}
     if bot.age_sec > INTERVALS_LATE * interval_sec:
         remedy = f"a sync is due every {interval_sec:g} s: see the rows above and the bot's log"
-        return sick("last sync", said, remedy, **figures)
-    return ok("last sync", said, **figures)
+        return sick("last sync", found, remedy, **figures)
+    return ok("last sync", found, **figures)

@@ -15,12 +15,12 @@ from trueup.runtime.sync.neighbours import REMEDY
 CHECKS = ("symbols", "neighbours")
 NO_SNAPSHOT = "this gateway does not tell it (no SNAPSHOT)"
 NO_READING = "no reading"
-NOBODY_SAYS = "no bot names a symbol: give --symbol"
+NO_SYMBOL_GIVEN = "no bot names a symbol: give --symbol"
 NAME_IT = "give the bot a symbol as the broker spells it (`--symbol`, PortfolioManager's `symbol`)"
 
 
-class BooksLook:
-    """A look at the books that use a gateway, and at their symbols.
+class BooksCheck:
+    """A check of the books that use a gateway, and of their symbols.
 
     Args:
         symbols: the known symbols: of the bots of this folder, and of the options.
@@ -34,7 +34,7 @@ class BooksLook:
     ) -> None:
         self._symbols, self._ask = symbols, ask
 
-    def look(self, reading: Snapshot | Unknown | None) -> Iterator[DoctorRow]:
+    def rows(self, reading: Snapshot | Unknown | None) -> Iterator[DoctorRow]:
         """Yield the rows of `CHECKS`.
 
         Args:
@@ -53,25 +53,25 @@ class BooksLook:
             name for name in dict.fromkeys((*self._symbols, *of_books)) if name != EVERY_SYMBOL
         ]
         if not named:
-            return not_asked("symbols", NOBODY_SAYS)
+            return not_asked("symbols", NO_SYMBOL_GIVEN)
         # Further questions for the symbols of other books: a snapshot names only a few at once.
-        told = [evidence]
+        answers = [evidence]
         others = [symbol for symbol in named if symbol not in self._symbols]
         for begin in range(0, len(others), NAMED_AT_ONCE):
             answer = self._ask(others[begin : begin + NAMED_AT_ONCE])
             if isinstance(answer, Unknown) or answer.evidence is None:
                 return not_asked("symbols", NO_READING)
-            told.append(answer.evidence)
-        missing = {unknown.symbol: unknown for part in told for unknown in part.unknown_symbols}
+            answers.append(answer.evidence)
+        missing = {unknown.symbol: unknown for part in answers for unknown in part.unknown_symbols}
         wanted = [missing[symbol] for symbol in named if symbol in missing]
         if wanted:
-            said = "; ".join(_whose(unknown, evidence.neighbours) for unknown in wanted)
-            return sick("symbols", said, NAME_IT, unknown=[unknown.symbol for unknown in wanted])
-        has = {spec.symbol for part in told for spec in part.specs}
-        untold = [symbol for symbol in named if symbol not in has]
-        if untold:
+            found = "; ".join(_sentence_for(unknown, evidence.neighbours) for unknown in wanted)
+            return sick("symbols", found, NAME_IT, unknown=[unknown.symbol for unknown in wanted])
+        known = {spec.symbol for part in answers for spec in part.specs}
+        unknown_yet = [symbol for symbol in named if symbol not in known]
+        if unknown_yet:
             # An older gateway, or a gateway without a terminal now, does not tell about a symbol.
-            return not_asked("symbols", f"whether the broker has {_some(untold)} is not told")
+            return not_asked("symbols", f"whether the broker has {_some(unknown_yet)} is not told")
         return ok("symbols", f"the broker has {_some(named)}", symbols=named)
 
 
@@ -79,7 +79,7 @@ def _some(symbols: Sequence[str]) -> str:
     return ", ".join(symbols[:10]) + (", ..." if len(symbols) > 10 else "")
 
 
-def _whose(unknown: UnknownSymbol, neighbours: Sequence[Neighbour]) -> str:
+def _sentence_for(unknown: UnknownSymbol, neighbours: Sequence[Neighbour]) -> str:
     names = [book.scope.name for book in neighbours if unknown.symbol in book.scope.symbols]
     by = f" (asked for by {names[0]})" if names else ""
     return f"{unknown.sentence}{by}"

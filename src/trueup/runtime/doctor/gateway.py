@@ -25,7 +25,7 @@ from trueup.protocol.snapshot import (
 )
 from trueup.protocol.text import read_json
 from trueup.runtime.doctor.books import CHECKS as BOOKS
-from trueup.runtime.doctor.books import NO_SNAPSHOT, BooksLook
+from trueup.runtime.doctor.books import NO_SNAPSHOT, BooksCheck
 from trueup.runtime.doctor.line import Target
 from trueup.runtime.time.clock import Clock
 
@@ -75,7 +75,7 @@ class GatewayVisit:
         self._reading: Snapshot | Unknown | None = None
         self._asked = 0
 
-    def look(self) -> Iterator[DoctorRow]:
+    def rows(self) -> Iterator[DoctorRow]:
         """Yield a row for each check; without a first answer the others are not made."""
         answers = self._answers()
         yield answers
@@ -88,7 +88,7 @@ class GatewayVisit:
             *(self._connected, self._trade_allowed, self._account),
         ):
             yield check()
-        yield from BooksLook(self._symbols, self._snapshot).look(self._reading)
+        yield from BooksCheck(self._symbols, self._snapshot).rows(self._reading)
         yield self._latency()
 
     def _answers(self) -> DoctorRow:
@@ -122,21 +122,21 @@ class GatewayVisit:
         # Different versions may read the same field differently, so they must not trade.
         self._hello = hello = self._ask_fields({"action": "HELLO"})
         version, serves = hello.get("version"), ", ".join(self._capabilities)
-        said = f"{hello.get('server', 'a gateway')}, protocol {version}; serves {serves}"
+        found = f"{hello.get('server', 'a gateway')}, protocol {version}; serves {serves}"
         if version != VERSION:
             remedy = f"install the same trueup on both machines; this one speaks {VERSION}"
-            return sick("protocol", said, remedy, ours=VERSION, theirs=version)
-        return ok("protocol", said, ours=VERSION, theirs=version)
+            return sick("protocol", found, remedy, ours=VERSION, theirs=version)
+        return ok("protocol", found, ours=VERSION, theirs=version)
 
     def _hidden(self) -> str:
         """Name a position that a gateway of the guide hides for the symbol `*`, or return ''."""
-        said = ""
+        found = ""
         for _ in range(2):
             # A position that opened between two requests is in both lists the next time.
-            said = self._hidden_now()
-            if not said:
+            found = self._hidden_now()
+            if not found:
                 return ""
-        return said
+        return found
 
     def _hidden_now(self) -> str:
         star = self._tickets(guide.GET_POSITIONS)
@@ -174,12 +174,12 @@ class GatewayVisit:
         took_ms.sort()
         p50, p99 = took_ms[SAMPLES // 2], took_ms[SAMPLES * 99 // 100]
         figures = {"p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "samples": SAMPLES}
-        said = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms ({SAMPLES} x {question})"
+        found = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms ({SAMPLES} x {question})"
         # A small margin to the timeout means orders in doubt on a slow day.
         if p99 > self._target.timeout_ms / 2:
             remedy = f"raise GTW_TIMEOUT_MS, now {self._target.timeout_ms}, or shorten the way"
-            return warn("latency", said, remedy, **figures)
-        return ok("latency", said, **figures)
+            return warn("latency", found, remedy, **figures)
+        return ok("latency", found, **figures)
 
     def _clocks(self) -> DoctorRow:
         if not self._capabilities:
@@ -193,11 +193,11 @@ class GatewayVisit:
         # The gateway read its clock between the two times, and rounds to milliseconds.
         apart_sec = theirs.timestamp() - (begin_ns + end_ns) / 2e9
         doubt_sec = (end_ns - begin_ns) / 2e9 + 0.001
-        said = f"the gateway's is {_apart(apart_sec, doubt_sec)}"
+        found = f"the gateway's is {_apart(apart_sec, doubt_sec)}"
         if abs(apart_sec) - doubt_sec > CLOCK_APART_SEC:
             remedy = "synchronise both machines' clocks (NTP; on Windows `w32tm /resync`)"
-            return warn("clock", said, remedy, apart_sec=round(apart_sec, 3))
-        return ok("clock", said, apart_sec=round(apart_sec, 3))
+            return warn("clock", found, remedy, apart_sec=round(apart_sec, 3))
+        return ok("clock", found, apart_sec=round(apart_sec, 3))
 
     def _believed(self) -> DoctorRow:
         if "SNAPSHOT" not in self._capabilities:

@@ -42,14 +42,14 @@ class Target(msgspec.Struct, frozen=True):
 class Line:
     """Connect to a gateway step by step.
 
-    After `look`, `link` is a connection, or None if no connection is possible.
+    After `rows`, `link` is a connection, or None if no connection is possible.
     """
 
     def __init__(self, target: Target, clock: Clock) -> None:
         self._target, self._clock = target, clock
         self.link: ZmqLink | None = None
 
-    def look(self) -> Iterator[DoctorRow]:
+    def rows(self) -> Iterator[DoctorRow]:
         """Yield a row for each step, up to the first step that fails."""
         steps = (self._resolve, self._open, self._show_key)
         for number, step in enumerate(steps):
