@@ -1,4 +1,4 @@
-"""What can be observed of a run, as plain data: the broker's facts, the bot's, and the world's.
+"""The facts of a simulated run, as plain data: facts of the broker, of the bots and of the world.
 
 `at_ns` is the world's own time, nanoseconds since 1970, whatever any clock in the run says. Lots
 are whole units of 1e-8 (`units`), money is whole units of 1e-8 of the account's currency. A run is
@@ -13,15 +13,15 @@ UNITS = 100_000_000
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Whose account it is and what the bot may act on.
+    """The account, and the positions and orders that the bot may act on.
 
     `magics` empty: everything in `symbols` is in scope. `sees_late_ns` is how long the terminal of
-    this world may show what was before. `price_grain` is
-    the unit to which brokers round an averaged open price: the symbols' digits and three more.
-    `netting`: the account has one position a symbol, and whatever trades there changes it.
-    `proves`: the gateway shows deals, pending orders and the account; one of the guide's wire alone
-    shows positions and nothing else. `asks` is the class of corrections that needs a yes, by its
-    name in the policy; empty where none does.
+    this world may show an old state. `price_grain` is the unit to which brokers round an averaged
+    open price: the symbols' digits and three more. `netting`: the account has a single position per
+    symbol, and every trade in that symbol changes that position. `proves`: the gateway shows deals,
+    pending orders and the account; a gateway with only the guide's wire shows positions and nothing
+    else. `asks` is the class of corrections that needs approval, by its name in the policy; empty
+    if no class does.
     """
 
     login: int
@@ -37,7 +37,7 @@ class Scope(msgspec.Struct, frozen=True):
     def books_net(self) -> bool:
         """Whether a bot's own fill may change any position in its symbol.
 
-        Where nothing tells what kind of account it is, a book nets until the next list.
+        If the kind of account is unknown, a book nets until the next list of positions.
         """
         return self.netting or not self.proves
 
@@ -50,7 +50,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
-    """A position, at the broker or in the book. `side` is "buy" or "sell"."""
+    """A position of the broker or of the book. `side` is "buy" or "sell"."""
 
     identifier: int
     ticket: int
@@ -78,7 +78,7 @@ class Working(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="fact"):
-    """Something that was so at a moment."""
+    """An observation of the run at the time `at_ns`."""
 
     at_ns: int
 
@@ -87,15 +87,15 @@ class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, 
 
 
 class Began(Fact, frozen=True):
-    """The run begins; `setting` says in what world."""
+    """The run begins; `setting` describes the world."""
 
     setting: str
 
 
 class Faulted(Fact, frozen=True):
-    """A fault of some kind struck; `what` says it to a person, `order_id` the order that it met.
+    """A fault struck; `what` is a sentence for people, `order_id` the affected order.
 
-    `numbers` are those of the strikes of the plan that it may be.
+    `numbers` are the numbers of the plan's strikes that may have caused this fault.
     """
 
     kind: str
@@ -105,21 +105,21 @@ class Faulted(Fact, frozen=True):
 
 
 class Traded(Fact, frozen=True):
-    """Somebody who is no bot acted at the account, or the market did; `what` is in words."""
+    """A person, another program or the market acted at the account; `what` says how, in words."""
 
     what: str
 
 
 class Healed(Fact, frozen=True):
-    """All faults have ended: from here on agreement is owed."""
+    """All faults have ended: from now on, book and broker have to agree after some syncs."""
 
 
 class Agreed(Fact, frozen=True):
-    """Book and broker have had the syncs that they need to agree; trading goes on after that."""
+    """The syncs that book and broker need to agree have run; trading continues afterwards."""
 
 
 class Ended(Fact, frozen=True):
-    """The run is over. `owed`: book and broker have had the syncs that they need to agree."""
+    """The run is over. `owed`: the syncs that book and broker need to agree have run."""
 
     owed: bool = True
 
@@ -149,7 +149,7 @@ class OrderShown(Fact, frozen=True):
 
 
 class OrderLeft(Fact, frozen=True):
-    """An order works no longer."""
+    """An order is no longer pending."""
 
     login: int
     ticket: int
@@ -177,7 +177,7 @@ class DealBooked(Fact, frozen=True):
 
 
 class DealStruck(Fact, frozen=True):
-    """The broker struck a deal out, which had brought `result_units`."""
+    """The broker deleted a deal, whose result was `result_units`."""
 
     login: int
     ticket: int
@@ -186,10 +186,10 @@ class DealStruck(Fact, frozen=True):
 
 
 class Requested(Fact, frozen=True):
-    """The trade server judged a request of a program; `done` says that it carried it out.
+    """The trade server answered a request of a program; `done` says that the request was executed.
 
-    The fields are those of the request as it arrived (`action` is MetaTrader's number, `position` a
-    ticket, `target` the pending order that it changes or removes); `order` is the ticket made.
+    The fields are those of the request as received (`action` is MetaTrader's number, `position` a
+    ticket, `target` the pending order to change or remove); `order` is the ticket made.
     """
 
     login: int
@@ -212,21 +212,21 @@ class Requested(Fact, frozen=True):
 
 
 class Started(Fact, frozen=True):
-    """A bot started on the journal as it found it, whose last event is at `position`."""
+    """A bot started from a journal whose last event is at `position`."""
 
     bot: str
     position: int
 
 
 class Refused(Fact, frozen=True):
-    """A bot was not let in, because another one writes the journal."""
+    """A bot was refused at its start, because another bot writes the journal."""
 
     bot: str
     because: str
 
 
 class Died(Fact, frozen=True):
-    """A bot ended; `where` names the crash point, or how it came about."""
+    """A bot ended; `where` names the crash point or the cause."""
 
     bot: str
     where: str
@@ -248,9 +248,9 @@ class Journalled(Fact, frozen=True):
 
 
 class JournalLost(Fact, frozen=True):
-    """The journal lost, with its machine's power, what followed `position`.
+    """The journal lost the events after `position`, because its machine lost power.
 
-    `put_back`: somebody put an earlier copy of it in its place instead.
+    `put_back`: instead, a person replaced the journal by an earlier copy.
     """
 
     position: int
@@ -258,21 +258,23 @@ class JournalLost(Fact, frozen=True):
 
 
 class Sent(Fact, frozen=True):
-    """A request of a bot is about to leave its process; `message` is its bytes on the wire."""
+    """A request of a bot is about to leave the bot's process; `message` has the bytes sent."""
 
     bot: str
     message: bytes
 
 
 class Served(Fact, frozen=True):
-    """The terminal was read for a bot, and what was true of it then.
+    """The gateway read the terminal for a bot; the fields give the terminal's true state then.
 
     `reading` is the session that asked, the gateway's name for itself, and the reading's number.
-    `login` is the account that the terminal was logged in to, `says_connected` what it said of its
-    link, `catches_up` whether it had the link and still lacked what the server knew. `rows` are
-    the positions and pending orders that it listed, as tickets and lots, and `digest` is over them.
+    `login` is the account that the terminal was logged in to, `says_connected` whether the terminal
+    claimed a connection to its trade server, `catches_up` whether the terminal had that connection
+    and did not have all of the server's changes yet. `rows` are the positions and pending orders
+    that the terminal listed, as tickets and lots, and `digest` is over these rows.
     `server_time_msc` is the trade server's time by the reading, 0 for none; `contradicts` says that
-    no position was listed, and that the account's figures showed some.
+    no position was listed, although the account's figures showed positions. `outages` counts how
+    often the terminal had reported a lost trade server by then.
     """
 
     reading: tuple[str, str, int]
@@ -287,20 +289,20 @@ class Served(Fact, frozen=True):
 
 
 class Heard(Fact, frozen=True):
-    """A reading came to a bot, which judges it next."""
+    """A bot received a reading, which the bot judges next."""
 
     bot: str
     reading: tuple[str, str, int]
 
 
 class Synced(Fact, frozen=True):
-    """A sync came to a result.
+    """A sync ended with a result.
 
-    `asked_ns` is when it asked (the world's time). `believed`: the reading was taken for the truth.
-    `changed`: the book after it is another than before; `version` and `state` are those before.
-    `said` is what a person is told of it. `reading` says which reading was believed, None where it
-    proves nothing of itself, and `rows` its positions, as tickets and lots, None where a row could
-    not be read.
+    `asked_ns` is when the sync asked for the reading (the world's time). `believed`: the reading
+    was trusted. `changed`: the sync changed the book; `version` and `state` are those before the
+    sync. `said` is the sentence shown to people. `reading` names the trusted reading, None if the
+    gateway gives readings no names, and `rows` has the reading's positions, as tickets and lots,
+    None if a row could not be read.
     """
 
     bot: str
@@ -316,9 +318,9 @@ class Synced(Fact, frozen=True):
 
 
 class Audited(Fact, frozen=True):
-    """A sync's corrections have these entries in the audit trail: action, ticket, details.
+    """The entries that a sync added to the audit trail: action, ticket, details.
 
-    `version` is that of the book after it.
+    `version` is the book's version after the sync.
     """
 
     bot: str
@@ -327,11 +329,11 @@ class Audited(Fact, frozen=True):
 
 
 class BookSeen(Fact, frozen=True):
-    """What a bot's book holds now; `state` is the whole live fold as bytes.
+    """The contents of a bot's book now; `state` is the whole live fold as bytes.
 
-    `realised_units` is its realised result. `results` is what each position brought of it, open or
-    closed, by identifier; None where that was not looked at. `strategies` are lots (units, negative
-    when short) by symbol and magic number, as a person is shown them.
+    `realised_units` is the book's realised result. `results` is the share of each position, open or
+    closed, by identifier; None if the shares were not computed. `strategies` are lots (units,
+    negative when short) by symbol and magic number, as shown to people.
     """
 
     bot: str
@@ -347,16 +349,16 @@ class BookSeen(Fact, frozen=True):
 
 
 class Approved(Fact, frozen=True):
-    """A person said yes to what this bot held back about one position."""
+    """A person approved a correction of a position that this bot had held back."""
 
     bot: str
     identifier: int
 
 
 class Forced(Fact, frozen=True):
-    """A person made the book what the next events of this bot say, whatever the broker has.
+    """A person forced the next events of this bot into the book, whatever the broker has.
 
-    `identifier` is the one position that it is about.
+    `identifier` is the position concerned.
     """
 
     bot: str
@@ -364,9 +366,9 @@ class Forced(Fact, frozen=True):
 
 
 class HandedOut(Fact, frozen=True):
-    """The strategy was told what it holds, and whether that is no older than `max_age_ns`.
+    """The strategy read the bot's state: positions, and whether no older than `max_age_ns`.
 
-    `may_open` says that it was told it may open a position.
+    `may_open` says that the strategy was allowed to open a position.
     """
 
     bot: str
@@ -377,14 +379,14 @@ class HandedOut(Fact, frozen=True):
 
 
 class Replanned(Fact, frozen=True):
-    """Planning again on the snapshot that was just applied came to so many `changes`."""
+    """A second plan on the snapshot that was just applied had this number of `changes`."""
 
     bot: str
     changes: int
 
 
 class Repeated(Fact, frozen=True):
-    """A report was told again, or in another order: the book's state `before` and `after` that."""
+    """A report was delivered again or reordered; the book's state `before` and `after` that."""
 
     bot: str
     what: str
@@ -393,10 +395,10 @@ class Repeated(Fact, frozen=True):
 
 
 class Retold(Fact, frozen=True):
-    """A bot planned on one reading twice, the second time on the same told in another way.
+    """A bot planned on a reading twice, the second time with the rows reordered and duplicated.
 
-    `first` and `second` are what the two plans do, in an order of their own. To so many `changes`
-    the second telling comes once more after the first plan was carried out.
+    `first` and `second` are the actions of the two plans, sorted. `changes` is the number of
+    changes that a plan on the second form still has after the first plan was carried out.
     """
 
     bot: str

@@ -1,9 +1,9 @@
-"""What a run shows to those who watch it: the checkers, the trace, the page that is drawn.
+"""The moments of a run: the data that a world gives to its watchers (checkers, trace, page).
 
-Plain data and nothing else. A watcher is told each moment as it happens, in order, and may read the
-broker's ledger (`trueup.sim.broker.ledger`), which no fault reaches. `at_ns` is the world's own
-time, which no clock of a process has to agree with; `bot` names the process it is about, empty for
-none.
+Plain data and nothing else. A watcher receives each moment when the moment happens, in order, and
+may read the broker's ledger (`trueup.sim.broker.ledger`), which no fault reaches. `at_ns` is the
+world's own time, which the clock of a process may differ from; `bot` names the process concerned,
+empty for none.
 
 The checkers are made as `Oracle(ledger, scope)`, before the first moment.
 """
@@ -17,10 +17,10 @@ import msgspec
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Whose positions the bots keep: those in `symbols`, of them with `magics` (empty for all).
+    """The positions that the bots keep: those in `symbols` with one of `magics` (empty for all).
 
     `proves` says that the gateway shows more than a list of positions, `asks` which class of
-    corrections needs a yes.
+    corrections needs approval.
     """
 
     symbols: frozenset[str]
@@ -30,7 +30,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row of the journal as its table has it; `payload` is JSON."""
+    """A row of the journal's table; `payload` is JSON."""
 
     position: int
     kind: str
@@ -38,7 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Local(msgspec.Struct, frozen=True):
-    """One position of a live book; prices and lots as the book has them."""
+    """A position of a live book; prices and lots as the book has them."""
 
     identifier: int
     ticket: int
@@ -52,11 +52,11 @@ class Local(msgspec.Struct, frozen=True):
 
 
 class LocalBook(msgspec.Struct, frozen=True):
-    """A live book: what it holds, and the bytes of its fold.
+    """A live book: its positions, orders and doubts, and the bytes of its fold.
 
-    `pending` are tickets, `missing` identifiers, `in_doubt` order ids. `age_ns` is how
-    long ago the broker was last seen and believed, as the bot says, None before the first time.
-    `strategies` are lots by symbol and magic number, as a person is shown them.
+    `pending` are tickets, `missing` identifiers, `in_doubt` order ids. `age_ns` is the time since
+    the last trusted reading, by the bot's account, None before the first trusted reading.
+    `strategies` are lots by symbol and magic number, as shown to people.
     """
 
     positions: tuple[Local, ...]
@@ -71,48 +71,48 @@ class LocalBook(msgspec.Struct, frozen=True):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Something that happened in the world."""
+    """An event of the world, given to all watchers."""
 
     at_ns: int
     bot: str = ""
 
 
 class Began(Moment, frozen=True):
-    """The run begins, in this setting; all times of a run are told from here."""
+    """The run begins, in this setting; the story counts time from here."""
 
     text: str
 
 
 class BotStarted(Moment, frozen=True):
-    """A bot opened its journal, as its writer number `token`, and goes on from there."""
+    """A bot opened its journal, as writer number `token`, and continues from that journal."""
 
     token: int
     book: LocalBook
 
 
 class BotRefused(Moment, frozen=True):
-    """A bot was not let in, because another one writes its journal."""
+    """A bot was refused at its start, because another bot writes the journal."""
 
     because: str
 
 
 class BotDied(Moment, frozen=True):
-    """A bot was killed; `where` says at which of its steps."""
+    """A bot was killed; `where` names the step at which that happened."""
 
     where: str
 
 
 class Journalled(Moment, frozen=True):
-    """A transaction is on the disk, whether or not its writer, number `token`, heard of it."""
+    """A transaction is on the disk, whether or not its writer, number `token`, was told so."""
 
     token: int
     rows: tuple[Row, ...]
 
 
 class JournalLost(Moment, frozen=True):
-    """The machine lost its power, and the journal what followed `position`.
+    """The machine lost its power, and the journal lost the events after `position`.
 
-    `put_back` says that somebody put an earlier copy of the journal in its place instead.
+    `put_back` says that, instead, a person replaced the journal by an earlier copy.
     """
 
     position: int
@@ -133,7 +133,7 @@ class Arrived(Moment, frozen=True):
 
 
 class Replied(Moment, frozen=True):
-    """The gateway named `gateway` answered an order; the answer may be lost on its way."""
+    """The gateway named `gateway` answered an order; the network may still lose the answer."""
 
     message: bytes
     gateway: str
@@ -142,12 +142,12 @@ class Replied(Moment, frozen=True):
 class Served(Moment, frozen=True):
     """The gateway answered a question of a bot's `session` with the reading `epoch`, `sequence`.
 
-    The rest is what was true of the terminal: the account that it was logged in to, whether it said
-    that it has its trade server, whether it had its link and still lacked what the server knew
-    (`catches_up`), and what it listed, as tickets and lots. `server_time_msc` is the trade
-    server's time by the reading; `contradicts` says that no position was listed, and that the
-    account's figures showed some. `outages` counts how often the terminal had told the gateway by
-    then that it had lost its trade server.
+    The other fields give the terminal's true state: the account of its login, whether the terminal
+    claimed a connection to its trade server, whether the terminal had that connection and did not
+    have all of the server's changes yet (`catches_up`), and the rows that the terminal listed, as
+    tickets and lots. `server_time_msc` is the trade server's time by the reading; `contradicts`
+    says that no position was listed, although the account's figures showed positions. `outages`
+    counts how often the terminal had reported a lost trade server by then.
     """
 
     session: str
@@ -164,7 +164,7 @@ class Served(Moment, frozen=True):
 
 
 class Heard(Moment, frozen=True):
-    """A reading came to a bot, which is about to judge it."""
+    """A bot received a reading, and judges the reading next."""
 
     session: str
     epoch: str
@@ -172,7 +172,7 @@ class Heard(Moment, frozen=True):
 
 
 class GatewayDied(Moment, frozen=True):
-    """The gateway was killed at `where`, a point of carrying out an order, by its name."""
+    """The gateway was killed at `where`, the name of a point in carrying out an order."""
 
     where: str
 
@@ -182,7 +182,7 @@ class Executed(Moment, frozen=True):
 
     `comment` and `magic` are the request's own, whatever the server keeps of them. `order` and
     `deal` are tickets, 0 for none; `action` is MetaTrader's, such as 1 for a market order. `login`
-    is the account, which may be another than the bots'.
+    is the account, which may differ from the bots' account.
     """
 
     action: int
@@ -201,11 +201,11 @@ class Executed(Moment, frozen=True):
 class Synced(Moment, frozen=True):
     """A bot reconciled.
 
-    `status` is the guide's, `believed` whether a reading was acted on, `asked_ns` the world's time
-    at which that reading was asked for. `before` and `after` are the book around it, `again` the
-    kinds of the events that a second plan on the same reading comes to, `audit` the entries that
-    the sync added. `reason` is why it was not believed and `why` the sentence about that,
-    `health` its own sentence.
+    `status` is the guide's status, `believed` whether the reading was trusted, `asked_ns` the
+    world's time at which the bot asked for that reading. `before` and `after` are the book around
+    the sync, `again` the kinds of the events that a second plan on the same reading has, `audit`
+    the entries that the sync added. `reason` is why the reading was not trusted and `why` the
+    sentence about that, `health` the sync's own sentence.
     """
 
     status: str
@@ -220,13 +220,13 @@ class Synced(Moment, frozen=True):
     health: str
     why: str = ""
     reading: tuple[str, str, int] | None = None
-    """Session, epoch and number of the reading that was believed; None where none proves itself."""
+    """Session, epoch and number of the trusted reading; None if readings have no such names."""
     rows: tuple[tuple[int, float], ...] | None = None
-    """What that reading lists, as tickets and lots; None where a row could not be read."""
+    """The rows of that reading, as tickets and lots; None if a row could not be read."""
 
 
 class Asked(Moment, frozen=True):
-    """A strategy asked whether it is flat, whether that is current, and whether it may open."""
+    """A strategy asked: am I flat, is that answer current, and may I open a position."""
 
     flat: bool
     current: bool
@@ -235,20 +235,20 @@ class Asked(Moment, frozen=True):
 
 
 class Forced(Moment, frozen=True):
-    """A person made the book of a bot what its next events say of one position, whatever the broker
+    """A person forced the bot's next events about a position into the book, whatever the broker
     has."""
 
     identifier: int
 
 
 class Approved(Moment, frozen=True):
-    """A person said yes to what a bot held back about one position or pending order."""
+    """A person approved a correction that a bot held back: a position or a pending order."""
 
     identifier: int
 
 
 class Repeated(Moment, frozen=True):
-    """A bot was told its last fills again, in another order; its book's state around that."""
+    """A bot received its last fills again, in another order; the book's state around that."""
 
     count: int
     before: bytes
@@ -256,10 +256,10 @@ class Repeated(Moment, frozen=True):
 
 
 class Retold(Moment, frozen=True):
-    """A bot planned on a reading as it came, and on the same told in another way (`retelling`).
+    """A bot planned on a reading as received, and on the same reading reordered (`retelling`).
 
-    `first` and `second` are what the two plans do. `again` are the kinds of the events that the
-    second telling comes to once more, after the first plan was carried out.
+    `first` and `second` are the actions of the two plans. `again` are the kinds of the events that
+    a plan on the second form still has, after the first plan was carried out.
     """
 
     first: tuple[str, ...]
@@ -268,7 +268,7 @@ class Retold(Moment, frozen=True):
 
 
 class Acted(Moment, frozen=True):
-    """A bot's order came to an end of some kind: `status` is the book's word for it."""
+    """A bot's order ended; `status` is the order's status in the book."""
 
     order_id: str
     wish: str
@@ -276,10 +276,10 @@ class Acted(Moment, frozen=True):
 
 
 class Struck(Moment, frozen=True):
-    """A fault of the plan struck; `fault` is its kind, `text` says it to a person.
+    """A fault of the plan struck; `fault` is its kind, `text` a sentence for people.
 
-    `order_id` is the order that it met, where it met one. `numbers` are those of the strikes that
-    it may be: of several of a kind that wait for their moment, nobody keeps which is which.
+    `order_id` is the affected order, if any. `numbers` are the numbers of the strikes that may have
+    caused this fault: strikes of the same kind that wait for their moment are not told apart.
     """
 
     fault: str
@@ -289,17 +289,17 @@ class Struck(Moment, frozen=True):
 
 
 class Traded(Moment, frozen=True):
-    """Somebody who is not the bot did something at the account, or the market did."""
+    """A person, another program or the market acted at the account."""
 
     text: str
 
 
 class Healed(Moment, frozen=True):
-    """All faults have stopped; from here on agreement is owed."""
+    """All faults have stopped; from now on, book and broker have to agree after some syncs."""
 
 
 class Agreed(Moment, frozen=True):
-    """All that book and broker need to agree has passed; `books` are the living bots' by name."""
+    """The syncs that book and broker need to agree have run; `books` are those of living bots."""
 
     books: dict[str, LocalBook]
 
@@ -307,8 +307,8 @@ class Agreed(Moment, frozen=True):
 class Ended(Moment, frozen=True):
     """The run is over.
 
-    `books` are the living bots' by name. `owed` says whether agreement was owed by now: it is, but
-    in a run that was stopped short.
+    `books` are those of living bots, by name. `owed` says whether book and broker have to agree by
+    now, which is so unless the run was stopped early.
     """
 
     books: dict[str, LocalBook]
@@ -316,7 +316,7 @@ class Ended(Moment, frozen=True):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """An invariant that did not hold: its number, what was seen, and when (world's time, ns)."""
+    """An invariant that did not hold: its number, a sentence, and when (world's time, ns)."""
 
     invariant: int
     sentence: str
@@ -324,14 +324,14 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Watcher(Protocol):
-    """Anything that is told what happens."""
+    """An object that receives every moment of a run."""
 
     def observe(self, moment: Moment) -> None:
-        """Take note of a moment."""
+        """Take in a moment."""
 
 
 class Oracle(Watcher, Protocol):
     """A watcher that judges."""
 
     def verdicts(self) -> list[Violation]:
-        """Return what did not hold so far."""
+        """Return the violations found so far."""
