@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks._measure import report
-from trueup.lab.facts.moments import Moment
+from trueup.lab.facts.facts import Fact
 from trueup.lab.plan.plan import draw
 from trueup.lab.runs import run as world
 
@@ -19,8 +19,8 @@ class Counted:
     def __init__(self) -> None:
         self.count = 0
 
-    def observe(self, moment: Moment) -> None:
-        """Count a moment."""
+    def observe(self, fact: Fact) -> None:
+        """Count a fact."""
         self.count += 1
 
 

@@ -109,9 +109,9 @@ OFFENCES = {
         "import trueup.sim.process.playback",
         "trueup.sim.market.clock -> trueup.sim.process.playback",
     ),
-    "lab/facts/moments.py": (
+    "lab/facts/facts.py": (
         "import trueup.lab.runs.run",
-        "trueup.lab.facts.moments -> trueup.lab.runs.run",
+        "trueup.lab.facts.facts -> trueup.lab.runs.run",
     ),
     "lab/oracle/base/truth.py": (
         "import trueup.lab.oracle.judge",

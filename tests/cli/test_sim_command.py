@@ -21,7 +21,7 @@ from tests.world.mutants import outcome_before_send, timeout_as_rejected
 from trueup.cli import app
 from trueup.errors import StrategyError, TrueupError
 from trueup.gateway.worker.module_process import ModuleProcess
-from trueup.lab.facts.moments import Moment, Sent
+from trueup.lab.facts.facts import Fact, Sent
 from trueup.lab.plan.plan import draw
 from trueup.lab.runs.coverage import CHANCY, WANTED, Coverage
 from trueup.lab.runs.reports import Report
@@ -210,9 +210,9 @@ def test_a_strategy_trades_more_than_the_least_there_is() -> None:
     sent = []
 
     class Notes:
-        def observe(self, moment: Moment) -> None:
-            if isinstance(moment, Sent):
-                sent.append(msgspec.json.decode(moment.message)["volume"])
+        def observe(self, fact: Fact) -> None:
+            if isinstance(fact, Sent):
+                sent.append(msgspec.json.decode(fact.message)["volume"])
 
     run(draw(3), strategy="sim_buys:Buys", watchers=[Notes()])
     assert set(sent) == {0.03}

@@ -171,7 +171,7 @@ class History:
         """Return the numbers and sentences of what was broken."""
         judge = Judge(scope, Tally)
         for fact in self.facts:
-            judge.take(fact)
+            judge.observe(fact)
         verdicts = judge.verdicts()
         assert all(self.facts[0].at_ns <= v.at_ns <= self.now_ns for v in verdicts)
         return [(v.invariant, v.sentence) for v in verdicts]

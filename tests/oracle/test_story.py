@@ -15,7 +15,7 @@ from tests.oracle.histories import LOGIN, History, held, opened
 from trueup.cli import app
 from trueup.core.account.trust import Reason
 from trueup.lab.facts import facts
-from trueup.lab.facts.moments import Violation
+from trueup.lab.facts.facts import Violation
 from trueup.lab.plan.plan import Fault, Strike, calm, draw
 from trueup.lab.report.drawing import DARK, LIGHT, MOST_CHARACTERS, page
 from trueup.lab.report.scenes import BOOK, Scenes

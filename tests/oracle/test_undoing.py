@@ -19,7 +19,7 @@ ASKING = msgspec.structs.replace(SCOPE, asks="protection")
 def judged(history: History, scope: Scope = SCOPE) -> list[tuple[int, str]]:
     judge = Judge(scope)
     for fact in history.facts:
-        judge.take(fact)
+        judge.observe(fact)
     return [(one.invariant, one.sentence) for one in judge.verdicts()]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from trueup.lab.facts import moments
-from trueup.lab.oracle import Oracle
+from trueup.lab.facts import facts
+from trueup.lab.oracle import Judge
 from trueup.lab.plan.plan import Fault, Strike, calm
 from trueup.lab.report.folding import BookFold
 from trueup.lab.world.world import World
@@ -29,7 +29,7 @@ class Lived:
         *faults: Fault,
         seed: int = 0,
         strikes: int = 10,
-        watchers: Iterable[moments.Watcher] = (),
+        watchers: Iterable[facts.Watcher] = (),
         **setting: Any,
     ) -> None:
         plan = calm(seed)
@@ -42,9 +42,10 @@ class Lived:
         )
         self.world = World(self.plan)
         self.said: list[tuple[str, str]] = []
-        self.syncs: list[moments.Synced] = []
-        oracle = Oracle(self.world.ledger, self.world.scope, BookFold)
-        self.world.watchers += [oracle, self, *watchers]
+        self.syncs: list[facts.Synced] = []
+        self.books: list[facts.BookSeen] = []
+        judge = Judge(self.world.scope, BookFold)
+        self.world.watchers += [judge, self, *watchers]
         log = logging.getLogger("trueup")
         level = log.level
         log.setLevel(logging.CRITICAL + 1)
@@ -52,15 +53,17 @@ class Lived:
             self.world.run()
         finally:
             log.setLevel(level)
-        self.broken = oracle.verdicts()
+        self.broken = judge.verdicts()
 
-    def observe(self, moment: moments.Moment) -> None:
-        """Take note of a moment."""
-        match moment:
-            case moments.Struck(fault=fault, text=text):
-                self.said.append((fault, text))
-            case moments.Synced():
-                self.syncs.append(moment)
+    def observe(self, fact: facts.Fact) -> None:
+        """Take in a fact."""
+        match fact:
+            case facts.Faulted(kind=kind, what=what):
+                self.said.append((kind, what))
+            case facts.Synced():
+                self.syncs.append(fact)
+            case facts.BookSeen():
+                self.books.append(fact)
 
     @property
     def met(self) -> set[str]:

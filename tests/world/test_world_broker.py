@@ -113,7 +113,7 @@ def test_a_position_is_followed_into_the_next_contract_where_that_is_ours(
     lived = Lived(Fault.ROLLED, netting=False, owns_next_contract=owns_next_contract)
     assert lived.met == {"ROLLED"}
     assert not lived.broken
-    held = {row.symbol for sync in lived.syncs for row in sync.after.positions}
+    held = {row.symbol for book in lived.books for row in book.positions}
     assert (NEXT_CONTRACT in held) is owns_next_contract
 
 

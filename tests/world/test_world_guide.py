@@ -18,7 +18,7 @@ def test_a_bot_with_nothing_but_lists_that_lag_keeps_what_it_can_prove(netting: 
     assert LAGS.name in lived.met
     assert not lived.broken
     # It never learnt what account it trades on.
-    assert all(b'"account":null' in sync.after.state for sync in lived.syncs)
+    assert all(b'"account":null' in book.state for book in lived.books)
 
 
 def test_a_book_that_takes_a_late_list_for_gone_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

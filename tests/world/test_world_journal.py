@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.lived import Lived
 from trueup.journal.backends.sqlite import SqliteDatabase
-from trueup.lab.facts import moments
+from trueup.lab.facts import facts
 from trueup.lab.plan.plan import Fault
 from trueup.runtime.sync.recall import Recall
 
@@ -55,13 +55,13 @@ class Told:
     def __init__(self) -> None:
         self.said: list[tuple[str, dict[str, object]]] = []
 
-    def observe(self, moment: moments.Moment) -> None:
-        match moment:
-            case moments.Journalled(rows=rows):
-                self.said += [(row.kind, msgspec.json.decode(row.payload)) for row in rows]
-            case moments.Sent(message=message):
+    def observe(self, fact: facts.Fact) -> None:
+        match fact:
+            case facts.Journalled(kind=kind, payload=payload):
+                self.said.append((kind, msgspec.json.decode(payload)))
+            case facts.Sent(message=message):
                 self.said.append(("Sent", msgspec.json.decode(message)))
-            case moments.JournalLost():
+            case facts.JournalLost():
                 self.said.append(("LossAccepted", {}))
 
     def sent_too_soon(self) -> Iterator[dict[str, object]]:

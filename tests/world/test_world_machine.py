@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 from tests.world.mutants import timeout_as_rejected
 from trueup.lab.facts.facts import Fact
 from trueup.lab.faults.strikes import strike
-from trueup.lab.oracle import Oracle
-from trueup.lab.oracle.hearing import Hearing
+from trueup.lab.oracle import Judge
 from trueup.lab.plan.plan import Fault, FaultPlan, Setting, Strike
 from trueup.lab.report.folding import BookFold
 from trueup.lab.report.telling import story
+from trueup.lab.runs.run import Listed
 from trueup.lab.system.schedule import MS
 from trueup.lab.world.world import World
 
@@ -57,9 +57,9 @@ class WorldMachine(RuleBasedStateMachine):
             wish_every_ms=wish_every_ms,
         )
         self.world = World(FaultPlan(seed, 0, setting, ()))
-        self.oracle = Oracle(self.world.ledger, self.world.scope, BookFold)
+        self.oracle = Judge(self.world.scope, BookFold)
         self.told: list[Fact] = []
-        self.world.watchers += [self.oracle, Hearing(self.world.ledger, self.told.append)]
+        self.world.watchers += [self.oracle, Listed(self.told.append)]
         self.world.begin()
 
     @rule(ms=st.sampled_from([50, 700, 2_500, 6_000, 16_000]))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
+from typing import TypeVar
 from unittest.mock import Mock
 
 import msgspec
@@ -18,7 +19,7 @@ from trueup.core.book import saved as saved_book
 from trueup.core.book.book import Book
 from trueup.core.model import Side
 from trueup.errors import Refused
-from trueup.lab.facts import moments
+from trueup.lab.facts import facts
 from trueup.lab.faults.people import lose_fill
 from trueup.lab.faults.strikes import strike
 from trueup.lab.plan.plan import Fault, Strike, calm, draw
@@ -32,20 +33,22 @@ from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
 from trueup.runtime.sync.schedule import SyncSchedule
 
+Kind = TypeVar("Kind", bound=facts.Fact)
+
 
 class Notes:
     """A watcher that keeps everything."""
 
     def __init__(self) -> None:
-        self.moments: list[moments.Moment] = []
+        self.facts: list[facts.Fact] = []
 
-    def observe(self, moment: moments.Moment) -> None:
-        """Take note of a moment."""
-        self.moments.append(moment)
+    def observe(self, fact: facts.Fact) -> None:
+        """Take in a fact."""
+        self.facts.append(fact)
 
-    def of(self, kind: type[moments.Moment]) -> list[moments.Moment]:
-        """The moments of one kind."""
-        return [moment for moment in self.moments if isinstance(moment, kind)]
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """The facts of one kind."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -63,10 +66,10 @@ def test_another_seed_gives_another_run() -> None:
 def test_without_faults_every_sync_is_believed(seed: int) -> None:
     notes = Notes()
     run(calm(seed), watchers=[notes])
-    syncs = notes.of(moments.Synced)
+    syncs = notes.of(facts.Synced)
     assert len(syncs) > 5
-    assert all(sync.believed for sync in syncs if isinstance(sync, moments.Synced))
-    assert not notes.of(moments.Struck)
+    assert all(sync.believed for sync in syncs)
+    assert not notes.of(facts.Faulted)
 
 
 def test_a_run_in_which_the_program_itself_fails_is_a_broken_promise_with_a_seed(
@@ -155,8 +158,8 @@ def test_what_is_overtaken_comes_after_a_later_one(
 def test_fills_that_are_told_again_change_nothing_and_a_book_that_counts_them_is_caught() -> None:
     notes = Notes()
     assert run(calm(0), watchers=[notes]).is_good
-    told = [one for one in notes.of(moments.Repeated) if isinstance(one, moments.Repeated)]
-    assert max(one.count for one in told) > 1
+    said = {one.what for one in notes.of(facts.Repeated)}
+    assert said - {f"each of its last {count} fills" for count in (0, 1)}
     with duplicate_fill_counted():
         broken = {violation.invariant for violation in run(calm(0)).violations}
     assert 6 in broken
@@ -165,11 +168,11 @@ def test_fills_that_are_told_again_change_nothing_and_a_book_that_counts_them_is
 def test_readings_told_in_another_way_come_to_the_same_and_an_order_of_deals_is_caught() -> None:
     notes = Notes()
     assert run(draw(0), watchers=[notes]).is_good
-    told = [one for one in notes.moments if isinstance(one, moments.Retold)]
+    told = notes.of(facts.Retold)
     # One that the bot made by itself, and one after it traded.
     assert 4 < len(told) <= len(SYNCS_AFTER_SEC) + 2
     assert any(one.first for one in told)
-    assert all(one.first == one.second and not one.again for one in told)
+    assert all(one.first == one.second and not one.changes for one in told)
     with deals_as_told():
         # Not every seed has two deals of one moment; one of the first has.
         found = ({one.invariant for one in run(draw(seed)).violations} for seed in range(20))
@@ -194,8 +197,8 @@ def test_a_fault_strikes_one_order_whatever_else_waits_for_a_deal(seed: int) -> 
     strikes = tuple(Strike(n, n, fault) for n, fault in enumerate(faults, start=1))
     notes = Notes()
     assert run(msgspec.structs.replace(calm(seed), strikes=strikes), watchers=[notes]).is_good
-    struck = [one for one in notes.moments if isinstance(one, moments.Struck)]
-    assert [one.fault for one in struck].count("REFUSED_EXECUTED") == 1
+    struck = notes.of(facts.Faulted)
+    assert [one.kind for one in struck].count("REFUSED_EXECUTED") == 1
 
 
 @pytest.mark.parametrize("fault", [Fault.OTHER_ACCOUNT, Fault.SAME_LOGIN_ELSEWHERE])
@@ -233,10 +236,10 @@ def test_a_fault_counts_when_it_changed_something(fault: Fault) -> None:
         strike(world, Strike(number, 0, fault))
         world.schedule.run(world.now_ns + SECOND)
     # There was no order, no position and no row.
-    assert not notes.of(moments.Struck)
+    assert not notes.of(facts.Faulted)
     trader.is_quiet = False
     world.schedule.run(world.now_ns + 60 * SECOND)
-    told = [one.fault for one in notes.of(moments.Struck) if isinstance(one, moments.Struck)]
+    told = [one.kind for one in notes.of(facts.Faulted)]
     assert told
     assert set(told) == {fault.name}
     if fault in HABITS:
@@ -250,7 +253,7 @@ def test_the_end_of_a_day_counts_where_something_is_open(is_open: bool) -> None:
         strike(world, Strike(1, 0, Fault.HAND_OPENS))
     world.watchers.append(notes)
     strike(world, Strike(2, 0, Fault.DAY_CHANGED))
-    assert len(notes.of(moments.Struck)) == is_open
+    assert len(notes.of(facts.Faulted)) == is_open
 
 
 def test_whoever_asks_the_broker_hears_of_a_fill_that_was_struck_out_since() -> None:
@@ -342,9 +345,8 @@ def test_a_bot_goes_on_by_itself_after_a_sync_by_hand_that_took_longer_than_its_
 def test_a_bot_closes_all_it_has_at_the_end_and_opens_one_position() -> None:
     notes = Notes()
     assert run(calm(0), watchers=[notes]).is_good
-    (ended,) = [one for one in notes.moments if isinstance(one, moments.Ended)]
-    (position,) = ended.books["A"].positions
-    assert (position.side, position.volume) == ("buy", 0.01)
+    (position,) = notes.of(facts.BookSeen)[-1].positions
+    assert (position.side, position.units) == ("buy", facts.UNITS // 100)
 
 
 def test_a_bot_that_cannot_trade_at_the_end_and_does_not_say_why_is_caught(

@@ -12,6 +12,7 @@ import pytest
 from tests.support.lived import Lived
 from trueup.core.account import trust
 from trueup.core.realised import placing
+from trueup.lab.facts import facts
 from trueup.lab.plan.plan import ASKING, Fault
 
 
@@ -77,7 +78,7 @@ def test_a_bot_whose_corrections_wait_for_a_yes_agrees_too(asks: str) -> None:
 def test_lots_of_thousandths_are_traded_as_they_were_meant(netting: bool) -> None:
     lived = Lived(Fault.HAND_CLOSES_PART, netting=netting, owns_magic=not netting, is_fine=True)
     assert not lived.broken
-    lots = {row.volume for sync in lived.syncs for row in sync.after.positions}
+    lots = {row.units / facts.UNITS for book in lived.books for row in book.positions}
     assert any(round(volume, 2) != volume for volume in lots)
 
 

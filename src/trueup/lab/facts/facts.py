@@ -7,6 +7,8 @@ a list of facts; the checkers, the story and the drawing all read the same list.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 UNITS = 100_000_000
@@ -75,6 +77,14 @@ class Working(msgspec.Struct, frozen=True, gc=False):
     sl: float = 0.0
     tp: float = 0.0
     magic: int = 0
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row of the journal's table; `payload` is JSON."""
+
+    position: int
+    kind: str
+    payload: bytes
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="fact"):
@@ -264,6 +274,38 @@ class Sent(Fact, frozen=True):
     message: bytes
 
 
+class Acted(Fact, frozen=True):
+    """The trader of a bot asked for an order; `status` is the order's status in the book."""
+
+    bot: str
+    order_id: str
+    wish: str
+    status: str
+
+
+# The gateway's.
+
+
+class Arrived(Fact, frozen=True):
+    """An order reached the gateway named `gateway`."""
+
+    gateway: str
+    message: bytes
+
+
+class Replied(Fact, frozen=True):
+    """The gateway named `gateway` answered an order; the network may still lose the answer."""
+
+    gateway: str
+    message: bytes
+
+
+class GatewayDied(Fact, frozen=True):
+    """The gateway was killed at `where`, the name of a point in carrying out an order."""
+
+    where: str
+
+
 class Served(Fact, frozen=True):
     """The gateway read the terminal for a bot; the fields give the terminal's true state then.
 
@@ -288,6 +330,9 @@ class Served(Fact, frozen=True):
     outages: int = 0
 
 
+# How a bot sees the broker.
+
+
 class Heard(Fact, frozen=True):
     """A bot received a reading, which the bot judges next."""
 
@@ -302,7 +347,8 @@ class Synced(Fact, frozen=True):
     was trusted. `changed`: the sync changed the book; `version` and `state` are those before the
     sync. `said` is the sentence shown to people. `reading` names the trusted reading, None if the
     gateway gives readings no names, and `rows` has the reading's positions, as tickets and lots,
-    None if a row could not be read.
+    None if a row could not be read. `reason` is the reason not to trust the reading, empty if the
+    reading was trusted, and `holds` the sentences about the corrections that are held back.
     """
 
     bot: str
@@ -315,6 +361,8 @@ class Synced(Fact, frozen=True):
     said: str = ""
     reading: tuple[str, str, int] | None = None
     rows: tuple[tuple[int, float], ...] | None = None
+    reason: str = ""
+    holds: tuple[str, ...] = ()
 
 
 class Audited(Fact, frozen=True):
@@ -428,6 +476,10 @@ AnyFact = (
     | Journalled
     | JournalLost
     | Sent
+    | Acted
+    | Arrived
+    | Replied
+    | GatewayDied
     | Served
     | Heard
     | Synced
@@ -440,3 +492,18 @@ AnyFact = (
     | Repeated
     | Retold
 )
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """An invariant that did not hold: its number, a sentence, and when (world's time, ns)."""
+
+    invariant: int
+    sentence: str
+    at_ns: int
+
+
+class Watcher(Protocol):
+    """An object that receives every fact of a run when the fact happens, in order."""
+
+    def observe(self, fact: Fact) -> None:
+        """Take in a fact."""

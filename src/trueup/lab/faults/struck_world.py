@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from trueup.lab.facts.moments import Moment
+from trueup.lab.facts.facts import Fact
 from trueup.lab.plan.plan import Fault, FaultPlan
 from trueup.lab.system.bot import BotProcess
 from trueup.lab.system.disk import Disk, JournalCopy
@@ -62,7 +62,7 @@ class StruckWorld(Protocol):
     def is_coarse(self, is_coarse: bool) -> None: ...
 
     # Observe the run.
-    def observe(self, moment: Moment) -> None: ...
+    def observe(self, fact: Fact) -> None: ...
     def struck(self, fault: Fault, text: str, order_id: str = "", *, number: int = 0) -> None: ...
 
     # Bots and their journals.

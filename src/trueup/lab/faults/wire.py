@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from trueup.gateway.record.at_most_once import GatewayPoint
-from trueup.lab.facts.moments import GatewayDied
+from trueup.lab.facts.facts import GatewayDied
 from trueup.lab.faults import terminal
 from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import Fault
@@ -83,7 +83,7 @@ def _end_gateway(
 
     def death() -> None:
         end()
-        world.observe(GatewayDied(at_ns=world.now_ns, where=where.name))
+        world.observe(GatewayDied(world.now_ns, where.name))
         world.struck(fault, f"{where.value}, for {down_ms} ms")
 
     world.gateway.doom = Doom(where, death)

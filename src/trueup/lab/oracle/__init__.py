@@ -1,13 +1,12 @@
 """Independent checkers of a simulated run: they read facts, and share no code with what they judge.
 
-A world shows an `Oracle` its moments, and the oracle hears the broker's books; `verdicts()` says
-which of the ten promises was broken, when, and how. An import contract keeps `trueup.core` and
-everything that decides out of this package; the one thing that must be the product's own, the fold
-of the journal, is handed in.
+A `Judge` receives every fact of a run; `verdicts()` says which of the ten promises was broken,
+when, and how. An import contract keeps `trueup.core` and all modules that decide anything out of
+this package. The product's own fold of the journal is the exception: the caller passes the fold in.
 """
 
 from __future__ import annotations
 
-from trueup.lab.oracle.oracle import Oracle
+from trueup.lab.oracle.judge import Judge
 
-__all__ = ["Oracle"]
+__all__ = ["Judge"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from trueup.lab.facts.facts import Fact, Scope
-from trueup.lab.facts.moments import Violation
+from trueup.lab.facts.facts import Fact, Scope, Violation
 from trueup.lab.oracle.base.checker import Checker, Fold
 from trueup.lab.oracle.base.truth import Papers, Truth
 from trueup.lab.oracle.checkers import CHECKERS
@@ -40,8 +39,8 @@ class Judge:
             for fact, step in checker.steps().items():
                 self._steps.setdefault(fact, []).append((kind.number, step))
 
-    def take(self, fact: Fact) -> None:
-        """Take one fact in; tell them in the order in which they happened."""
+    def observe(self, fact: Fact) -> None:
+        """Take in a fact; facts must come in the order in which they happened."""
         steps = self._steps.get(type(fact), ())
         # A correction is judged against the broker as it is now, and the broker's own facts and
         # the journal's are true before anybody judges them.

@@ -13,8 +13,7 @@ from html import escape
 
 from trueup.core.quantity import format_lots
 from trueup.lab.facts import facts
-from trueup.lab.facts.facts import UNITS
-from trueup.lab.facts.moments import Violation
+from trueup.lab.facts.facts import UNITS, Violation
 from trueup.lab.report.scenes import BOOK, BROKER, Lane, Scenes, Steps
 from trueup.lab.report.telling import Line, lines
 

@@ -24,8 +24,7 @@ from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import Record
 from trueup.journal.rows import codec
 from trueup.lab.facts import facts
-from trueup.lab.facts.facts import UNITS, Held, Working
-from trueup.lab.facts.moments import Violation
+from trueup.lab.facts.facts import UNITS, Held, Violation, Working
 from trueup.runtime.story.story import AuditWriter
 from trueup.runtime.sync.results import SyncStatus
 from trueup.sim.market.records import RETCODE_TEXTS

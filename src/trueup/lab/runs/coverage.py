@@ -15,7 +15,7 @@ from trueup.core.account.trust import Reason
 from trueup.core.recovery import CASES
 from trueup.core.retcodes import Effect, classify_retcode
 from trueup.gateway.record.at_most_once import GatewayPoint
-from trueup.lab.facts import moments
+from trueup.lab.facts import facts
 from trueup.lab.faults.habits import HABITS, drawn_in
 from trueup.lab.plan.plan import Fault
 from trueup.runtime.bot.crash_points import CrashPoint
@@ -63,6 +63,8 @@ class Coverage:
         self._places |= {place: f"BOT_{name}" for place, name in PLACES.items()}
         self._status: dict[str, str] = {}
         self._ticket: dict[str, int] = {}
+        # The positions of the living books when agreement is judged.
+        self._held: set[int] = set()
 
     def add(self, other: Coverage) -> None:
         """Count what another one counted."""
@@ -78,38 +80,41 @@ class Coverage:
             if not self.met[kind][name] and not (by_signals and name in CHANCY.get(kind, ()))
         ]
 
-    def observe(self, moment: moments.Moment) -> None:
-        """Take note of a moment."""
-        match moment:
-            case moments.Struck(fault=fault):
+    def observe(self, fact: facts.Fact) -> None:
+        """Take in a fact."""
+        match fact:
+            case facts.Faulted(kind=fault):
                 self.met["fault"][fault] += 1
                 if fault == Fault.HABITS.name:
-                    self.met["habit"].update(drawn_in(moment.text))
-            case moments.Synced():
-                self._synced(moment)
-            case moments.Journalled(rows=rows):
-                for row in rows:
-                    self._row(row)
-            case moments.BotDied(where=where) if where in self._places:
+                    self.met["habit"].update(drawn_in(fact.what))
+            case facts.Synced():
+                self._synced(fact)
+            case facts.BookSeen(results=results) if results is not None:
+                self._held |= {row.identifier for row in fact.positions}
+            case facts.Agreed():
+                self._held.clear()
+            case facts.Journalled():
+                self._row(fact)
+            case facts.Died(where=where) if where in self._places:
                 self.met["place to die at"][self._places[where]] += 1
-            case moments.GatewayDied(where=where):
+            case facts.GatewayDied(where=where):
                 self.met["place to die at"][f"GATEWAY_{where}"] += 1
-            case moments.Replied(message=message):
+            case facts.Replied(message=message):
                 self._replied(message)
-            case moments.Ended(books=books):
-                self._ended(books)
+            case facts.Ended():
+                self._ended()
 
-    def _synced(self, moment: moments.Synced) -> None:
-        if moment.reason:
-            self.met["reason not to believe"][self._names[moment.reason]] += 1
-        self._cases(*moment.holds)
+    def _synced(self, fact: facts.Synced) -> None:
+        if fact.reason:
+            self.met["reason not to believe"][self._names[fact.reason]] += 1
+        self._cases(*fact.holds)
 
     def _replied(self, message: bytes) -> None:
         retcode = _read(message).get("retcode")
         if retcode is not None:
             self.met["class of return code"][classify_retcode(retcode).effect.name] += 1
 
-    def _row(self, row: moments.Row) -> None:
+    def _row(self, row: facts.Journalled) -> None:
         if not row.kind.startswith("Order") and row.kind != "HaltRaised":
             return
         event = _read(row.payload)
@@ -123,17 +128,17 @@ class Coverage:
             for label in _CASE.findall(text):
                 self.met["recovery case"][label] += 1
 
-    def _ended(self, books: dict[str, moments.LocalBook]) -> None:
+    def _ended(self) -> None:
         """Count the cases in which all agree, and nothing is done or said: H, J and K."""
-        held = {row.identifier for book in books.values() for row in book.positions}
         for order_id, status in self._status.items():
             if status == "OrderRejected":
                 self.met["recovery case"]["H"] += 1
             elif status == "OrderFilled":
-                label = "J" if self._ticket[order_id] in held else "K"
+                label = "J" if self._ticket[order_id] in self._held else "K"
                 self.met["recovery case"][label] += 1
         self._status.clear()
         self._ticket.clear()
+        self._held.clear()
 
 
 def table(coverage: Coverage) -> str:

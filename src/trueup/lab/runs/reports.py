@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from trueup.lab.facts.moments import Violation
+from trueup.lab.facts.facts import Violation
 from trueup.lab.plan.plan import FaultPlan
 
 
 class Report(msgspec.Struct, frozen=True):
     """What came of a run.
 
-    `digest` is a function of every moment of the run: the same plan gives the same digest.
+    `digest` is a function of every fact of the run: the same plan gives the same digest.
     `seconds` is how long the run lasted in its own time, `orders` what the bots sent, `struck` how
     often a fault of the plan met something.
     """

@@ -9,15 +9,14 @@ import logging
 import random
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
 
 import msgspec
 
 from trueup.errors import StrategyError
-from trueup.lab.facts.moments import Moment, Sent, Struck, Violation, Watcher
-from trueup.lab.oracle import Oracle
-from trueup.lab.oracle.hearing import Hearing, Tell
+from trueup.lab.facts.facts import Fact, Faulted, Sent, Violation, Watcher
+from trueup.lab.oracle import Judge
 from trueup.lab.plan.plan import FaultPlan, draw, trading
 from trueup.lab.plan.shrink import shrink
 from trueup.lab.report.folding import BookFold
@@ -48,12 +47,12 @@ class Fingerprint:
         self.orders: int = 0
         self.struck: int = 0
 
-    def observe(self, moment: Moment) -> None:
-        """Take note of a moment."""
-        self._hash.update(_encode(moment))
-        if type(moment) is Sent:
+    def observe(self, fact: Fact) -> None:
+        """Take in a fact."""
+        self._hash.update(_encode(fact))
+        if type(fact) is Sent:
             self.orders += 1
-        elif type(moment) is Struck:
+        elif type(fact) is Faulted:
             self.struck += 1
 
     @property
@@ -62,19 +61,30 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
+class Listed:
+    """A watcher that gives each fact to a function, such as `list.append`."""
+
+    def __init__(self, tell: Callable[[Fact], None]) -> None:
+        self._tell = tell
+
+    def observe(self, fact: Fact) -> None:
+        """Take in a fact."""
+        self._tell(fact)
+
+
 def run(
     plan: FaultPlan,
     *,
     strategy: str = "",
     watchers: Iterable[Watcher] = (),
-    tell: Tell | None = None,
+    tell: Callable[[Fact], None] | None = None,
 ) -> Report:
     """Live through a plan and say what came of it.
 
     Args:
         plan: what goes wrong.
         strategy: `package.module:Class` of a strategy that trades in place of the world's own.
-        watchers: who is told of each moment.
+        watchers: receive each fact.
         tell: who is told the run's facts, for a story of it (`telling`) or a drawing (`drawing`).
 
     Raises:
@@ -86,11 +96,11 @@ def run(
     make_strategy = strategy_maker(strategy) if strategy else MovingAverageCross
     with _quiet():
         world = World(plan, make_strategy=make_strategy)
-        oracle = Oracle(world.ledger, world.scope, BookFold)
+        judge = Judge(world.scope, BookFold)
         fingerprint = Fingerprint()
-        world.watchers += [oracle, fingerprint, *watchers]
+        world.watchers += [judge, fingerprint, *watchers]
         if tell is not None:
-            world.watchers.append(Hearing(world.ledger, tell))
+            world.watchers.append(Listed(tell))
         violations: list[Violation] = []
         try:
             # A strategy may be slow, or wait for a debugger: that is its author's affair.
@@ -107,7 +117,7 @@ def run(
             violations.append(Violation(1, _failure(error), world.now_ns))
     return Report(
         plan,
-        [*oracle.verdicts(), *violations],
+        [*judge.verdicts(), *violations],
         world.schedule.count,
         (world.now_ns - BEGIN_NS) / 1e9,
         fingerprint.orders,
@@ -200,7 +210,7 @@ def _seeded(plan: FaultPlan) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the product's log lines to themselves: a run says what happened by its moments."""
+    """Keep the product's log lines to themselves: a run says what happened by its facts."""
     log = logging.getLogger("trueup")
     before = log.level
     log.setLevel(logging.CRITICAL + 1)

@@ -20,12 +20,12 @@ from trueup.core.book.order import Order
 from trueup.core.policy import Policy
 from trueup.errors import JournalConflict, NotSent, Refused, StrategyError, TrueupError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
-from trueup.lab.facts.moments import Asked, BotDied, BotRefused, BotStarted, Moment, Repeated, Sent
+from trueup.lab.facts import facts
 from trueup.lab.plan.plan import SYMBOL, FaultPlan
 from trueup.lab.system.clocks import Machine, ProcessClock
 from trueup.lab.system.disk import Disk
 from trueup.lab.system.schedule import MS, Schedule
-from trueup.lab.system.views import SyncWatch, local_book
+from trueup.lab.system.views import SyncWatch, book_seen
 from trueup.lab.system.wire import Network, WorldLink
 from trueup.processes import Process
 from trueup.protocol.ticks import Tick
@@ -113,7 +113,8 @@ class BotProcess:
         disk: Disk,
         trader: Trader,
         make_strategy: Callable[[], Strategy],
-        observe: Callable[[Moment], None],
+        observe: Callable[[facts.Fact], None],
+        opened: Callable[[int, facts.BookSeen], None],
     ) -> None:
         self.name = name
         self.plan: FaultPlan = plan
@@ -122,6 +123,7 @@ class BotProcess:
         self.disk: Disk = disk
         self.machine: Machine = Machine(schedule)
         self.observe = observe
+        self._opened = opened
         self.pm: PortfolioManager | None = None
         self.loop: TradingLoop | None = None
         self.reconciler: SyncWatch | None = None
@@ -210,7 +212,7 @@ class BotProcess:
         self.loop = self.reconciler = None
         self._is_killed = False
         self._network.hang_up(self)
-        self.observe(BotDied(at_ns=self.schedule.now_ns, bot=self.name, where=where))
+        self.observe(facts.Died(self.schedule.now_ns, self.name, where))
         doom, self.doom = self.doom, None
         if doom is not None and doom.meanwhile is not None:
             doom.meanwhile()
@@ -242,7 +244,7 @@ class BotProcess:
 
     def sent(self, message: bytes) -> None:
         """Note that an order was handed to the link; pass the moment after it."""
-        self.observe(Sent(at_ns=self.schedule.now_ns, bot=self.name, message=message))
+        self.observe(facts.Sent(self.schedule.now_ns, self.name, message))
         self.pass_point(CrashPoint.AFTER_SEND)
 
     def wait(self, ms: int) -> None:
@@ -265,7 +267,7 @@ class BotProcess:
         except JournalConflict as error:
             now_ns = self.schedule.now_ns
             self.was_refused = True
-            self.observe(BotRefused(at_ns=now_ns, bot=self.name, because=_told(error)))
+            self.observe(facts.Refused(now_ns, self.name, _told(error)))
             return
         run = f"{self.plan.seed:x}{self.name}{self._starts}"
         self.pm = PortfolioManager(
@@ -311,9 +313,7 @@ class BotProcess:
             volume=10 * setting.lots if setting.is_coarse else setting.lots,
             pace_sec=setting.pace_ms / 1000,
         )
-        now_ns = self.schedule.now_ns
-        started = BotStarted(at_ns=now_ns, bot=self.name, token=token, book=local_book(pm))
-        self.observe(started)
+        self._opened(token, book_seen(pm, self.schedule.now_ns, self.name))
 
     def _plan_turn(self, at_ns: int) -> None:
         start = self._starts
@@ -364,8 +364,8 @@ class BotProcess:
         max_age_sec = CURRENT_SYNCS * self.plan.setting.sync_interval_ms / 1000
         passes = [pm.check_risk(signal) for signal in (1, -1)]
         self.observe(
-            Asked(
-                at_ns=self.schedule.now_ns,
+            facts.HandedOut(
+                self.schedule.now_ns,
                 bot=self.name,
                 flat=not pm.book.holdings,
                 current=pm.is_current(max_age_sec),
@@ -446,8 +446,8 @@ class BotProcess:
                 }
             )
         after, now_ns = self.pm.book.state(), self.schedule.now_ns
-        again = Repeated(at_ns=now_ns, bot=self.name, count=len(filled), before=before, after=after)
-        self.observe(again)
+        what = f"each of its last {len(filled)} fills"
+        self.observe(facts.Repeated(now_ns, self.name, what, before, after))
 
 
 def _told(error: Exception) -> str:

@@ -20,7 +20,7 @@ from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.database.database import Claim
 from trueup.journal.journal import Tip
 from trueup.journal.writing.store import StoredJournal, open_to_write
-from trueup.lab.facts.moments import Row
+from trueup.lab.facts.facts import Row
 from trueup.lab.plan.plan import Fault
 from trueup.sqlite_file import connected
 

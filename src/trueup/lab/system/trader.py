@@ -10,7 +10,7 @@ from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
 from trueup.errors import JournalConflict, JournalError, NotSent, Refused
-from trueup.lab.facts.moments import Acted
+from trueup.lab.facts.facts import Acted
 from trueup.lab.plan.plan import FaultPlan
 from trueup.lab.system.schedule import MS
 from trueup.runtime.bot.answers import create_fill_response
@@ -66,7 +66,7 @@ class Wanderer:
             status = order.status.value
             bot.observe(
                 Acted(
-                    at_ns=bot.schedule.now_ns,
+                    bot.schedule.now_ns,
                     bot=bot.name,
                     order_id=order.order_id,
                     wish=f"{order.kind.value} {order.action} {order.volume}",

@@ -10,12 +10,24 @@ import msgspec
 from trueup.core.account.trust import Trusted, Unknown
 from trueup.core.book.strategies import strategy_rows
 from trueup.core.look.inputs import SyncInputs
-from trueup.core.model import Snapshot
+from trueup.core.model import PendingOrder, Position, Snapshot
 from trueup.core.policy import Policy
 from trueup.core.sync.plan import Plan, plan
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.client.reader import Reading
-from trueup.lab.facts.moments import Heard, Local, LocalBook, Moment, Retold, Synced
+from trueup.lab.facts.facts import (
+    UNITS,
+    Audited,
+    BookSeen,
+    Fact,
+    HandedOut,
+    Heard,
+    Held,
+    Replanned,
+    Retold,
+    Synced,
+    Working,
+)
 from trueup.lab.system.retelling import retold, steps
 from trueup.lab.system.schedule import Schedule
 from trueup.runtime.bot.portfolio import PortfolioManager
@@ -25,32 +37,59 @@ from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStat
 BELIEVED = frozenset({SyncStatus.SUCCESS, SyncStatus.PARTIAL})
 
 
-def local_book(pm: PortfolioManager) -> LocalBook:
-    """Return a live book as plain values."""
+def book_seen(
+    pm: PortfolioManager, at_ns: int, bot: str, *, with_results: bool = False
+) -> BookSeen:
+    """Return the contents of a bot's live book as plain values."""
     book = pm.book
-    return LocalBook(
-        positions=tuple(
-            Local(
-                row.identifier,
-                row.ticket,
-                row.symbol,
-                row.side.value,
-                row.volume,
-                row.price_open,
-                row.sl,
-                row.tp,
-                row.magic,
-            )
-            for row in (holding.position for holding in book.holdings.values())
-        ),
-        pending=tuple(book.pending),
-        missing=tuple(book.missing),
-        in_doubt=tuple(book.in_doubt),
-        realised=book.realised,
+    results: tuple[tuple[int, int], ...] | None = None
+    if with_results:
+        results = (
+            *((key, holding.realised_units) for key, holding in book.holdings.items()),
+            *((key, gone.realised_units) for key, gone in book.closed.items()),
+        )
+    return BookSeen(
+        at_ns,
+        bot=bot,
         version=book.version,
+        positions=tuple(_held(holding.position) for holding in book.holdings.values()),
+        orders=tuple(_working(pending.order) for pending in book.pending.values()),
+        in_doubt=tuple(book.in_doubt),
+        missing=tuple(book.missing),
         state=book.state(),
-        age_ns=pm.age_ns,
-        strategies=tuple((row.symbol, row.magic, row.net_volume) for row in strategy_rows(book)),
+        realised_units=round(book.realised * UNITS),
+        results=results,
+        strategies=tuple(
+            (row.symbol, row.magic, round(row.net_volume * UNITS)) for row in strategy_rows(book)
+        ),
+    )
+
+
+def _held(row: Position) -> Held:
+    return Held(
+        identifier=row.identifier,
+        ticket=row.ticket,
+        symbol=row.symbol,
+        side=row.side.value,
+        units=round(row.volume * UNITS),
+        price_open=row.price_open,
+        sl=row.sl,
+        tp=row.tp,
+        magic=row.magic,
+    )
+
+
+def _working(order: PendingOrder) -> Working:
+    return Working(
+        ticket=order.ticket,
+        symbol=order.symbol,
+        type=order.type.value,
+        units=round(order.volume * UNITS),
+        price_open=order.price_open,
+        price_stoplimit=order.price_stoplimit,
+        sl=order.sl,
+        tp=order.tp,
+        magic=order.magic,
     )
 
 
@@ -64,8 +103,8 @@ class Teller(Protocol):
     owes_own_sync: bool
     """Whether it has to sync by itself; the next such sync that is believed clears it."""
 
-    def observe(self, moment: Moment) -> None:
-        """Take note of a moment."""
+    def observe(self, fact: Fact) -> None:
+        """Take in a fact."""
 
 
 class SyncWatch(StateReconciler):
@@ -93,11 +132,9 @@ class SyncWatch(StateReconciler):
             if evidence is not None:
                 bot.observe(
                     Heard(
-                        at_ns=bot.schedule.now_ns,
-                        bot=bot.name,
-                        session=self._session,
-                        epoch=evidence.epoch,
-                        sequence=evidence.sequence,
+                        bot.schedule.now_ns,
+                        bot.name,
+                        (self._session, evidence.epoch, evidence.sequence),
                     )
                 )
             return consider(reading, asked)
@@ -128,7 +165,7 @@ class SyncWatch(StateReconciler):
         return super().sync_continuous()
 
     def _finish(self, look: Observation) -> SyncResult:
-        before = local_book(self.portfolio)
+        before = self._book()
         is_own = not (self._is_by_hand or self._is_first)
         reading = self._retold(look)
         second = None if reading is None else steps(self._planned(look, reading))
@@ -139,9 +176,7 @@ class SyncWatch(StateReconciler):
         if second is not None and result.status in BELIEVED:
             now_ns, bot = self._bot.schedule.now_ns, self._bot.name
             again = self._again(before, reading, look)
-            self._bot.observe(
-                Retold(at_ns=now_ns, bot=bot, first=steps(look.plan), second=second, again=again)
-            )
+            self._bot.observe(Retold(now_ns, bot, steps(look.plan), second, len(again)))
         return result
 
     def _retold(self, look: Observation) -> Snapshot | None:
@@ -169,7 +204,7 @@ class SyncWatch(StateReconciler):
         )
         return plan(retold)
 
-    def _tell(self, result: SyncResult, before: LocalBook, look: Observation) -> None:
+    def _tell(self, result: SyncResult, before: BookSeen, look: Observation) -> None:
         pm, schedule = self.portfolio, self._bot.schedule
         believed = result.status in BELIEVED
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
@@ -180,24 +215,37 @@ class SyncWatch(StateReconciler):
         fresh, self._told = trail[self._told :], len(trail)
         unknown = self._unknown
         is_unknown = unknown is not None and unknown.sentence in result.errors
+        why = unknown.sentence if unknown is not None and is_unknown else ""
+        after = self._book()
+        again = self._again(before, self.remote, look) if believed else ()
+        entries = tuple((e["action"], e["ticket"] or 0, e["details"]) for e in fresh)
+        at_ns, bot = after.at_ns, after.bot
         self._bot.observe(
             Synced(
-                at_ns=schedule.now_ns,
-                bot=self._bot.name,
+                at_ns,
+                bot=bot,
                 status=result.status.value,
                 believed=believed,
                 asked_ns=asked_ns,
-                before=before,
-                after=local_book(pm),
-                again=self._again(before, self.remote, look) if believed else (),
-                audit=tuple(fresh),
-                holds=tuple(hold.reason for hold in self.holds),
+                changed=before.state != after.state,
+                version=before.version,
+                state=before.state,
+                said=self.health if believed else why,
                 reason=unknown.reason.value if unknown is not None and is_unknown else "",
-                health=self.health,
-                why=unknown.sentence if unknown is not None and is_unknown else "",
+                holds=tuple(hold.reason for hold in self.holds),
                 **self._reading(look),
             )
         )
+        self._bot.observe(Audited(at_ns, bot, entries, after.version))
+        self._bot.observe(Replanned(at_ns, bot, len(again)))
+        self._bot.observe(after)
+        if pm.age_ns is not None:
+            # A strategy that accepts this age or more is told that the book is current.
+            flat = not after.positions
+            self._bot.observe(HandedOut(at_ns, bot, flat, current=True, max_age_ns=pm.age_ns))
+
+    def _book(self) -> BookSeen:
+        return book_seen(self.portfolio, self._bot.schedule.now_ns, self._bot.name)
 
     def _reading(self, look: Observation) -> dict[str, Any]:
         """Return which reading a look believed, and what it lists."""
@@ -211,7 +259,7 @@ class SyncWatch(StateReconciler):
         }
 
     def _again(
-        self, before: LocalBook, remote: Snapshot | None, look: Observation
+        self, before: BookSeen, remote: Snapshot | None, look: Observation
     ) -> tuple[str, ...]:
         """Return what a second plan on the same reading would change."""
         pm = self.portfolio

@@ -22,28 +22,7 @@ from trueup.core.holds import HoldKind
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalError
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.lab.facts.moments import (
-    Agreed,
-    Approved,
-    Arrived,
-    Began,
-    Ended,
-    Executed,
-    Forced,
-    Healed,
-    Journalled,
-    JournalLost,
-    LocalBook,
-    Moment,
-    Replied,
-    Row,
-    Scope,
-    Served,
-    Struck,
-    Synced,
-    Traded,
-    Watcher,
-)
+from trueup.lab.facts import facts
 from trueup.lab.faults.habits import usual
 from trueup.lab.faults.strikes import strike
 from trueup.lab.faults.terminal import own_account
@@ -58,13 +37,14 @@ from trueup.lab.system.bot import BotProcess
 from trueup.lab.system.broker import TellingBroker
 from trueup.lab.system.disk import Disk, JournalCopy
 from trueup.lab.system.gateway import GatewayProcess
+from trueup.lab.system.recorder import Recorder
 from trueup.lab.system.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedule, Stuck
 from trueup.lab.system.trader import Wanderer
-from trueup.lab.system.views import local_book
+from trueup.lab.system.views import book_seen
 from trueup.lab.system.wire import Network
 from trueup.runtime.trading.strategy import MovingAverageCross, Strategy
 from trueup.sim.broker.ledger import Ledger
-from trueup.sim.market.records import Channel, Outcome, Position
+from trueup.sim.market.records import BUYING_TYPES, Channel, Outcome, Position
 from trueup.sim.market.structs import TerminalInfo, TradeRequest
 from trueup.sim.market.switches import ListAnswer, Switches
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
@@ -81,6 +61,10 @@ SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
 # The least lots that are traded where a symbol's are coarse, or fine; usually they are hundredths.
 COARSE_LOTS, FINE_LOTS = 0.1, 0.001
+# The longest that a terminal of the world shows what was before, faults included.
+SEES_LATE_NS = 30 * SECOND
+# The return codes by which the trade server says that it carried a request out.
+DONE = frozenset({mt5.TRADE_RETCODE_DONE, mt5.TRADE_RETCODE_DONE_PARTIAL, mt5.TRADE_RETCODE_PLACED})
 # After healing, what was on its way has come; and the words by which a hold calls a person.
 NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
 # After failures a bot waits for up to a minute; its first look then may not be believed, as where
@@ -112,7 +96,6 @@ class World:
         self.schedule: Schedule = Schedule(most_events)
         self.magic = MAGIC
         self.other_login = OTHER_LOGIN
-        self.watchers: list[Watcher] = []
         self.struck_out: set[int] = set()
         """Positions that the broker struck out, so that nothing will ever prove their end."""
         self.awaited: dict[Fault, str] = {}
@@ -131,7 +114,11 @@ class World:
         """What the bots' symbol is called at the broker now."""
         self._is_coarse = plan.setting.is_coarse
         self.terminal: HonestTerminal = self._terminal()
+        # A habit of the broker that meets a change is told of before that change.
         self.ledger.listeners.append(self._changed)
+        self._recorder = Recorder(self.ledger, lambda: self.now_ns)
+        self.watchers: list[facts.Watcher] = self._recorder.watchers
+        """The objects that receive every fact of the run."""
         assert self.terminal.initialize()
         self.gateway: GatewayProcess = GatewayProcess(
             self.schedule,
@@ -149,7 +136,7 @@ class World:
         )
         self.gateway.network = self.network
         self.gateway.on_reading = self._served
-        self.disk: Disk = Disk(self._journalled, self.struck)
+        self.disk: Disk = Disk(self._recorder.journal, self.struck)
         self._make_strategy = make_strategy
         self._market = plan.chance("market")
         self._retells = plan.chance("retells")
@@ -193,12 +180,19 @@ class World:
         return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS, **waits)
 
     @property
-    def scope(self) -> Scope:
-        """Whose positions the bots keep."""
-        # What had the bots' symbol is theirs under its next name too.
-        symbols = self.policy.symbols.union(NAMES)
+    def scope(self) -> facts.Scope:
+        """The account, and the positions and orders that the bots may act on."""
         setting = self.plan.setting
-        return Scope(symbols, self.policy.magics, setting.proves, setting.asks)
+        return facts.Scope(
+            self.ledger.setup.login,
+            # The bots' symbol is theirs under its next name too.
+            self.policy.symbols.union(NAMES),
+            self.policy.magics,
+            SEES_LATE_NS,
+            netting=self.ledger.setup.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
+            proves=setting.proves,
+            asks=setting.asks,
+        )
 
     # What there is.
 
@@ -254,6 +248,7 @@ class World:
             trader,
             self._make_strategy,
             self.observe,
+            self._recorder.start,
         )
         self.bots.append(bot)
         return bot
@@ -303,7 +298,7 @@ class World:
 
     def begin(self) -> None:
         """Let the market move and the bot start; `schedule.run` lets time pass."""
-        self.observe(Began(at_ns=self.now_ns, text=self.plan.setting.sentence(MAGIC)))
+        self.observe(facts.Began(self.now_ns, self.plan.setting.sentence(MAGIC)))
         self.schedule.after(0, self._quote)
         self.schedule.after(10, self.bot.start)
         if self.plan.setting.asks:
@@ -314,7 +309,8 @@ class World:
         self._heal()
         idle = self._look_by_themselves()
         self._come_to_agree()
-        self.observe(Agreed(at_ns=self.now_ns, books=self._books()))
+        self._show_books()
+        self.observe(facts.Agreed(self.now_ns))
         stuck = self._trade_again()
         self._end()
         # The books are judged first: they may say what is behind it.
@@ -337,7 +333,7 @@ class World:
             bot.retells = self._retells
             bot.doom = bot.meanwhile = bot.interrupted = None
             bot.sleep_until(0)
-        self.observe(Healed(at_ns=self.now_ns))
+        self.observe(facts.Healed(self.now_ns))
 
     def _heal_terminal(self) -> None:
         terminal, switches = self.terminal, self.terminal.switches
@@ -429,7 +425,7 @@ class World:
             is_looked_for = hold.kind in (HoldKind.HALT, HoldKind.MISSING)
             if is_looked_for and hold.identifier in bot.pm.book.missing and held:
                 identifier = hold.identifier
-                self.observe(Forced(at_ns=self.now_ns, bot=bot.name, identifier=identifier))
+                self.observe(facts.Forced(self.now_ns, bot.name, identifier))
                 # A journal that refuses is asked again after the next sync.
                 with contextlib.suppress(JournalError):
                     bot.pm.force_close_position(held.position.ticket)
@@ -468,18 +464,17 @@ class World:
         return {"status": "FILLED", "ticket": ticket, **filled}
 
     def _end(self) -> None:
-        self.observe(Ended(at_ns=self.now_ns, books=self._books(), owed=True))
+        self._show_books()
+        self.observe(facts.Ended(self.now_ns, owed=True))
 
-    def _books(self) -> dict[str, LocalBook]:
-        """Return the books of the bots that live and act.
+    def _show_books(self) -> None:
+        """Record the books of the bots that live and act.
 
         One that was fenced out and has not noticed yet does not act, and owes nothing.
         """
-        return {
-            bot.name: local_book(bot.pm)
-            for bot in self.bots
-            if bot.pm is not None and bot is self.disk.holder
-        }
+        for bot in self.bots:
+            if bot.pm is not None and bot is self.disk.holder:
+                self.observe(book_seen(bot.pm, self.now_ns, bot.name, with_results=True))
 
     # The market.
 
@@ -501,7 +496,7 @@ class World:
         before = len(self.ledger.deals)
         self.terminal.quote(self.symbol, self.bid, round(self.bid + SPREAD, 5))
         if len(self.ledger.deals) > before and not said:
-            self.observe(Traded(at_ns=self.now_ns, text=f"the market at {self.bid} set off orders"))
+            self.observe(facts.Traded(self.now_ns, f"the market at {self.bid} set off orders"))
 
     def scale_prices(self, ratio: float) -> None:
         """Move the price as a split of the symbol does."""
@@ -524,21 +519,20 @@ class World:
 
     # What is told.
 
-    def observe(self, moment: Moment) -> None:
-        """Tell all watchers."""
-        if type(moment) is Synced and moment.believed:
+    def observe(self, fact: facts.Fact) -> None:
+        """Give a fact to all watchers."""
+        if type(fact) is facts.Synced and fact.believed:
             self.loss_is_unasked = False
-        for watcher in self.watchers:
-            watcher.observe(moment)
+        self._recorder.tell(fact)
 
     def struck(self, fault: Fault, text: str, order_id: str = "", *, number: int = 0) -> None:
         """Tell that a fault met something, and which order; and its number, where that is known."""
         said = f"{fault.value}: {text}" if text else fault.value
         self.observe(
-            Struck(
-                at_ns=self.now_ns,
-                fault=fault.name,
-                text=said,
+            facts.Faulted(
+                self.now_ns,
+                kind=fault.name,
+                what=said,
                 order_id=order_id,
                 numbers=(number,) if number else self._begun(fault),
             )
@@ -593,7 +587,7 @@ class World:
         self.disk.lose_power()
         rows = self.disk.rows()
         position = rows[-1].position if rows else 0
-        self.observe(JournalLost(at_ns=self.now_ns, position=position))
+        self.observe(facts.JournalLost(self.now_ns, position))
 
     def put_journal_back(self, copy: JournalCopy, *, with_note: bool) -> None:
         """Put an earlier copy of the journal in its place, while no bot runs."""
@@ -601,7 +595,7 @@ class World:
         rows = self.disk.rows()
         position = rows[-1].position if rows else 0
         self.loss_is_unasked = True
-        self.observe(JournalLost(at_ns=self.now_ns, position=position, put_back=True))
+        self.observe(facts.JournalLost(self.now_ns, position, put_back=True))
 
     def start_anew(self) -> None:
         """Start each bot anew, where the file that it has open is the journal's no more."""
@@ -615,8 +609,7 @@ class World:
             for hold in () if bot.reconciler is None else bot.reconciler.holds:
                 if hold.kind is HoldKind.ASK and bot.reconciler is not None:
                     bot.reconciler.approve(hold.id)
-                    named = Approved(at_ns=self.now_ns, bot=bot.name, identifier=hold.identifier)
-                    self.observe(named)
+                    self.observe(facts.Approved(self.now_ns, bot.name, hold.identifier))
         self.schedule.after(APPROVES_EVERY_MS, self._approve)
 
     def accept_losses(self) -> None:
@@ -626,14 +619,11 @@ class World:
                 if hold.kind is HoldKind.LOSS and reconciler is not None:
                     reconciler.approve(hold.id)
 
-    def _journalled(self, bot: str, token: int, rows: tuple[Row, ...]) -> None:
-        self.observe(Journalled(at_ns=self.now_ns, bot=bot, token=token, rows=rows))
-
     def _arrived(self, message: bytes, gateway: str) -> None:
-        self.observe(Arrived(at_ns=self.now_ns, message=message, gateway=gateway))
+        self.observe(facts.Arrived(self.now_ns, gateway, message))
 
     def _replied(self, message: bytes, gateway: str) -> None:
-        self.observe(Replied(at_ns=self.now_ns, message=message, gateway=gateway))
+        self.observe(facts.Replied(self.now_ns, gateway, message))
 
     def _served(self, message: bytes, reply: bytes) -> None:
         """Tell what was true of the terminal when a reading of it was served."""
@@ -642,11 +632,9 @@ class World:
         listed = view.listed()
         has_some = bool(figures.profit) or (figures.margin > 0 and not view.orders)
         self.observe(
-            Served(
-                at_ns=self.now_ns,
-                session=_session_in(message).session,
-                epoch=told["epoch"],
-                sequence=told["sequence"],
+            facts.Served(
+                self.now_ns,
+                reading=(_session_in(message).session, told["epoch"], told["sequence"]),
                 login=terminal.current_login,
                 says_connected=view.shows_connected,
                 catches_up=view.catches_up,
@@ -665,18 +653,24 @@ class World:
         if login == self.ledger.setup.login and outcome.order:
             self._done.setdefault(request.comment, outcome.order)
             self._commented(request.comment, outcome.order)
+        order = self.ledger.orders.get(outcome.order) or self.ledger.order_history.get(
+            outcome.order
+        )
+        units = self._recorder.books.units
         self.observe(
-            Executed(
-                at_ns=self.now_ns,
-                action=request.action,
-                comment=request.comment,
-                magic=request.magic,
-                symbol=request.symbol,
-                position=request.position,
-                order=outcome.order,
-                deal=outcome.deal,
-                retcode=outcome.retcode,
+            facts.Requested(
+                self.now_ns,
                 login=login,
+                action=request.action,
+                symbol=request.symbol,
+                buys=order is not None and order.type in BUYING_TYPES,
+                units=0 if order is None else units(order.symbol, order.steps_initial),
+                magic=request.magic,
+                comment=request.comment,
+                done=outcome.retcode in DONE,
+                retcode=outcome.retcode,
+                order=outcome.order,
+                position=request.position,
                 sl=request.sl,
                 tp=request.tp,
             )

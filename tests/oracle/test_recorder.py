@@ -1,4 +1,4 @@
-"""A whole system in one process is heard by the oracle: clean as it is, and caught when spoiled."""
+"""A whole system in one process is judged by its facts: clean as it is, and caught when spoiled."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from trueup.core.policy import Adopt, Policy
 from trueup.errors import Refused
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal
-from trueup.lab.facts import moments
-from trueup.lab.oracle import Oracle
+from trueup.lab.facts import facts
+from trueup.lab.oracle import Judge
 from trueup.lab.report.folding import BookFold
-from trueup.lab.system.views import local_book
+from trueup.lab.system.recorder import Recorder
+from trueup.lab.system.views import book_seen
+from trueup.lab.world.world import DONE, SEES_LATE_NS
 from trueup.sim.broker.broker import Broker
-from trueup.sim.market.records import Outcome, Refusal
+from trueup.sim.market.records import BUYING_TYPES, Outcome, Refusal
 from trueup.sim.market.structs import TradeRequest
 from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.person import make_request
 
 OURS = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({7}), adopt=Adopt.OURS)
 EVERYTHING = Policy(symbols=frozenset({"EURUSD"}))
@@ -38,60 +41,84 @@ class TellingJournal(MemoryJournal):
         before = self.position
         position = super().append(history)
         rows = tuple(
-            moments.Row(before + n, type(event).__name__, msgspec.json.encode(event))
+            facts.Row(before + n, type(event).__name__, msgspec.json.encode(event))
             for n, event in enumerate(history, start=1)
         )
-        self.world.tell(moments.Journalled, token=1, rows=rows)
+        self.world.journalled(rows)
         return position
 
 
 class HeardWorld(DeskWorld):
-    """A world whose moments go to an oracle."""
+    """A world whose facts go to a judge."""
 
     def __init__(self, account: AccountSetup, policy: Policy, **switches: Any) -> None:
         journal = TellingJournal()
         journal.world = self
-        self.oracle: Oracle | None = None
+        self.recorder: Recorder | None = None
         self.looks = 0
         super().__init__(account, policy=policy, journal=journal, **switches)
-        scope = moments.Scope(policy.symbols, policy.magics)
-        self.oracle = Oracle(self.ledger, scope, BookFold)
+        self.judge = Judge(
+            facts.Scope(
+                account.login,
+                policy.symbols,
+                policy.magics,
+                SEES_LATE_NS,
+                netting=account.is_netting,
+            ),
+            BookFold,
+        )
+        self.recorder = Recorder(self.ledger, self.clock.now_ns)
+        self.recorder.watchers.append(self.judge)
         vars(self.terminal.broker)["execute"] = self._execute
-        self.tell(moments.BotStarted, token=1, book=self.local())
+        self.recorder.start(1, self.local())
 
     def _carry(self, message: bytes) -> bytes | None:
         if b'"order_id"' in message:
-            self.tell(moments.Sent, message=message)
+            self.tell(facts.Sent, bot="A", message=message)
         return super()._carry(message)
 
     def _execute(self, login: int, request: TradeRequest, *args: Any, **kwargs: Any) -> Outcome:
         outcome = Broker.execute(self.terminal.broker, login, request, *args, **kwargs)
         if args[0] != mt5.ORDER_REASON_EXPERT:
             return outcome
+        self.requested(outcome.order, request.comment, outcome.retcode, request)
+        return outcome
+
+    def tell(self, fact: type[facts.Fact], **fields: Any) -> None:
+        """Show the judge a fact."""
+        if self.recorder is not None:
+            self.recorder.tell(fact(self.clock.now_ns(), **fields))
+
+    def journalled(self, rows: tuple[facts.Row, ...]) -> None:
+        """Show the judge new rows of the journal."""
+        if self.recorder is not None:
+            self.recorder.journal("A", 1, rows)
+
+    def requested(self, ticket: int, comment: str, retcode: int, request: TradeRequest) -> None:
+        """Show the judge a request that the trade server answered."""
+        assert self.recorder is not None
+        order = self.ledger.orders.get(ticket) or self.ledger.order_history.get(ticket)
+        units = self.recorder.books.units
         self.tell(
-            moments.Executed,
+            facts.Requested,
+            login=self.ledger.setup.login,
             action=request.action,
-            comment=request.comment,
-            magic=request.magic,
             symbol=request.symbol,
+            buys=order is not None and order.type in BUYING_TYPES,
+            units=0 if order is None else units(order.symbol, order.steps_initial),
+            magic=request.magic,
+            comment=comment,
+            done=retcode in DONE,
+            retcode=retcode,
+            order=ticket,
             position=request.position,
-            order=outcome.order,
-            deal=outcome.deal,
-            retcode=outcome.retcode,
-            login=login,
             sl=request.sl,
             tp=request.tp,
         )
-        return outcome
 
-    def tell(self, moment: type[moments.Moment], **fields: Any) -> None:
-        """Show the oracle a moment."""
-        if self.oracle is not None:
-            self.oracle.observe(moment(at_ns=self.clock.now_ns(), bot="A", **fields))
-
-    def local(self) -> moments.LocalBook:
+    def local(self) -> facts.BookSeen:
         """The live book as plain values."""
-        return local_book(self.pm)
+        return book_seen(self.pm, self.clock.now_ns(), "A", with_results=True)
 
     def look(self) -> None:
         """Sync, and say so."""
@@ -100,43 +127,45 @@ class HeardWorld(DeskWorld):
         before, asked_ns = self.local(), self.clock.now_ns()
         told = len(self.reconciler.get_audit_trail())
         self.looks += 1
-        reading = {"session": "A", "epoch": "gateway", "sequence": self.looks}
+        reading = ("A", "gateway", self.looks)
         result = self.reconciler.sync_positions()
         self.tell(
-            moments.Served,
-            **reading,
+            facts.Served,
+            reading=reading,
             login=self.ledger.setup.login,
-            says_connected=True,
-            catches_up=False,
-            rows=(),
-            digest="",
-            server_time_msc=0,
-            contradicts=False,
         )
-        self.tell(moments.Heard, **reading)
+        self.tell(facts.Heard, bot="A", reading=reading)
+        after = self.local()
         self.tell(
-            moments.Synced,
+            facts.Synced,
+            bot="A",
             status=result.status.value,
             believed=result.status.value in ("SUCCESS", "PARTIAL"),
             asked_ns=asked_ns,
-            before=before,
-            after=self.local(),
-            again=(),
-            audit=tuple(self.reconciler.get_audit_trail()[told:]),
-            holds=(),
-            reason="",
-            health=self.reconciler.health,
-            reading=tuple(reading.values()),
+            changed=before.state != after.state,
+            version=before.version,
+            state=before.state,
+            said=self.reconciler.health,
+            reading=reading,
         )
+        trail = self.reconciler.get_audit_trail()[told:]
+        entries = tuple((e["action"], e["ticket"] or 0, e["details"]) for e in trail)
+        self.tell(facts.Audited, bot="A", entries=entries, version=after.version)
+        assert self.recorder is not None
+        self.recorder.tell(msgspec.structs.replace(after, results=None))
+        if self.pm.age_ns is not None:
+            flat, age_ns = not after.positions, self.pm.age_ns
+            self.tell(facts.HandedOut, bot="A", flat=flat, current=True, max_age_ns=age_ns)
 
-    def end(self) -> list[moments.Violation]:
-        """End the run past the grace period, and return what the oracle says."""
-        self.tell(moments.Healed)
+    def end(self) -> list[facts.Violation]:
+        """End the run past the grace period, and return what the judge says."""
+        self.tell(facts.Healed)
         for _ in range(12):
             self.look()
-        self.tell(moments.Ended, books={"A": self.local()}, owed=True)
-        assert self.oracle is not None
-        return self.oracle.verdicts()
+        assert self.recorder is not None
+        self.recorder.tell(self.local())
+        self.tell(facts.Ended, owed=True)
+        return self.judge.verdicts()
 
 
 def live(world: HeardWorld, seed: int, steps: int = 60) -> None:
@@ -221,28 +250,17 @@ def test_a_system_that_is_spoiled_is_caught(spoil: str, number: int) -> None:
     world.look()
     spoiled(world, spoil)
     world.look()
-    assert world.oracle is not None
-    assert number in {violation.invariant for violation in world.oracle.verdicts()}
+    assert number in {violation.invariant for violation in world.judge.verdicts()}
 
 
 def test_an_order_that_is_executed_twice_is_heard() -> None:
     world = HeardWorld(AccountSetup(), OURS)
     world.look()
     order = world.pm.submit("buy", 0.1, magic=7)
-    world.tell(
-        moments.Executed,
-        action=1,
-        comment=order.token,
-        magic=7,
-        symbol="EURUSD",
-        position=0,
-        order=world.terminal.robot(7).open("EURUSD", 0, 0.1),
-        deal=0,
-        retcode=10009,
-        login=world.ledger.setup.login,
-    )
-    assert world.oracle is not None
-    said = [v.sentence for v in world.oracle.verdicts() if v.invariant == 2]
+    again = make_request(action=mt5.TRADE_ACTION_DEAL, magic=7, symbol="EURUSD")
+    ticket = world.terminal.robot(7).open("EURUSD", 0, 0.1)
+    world.requested(ticket, order.token, mt5.TRADE_RETCODE_DONE, again)
+    said = [v.sentence for v in world.judge.verdicts() if v.invariant == 2]
     assert len(said) == 1
     assert "was executed twice" in said[0]
 
@@ -250,9 +268,8 @@ def test_an_order_that_is_executed_twice_is_heard() -> None:
 def test_a_row_of_a_writer_that_was_fenced_out_is_heard() -> None:
     world = HeardWorld(AccountSetup(), OURS)
     world.look()
-    assert world.oracle is not None
-    now_ns = world.clock.now_ns()
-    world.oracle.observe(moments.BotStarted(at_ns=now_ns, bot="B", token=2, book=world.local()))
-    assert world.oracle.verdicts() == []
+    assert world.recorder is not None
+    world.recorder.start(2, msgspec.structs.replace(world.local(), bot="B"))
+    assert world.judge.verdicts() == []
     world.pm.submit("buy", 0.1, magic=7)
-    assert {v.invariant for v in world.oracle.verdicts()} == {9}
+    assert {v.invariant for v in world.judge.verdicts()} == {9}
