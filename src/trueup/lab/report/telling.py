@@ -1,6 +1,6 @@
 """The story of a run, for a person: who did what when, and why.
 
-The input is the run's facts in order, as `oracle.hearing.Hearing` tells them, so that what the
+The input is the run's facts in order, as `system.recorder.Recorder` tells them, so that what the
 checkers judged and what a person reads is the same list. What a bot recorded is told in the words
 of its own audit trail. Syncs that changed nothing are told once, until something happens. At the
 end stands what those cases of the recovery table mean that were named.
