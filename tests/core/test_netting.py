@@ -151,3 +151,24 @@ def test_a_fill_that_met_the_old_position_by_mistake_stays_its_strategys() -> No
     book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(9, volume=0.1)))
     book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=old, because="by hand"))
     assert {key: one.units for key, one in book.claims.items()} == {"B": 10_000_000}
+
+
+@pytest.mark.parametrize("lots", [0.4, 0.1], ids=["reversed", "closed"])
+def test_a_fill_newer_than_the_question_keeps_another_position_of_its_symbol_waiting(
+    lots: float,
+) -> None:
+    """Seed 1000125: a stop closed the position unseen, and our fills met another one."""
+    old = make.position(5, volume=0.1, side=Side.SELL)
+    book = make.bound_book(old, account=make.NETTING)
+    book.apply(make.counting(old, make.deal(9, 5, Side.SELL, 0.1)))
+    asked_version = book.version
+    book.apply(make.created("A", Side.BUY, lots))
+    book.apply(make.filled("A", 70, Side.BUY, lots, 1.07))
+    other = make.position(60, volume=0.2, side=Side.BUY)
+    snapshot = make.proven(other, account=make.NETTING)
+    plan = make.planned(book, snapshot, asked_version=asked_version)
+    assert not [one for one in plan.events if isinstance(one, events.PositionAdopted)]
+    assert (60, HoldKind.NEWER) in {(hold.identifier, hold.kind) for hold in plan.holds}
+    later = make.planned(book, snapshot, asked_version=book.version, after_sec=60)
+    adopted = [one for one in later.events if isinstance(one, events.PositionAdopted)]
+    assert [one.position.identifier for one in adopted] == [60]

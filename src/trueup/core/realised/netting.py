@@ -13,6 +13,22 @@ from trueup.core.look.inputs import SyncInputs
 from trueup.core.model import Position
 
 
+def changed_here(symbol: str, inputs: SyncInputs) -> bool:
+    """Return whether a fill of ours may have changed the position of a symbol after the question.
+
+    Such a fill went into the single position of the symbol, whatever the book calls that position.
+    So a reading that is older than the fill shows other lots. False on a hedging account.
+    """
+    if not inputs.is_shared:
+        return False
+    # The last position that left the book: by our own fill if it left after the question.
+    closed = next(reversed(inputs.book.closed.values()), None)
+    if closed is not None and closed.version > inputs.asked_version:
+        return True
+    held = inputs.book.holdings_in(symbol)
+    return any(holding.version > inputs.asked_version for holding in held)
+
+
 def opened_by_us(symbol: str, inputs: SyncInputs) -> Holding | None:
     """Return a position of a symbol that our fill opened just now and no reading shows yet.
 

@@ -16,7 +16,7 @@ from trueup.core.look.inputs import SyncInputs
 from trueup.core.look.outcome import Outcome, late, newer, settling
 from trueup.core.model import Position, describe, describe_at
 from trueup.core.policy import Action, Adopt
-from trueup.core.realised.netting import opened_by_us, shown_as
+from trueup.core.realised.netting import changed_here, opened_by_us, shown_as
 from trueup.core.realised.recording import explain_change
 
 
@@ -37,10 +37,10 @@ def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours:
         sentence = f"Ticket {remote.ticket} was closed here and the broker still lists it"
         outcome.holds.append(late(remote, sentence))
         return
-    ours = opened_by_us(remote.symbol, inputs)
-    if ours is not None and ours.version > inputs.asked_version:
+    if changed_here(remote.symbol, inputs):
         outcome.holds.append(newer(remote))
         return
+    ours = opened_by_us(remote.symbol, inputs)
     if ours is not None and shown_as(ours, inputs) is None:
         # Its deals may prove that both are one position; the book must not have that twice.
         outcome.questions.append(remote.identifier)
