@@ -74,7 +74,8 @@ class Shares(Checker):
                 continue
             due: Counter[int] = Counter()
             for deal in deals:
-                magic = self._strategy.get(deal.order, deal.magic)
+                # An order that no journal has may carry a token in the low half of its number.
+                magic = self._strategy.get(deal.order, deal.magic >> 32 or deal.magic)
                 due[magic] += deal.units if deal.buys else -deal.units
             for book in books.values():
                 yield from self._differences(book, held, due)
