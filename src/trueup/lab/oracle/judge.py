@@ -1,4 +1,4 @@
-"""The judge: facts in, verdicts out."""
+"""The judge: gives each fact to the checkers, and collects the broken promises."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ VIOLATIONS_KEPT = 100
 
 
 class Judge:
-    """Judges one run of one account.
+    """Judges a single run of a single account.
 
     Args:
-        scope: the account, and what its bot may act on.
+        scope: the account, and the positions and orders that its bot may act on.
         fold: makes an empty book that takes journal rows, so that a replay can be compared with the
-            live book; without one, promise 5 is not checked.
-        checkers: which promises are checked; by default all ten.
+            live book; without `fold`, promise 5 is not checked.
+        checkers: the checkers to run; by default those of all ten promises.
     """
 
     def __init__(
@@ -52,5 +52,5 @@ class Judge:
                     self._violations.append(Violation(number, sentence, fact.at_ns))
 
     def verdicts(self) -> list[Violation]:
-        """Return what was broken so far, the earliest first."""
+        """Return the promises broken so far, the earliest first."""
         return list(self._violations)

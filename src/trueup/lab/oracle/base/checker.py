@@ -1,4 +1,4 @@
-"""What every checker is: a number, its promise in a sentence, and steps for kinds of facts."""
+"""The base class of checkers: a number, the promise in a sentence, and steps for kinds of facts."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from trueup.lab.facts.facts import Fact, Scope
 from trueup.lab.oracle.base.truth import Papers, Truth
 
 Step = Callable[[Any], Iterable[str]]
-"""Takes a fact and yields a sentence for each way in which the promise is broken by it."""
+"""Takes a fact and yields a sentence for each way in which the fact breaks the promise."""
 
 
 class Fold(Protocol):
     """A book that is made from journal rows and nothing else."""
 
     def take(self, kind: str, payload: bytes) -> None:
-        """Take one row in."""
+        """Apply a row."""
 
     def state(self) -> bytes:
         """Return the whole book as bytes."""
 
 
 class Checker:
-    """One promise.
+    """The checker of a promise.
 
-    `truth` and `papers` are up to date with the fact that is judged.
+    `truth` and `papers` already include the fact to judge.
     """
 
     number: ClassVar[int]
@@ -40,5 +40,5 @@ class Checker:
         self.scope: Scope = truth.scope
 
     def steps(self) -> Mapping[type[Fact], Step]:
-        """Return which facts are judged, and how."""
+        """Return the kinds of facts to judge, each with its step."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What the facts come to: the broker's books of one account, and the journal, by a plain reading.
+"""The state that the facts lead to: the broker's books of an account, and the rows of the journal.
 
 Nothing here decides anything. The journal's rows are read as JSON, with no type of the product.
 """
@@ -27,14 +27,14 @@ class Truth:
         self.deals: dict[int, dict[int, facts.DealBooked]] = {}
         """Deals by position identifier and ticket."""
         self.magic_of: dict[int, int] = {}
-        """The magic number that each position, and each order, was first seen with."""
+        """The first magic number of each position and of each order."""
         self.symbol_of: dict[int, str] = {}
         self.given_back_ns: dict[int, int] = {}
-        """When a deal of a position was cancelled last: what that had closed is open again."""
+        """When a deal of a position was cancelled last: the volume closed by it is open again."""
         self.amended: dict[int, tuple[int, int]] = {}
-        """When the broker changed a deal of a position last, and what that had brought before."""
+        """When the broker changed a deal of a position last, and the position's result before."""
         self.flat_ns: int = 0
-        """The last moment at which nothing in scope was open."""
+        """The last time at which no position in scope was open."""
         self._steps: dict[type[facts.Fact], Callable[[Any], None]] = {
             facts.PositionShown: self._take_position,
             facts.PositionLeft: self._drop_position,
@@ -84,20 +84,20 @@ class Truth:
             self.deals.get(fact.identifier, {}).pop(fact.ticket, None)
 
     def in_scope(self) -> list[Held]:
-        """The open positions that the bot must have in its book."""
+        """Return the open positions that the bot must have in its book."""
         return [held for key, held in self.positions.items() if key in self._ours]
 
     def last_flat_ns(self, now_ns: int) -> int:
-        """The last moment up to now at which nothing in scope was open."""
+        """Return the last time up to now at which no position in scope was open."""
         self._was_flat_until(now_ns)
         return self.flat_ns
 
     def realised_units(self, identifier: int) -> int:
-        """What all deals of a position brought."""
+        """Return the result of all deals of a position."""
         return sum(deal.result_units for deal in self.deals.get(identifier, {}).values())
 
     def net_units(self, identifier: int) -> int:
-        """What the deals of a position leave open, negative when short."""
+        """Return the volume that the deals of a position leave open, negative when short."""
         deals = self.deals.get(identifier, {}).values()
         return sum(deal.units if deal.buys else -deal.units for deal in deals)
 
@@ -118,7 +118,7 @@ class Truth:
 
 
 ENDS = frozenset({"OrderFilled", "OrderRejected", "OrderCanceled", "OrderSettled", "OrderApplied"})
-"""Rows that say what became of an order."""
+"""Rows that end an order."""
 
 
 class Papers:
@@ -133,14 +133,14 @@ class Papers:
         self.started: set[str] = set()
         """The ids of orders whose send was recorded as started."""
         self.unended: set[str] = set()
-        """The ids of orders that may have left, and of whose end the journal says nothing."""
+        """The ids of orders that may have been sent, and whose end the journal does not have."""
         self.row: dict[str, Any] = {}
-        """The last row, read."""
+        """The last row, decoded."""
         self.lost: dict[str, dict[str, Any]] = {}
         """The intents by token that a journal lacks since an earlier copy of it was put back."""
 
     def meant(self, token: str) -> dict[str, Any] | None:
-        """Return the intent with a token, in the journal or lost; None where there never was."""
+        """Return the intent with a token, in the journal or lost; None if there never was any."""
         return self.intents.get(token) or self.lost.get(token)
 
     @property

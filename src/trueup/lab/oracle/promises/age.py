@@ -1,4 +1,4 @@
-"""Promise 10: nothing old is handed out as current, and not knowing never turns into flat."""
+"""Promise 10: old state is never called current, and an unknown state is never called flat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from trueup.lab.facts import facts
 from trueup.lab.oracle.base.checker import Checker, Step
 
-# The longest that what a bot did itself may still be on its way to the broker's list.
+# The longest time until the broker's list shows the bot's own changes.
 SETTLES_NS = 10_000_000_000
 SETTLING = frozenset(
     {"OrderFilled", "OrderSettled", "OrderRejected", "OrderCanceled", "OrderApplied"}
@@ -22,8 +22,8 @@ class HonestAge(Checker):
     promise = "nothing is handed out as current past its limit, and nothing decays into flat"
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Judge what the strategy was told against the last reading that was believed."""
-        # When the broker was read last and believed: when that was asked for, and truly read.
+        """Compare the answers to the strategy with the last trusted reading."""
+        # Of the last trusted reading: when the bot asked, and when the terminal was truly read.
         self._asked_ns: dict[str, int] = {}
         self._read_ns: dict[str, int] = {}
         self._served_ns: dict[tuple[str, str, int], int] = {}
@@ -58,7 +58,7 @@ class HonestAge(Checker):
         yield from ()
 
     def _closes(self, order_id: str) -> bool:
-        """Whether a fill may leave a book flat: on netting accounts any may."""
+        """Return whether a fill may leave a book flat: on netting accounts, any fill may."""
         return self.scope.books_net or bool(self.papers.intent_of.get(order_id, {}).get("position"))
 
     def _serve(self, fact: facts.Served) -> Iterator[str]:
@@ -82,7 +82,7 @@ class HonestAge(Checker):
         yield from ()
 
     def _may_not_open(self, fact: facts.HandedOut) -> Iterator[str]:
-        """Say why nobody may be told that a position may be opened now."""
+        """Yield the reasons for which the bot must not allow a new position now."""
         told = f"{fact.bot} was told that it may open a position"
         if fact.bot not in self._asked_ns:
             yield f"{told} before it had seen the broker"
@@ -95,11 +95,12 @@ class HonestAge(Checker):
             yield f"{told} while {', '.join(trades)} is in doubt"
 
     def _fence(self, fact: facts.Fenced) -> Iterator[str]:
-        # It acts for nobody, and does not know what the new writer has in doubt.
+        # A fenced bot does not act, and does not know the new writer's orders in doubt.
         self._fenced.add(fact.bot)
         yield from ()
 
     def _handed_out(self, fact: facts.HandedOut) -> Iterator[str]:
+        # A fenced bot cannot send, so its permission to open has no effect.
         if fact.may_open and fact.bot not in self._fenced:
             yield from self._may_not_open(fact)
         if not fact.current:
@@ -114,11 +115,11 @@ class HonestAge(Checker):
                 f"{fact.bot} called its book no older than {fact.max_age_ns / 1e9:g} s, and the "
                 f"broker was last seen {age_ns / 1e9:g} s ago"
             )
-        # What was seen and then closed by our own order is flat by both, and a reading of the
-        # moment after shows nothing better: what is there may be what is being closed.
-        # An order in doubt may have opened something: who has one, and says so, is not flat.
+        # After our own closing order, the broker's list may show the closed position for a while,
+        # so an open position there proves nothing until the list has had time to follow.
+        # An order in doubt may have opened a position, so a bot with such an order is not judged.
         is_seen = fact.flat and asked_ns >= self._closed_ns.get(fact.bot, 0) + SETTLES_NS
-        # A book that takes nothing in without a yes is flat until that yes.
+        # A book that takes positions in only after approval is flat until the approval.
         is_seen = is_seen and not self._in_doubt and self.scope.asks != "zombie"
         flat_ns = self.truth.last_flat_ns(fact.at_ns)
         if is_seen and flat_ns < asked_ns - self.scope.sees_late_ns:

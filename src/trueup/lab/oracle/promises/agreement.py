@@ -48,7 +48,7 @@ class Agreement(Checker):
     def _gone(self, fact: facts.Died | facts.Fenced) -> Iterator[str]:
         self._books.pop(fact.bot, None)
         if isinstance(fact, facts.Fenced):
-            # It may not have noticed yet; it acts for nobody, and owes nothing.
+            # A fenced bot may not have noticed yet; its book no longer has to agree.
             self._fenced.add(fact.bot)
         yield from ()
 
@@ -77,6 +77,7 @@ class Agreement(Checker):
     def _differences(self, book: facts.BookSeen) -> Iterator[str]:
         after = f"after all that was needed to agree, {book.bot}"
         grain = self.scope.price_grain
+        # Positions are compared by identifier: the ticket of a position may change.
         local = {held.identifier: held for held in book.positions}
         remote = {held.identifier: held for held in self.truth.in_scope()}
         for key in sorted(local.keys() | remote.keys()):
@@ -87,6 +88,7 @@ class Agreement(Checker):
                 yield f"{after} still has position {key}, which is closed at the broker"
             elif not _same(mine, self._as_compared(mine, theirs), grain):
                 yield f"{after} has position {key} as {mine}, and the broker as {theirs}"
+        # Pending orders outside the policy are not in the book, so they do not count.
         foreign = self.scope.is_foreign
         working = {
             ticket: order
@@ -95,7 +97,7 @@ class Agreement(Checker):
         }
         known = {order.ticket: order for order in book.orders}
         if not self.scope.proves:
-            # No list has pending orders: what became of one is told by nothing.
+            # The guide's wire lists no pending orders, so a bot cannot know how they ended.
             known = working = {}
         for ticket in sorted(known.keys() | working.keys()):
             mine_, theirs_ = known.get(ticket), working.get(ticket)
@@ -107,8 +109,10 @@ class Agreement(Checker):
             yield f"{after} still misses positions: {', '.join(map(str, book.missing))}"
 
     def _as_compared(self, mine: facts.Held, theirs: facts.Held) -> facts.Held:
-        """Return a position of the broker with what a book takes from orders alone as the book has
-        it: the guide's wire need not tell of stops and magic numbers."""
+        """Return a position of the broker, with the book's values where the wire has none.
+
+        The guide's wire need not give stops and magic numbers; the book has those of its orders.
+        """
         if self.scope.proves:
             return theirs
         return msgspec.structs.replace(theirs, sl=mine.sl, tp=mine.tp, magic=mine.magic)

@@ -1,4 +1,4 @@
-"""Promise 8, where the policy asks first: a held correction is made only after approval."""
+"""Promise 8, if the policy asks first: a held correction is applied only after its approval."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ STOPS = ("sl", "tp")
 
 
 class AskedFirst(Checker):
-    """Holds each correction of the class that needs a yes against the yes that were given."""
+    """Compares each correction of the class that needs approval with the approvals given."""
 
     number = 8
     promise: ClassVar[str] = ForeignUntouched.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Remember each yes, and judge corrections."""
+        """Remember approvals, and judge corrections."""
         self._approved: set[tuple[str, int]] = set()
         return {
             facts.Approved: self._approve,
@@ -41,6 +41,6 @@ class AskedFirst(Checker):
 
 
 def _moves_stops(row: Mapping[str, Any]) -> bool:
-    """Whether a correction changes a stop; a stop that is none is left out of a row."""
+    """Return whether a correction changes a stop; a row does not have stops of 0.0."""
     local, remote = row["local"], row["remote"]
     return any(local.get(name, 0.0) != remote.get(name, 0.0) for name in STOPS)

@@ -1,7 +1,7 @@
-"""Promise 3, before anything is closed: what a bot believed was the terminal's true word.
+"""Promise 3, before any close: a bot trusts only readings that deserve trust.
 
-The simulated terminal says of each reading what was true when it was taken, and the world says
-which readings came to a bot. A reading that is believed must be one that could be: see `_wrong`.
+For each reading, the world records the true state of the terminal at that time, and the bot that
+received the reading. `_wrong` has the reasons for which a bot must not trust a reading.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ JITTER_MSC = 1_000
 
 
 class Believed(Checker):
-    """Holds each believed reading against what the terminal was and knew when it was read.
+    """Compares each trusted reading with the true state of the terminal when that was read.
 
-    What no reading shows is left alone: that a terminal which still calls itself connected has lost
-    its link, and may have it back by the next reading; and that it has not caught up yet, where two
-    readings in a row are alike, or where the reading is the first that a process has.
+    Excluded are states that no reading shows: a terminal that still reports a connection although
+    the link is lost, and may be back by the next reading; and a terminal that has not caught up
+    yet, if two readings in a row are alike, or if the reading is the first of a process.
     """
 
     number = 3
     promise: ClassVar[str] = NoFalseGhost.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Remember what was served and heard, and judge what is believed."""
+        """Remember the readings that were served and received, and judge the trusted readings."""
         self._served: dict[tuple[str, str, int], facts.Served] = {}
-        # The reading that each bot judges, and the newest of those that it had before.
+        # The reading that each bot judges, and the newest of its earlier readings.
         self._judged: dict[str, facts.Served] = {}
         self._before: dict[str, facts.Served] = {}
         self._is_bound = False
@@ -80,7 +80,8 @@ class Believed(Checker):
             yield f"{fact.bot} believed a reading {wrong}"
 
     def _wrong(self, fact: facts.Synced, served: facts.Served) -> Iterator[str]:
-        """Say why a reading is not to be believed."""
+        """Yield the reasons not to trust a reading."""
+        # Faults that the reading itself shows to the bot.
         before = self._before.get(fact.bot)
         if served.login != self.scope.login:
             yield f"of the account {served.login}"
@@ -92,6 +93,7 @@ class Believed(Checker):
             yield f"that lists {fact.rows}, and the terminal listed {served.rows}"
         if served.contradicts:
             yield "without a position, while the account's own figures said that there are some"
+        # Faults in the order of time: a reading must be newer than the question, and than the last.
         if served.at_ns < fact.asked_ns:
             yield "of before it had asked"
         if before is None:
@@ -104,9 +106,9 @@ class Believed(Checker):
 
 
 def _was_away(before: facts.Served, now: facts.Served) -> bool:
-    """Whether terminal or gateway were away since the reading before, as far as anybody was told.
+    """Return whether a bot could see that terminal or gateway were away since the last reading.
 
-    A list of while the link was lost confirms nothing, however much it is like the first one after.
+    A list taken while the link was lost confirms nothing, even if the next list is equal.
     """
     is_another_gateway = before.reading[1] != now.reading[1]
     return is_another_gateway or not before.says_connected or before.outages != now.outages

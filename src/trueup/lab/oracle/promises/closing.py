@@ -21,11 +21,11 @@ CORRECTIONS = frozenset(
         "HaltRaised",
     }
 )
-"""Events by which only a reading of the broker changes the book."""
+"""Events for changes of the book that only a reading of the broker causes."""
 
 
 class NoFalseGhost(Checker):
-    """Asks the broker's own books at every close, and after every reading not believed."""
+    """Compares with the broker's own books at every close, and after every untrusted reading."""
 
     number = 3
     promise = (
@@ -34,9 +34,9 @@ class NoFalseGhost(Checker):
     )
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Judge every close, and what leaves the book without one."""
+        """Judge every close, and every position that leaves the book without a close."""
         self._held: dict[str, set[int]] = {}
-        # When each bot asked for the reading that it believed last.
+        # When each bot asked for the last reading that the bot trusted.
         self._asked_ns: dict[str, int] = {}
         self._forced: set[tuple[str, int]] = set()
         self._corrected: dict[str, str] = {}
@@ -65,8 +65,9 @@ class NoFalseGhost(Checker):
         row = self.papers.row
         identifier = row["position"]["identifier"] if fact.kind == "PositionClosed" else 0
         if (fact.bot, identifier) in self._forced:
-            # A person's word, and not a reading's.
+            # A person forced this close; no reading caused the close.
             return
+        # A sync that trusts no reading must not correct; `_synced` compares.
         self._corrected[fact.bot] = fact.kind
         if not identifier:
             return
@@ -82,9 +83,9 @@ class NoFalseGhost(Checker):
         held = {position.identifier for position in fact.positions}
         filled = self._filled.pop(fact.bot, set())
         for identifier in sorted(self._held.get(fact.bot, set()) - held):
-            # On a netting account a fill closes what the book has, and somebody may have added to
-            # that since, as a pending order that is filled in parts may on any account; the next
-            # reading shows what is left.
+            # On a netting account a fill closes the volume that the book has, and the broker may
+            # have more: another program added, or a pending order was filled in parts (on any
+            # account). The next reading shows the rest.
             nets = self.scope.books_net or self._came_in_parts(identifier)
             if nets and self.truth.symbol_of.get(identifier) in filled:
                 continue
@@ -93,15 +94,15 @@ class NoFalseGhost(Checker):
         self._held[fact.bot] = held
 
     def _came_in_parts(self, identifier: int) -> bool:
-        """Whether a pending order filled more into a position than it began with."""
+        """Return whether a pending order was filled into its position in several parts."""
         deals = self.truth.deals.get(identifier, {}).values()
         return len([deal for deal in deals if deal.order == identifier and not deal.entry]) > 1
 
     def _is_open(self, identifier: int, bot: str) -> bool:
         """Return whether a position is open, as far as a bot could know.
 
-        A broker that cancels the deal that closed a position, or a part of it, gives that back.
-        Until a reading shows it, a book that followed the closing is right.
+        A broker that cancels a closing deal opens the closed volume again. Until a reading shows
+        that, a book without the position is right.
         """
         given_back_ns = self.truth.given_back_ns.get(identifier)
         shown_ns = self._asked_ns.get(bot, 0) - self.scope.sees_late_ns
@@ -109,7 +110,7 @@ class NoFalseGhost(Checker):
         return identifier in self.truth.positions and is_known
 
     def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
-        # What a lost row had brought into a book did not leave that by a correction.
+        # Positions of lost rows are not in the next book, and no correction removed them.
         self._held.clear()
         yield from ()
 
@@ -122,7 +123,7 @@ class NoFalseGhost(Checker):
         if fact.believed:
             self._asked_ns[fact.bot] = fact.asked_ns
         self._forced = {one for one in self._forced if one[0] != fact.bot}
-        # A book can change all the same, by what an earlier commit without an answer had written;
-        # that it is the fold of the journal is promise 5. A sync can also fail for the journal.
+        # A book can still change, by the rows of an earlier commit that gave no answer; promise 5
+        # compares the book with the journal. A sync can also fail because of the journal.
         if corrected and fact.status == "DEGRADED":
             yield f"a reading that {fact.bot} did not believe led to {corrected}: {fact.said}"

@@ -44,7 +44,7 @@ REASONS = {
     mt5.DEAL_REASON_SPLIT: "by a split",
     mt5.DEAL_REASON_CORPORATE_ACTION: "by a corporate action",
 }
-"""What a person is to read for each of the broker's reasons."""
+"""The words for each of the broker's reasons."""
 
 
 def _is_own_step(kind: str, row: Mapping[str, Any]) -> bool:
@@ -54,7 +54,7 @@ def _is_own_step(kind: str, row: Mapping[str, Any]) -> bool:
 
 
 class _Names:
-    """What the row at a position of the journal speaks of."""
+    """The positions that a row of the journal may change; `position` is the row's number."""
 
     def __init__(self, position: int) -> None:
         self.position = position
@@ -63,12 +63,12 @@ class _Names:
         self.everything = False
 
     def speaks_of(self, held: facts.Held) -> bool:
-        """Return whether it may change a position."""
+        """Return whether the row may change a position."""
         return self.everything or held.identifier in self.identifiers or held.symbol == self.symbol
 
 
 class Explained(Checker):
-    """Wants a row for every change, a reason in every row, and the broker's figures in it."""
+    """Requires a row for every change, and in each row a reason and the broker's figures."""
 
     number = 7
     promise = "every change of the book has an audit entry with its evidence"
@@ -124,7 +124,8 @@ class Explained(Checker):
             counted.update(row.get("deals", ()))
 
     def _true_reason(self, row: Mapping[str, Any]) -> Iterator[str]:
-        """Hold what is said of an exit in part against the deals that are counted with it."""
+        """Compare the reason of a partial exit with the deals that the row counts."""
+        # Only the new deals of the row: earlier rows gave a reason for the others.
         identifier = row["position"]["identifier"]
         known = self.truth.deals.get(identifier, {})
         new = set(row.get("deals", ())) - self._counted.get(identifier, set())
@@ -132,6 +133,7 @@ class Explained(Checker):
         out = [deal for deal in told if deal.entry in CLOSES]
         if not out or any(deal.entry == TURNS for deal in told) or "closed" not in row["because"]:
             return
+        # Of several exits, the row names the reason of the last.
         newest = max(out, key=lambda deal: (deal.time_msc, deal.ticket))
         words = BY_ANOTHER if newest.entry == CLOSES_BY else REASONS.get(newest.reason, "")
         if words not in row["because"]:
@@ -149,7 +151,7 @@ class Explained(Checker):
             yield f"position {identifier} is explained as closed, and its deals leave {lots} lots"
         realised = self.truth.realised_units(identifier)
         amended_ns, before = self.truth.amended.get(identifier, (-A_LOOK_NS, realised))
-        # What the broker changed while the look was under way, the next one shows.
+        # The next reading shows a change that the broker made during this reading.
         is_of_before = units == before and fact.at_ns - amended_ns < A_LOOK_NS
         if not left and units != realised and not is_of_before:
             yield (
@@ -159,12 +161,12 @@ class Explained(Checker):
         yield from self._as_told(identifier, row["ended"])
 
     def _as_told(self, identifier: int, ended: Mapping[str, Any]) -> Iterator[str]:
-        """Hold price, lots and reason of an exit against the deals that it names."""
+        """Compare price, lots and reason of an exit with the deals that the exit names."""
         known = self.truth.deals.get(identifier, {})
         told = [known[ticket] for ticket in ended.get("deals", ()) if ticket in known]
         out = [deal for deal in told if deal.entry in CLOSES and deal.units]
         if not out or len(told) < len(ended["deals"]) or any(d.entry == TURNS for d in told):
-            # Of a deal that turns a position round only a part closes.
+            # Of a deal that reverses a position, only a part closes.
             return
         units = sum(deal.units for deal in out)
         price = sum(deal.price * deal.units for deal in out) / units
@@ -198,6 +200,7 @@ class Explained(Checker):
         self._names.append(names)
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
+        # Compare with the bot's previous book; after a start there is none.
         now = {held.identifier: held for held in fact.positions}
         before, since = self._books.get(fact.bot), self._versions.get(fact.bot, 0)
         self._books[fact.bot], self._versions[fact.bot] = now, fact.version
@@ -218,7 +221,7 @@ class Explained(Checker):
         told = [entry for entry in fact.entries if entry[0] not in NO_CORRECTIONS]
         self._told[fact.bot] = self._told.get(fact.bot, 0) + len(told)
         if self._believed:
-            # A commit that gave no answer is told of when the book follows it.
+            # The audit trail has a commit without an answer only when the book follows the commit.
             waiting = self._unaudited.pop(fact.bot, [])
             ahead = [position for position in waiting if position > fact.version]
             self._unaudited[fact.bot] = ahead

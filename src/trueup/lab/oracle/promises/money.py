@@ -1,9 +1,9 @@
-"""Promise 1, in money: what the book says it realised is what the broker's own deals come to.
+"""Promise 1, in money: the realised result in the book is the sum of the broker's own deals.
 
-Due is read off the broker's ledger: every deal of every position that an order of ours went into,
-that the book had in it, or that goes on from such a one within the bots' scope (a rollover or a
-split under another identifier, the next contract where that is theirs too). All other deals are
-somebody else's, and the book may not count them.
+The due sum comes from the broker's ledger: every deal of every position that an order of ours
+changed, that the book contained, or that continues such a position within the bots' scope (a
+rollover or a split under another identifier, or the next contract if in scope). All other deals
+belong to others, and the book must not count them.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ REOPENS = frozenset(
 class Money(Checker):
     """Compares results to the cent when agreement is due: by position, by strategy, and in all.
 
-    Three things are left alone. An order about which the server lied (it said no, and did it): no
-    journal can know of its position, unless the book had that. A deal that the server struck out of
-    the history after the book had counted it: a history that lacks a deal looks the same as one
-    whose beginning is archived, so that deal may be counted or not, and no other. And on a hedging
-    account a position that somebody else opened, as long as it has no deal of after its adoption:
-    by the product's own rule (docs/concepts/reconciliation.md) it adds nothing before that, and
-    then all.
+    There are three exceptions. An order about which the server lied (refused and still executed):
+    no journal can know of the order's position, unless the book had that. A deal that the server
+    deleted from the history after the book had counted the deal: a history without that deal looks
+    like an archived history, so that deal, and no other, may be counted or not. And on a hedging
+    account, a position that others opened, while there is no deal since its adoption: by the
+    product's own rule (docs/concepts/reconciliation.md) such a position adds nothing before that
+    deal, and everything afterwards.
     """
 
     number = 1
     promise: ClassVar[str] = Agreement.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Remember whose orders and positions are whose, and compare at the end."""
-        # Our orders at the broker, by ticket, with the name that the journal has for each.
+        """Remember our orders and positions, and compare at the end."""
+        # Our orders at the broker, by ticket, with the order id of the journal.
         self._own: dict[int, str] = {}
         self._lied_about: set[str] = set()
         # At which of the journal's rows, and when, a position was adopted first.
@@ -92,7 +92,7 @@ class Money(Checker):
 
     def _deal(self, fact: facts.DealBooked) -> Iterator[str]:
         if fact.login != self.scope.login or fact.ticket in self._tickets:
-            # One that is told again was changed, and links nothing.
+            # A deal that comes again was amended, and links no positions.
             return
         self._tickets.add(fact.ticket)
         self._newest_ns[fact.identifier] = fact.at_ns
@@ -100,7 +100,7 @@ class Money(Checker):
         is_pair = last is not None and fact.reason in REOPENS and last.reason == fact.reason
         is_pair = is_pair and fact.symbol in self.scope.symbols
         if last is not None and is_pair and last.entry and not fact.entry:
-            # The broker books the two halves of a re-opening one right after the other.
+            # The broker books the two deals of a re-opening in direct succession.
             self._went_on[last.identifier].add(fact.identifier)
         yield from ()
 
@@ -119,7 +119,7 @@ class Money(Checker):
 
     def _agreed(self, fact: facts.Agreed | facts.Ended) -> Iterator[str]:
         if not self.scope.proves:
-            # Without deals nothing tells what a position brought.
+            # Without deals, the result of a position is unknown.
             return
         due = self._due()
         books, self._books = self._books, {}
@@ -127,7 +127,7 @@ class Money(Checker):
             yield from self._differences(book, due)
 
     def _adds_nothing_yet(self, identifier: int) -> bool:
-        """Whether somebody else opened a position, and it had no deal since it was adopted."""
+        """Return whether others opened a position, and no deal changed it since its adoption."""
         deals = self.truth.deals.get(identifier, {}).values()
         if self.scope.netting or any(deal.order in self._known for deal in deals):
             return False
@@ -136,11 +136,11 @@ class Money(Checker):
 
     @property
     def _known(self) -> set[int]:
-        """Our orders, but for those about which the server lied, which are nobody's to the book."""
+        """Our orders, without those about which the server lied: the book cannot know these."""
         return {ticket for ticket, name in self._own.items() if name not in self._lied_about}
 
     def _due(self) -> set[int]:
-        """Return the positions whose results are the book's."""
+        """Return the positions whose results the book must count."""
         own = self._known
         due = set(self._had)
         for identifier, deals in self.truth.deals.items():
@@ -157,9 +157,11 @@ class Money(Checker):
         results, after = dict(book.results or ()), f"after all that was needed to agree, {book.bot}"
         strategies: dict[int, list[int]] = defaultdict(lambda: [0, 0])
         wrong: list[str] = []
+        # First by position, for the details of the sentence below.
         for identifier in sorted(due | results.keys()):
             counted = results.get(identifier, 0)
             is_due = self.truth.realised_units(identifier) if identifier in due else 0
+            # The exceptions of the class: a deleted deal, and a position that adds nothing yet.
             if counted == is_due + self._struck[identifier]:
                 is_due = counted
             if not counted and self._adds_nothing_yet(identifier):
@@ -168,6 +170,7 @@ class Money(Checker):
             sums[0], sums[1] = sums[0] + counted, sums[1] + is_due
             if counted != is_due:
                 wrong.append(f"position {identifier}: {_money(counted)}, {_money(is_due)} is due")
+        # A wrong sum is reported by strategy, as the bot itself shows results.
         for magic, (counted, is_due) in sorted(strategies.items()):
             if counted != is_due:
                 yield (

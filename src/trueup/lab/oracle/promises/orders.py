@@ -17,14 +17,14 @@ _TOKEN = re.compile(r"t[a-z2-7]{8}")
 _TRADES = frozenset({"BUY", "SELL"})
 _PENDING = frozenset({"limit", "stop"})
 FILLS = frozenset({"OrderFilled", "OrderSettled"})
-# The server says no to an order, and does it.
+# The fault by which the server refuses an order and still executes the order.
 LIE = "REFUSED_EXECUTED"
 # What a gateway writes in place of a byte that is no text.
 DAMAGED = "?"
 MARKET = 1
 """MetaTrader's number of a market order, TRADE_ACTION_DEAL."""
 STOPS = 6
-"""That of a change of stops, TRADE_ACTION_SLTP."""
+"""MetaTrader's number of a change of stops, TRADE_ACTION_SLTP."""
 
 
 def order_in(message: bytes) -> dict[str, Any]:
@@ -36,31 +36,31 @@ def order_in(message: bytes) -> dict[str, Any]:
 class AtMostOnce(Checker):
     """Counts executions by the token that a request carried when it arrived.
 
-    What is executed is what was meant: side, volume, symbol, magic number and stops of the intent.
-    What the journal says of an order is compared with what became of it: a rejection that was an
-    execution is how an order comes to be sent twice. Of an order about which the server itself lied
-    no journal can know that it was executed; that it was executed once is judged all the same.
-    Changes of stops and cancellations carry no token, and come to the same done once or twice; the
-    stops that were set are compared with the intents that may have left for that position.
+    An execution must match its intent: side, volume, symbol, magic number and stops. The journal's
+    outcome of an order is compared with the true outcome: an execution recorded as a rejection is
+    the usual cause of a second send. If the server itself lied about an order, no journal can know
+    of the execution; a second execution is still judged. Changes of stops and cancellations carry
+    no token, and have the same effect done once or twice; the stops that were set are compared with
+    the intents for that position that may have been sent.
     """
 
     number = 2
     promise = "one intent never leads to two executions"
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Judge what was executed, and what the journal says was."""
+        """Judge executions, and the executions that the journal records."""
         self._executed: dict[str, facts.Requested] = {}
         self._accepted: dict[int, facts.Requested] = {}
         # Executed requests whose comment lost a byte on the way, by the ticket of the order.
         self._damaged: dict[int, facts.Requested] = {}
         self._dealt: set[int] = set()
         self._keys: dict[str, str] = {}
-        # The intent that each key stands for in the journal.
+        # The order id of each key in the journal.
         self._intended: dict[str, str] = {}
         self._denied: dict[str, str] = {}
         self._filled: Counter[str] = Counter()
         self._lied_about: set[str] = set()
-        # All stop losses and take profits that a position ever had, by what it may be called.
+        # All stop losses and take profits that a position ever had, by identifier and ticket.
         self._stops: dict[int, set[tuple[float, float]]] = defaultdict(set)
         return {
             facts.Faulted: self._faulted,
@@ -72,7 +72,7 @@ class AtMostOnce(Checker):
         }
 
     def _lost(self, fact: facts.JournalLost) -> Iterator[str]:
-        # What the journal has no more is not counted in it; the keys of it hold all the same.
+        # Count the fills of the remaining journal; the keys of executed orders still hold.
         self._filled = Counter()
         self._intended = {
             intent["key"]: order_id
@@ -99,21 +99,23 @@ class AtMostOnce(Checker):
     def _names(self, held: facts.Held) -> set[int]:
         """Return the numbers by which an intent may name a position.
 
-        On a netting account our reversal gives the position its own ticket. A bot that does not
-        know yet which position it turned round can name it only by that.
+        On a netting account, our reversal gives the position the ticket of the reversing order. A
+        bot that does not know the reversed position yet can name it only by that ticket.
         """
         return {held.identifier, held.ticket} if self.scope.books_net else {held.identifier}
 
     def _as_meant(self, fact: facts.Requested) -> Iterator[str]:
-        """Compare a change of stops that was carried out with the intents for that position.
+        """Compare an executed change of stops with the intents for that position.
 
-        It bears no token: so its position has to be that of an intent to change stops which may
-        have left, and the levels those of that intent.
+        The request carries no token, so position and levels must be those of an intent to change
+        stops that may have been sent.
         """
         positions = self.truth.positions.values()
         held = next((one for one in positions if one.ticket == fact.position), None)
         wanted = (held.identifier if held else 0, fact.sl, fact.tp)
         names = self._names(held) if held else {0}
+        # Intents of the journal count once their send was recorded, lost intents always: a lost
+        # journal no longer shows whether they were sent.
         meant = [
             (intent["position"], intent.get("sl", 0.0), intent.get("tp", 0.0))
             for order_id, intent in self.papers.intent_of.items()
@@ -170,11 +172,12 @@ class AtMostOnce(Checker):
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         order_id = self.papers.row.get("order_id", "")
         done = self._executed.get(order_id)
+        # A key that stands for two orders would trade twice.
         key = self.papers.row.get("key", "") if fact.kind == "OrderCreated" else ""
         if key and self._intended.setdefault(key, order_id) != order_id:
             yield f"key {key} is {self._intended[key]} in the journal, and {order_id} as well"
         if not self.scope.proves and _is_unproven(self.papers.row):
-            # A plain list alone: the book says itself that this is no proof.
+            # The gateway shows nothing but a list, and the row itself says that it is unproven.
             return
         if fact.kind in ("OrderRejected", "OrderCanceled"):
             if order_id in self._lied_about:
@@ -193,12 +196,12 @@ class AtMostOnce(Checker):
             yield from self._fits(fact.kind, order_id, done)
 
     def _came_to_nothing(self, done: facts.Requested) -> bool:
-        """Whether a pending order was placed, and ended before it could open anything."""
+        """Return whether a pending order was placed, and ended without a deal."""
         works = done.order in self.truth.orders
         return done.action != MARKET and not works and done.order not in self._dealt
 
     def _fits(self, kind: str, order_id: str, done: facts.Requested | None) -> Iterator[str]:
-        """Compare a recorded fill with what the broker did for that order's own token."""
+        """Compare a recorded fill with the broker's execution of that order's own token."""
         row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
         if intent.get("kind", "market") != "market":
             yield from self._placed(order_id, done)
@@ -208,8 +211,8 @@ class AtMostOnce(Checker):
             if done is not None and any(_otherwise(done, intent)):
                 done = None
         if done is None:
-            # Another program that trades under our magic number may do just what was meant; what
-            # another order of ours did is never that.
+            # A trade of another program under our magic number may match the intent exactly; the
+            # trade of another order of ours never counts.
             is_ours = row["ticket"] in self._accepted
             if kind == "OrderFilled" or is_ours or row["ticket"] not in self._dealt:
                 yield f"{order_id} is recorded as filled, and the broker never executed it"
@@ -222,14 +225,14 @@ class AtMostOnce(Checker):
             yield f"{order_id} asked for {lots} lots, and its recorded fill is {row['volume']}"
 
     def _applied(self, order_id: str) -> Iterator[str]:
-        """See whether stops that are recorded as set were ever the position's."""
+        """Check that stops recorded as set were truly set for the position at some time."""
         intent = self.papers.intent_of.get(order_id, {})
         stops = (intent.get("sl", 0.0), intent.get("tp", 0.0))
         if intent.get("kind") == "modify" and stops not in self._stops[intent["position"]]:
             yield f"{order_id} is recorded as done, and the position never had the stops {stops}"
 
     def _at_its_price(self, order_id: str, done: facts.Requested) -> Iterator[str]:
-        """Compare the price of a recorded fill with the deals of its order, where it has all."""
+        """Compare the price of a recorded fill with its order's deals, if the row has all deals."""
         row = self.papers.row
         deals = [
             deal
@@ -245,12 +248,12 @@ class AtMostOnce(Checker):
             yield f"{order_id} was filled at {price:.8f}, and its recorded fill at {row['price']}"
 
     def _placed(self, order_id: str, done: facts.Requested | None) -> Iterator[str]:
-        """Compare a recorded pending order with the one that has that order's own token."""
+        """Compare a recorded pending order with the broker's order of that token."""
         row, intent = self.papers.row, self.papers.intent_of.get(order_id, {})
         if intent.get("kind", "market") not in _PENDING or not row.get("ticket"):
             return
         if not self.scope.proves:
-            # No list tells of the order itself: it is called by the position that it made.
+            # The guide's wire has no list of orders: the row has the position's ticket instead.
             return
         if done is None and row["ticket"] in self._accepted:
             yield f"{order_id} is recorded as {row['ticket']}, which is another order of ours"
@@ -264,7 +267,7 @@ def _is_unproven(row: Mapping[str, Any]) -> bool:
 
 
 def _otherwise(done: facts.Requested, intent: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in what an execution differs from what was meant."""
+    """Yield the differences between an execution and its intent."""
     meant = {
         "symbol": intent["symbol"],
         "buys": intent["side"] == "buy",
@@ -280,13 +283,13 @@ def _otherwise(done: facts.Requested, intent: Mapping[str, Any]) -> Iterator[str
 
 
 class NoLostIntent(Checker):
-    """Looks for what left or arrived and is not in the journal, and for what the journal lost."""
+    """Looks for orders that were sent or executed without a journal row, and for lost rows."""
 
     number = 4
     promise = "every order that reached the broker is in the journal, at every crash point"
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Judge what leaves, what arrives, and what a restart finds."""
+        """Judge sends, executions, and the journal found at a start."""
         self._position = 0
         return {
             facts.JournalLost: self._lost,
@@ -319,6 +322,7 @@ class NoLostIntent(Checker):
         request = order_in(fact.message)
         if not request:
             return
+        # The intent must be durable before the send: after a crash, only the journal is left.
         order_id = request["order_id"]
         intent = self.papers.intent_of.get(order_id)
         if intent is None:

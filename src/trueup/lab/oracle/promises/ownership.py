@@ -1,4 +1,4 @@
-"""Promises 8 and 9: what is not ours stays untouched, and one process acts for an account."""
+"""Promises 8 and 9: foreign positions stay untouched, and a single process acts for an account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trueup.lab.oracle.promises.orders import order_in
 
 
 class ForeignUntouched(Checker):
-    """Looks at whose positions the book takes, corrects and closes, and at what orders name."""
+    """Looks for foreign positions in the book, in corrections, in closes and in orders."""
 
     number = 8
     promise = "nothing outside policy is adopted, changed or closed"
@@ -55,7 +55,7 @@ class ForeignUntouched(Checker):
 
 
 class OneWriter(Checker):
-    """Follows who writes the journal and who sends orders."""
+    """Follows which bot writes the journal and which bots send orders."""
 
     number = 9
     promise = "two processes never both act for one account"
@@ -97,6 +97,6 @@ class OneWriter(Checker):
 
     def _sent(self, fact: facts.Sent) -> Iterator[str]:
         order_id = order_in(fact.message).get("order_id")
-        # Between the record of a send and the send itself nobody can come.
+        # A send that the journal recorded before the fence may still leave afterwards.
         if order_id and order_id not in self._fenced.get(fact.bot, frozenset({order_id})):
             yield f"{fact.bot} sent {order_id} after it was fenced out"

@@ -1,4 +1,4 @@
-"""Promises 5 and 6: the journal gives the live book, and saying a thing twice changes nothing."""
+"""Promises 5 and 6: the journal gives the live book, and repeated reports change nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Replay(Checker):
     promise = "folding the journal gives the live book, byte for byte"
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Fold every row; compare at every look at a live book."""
+        """Fold every row; compare whenever a live book was seen."""
         if self.fold is None:
             return {}
         self._book = self.fold()
@@ -35,7 +35,7 @@ class Replay(Checker):
         }
 
     def _fence(self, fact: facts.Fenced) -> Iterator[str]:
-        # Its book ends where the journal went on without it.
+        # The book of a fenced bot ends at the row before its successor's first row.
         self._fenced.add(fact.bot)
         yield from ()
 
@@ -68,8 +68,11 @@ class Replay(Checker):
             yield f"folding {fact.version} events does not give {fact.bot}'s live book"
 
     def _state_at(self, version: int) -> bytes:
-        """Return the fold of the first rows. A commit that gave no answer may be ahead of a book,
-        until the next one finds out."""
+        """Return the fold of the first `version` rows.
+
+        After a commit that gave no answer, the journal may be ahead of a book until the next
+        commit notices.
+        """
         if version == self.papers.position:
             return self._book.state()
         assert self.fold is not None
@@ -80,14 +83,14 @@ class Replay(Checker):
 
     def _ended(self, fact: facts.Ended) -> Iterator[str]:
         for bot, last in self._last.items():
-            # An intent whose commit gave no answer was not sent, and waits for the next commit.
+            # An intent whose commit gave no answer was not sent; the next commit tells the book.
             beyond = [row for row in self.papers.rows[last.version :] if row.kind != "OrderCreated"]
             if last.at_ns == fact.at_ns and beyond:
                 yield f"{bot}'s book never took in what the journal has after {last.version}"
 
 
 class Idempotence(Checker):
-    """Takes the world's word for what a second telling changed."""
+    """Judges the changes that the world measured after a repeated report or reading."""
 
     number = 6
     promise = (
@@ -96,7 +99,7 @@ class Idempotence(Checker):
     )
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Judge second plans and second tellings."""
+        """Judge second plans and repeated reports."""
         return {
             facts.Replanned: self._replanned,
             facts.Repeated: self._repeated,
@@ -120,7 +123,7 @@ class Idempotence(Checker):
 
 
 def _apart(first: tuple[str, ...], second: tuple[str, ...]) -> str:
-    """Show two plans from shortly before where they differ."""
+    """Return the parts of two plans around the first difference."""
     one, other = "; ".join(first), "; ".join(second)
     alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
     begin = max(0, len(list(alike)) - PLAN_CHARS // 2)

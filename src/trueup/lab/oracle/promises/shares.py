@@ -1,7 +1,7 @@
-"""Promise 1, by strategy: on a netting account each strategy answers for the lots that it brought.
+"""Promise 1, by strategy: on a netting account, each strategy has the lots of its own deals.
 
-Due is read off the broker's deals of the one position: those of our orders count for the strategy
-that ordered them, all others by their own magic number, as a person reads them.
+The due lots come from the broker's deals of the netting position: deals of our orders count for the
+strategy that placed the order, all other deals for the magic number that the broker shows.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from trueup.lab.oracle.promises.orders import LIE
 class Shares(Checker):
     """Compares lots by strategy when agreement is due.
 
-    Left alone is a position which the broker opened again or of which it changed a deal: then the
-    deals alone do not say who brought what. So is a run in which the server lied about an order,
-    and one in which the book waits for a person's yes.
+    Not compared are positions that the broker opened again or whose deals the broker changed: the
+    deals alone do not tell the strategies apart then. Runs in which the server lied about an order,
+    and runs in which the book waits for approval, are not compared either.
     """
 
     number = 1
     promise: ClassVar[str] = Agreement.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Remember whose orders are whose, and compare at the end."""
+        """Remember the strategy of each order, and compare at the end."""
         self._strategy: dict[int, int] = {}
         self._books: dict[str, facts.BookSeen] = {}
         self._is_unclear = False
@@ -48,7 +48,7 @@ class Shares(Checker):
         yield from ()
 
     def _lost(self, fact: facts.JournalLost | facts.DealStruck) -> Iterator[str]:
-        # What a journal lost, and what a server struck out, nobody can count.
+        # Rows that a journal lost, and deals that the server deleted, cannot be counted.
         self._is_unclear = True
         yield from ()
 

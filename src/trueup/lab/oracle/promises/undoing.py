@@ -1,8 +1,8 @@
-"""Promise 3, the other way round: no reading takes back what an order of ours did since.
+"""Promise 3, the other way round: no reading undoes the effect of a later order of ours.
 
-A bot asks, its order is filled, and only then the answer to its question comes: that answer may not
-change the position. And a list that is late may not bring back a position that our own order has
-closed: the deals of that order are a second witness.
+A bot asks for a reading, its order is filled, and the reading arrives afterwards: that reading must
+not change the position. And a late list must not bring back a position that our own order has
+closed, because the deals of that order prove the close.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from trueup.lab.facts import facts
 from trueup.lab.oracle.base.checker import Checker, Step
 from trueup.lab.oracle.promises.closing import NoFalseGhost
 
-# The longest that any broker is late: what a list shows after that it shows for good.
+# The longest delay of any broker's list: a position that is listed after that time is truly open.
 LATE_NS = 10_000_000_000
 MADE_BY_FILLS = frozenset({"volume", "side", "ticket", "price_open"})
 
 
 class Fill(NamedTuple):
-    """A fill as it was recorded: when, of which symbol, and of which positions it may be."""
+    """A recorded fill: the time, the symbol, and the positions that may have changed."""
 
     at_ns: int
     symbol: str
@@ -28,7 +28,7 @@ class Fill(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A correction of a position by a look: when it was recorded, and what it says."""
+    """A correction of a position by a sync: the time of the record, and the change."""
 
     at_ns: int
     kind: str
@@ -37,13 +37,13 @@ class Change(NamedTuple):
 
 
 class NotUndone(Checker):
-    """Compares each correction with the fills that were recorded after its look had asked."""
+    """Compares each correction with the fills recorded since its sync had asked for the reading."""
 
     number = 3
     promise: ClassVar[str] = NoFalseGhost.promise
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Remember fills and corrections, and judge these when their look is over."""
+        """Remember fills and corrections, and judge the corrections at the end of their sync."""
         self._fills: list[Fill] = []
         self._changes: dict[str, list[Change]] = {}
         # When our own orders closed positions, by identifier.
@@ -62,6 +62,7 @@ class NotUndone(Checker):
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         row, waiting = self.papers.row, self._changes.setdefault(fact.bot, [])
         if fact.kind == "OrderFilled":
+            # A fill changes the position that its order opened, or the position to close.
             closes = self.papers.intent_of.get(row["order_id"], {}).get("position", 0)
             self._fills.append(
                 Fill(fact.at_ns, row["symbol"], frozenset({row["ticket"], closes} - {0}))
@@ -79,7 +80,7 @@ class NotUndone(Checker):
                 Change(fact.at_ns, "corrected", held["identifier"], held.get("symbol", ""))
             )
         elif fact.kind == "PositionClosed":
-            # What came and went is taken in and closed at once.
+            # A position that opened and closed between two readings is adopted and closed at once.
             gone = row["position"]["identifier"]
             waiting[:] = [one for one in waiting if one.identifier != gone]
         yield from ()
@@ -101,7 +102,7 @@ class NotUndone(Checker):
             yield f"{told}, which its own order had closed"
 
     def _meets(self, fill: Fill, change: Change) -> bool:
-        """Whether a fill may have changed a position."""
+        """Return whether a fill may have changed a position."""
         if self.scope.books_net:
             return fill.symbol == change.symbol
         return change.identifier in fill.identifiers
