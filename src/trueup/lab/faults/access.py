@@ -1,4 +1,4 @@
-"""What a person does to the gateway's allow file while bots are connected."""
+"""Faults of the allow file: a person edits the gateway's file while bots are connected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ OTHER_KEY = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
 
 
 def edit_allow_file(world: StruckWorld, chance: random.Random) -> str:
-    """Write another allow file for a while; most of them let the bots do less than before."""
+    """Write another allow file for a while; most of these files allow the bots less than before."""
+    # Malformed and half-written files are in the list because a gateway must ignore them.
     own, other = world.terminal.home_login, world.other_login
     text, said = chance.choice(
         (
@@ -26,6 +27,7 @@ def edit_allow_file(world: StruckWorld, chance: random.Random) -> str:
         )
     )
     seconds = chance.choice((1, 4, 12))
+    # Every edit ends, since a bot that may not trade never comes to agree.
     world.gateway.allow(text)
     world.schedule.after(seconds * 1000, lambda: world.gateway.allow(MAY_TRADE))
     return f"{said}, for {seconds} s"

@@ -1,6 +1,6 @@
-"""What a broker's back office does afterwards: to deals, to positions and to the history.
+"""Faults of the broker's back office: later changes of deals, positions and the history.
 
-The market pays nothing for it and no order of the account makes it, so no bot is told.
+No trade and no order of the account causes these changes, so no reply tells a bot about them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trueup.lab.plan.plan import NEXT_CONTRACT, Fault
 from trueup.sim.market.records import Deal, Position
 from trueup.sim.market.symbols import Charged
 
-# What money is counted in, of the account's currency.
+# Units of money in the account's currency: 1e-8.
 UNITS = 100_000_000
 TRADES = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
 SPLITS = (mt5.DEAL_REASON_SPLIT, mt5.DEAL_REASON_CORPORATE_ACTION)
@@ -24,12 +24,12 @@ RATIOS = ((2, 1), (3, 2))
 # What a split two to one leaves of a price.
 HALF = 0.5
 DAILY_COMMISSION_PER_LOT = 3.5
-# How much dearer the next contract is: nothing that is open there is at a price of this one.
+# The price difference of the next contract, so large that prices of the two never mix.
 NEXT_IS_DEARER = 0.1
 
 
 def _recent_deal(world: StruckWorld, chance: random.Random) -> Deal | None:
-    """One of the newest trades that the history shows: what is archived nobody can compare."""
+    """Return a recent trade that the history shows; a bot cannot compare archived deals."""
     begins_msc = world.terminal.switches.history_begins_msc
     deals = world.ledger.deals.values()
     trades = [deal for deal in deals if deal.type in TRADES and deal.time_msc >= begins_msc]
@@ -52,6 +52,7 @@ def charge_late(world: StruckWorld, chance: random.Random) -> str:
 def block_commission(world: StruckWorld, chance: random.Random) -> None:
     """Block commissions from now on, and charge them when the day ends."""
     broker, login = world.terminal.broker, world.terminal.home_login
+    # Commissions of the day's later deals are blocked first, and booked at its end.
     broker.market.change(
         world.symbol, commission_per_lot=DAILY_COMMISSION_PER_LOT, commission_charged=Charged.DAILY
     )
@@ -62,7 +63,7 @@ def block_commission(world: StruckWorld, chance: random.Random) -> None:
         if world.is_healed:
             return
         if not blocked:
-            # Nothing was traded yet.
+            # Without trades there is no commission to book yet.
             world.schedule.after(4_000, end_day)
             return
         broker.change_day()
@@ -83,7 +84,7 @@ def amend_deal(world: StruckWorld, chance: random.Random) -> str:
 
 
 def cancel_deal(world: StruckWorld, chance: random.Random) -> str:
-    """Cancel the newest trade, and make its position what it was before."""
+    """Cancel the newest trade, and restore the position of before."""
     ledger = world.ledger
     trades = [deal for deal in ledger.deals.values() if deal.position_id]
     deal = trades[-1] if trades else None
@@ -100,7 +101,7 @@ def cancel_deal(world: StruckWorld, chance: random.Random) -> str:
 
 
 def _is_the_last_change(world: StruckWorld, deal: Deal) -> bool:
-    """Whether a deal is a trade, and nothing but it made its position what it is now."""
+    """Return whether a deal is a trade, and alone made the last change of its position."""
     is_trade = deal.type in TRADES and deal.entry != mt5.DEAL_ENTRY_OUT_BY
     is_service = deal.reason in (*SPLITS, mt5.DEAL_REASON_ROLLOVER, mt5.DEAL_REASON_VMARGIN)
     return is_trade and not is_service and world.changed_last_by(deal.position_id) == deal.ticket
@@ -110,7 +111,7 @@ def _is_the_last_change(world: StruckWorld, deal: Deal) -> bool:
 
 
 def reopen_anew(world: StruckWorld, chance: random.Random) -> str:
-    """Close a position and open it again, as another one."""
+    """Close a position and open an equal position under another identifier."""
     one = one_held(world, chance)
     if one is None:
         return ""
@@ -123,14 +124,16 @@ def reopen_anew(world: StruckWorld, chance: random.Random) -> str:
 def split(world: StruckWorld, chance: random.Random) -> str:
     """Split the symbol two to one or three to two, or back again; the price follows.
 
-    A fraction of the least volume is nobody's: brokers pay it out, or forget it.
+    Fractions of the smallest volume are not modelled: brokers pay fractions out, or drop them.
     """
+    # After a first split only its reverse follows, so that the price stays in its usual range.
     held = list(world.ledger.held.of_symbol(world.symbol))
     ratio = chance.choice(RATIOS)
     if world.price_scale < 1.0:
         ratio = (1, 2) if world.price_scale == HALF else (2, 3)
     if not held or any(one.steps * ratio[0] < ratio[1] for one in held):
         return ""
+    # Brokers differ: some keep the identifier, others open new positions.
     with _identifiers_change(world, anew=chance.random() < 0.5):
         world.terminal.broker.split(world.symbol, *ratio, chance.choice(SPLITS))
     said = _gone_on(world, held)
@@ -139,10 +142,10 @@ def split(world: StruckWorld, chance: random.Random) -> str:
 
 
 def roll(world: StruckWorld, chance: random.Random) -> str:
-    """Close a position whose contract expires, and open it in the next one."""
+    """Close a position of an expiring contract, and open the same volume in the next contract."""
     one, ledger = one_held(world, chance), world.ledger
     if one is None or (ledger.setup.is_netting and ledger.held.of_symbol(NEXT_CONTRACT)):
-        # There it would have to be added to what is open, which no roll of the server does.
+        # On a netting account the roll would add to an open position; no server does that.
         return ""
     before = set(ledger.positions)
     world.terminal.broker.roll(
@@ -168,7 +171,7 @@ def settle_margin(world: StruckWorld, chance: random.Random, *, by_money: bool) 
 
 @contextlib.contextmanager
 def _identifiers_change(world: StruckWorld, *, anew: bool) -> Iterator[None]:
-    """Have re-openings in the block change identifiers, or keep them."""
+    """Let re-openings in the block change identifiers, or keep the identifiers."""
     switches = world.terminal.switches
     switches.reopening_changes_identifier = anew
     try:
@@ -178,9 +181,9 @@ def _identifiers_change(world: StruckWorld, *, anew: bool) -> Iterator[None]:
 
 
 def _gone_on(world: StruckWorld, held: Sequence[Position]) -> str:
-    """Say as what positions go on that were just opened again.
+    """Return a phrase with the new identifiers of positions that were just opened again.
 
-    They were opened again in the order in which they were closed.
+    The broker opens positions again in the order of their closing.
     """
     now = list(world.ledger.positions)
     gone = [one.identifier for one in held if one.identifier not in world.ledger.positions]
@@ -191,10 +194,11 @@ def _gone_on(world: StruckWorld, held: Sequence[Position]) -> str:
 
 
 def archive_history(world: StruckWorld, chance: random.Random) -> str:
-    """Take what the bot has counted already out of the history.
+    """Remove deals from the history that the bot has counted already.
 
-    A broker archives what is years old. What a bot has not read by then, nobody can prove to it.
+    A broker archives deals after years. Deals that a bot has not read by then cannot be proven.
     """
+    # A bot with an open question still needs the history.
     pm, switches = world.bot.pm, world.terminal.switches
     if pm is None or pm.book.in_doubt or pm.book.missing or pm.book.unexplained:
         return ""
@@ -203,6 +207,7 @@ def archive_history(world: StruckWorld, chance: random.Random) -> str:
     booked = [one.booked for one in pm.book.holdings.values()]
     booked += [one.booked for one in pm.book.closed.values()]
     counted = {deal.ticket: deal.money for deals in booked for deal in deals}
+    # Archive up to the oldest deal that the book has not counted with its present result.
     trades = [deal for deal in world.ledger.deals.values() if deal.position_id]
     unread_msc = [d.time_msc for d in trades if counted.get(d.ticket) != round(d.result * UNITS)]
     begins_msc = min([*unread_msc, world.terminal.broker.clock.server_msc() - 2_000])

@@ -1,7 +1,7 @@
-"""Habits of terminals and brokers that nobody can know without asking a real one.
+"""Habits of terminals and brokers that differ, and that no documentation settles.
 
-Each is a switch of the simulated terminal. The product has to be right under every one of them, so
-a strike draws several, which then hold until another strike draws them again.
+Each habit is a switch of the simulated terminal. The product has to be right under all of them, so
+a strike draws several habits, which then hold until another strike draws them again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ HABITS: dict[str, tuple[Any, ...]] = {
     "automatic_day_change": (True, False),
     "reopening_changes_ticket": (True, False),
 }
-"""What is drawn here, and its values. All other switches are drawn with the fault that needs them,
-but three: `dst_jumps` (a strike sets the server's clock), `zero_date_reads_as` (nothing asks for a
-date of 0) and those of exchanges alone, which no symbol of the world is traded at."""
+"""The switches that are drawn here, and their values. Other switches are drawn with the fault that
+needs them, except `dst_jumps` (a strike sets the server's clock), `zero_date_reads_as` (nothing
+asks for a date of 0) and the switches of exchanges, at which no symbol of the world is traded."""
 AT_ONCE = 9
 
 
@@ -56,7 +56,7 @@ def take_on(world: StruckWorld, chance: random.Random) -> str:
 
 
 def usual(world: StruckWorld) -> None:
-    """Be a broker again that takes every order that a bot may send while it has to agree."""
+    """Let the broker accept every order again that a bot may send while agreement is due."""
     world.terminal.switches.requests_per_second_max = 0
     world.terminal.switches.stops_refused_at_open = False
     world.terminal.switches.initialize_waits_for_synchronisation = False

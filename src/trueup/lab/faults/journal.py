@@ -1,4 +1,4 @@
-"""What people do to the file of the journal: put an earlier copy back, or move it under a bot."""
+"""Faults of the journal's file: a person puts an earlier copy back, or moves the open file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ ACCEPTS_EVERY_MS = 1_000
 
 
 def put_back(world: StruckWorld, chance: random.Random) -> None:
-    """Keep a copy of the journal, and put it in the journal's place later, while the bot is down.
+    """Copy the journal, and replace the journal by the copy later, while the bot is down.
 
-    A person accepts the loss after a while. An image of the whole machine has the note beside the
-    file with it, the file alone has not.
+    A person accepts the loss after a while. An image of the whole machine includes the note beside
+    the file, a copy of the file alone does not.
     """
+    # Everything is drawn now, so that the details do not depend on later events.
     copy, position, file = world.disk.copied(), _position(world), world.disk.file
     begins_msc = world.terminal.switches.history_begins_msc
     down_ms, accepts_ms = chance.choice((700, 3_000)), chance.choice((2_000, 8_000, 30_000))
@@ -23,7 +24,7 @@ def put_back(world: StruckWorld, chance: random.Random) -> None:
 
     def put_it_back() -> None:
         lost = _position(world) - position
-        # What was archived since, and what only the guide's wire has seen, nobody can prove anew.
+        # Deals archived since then, and orders on the guide's wire, cannot be proven a second time.
         is_archived = world.terminal.switches.history_begins_msc != begins_msc
         is_blind = is_archived or world.gateway.knows_only_the_guide
         if lost <= 0 or is_blind or world.is_healed or world.disk.file != file:
@@ -39,7 +40,7 @@ def put_back(world: StruckWorld, chance: random.Random) -> None:
 
 
 def _accept(world: StruckWorld, after_ms: int) -> None:
-    """Accept what journals have lost, after a while and then again and again."""
+    """Accept the losses of journals after a while, and then again and again."""
 
     def accept() -> None:
         if not world.is_healed:
@@ -55,10 +56,11 @@ def _position(world: StruckWorld) -> int:
 
 
 def move(world: StruckWorld, chance: random.Random) -> None:
-    """Move the journal's folder away under the bot, and start the bot anew when it is back.
+    """Move the journal's folder away under the bot, and restart the bot when the folder is back.
 
-    Or somebody puts a copy of the file in its place: then the one that the bot has open is none.
+    Or replace the file by a copy: the file that the bot has open is then no longer the journal.
     """
+    # Both faults leave the bot with an open file that no other process can find.
     disk, away_ms = world.disk, chance.choice((500, 3_000, 8_000))
     is_copied, restart_ms = chance.random() < 0.5, chance.choice((100, 2_000))
     if disk.file is None:
@@ -69,6 +71,7 @@ def move(world: StruckWorld, chance: random.Random) -> None:
         disk.move_away()
         world.schedule.after(away_ms, disk.move_back)
 
+    # The bot must not go on writing to that file, so a person restarts the bot later.
     world.restarts_bots = True
 
     def restart() -> None:

@@ -1,4 +1,4 @@
-"""What people, other programs and the market do at the account."""
+"""Acts of people, other programs and the market at the account."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from trueup.sim.market.records import Position, Refusal
 from trueup.sim.terminal.person import Person
 
 STRANGE_MAGIC = 99
-# The share of deeds that are about the newest position.
+# The share of acts that concern the newest position.
 NEWEST = 0.4
 HANDS = (mt5.ORDER_REASON_CLIENT, mt5.ORDER_REASON_MOBILE, mt5.ORDER_REASON_WEB)
 
 
 def _hand(world: StruckWorld, chance: random.Random) -> Person:
-    """Somebody at a desktop, a phone or a browser."""
+    """Return a person at a desktop, a phone or a browser."""
     return world.somebody(chance.choice(HANDS))
 
 
 def _opener(world: StruckWorld, chance: random.Random) -> Person:
-    """Somebody whose new positions the policy calls ours: a program with our magic number, if so.
+    """Return a person or program whose new positions are the bots' by the policy.
 
-    It opens more lots than the bots ever do: of two programs that share a number and trade alike
-    nobody can say which of them did what.
+    That is a program with our magic number if the policy has magic numbers. Such a program opens
+    more lots than the bots ever do: equal trades of two programs with the same number cannot be
+    told apart.
     """
     if world.plan.setting.owns_magic:
         return world.somebody(mt5.ORDER_REASON_EXPERT, world.magic)
@@ -38,7 +39,7 @@ def _opener(world: StruckWorld, chance: random.Random) -> Person:
 
 
 def one_held(world: StruckWorld, chance: random.Random) -> Position | None:
-    """Any position, and often the newest: what was done a moment ago is what is still settling."""
+    """Return any position, and often the newest, whose last change readings may not show yet."""
     held = [row for row in world.ledger.positions.values() if row.symbol == world.symbol]
     if held and chance.random() < NEWEST:
         return held[-1]
@@ -54,7 +55,7 @@ def _side(chance: random.Random) -> int:
 
 
 def opens(world: StruckWorld, chance: random.Random) -> str:
-    """Open a position, where the bots know the symbol by its name."""
+    """Open a position, if the symbol has the name that the bots know."""
     if world.symbol != SYMBOL:
         return ""
     ticket = _opener(world, chance).open(world.symbol, _side(chance), _lots(world, chance))
@@ -95,7 +96,7 @@ def moves_stops(world: StruckWorld, chance: random.Random) -> str:
 
 
 def closes_by(world: StruckWorld, chance: random.Random) -> str:
-    """Close two opposite positions against each other; the second is opened where there is none."""
+    """Close two opposite positions against each other; open the second if there is none."""
     one = one_held(world, chance)
     if one is None or world.symbol != SYMBOL:
         return ""
@@ -111,7 +112,7 @@ def closes_by(world: StruckWorld, chance: random.Random) -> str:
 
 
 def reverses(world: StruckWorld, chance: random.Random) -> str:
-    """Turn a netting position round."""
+    """Reverse a netting position."""
     one = one_held(world, chance)
     if one is None:
         return ""
@@ -121,7 +122,7 @@ def reverses(world: StruckWorld, chance: random.Random) -> str:
 
 
 def places(world: StruckWorld, chance: random.Random) -> str:
-    """Place a pending order, where the bots know the symbol by its name."""
+    """Place a pending order, if the symbol has the name that the bots know."""
     if world.symbol != SYMBOL:
         return ""
     kind = chance.choice((mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_SELL_STOP))
@@ -141,7 +142,7 @@ def cancels(world: StruckWorld, chance: random.Random) -> str:
 
 
 def robot(world: StruckWorld, chance: random.Random) -> str:
-    """Let another robot open or close something of its own."""
+    """Let another robot open or close a position of its own."""
     strange = world.somebody(mt5.ORDER_REASON_EXPERT, STRANGE_MAGIC)
     own = [row for row in world.ledger.positions.values() if row.magic == STRANGE_MAGIC]
     if own and chance.random() < 0.5:
@@ -153,7 +154,7 @@ def robot(world: StruckWorld, chance: random.Random) -> str:
 
 
 def run_into_stops(world: StruckWorld, chance: random.Random) -> str:
-    """Move the market by more than most stops are away."""
+    """Move the market further than the distance of most stops."""
     points = chance.choice((-0.004, 0.004, -0.012, 0.012))
     before = len(world.ledger.deals)
     world.move_market(points)
@@ -161,9 +162,9 @@ def run_into_stops(world: StruckWorld, chance: random.Random) -> str:
 
 
 def fill_unseen(world: StruckWorld, chance: random.Random, looks: int = 20) -> None:
-    """Move the market through a pending order, and close what that opened before anybody looks.
+    """Move the market through a pending order, and close the new position before any reading.
 
-    Where there is none, look again each second.
+    If there is no pending order, try again each second.
     """
     pending = [one for one in world.ledger.orders.values() if one.symbol == world.symbol]
     if world.is_healed or not looks:
@@ -171,6 +172,7 @@ def fill_unseen(world: StruckWorld, chance: random.Random, looks: int = 20) -> N
     if not pending:
         world.schedule.after(1_000, lambda: fill_unseen(world, chance, looks - 1))
         return
+    # Price move and close happen within a single event, so no reading can come between them.
     order = chance.choice(pending)
     before = len(world.ledger.deals)
     world.move_market(round(order.price_open - world.bid, 5))
@@ -185,9 +187,9 @@ def fill_unseen(world: StruckWorld, chance: random.Random, looks: int = 20) -> N
 
 
 def fill_in_parts(world: StruckWorld, chance: random.Random, looks: int = 20) -> None:
-    """Let the market have less than a pending order asks for, and the rest some seconds later.
+    """Let the market supply less than a pending order's volume, and the rest some seconds later.
 
-    Where there is none, look again each second.
+    If there is no pending order, try again each second.
     """
     works = [one for one in world.ledger.orders.values() if one.symbol == world.symbol]
     pending = [one for one in works if one.is_pending and one.steps_current > 1]
@@ -196,6 +198,7 @@ def fill_in_parts(world: StruckWorld, chance: random.Random, looks: int = 20) ->
     if not pending:
         world.schedule.after(1_000, lambda: fill_in_parts(world, chance, looks - 1))
         return
+    # The market has the smallest volume only, so the first deal leaves the order working.
     order, broker = chance.choice(pending), world.terminal.broker
     broker.supply(world.symbol, world.lots_unit)
     world.move_market(round(order.price_open - world.bid, 5))
@@ -215,7 +218,7 @@ def move_balance(world: StruckWorld, chance: random.Random) -> str:
 
 
 def stop_out(world: StruckWorld, chance: random.Random) -> str:
-    """Take the money away until the broker closes what there is, and give some back."""
+    """Withdraw money until the broker closes positions, and pay some money back."""
     ledger = world.ledger
     if not ledger.positions:
         return ""
@@ -239,7 +242,8 @@ def change_ticket(world: StruckWorld, chance: random.Random) -> str:
 
 
 def lose_fill(world: StruckWorld, chance: random.Random) -> str:
-    """Let the server strike out the newest deal that opened a position, and the position."""
+    """Let the server delete the newest deal that opened a position, and the position."""
+    # Only fills that the bot has recorded, and positions without any other deal.
     ledger, pm = world.ledger, world.bot.pm
     filled = pm.book.orders_by_ticket if pm is not None else {}
     entries = [
@@ -260,8 +264,8 @@ def lose_fill(world: StruckWorld, chance: random.Random) -> str:
 
 
 def send_copied(world: StruckWorld) -> tuple[str, str]:
-    """Send an order of the journal that its own bot prepared and never sent; say which, and as
-    what."""
+    """Send an order that the bot recorded and never sent; return the order id, and a phrase."""
+    # Intents without any later row were never sent by the bot itself.
     prepared: dict[str, dict[str, object]] = {}
     for row in world.disk.rows():
         event = msgspec.json.decode(row.payload)
@@ -273,6 +277,7 @@ def send_copied(world: StruckWorld) -> tuple[str, str]:
     orders = [one for one in orders if not one.get("position")]
     if not orders:
         return "", ""
+    # The copy sends the intent with its own token, as the bot would have.
     order: Any = orders[-1]
     side = mt5.ORDER_TYPE_BUY if order["side"] == "buy" else mt5.ORDER_TYPE_SELL
     copy = world.somebody(mt5.ORDER_REASON_EXPERT, order.get("wire_magic", 0))

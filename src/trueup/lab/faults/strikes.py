@@ -1,4 +1,4 @@
-"""From a fault of the plan to what it does: one table."""
+"""The table of faults: the function that carries out each fault of the plan."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from trueup.sim.market.records import Refusal
 from trueup.sim.market.switches import ListAnswer
 
 Deed = Callable[[StruckWorld, random.Random], str | None]
-"""Does something to a world now, and returns the rest of the sentence that says so; an empty one
-where there was nothing to do it to, and None where it waits for its moment."""
+"""Changes a world now, and returns the rest of the sentence about the fault; an empty text if the
+fault had no effect, and None if the fault waits for a later event."""
 
 DEEDS: dict[Fault, Deed] = {
     Fault.PARTITION: wire.cut_network,
@@ -103,7 +103,7 @@ DOWN_MS = (50, 700, 4_000, 15_000)
 
 
 def strike(world: StruckWorld, strike: Strike) -> None:
-    """Let one strike of the plan happen."""
+    """Carry out a strike of the plan."""
     fault, chance = strike.fault, world.plan.chance(f"strike {strike.number}")
     try:
         text = _deed(fault)(world, chance)
@@ -114,6 +114,7 @@ def strike(world: StruckWorld, strike: Strike) -> None:
 
 
 def _deed(fault: Fault) -> Deed:
+    # Groups of faults share a function, which gets the fault as an argument.
     if fault in wire.MESSAGE_FAULTS:
         return lambda w, c: wire.on_message(w, fault, c)
     if fault in wire.DISK_FAULTS:
@@ -131,7 +132,7 @@ def _deed(fault: Fault) -> Deed:
     return DEEDS.get(fault) or LIFE[fault]
 
 
-# What befalls the bot's process.
+# Faults of the bot's process.
 
 
 def _kill_at(
@@ -142,7 +143,7 @@ def _kill_at(
 
 
 def _kill_anywhere(world: StruckWorld, chance: random.Random) -> None:
-    """Kill the bot now, where one lives. The cause is told before the death."""
+    """Kill the bot now, if a bot lives. The cause is recorded before the death."""
     if not world.bot.is_alive():
         return
     world.struck(Fault.KILL_ANYWHERE, world.bot.name)
@@ -150,7 +151,7 @@ def _kill_anywhere(world: StruckWorld, chance: random.Random) -> None:
 
 
 def _copy(world: StruckWorld, chance: random.Random) -> None:
-    """Let the bot die with an intent that it never sends, and a copy of its journal send it."""
+    """Let the bot die before it sends a recorded intent, and a copy of its journal send that."""
     bot = world.bot
 
     def send_it() -> None:
@@ -172,16 +173,17 @@ def _stop(world: StruckWorld, chance: random.Random) -> str:
 
 
 def _kill_inside_checkpoint(world: StruckWorld, chance: random.Random) -> None:
-    """Let the bot die while it saves its book, which it does at the end of an orderly life."""
+    """Let the bot die while saving its book, at the end of an orderly stop."""
     _kill_at(world, Fault.KILL_INSIDE_CHECKPOINT, CrashPoint.INSIDE_CHECKPOINT, chance)
     world.bot.stop(chance.choice(DOWN_MS))
 
 
 def _sync_by_hand(world: StruckWorld, chance: random.Random) -> None:
-    """Let somebody ask for a sync before the look under way is over, mostly because of something.
+    """Ask for a sync by hand while another sync waits for its reading, mostly at a fault.
 
-    The answer to the first question is taken after that to the second one, and is older.
+    The bot handles the first reading after the second, although the first is older.
     """
+    # A fault between the two readings makes them differ, which is the case of interest.
     bot = world.bot
 
     def ask() -> None:

@@ -1,4 +1,4 @@
-"""The world as the strikes see it: the parts that a strike may change, and the acts of the world.
+"""The world from the strikes' side: the parts that a strike may change, and the world's acts.
 
 The strikes depend on this protocol, and `lab.world.world.World` satisfies it, so that the world can
 import the strikes.

@@ -1,4 +1,4 @@
-"""What the faults of the terminal and of the trade server do to a world."""
+"""Faults of the terminal and of the trade server."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ REFUSALS = (
     mt5.TRADE_RETCODE_POSITION_CLOSED,
 )
 
-# A gateway reads so often before it sends what does not agree.
+# The number of readings after which a gateway sends lists that do not agree.
 READS_MOST = 4
-# How far from the market an order works that nothing fills by chance.
+# The distance from the market at which no pending order fills by chance.
 FAR = 0.01
-# By how much results have to miss the account's, so that no rounding can be behind it.
+# The least difference between results and the account's figures that rounding cannot explain.
 APART = 1.0
-# What is filled of an order that is filled in part, where orders may be so small.
+# The filled volume of a partial fill, if the symbol allows so small a volume.
 LOTS_LEAST = 0.01
 SENDS: dict[Fault, Callable[[random.Random], SendFault]] = {
     Fault.NONE_EXECUTED: lambda c: AnswerLost(True, c.choice(CODES), c.random() < 0.5),
@@ -81,7 +81,7 @@ ROWS_ODD: dict[str, tuple[tuple[str, object], ...]] = {
     "positions_get": (("volume", -0.1), ("volume", math.inf), *_ODD_ANYWHERE),
     "orders_get": (("volume_current", -0.1), *_ODD_ANYWHERE),
 }
-"""Fields of a row without which nothing is known of it, and values that they cannot have."""
+"""Fields that a row needs to be usable, with impossible values."""
 
 
 def on_send(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
@@ -94,16 +94,16 @@ def on_send(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
 
 def on_list(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     """Let a fault wait for the next reading of a list, and for its repetitions."""
-    # A total that is wrong costs a reading, and a list that is wrong the truth.
+    # Draw lists more often: a wrong total costs a reading, but a wrong list can corrupt a book.
     function = chance.choice((*LISTS, "positions_get", "orders_get"))
-    # A gateway reads four times before it sends what does not agree.
+    # After four readings a gateway sends lists that do not agree.
     times = chance.choice((1, 4, 4))
     calls = tuple((function, READS[fault]()) for _ in range(times))
     world.gateway.readings.append(Mishap(fault, calls=calls, alters=True))
 
 
 def on_row(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
-    """Let the first row of the next readings be one that cannot be read, or come twice."""
+    """Let the first row of the next readings be unreadable, or come twice."""
     function = chance.choice(("positions_get", "positions_get", "orders_get"))
     field, value = ("", None) if fault is Fault.ROW_TWICE else chance.choice(ROWS_ODD[function])
     times = chance.choice((1, 3))
@@ -114,9 +114,9 @@ def on_row(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
 def change_while_read(world: StruckWorld, chance: random.Random) -> None:
     """Let the account change between the lists of the next readings: a fill, an order, a close.
 
-    Orders are read first. An order that is filled then stands in one list as working, and in the
-    other as a position. A gateway reads again where the counts before and after do not agree: so
-    the account changes in each of its tries, or in some of them.
+    Orders are read first. An order that is filled then is in the list of orders and, as a position,
+    in the other list. A gateway reads again if the counts before and after differ, so the account
+    changes in each of the gateway's tries, or in some.
     """
     times = chance.choice((1, READS_MOST, 2 * READS_MOST))
     calls = tuple(
@@ -126,7 +126,7 @@ def change_while_read(world: StruckWorld, chance: random.Random) -> None:
 
 
 def _change(world: StruckWorld, chance: random.Random) -> None:
-    """Fill or cancel a pending order, place one where there is none, or close a position."""
+    """Fill or cancel a pending order; without any, place an order or close a position."""
     hand, limit = _person(world), round(world.bid - FAR, 5)
     held = [one for one in world.ledger.positions.values() if one.symbol == world.symbol]
     pending = [one for one in world.ledger.orders.values() if one.symbol == world.symbol]
@@ -143,11 +143,12 @@ def _change(world: StruckWorld, chance: random.Random) -> None:
 
 
 def swap_behind_list(world: StruckWorld, chance: random.Random) -> str | None:
-    """Let a position close and another one open, and the list of before be answered for a while.
+    """Close a position and open another, and answer with the old list for a while.
 
-    Its rows are as many as there are, so that nothing but their results contradicts it: they do not
-    add up to the account's.
+    The old list has the right number of rows. Only the results of its rows contradict the list:
+    their sum differs from the account's figure.
     """
+    # A netting account would merge the two positions.
     terminal, ledger = world.terminal, world.ledger
     held = [one for one in ledger.positions.values() if one.symbol == world.symbol]
     before = ledger.figures().profit
@@ -158,9 +159,11 @@ def swap_behind_list(world: StruckWorld, chance: random.Random) -> str | None:
     lots = ledger.lots(world.symbol, one.steps)
     magic = one.magic
     person = world.somebody(mt5.ORDER_REASON_EXPERT, magic) if magic else _person(world)
+    # The terminal answers with the last list read, so read before the change.
     terminal.positions_get()
     person.close(one.ticket)
     person.open(world.symbol, mt5.ORDER_TYPE_BUY if one.is_buy else mt5.ORDER_TYPE_SELL, lots)
+    # Without a clear difference no bot can notice the swap, so the list must be honest.
     if abs(ledger.figures().profit - before) < APART:
         return f"unseen, ticket {one.ticket}"
     calls = tuple(("positions_get", AnswersStale()) for _ in range(READS_MOST))
@@ -174,6 +177,7 @@ def _person(world: StruckWorld) -> Person:
 
 def switch_trading_off(world: StruckWorld, chance: random.Random) -> str:
     """Switch automated trading off for a while: for all programs, or for those in Python."""
+    # The two options differ in the words of the refusal, which the bot must understand.
     terminal, seconds = world.terminal, chance.choice((2, 8))
     terminal.switches.python_option_off = chance.choice(list(OptionOff))
     is_for_all = chance.random() < 0.5
@@ -217,6 +221,7 @@ def disconnect(world: StruckWorld, shown: ListAnswer, chance: random.Random) -> 
     terminal, switches = world.terminal, world.terminal.switches
     if not terminal.is_connected:
         return ""
+    # Terminals differ in the flag, the figures and the orders of a lost connection.
     switches.disconnected_list = shown
     switches.connected_flag_lag_ms = chance.choice((0, 0, 1_500, 20_000))
     switches.disconnected_send = chance.choice(
@@ -231,11 +236,11 @@ def disconnect(world: StruckWorld, shown: ListAnswer, chance: random.Random) -> 
 
 
 def restart_terminal(world: StruckWorld, chance: random.Random) -> str:
-    """End the terminal and start it again; it synchronises anew."""
+    """End the terminal and start a new process, which synchronises anew."""
     switches = world.terminal.switches
     switches.unsynchronised_list = chance.choice(list(ListAnswer))
     switches.unsynchronised_account_known = chance.random() < 0.7
-    # A gateway waits for five seconds until the terminal may trade, and serves it then.
+    # A gateway waits up to five seconds for a terminal that cannot trade yet.
     switches.synchronise_ms = chance.choice((500, 2_000, 5_000, 8_000))
     world.terminal.restart()
     return f"and shows {switches.unsynchronised_list.value} until it is synchronised"
@@ -262,6 +267,7 @@ def same_login_elsewhere(world: StruckWorld, chance: random.Random) -> str:
     terminal = world.terminal
     if terminal.current_login != terminal.home_login:
         return ""
+    # The other account takes on the number, so only the server's name differs.
     ledger = terminal.broker.ledger(world.other_login)
     usual = ledger.setup
     number = world.ledger.setup.login
@@ -278,7 +284,7 @@ def same_login_elsewhere(world: StruckWorld, chance: random.Random) -> str:
 
 
 def own_account(world: StruckWorld) -> None:
-    """Log the terminal in to the bots' account, unless it is."""
+    """Log the terminal in to the bots' account, unless already logged in there."""
     terminal = world.terminal
     if terminal.current_login != terminal.home_login:
         terminal.switch_account(terminal.home_login)
@@ -294,10 +300,10 @@ def late_positions(
 
 
 def late_positions_unproven(world: StruckWorld, chance: random.Random) -> None:
-    """Let positions show late from now on, to a bot that has nothing else to go by.
+    """Let positions show late from now on, to a bot that has only a list of positions.
 
-    A bot waits twice its settle window there, of a second by default. What is later than that it
-    takes for gone, unproven, until it shows again.
+    Such a bot waits twice its settle window, of a second by default. A position that shows later is
+    recorded as gone, unproven, until the list has that position again.
     """
     late_positions(world, chance, (200, 700, 1_500))
     world.awaited[Fault.LATE_POSITIONS_UNPROVEN] = world.awaited.pop(Fault.LATE_POSITIONS)

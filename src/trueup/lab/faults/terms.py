@@ -1,4 +1,4 @@
-"""What a broker changes about the terms of a symbol while it is traded."""
+"""Faults of a symbol's terms: the broker changes terms while the bots trade the symbol."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MODES = {
     mt5.SYMBOL_TRADE_MODE_SHORTONLY: "only selling",
     mt5.SYMBOL_TRADE_MODE_CLOSEONLY: "only closing",
 }
-# Under what names a broker may go on with the symbol.
+# Other names that the broker may give to the symbol.
 NAMES = ("EURUSD.m", "EURUSDpro")
-# How many of the finest steps make one of a symbol whose lots are coarse.
+# The number of finest volume steps in a coarse step.
 COARSE_STEPS = 10
 FILLINGS = {mt5.SYMBOL_FILLING_FOK: "fill or kill", mt5.SYMBOL_FILLING_IOC: "immediate or cancel"}
 
 
 def restrict_trading(world: StruckWorld, chance: random.Random) -> str:
-    """Allow less than everything for a while."""
+    """Restrict trading for a while."""
     mode, seconds = chance.choice(list(MODES)), chance.choice((2, 8, 20))
     world.terminal.market.change(world.symbol, trade_mode=mode)
     world.schedule.after(seconds * 1000, lambda: _allow_everything(world))
@@ -39,7 +39,7 @@ def change_filling(world: StruckWorld, chance: random.Random) -> str:
 
 
 def change_steps(world: StruckWorld, chance: random.Random) -> str:
-    """Take orders in coarser lots and prices for a while; what is open stays as it is."""
+    """Take orders in coarser lots and prices for a while; open positions do not change."""
     lots, points = round(chance.choice((2, 4)) * world.lots_unit, 3), chance.choice((1, 5, 10))
     seconds = chance.choice((4, 12))
     world.terminal.market.change(world.symbol, volume_min=lots, tick_points=points)
@@ -48,7 +48,7 @@ def change_steps(world: StruckWorld, chance: random.Random) -> str:
 
 
 def make_steps_finer(world: StruckWorld, chance: random.Random) -> str:
-    """Take orders in lots of a tenth of the step there was until now."""
+    """Take orders in a tenth of the volume step until now."""
     if not world.is_coarse:
         return ""
     world.is_coarse = False
@@ -57,10 +57,10 @@ def make_steps_finer(world: StruckWorld, chance: random.Random) -> str:
 
 
 def rename(world: StruckWorld, chance: random.Random) -> str:
-    """Give the symbol another name for a while; all records of it have that too.
+    """Give the symbol another name for a while; all records of the symbol get that name too.
 
-    What a bot has not seen under the name that it knows, it cannot know to be its own; so the
-    broker cancels what works in the symbol before.
+    A bot cannot recognise positions and orders first seen under the new name as its own; so the
+    broker cancels pending orders in the symbol first.
     """
     if world.symbol != SYMBOL or not _has_seen_all(world):
         return ""
@@ -74,7 +74,7 @@ def rename(world: StruckWorld, chance: random.Random) -> str:
 
 
 def take_usual_name(world: StruckWorld) -> None:
-    """Give the symbol the name again by which the bots know it."""
+    """Restore the name of the symbol that the bots know."""
     if world.symbol != SYMBOL:
         _name(world, SYMBOL)
 
@@ -86,7 +86,7 @@ def _name(world: StruckWorld, name: str) -> None:
 
 
 def _has_seen_all(world: StruckWorld) -> bool:
-    """Whether the bot knows all that is open in the symbol, and nothing of its own is under way."""
+    """Return whether the bot knows all open positions in the symbol and has no order in doubt."""
     pm, ledger = world.bot.pm, world.ledger
     if pm is None or pm.book.in_doubt or pm.book.missing or not world.terminal.is_connected:
         return False

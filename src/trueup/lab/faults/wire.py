@@ -1,4 +1,4 @@
-"""What the faults of the wire, the gateway, the disk and the clocks do to a world."""
+"""Faults of the wire, the gateway, the disks and the clocks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from trueup.lab.system.schedule import MS, SECOND
 from trueup.lab.system.wire import REPLY_FAULTS, REQUEST_FAULTS, Armed
 
 MESSAGE_FAULTS = REQUEST_FAULTS | REPLY_FAULTS
-# The share of gateways that end between two requests.
+# The share of gateway faults that end the gateway between two requests.
 NOW = 0.3
-# Where the others end: at every point, and most often where an order is out and nobody knows.
+# The points of the other gateway faults, most often while the outcome of a sent order is unknown.
 POINTS = (*GatewayPoint, GatewayPoint.AFTER_SEND, GatewayPoint.AFTER_SEND)
 DISK_FAULTS = frozenset({Fault.COMMIT_UNANSWERED, Fault.COMMIT_FAILS})
 
@@ -53,7 +53,7 @@ def spoil_hints(world: StruckWorld, fault: Fault, chance: random.Random) -> None
 
 
 def restart_gateway(world: StruckWorld, chance: random.Random) -> str | None:
-    """End the gateway's process, now or as it carries an order out, and start it again."""
+    """End the gateway's process, now or while an order is carried out, and start a new process."""
     down_ms = chance.choice((100, 800, 3_000, 9_000))
     return _end_gateway(
         world, Fault.GATEWAY_RESTARTED, lambda: world.gateway.stop(down_ms), down_ms, chance
@@ -61,7 +61,7 @@ def restart_gateway(world: StruckWorld, chance: random.Random) -> str | None:
 
 
 def lose_gateway_power(world: StruckWorld, chance: random.Random) -> str | None:
-    """End every process of the gateway's machine, and what its disk was never told to sync."""
+    """End every process of the gateway's machine, and lose all data not synced to its disk."""
     down_ms = chance.choice((800, 3_000))
 
     def lose_power() -> None:
@@ -76,6 +76,7 @@ def _end_gateway(
     world: StruckWorld, fault: Fault, end: Callable[[], None], down_ms: int, chance: random.Random
 ) -> str | None:
     """Let a gateway end, now or at a point of the next order."""
+    # The second kind waits for an order, and is recorded when it strikes.
     if chance.random() < NOW:
         end()
         return f"for {down_ms} ms"
@@ -91,7 +92,7 @@ def _end_gateway(
 
 
 def fill_gateway_disk(world: StruckWorld, chance: random.Random) -> None:
-    """Let the disk under the gateway's record take nothing for a while."""
+    """Let the disk under the gateway's record accept no data for a while."""
     disk = world.gateway.disk
     disk.is_full = True
 
@@ -102,10 +103,11 @@ def fill_gateway_disk(world: StruckWorld, chance: random.Random) -> None:
 
 
 def downgrade_gateway(world: StruckWorld, chance: random.Random) -> str:
-    """Put a gateway in its place that proves nothing.
+    """Replace the gateway by a gateway that proves nothing.
 
-    A journal that was put back learns from the record alone what it lacks, keys included.
+    Only the record of requests tells a journal that was put back which rows and keys are missing.
     """
+    # So no downgrade happens while a journal still needs that record.
     if world.loss_is_unasked:
         return ""
     seconds = chance.choice((3, 10))
@@ -122,7 +124,7 @@ def downgrade_gateway(world: StruckWorld, chance: random.Random) -> str:
 
 
 def fill_disk(world: StruckWorld, chance: random.Random) -> None:
-    """Let the disk take nothing for a while."""
+    """Let the disk accept no data for a while."""
     disk = world.disk
     disk.is_full = True
 
@@ -144,7 +146,7 @@ def slow_disk(world: StruckWorld, chance: random.Random) -> None:
 
 
 def lose_power(world: StruckWorld, chance: random.Random) -> str:
-    """End every process of the bots' machine, and what the disk was never told to sync."""
+    """End every process of the bots' machine, and lose all data not synced to the disk."""
     down_ms = chance.choice((1_000, 5_000))
     for bot in world.bots:
         bot.kill(down_ms)
@@ -153,8 +155,8 @@ def lose_power(world: StruckWorld, chance: random.Random) -> str:
 
 
 def set_clock(world: StruckWorld, chance: random.Random, *, starts_anew: bool) -> str:
-    """Set the wall clock of the bot's machine, and start the bot anew, or let it live."""
-    # A bot whose clock was set back is given that time again, so two hours are for one kind alone.
+    """Set the wall clock of the bot's machine, and restart the bot or let the bot run on."""
+    # The run waits for the time by which a clock was set back, so only restarts draw two hours.
     seconds = chance.choice((-7_200 if starts_anew else -30, -90, -5, 5, 90, 7_200))
     world.set_back_sec += max(0, -seconds)
     for bot in world.bots:
@@ -165,10 +167,10 @@ def set_clock(world: StruckWorld, chance: random.Random, *, starts_anew: bool) -
 
 
 def change_dst(world: StruckWorld, chance: random.Random) -> str:
-    """Move the trade server's clock by an hour, or back to where it was.
+    """Move the trade server's clock by an hour, or back to its usual time.
 
-    A server has a summer time and a winter time. One that went forward an hour twice would be
-    another fault, and nobody's bot could say how old an order of its is.
+    A server has a summer time and a winter time. Two changes forward in a row would be another
+    fault, under which a bot could not tell the age of its orders.
     """
     switches, usual = world.terminal.switches, world.plan.setting.offset_minutes
     before = switches.server_offset_minutes
@@ -176,13 +178,13 @@ def change_dst(world: StruckWorld, chance: random.Random) -> str:
     other = usual + (60 if summer_first else -60)
     switches.server_offset_minutes = other if before == usual else usual
     if switches.history_begins_msc:
-        # What is archived stays so; what is made within the hour that comes twice is not.
+        # Archived deals stay archived; deals made within the repeated hour do not become archived.
         switches.history_begins_msc += min(0, switches.server_offset_minutes - before) * 60_000
     return "forward" if switches.server_offset_minutes > before else "back"
 
 
 def change_day(world: StruckWorld, chance: random.Random) -> str:
-    """End the trade server's day, which changes what is open."""
+    """End the trade server's day, which charges swaps and ends day orders."""
     ledger = world.ledger
     before = (dict(ledger.positions), dict(ledger.orders))
     world.terminal.broker.change_day()
@@ -198,7 +200,7 @@ def suspend(world: StruckWorld, chance: random.Random) -> str:
 
 
 def suspend_for_minutes(world: StruckWorld, chance: random.Random) -> str:
-    """Let the bot's machine sleep for as long as a night is to its rules; the run goes on later."""
+    """Let the bot's machine sleep for minutes, as overnight; the run lasts longer by that time."""
     seconds = chance.choice((120, 240))
     if not world.may_be_prolonged:
         return ""

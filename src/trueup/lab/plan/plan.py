@@ -1,10 +1,11 @@
-"""What goes wrong in a run: data, drawn from one seed, that can be cut down and had again.
+"""The fault plan of a run: data, drawn from a single seed, that can be shortened and repeated.
 
-A plan is a list of strikes: at this time, this fault. What a strike does in detail (which position,
-how long) is drawn from the seed and from its own number, so that taking another strike away leaves
-it as it was. A run draws few kinds of faults and many strikes of each: bugs live where the same
-things meet again and again (Groce et al., "Swarm Testing"). Seed after seed has another kind, or
-another mix, in its focus, so that a few hundred seeds in a row meet everything many times.
+A plan is a list of strikes: a time, and a fault. The details of a strike (which position, how long)
+are drawn from the seed and from the strike's own number, so that removing a strike leaves all other
+strikes unchanged. A run draws few kinds of faults and many strikes of each, because repeated
+combinations of the same faults find more bugs (Groce et al., "Swarm Testing"). Seed after seed has
+another kind, or another mix, in its focus, so that a few hundred seeds in a row meet each kind many
+times.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import random
 
 import msgspec
 
-# What the bots trade, and the contract into which it may be rolled.
+# The symbol that the bots trade, and the contract that its positions may be rolled into.
 SYMBOL, NEXT_CONTRACT = "EURUSD", "EURUSD_DEC"
 STRIKES_LEAST, STRIKES_MOST = 3, 16
 KINDS_LEAST, KINDS_MOST = 2, 7
 SAFETY_MS_LEAST, SAFETY_MS_MOST = 20_000, 60_000
 # The share of strikes that are of the kind in a seed's focus, or of the mix.
 FOCUS, FOCUS_ON_MIX = 0.4, 0.7
-# A strategy that looks back over many prices has to see more of them than the world's own trader.
+# A strategy that looks back over many prices needs more prices than the world's own trader.
 STRATEGY_TIMES, STRATEGY_QUOTE_EVERY_MS = 3, 200
-# More than the least there is, so that a position can be filled and closed in part.
+# More than the smallest volume, so that a position can be filled and closed in part.
 STRATEGY_LOTS = 0.03
 
 
@@ -170,16 +171,16 @@ class Strike(msgspec.Struct, frozen=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What is not wrong, and differs from run to run.
+    """The correct circumstances that differ from run to run.
 
     `owns_magic` says that the bots own the positions with their magic number, else all in their
-    symbol; `hints` that the gateway hints at changes, `pins_account` that it serves one account
-    and no other, `fills_in_part` that the broker may fill a part of an order, `lots` how much is
-    traded by a signal, `owns_next_contract` that the next contract is the bots' too, `proves` that
-    the gateway shows deals and orders and keeps a record; one of the guide's wire alone never
-    does; `is_coarse` that orders are taken in tenths of a lot at first, and `is_fine` that
-    they are in thousandths, `asks` which class of corrections needs a person's yes. Times are
-    milliseconds.
+    symbol; `hints` that the gateway hints at changes; `pins_account` that the gateway serves a
+    single account; `fills_in_part` that the broker may fill a part of an order; `lots` is the
+    volume per signal; `owns_next_contract` says that the bots own the next contract too; `proves`
+    that the gateway shows deals and orders and keeps a record, which a gateway with only the
+    guide's wire never does; `is_coarse` that the volume step is a tenth of a lot at first, and
+    `is_fine` that the step is a thousandth; `asks` is the class of corrections that needs approval.
+    Times are milliseconds.
     """
 
     netting: bool = False
@@ -204,7 +205,8 @@ class Setting(msgspec.Struct, frozen=True):
     asks: str = ""
 
     def sentence(self, magic: int) -> str:
-        """Say what a person needs to know of it to read a run's story; the bots' is `magic`."""
+        """Return the settings that a reader of the story needs; the bots' number is `magic`."""
+        # A reader cannot follow corrections without knowing which positions the bots own.
         account = "netting" if self.netting else "hedging"
         whose = f"with magic {magic}" if self.owns_magic else "in their symbol"
         whose += f", {NEXT_CONTRACT} included" if self.owns_next_contract else ""
@@ -222,7 +224,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class FaultPlan(msgspec.Struct, frozen=True):
-    """Everything that a run is made of: the seed, the setting, and the strikes, oldest first."""
+    """The whole input of a run: the seed, the setting, and the strikes, oldest first."""
 
     seed: int
     safety_ms: int
@@ -230,12 +232,12 @@ class FaultPlan(msgspec.Struct, frozen=True):
     strikes: tuple[Strike, ...]
 
     def only(self, numbers: frozenset[int]) -> FaultPlan:
-        """Return this plan with no strikes but those with these numbers."""
+        """Return this plan with only the strikes of these numbers."""
         kept = tuple(strike for strike in self.strikes if strike.number in numbers)
         return msgspec.structs.replace(self, strikes=kept)
 
     def chance(self, name: str) -> random.Random:
-        """Return chance for one purpose, which no other purpose changes."""
+        """Return a random generator for a single purpose, which no other purpose changes."""
         return random.Random(f"{self.seed} {name}")
 
 
@@ -258,9 +260,9 @@ MIXES: tuple[tuple[Fault, ...], ...] = (
     (Fault.RETCODE, Fault.STOPPED, Fault.KILL_ANYWHERE),
     (Fault.FILLED_IN_PARTS, Fault.HAND_MOVES_STOPS),
 )
-"""Kinds that bring about together what each alone hardly does."""
+"""Kinds of faults that together cause situations that each kind alone rarely causes."""
 FOCUSES: tuple[tuple[Fault, ...], ...] = (*((fault,) for fault in Fault), *MIXES)
-"""What the seeds have in their focus, in turn."""
+"""The focus of the seeds, in turn."""
 
 
 SEEN_UNPROVEN = frozenset(
@@ -297,21 +299,22 @@ SEEN_UNPROVEN = frozenset(
         Fault.POWER_LOST,
     }
 )
-"""What is drawn where a bot has nothing but plain lists: all but what makes such a list a lie.
+"""The faults of runs in which a bot has only plain lists: none that makes such a list false.
 
-Nobody can tell a list without rows of a terminal that lost its server from an account without
-positions by that list alone.
+A plain list alone cannot tell a terminal that lost its server from an account without positions.
 """
 
 
 def draw(seed: int) -> FaultPlan:
     """Return the plan of a seed."""
+    # The order of the draws is part of the seed's meaning: a new draw changes all seeds.
     chance = random.Random(f"{seed} plan")
     focus = FOCUSES[seed % len(FOCUSES)]
     setting = _fitting(_setting(chance), focus)
     safety_ms = chance.randrange(SAFETY_MS_LEAST, SAFETY_MS_MOST)
     possible = [fault for fault in Fault if _fits(fault, setting)]
     kinds = chance.sample(possible, chance.randint(KINDS_LEAST, KINDS_MOST))
+    # A mix needs more strikes than a single kind, because its kinds must meet.
     share = FOCUS if len(focus) == 1 else FOCUS_ON_MIX
     count = chance.randint(STRIKES_LEAST, STRIKES_MOST)
     times = sorted(chance.randrange(2_000, safety_ms) for _ in range(count))
@@ -332,7 +335,7 @@ def _setting(chance: random.Random) -> Setting:
     by_signal = chance.random() < 0.2
     return Setting(
         netting=netting,
-        # A strategy's run is drawn as it always was.
+        # The bots of a strategy own all positions, as in earlier versions of the draw.
         owns_magic=not netting and not by_signal and chance.random() < 0.7,
         magic_token=chance.random() < 0.3,
         trades_by_signal=by_signal,
@@ -353,7 +356,8 @@ def _setting(chance: random.Random) -> Setting:
 
 
 def _fitting(setting: Setting, focus: tuple[Fault, ...]) -> Setting:
-    """Return a setting in which what is in the focus can happen."""
+    """Return a setting in which the faults of the focus can happen."""
+    # Some faults need a kind of account, a gateway or a volume step; see `_fits`.
     changes: dict[str, bool | str] = {}
     if Fault.HAND_REVERSES in focus:
         changes = {"netting": True, "owns_magic": False}
@@ -374,6 +378,7 @@ def _fitting(setting: Setting, focus: tuple[Fault, ...]) -> Setting:
 
 
 def _fits(fault: Fault, setting: Setting) -> bool:
+    # A fault that cannot happen in the setting would waste strikes of the plan.
     if not setting.proves:
         return fault in SEEN_UNPROVEN
     if fault is Fault.LATE_POSITIONS_UNPROVEN:

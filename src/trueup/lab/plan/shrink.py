@@ -1,4 +1,4 @@
-"""From a plan that breaks a promise to the shortest one that still breaks it."""
+"""Shorten a plan that breaks a promise to the fewest strikes that still break the promise."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from trueup.lab.plan.plan import FaultPlan
 
 
 def shrink(plan: FaultPlan, fails: Callable[[FaultPlan], bool]) -> FaultPlan:
-    """Return a plan that fails and of which no strike can be taken away.
+    """Return a failing plan that no longer fails without any of its strikes.
 
-    Strikes are taken away in halves, quarters and so on, each piece for as long as that helps
-    (delta debugging). `fails` says whether a plan still fails as the first one did.
+    Strikes are removed in halves, quarters and so on, each piece for as long as that helps (delta
+    debugging). `fails` says whether a plan still fails like the first plan.
     """
+    # Large pieces first: most strikes do not matter, and each try is a whole run.
     size = max(1, len(plan.strikes) // 2)
     while plan.strikes:
         shorter = _without_a_piece(plan, size, fails)
@@ -38,7 +39,7 @@ def _without_a_piece(
 
 
 def command(plan: FaultPlan, whole: FaultPlan, strategy: str = "") -> str:
-    """Return the command that runs a plan again; `whole` is what its seed draws."""
+    """Return the command that runs a plan again; `whole` is the seed's plan with all strikes."""
     said = f"trueup sim --strategy {strategy}" if strategy else "trueup sim"
     said = f"{said} --seed {plan.seed}"
     if len(plan.strikes) == len(whole.strikes):
