@@ -45,6 +45,10 @@ FILLS_AGAIN = 3
 EVENTS_PER_CHECKPOINT = (3, 10, 10_000)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C inside the simulated world; the real Ctrl-C of the operator ends the run."""
+
+
 class Killed(BaseException):
     """The bot's process is no more. No `Exception`, so that nothing on the way catches it."""
 
@@ -96,7 +100,7 @@ class SendingLink(WorldLink):
         if self._is_order and interrupted is not None:
             self._bot.interrupted = None
             interrupted()
-            raise KeyboardInterrupt
+            raise Interrupted
         return super().receive(timeout_ms)
 
 
@@ -349,7 +353,7 @@ class BotProcess:
             self._ask()
             if not self.plan.setting.trades_by_signal:
                 self._trader.act(self, self.loop)
-        except KeyboardInterrupt:
+        except Interrupted:
             # As in a notebook: the call ends, and the program goes on.
             return
         except JournalConflict:
