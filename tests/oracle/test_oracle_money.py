@@ -60,6 +60,7 @@ def test_a_position_that_an_order_of_ours_opened_and_no_look_ever_showed_is_due(
 def test_a_position_that_the_server_lied_about_is_due_only_if_the_book_had_it() -> None:
     history = opened().intent("O2", token="tbbbbbbbb").execute(101, "tbbbbbbbb").stopped(101)
     history.tell(facts.Faulted, kind="REFUSED_EXECUTED", what="a lie", order_id="O2")
+    history.row("OrderRejected", order_id="O2", error="market closed")
     assert ended(history.stopped().closed(), (100, -500)) == []
     history = opened().intent("O2", token="tbbbbbbbb").execute(101, "tbbbbbbbb")
     history.tell(facts.Faulted, kind="REFUSED_EXECUTED", what="a lie", order_id="O2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.lived import Lived
-from trueup.core.sync import plan as planning
+from trueup.core.look import inputs
 from trueup.lab.plan.plan import FOCUSES, SEEN_UNPROVEN, Fault, draw
 
 LAGS = Fault.LATE_POSITIONS_UNPROVEN
@@ -22,7 +22,7 @@ def test_a_bot_with_nothing_but_lists_that_lag_keeps_what_it_can_prove(netting: 
 
 
 def test_a_book_that_takes_a_late_list_for_gone_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "WITHOUT_DEALS", 0)
+    monkeypatch.setattr(inputs, "WITHOUT_DEALS", 0)
     lived = Lived(LAGS, netting=False, wish_every_ms=1_000, proves=False)
     assert 3 in {one.invariant for one in lived.broken}
 
