@@ -1,8 +1,8 @@
-"""A bot's process: the product's classes, put together as a bot puts them, that can be killed.
+"""A bot's process: the product's classes, put together as a bot does, in a process that can die.
 
-Death is an exception that nothing in the product may catch. It comes where the process is: at a
-crash point, at the disk, blocked on its link, or between two turns. Nothing is saved on the way
-out; what the next process knows is what the disk has.
+Death is an exception that no code of the product may catch. The exception is raised at the current
+place of the process: at a crash point, at the disk, blocked on its link, or between two turns.
+Nothing is saved on the way out; the next process knows only the contents of the disk.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from trueup.runtime.trading.loop import TradingLoop
 from trueup.runtime.trading.prices import GatewayPrices
 from trueup.runtime.trading.strategy import Strategy
 
-# After how many intervals without a sync a strategy takes what it is told for old.
+# The number of sync intervals after which a strategy takes its state for old.
 CURRENT_SYNCS = 1.5
-# How many fills a bot is told again after each sync that is to bring agreement.
+# The number of fills reported again after each sync that leads to agreement.
 FILLS_AGAIN = 3
-# After how many events a bot saves its book: so early that most starts begin from what was saved,
-# or, as in production, never within a run.
+# The number of events between two checkpoints: so small that most starts use a checkpoint, or, as
+# in production, so large that no run has a checkpoint.
 EVENTS_PER_CHECKPOINT = (3, 10, 10_000)
 
 
@@ -50,21 +50,21 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Killed(BaseException):
-    """The bot's process is no more. No `Exception`, so that nothing on the way catches it."""
+    """The bot's process died. Not an `Exception`, so that no code on the way catches this."""
 
 
 class Trader(Protocol):
-    """What a bot's owner wants of it; it outlives the process."""
+    """The owner of a bot, who asks for orders and outlives the process."""
 
     magic: int
     """The magic number of the bot's book."""
 
     def act(self, bot: BotProcess, loop: TradingLoop) -> None:
-        """Ask for something, or for nothing."""
+        """Ask for an order, or for nothing."""
 
 
 class Doom(msgspec.Struct):
-    """Where a bot is to die: at a crash point, before a commit, or after one."""
+    """The place of a bot's next death: a crash point, or just before or after a commit."""
 
     where: CrashPoint | str
     down_ms: int
@@ -73,7 +73,7 @@ class Doom(msgspec.Struct):
 
 
 class Quiet:
-    """A strategy without signals: the trader says what is done."""
+    """A strategy without signals: the trader asks for all orders."""
 
     def on_tick(self, tick: Tick) -> int:
         """Return 0, always."""
@@ -81,7 +81,7 @@ class Quiet:
 
 
 class SendingLink(WorldLink):
-    """A bot's link, which tells of the orders that are handed to it."""
+    """A bot's link, which reports the orders that the bot sends."""
 
     def __init__(self, network: Network, owner: BotProcess) -> None:
         super().__init__(network, owner)
@@ -95,7 +95,7 @@ class SendingLink(WorldLink):
             self._bot.sent(message)
 
     def receive(self, timeout_ms: int) -> bytes | None:
-        """Return the reply, unless somebody interrupts who waits for that of an order."""
+        """Return the reply, unless Ctrl-C interrupts the wait for the reply to an order."""
         interrupted = self._bot.interrupted
         if self._is_order and interrupted is not None:
             self._bot.interrupted = None
@@ -105,7 +105,7 @@ class SendingLink(WorldLink):
 
 
 class BotProcess:
-    """One bot on one machine, by name; it starts when `start` is called, and again after deaths."""
+    """A named bot on its own machine; `start` starts the bot, which restarts after each death."""
 
     def __init__(
         self,
@@ -133,19 +133,20 @@ class BotProcess:
         self.reconciler: SyncWatch | None = None
         self.doom: Doom | None = None
         self.meanwhile: Callable[[], None] | None = None
-        """What somebody does when a look of it is under way next."""
+        """Called once during the bot's next sync, while the bot waits for the reading."""
         self.interrupted: Callable[[], None] | None = None
-        """Told as somebody presses Ctrl-C while the answer to the next order is waited for."""
+        """Called when Ctrl-C interrupts the wait for the reply to the next order."""
         self.retells: random.Random | None = None
-        """By what the readings of its syncs by hand are told in another way too."""
+        """Draws equivalent forms of the readings of syncs by hand; None for no second plan."""
         self.owes_own_sync = False
-        """It has not believed a reading that it asked for by itself since this was set."""
+        """No sync of the bot's own loop has trusted a reading since this was set."""
         self.rests = False
-        """It takes no turns of its own any more, and syncs when it is told to."""
+        """The bot takes no turns any more, and syncs only on request."""
         self.is_retired: bool = False
-        """It does not start again after its death."""
+        """The bot does not restart after its death."""
         self.was_refused: bool = False
-        """At its latest start another one wrote the journal."""
+        """The latest start was refused, because another bot wrote the journal."""
+        # The next fields belong to the bot's owner and outlive each process.
         self._network, self._trader, self._make_strategy = network, trader, make_strategy
         self._events_per_checkpoint = plan.chance(f"checkpoints {name}").choice(
             EVENTS_PER_CHECKPOINT
@@ -163,25 +164,25 @@ class BotProcess:
         return self.pm is not None and not self._is_killed
 
     def is_doomed(self) -> bool:
-        """Return whether it was killed while it was blocked."""
+        """Return whether the process was killed while blocked."""
         return self._is_killed
 
     def must_live(self) -> None:
-        """Raise where it was killed."""
+        """Raise `Killed` if the process was killed."""
         if self._is_killed:
             raise Killed("in the middle of a turn")
 
     def is_running(self) -> bool:
-        """Return whether a start would be none: the process is there, alive or about to die."""
+        """Return whether a process exists, alive or about to die, so that no start is possible."""
         return self.pm is not None or self._is_running
 
     def start(self, *, take_over: bool = False) -> None:
-        """Start the process, unless it runs."""
+        """Start the process, unless the process runs."""
         if not self.is_running():
             self._run(lambda: self._start(take_over=take_over))
 
     def kill(self, down_ms: int) -> None:
-        """Kill the process wherever it is; it starts again after `down_ms`."""
+        """Kill the process at its current place; a new process starts after `down_ms`."""
         if not self.is_running():
             return
         self._is_killed, self._killed_down_ms = True, down_ms
@@ -194,7 +195,7 @@ class BotProcess:
         self.machine.sleep_until(until_ns)
 
     def _run(self, step: Callable[[], None]) -> None:
-        """Run a step of the process, to its end or to the process's."""
+        """Run a step of the process, to the step's end or to the process's death."""
         self._is_running = True
         try:
             step()
@@ -202,10 +203,10 @@ class BotProcess:
         except Killed as death:
             self._bury(str(death))
         except StrategyError:
-            # No disaster of the world's: its author is told.
+            # Not a fault of the world: the strategy's author must see the error.
             raise
         except TrueupError as error:
-            # Nobody catches it in a bot either: the process ends, and somebody starts it again.
+            # A bot does not catch this error either: the process ends, and is started again.
             self._killed_down_ms = 1_000
             self._bury(f"{type(error).__name__}: {_told(error)}")
         finally:
@@ -233,7 +234,7 @@ class BotProcess:
         self._killed_down_ms = doom.down_ms
         raise Killed(where)
 
-    # Where death may come.
+    # Places of death.
 
     def pass_point(self, point: CrashPoint) -> None:
         """Pass a crash point of the product."""
@@ -241,13 +242,13 @@ class BotProcess:
             self._die(point.value)
 
     def commits(self, *, is_done: bool) -> None:
-        """Pass the moment before a commit, and the one after it."""
+        """Pass the time just before a commit, or just after a commit."""
         where = "after a commit" if is_done else "before a commit"
         if self.doom is not None and self.doom.where == where:
             self._die(where)
 
     def sent(self, message: bytes) -> None:
-        """Note that an order was handed to the link; pass the moment after it."""
+        """Note that an order was handed to the link; pass the crash point after that."""
         self.observe(facts.Sent(self.schedule.now_ns, self.name, message))
         self.pass_point(CrashPoint.AFTER_SEND)
 
@@ -259,13 +260,14 @@ class BotProcess:
         self.schedule.run(until_ns, self.is_doomed)
         self.must_live()
 
-    # What it does.
+    # Turns and syncs.
 
     def _start(self, *, take_over: bool) -> None:
         setting = self.plan.setting
         self._starts += 1
         self.was_refused = False
         clock = ProcessClock(self.machine, self._wait_until)
+        # The fence of the journal decides whether this bot may start at all.
         try:
             journal = self.disk.open(self, clock.now_ns, take_over=take_over)
         except JournalConflict as error:
@@ -273,6 +275,7 @@ class BotProcess:
             self.was_refused = True
             self.observe(facts.Refused(now_ns, self.name, _told(error)))
             return
+        # Each process has a name of its own, from which its order ids and tokens follow.
         run = f"{self.plan.seed:x}{self.name}{self._starts}"
         self.pm = PortfolioManager(
             SYMBOL,
@@ -284,7 +287,7 @@ class BotProcess:
             crash=self.pass_point,
             events_per_checkpoint=self._events_per_checkpoint,
         )
-        # A run is the same on every machine.
+        # The real process id would make runs differ.
         self.pm.process = Process(1, "simulated")
         self._put_together(self.pm, run, journal.token)
         assert self.reconciler is not None
@@ -294,6 +297,7 @@ class BotProcess:
 
     def _put_together(self, pm: PortfolioManager, run: str, token: int) -> None:
         setting = self.plan.setting
+        # The product's own client and reconciler; only link and hint line are simulated.
         gateway = ExecutionGateway(
             "127.0.0.1",
             5555,
@@ -332,10 +336,11 @@ class BotProcess:
             return
         began_ns, pace_ms = self.schedule.now_ns, self.plan.setting.pace_ms
         if self._is_running:
-            # It waits for the answer to somebody else's question.
+            # The process still waits for the answer to a question of another event.
             self._plan_turn(began_ns + pace_ms * MS)
             return
         self._run(self._take_turn)
+        # A fault that needs a sync under way is carried out before the next turn.
         if self.pm is not None:
             self._plan_turn(began_ns + pace_ms * MS)
             if self.meanwhile is not None and self.reconciler and self.reconciler.is_looking:
@@ -354,7 +359,7 @@ class BotProcess:
             if not self.plan.setting.trades_by_signal:
                 self._trader.act(self, self.loop)
         except Interrupted:
-            # As in a notebook: the call ends, and the program goes on.
+            # As in a notebook: the call ends, and the program continues.
             return
         except JournalConflict:
             # Another process writes the journal now: a bot of ours ends then.
@@ -362,7 +367,7 @@ class BotProcess:
             raise
 
     def _ask(self) -> None:
-        """Ask what a strategy asks before it trades."""
+        """Ask the questions that a strategy asks before trading, and record the answers."""
         pm = self.pm
         assert pm is not None
         max_age_sec = CURRENT_SYNCS * self.plan.setting.sync_interval_ms / 1000
@@ -374,13 +379,13 @@ class BotProcess:
                 flat=not pm.book.holdings,
                 current=pm.is_current(max_age_sec),
                 max_age_ns=round(max_age_sec * 1e9),
-                # Whoever is flat in the symbol opens something with whatever passes.
+                # A flat bot opens a position with any signal that passes.
                 may_open=not pm.entries_refused() or (pm.position is None and any(passes)),
             )
         )
 
     def stop(self, down_ms: int) -> None:
-        """End the process in good order, and start it again after `down_ms`."""
+        """Stop the process in good order, and start a new process after `down_ms`."""
         if self.pm is not None and not self._is_running:
             self._killed_down_ms = down_ms
             self._run(self._close)
@@ -391,7 +396,7 @@ class BotProcess:
         raise Killed("in good order")
 
     def sync(self) -> SyncResult | None:
-        """Reconcile now, as a person at the console asks it to."""
+        """Reconcile now, on the request of a person at the console."""
         results: list[SyncResult] = []
         if self.reconciler is not None and not self._is_running:
             reconciler = self.reconciler
@@ -399,9 +404,9 @@ class BotProcess:
         return results[0] if results else None
 
     def trade(self) -> list[str]:
-        """Close all that the book has, and open one position; return what did not work, and why.
+        """Close all positions of the book, and open a position; return the failures with reasons.
 
-        What is held back for a reason is left alone.
+        A bot with held corrections, doubts or restrictions does not trade.
         """
         said: list[str] = []
         if self.pm is not None and not self._is_running:
@@ -414,6 +419,7 @@ class BotProcess:
         assert reconciler is not None
         if reconciler.holds or pm.book.in_doubt or pm.restrictions:
             return
+        # The tickets are collected first, because each close changes the book.
         magic = next(iter(self.policy.magics or ()), 0)
         wishes: list[tuple[str, Callable[[], Order]]] = [
             (f"close {ticket}", lambda ticket=ticket: pm.close(ticket))  # type: ignore[misc]
@@ -430,12 +436,13 @@ class BotProcess:
                     yield f"{self.name} cannot {wish}: {order.status.value}, {order.error}"
 
     def hear_again(self) -> None:
-        """Be told the last fills again, the newest first, as by a gateway that repeats itself."""
+        """Receive the last fills again, the newest first, as if the gateway repeated them."""
         if self.pm is not None and not self._is_running:
             self._run(self._hear_again)
 
     def _hear_again(self) -> None:
         assert self.pm is not None
+        # Nothing may change the book here, so its state is compared before and after.
         before = self.pm.book.state()
         at_market = [one for one in self.pm.book.orders.values() if one.kind is OrderKind.MARKET]
         filled = [one for one in at_market if one.status is OrderStatus.FILLED][-FILLS_AGAIN:]
@@ -455,5 +462,5 @@ class BotProcess:
 
 
 def _told(error: Exception) -> str:
-    """Return what an error says, without what differs from one run of the world to the next."""
+    """Return an error's text, without the parts that differ between runs of the same plan."""
     return re.sub(r" \(process \d+ on [^)]*\)", "", str(error))

@@ -1,4 +1,4 @@
-"""A broker that tells what it was asked by programs: the truth about executions."""
+"""A broker that reports the requests of programs and its answers: the truth about executions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Told = Callable[[int, TradeRequest, Outcome], None]
 
 
 class TellingBroker(Broker):
-    """A `Broker` whose answers to programs are told to `told`, with the account's login.
+    """A `Broker` that reports its answers to programs to `told`, with the account's login.
 
-    Whoever acts past the terminal under test sets `is_quiet` meanwhile.
+    Callers that act past the terminal under test set `is_quiet` meanwhile.
     """
 
     def __init__(self, *, told: Told, **conditions: Any) -> None:

@@ -1,4 +1,4 @@
-"""The clocks of simulated machines: the world's time, how far each is from it, and its sleep."""
+"""The clocks of simulated machines: an offset from the world's time, and the machine's sleep."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from trueup.lab.system.schedule import SECOND, Schedule
 
 
 class Machine:
-    """A machine: its wall clock is `skew_ns` ahead of the world's time, until somebody sets it."""
+    """A machine, whose wall clock is `skew_ns` ahead of the world's time."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.skew_ns = 0
-        # How long it has slept, up to the end of its latest sleep, and when that ends.
+        # The total sleep up to the end of the latest sleep, and that end.
         self._slept_ns = self._asleep_until_ns = 0
 
     def sleep_until(self, until_ns: int) -> None:
-        """Let it sleep from now on until a time of the world."""
+        """Let the machine sleep from now on until a time of the world."""
         begin_ns = max(self.schedule.now_ns, self._asleep_until_ns)
         self._slept_ns += max(0, until_ns - begin_ns)
         self._asleep_until_ns = max(until_ns, self._asleep_until_ns)
 
     @property
     def slept_ns(self) -> int:
-        """How long it has slept so far."""
+        """The time that the machine has slept so far."""
         return self._slept_ns - max(0, self._asleep_until_ns - self.schedule.now_ns)
 
 
@@ -38,7 +38,7 @@ class ProcessClock:
         self._machine, self._schedule, self._wait = machine, machine.schedule, wait
 
     def now_ns(self) -> int:
-        """Return nanoseconds of UTC since 1970, as this machine believes."""
+        """Return nanoseconds of UTC since 1970 by this machine's wall clock."""
         return self._schedule.now_ns + self._machine.skew_ns
 
     def age_ns(self) -> int:

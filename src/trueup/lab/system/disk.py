@@ -1,8 +1,8 @@
 """A simulated disk, and the product's own SQLite journal on it.
 
-The journal is `StoredJournal`, unchanged, with its statements, its chain and its fence. What stands
-behind it is a database in memory that outlives the processes, a lock that ends with the process
-that holds it, and a disk that can be full, slow, or lose what it was never told to sync.
+The journal is `StoredJournal`, unchanged, with its statements, its chain and its fence. Its
+database is in memory and outlives the processes; its lock ends with the process that holds the
+lock; and its disk can be full, be slow, or lose all data without a sync.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ class Writer(Protocol):
     name: str
 
     def is_alive(self) -> bool:
-        """Return whether it runs."""
+        """Return whether the process runs."""
 
     def must_live(self) -> None:
-        """Raise what ends it, where it was killed."""
+        """Raise the exception that ends the process, if the process was killed."""
 
     def wait(self, ms: int) -> None:
         """Be blocked for a time."""
 
     def commits(self, *, is_done: bool) -> None:
-        """Pass the moment before a commit, and the one after it."""
+        """Pass the time just before a commit, or just after a commit."""
 
 
 class Disk:
-    """One machine's disk with the journal on it.
+    """The disk of a machine, with the journal.
 
-    `journalled` is told of each transaction, with its writer's name and token; `struck` of each
-    fault that met one.
+    `journalled` is called for each transaction, with its writer's name and token; `struck` for each
+    fault that met a transaction.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Disk:
         self.slow_ms: int = 0
         self.armed: list[Fault] = []
         self.file: tuple[int, int] | None = (1, 1)
-        """Which file is at the journal's path; None while there is none."""
+        """The identity of the file at the journal's path; None while there is no file."""
         self._files = 1
         self._safe: sqlite3.Connection | None = None
 
     def heal(self) -> None:
-        """Take everything, at once, from now on."""
+        """Accept all writes at once from now on."""
         self.is_full, self.slow_ms = False, 0
         self.armed.clear()
         self.file = (1, self._files)
@@ -81,7 +81,7 @@ class Disk:
         """Open the journal for a process.
 
         Raises:
-            JournalConflict: another process writes it.
+            JournalConflict: another process writes the journal.
         """
         database = DiskDatabase(self, writer)
         return open_to_write(
@@ -96,26 +96,26 @@ class Disk:
         return [Row(position, kind, bytes(payload)) for position, kind, payload in found]
 
     def keep_safe(self) -> None:
-        """Remember what is safe, before the first commit that nobody syncs."""
+        """Keep a copy of the durable contents before the first commit without a sync."""
         if self._safe is None:
             self._safe = _copy(self.connection)
 
     def is_safe(self) -> None:
-        """Take everything as synced."""
+        """Treat all contents as durable."""
         self._safe = None
 
     def lose_power(self) -> None:
-        """Lose what was never synced, and every lock."""
+        """Lose all data without a sync, and every lock."""
         self.holder = None
         if self._safe is not None:
             self.connection, self._safe = self._safe, None
 
     def move_away(self) -> None:
-        """Move the journal's folder away; whoever has its file open has it still."""
+        """Move the journal's folder away; processes keep the file that they have open."""
         self.file = None
 
     def move_back(self) -> None:
-        """Put the folder back where it was."""
+        """Put the folder back in its place."""
         self.file = (1, self._files)
 
     def copied(self) -> JournalCopy:
@@ -132,7 +132,7 @@ class Disk:
 
 
 class JournalCopy(NamedTuple):
-    """A copy of the journal's file, and of the note beside it, which says how far it reached."""
+    """A copy of the journal's file, and of the note beside the file, which has its last tip."""
 
     connection: sqlite3.Connection
     note: Tip | None
@@ -147,7 +147,7 @@ class DiskClaim:
         self._disk, self._writer = disk, writer
 
     def renew(self) -> bool:
-        """Return whether nobody else has it."""
+        """Return whether this process still has the right."""
         return self._disk.holder is self._writer
 
     def record(self, tip: Tip) -> None:
@@ -155,13 +155,13 @@ class DiskClaim:
         self._disk.note = tip
 
     def release(self) -> None:
-        """Let somebody else have it."""
+        """Give the right up."""
         if self._disk.holder is self._writer:
             self._disk.holder = None
 
 
 class DiskDatabase(SqliteDatabase):
-    """One process's connection to the journal on a simulated disk."""
+    """A process's connection to the journal on a simulated disk."""
 
     def __init__(self, disk: Disk, writer: Writer) -> None:
         super().__init__(Path("bot.db"))
@@ -174,7 +174,7 @@ class DiskDatabase(SqliteDatabase):
         """Open the connection.
 
         Raises:
-            JournalError: its folder was moved away.
+            JournalError: the journal's folder was moved away.
         """
         if self._disk.file is None:
             raise JournalError("bot.db cannot be made: there is no folder for it.")
@@ -182,14 +182,14 @@ class DiskDatabase(SqliteDatabase):
         self._prepare_to_write()
 
     def in_place(self) -> tuple[int, int] | None:
-        """Return which file is at the journal's path."""
+        """Return the identity of the file at the journal's path."""
         return self._disk.file
 
     def restore(self) -> bool:
-        """Wait for a slow disk; the connection is always there, and may be to a file that is not.
+        """Wait for a slow disk; the connection always exists, but its file may have moved.
 
         Raises:
-            JournalError: it is.
+            JournalError: the file has moved.
         """
         if self._disk.slow_ms:
             self.struck_by(Fault.DISK_SLOW)
@@ -201,7 +201,7 @@ class DiskDatabase(SqliteDatabase):
             raise
 
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
-        """Take the right to write; None when a living process has it."""
+        """Take the right to write; None if a living process has that right."""
         disk = self._disk
         holder = disk.holder
         if holder is not None and holder.is_alive() and not take_over:
@@ -211,29 +211,29 @@ class DiskDatabase(SqliteDatabase):
         return DiskClaim(disk, self._writer, self._token)
 
     def note(self, stream: str) -> Tip | None:
-        """Return the furthest tip that is noted outside the database."""
+        """Return the furthest tip noted outside the database."""
         return self._disk.note
 
     def close(self) -> None:
-        """Let go of the connection, which others share."""
+        """Give up the connection, which others share."""
         self.rollback()
         self._connection = None
 
     def fetch(self, statement: str, *parameters: object) -> list[Any]:
-        """Return all rows; a database in memory is as good as one in WAL mode here."""
+        """Return all rows; a database in memory counts as a database in WAL mode here."""
         if statement == "PRAGMA journal_mode=WAL":
             return [("wal",)]
         return super().fetch(statement, *parameters)
 
     def run(self, statement: str) -> None:
-        """Run a statement; what is said about syncing is for the simulated disk."""
+        """Run a statement; pragmas about syncing apply to the simulated disk."""
         if statement.startswith("PRAGMA synchronous="):
             self._is_synced = statement.endswith(("FULL", "EXTRA"))
             return
         super().run(statement)
 
     def change_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """Do the same for every row, and keep those of the journal to be told of."""
+        """Run a statement for every row, and keep new rows of the journal for `journalled`."""
         super().change_many(statement, rows)
         if statement == self.statements.append:
             self._rows = [Row(int(row[1]), str(row[4]), bytes(row[5])) for row in rows]  # type: ignore[call-overload]
@@ -246,7 +246,8 @@ class DiskDatabase(SqliteDatabase):
         super().begin()
 
     def commit(self) -> None:
-        """Make what was written last, unless the disk or death is in the way."""
+        """Commit, unless a fault of the disk or the process's death prevents the commit."""
+        # Faults strike only transactions with rows: the others change nothing of the journal.
         disk, rows = self._disk, tuple(self._rows)
         if rows:
             self._writer.commits(is_done=False)
@@ -262,6 +263,7 @@ class DiskDatabase(SqliteDatabase):
             disk.is_safe()
         if not rows:
             return
+        # The rows are on the disk, even if the process dies or gets no answer.
         disk.journalled(self._writer.name, self._token, rows)
         self._writer.commits(is_done=True)
         if fault is Fault.COMMIT_UNANSWERED:
@@ -269,13 +271,13 @@ class DiskDatabase(SqliteDatabase):
             raise JournalError("bot.db: the disk gave no answer.")
 
     def struck_by(self, fault: Fault) -> None:
-        """Say that a fault met this process."""
+        """Report that a fault met this process."""
         self._disk.struck(fault, self._writer.name)
 
 
 @functools.cache
 def _template() -> sqlite3.Connection:
-    """Return an empty journal, made by the product in a file."""
+    """Return an empty journal that the product made in a file."""
     memory = connected(":memory:", 0)
     with tempfile.TemporaryDirectory(prefix="trueup-sim-") as folder:
         path = Path(folder) / "empty.db"

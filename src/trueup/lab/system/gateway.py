@@ -1,4 +1,4 @@
-"""The gateway's process: the product's desk on the simulated terminal, and what befalls it."""
+"""The gateway's process: the product's desk on the simulated terminal, with faults and restarts."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 """The public key of all bots of a world."""
 MAY_TRADE = f"bot trade * {KEY}\n"
 """An allow file that lets the bots trade on every account."""
-# What can go wrong with nothing but a market order.
+# The faults that only a market order can meet.
 AT_MARKET = (Partial, PlacedLater, DoneWithoutDeal)
 
 
 class GatewayDied(BaseException):
-    """The gateway's process is no more. No `Exception`, so that nothing on the way catches it.
+    """The gateway's process died. Not an `Exception`, so that no code on the way catches this.
 
-    `death` does what ends it.
+    `death` carries out the end of the process.
     """
 
     def __init__(self, where: str, death: Callable[[], None]) -> None:
@@ -62,20 +62,20 @@ class GatewayDied(BaseException):
 
 
 class Doom(msgspec.Struct):
-    """At which point of carrying out an order the gateway is to die, and what that is then."""
+    """The point of carrying out an order at which the gateway dies, and the act of dying."""
 
     where: GatewayPoint
     death: Callable[[], None]
 
 
 class NotReady(Exception):
-    """The terminal is not ready yet; the gateway looks again in a moment."""
+    """The terminal is not ready yet; the gateway tries again soon."""
 
 
 class Mishap(msgspec.Struct, frozen=True):
     """A fault that waits for the next order, or for the next reading of a list.
 
-    One that `alters` waits for a reading that it makes another one.
+    A fault with `alters` waits for a reading that the fault truly changes.
     """
 
     fault: Fault
@@ -85,10 +85,10 @@ class Mishap(msgspec.Struct, frozen=True):
 
 
 class GatewayProcess:
-    """Serves the terminal; dies and comes back.
+    """Serves the terminal; dies and restarts.
 
-    `struck` is told of each fault that met a request, `arrived` of each order, `replied` of its
-    answer.
+    `struck` is called for each fault that met a request, `arrived` for each order, `replied` for
+    its answer.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class GatewayProcess:
         self.terminal: SimulatedTerminal = terminal
         self._struck, self._arrived, self._replied = struck, arrived, replied
         self.on_reading: Callable[[bytes, bytes], None] = lambda message, reply: None
-        """Told of each question that was answered with a reading, and of that."""
+        """Called with each question that was answered with a reading, and with that answer."""
         self.machine: Machine = Machine(schedule)
         self._pins_account = pins_account
         self.hints_every_ms: int = hints_every_ms
@@ -127,6 +127,7 @@ class GatewayProcess:
         self._mends = False
         self._served = OneAccount(terminal, self._wait)
         self._looks = 0
+        # A hanging call can only end with the process, as in a real gateway.
         terminal.faults.on_hang = self._hang
         self.start()
 
@@ -136,12 +137,14 @@ class GatewayProcess:
         return f"{self._name}.{self._boots}"
 
     def start(self) -> None:
-        """Start the process, where it does not run."""
+        """Start the process, unless the process runs."""
         if self._desk is not None:
             return
         self._boots += 1
+        # Each process has a new name and opens the record that the last process left.
         clock = ProcessClock(self.machine, lambda until_ns: None)
         store = self.disk.open(self.boot, clock.now_ns)
+        # The product's own desk; clocks, record and crash points are the simulated machine's.
         self._desk = Desk(
             self._served,
             self.boot,
@@ -177,6 +180,7 @@ class GatewayProcess:
         desk.capabilities = (*CAPABILITIES, capability(HINTS_PORT))
         watcher = desk.watcher(self.hints_every_ms)
 
+        # The watcher of a dead process must not publish hints in its successor's name.
         def watch() -> None:
             if self._desk is not desk:
                 return
@@ -199,7 +203,7 @@ class GatewayProcess:
         self._schedule.after(down_ms, self.start)
 
     def heal(self) -> None:
-        """Serve, and serve everything."""
+        """End all faults of the gateway, and serve all requests."""
         self.orders.clear()
         self.readings.clear()
         self.doom = None
@@ -210,9 +214,9 @@ class GatewayProcess:
         self._mend_pipe()
 
     def allow(self, text: str) -> None:
-        """Edit the allow file; until the first edit nobody has to log in.
+        """Edit the allow file; until the first edit no client needs a key.
 
-        It is a real file, dated by the world's clock, so that an edit is seen in every run alike.
+        The file is real and dated by the world's clock, so that each run sees an edit alike.
         """
         if not self._allow_folder:
             self._allow_folder = tempfile.mkdtemp(prefix="trueup-allow-")
@@ -233,12 +237,13 @@ class GatewayProcess:
         os.utime(file, ns=(at_ns, at_ns))
 
     def serve(self, message: bytes) -> bytes | None:
-        """Answer a request, or die of it."""
+        """Answer a request, or die while handling the request."""
         if self._desk is None:
             return None
         is_order = b'"order_id"' in message
         if is_order:
             self._arrived(message, self.boot)
+        # A fault waits for the first request that the fault can meet.
         mishap = self._next(self.orders if is_order else self.readings, message)
         altered = self.terminal.altered
         try:
@@ -249,6 +254,7 @@ class GatewayProcess:
         if mishap is not None:
             has_altered = self.terminal.altered > altered
             self._settle(mishap, order_in(message) if is_order else "", has_altered=has_altered)
+        # Judges compare a bot's view with the true answers and readings, not with those received.
         self._mend_pipe()
         if is_order and reply is not None:
             self._replied(reply, self.boot)
@@ -269,7 +275,7 @@ class GatewayProcess:
         return msgspec.json.encode(reply)
 
     def _refusal(self, desk: Desk, message: bytes) -> bytes | None:
-        """Refuse what the allow file does not allow, as the front of a gateway does."""
+        """Refuse requests that the allow file does not allow, like the front of a gateway."""
         if not self._allow_folder:
             return None
         request, client = desk.read(message), Client((b"bot",), KEY)
@@ -298,14 +304,14 @@ class GatewayProcess:
         return mishap
 
     def _settle(self, mishap: Mishap, order_id: str, *, has_altered: bool) -> None:
-        """Say that a mishap struck, or keep it for the next request."""
+        """Report that a fault struck, or keep the fault for the next request."""
         faults = self.terminal.faults
         planned = (mishap.send is not None) + len(mishap.calls)
         if faults.pending_calls < planned:
             if has_altered or not mishap.alters:
                 self._struck(mishap.fault, order_id, order_id)
             else:
-                # Behind the others: a list that has no rows may never have any.
+                # At the end of the queue, because a list without rows may stay without rows.
                 self.readings.append(mishap)
         else:
             (self.orders if order_id else self.readings).appendleft(mishap)
@@ -321,16 +327,16 @@ class GatewayProcess:
             raise GatewayDied(point.value, doom.death)
 
     def _mend_pipe(self) -> None:
-        """See to it that a broken pipe is opened again, as whoever runs a gateway does."""
+        """Make sure that a broken pipe is opened again, as the gateway's owner does."""
         if self.terminal.pipe is not Pipe.OPEN and not self._mends:
             self._mends = True
             self._schedule.after(REINITIALIZE_MS, self._initialize)
 
     def _initialize(self) -> None:
-        """Open the pipe; requests wait while the terminal is not ready, for so long as they do."""
+        """Open the pipe; requests wait while the terminal is not ready."""
         self._mends = False
         self._looks = 0
-        # A worker of its own, as far as the gateway's clients can tell.
+        # Clients see a new attachment, like a new worker of a real gateway.
         self._attachments += 1
         self._look()
 
@@ -356,9 +362,9 @@ class GatewayProcess:
 
 
 def _suits(fault: SendFault | None, message: bytes) -> bool:
-    """Return whether a fault can befall an order."""
+    """Return whether a fault can meet an order."""
     if isinstance(fault, Answered) and fault.retcode == mt5.TRADE_RETCODE_NO_CHANGES:
-        # To a modification that changes something this answer would be a lie.
+        # To an effective modification this answer would be a lie.
         return b'"action":"MODIFY"' not in message
     if not isinstance(fault, AT_MARKET):
         return True
@@ -376,5 +382,5 @@ def _read(message: bytes) -> dict[str, Any]:
     try:
         return dict(msgspec.json.decode(message))
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Damaged on its way; nobody carries it out.
+        # Damaged on the way; the gateway refuses such a message.
         return {}

@@ -21,7 +21,7 @@ _TRADES = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
 
 
 class LedgerFacts:
-    """Turns the changes of one account's books into facts."""
+    """Turns the changes of an account's books into facts."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.happened: list[facts.Fact] = []
@@ -37,6 +37,7 @@ class LedgerFacts:
         ledger.listeners.append(self)
 
     def __call__(self, channel: Channel, key: int, record: Position | Order | Deal | None) -> None:
+        # Orders count while they are pending; the history of orders says nothing new to judges.
         at_ns, login, tell = 0, self._login, self.happened.append
         match channel, record:
             case Channel.POSITION, Position():

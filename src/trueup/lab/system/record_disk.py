@@ -1,8 +1,8 @@
 """The disk of the gateway's machine, and the product's own record of requests on it.
 
-The record is `RequestStore`, unchanged, with its statements and its pragmas. Behind it is a
-database in memory that outlives the gateway's processes. What was written without a sync is a tail
-that goes with the power, but for what the operating system wrote by itself before.
+The record is `RequestStore`, unchanged, with its statements and its pragmas. Its database is in
+memory and outlives the gateway's processes. Writes without a sync form a tail that a power failure
+removes, except for writes that the operating system had written back by then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SYNCHRONOUS = "PRAGMA synchronous="
 
 
 class RecordDisk:
-    """One machine's disk.
+    """The disk of a machine.
 
     `now_ns` is the world's time; `struck` is called when a write meets a full disk.
     """
@@ -32,7 +32,7 @@ class RecordDisk:
         self._now_ns, self._struck = now_ns, struck
         self.is_full = False
         self._connection = self._empty()
-        # When each write came that nobody synced, and the disk as it was before that write.
+        # The time of each write without a sync, and the disk's contents before that write.
         self._tail: deque[tuple[int, RecordConnection]] = deque()
 
     def open(self, boot: str, now_ns: Callable[[], int]) -> DiskStore:
@@ -40,7 +40,7 @@ class RecordDisk:
         return DiskStore(self._connection, boot, now_ns)
 
     def lose_power(self) -> int:
-        """Lose the tail; return how many writes that were."""
+        """Lose the tail; return the number of lost writes."""
         lost = self._unwritten()
         if lost:
             self._connection = lost[0][1]
@@ -48,7 +48,7 @@ class RecordDisk:
         return len(lost)
 
     def write(self, connection: RecordConnection, *, is_synced: bool) -> None:
-        """Let a write come.
+        """Accept a write.
 
         Raises:
             sqlite3.OperationalError: the disk is full.
@@ -58,6 +58,7 @@ class RecordDisk:
             full = sqlite3.OperationalError("database or disk is full")
             full.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise full
+        # A sync makes all earlier writes durable too.
         if is_synced:
             self._tail.clear()
             return
@@ -65,7 +66,7 @@ class RecordDisk:
         self._tail.append((self._now_ns(), connection.begun_with or self.copy(connection)))
 
     def copy(self, connection: RecordConnection) -> RecordConnection:
-        """Return what is on the disk, as a disk of its own."""
+        """Return a copy of the disk's contents."""
         copied = self._empty()
         connection.backup(copied)
         return copied
@@ -83,16 +84,16 @@ class RecordDisk:
 
 
 class RecordConnection(OwnedConnection):
-    """A connection that tells its disk of each write, and whether it is synced."""
+    """A connection that reports each write to its disk, with or without a sync."""
 
     disk: RecordDisk
     begun_with: RecordConnection | None = None
-    """The disk before the transaction under way. Inside of one, no copy can be taken: SQLite would
-    wait for its end, for ever."""
+    """The disk before the transaction under way. Within a transaction, no copy can be made: SQLite
+    would wait for the transaction's end, forever."""
     _is_synced = False
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        """Run a statement; what is said about syncing is for the simulated disk."""
+        """Run a statement; pragmas about syncing also apply to the simulated disk."""
         if sql.startswith(_WRITES):
             self.disk.write(self, is_synced=self._is_synced)
         elif sql.startswith("BEGIN"):
@@ -105,7 +106,7 @@ class RecordConnection(OwnedConnection):
 
 
 class DiskStore(RequestStore):
-    """One process's record on a simulated disk."""
+    """A process's record on a simulated disk."""
 
     def __init__(self, connection: RecordConnection, boot: str, now_ns: Callable[[], int]) -> None:
         self._on_disk = connection

@@ -1,8 +1,8 @@
-"""A reading told in another way: the same rows in another order, and what is past twice.
+"""An equivalent form of a reading: all rows in another order, and all rows of the past twice.
 
-Brokers promise no order of what they list, and a gateway may repeat itself; neither may change what
-a reading comes to. What is open is not told twice: its rows are counted, and such a reading would
-not be believed.
+Brokers promise no order of rows, and a gateway may repeat rows; neither may change the plan that a
+reading leads to. Open positions and orders are not repeated: a bot counts these rows, and would not
+trust such a reading.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 
 def retold(snapshot: Snapshot, chance: random.Random) -> Snapshot:
-    """Return a reading that says the same in another way."""
+    """Return an equivalent reading."""
     evidence = snapshot.evidence
     return msgspec.structs.replace(
         snapshot,
@@ -31,7 +31,7 @@ def retold(snapshot: Snapshot, chance: random.Random) -> Snapshot:
 
 
 def steps(found: Plan) -> tuple[str, ...]:
-    """Return what a plan does, in an order of its own, so that two can be compared."""
+    """Return the actions of a plan, sorted, so that two plans can be compared."""
     if not found.events and not found.holds:
         return ()
     events = [_encode(event).decode() for event in found.events]

@@ -1,4 +1,4 @@
-"""One virtual time and one queue: what happens next in a simulated world, and nothing else."""
+"""The virtual time of a simulated world, and the queue of its future events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SECOND = 1_000_000_000
 
 
 class Endless(TrueupError):
-    """A run came to more events than it may have; something in it never ends."""
+    """A run had too many events, so some activity never ends."""
 
 
 class OutOfTouch(TrueupError):
-    """A bot that lives and that nothing hinders does not look at the broker by itself."""
+    """A living bot without any obstacle does not read the broker by itself."""
 
 
 class Stuck(TrueupError):
@@ -26,10 +26,10 @@ class Stuck(TrueupError):
 
 
 class Schedule:
-    """The events to come, by time, those of one moment in the order in which they were planned.
+    """The future events, by time; events of the same time in the order of their planning.
 
     A caller that waits (a bot for a reply) runs the queue from inside an event. So time passes for
-    everybody while one process is blocked, and all of it stays on one thread.
+    all processes while a process is blocked, and everything stays on a single thread.
     """
 
     def __init__(self, most: int) -> None:
@@ -40,21 +40,22 @@ class Schedule:
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
 
     def at(self, at_ns: int, act: Callable[[], None]) -> None:
-        """Have something happen at a time; one that has passed is now."""
+        """Call `act` at a time, or now if that time has passed."""
         self._planned += 1
         due_ns = at_ns if at_ns > self.now_ns else self.now_ns
         heapq.heappush(self._queue, (due_ns, self._planned, act))
 
     def after(self, ms: float, act: Callable[[], None]) -> None:
-        """Have something happen so many milliseconds from now."""
+        """Call `act` after a number of milliseconds."""
         self.at(self.now_ns + round(ms * MS), act)
 
     def run(self, until_ns: int, done: Callable[[], object] = bool) -> None:
-        """Let everything happen up to a time, or until `done` says so after an event.
+        """Run the events up to a time, or until `done` is true before an event.
 
         Raises:
             Endless: there were too many events.
         """
+        # `done` ends the wait of a blocked process as soon as its reply is there.
         queue = self._queue
         while queue and queue[0][0] <= until_ns:
             if done():

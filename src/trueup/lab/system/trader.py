@@ -1,4 +1,4 @@
-"""What a bot's owner wants: orders drawn from the seed, each under a key that outlives the bot."""
+"""The wishes of a bot's owner: orders drawn from the seed, with keys that outlive the bot."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 WISHES = ("open", "open", "open", "close", "close", "part", "stops", "place", "cancel")
 MOST_POSITIONS = 12
-# How many of its last orders a bot is asked for again after a start.
+# The number of last orders that the owner asks for again after a start.
 ASKED_AGAIN = 3
 
 
 class Wanderer:
     """Opens, closes, modifies, places and cancels at random, and asks again after a crash.
 
-    `magic` is that of its bot's book, which its orders carry.
+    `magic` is the magic number of the bot's book and of its orders.
     """
 
     def __init__(self, plan: FaultPlan, name: str, magic: int) -> None:
@@ -40,21 +40,23 @@ class Wanderer:
         self._next_ns = 0
         self._count = 0
         self._asked: list[tuple[str, str, float, dict[str, float]]] = []
-        # The book of the process that was asked last, and what its successor is asked again.
+        # The book of the last process, and the orders to ask its successor for again.
         self._pm: PortfolioManager | None = None
         self._once_more: list[tuple[str, str, float, dict[str, float]]] = []
         self.is_quiet = False
         self.lots_unit: float = 0.01
-        """The least lots that orders are taken in; what is traded are whole multiples of it."""
+        """The volume step; all orders are multiples of the step."""
 
     def act(self, bot: BotProcess, loop: TradingLoop) -> None:
-        """Ask for something when it is time to, or for nothing."""
+        """Ask for an order if an order is due."""
+        # Without a price or a first sync, the product would refuse every order.
         now_ns = bot.schedule.now_ns
         if self.is_quiet or now_ns < self._next_ns or loop.tick is None:
             return
         if loop.reconciler.last_sync_time is None:
             return
         self._next_ns = now_ns + round(self._every_ms * (0.5 + self._chance.random())) * MS
+        # Refusals are part of the run; losing the journal ends the process.
         try:
             order = self._ask(loop.pm, loop.tick.bid)
         except JournalConflict:
@@ -75,7 +77,7 @@ class Wanderer:
             )
 
     def _tell_again(self, pm: PortfolioManager, order: Order) -> None:
-        """Tell a book of a fill that it knows, now and then, as a gateway that repeats itself."""
+        """Now and then report a known fill to the book again, like a gateway that repeats fills."""
         if order.status is not OrderStatus.FILLED or order.kind is not OrderKind.MARKET:
             return
         if self._chance.random() < 0.2:
@@ -87,7 +89,7 @@ class Wanderer:
 
     def _ask(self, pm: PortfolioManager, bid: float) -> Order | None:
         if pm is not self._pm:
-            # A job that is started anew asks again for what it asked last, under the same keys.
+            # A job that is started anew asks for its last orders again, under the same keys.
             self._pm, self._once_more = pm, self._asked[-ASKED_AGAIN:]
         if self._once_more:
             key, side, lots, extra = self._once_more.pop()
@@ -98,12 +100,13 @@ class Wanderer:
         key = f"{self._name} {self._count}"
         wish = self._chance.choice(WISHES)
         if again:
-            # Mostly what was asked for last, and now and then what was settled long ago.
+            # Mostly the last order, and sometimes an order that ended long ago.
             is_last = self._chance.random() < 0.6
             key, side, lots, extra = (
                 self._asked[-1] if is_last else self._chance.choice(self._asked)
             )
             return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
+        # Limits keep the run short; a wish beyond a limit falls through to the next rules.
         held = [one.position for one in pm.book.holdings.values()]
         if wish == "open" and len(held) < MOST_POSITIONS:
             return self._open(pm, key, bid)

@@ -41,6 +41,7 @@ def book_seen(
     pm: PortfolioManager, at_ns: int, bot: str, *, with_results: bool = False
 ) -> BookSeen:
     """Return the contents of a bot's live book as plain values."""
+    # The results take long, and are compared only when agreement is due.
     book = pm.book
     results: tuple[tuple[int, int], ...] | None = None
     if with_results:
@@ -94,21 +95,21 @@ def _working(order: PendingOrder) -> Working:
 
 
 class Teller(Protocol):
-    """Who a sync is told to."""
+    """The bot of a `SyncWatch`, which receives the facts about syncs."""
 
     name: str
     schedule: Schedule
     retells: random.Random | None
-    """By what the reading of a sync is told in another way too; None where it is not."""
+    """Draws the equivalent form of a reading for a second plan; None for no second plan."""
     owes_own_sync: bool
-    """Whether it has to sync by itself; the next such sync that is believed clears it."""
+    """Whether the bot has to sync by itself; its next trusted sync of its own clears this."""
 
     def observe(self, fact: Fact) -> None:
         """Take in a fact."""
 
 
 class SyncWatch(StateReconciler):
-    """A `StateReconciler` that does what it does, and says so."""
+    """A `StateReconciler` that also reports its readings and syncs as facts."""
 
     def __init__(
         self,
@@ -143,11 +144,11 @@ class SyncWatch(StateReconciler):
 
     @property
     def is_looking(self) -> bool:
-        """Whether the broker was asked, and the answer not taken yet."""
+        """Whether a question to the broker has no handled answer yet."""
         return self._observer.is_under_way
 
     def startup_recovery(self) -> SyncResult:
-        """Take into the book what the broker has."""
+        """Reconcile at the start."""
         self._asked_version = self.portfolio.book.version
         self._is_first = True
         return super().startup_recovery()
@@ -180,19 +181,19 @@ class SyncWatch(StateReconciler):
         return result
 
     def _retold(self, look: Observation) -> Snapshot | None:
-        """Return the reading of a look told in another way, where it is to be told so."""
+        """Return an equivalent form of the reading, if a second plan is wanted."""
         is_wanted = self._is_by_hand or self._bot.owes_own_sync
         self._is_by_hand = self._is_first = False
         chance = self._bot.retells if is_wanted else None
         if chance is None or not isinstance(look.verdict, Trusted):
             return None
         if look.verdict.snapshot.evidence is None:
-            # A plain list bears no number: planned on once more, it is one more look.
+            # A plain list has no number: a second plan would count as another reading.
             return None
         return retold(look.verdict.snapshot, chance)
 
     def _planned(self, look: Observation, snapshot: Snapshot) -> Plan:
-        """Return what a look would have come to, had it been told a reading in another way."""
+        """Return the plan of an observation for an equivalent form of its reading."""
         observer = self._observer
         assert look.inputs is not None
         retold = msgspec.structs.replace(
@@ -209,8 +210,9 @@ class SyncWatch(StateReconciler):
         believed = result.status in BELIEVED
         asked_ns = schedule.now_ns - round(result.sync_time_ms * 1e6)
         if believed and pm.seen is not None:
-            # Its clock for ages is the world's own time.
+            # The bot's clock for ages is the world's own time.
             asked_ns = pm.seen.age_ns
+        # Only the entries of this sync: earlier facts have the others.
         trail = self.get_audit_trail()
         fresh, self._told = trail[self._told :], len(trail)
         unknown = self._unknown
@@ -248,7 +250,7 @@ class SyncWatch(StateReconciler):
         return book_seen(self.portfolio, self._bot.schedule.now_ns, self._bot.name)
 
     def _reading(self, look: Observation) -> dict[str, Any]:
-        """Return which reading a look believed, and what it lists."""
+        """Return the trusted reading of an observation, and the rows of that reading."""
         if isinstance(look.verdict, Unknown) or look.verdict.snapshot.evidence is None:
             return {}
         snapshot, evidence = look.verdict.snapshot, look.verdict.snapshot.evidence
@@ -261,14 +263,14 @@ class SyncWatch(StateReconciler):
     def _again(
         self, before: BookSeen, remote: Snapshot | None, look: Observation
     ) -> tuple[str, ...]:
-        """Return what a second plan on the same reading would change."""
+        """Return the changes of a second plan on the same reading."""
         pm = self.portfolio
         if remote is None or pm.seen is None:
             return ()
         if before.version != self._asked_version:
-            # Something happened after the question, and is newer than this reading.
+            # The book changed after the question, so its changes are newer than this reading.
             return ()
-        # What an order that was settled just now did, this very reading may not show yet.
+        # This reading may not show the effect of an order resolved just now.
         has_settled = set(before.in_doubt) != set(pm.book.in_doubt)
         again = SyncInputs(
             book=pm.book,

@@ -1,7 +1,7 @@
-"""The network between bots and the gateway, and the link at a bot's end of it.
+"""The network between bots and the gateway, and the link at a bot's end of the network.
 
-A link behaves as `ZmqLink` does: a message that no connection takes is `NotSent`, a connection that
-is left takes its late replies with it, and what was handed over before may still arrive.
+A link behaves like `ZmqLink`: a message that no connection takes is `NotSent`, a closed connection
+loses its late replies, and messages handed over before may still arrive.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from trueup.lab.system.schedule import MS, Schedule
 
 FASTEST_NS, SPAN_NS = 150_000, 750_000
 BUSY_MS = 20
-# How long something waits to be overtaken, where nothing comes by.
+# The longest wait of a message for another message to overtake.
 HELD_MS = 3_000
 
 
 class Sender(Protocol):
-    """A process, as far as its links go."""
+    """The process at the end of a link."""
 
     def must_live(self) -> None:
-        """Raise what ends the process, where it was killed."""
+        """Raise the exception that ends the process, if the process was killed."""
 
     def is_doomed(self) -> bool:
-        """Return whether it was killed."""
+        """Return whether the process was killed."""
 
 
 class Armed(msgspec.Struct):
-    """A fault that waits for a message: an order, or any."""
+    """A fault that waits for a message: for an order, or for any message."""
 
     fault: Fault
     orders_only: bool
@@ -44,7 +44,7 @@ class Armed(msgspec.Struct):
 class Network:
     """Carries bytes, with faults.
 
-    `serve` answers a request, or returns None where nobody does; `struck` is told of each fault
+    `serve` answers a request, or returns None if no gateway does; `struck` is called for each fault
     that met a message.
     """
 
@@ -85,17 +85,17 @@ class Network:
         return self.schedule.now_ns < self.cut_until_ns
 
     def hint_line(self, owner: Sender) -> WorldHintLine:
-        """Return a line on which a process hears hints."""
+        """Return a line on which a process receives hints."""
         line = WorldHintLine(owner)
         self._hint_lines.append(line)
         return line
 
     def hang_up(self, owner: Sender) -> None:
-        """Forget the lines of a process that is no more."""
+        """Forget the lines of a process that ended."""
         self._hint_lines = [line for line in self._hint_lines if line.owner is not owner]
 
     def publish(self, hint: bytes) -> None:
-        """Say a hint to everybody who listens."""
+        """Send a hint to all open lines."""
         if self.is_cut or not self._hint_lines:
             return
         hints, fault = [hint], self.hints_fault
@@ -113,6 +113,7 @@ class Network:
 
     def request(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
         """Carry a request to the gateway, and its reply back."""
+        # A fault is chosen at the send, so that the order of arrivals does not change the choice.
         fault = self._meets(message, REQUEST_FAULTS)
         kind = fault.fault if fault else None
         if kind is Fault.REQUEST_LOST:
@@ -132,7 +133,7 @@ class Network:
             self._carry(copy, self.chance.randrange(fault.late_ms) * MS)
 
     def _arrive_when_heard(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
-        """Let a copy wait for a gateway, as somewhere on the way it may."""
+        """Deliver a copy as soon as a gateway listens, as a queue on the way may do."""
         if self.is_listening:
             self._arrive(message, reply_to)
         else:
@@ -143,7 +144,7 @@ class Network:
         if self.is_busy:
             self.schedule.after(BUSY_MS, lambda: self._arrive(message, reply_to))
             return
-        # Held before this message came: a reply to it that is held now waits for the next one.
+        # Messages held before this message; a reply held from now on waits for the next message.
         overtaken, self._held = self._held, []
         reply = self.serve(message)
         if reply is not None:
@@ -151,6 +152,7 @@ class Network:
         self._let_go(overtaken)
 
     def _reply(self, message: bytes, reply: bytes, reply_to: Callable[[bytes], None]) -> None:
+        # The gateway has done its work by now, so these faults hide an outcome from the bot.
         fault = self._meets(message, REPLY_FAULTS)
         kind = fault.fault if fault else None
         if kind is Fault.REPLY_LOST:
@@ -172,14 +174,14 @@ class Network:
         now_ns = self.schedule.now_ns
         wait_ns = FASTEST_NS + int(self.chance.random() * SPAN_NS) + late_ns
         if self.is_cut:
-            # What was handed over before the cut showed is sent again when it ends, or never.
+            # A message handed over during a cut arrives after the cut, or never.
             if self.chance.random() < 0.5:
                 return
             wait_ns += self.cut_until_ns - now_ns
         self.schedule.at(now_ns + wait_ns, arrive)
 
     def _hold(self, arrive: Callable[[], None]) -> None:
-        """Keep something until another message was served, or for so long."""
+        """Keep a message until another message was served, or for `HELD_MS` at most."""
         self._held.append(arrive)
 
         def give_up() -> None:
@@ -190,7 +192,7 @@ class Network:
         self.schedule.after(HELD_MS, give_up)
 
     def _let_go(self, held: list[Callable[[], None]]) -> None:
-        """Let what was held arrive, after all that was carried until now."""
+        """Deliver held messages, after all messages carried until now."""
         for arrive in held:
             self._carry(arrive, SPAN_NS)
 
@@ -206,8 +208,8 @@ class Network:
         return None
 
     def _corrupted(self, message: bytes) -> bytes:
-        # A byte with its highest bit set makes text that is no UTF-8; what a checksum would pass
-        # as whole is not tried, because nothing above could tell it from the truth.
+        # A byte with its highest bit set makes invalid UTF-8. Valid but wrong text is not tried:
+        # TCP has checksums, and no layer above could notice.
         at = self.chance.randrange(len(message))
         return message[:at] + bytes([message[at] | 0x80]) + message[at + 1 :]
 
@@ -251,12 +253,12 @@ class WorldHintLine:
         self._is_open = True
 
     def take(self, hints: list[bytes]) -> None:
-        """Hear hints, unless nobody listens any more."""
+        """Add hints, unless the line is closed."""
         if self._is_open:
             self._heard += hints
 
     def heard(self) -> list[bytes]:
-        """Return what came since the last call."""
+        """Return the hints since the last call."""
         heard, self._heard = self._heard, []
         return heard
 
@@ -266,7 +268,7 @@ class WorldHintLine:
 
 
 class WorldLink:
-    """A `Link` on the simulated network, held by one process."""
+    """A `Link` on the simulated network, held by a process."""
 
     def __init__(self, network: Network, owner: Sender) -> None:
         self._network, self._owner = network, owner
@@ -289,14 +291,14 @@ class WorldLink:
         network.request(message, lambda reply: self._take(reply, connection))
 
     def receive(self, timeout_ms: int) -> bytes | None:
-        """Return the reply, or None when none came within `timeout_ms`."""
+        """Return the reply, or None if no reply came within `timeout_ms`."""
         self._owner.must_live()
         if not self._inbox and timeout_ms:
             self._wait(self._schedule.now_ns + timeout_ms * MS, self._is_over)
         return self._inbox.popleft() if self._inbox else None
 
     def reset(self) -> None:
-        """Leave the connection, and whatever still comes on it."""
+        """Close the connection; its late replies are lost."""
         self._connection += 1
         self._inbox.clear()
 

@@ -1,12 +1,12 @@
-"""A whole system in one process, one thread and one virtual time.
+"""A whole system in a single process, a single thread and a virtual time.
 
     bots (book, journal, desk, reconciler, client) - wire - gateway - terminal - trade server
 
-All of it is the product's own code. What is simulated stands behind its seams: the clock, the link,
-the terminal, and the databases under the journal and under the gateway's record. First everything
-goes wrong that the plan says (safety); then the faults stop, the market stands still, the bots have
-to look at the broker by themselves, and the books owe agreement within a number of syncs
-(liveness), and what agrees can be traded.
+All parts are the product's own code. Simulated parts are behind its interfaces: the clock, the
+link, the terminal, and the databases under the journal and under the gateway's record. First the
+faults of the plan happen (safety); then the faults stop, the market stands still, the bots have to
+read the broker by themselves, and the books have to agree within a number of syncs (liveness). At
+the end each bot must be able to trade.
 """
 
 from __future__ import annotations
@@ -59,30 +59,30 @@ HINTS_EVERY_MS = 400
 APPROVES_EVERY_MS = 3_000
 SPREAD = 0.0001
 LOWEST, HIGHEST = 1.05, 1.15
-# The least lots that are traded where a symbol's are coarse, or fine; usually they are hundredths.
+# The volume step of a coarse and of a fine symbol; usually the step is a hundredth of a lot.
 COARSE_LOTS, FINE_LOTS = 0.1, 0.001
-# The longest that a terminal of the world shows what was before, faults included.
+# The longest time for which a terminal of the world shows an old state, faults included.
 SEES_LATE_NS = 30 * SECOND
-# The return codes by which the trade server says that it carried a request out.
+# The return codes of requests that the trade server carried out.
 DONE = frozenset({mt5.TRADE_RETCODE_DONE, mt5.TRADE_RETCODE_DONE_PARTIAL, mt5.TRADE_RETCODE_PLACED})
-# After healing, what was on its way has come; and the words by which a hold calls a person.
+# The time after healing by which all messages have arrived; the words of a hold that asks a person.
 NOTHING_ON_ITS_WAY_SEC, CALLS = 14, "on_fill()"
-# After failures a bot waits for up to a minute; its first look then may not be believed, as where
-# the trade server's clock went back, and be the reason to wait once more.
+# After failures a bot waits for up to a minute. Its first reading then may not be trusted, for
+# example if the trade server's clock went back, which makes the bot wait a second time.
 OWN_SYNC_WITHIN_SEC = 150
 TRADES_SHOW_SEC = 12
-# How long an order may still be on its way when the faults stop, or a bot be down, and beyond that
-# what it takes to call an order absent.
+# The times of the syncs: long enough for the last order to arrive and for a bot to restart, and
+# then for a bot to prove an order absent.
 SYNCS_AFTER_SEC = (1, 2, 4, 8, 14, 20, 26, 32, 38)
 
 
 class World:
-    """One run of one plan.
+    """A run of a plan.
 
     Args:
-        plan: what goes wrong.
+        plan: the faults of the run, and its setting.
         make_strategy: the strategy of a bot that trades by signals.
-        most_events: after how many events a run is called endless.
+        most_events: the number of events after which a run is called endless.
     """
 
     def __init__(
@@ -97,29 +97,30 @@ class World:
         self.magic = MAGIC
         self.other_login = OTHER_LOGIN
         self.struck_out: set[int] = set()
-        """Positions that the broker struck out, so that nothing will ever prove their end."""
+        """Positions that the broker deleted, so that no deal will ever prove their end."""
         self.awaited: dict[Fault, str] = {}
-        """Habits of the broker that have met nothing yet, and the rest of the sentence about each.
+        """Habits of the broker without any effect yet, and the rest of the sentence about each.
 
-        They are told when they first change something.
+        A habit is recorded when it first changes something.
         """
-        # The order that each token came to at the broker.
+        # The broker's order of each token.
         self._done: dict[str, int] = {}
-        # What each position was, after each of its changes, and the newest deal at that time.
+        # The state of each position after each of its changes, with the newest deal at that time.
         self._changes: dict[int, list[tuple[int, Position | None]]] = {}
         self.bid: float = EURUSD.bid
         self.price_scale: float = 1.0
         self.is_healed: bool = False
         self.symbol: str = SYMBOL
-        """What the bots' symbol is called at the broker now."""
+        """The broker's present name of the bots' symbol."""
         self._is_coarse = plan.setting.is_coarse
         self.terminal: HonestTerminal = self._terminal()
-        # A habit of the broker that meets a change is told of before that change.
+        # Listen before the recorder does: a habit is recorded before the change that it affects.
         self.ledger.listeners.append(self._changed)
         self._recorder = Recorder(self.ledger, lambda: self.now_ns)
         self.watchers: list[facts.Watcher] = self._recorder.watchers
         """The objects that receive every fact of the run."""
         assert self.terminal.initialize()
+        # The parts only know callbacks of the world, so that they can be built in this order.
         self.gateway: GatewayProcess = GatewayProcess(
             self.schedule,
             self.terminal,
@@ -144,11 +145,11 @@ class World:
         self._is_over = False
         self._faults_end_ns = 0
         self.loss_is_unasked: bool = False
-        """A journal was put back, and no record of requests was asked yet what it lacks."""
+        """A journal was put back, and no trusted sync has shown the missing rows yet."""
         self.restarts_bots: bool = False
-        """The journal's file was moved under the bots, and somebody starts them anew later."""
+        """The journal's file was moved under the bots, and a person restarts the bots later."""
         self.set_back_sec = 0
-        """By how much the clocks of bots were set back, in all."""
+        """The total time by which the clocks of bots were set back."""
         self.traders: list[Wanderer] = []
         self.bots: list[BotProcess] = []
         self.policy: Policy = self._policy()
@@ -194,7 +195,7 @@ class World:
             asks=setting.asks,
         )
 
-    # What there is.
+    # The parts.
 
     @property
     def now_ns(self) -> int:
@@ -208,12 +209,12 @@ class World:
 
     @property
     def bot(self) -> BotProcess:
-        """The bot that is meant when a bot is meant: the newest."""
+        """The newest bot, which faults of a bot strike."""
         return self.bots[-1]
 
     @property
     def is_coarse(self) -> bool:
-        """Whether orders are taken in tenths of a lot."""
+        """Whether the volume step is a tenth of a lot."""
         return self._is_coarse
 
     @is_coarse.setter
@@ -224,16 +225,17 @@ class World:
 
     @property
     def lots_unit(self) -> float:
-        """The least lots that orders are taken in."""
+        """The volume step of orders."""
         if self._is_coarse:
             return COARSE_LOTS
         return FINE_LOTS if self.plan.setting.is_fine else EURUSD.volume_min
 
     def somebody(self, reason: int, magic: int = 0) -> Person:
-        """Somebody else at the bots' account."""
+        """Return a person or a program at the bots' account that is not a bot of the world."""
         return Somebody(self.terminal.broker, self.terminal.home_login, reason, magic)
 
     def _add_bot(self) -> BotProcess:
+        # Each bot has a trader of its own, who outlives the bot's processes.
         name = "AB"[len(self.bots)]
         trader = Wanderer(self.plan, name, MAGIC)
         trader.lots_unit = self.lots_unit
@@ -254,16 +256,16 @@ class World:
         return bot
 
     def start_another(self, *, take_over: bool) -> BotProcess | None:
-        """Start a second bot on the same account; a later one is the same bot again.
+        """Start a second bot on the same account; a later start restarts the same second bot.
 
-        Return it, or None where it runs already and nothing happens.
+        Return the bot, or None if the second bot runs already.
         """
         other = self.bots[1] if len(self.bots) > 1 else self._add_bot()
         if other.is_running():
             return None
         other.start(take_over=take_over)
         if other.was_refused:
-            # The first is meant again. One that died on its first steps starts again like any bot.
+            # The first bot is the newest again. A bot that died after its start restarts as usual.
             self.bots.remove(other)
             self.traders.pop()
         return other
@@ -271,14 +273,15 @@ class World:
     # The run.
 
     def run(self) -> None:
-        """Live through the whole plan.
+        """Run the whole plan.
 
         Raises:
-            Endless: it came to too many events.
+            Endless: the run had too many events.
             OutOfTouch: a bot does not sync by itself.
-            Stuck: a bot cannot trade, and nothing is in its way.
+            Stuck: a bot cannot trade, although nothing prevents trading.
         """
         self.begin()
+        # A strike may prolong the faults, so the end is read again after each run of the queue.
         for one in self.plan.strikes:
             at_ns = BEGIN_NS + one.at_ms * MS
             self.schedule.at(at_ns, lambda one=one: strike(self, one))  # type: ignore[misc]
@@ -289,7 +292,7 @@ class World:
 
     @property
     def may_be_prolonged(self) -> bool:
-        """Whether the faults last no longer than planned yet."""
+        """Whether no strike has prolonged the faults yet."""
         return self._faults_end_ns <= BEGIN_NS + self.plan.safety_ms * MS
 
     def faults_last_until(self, at_ns: int) -> None:
@@ -313,14 +316,14 @@ class World:
         self.observe(facts.Agreed(self.now_ns))
         stuck = self._trade_again()
         self._end()
-        # The books are judged first: they may say what is behind it.
+        # Raise only now, because the judges of the books may have found the cause.
         for said in idle:
             raise OutOfTouch(said)
         for said in stuck:
             raise Stuck(f"after all that was needed to agree, {said}")
 
     def _heal(self) -> None:
-        """End all faults, and let nobody do anything any more."""
+        """End all faults, and all acts of the market, of traders and of people."""
         self._market_is_open, self.is_healed = False, True
         for trader in self.traders:
             trader.is_quiet = True
@@ -352,9 +355,9 @@ class World:
         allow_trading(self)
 
     def _look_by_themselves(self) -> list[str]:
-        """Let each bot's own loop find the broker again, before anybody asks for a sync.
+        """Let each bot's own loop sync with the broker, before any sync on request.
 
-        Return what to say of those that do not.
+        Return a sentence for each bot that does not sync.
         """
         for bot in self.bots:
             bot.owes_own_sync = True
@@ -367,7 +370,7 @@ class World:
         ]
 
     def _owing(self) -> list[BotProcess]:
-        """Return the bots that have not synced by themselves yet; one fenced out need not."""
+        """Return the bots that have not synced by themselves yet; a fenced bot need not."""
         return [bot for bot in self.bots if bot.owes_own_sync and bot is self.disk.holder]
 
     def _come_to_agree(self) -> None:
@@ -382,12 +385,12 @@ class World:
             self._wait_for_the_clock()
 
     def _trade_again(self) -> list[str]:
-        """Let each bot end what it holds and begin anew: what agrees can be traded.
+        """Let each bot close its positions and open a new position, as proof that trading works.
 
-        Return what to say of those that cannot.
+        Return a sentence for each failure.
         """
         if self.plan.setting.trades_by_signal:
-            # What a strategy does in a run is all that is to be seen of its bot.
+            # A run with a strategy contains only the trades of that strategy.
             return []
         said = [one for bot in self.bots if bot is self.disk.holder for one in bot.trade()]
         self.schedule.run(self.now_ns + TRADES_SHOW_SEC * SECOND)
@@ -395,9 +398,9 @@ class World:
         return said
 
     def _wait_for_the_clock(self) -> None:
-        """Let the time pass again by which a bot's clock was set back, and look once more.
+        """Wait for the time by which a bot's clock was set back, and sync again.
 
-        Until then nothing can say how long an order of before has been in doubt.
+        Until then the age of an earlier order in doubt is unknown.
         """
         self._is_over = True
         for bot in self.bots:
@@ -415,7 +418,7 @@ class World:
         self.accept_losses()
 
     def _look_into(self, bot: BotProcess) -> None:
-        """Be the person whom case L calls: what the broker struck out is given up in the book."""
+        """Act as the person of case L, who gives up positions that the broker deleted."""
         if bot.pm is None or bot.reconciler is None:
             return
         for hold in bot.reconciler.holds:
@@ -431,11 +434,12 @@ class World:
                     bot.pm.force_close_position(held.position.ticket)
 
     def _say_whose(self, bot: BotProcess) -> None:
-        """Be the person whom an order calls that may be ours or not, and who asks the broker.
+        """Act as the person who asks the broker about an order in doubt and resolves the doubt.
 
-        So does an order that a journal had lost, and whose position the broker struck out: it was
-        executed, and nothing will ever show that.
+        That happens if a hold asks for a person, and if the broker deleted the position of an order
+        that a journal had lost: the order was executed, and no record will ever show that.
         """
+        # The person knows only the broker's true answer.
         if bot.pm is None or bot.reconciler is None:
             return
         asked = [one.reason for one in bot.reconciler.holds if one.kind is HoldKind.DOUBT]
@@ -449,14 +453,14 @@ class World:
                 bot.pm.on_fill(told)
 
     def true_answer(self, token: str) -> dict[str, Any]:
-        """Return what the trade server did for an order."""
+        """Return the trade server's true outcome of an order."""
         ticket = self._done.get(token, 0)
         if not ticket:
             return {"status": "CANCELED", "error": "the broker never had it"}
         order = self.ledger.orders.get(ticket) or self.ledger.order_history[ticket]
         if order.is_pending:
             return {"status": "PLACED", "ticket": ticket}
-        # The order and not its deals: these may have been struck out since.
+        # The order and not its deals, because the server may have deleted deals since.
         lots = self.ledger.lots(self.symbol, order.steps_initial - order.steps_current)
         if not lots:
             return {"status": "CANCELED", "error": "the broker cancelled it"}
@@ -470,7 +474,7 @@ class World:
     def _show_books(self) -> None:
         """Record the books of the bots that live and act.
 
-        One that was fenced out and has not noticed yet does not act, and owes nothing.
+        A fenced bot that has not noticed yet does not act, so its book need not agree.
         """
         for bot in self.bots:
             if bot.pm is not None and bot is self.disk.holder:
@@ -499,25 +503,25 @@ class World:
             self.observe(facts.Traded(self.now_ns, f"the market at {self.bid} set off orders"))
 
     def scale_prices(self, ratio: float) -> None:
-        """Move the price as a split of the symbol does."""
+        """Move the price by the ratio of a split."""
         self.price_scale *= ratio
         self.bid = round(self.bid * ratio, 5)
         self.move_market(0.0)
 
-    # What becomes of positions.
+    # Changes of positions.
 
     def held_before(self, identifier: int) -> Position | None:
-        """Return what a position was before its last change."""
+        """Return the state of a position before its last change."""
         changes = self._changes[identifier]
         return changes[-2][1] if len(changes) > 1 else None
 
     def changed_last_by(self, identifier: int) -> int:
-        """Return the deal that made the last change of a position, and no other one; else 0."""
+        """Return the deal that made only the last change of a position; else 0."""
         changes = self._changes.get(identifier, [])
         deals = [deal for deal, _ in changes[-2:]]
         return deals[-1] if deals and deals.count(deals[-1]) == 1 else 0
 
-    # What is told.
+    # Facts.
 
     def observe(self, fact: facts.Fact) -> None:
         """Give a fact to all watchers."""
@@ -526,7 +530,7 @@ class World:
         self._recorder.tell(fact)
 
     def struck(self, fault: Fault, text: str, order_id: str = "", *, number: int = 0) -> None:
-        """Tell that a fault met something, and which order; and its number, where that is known."""
+        """Record that a fault struck, with the affected order and the strike's number, if known."""
         said = f"{fault.value}: {text}" if text else fault.value
         self.observe(
             facts.Faulted(
@@ -545,17 +549,19 @@ class World:
         return tuple(s.number for s in strikes if s.fault is fault and s.at_ms <= passed_ms)
 
     def _met(self, fault: Fault) -> None:
-        """Tell of a habit of the broker that changed something, unless it was told."""
+        """Record a habit of the broker at its first effect."""
         text = self.awaited.pop(fault, None)
         if text is not None and self._market_is_open:
             self.struck(fault, text)
 
     def _changed(self, channel: Channel, key: int, record: object) -> None:
-        """Note what a position became, and see whether a change at the broker shows late."""
+        """Note the new state of a position, and record habits that make a change show late."""
+        # The history of a position tells later strikes which deal can be cancelled.
         if channel is Channel.POSITION:
             position = record if isinstance(record, Position) else None
             newest = next(reversed(self.ledger.deals), 0)
             self._changes.setdefault(key, []).append((newest, position))
+        # A habit has an effect only on a terminal that shows the bots' account.
         terminal = self.terminal
         is_shown = terminal.current_login == terminal.home_login and terminal.view.is_synchronised
         if not self.awaited or not is_shown:
@@ -572,7 +578,7 @@ class World:
             self._met(Fault.LATE_ORDERS)
 
     def _commented(self, asked: str, order: int) -> None:
-        """See whether the broker kept the comment of an order."""
+        """Record a habit if the broker changed the comment of an order."""
         kept = self.ledger.orders.get(order) or self.ledger.order_history.get(order)
         if kept is None or kept.comment == asked:
             return
@@ -583,14 +589,14 @@ class World:
             self._met(Fault.COMMENT_CUT)
 
     def lose_power(self) -> None:
-        """Let the bots' machine forget what was never synced."""
+        """Let the bots' machine lose all data without a sync."""
         self.disk.lose_power()
         rows = self.disk.rows()
         position = rows[-1].position if rows else 0
         self.observe(facts.JournalLost(self.now_ns, position))
 
     def put_journal_back(self, copy: JournalCopy, *, with_note: bool) -> None:
-        """Put an earlier copy of the journal in its place, while no bot runs."""
+        """Replace the journal by an earlier copy, while no bot runs."""
         self.disk.put_in_place(copy, with_note=with_note)
         rows = self.disk.rows()
         position = rows[-1].position if rows else 0
@@ -598,7 +604,7 @@ class World:
         self.observe(facts.JournalLost(self.now_ns, position, put_back=True))
 
     def start_anew(self) -> None:
-        """Start each bot anew, where the file that it has open is the journal's no more."""
+        """Restart each bot, if the file that the bots have open is no longer the journal."""
         is_due, self.restarts_bots = self.restarts_bots, False
         for bot in self.bots if is_due else ():
             bot.kill(100)
@@ -613,7 +619,7 @@ class World:
         self.schedule.after(APPROVES_EVERY_MS, self._approve)
 
     def accept_losses(self) -> None:
-        """Be the person who has seen what is open, and accepts what journals have lost."""
+        """Act as the person who has checked the account, and accepts the losses of journals."""
         for reconciler in (bot.reconciler for bot in self.bots):
             for hold in () if reconciler is None else reconciler.holds:
                 if hold.kind is HoldKind.LOSS and reconciler is not None:
@@ -626,7 +632,8 @@ class World:
         self.observe(facts.Replied(self.now_ns, gateway, message))
 
     def _served(self, message: bytes, reply: bytes) -> None:
-        """Tell what was true of the terminal when a reading of it was served."""
+        """Record the true state of the terminal when a reading was served."""
+        # No fault alters the terminal's own view, so the judges can compare with these values.
         told, terminal = msgspec.json.decode(reply), self.terminal
         view, figures = terminal.view, terminal.view.figures()
         listed = view.listed()
@@ -650,6 +657,7 @@ class World:
         )
 
     def _executed(self, login: int, request: TradeRequest, outcome: Outcome) -> None:
+        # Requests of bots are found again by the token in their comment.
         if login == self.ledger.setup.login and outcome.order:
             self._done.setdefault(request.comment, outcome.order)
             self._commented(request.comment, outcome.order)
@@ -678,13 +686,13 @@ class World:
 
 
 class HonestTerminal(SimulatedTerminal):
-    """A terminal that counts how often it told of a lost link."""
+    """A terminal that counts its reports of a lost link."""
 
     outages: int = 0
     _has_link = True
 
     def terminal_info(self) -> TerminalInfo | None:
-        """Return what the terminal says of itself."""
+        """Return the terminal's report about itself."""
         told = super().terminal_info()
         if told is not None:
             self.outages += self._has_link and not told.connected
@@ -707,7 +715,7 @@ class Somebody(Person):
 
 
 class _Asked(msgspec.Struct):
-    """Who asks. The rest of a question may be damaged where the gateway does not read it."""
+    """The session of a question. Other parts may be damaged, if the gateway does not read them."""
 
     session: str = ""
 
@@ -716,9 +724,9 @@ _session_in = msgspec.json.Decoder(_Asked).decode
 
 
 def _trade_elsewhere(broker: TellingBroker) -> None:
-    """Give the other account positions that the bots would take for theirs, and a past.
+    """Give the other account a history, and positions that look like the bots' positions.
 
-    An account with nothing on it could mislead nobody.
+    An empty account could not mislead a bot.
     """
     robot = Somebody(broker, OTHER_LOGIN, mt5.ORDER_REASON_EXPERT, MAGIC)
     unit = broker.market.setups[SYMBOL].volume_min
