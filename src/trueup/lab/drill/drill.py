@@ -1,8 +1,8 @@
-"""A drill: kill a bot in the middle of an order, trade behind its back, start it again, and look.
+"""A drill: kill a bot in the middle of an order, trade behind its back, restart the bot, compare.
 
-Everything is real but the broker: the bot is a process that is killed without warning (SIGKILL, on
-Windows TerminateProcess), its journal is a file, its gateway another process. What is done comes
-from a seed. Whether the books agree is asked of the terminal, past the bot.
+Everything except the broker is real: the bot is a process that is killed without warning (SIGKILL,
+on Windows TerminateProcess), its journal is a file, its gateway another process. The acts follow
+from a seed. The comparison asks the terminal itself, past the bot.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SYMBOL = "EURUSD"
 START_SEC = 30.0
 SAY_SEC = 60.0
 LOOK_AGAIN_SEC = 0.02
-# Where an order can be when the process dies; after a restart each is another case.
+# The states of an order at the process's death; each leads to another case after the restart.
 POINTS = (
     CrashPoint.AFTER_INTENT,
     CrashPoint.AFTER_SEND_STARTED,
@@ -42,12 +42,12 @@ POINTS = (
 
 
 class Round(msgspec.Struct, frozen=True):
-    """What one kill led to.
+    """The result of a kill.
 
     `seconds` is the time from the start of the new process to agreement. `kept` counts the
-    positions that the journal knew and the broker has; `adopted`, `closed` and `corrected` say what
-    the reconciler did, a sentence each. `order` is what became of the order it died with, by which
-    case of the recovery table.
+    positions that the journal knew and the broker has; `adopted`, `closed` and `corrected` are the
+    reconciler's corrections, a sentence each. `order` is the outcome of the last order before
+    the kill, with the case of the recovery table.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class Child:
-    """A process that says JSON objects, a line each."""
+    """A process that writes JSON objects, a line each."""
 
     def __init__(self, arguments: list[str], folder: Path) -> None:
         self._log = folder / "bot.log"
@@ -83,10 +83,10 @@ class Child:
         self._reader.start()
 
     def hear(self, key: str) -> Any:
-        """Return what it says under a key.
+        """Return the value of the next object with a key.
 
         Raises:
-            TrueupError: it ended before, or says nothing; the message has its last words.
+            TrueupError: the process ended, or wrote nothing; the message has its last line.
         """
         with suppress(queue.Empty):
             while (facts := self._said.get(timeout=SAY_SEC)) is not None:
@@ -96,13 +96,13 @@ class Child:
         raise TrueupError(f"The bot did not say {key!r}: {said[-1] if said else 'it said nothing'}")
 
     def tell(self) -> None:
-        """Let it go on."""
+        """Let the process continue."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
         self._process.stdin.flush()
 
     def kill(self) -> None:
-        """Kill it without warning."""
+        """Kill the process without warning."""
         self._process.kill()
         self._process.wait(START_SEC)
         self._reader.join(START_SEC)
@@ -122,8 +122,8 @@ class Drill:
     """A terminal and a bot in a folder of their own.
 
     Args:
-        folder: where the journal and the logs go.
-        seed: from which everything that is done follows.
+        folder: the folder for the journal and the logs.
+        seed: decides all acts of the drill.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -132,7 +132,7 @@ class Drill:
         self._clock = SystemClock()
 
     def run(self, rounds: int) -> Iterator[Round]:
-        """Yield what each kill led to.
+        """Yield the result of each kill.
 
         Raises:
             TrueupError: a process did not start, or broke.
@@ -142,6 +142,7 @@ class Drill:
             bot = stack.enter_context(self._bot(terminal, 0, rounds))
             bot.hear("agreed")
             for number in range(1, rounds + 1):
+                # The bot waits at its crash point, so the kill hits the order in that state.
                 bot.tell()
                 killed_at = bot.hear("at")
                 bot.kill()
@@ -155,6 +156,7 @@ class Drill:
 
     @contextmanager
     def _bot(self, terminal: Whereabouts, number: int, rounds: int) -> Iterator[Child]:
+        # Each process gets a new job: recover from the last kill, and die with the next order.
         job = Job(
             port=terminal.port,
             journal=str(self._folder / "bot.db"),
@@ -174,7 +176,8 @@ class Drill:
             child.kill()
 
     def _meddle(self, terminal: Whereabouts) -> list[str]:
-        """Trade by hand while nobody watches; return what was done, a sentence each."""
+        """Trade by hand while no bot runs; return the acts, a sentence each."""
+        # Each act changes another position, so that each needs a correction of its own.
         rows = ask(terminal, {"command": "list"})["positions"]
         self._chance.shuffle(rows)
         wishes: list[dict[str, Any]] = [{"command": "close", "ticket": rows.pop()["ticket"]}]
@@ -192,7 +195,7 @@ class Drill:
 
 
 def _agree(held: list[list[Any]], terminal: Whereabouts) -> bool:
-    """Ask the terminal itself what is open, and compare."""
+    """Compare with the positions of the terminal itself."""
     rows = ask(terminal, {"command": "list"})["positions"]
     truth = [[r["ticket"], r["side"], r["volume"], r["sl"], r["tp"]] for r in rows]
     return sorted(held) == sorted(truth)
@@ -203,6 +206,7 @@ def _terminal(folder: Path, clock: SystemClock) -> Iterator[Whereabouts]:
     """Run a simulated terminal with its gateway until the block ends."""
     arguments = ["terminal", "--feed", "random", "--speed", "1", "--idle-exit", "5"]
     with (folder / "terminal.log").open("ab") as log:
+        # A large balance, so that no order of the drill is refused for want of money.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "trueup", *arguments, "--balance", "1000000"],
             cwd=folder,
@@ -214,7 +218,7 @@ def _terminal(folder: Path, clock: SystemClock) -> Iterator[Whereabouts]:
     try:
         yield _wait_for_terminal(process, folder, clock)
     finally:
-        # In good order, so that it takes its socket's folder along.
+        # An orderly end, so that the terminal removes its socket's folder.
         process.terminate()
         try:
             process.wait(START_SEC)
@@ -236,7 +240,7 @@ def _wait_for_terminal(
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """This process's environment, the package where it is, and a state folder of their own."""
+    """Return this process's environment, with this package and a separate state folder."""
     paths = [str(Path(trueup.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,

@@ -1,10 +1,10 @@
-"""The bot of a drill: recovers, says what it found, trades, and waits at a crash point for its end.
+"""The bot of a drill: recovers, reports, trades, and waits at a crash point for its kill.
 
     python -m trueup.lab.drill.drill_bot JOB
 
-It writes a JSON object a line: `agreed` when book and broker agree, and waits for a line until
-somebody has compared them; `at` when it has come to the point at which it is to be killed. Then it
-waits for that. The end of its standard input ends it too.
+The bot writes JSON objects, a line each. After `agreed` (book and broker agree) the bot waits for a
+line on standard input, during which the drill compares. After `at` (the crash point is reached) the
+bot waits for its kill. The end of standard input ends the bot too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trueup.runtime.time.clock import SystemClock
 
 MAGIC = 20_260_105
 TIMEOUT_MS = 5_000
-# The simulated broker does what it does at once, so nothing is under way for longer than this.
+# The simulated broker executes at once, so no order is under way for longer than this.
 GRACE_PERIOD_MS = 2_000
 AGREEMENT_SEC = 30.0
 LOOK_AGAIN_SEC = 0.05
@@ -38,11 +38,11 @@ _CASE = re.compile(r"case ([A-L])\b")
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What one bot of a drill does.
+    """The job of a bot in a drill.
 
-    `before` is the key of the order that the bot before it died with, empty for none; `key` that
-    of the order which this one dies with, empty when it only recovers. `die_at` names the crash
-    point.
+    `before` is the key of the order during which the last bot died, empty for none; `key` is the
+    key of the order during which this bot dies, empty for a bot that only recovers. `die_at` names
+    the crash point.
     """
 
     port: int
@@ -77,7 +77,7 @@ class DrillBot:
             self._trade(random.Random(self._job.seed))
 
     def _recover(self) -> int:
-        """Sync until nothing is held and nothing in doubt; return how many syncs that took."""
+        """Sync until no correction is held and no order is in doubt; return the number of syncs."""
         deadline_ns = self._clock.waiting_ns() + round(AGREEMENT_SEC * 1e9)
         result, syncs = self._reconciler.startup_recovery(), 1
         while self._clock.waiting_ns() < deadline_ns:
@@ -89,6 +89,7 @@ class DrillBot:
         return syncs
 
     def _found(self, syncs: int) -> dict[str, Any]:
+        # A position of the order in doubt is resolved, not adopted, so its entry does not count.
         trail = self._reconciler.get_audit_trail()
         ours = {entry["ticket"] for entry in trail if entry["action"] == "SETTLED"}
         said = {
@@ -110,7 +111,7 @@ class DrillBot:
         }
 
     def _trade(self, chance: random.Random) -> None:
-        """Open and change a few positions, then send the order that this process dies with."""
+        """Open and change a few positions, then send the order during which this process dies."""
         pm = self._pm
         for _ in range(chance.randint(2, 4)):
             pm.submit(chance.choice(["buy", "sell"]), _lots(chance), magic=MAGIC, why="drill")
@@ -139,7 +140,8 @@ def _detail(entry: AuditEntry) -> str:
 
 
 def _decided(order: Order, trail: list[AuditEntry], tickets: set[int]) -> dict[str, Any]:
-    """Say what became of the order that the last process died with, and by which case."""
+    """Return the outcome of the order during which the last process died, with its case."""
+    # An order with a recorded outcome has no audit entry; the table then names the case.
     settled = [e["details"] for e in trail if e["action"] == "SETTLED"]
     mine = [text for text in settled if order.order_id in text]
     because = mine[0].partition(": ")[2] if mine else order.error or ""
@@ -163,7 +165,7 @@ def _say(facts: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Be the bot of the job on the command line."""
+    """Run the bot of the job on the command line."""
     logging.disable(logging.CRITICAL)
     DrillBot(msgspec.json.decode(sys.argv[1], type=Job)).run()
 

@@ -1,8 +1,8 @@
-"""A run as one page: two books over time, with faults and decisions on the same axis.
+"""A run as a page: two books over time, with faults and decisions on the same axis.
 
-The page stands alone: its drawing is SVG written here, its style is in it, nothing is fetched. All
-text goes through `html.escape`. What it shows is what `telling` says, so the drawing and the words
-below it cannot differ.
+The page stands alone: the drawing is SVG written here, the style is part of the page, nothing is
+fetched. All text goes through `html.escape`. Drawing and words both come from `telling`, so they
+cannot differ.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ tr:target td { outline: 2px solid var(--book); outline-offset: -2px; }
 
 def page(told: Sequence[facts.Fact], violations: Sequence[Violation], title: str) -> str:
     """Return the run as a whole HTML page."""
+    # The lines get numbers, so that marks in the drawing can link to them.
     written = list(lines(told, violations))
     scenes = Scenes(told)
     body = [
@@ -123,9 +124,10 @@ def page(told: Sequence[facts.Fact], violations: Sequence[Violation], title: str
 def _verdicts(
     violations: Sequence[Violation], written: Sequence[Line], scenes: Scenes
 ) -> Iterator[str]:
-    """Say what was broken, each with a link to its line, and what could not be drawn."""
+    """Return the broken promises with links to their lines, and the part that is not drawn."""
     if not violations:
         yield "<p>Every promise was kept.</p>"
+    # The verdicts are in the lines in the same order as in `violations`.
     broken = [number for number, line in enumerate(written) if line.kind == "verdict"]
     for violation, number in zip(violations[:MOST_VERDICTS], broken, strict=False):
         at_sec = (violation.at_ns - scenes.begin_ns) / 1e9
@@ -153,18 +155,18 @@ def _seconds(line: Line, begin_ns: int) -> str:
 
 
 class _Canvas:
-    """Where a moment is on the page."""
+    """The place of a time on the page."""
 
     def __init__(self, scenes: Scenes) -> None:
         self.begin_ns = self._begin_ns = scenes.begin_ns
         self._span_ns = max(1, scenes.end_ns - scenes.begin_ns)
 
     def x(self, at_ns: int) -> float:
-        """Return the place of a moment."""
+        """Return the place of a time."""
         return LEFT + (at_ns - self._begin_ns) / self._span_ns * (WIDTH - LEFT - RIGHT)
 
     def seconds(self) -> Iterator[tuple[float, str]]:
-        """Yield about ten round moments, and how they are written."""
+        """Yield about ten round times, with their labels."""
         span = self._span_ns / 1e9
         step = next((s for s in (0.1, 1, 2, 5, 10, 20, 60, 300, 3600) if span / s <= 12), 86_400)
         for number in range(int(span / step) + 1):
@@ -175,9 +177,11 @@ def _drawing(scenes: Scenes, written: Sequence[Line]) -> str:
     canvas = _Canvas(scenes)
     parts: list[str] = []
     top = 20.0
+    # The books come first; below them, on the same axis, the causes of their differences.
     for symbol in scenes.symbols:
         parts += _chart(canvas, scenes, symbol, top)
         top += CHART + 30
+    # A long run has hundreds of positions, which no page can show.
     shown = scenes.lanes[:MOST_LANES]
     for lane in shown:
         parts += _lane(canvas, lane, top)
@@ -187,6 +191,7 @@ def _drawing(scenes: Scenes, written: Sequence[Line]) -> str:
         parts.append(_text(LEFT, top + 10, f"and {more} more positions"))
         top += LANE
     top += 14
+    # A row per kind of fault, so that repeated faults are seen as such.
     marks = list(enumerate(written))
     for name in dict.fromkeys(_fault(line) for line in written if line.kind == "fault"):
         short = textwrap.shorten(name, MOST_CHARACTERS, placeholder="…")
@@ -206,6 +211,7 @@ def _drawing(scenes: Scenes, written: Sequence[Line]) -> str:
             parts.append(_text(8, top + 4, name, style="bad" if kind == "verdict" else ""))
             parts += _markers(canvas, shown_marks, shape, top)
             top += ROW
+    # The height is known only now, and the grid belongs behind the other parts.
     return (
         f'<svg viewBox="0 0 {WIDTH} {top + 24:.0f}" role="img" '
         'aria-label="Two books, faults and decisions over time; the table below says the same">'
@@ -215,7 +221,7 @@ def _drawing(scenes: Scenes, written: Sequence[Line]) -> str:
 
 
 def _fault(line: Line) -> str:
-    """Return the kind of a fault, which is what its sentence begins with."""
+    """Return the kind of a fault, which is the beginning of its sentence."""
     return line.words.partition(": ")[0].partition(" (number ")[0]
 
 
@@ -244,7 +250,7 @@ def _chart(canvas: _Canvas, scenes: Scenes, symbol: str, top: float) -> Iterator
         label = ("-" if units < 0 else "") + format_lots(abs(units) / UNITS)
         yield _text(LEFT - 6, middle - units * scale + 4, label, "end")
     for begin_ns, end_ns in scenes.differ(symbol):
-        # A book always learns of a thing a moment later: what is too short to see is no difference.
+        # A book always follows a little later, so differences too short to see are not drawn.
         if canvas.x(end_ns) - canvas.x(begin_ns) >= 1:
             yield _bar(canvas, "apart", begin_ns, end_ns, top, CHART)
     yield _text(LEFT - 6, middle + 4, "flat", "end")
@@ -265,7 +271,7 @@ def _staircase(canvas: _Canvas, steps: Steps, end_ns: int, zero: float, scale: f
 
 
 def _lane(canvas: _Canvas, lane: Lane, top: float) -> Iterator[str]:
-    """Draw one position: the broker's bar above, the book's below."""
+    """Draw a position: the broker's bar above, the book's below."""
     yield _text(8, top + 11, lane.title)
     places = {BROKER: 2.0, BOOK: 8.0}
     for whose, begin_ns, end_ns in lane.spans:

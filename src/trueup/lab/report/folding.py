@@ -1,4 +1,4 @@
-"""The product's own fold, for a checker that may not know it."""
+"""The product's own fold, for a checker that may not import the product's core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class BookFold:
         self._book = Book()
 
     def take(self, kind: str, payload: bytes) -> None:
-        """Take one row in."""
+        """Apply a row."""
         self._book.apply(codec.decode(self._book.version + 1, kind, payload))
 
     def state(self) -> bytes:

@@ -1,8 +1,8 @@
-"""A run's two books as series: net lots by symbol, and from when to when each held a position.
+"""The two books of a run as series: net lots by symbol, and the time span of each position.
 
-The bots' book is the fold of the journal, row by row: it changes when they know something, and not
-only when they sync. A journal that contradicts itself is what a run may be about: the book is drawn
-up to there, and the page says so.
+The bots' book is the fold of the journal, row by row, so the series also has changes between two
+syncs. If the journal contradicts itself, the book is drawn up to that row, and the page names the
+row.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Steps:
 
 
 class Lane:
-    """One position: who held it (`BROKER` or `BOOK`) from when to when."""
+    """A position, with the time spans in which the broker or the book (`BROKER`, `BOOK`) had it."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -44,16 +44,16 @@ class Lane:
 
 
 class Scenes:
-    """Everything that a drawing of a run needs to know of the two books."""
+    """The data about the two books that a drawing of a run needs."""
 
     def __init__(self, told: Sequence[facts.Fact]) -> None:
         self.begin_ns: int = told[0].at_ns if told else 0
         self.end_ns: int = told[-1].at_ns if told else 0
         self.healed_ns: int | None = None
         self.unreadable: tuple[int, str] | None = None
-        """When the journal stopped making a book, and which event it was and why."""
+        """When the journal no longer gave a book, and a sentence with the event and the reason."""
         self.alive: list[tuple[str, int, int]] = []
-        """Which bot ran from when to when."""
+        """The bots, with the time spans in which they ran."""
         self._started: dict[str, int] = {}
         self.symbols: list[str] = []
         self.net: dict[tuple[str, str], Steps] = {}
@@ -62,12 +62,13 @@ class Scenes:
         self._held: dict[str, dict[int, tuple[str, int]]] = {BROKER: {}, BOOK: {}}
         self._book, self._rows = Book(), list[facts.Journalled]()
         self._login: int | None = None
+        # The series are built in a single pass, since each row depends on the book before.
         for fact in told:
             self._take(fact)
         self._finish()
 
     def _finish(self) -> None:
-        """End what has not ended: a book where its journal makes none any more."""
+        """End the open spans; those of an unreadable book end with its last readable row."""
         book_ends_ns = self.unreadable[0] if self.unreadable is not None else self.end_ns
         for whose, identifier in list(self._since):
             self._end(whose, identifier, book_ends_ns if whose == BOOK else self.end_ns)
@@ -82,7 +83,7 @@ class Scenes:
     def _take(self, fact: facts.Fact) -> None:
         match fact:
             case facts.DealBooked(login=login) if self._login is None:
-                # The account that is told of first is the bots' own.
+                # The account of the first deal is the bots' own account.
                 self._login = login
             case facts.PositionShown(login=self._login, position=held):
                 units = held.units if held.side == "buy" else -held.units
@@ -100,6 +101,7 @@ class Scenes:
                 self._apply(fact)
                 self._know(BOOK, fact.at_ns, dict(self._local()))
             case facts.JournalLost(position=position):
+                # Fold the remaining rows again: a book cannot undo rows.
                 self._book = Book()
                 self._rows = [row for row in self._rows if row.position <= position]
                 for row in self._rows:
@@ -109,7 +111,7 @@ class Scenes:
                 self.healed_ns = at_ns
 
     def differ(self, symbol: str) -> list[tuple[int, int]]:
-        """Return from when to when the two books had other net lots of a symbol."""
+        """Return the time spans in which the two books had different net lots of a symbol."""
         nothing = Steps(self.begin_ns)
         remote, local = (self.net.get((whose, symbol), nothing) for whose in (BROKER, BOOK))
         end_ns = self.unreadable[0] if self.unreadable is not None else self.end_ns

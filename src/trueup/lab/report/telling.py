@@ -1,9 +1,9 @@
-"""The story of a run, for a person: who did what when, and why.
+"""The story of a run, for people: the acts of all parts, with their times and reasons.
 
-The input is the run's facts in order, as `system.recorder.Recorder` tells them, so that what the
-checkers judged and what a person reads is the same list. What a bot recorded is told in the words
-of its own audit trail. Syncs that changed nothing are told once, until something happens. At the
-end stands what those cases of the recovery table mean that were named.
+The input is the run's facts in order, as `system.recorder.Recorder` gives them, so that checkers
+and readers have the same list. The rows of a bot's journal appear in the words of its own audit
+trail. Of syncs without a change, only the first is in the story, until another event. At the end,
+the story explains the cases of the recovery table that were named.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _WAYS = {
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One sentence of the story.
+    """A sentence of the story.
 
-    `who` is the broker, the world, a bot by name, or a case of the recovery table; `kind` is what a
-    drawing makes of it: fault, broker, request, bot, decision, death, verdict or turn.
+    `who` is the broker, the world, a bot by name, or a case of the recovery table; `kind` is the
+    kind of mark in a drawing: fault, broker, request, bot, decision, death, verdict or turn.
     """
 
     at_ns: int
@@ -64,6 +64,7 @@ def story(
         return ""
     begin_ns = told[0].at_ns
     indent = " " * (_TIME_WIDTH + _WHO_WIDTH + 3)
+    # Wrapped lines are indented below the words, so that times stay readable as a column.
     written = []
     for line in lines(told, violations):
         seconds = (line.at_ns - begin_ns) / 1e9
@@ -78,7 +79,7 @@ def story(
 
 
 def lines(told: Iterable[facts.Fact], violations: Sequence[Violation] = ()) -> Iterator[Line]:
-    """Tell the facts one by one, each broken promise right after what broke it, and the cases."""
+    """Yield the facts as lines, each broken promise after its cause, and at the end the cases."""
     at_ns, named = 0, set[str]()
     for line in _told(told, violations):
         at_ns = line.at_ns
@@ -113,7 +114,7 @@ _Said = Iterator[tuple[str, str, str]]
 
 
 class _Telling:
-    """Remembers what a sentence needs: what a position was before, which sync was told last."""
+    """The state that sentences need: positions before a change, and each bot's last sync."""
 
     def __init__(self) -> None:
         self._positions: dict[tuple[int, int], Held] = {}
@@ -122,7 +123,8 @@ class _Telling:
         self._order_of: dict[str, str] = {}
         self._calm: dict[str, str] = {}
         self._killed = (0, "")
-        """When a fault said where a bot dies, and which one."""
+        """The time at which a fault named a bot's place of death, and that bot."""
+        # Facts without an entry are not worth a sentence, such as the readings of bots.
         self._tells: dict[type[facts.Fact], Callable[[Any], _Said]] = {
             facts.Began: lambda f: iter([("world", "turn", f.setting)]),
             facts.Faulted: self._faulted,
@@ -158,7 +160,7 @@ class _Telling:
         }
 
     def tell(self, fact: facts.Fact) -> _Said:
-        """Say a fact; nothing for what is not worth a sentence."""
+        """Yield the sentences about a fact; none for facts without an entry in the table."""
         tell = self._tells.get(type(fact))
         if tell is None:
             return
@@ -180,6 +182,7 @@ class _Telling:
     # The broker.
 
     def _shown(self, fact: facts.PositionShown) -> _Said:
+        # The fact has the whole position; a sentence names only the differences.
         key, held = (fact.login, fact.position.identifier), fact.position
         before = self._positions.get(key)
         self._positions[key] = held
@@ -229,7 +232,7 @@ class _Telling:
         why = DEAL_REASONS.get(fact.reason, DealReason.OTHER).value
         what = f"{verb} {_lots(fact.units)}L {fact.symbol} @ {format_price(fact.price)} {why}"
         money = format_money(fact.result_units / UNITS)
-        # An entry has no profit: all that it can bring are its costs.
+        # An entry has no profit; its only result is costs.
         says = "commission" if fact.entry == mt5.DEAL_ENTRY_IN else "which brought"
         brought = f", {says} {money}" if fact.result_units else ""
         way = _WAYS.get(fact.entry, "of")
@@ -273,7 +276,7 @@ class _Telling:
 
     def _synced(self, fact: facts.Synced) -> _Said:
         what = f"looks at the broker: {_seen(fact)}"
-        # How long something waits already is no news.
+        # A sentence that differs only in a waiting time is no news.
         calm = _SECONDS.sub("", what)
         if self._calm.get(fact.bot) == calm:
             return
@@ -282,7 +285,7 @@ class _Telling:
 
 
 def _seen(fact: facts.Synced) -> str:
-    """Say what came of a sync. What is believed needs no status: its words say how things are."""
+    """Return the result of a sync in words. Trusted readings need no status beside the words."""
     if fact.believed and fact.said:
         if fact.said.startswith(_DEGRADED):
             return f"it answers, but {fact.said.removeprefix(_DEGRADED)}"
@@ -323,6 +326,7 @@ def _working(order: Working) -> str:
 
 
 def _asked(fact: facts.Requested) -> str:
+    # These actions have no volume or side of their own.
     match fact.action:
         case mt5.TRADE_ACTION_SLTP:
             return f"new stops of {fact.position}"

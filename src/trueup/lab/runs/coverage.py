@@ -1,7 +1,7 @@
-"""What the runs have met: every fault, recovery case, reason for doubt, return code and death.
+"""The coverage of runs: faults, recovery cases, reasons for distrust, return codes and deaths.
 
-A world that never meets something proves nothing about it. So what was met is counted, by what the
-runs showed and not by what their plans meant to do.
+A world that never meets a situation proves nothing about that situation. So situations are counted,
+by the facts of the runs and not by the intentions of their plans.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ WANTED: dict[str, dict[str, str]] = {
     "habit": {name: name.replace("_", " ") for name in HABITS},
     "class of return code": {effect.name: effect.value for effect in Effect},
 }
-"""All there is to meet: by kind, the name and what it means."""
+"""All situations to meet: by kind, the name and its meaning."""
 CHANCY: dict[str, tuple[str, ...]] = {
     "fault": ("LIST_HALF", "STOPS_HIT", "HAND_CANCELS", "HAND_CLOSES_PART", "PARTIAL_FILL"),
     "recovery case": ("E",),
     "class of return code": (Effect.DONE_PART.name,),
 }
-"""What takes stops, pending orders or several positions, which a strategy's signals do not make:
-others have to bring them about at the right moment, and not every three hundred seeds have that."""
+"""Situations that need stops, pending orders or several positions, which a strategy's signals do
+not make: people and robots have to, and not every three hundred seeds have a chance for that."""
 
 
 class Coverage:
-    """A watcher that counts what it sees; give one to many runs, or add several up."""
+    """A watcher that counts the situations of runs; `add` merges the counts of another watcher."""
 
     def __init__(self) -> None:
         self.met: dict[str, Counter[str]] = {kind: Counter() for kind in WANTED}
@@ -67,12 +67,12 @@ class Coverage:
         self._held: set[int] = set()
 
     def add(self, other: Coverage) -> None:
-        """Count what another one counted."""
+        """Add the counts of another watcher."""
         for kind, counter in other.met.items():
             self.met[kind].update(counter)
 
     def missing(self, *, by_signals: bool = False) -> list[tuple[str, str]]:
-        """Return what was never met, as kind and name; less is asked where signals traded."""
+        """Return the situations never met, as kind and name; fewer if only signals traded."""
         return [
             (kind, name)
             for kind, names in WANTED.items()
@@ -82,6 +82,7 @@ class Coverage:
 
     def observe(self, fact: facts.Fact) -> None:
         """Take in a fact."""
+        # Counted by what happened: a planned strike may find nothing to change.
         match fact:
             case facts.Faulted(kind=fault):
                 self.met["fault"][fault] += 1
@@ -129,7 +130,7 @@ class Coverage:
                 self.met["recovery case"][label] += 1
 
     def _ended(self) -> None:
-        """Count the cases in which all agree, and nothing is done or said: H, J and K."""
+        """Count the cases in which book and broker agree without any correction: H, J and K."""
         for order_id, status in self._status.items():
             if status == "OrderRejected":
                 self.met["recovery case"]["H"] += 1
@@ -142,7 +143,7 @@ class Coverage:
 
 
 def table(coverage: Coverage) -> str:
-    """Return the counts as text, a line each; what was never met says NEVER."""
+    """Return the counts as text, a line each; situations never met are marked NEVER."""
     lines = []
     for kind, names in WANTED.items():
         lines.append(f"{kind}:")

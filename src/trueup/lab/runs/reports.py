@@ -9,11 +9,11 @@ from trueup.lab.plan.plan import FaultPlan
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What came of a run.
+    """The result of a run.
 
     `digest` is a function of every fact of the run: the same plan gives the same digest.
-    `seconds` is how long the run lasted in its own time, `orders` what the bots sent, `struck` how
-    often a fault of the plan met something.
+    `seconds` is the length of the run in its own time, `orders` the number of orders sent by
+    bots, `struck` the number of faults that had an effect.
     """
 
     plan: FaultPlan

@@ -1,4 +1,4 @@
-"""One run, from its plan to its verdict; and many, on as many cores as there are."""
+"""Run a plan and judge the run; and run many seeds, on all cores."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from trueup.runtime.trading.strategy import MovingAverageCross
 from trueup.runtime.trading.strategy_loading import strategy_maker
 
 _encode = msgspec.msgpack.Encoder().encode
-# How many of the last calls are named where the program fails.
+# The number of last calls in the message about an error of the program.
 CALLS_NAMED = 4
-# A run takes a twentieth of a second. One that takes so long waits or spins where no event comes.
+# A run takes a twentieth of a second. A run as long as this waits or spins between two events.
 RUN_S_MOST = 60.0
 
 
 class Overdue(BaseException):
-    """A run does not end. No `Exception`, so that nothing in the product catches it."""
+    """A run does not end. Not an `Exception`, so that no code of the product catches this."""
 
 
 class Fingerprint:
-    """A watcher that boils a run down to one number, and counts orders and strikes on the way."""
+    """A watcher that computes a digest of a run, and counts its orders and strikes."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=8)
@@ -57,7 +57,7 @@ class Fingerprint:
 
     @property
     def digest(self) -> str:
-        """Return the number, in hexadecimal."""
+        """Return the digest in hexadecimal."""
         return self._hash.hexdigest()
 
 
@@ -79,22 +79,23 @@ def run(
     watchers: Iterable[Watcher] = (),
     tell: Callable[[Fact], None] | None = None,
 ) -> Report:
-    """Live through a plan and say what came of it.
+    """Run a plan and return the report.
 
     Args:
-        plan: what goes wrong.
+        plan: the faults of the run, and its setting.
         strategy: `package.module:Class` of a strategy that trades in place of the world's own.
         watchers: receive each fact.
-        tell: who is told the run's facts, for a story of it (`telling`) or a drawing (`drawing`).
+        tell: receives each fact, for a story (`telling`) or a drawing (`drawing`).
 
     Raises:
         SettingsError: there is no such strategy.
-        StrategyError: it failed; the message says when, and in which line of its file.
+        StrategyError: the strategy failed; the message has the time, and the line of its file.
     """
     if strategy:
         plan = trading(plan)
     make_strategy = strategy_maker(strategy) if strategy else MovingAverageCross
     with _quiet():
+        # The judge comes first, so that verdicts do not depend on other watchers.
         world = World(plan, make_strategy=make_strategy)
         judge = Judge(world.scope, BookFold)
         fingerprint = Fingerprint()
@@ -103,9 +104,10 @@ def run(
             world.watchers.append(Listed(tell))
         violations: list[Violation] = []
         try:
-            # A strategy may be slow, or wait for a debugger: that is its author's affair.
+            # A user's strategy may be slow or wait for a debugger, so its runs have no time limit.
             with _seeded(plan) if strategy else _ends_within(RUN_S_MOST):
                 world.run()
+        # Whatever broke the run off, the books could not come to agree: promise 1 is broken.
         except Overdue as error:
             violations.append(Violation(1, _failure(error), world.now_ns))
         except (Endless, OutOfTouch, Stuck) as error:
@@ -127,7 +129,7 @@ def run(
 
 
 def _failure(error: BaseException) -> str:
-    """Say what broke a run off: a run that does not end never comes to agree."""
+    """Return a sentence about the error that broke a run off."""
     if isinstance(error, Overdue):
         said = f"nothing came to an end within {RUN_S_MOST:g} real seconds"
     else:
@@ -140,11 +142,12 @@ def _failure(error: BaseException) -> str:
 def run_many(
     seeds: Iterable[int], *, strategy: str = "", coverage: Coverage | None = None, jobs: int = 1
 ) -> Iterator[Report]:
-    """Live through many seeds, and yield what came of each, in their order.
+    """Run many seeds, and yield their reports in the order of the seeds.
 
-    What is under way in other processes ends at once where the caller ends: by an exception, or
-    because it wants no more.
+    Runs in other processes end at once if the caller stops: by an exception, or because the caller
+    needs no more reports.
     """
+    # A single job runs in this process, where a debugger can follow.
     if jobs == 1:
         for seed in seeds:
             watchers = () if coverage is None else (coverage,)
@@ -157,7 +160,7 @@ def run_many(
 
 
 def outcome_of(seeds: list[int], strategy: str) -> tuple[list[Report], Coverage] | Exception:
-    """Return what came of some seeds, in a process that does nothing else; or what was raised."""
+    """Return the reports and the coverage of some seeds, or the exception that was raised."""
     coverage = Coverage()
     try:
         return list(run_many(seeds, strategy=strategy, coverage=coverage)), coverage
@@ -166,7 +169,7 @@ def outcome_of(seeds: list[int], strategy: str) -> tuple[list[Report], Coverage]
 
 
 def shortest(report: Report, *, strategy: str = "") -> Report:
-    """Return the run of the shortest plan that breaks one of the promises that a run broke."""
+    """Return the run of the shortest plan that still breaks a promise that the report broke."""
     broken = {violation.invariant for violation in report.violations}
     last = report
 
@@ -184,7 +187,7 @@ def shortest(report: Report, *, strategy: str = "") -> Report:
 
 @contextlib.contextmanager
 def _ends_within(seconds: float) -> Iterator[None]:
-    """Raise `Overdue` in a block that takes longer, at the next step of Python in it."""
+    """Raise `Overdue` in a block that takes longer, at the block's next step of Python."""
     thread, raises = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(Overdue)
     watch = threading.Timer(
         seconds, ctypes.pythonapi.PyThreadState_SetAsyncExc, args=(thread, raises)
@@ -199,7 +202,7 @@ def _ends_within(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _seeded(plan: FaultPlan) -> Iterator[None]:
-    """Have the module `random` draw the same in each run of a plan, for a strategy that uses it."""
+    """Seed the module `random` by the plan, for strategies that use that module."""
     before = random.getstate()
     random.seed(f"{plan.seed} strategy")
     try:
@@ -210,7 +213,7 @@ def _seeded(plan: FaultPlan) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the product's log lines to themselves: a run says what happened by its facts."""
+    """Suppress the product's log lines: a run reports by its facts."""
     log = logging.getLogger("trueup")
     before = log.level
     log.setLevel(logging.CRITICAL + 1)

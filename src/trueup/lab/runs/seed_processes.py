@@ -1,7 +1,7 @@
-"""Processes that live through seeds, as many as there are cores.
+"""Processes that run seeds, usually a process per core.
 
-Each is `python -m trueup.lab.runs.seeds_main`, so that the program that asks for the runs is not
-run once more in each, whatever it looks like. Ctrl-C reaches that program alone, which ends them.
+Each process is `python -m trueup.lab.runs.seeds_main`, so that no process runs the calling program
+again, whatever that program looks like. Ctrl-C reaches only the calling program, which ends them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from trueup.lab.runs.reports import Report
 
 MODULE = "trueup.lab.runs.seeds_main"
-# Seeds that one process lives through before it says what came of them.
+# The number of seeds that a process runs before reporting.
 SEEDS_AT_ONCE = 5
 # More than any machine has cores.
 PROCESSES_MOST = 61
-# What each process has to do next while it says what came of the last.
+# Pieces of work given to a process at a time, so that no process waits for the next piece.
 PIECES_AHEAD = 2
 LOOK_UP_SEC = 3_600.0
 
@@ -33,18 +33,20 @@ LOOK_UP_SEC = 3_600.0
 def lived(
     seeds: Iterable[int], strategy: str, jobs: int
 ) -> Iterator[tuple[list[Report], Coverage]]:
-    """Yield what came of some seeds after another, in their order.
+    """Yield the results of groups of seeds, in the order of the seeds.
 
-    What is under way ends where the caller wants no more.
+    Runs under way end if the caller needs no more results.
 
     Raises:
         TrueupError: a process ended; the message names its seeds.
         StrategyError: a strategy failed.
     """
+    # The seeds may be endless, so only as many pieces are taken as the processes can hold.
     left = iter(seeds)
     pieces = iter(lambda: list(itertools.islice(left, SEEDS_AT_ONCE)), [])
     count = min(jobs, PROCESSES_MOST)
     first = list(itertools.islice(pieces, PIECES_AHEAD * count))
+    # Answers come in the order of the pieces, because each process answers in order.
     with ExitStack() as stack:
         processes = [_started(strategy, stack) for _ in first[:count]]
         under_way = deque(zip(first, itertools.cycle(processes), strict=False))
@@ -70,7 +72,7 @@ def _started(strategy: str, stack: ExitStack) -> ModuleProcess:
 
 
 def _tell(process: ModuleProcess, what: object) -> None:
-    # One that has ended is noticed when it is to say something.
+    # An ended process is noticed when its answer is due.
     with suppress(OSError):
         process.line.send(what)
 

@@ -1,7 +1,7 @@
-"""A process that lives through seeds, for `lab.runs.seed_processes`.
+"""A process that runs seeds, for `lab.runs.seed_processes`.
 
-It is run as `python -m trueup.lab.runs.seeds_main NUMBER`, where NUMBER is its end of a line. On
-that comes the strategy, and then some seeds after another. When the line ends, so does the process.
+The command is `python -m trueup.lab.runs.seeds_main NUMBER`, where NUMBER is the process's end of a
+line. The line gives the strategy first, and then groups of seeds. The process ends with the line.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from trueup.lab.runs.run import outcome_of
 
 
 def main(number: str) -> None:
-    """Say what comes of the seeds that come on a line."""
-    # Ctrl-C is for the program that asks, which ends this one.
+    """Answer each group of seeds from the line with its results."""
+    # Ctrl-C is for the calling program, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, OSError):
         line = inherited_line(number)
