@@ -1,1 +1,1 @@
-"""What happened in a simulated run, as facts for its judges."""
+"""The facts of a simulated run, as plain data for judges and reports."""

@@ -1,1 +1,1 @@
-"""The faults: what each strike of a plan does to the simulated world, by subject."""
+"""The faults: the function that carries out each strike of a plan, by subject."""

@@ -21,7 +21,7 @@ UNITS = 100_000_000
 TRADES = frozenset({mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL})
 SPLITS = (mt5.DEAL_REASON_SPLIT, mt5.DEAL_REASON_CORPORATE_ACTION)
 RATIOS = ((2, 1), (3, 2))
-# What a split two to one leaves of a price.
+# The ratio of prices after and before a split two to one.
 HALF = 0.5
 DAILY_COMMISSION_PER_LOT = 3.5
 # The price difference of the next contract, so large that prices of the two never mix.

@@ -1,4 +1,4 @@
-"""Independent checkers of a simulated run: they read facts, and share no code with what they judge.
+"""Independent checkers of a simulated run: they read facts, and share no code with tested packages.
 
 A `Judge` receives every fact of a run; `verdicts()` says which of the ten promises was broken,
 when, and how. An import contract keeps `trueup.core` and all modules that decide anything out of

@@ -42,8 +42,8 @@ class Judge:
     def observe(self, fact: Fact) -> None:
         """Take in a fact; facts must come in the order in which they happened."""
         steps = self._steps.get(type(fact), ())
-        # A correction is judged against the broker as it is now, and the broker's own facts and
-        # the journal's are true before anybody judges them.
+        # A correction is compared with the broker's present state, and the broker's facts and the
+        # journal's rows are true by themselves, so both states change before the judging.
         self._truth.take(fact)
         self._papers.take(fact)
         for number, step in steps:

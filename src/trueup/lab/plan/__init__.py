@@ -1,1 +1,1 @@
-"""The plan of a run: what goes wrong and when, drawn from a seed, and how to shorten the plan."""
+"""The plan of a run: faults with their times, drawn from a seed; and how to shorten a plan."""

@@ -75,7 +75,7 @@ class Fault(enum.Enum):
     LIST_SWAPPED = "a list is answered as it was, and another position has come for one of it"
     TRADING_OFF = "automated trading is switched off"
     READ_ONLY = "the terminal is logged in with the password that may only read"
-    # What becomes of an order.
+    # Outcomes of orders.
     NONE_EXECUTED = "order_send returns None, and the order is executed"
     NONE_NOT_EXECUTED = "order_send returns None, and the order is not executed"
     TIMEOUT_EXECUTED = "the server times out, and executes the order later"

@@ -20,13 +20,13 @@ from trueup.lab.report.telling import Line, lines
 WIDTH, LEFT, RIGHT = 1200, 370, 16
 CHART, LANE, ROW = 120, 18, 22
 MOST_LANES = 40
-# Of a row's name; what is longer would run into the drawing.
+# The most characters of a row's name; a longer name would run into the drawing.
 MOST_CHARACTERS = 60
 MOST_VERDICTS = 8
 DOWN = "M-6,-5 H6 L0,6 Z"
 UP = "M0,-6 L6,5 H-6 Z"
 
-# What a mark of each kind is called, and its shape. Faults have a row for each kind of fault.
+# The name and the shape of the marks of each kind. Faults have a row for each kind of fault.
 _KINDS = {
     "request": ("requests that the broker answered", "M-4,-4 H4 V4 H-4 Z"),
     "bot": ("what a bot asks and sees", "M0,-5 L5,0 L0,5 L-5,0 Z"),

@@ -36,7 +36,7 @@ class Steps:
 
 
 class Lane:
-    """A position, with the time spans in which the broker or the book (`BROKER`, `BOOK`) had it."""
+    """A position, with its time spans at the broker and in the book (`BROKER`, `BOOK`)."""
 
     def __init__(self, title: str) -> None:
         self.title = title

@@ -1,1 +1,1 @@
-"""Runs of the simulated world, one or many, and what they met."""
+"""Runs of the simulated world: a single run, many runs, and the situations that they met."""

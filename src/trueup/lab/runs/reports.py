@@ -1,4 +1,4 @@
-"""The report of one simulated run."""
+"""The report of a simulated run."""
 
 from __future__ import annotations
 

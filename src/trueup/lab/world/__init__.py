@@ -1,1 +1,1 @@
-"""The seeded world: a whole system in one thread and one virtual time, under faults."""
+"""The seeded world: a whole system in a single thread and a virtual time, under faults."""

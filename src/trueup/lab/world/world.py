@@ -610,7 +610,7 @@ class World:
             bot.kill(100)
 
     def _approve(self) -> None:
-        """Approve, now and then, the corrections that wait for approval, as a person does."""
+        """Act as the person who approves held corrections from time to time."""
         for bot in self.bots:
             for hold in () if bot.reconciler is None else bot.reconciler.holds:
                 if hold.kind is HoldKind.ASK and bot.reconciler is not None:

@@ -122,7 +122,7 @@ ENDS = frozenset({"OrderFilled", "OrderRejected", "OrderCanceled", "OrderSettled
 
 
 class Papers:
-    """The journal as far as it is durable."""
+    """The durable rows of the journal."""
 
     def __init__(self) -> None:
         self.rows: list[facts.Journalled] = []
@@ -137,7 +137,7 @@ class Papers:
         self.row: dict[str, Any] = {}
         """The last row, decoded."""
         self.lost: dict[str, dict[str, Any]] = {}
-        """The intents by token that a journal lacks since an earlier copy of it was put back."""
+        """The intents by token that the journal lost when an earlier copy replaced the journal."""
 
     def meant(self, token: str) -> dict[str, Any] | None:
         """Return the intent with a token, in the journal or lost; None if there never was any."""

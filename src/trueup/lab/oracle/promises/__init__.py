@@ -1,1 +1,1 @@
-"""The checkers: one class for each promise, or for a part of a promise."""
+"""The checkers: a class for each promise, or for a part of a promise."""

@@ -24,7 +24,7 @@ _NEED_A_REASON = frozenset(
     }
 )
 
-# Entries of the audit trail about what changes no position and no pending order by itself.
+# Entries of the audit trail that change no position and no pending order by themselves.
 NO_CORRECTIONS = frozenset({"SETTLED", "BOUND", "LOST"})
 # No look takes longer: a question, and five about deals, within two seconds each.
 A_LOOK_NS = 12_000_000_000
@@ -111,7 +111,7 @@ class Explained(Checker):
             yield f"the {fact.kind} at position {fact.position} says no reason"
         if fact.kind in ("PositionCorrected", "PendingCorrected"):
             alike = [n for n in row["fields"] if row["local"].get(n) == row["remote"].get(n)]
-            # A side is called `type` in a row, and a field at its default is left out of it.
+            # A side is called `type` in a row, and a row does not have fields at their default.
             alike = [n for n in alike if n in row["local"]]
             if not row["fields"] or alike:
                 yield f"the {fact.kind} at position {fact.position} names what does not differ"

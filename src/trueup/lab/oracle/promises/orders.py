@@ -177,7 +177,7 @@ class AtMostOnce(Checker):
         if key and self._intended.setdefault(key, order_id) != order_id:
             yield f"key {key} is {self._intended[key]} in the journal, and {order_id} as well"
         if not self.scope.proves and _is_unproven(self.papers.row):
-            # The gateway shows nothing but a list, and the row itself says that it is unproven.
+            # The gateway shows nothing but a list, and the row calls itself unproven.
             return
         if fact.kind in ("OrderRejected", "OrderCanceled"):
             if order_id in self._lied_about:

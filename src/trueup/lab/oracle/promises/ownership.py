@@ -61,7 +61,7 @@ class OneWriter(Checker):
     promise = "two processes never both act for one account"
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
-        """Judge every row and every order by who may act."""
+        """Judge every row and every order by the right to act."""
         self._writer = ""
         self._fenced: dict[str, frozenset[str]] = {}
         return {
