@@ -8,6 +8,7 @@ import pytest
 from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
+from trueup.core.book.events import OrderKind
 from trueup.core.holds import HoldKind
 from trueup.core.model import Account, Deal, Entry, Position, Side
 from trueup.core.sync.plan import Plan
@@ -172,3 +173,92 @@ def test_a_fill_newer_than_the_question_keeps_another_position_of_its_symbol_wai
     later = make.planned(book, snapshot, asked_version=book.version, after_sec=60)
     adopted = [one for one in later.events if isinstance(one, events.PositionAdopted)]
     assert [one.position.identifier for one in adopted] == [60]
+
+
+# A position that the book took for closed, and that is still open at the broker.
+
+STILL = make.position(7, volume=0.1, side=Side.SELL)
+BROUGHT = (
+    make.deal(1, 7, Side.SELL, 0.3),
+    make.deal(2, 7, Side.SELL, 0.1, order=61, magic=4),
+    # A pending order of ours, which no reading showed before the book closed all that it had.
+    make.deal(3, 7, Side.SELL, 0.1, order=60, magic=3),
+    make.deal(4, 7, Side.BUY, 0.4, order=80, entry=Entry.OUT),
+)
+
+
+def emptied_book(account: Account = make.NETTING) -> Book:
+    """A book of which our order B closed all that it had; order 61 is another program's."""
+    book = make.bound_book(account=account)
+    book.apply(make.created("A", Side.SELL, 0.3, magic=3))
+    book.apply(make.filled("A", 7, Side.SELL, 0.3, 1.0543))
+    seen = make.position(7, volume=0.4, side=Side.SELL)
+    book.replay(look_at(book, seen, *BROUGHT[:2]).events)
+    book.apply(make.created("L", Side.SELL, 0.1, kind=OrderKind.LIMIT, magic=3))
+    book.apply(events.OrderApplied(at_ns=make.NOW_NS, order_id="L", ticket=60))
+    book.apply(make.created("B", Side.BUY, 0.4, magic=5, position=7))
+    book.apply(make.filled("B", 80, Side.BUY, 0.4, 1.0543))
+    assert (book.holdings, book.claims) == ({}, {})
+    return book
+
+
+def look_at(book: Book, listed: Position, *deals: Deal) -> Plan:
+    explained = frozenset({7}) if deals else frozenset()
+    account = make.NETTING if book.shares_positions else make.ACCOUNT
+    seen = make.proven(listed, deals=deals, explained=explained, account=account)
+    return make.planned(book, seen, after_sec=20)
+
+
+def lots_by_order(book: Book) -> dict[str, tuple[int, int]]:
+    return {key: (one.magic, one.units) for key, one in book.claims.items()}
+
+
+def test_a_position_that_comes_back_has_the_lots_of_each_strategy_again() -> None:
+    book = emptied_book()
+    book.replay(look_at(book, STILL, *BROUGHT).events)
+    assert lots_by_order(book) == {
+        "A": (3, -30_000_000),
+        "61": (4, -10_000_000),
+        "L": (3, -10_000_000),
+        "B": (5, 40_000_000),
+    }
+
+
+def test_the_lots_of_our_orders_come_back_also_where_their_deals_show_later() -> None:
+    book = emptied_book()
+    book.replay(look_at(book, STILL).events)
+    assert (set(book.holdings), book.claims) == ({7}, {})
+    book.replay(look_at(book, STILL, *BROUGHT).events)
+    # The book has the position by now, and order 61 may be a finished order that it forgot.
+    assert lots_by_order(book) == {
+        "A": (3, -30_000_000),
+        "L": (3, -10_000_000),
+        "B": (5, 40_000_000),
+    }
+
+
+def test_our_deals_that_the_broker_shows_no_more_come_back_as_they_were_counted() -> None:
+    book = emptied_book()
+    book.replay(look_at(book, STILL, *BROUGHT[2:]).events)
+    assert lots_by_order(book) == {
+        "A": (3, -30_000_000),
+        "L": (3, -10_000_000),
+        "B": (5, 40_000_000),
+    }
+
+
+def test_lots_that_were_given_to_one_strategy_with_the_whole_position_are_not_split_again() -> None:
+    """The account was a hedging one before, where a position has one strategy."""
+    book = make.bound_book()
+    book.apply(make.created("A", Side.SELL, 0.3, magic=3))
+    book.apply(make.filled("A", 7, Side.SELL, 0.3, 1.0543))
+    book.apply(make.created("B", Side.BUY, 0.1, magic=3, position=7))
+    book.apply(make.filled("B", 80, Side.BUY, 0.1, 1.0543))
+    book.apply(make.bound(make.NETTING))
+    assert lots_by_order(book) == {"A": (3, -20_000_000)}
+    out = make.deal(2, 7, Side.BUY, 0.1, order=80, entry=Entry.OUT)
+    left = make.position(7, volume=0.2, side=Side.SELL)
+    plan = look_at(book, left, BROUGHT[0], out)
+    assert [event.shares for event in plan.events if isinstance(event, events.DealsRecorded)] == [
+        ()
+    ]

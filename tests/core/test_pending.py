@@ -374,6 +374,31 @@ def test_one_that_is_listed_all_the_same_is_taken_in_again() -> None:
     assert (set(local.pending), local.ending) == ({50}, {})
 
 
+def test_a_cancellation_that_this_reading_settles_needs_no_yes_for_the_end_of_its_order() -> None:
+    """A second plan on the same reading would find an end that needs no approval."""
+    local = book(ORDER)
+    make.put_in_doubt(local, "A", Side.BUY, 0.1, kind=OrderKind.CANCEL, target=50)
+    past = PastOrder(50, "canceled", 0, 0.0)
+    snapshot = make.proven(past_orders=(past,))
+    policy = Policy(symbols=EURUSD, pending=Action.ASK)
+    plan = make.planned(local, snapshot, policy=policy)
+    assert (kinds(plan), plan.holds) == (["OrderApplied", "PendingClosed"], ())
+    local.replay(plan.events)
+    assert (local.pending, local.ending) == ({}, {})
+    assert make.planned(local, snapshot, policy=policy) == Plan()
+
+
+def test_a_change_in_doubt_that_this_reading_settles_ends_no_pending_order_without_a_yes() -> None:
+    local = make.bound_book(make.position(7, volume=0.1))
+    local.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=ORDER))
+    make.put_in_doubt(local, "A", Side.BUY, 0.1, kind=OrderKind.MODIFY, position=7, sl=1.0, tp=1.1)
+    set_now = make.position(7, volume=0.1, sl=1.0, tp=1.1)
+    past = PastOrder(50, "canceled", 0, 0.0)
+    policy = Policy(symbols=EURUSD, pending=Action.ASK, protection=Action.ASK)
+    plan = make.planned(local, make.proven(set_now, past_orders=(past,)), policy=policy)
+    assert "PendingClosed" not in kinds(plan)
+
+
 def test_where_there_is_no_order_history_nothing_is_awaited() -> None:
     local = Book().replay(
         [

@@ -6,6 +6,7 @@ the same way: over all deals that the broker shows and all deals counted before,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from trueup.core.book import events
@@ -37,17 +38,18 @@ def deals_recorded(
     Return None while the deals show that the position continues as another position that the
     snapshot does not show yet but may still show.
     """
-    history, successors = known.history, followed(position, known, net_units, inputs, outcome)
+    successors = followed(position, known, net_units, inputs, outcome)
     if successors is None:
         return None
     # Shares split an open netting position between strategies; a closed one has no lots to split.
+    is_split = inputs.is_shared and bool(net_units)
     return events.DealsRecorded(
         at_ns=inputs.now_ns,
         position=position,
         deals=known.tickets,
         realised_units=known.realised_units,
         because=_because(known, position, net_units, inputs) + _went_on(successors),
-        shares=_shares(history, known.news, inputs) if inputs.is_shared and net_units else (),
+        shares=_shares(known, position.identifier, inputs) if is_split else (),
         ours=not known.changed and _are_ours(known.news, inputs),
         booked=known.booked,
         changed=tuple(change.now.ticket for change in known.changed),
@@ -132,21 +134,63 @@ def orders_of(deals: Iterable[Deal]) -> dict[int, None]:
     return dict.fromkeys(deal.order for deal in deals)
 
 
-def _shares(history: History, news: Sequence[Deal], inputs: SyncInputs) -> tuple[events.Share, ...]:
-    """Return the shares of the orders that made new deals, for orders with a known strategy."""
-    return tuple(
-        share
-        for ticket in orders_of(news)
-        if (share := _share(ticket, history, inputs)) is not None
-    )
+def _shares(known: Comparison, identifier: int, inputs: SyncInputs) -> tuple[events.Share, ...]:
+    """Return the shares of the orders that made new deals, and those that the book has lost."""
+    found = (_share(ticket, known.history, inputs) for ticket in orders_of(known.news))
+    shares = tuple(share for share in found if share is not None)
+    return shares + _lost_shares(known, identifier, frozenset(s.order for s in shares), inputs)
 
 
 def _share(ticket: int, history: History, inputs: SyncInputs) -> events.Share | None:
-    deals = [deal for deal in history.deals if deal.order == ticket]
-    magic, magics = strategy_half(deals[0].magic), inputs.policy.magics
     order = inputs.own_order(ticket)
-    if order is None and (not magic or (magics and magic not in magics)):
-        return None  # made by hand, or by an expert that is not ours
-    if order is not None and order.kind is OrderKind.MARKET:
+    if order is None:
+        return _share_of_another(ticket, history, inputs)
+    if order.kind is OrderKind.MARKET:
         return None  # the fill of the order gave its share already
+    deals = [deal for deal in history.deals if deal.order == ticket]
+    return events.Share(ticket, strategy_half(deals[0].magic), sum(deal.units for deal in deals))
+
+
+def _share_of_another(ticket: int, history: History, inputs: SyncInputs) -> events.Share | None:
+    """Return the share of an order that the book does not know, by the magic number of its deals.
+
+    None for orders made by hand, or by an expert that is not ours.
+    """
+    deals = [deal for deal in history.deals if deal.order == ticket]
+    magic, magics = strategy_half(deals[0].magic) if deals else 0, inputs.policy.magics
+    if not magic or (magics and magic not in magics):
+        return None
     return events.Share(ticket, magic, sum(deal.units for deal in deals))
+
+
+def _lost_shares(
+    known: Comparison, identifier: int, named: frozenset[int], inputs: SyncInputs
+) -> tuple[events.Share, ...]:
+    """Return the shares of counted orders, other than those `named`, without a claim in the book.
+
+    The book drops all claims of a symbol when our fill closes all lots that the book has. Other
+    lots may still be open: filled by a pending order that no reading showed yet. Then the position
+    returns to the book, and the claims have to return with the position.
+    """
+    units: Counter[int] = Counter()
+    for deal in known.booked:
+        if deal.order and deal.order not in named:
+            units[deal.order] += deal.lots
+    lost: list[events.Share] = []
+    for ticket, lots in units.items():
+        order = inputs.own_order(ticket)
+        claim = inputs.book.claims.get(str(ticket) if order is None else order.order_id)
+        # A change of the margin mode makes a single claim of all lots of a position: with other
+        # claims beside that claim, these lots would count twice.
+        if claim is not None and claim.units != lots:
+            return ()
+        if claim is not None or not lots:
+            continue
+        if order is not None:
+            lost.append(events.Share(ticket, order.magic, lots))
+        # The memory of finished orders is bounded. In a position that the book has, the claim of a
+        # forgotten order stays under the id of the order, so its ticket must not claim again.
+        elif identifier not in inputs.book.holdings:
+            share = _share_of_another(ticket, known.history, inputs)
+            lost += [share] if share is not None else []
+    return tuple(lost)

@@ -52,13 +52,26 @@ def for_pending(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
         outcome.guard(order, partial(_unknown, order, inputs, outcome))
     for drift in found.pending_drifts:
         outcome.guard(drift.remote, partial(_differs, drift, inputs, outcome))
+    canceled = _canceled_here(inputs, outcome)
     for order in found.pending_ghosts:
-        outcome.guard(order, partial(_gone, order, inputs, outcome))
+        # Our own cancellation needs no approval, also if this very reading has settled it.
+        rule = _canceled if order.ticket in canceled else _gone
+        outcome.guard(order, partial(rule, order, inputs, outcome))
     # A cancelled order that is listed again was handled above, and has no end to look for.
     listed = {order.ticket for order in found.pending_zombies}
     for order in inputs.book.ending.values() if inputs.snapshot.evidence else ():
         if order.ticket not in listed:
             outcome.guard(order, partial(_canceled, order, inputs, outcome))
+
+
+def _canceled_here(inputs: SyncInputs, outcome: Outcome) -> frozenset[int]:
+    """Return the pending orders whose cancellation in doubt this plan settles as done."""
+    settled = (
+        inputs.book.orders[event.order_id]
+        for event in outcome.events
+        if isinstance(event, events.OrderApplied)
+    )
+    return frozenset(order.target for order in settled if order.kind is OrderKind.CANCEL)
 
 
 def _unknown(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
