@@ -25,7 +25,8 @@ NOW_NS = make.NOW_NS + make.SECOND_NS
 
 def past(ticket: int = 7, state: str = "filled", filled: float = 0.1, **more: Any) -> HistoryOrder:
     facts: dict[str, Any] = {"comment": TOKEN, "position": ticket}
-    return HistoryOrder(ticket, "EURUSD", Side.BUY, 0.1, filled, state, **(facts | more))
+    symbol = more.pop("symbol", "EURUSD")
+    return HistoryOrder(ticket, symbol, Side.BUY, 0.1, filled, state, **(facts | more))
 
 
 def doubtful(**more: Any) -> Book:
@@ -383,8 +384,54 @@ def test_a_partial_reading_is_no_proof_that_a_close_was_done() -> None:
     assert not any(isinstance(event, events.OrderSettled) for event in plan.events)
 
 
-def test_an_order_in_a_symbol_that_is_not_ours_by_policy_is_not_judged() -> None:
+# A symbol outside the policy: it was renamed, or the process has other symbols than before.
+
+
+def test_an_order_in_a_symbol_outside_the_policy_is_given_up_when_it_is_absent() -> None:
     book = make.bound_book()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, symbol="GBPUSD", token=TOKEN)
+    plan = looked(book=book)
+    assert "(nothing fits in the last 120 s of history)" in plan.holds[0].what
+    (event,) = looked(book=book, after_sec=10, absences=AGAIN).events
+    assert isinstance(event, events.OrderCanceled)
+
+
+def test_the_position_of_an_order_in_doubt_is_ours_in_a_symbol_outside_the_policy() -> None:
+    book = make.bound_book()
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, symbol="GBPUSD", token=TOKEN)
+    opened = make.position(7, volume=0.1, symbol="GBPUSD")
+    plan = looked(opened, book=book, orders=(past(symbol="GBPUSD"),))
+    assert [type(event).__name__ for event in plan.events] == ["OrderSettled", "PositionAdopted"]
+    assert plan.foreign == 0
+
+
+@pytest.mark.parametrize("comment", [TOKEN, "tabc"], ids=["token", "cut"])
+def test_a_close_in_doubt_is_found_after_the_broker_renamed_the_symbol(comment: str) -> None:
+    """Seeds 1000878 and 1001562: an order went out under a name that the symbol had for seconds."""
+    held = make.position(7, volume=0.2, side=Side.SELL, symbol="EURUSD.m")
+    book = make.bound_book(held)
+    more = {"position": 7, "symbol": "EURUSD.m", "token": TOKEN}
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, **more)
+    now = make.position(7, volume=0.1, side=Side.SELL)
+    done = past(8, comment=comment, position=7, by_program=True)
+    event = looked(now, book=book, orders=(done,)).events[0]
+    assert isinstance(event, events.OrderSettled)
+    assert (event.ticket, event.volume) == (8, 0.1)
+
+
+def test_on_the_guides_wire_a_close_in_doubt_is_found_after_the_symbol_was_renamed() -> None:
+    book = make.book_of(make.position(7, volume=0.2, side=Side.SELL, symbol="EURUSD.m"))
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, position=7, symbol="EURUSD.m")
+    event = guided(make.position(7, volume=0.1, side=Side.SELL), book=book).events[0]
+    assert isinstance(event, events.OrderSettled)
+
+
+def test_on_the_guides_wire_an_entry_in_a_symbol_outside_the_policy_is_left_to_a_person() -> None:
+    book = make.book_of()
     make.put_in_doubt(book, "A", Side.BUY, 0.1, symbol="GBPUSD")
-    plan = looked(book=book, after_sec=99)
-    assert (plan.events, plan.holds) == ((), ())
+    plan = guided(make.position(7, volume=0.1, symbol="GBPUSD"), book=book)
+    assert plan.events == ()
+    assert "GBPUSD is no symbol of this book; say what it is" in plan.holds[0].what
+    told = {"A": Statement("Mary", NOW_NS)}
+    (event,) = guided(book=book, told=told).events
+    assert isinstance(event, events.OrderCanceled)

@@ -84,7 +84,6 @@ def test_without_evidence_or_orders_nothing_fits() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"symbol": "GBPUSD"},
         {"side": Side.SELL},
         {"volume": 0.2},
         {"magic": 8},
@@ -99,6 +98,14 @@ def test_what_differs_in_one_thing_is_no_candidate(other: dict[str, Any]) -> Non
     order = left(position=7)
     assert fits(order, shown(make.past_order(11, position=7)))
     assert not fits(order, shown(make.past_order(11, **({"position": 7} | other))))
+
+
+def test_only_the_order_that_closes_the_position_meant_may_have_another_symbol() -> None:
+    """The broker may have renamed the symbol; an entry in another symbol is another order."""
+    elsewhere = shown(make.past_order(11, position=7, symbol="EURUSD.m"))
+    assert fits(left(position=7), elsewhere)
+    assert not fits(left(), elsewhere)
+    assert not fits(left(position=9), elsewhere)
 
 
 def test_an_entry_fits_whatever_position_it_came_to() -> None:
@@ -424,7 +431,11 @@ def test_the_latest_answer_is_the_newest_of_our_answered_orders() -> None:
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"symbol": "GBPUSD"}, "it is in GBPUSD, and EURUSD was meant"),
+        ({"symbol": "GBPUSD", "position": 9}, "it is in GBPUSD, and EURUSD was meant"),
+        (
+            {"symbol": "GBPUSD"},
+            "it was there before, was made by hand, or is of another kind",
+        ),
         ({"side": Side.SELL}, "it is a SELL, and a BUY was meant"),
         ({"volume": 0.25}, "it is of 0.25L, and 0.10L were meant"),
         ({"magic": 8}, "its magic number is 8, and 0 was sent"),

@@ -175,6 +175,22 @@ def test_a_fill_newer_than_the_question_keeps_another_position_of_its_symbol_wai
     assert [one.position.identifier for one in adopted] == [60]
 
 
+def test_a_fill_newer_than_the_question_counts_where_the_kind_of_the_account_is_unknown() -> None:
+    """Seed 1001215, on the guide's wire: our fill met another position than the book thought."""
+    old = make.position(5, volume=0.3, side=Side.SELL)
+    book = make.book_of(old)
+    asked_version = book.version
+    book.apply(make.created("A", Side.BUY, 0.2))
+    book.apply(make.filled("A", 70, Side.BUY, 0.2, 1.07))
+    other = make.snapshot(make.position(60, volume=0.2, side=Side.BUY))
+    plan = make.planned(book, other, asked_version=asked_version)
+    assert plan.events == ()
+    assert (60, HoldKind.NEWER) in {(hold.identifier, hold.kind) for hold in plan.holds}
+    later = make.planned(book, other, asked_version=book.version, after_sec=60)
+    adopted = [one for one in later.events if isinstance(one, events.PositionAdopted)]
+    assert [one.position.identifier for one in adopted] == [60]
+
+
 # A position that the book took for closed, and that is still open at the broker.
 
 STILL = make.position(7, volume=0.1, side=Side.SELL)

@@ -171,7 +171,8 @@ def why_unfit(order: Order, ticket: int, snapshot: Snapshot, book: Book) -> str:
     if row is None:
         return "the broker shows no order of that ticket since it was sent"
     # The differences that a person sees at once come first.
-    if row.symbol != order.symbol:
+    closes_same = isinstance(row, HistoryOrder) and 0 < order.position == row.position
+    if row.symbol != order.symbol and not closes_same:
         return f"it is in {row.symbol}, and {order.symbol} was meant"
     if isinstance(row, HistoryOrder) and row.side is not order.side:
         return f"it is a {row.side.action}, and a {order.action} was meant"
@@ -225,7 +226,11 @@ def _bearers(order: Order, evidence: Evidence) -> set[int]:
 
 
 def _fits(order: Order, shown: Shown, book: Book, evidence: Evidence) -> bool:
-    if is_another_order(order, shown, book) or shown.symbol != order.symbol:
+    if is_another_order(order, shown, book):
+        return False
+    # A broker may rename a symbol; the position to close has the same identifier afterwards.
+    closes_same = isinstance(shown, HistoryOrder) and 0 < order.position == shown.position
+    if shown.symbol != order.symbol and not closes_same:
         return False
     if isinstance(shown, PendingOrder):
         return _fits_working(order, shown, book)

@@ -47,7 +47,8 @@ def weigh(inputs: SyncInputs) -> tuple[Doubt, ...]:
     book, snapshot = inputs.book, inputs.snapshot
     if not book.in_doubt:
         return ()
-    orders = [o for o in book.in_doubt.values() if inputs.policy.covers(o.symbol)]
+    # In every symbol: a broker renames symbols, and a process may start with other symbols of ours.
+    orders = list(book.in_doubt.values())
     # Each order is judged among all orders in doubt, because the same match may fit several.
     if snapshot.evidence is not None:
         habits = habits_of(book, snapshot)
@@ -121,6 +122,10 @@ def _by_difference(
         # The order may be active there, invisible to us, and be filled tomorrow.
         words = "may work at the broker, and this gateway lists no pending orders"
         return Trace(BrokerShows.UNSEEN, words, needs_person=True)
+    if not order.position and not inputs.policy.covers(order.symbol):
+        # A position outside the policy is no difference, so no difference proves nothing.
+        words = f"may have opened a position, and {order.symbol} is no symbol of this book"
+        return Trace(BrokerShows.UNSEEN, words, needs_person=True)
     return Trace(BrokerShows.NO_TRACE, "no difference fits")
 
 
@@ -147,11 +152,11 @@ def _fits(order: Order, difference: Difference, book: Book) -> bool:
     is_known = position.identifier in book.closed or is_another_order(order, position, book)
     if isinstance(difference, Zombie) and is_known:
         return False
-    return (
-        position.symbol == order.symbol
-        and (not order.position or position.identifier == order.position)
-        and difference.change == order.side.sign * to_units(order.volume)
-    )
+    # The position to close is known by its identifier, whatever its symbol is called now.
+    is_target = position.identifier == order.position
+    if not is_target and (order.position or position.symbol != order.symbol):
+        return False
+    return difference.change == order.side.sign * to_units(order.volume)
 
 
 def _affected(difference: Difference) -> Position:

@@ -17,16 +17,18 @@ def changed_here(symbol: str, inputs: SyncInputs) -> bool:
     """Return whether a fill of ours may have changed the position of a symbol after the question.
 
     Such a fill went into the single position of the symbol, whatever the book calls that position.
-    So a reading that is older than the fill shows other lots. False on a hedging account.
+    So a reading that is older than the fill shows other lots. False on an account that is known to
+    be a hedging one. The guide's wire does not say which kind an account is.
     """
-    if not inputs.is_shared:
+    is_unknown = inputs.snapshot.evidence is None and inputs.book.nets
+    if not inputs.is_shared and not is_unknown:
         return False
     # The last position that left the book: by our own fill if it left after the question.
     closed = next(reversed(inputs.book.closed.values()), None)
     if closed is not None and closed.version > inputs.asked_version:
         return True
     held = inputs.book.holdings_in(symbol)
-    return any(holding.version > inputs.asked_version for holding in held)
+    return any(holding.touched_ns and holding.version > inputs.asked_version for holding in held)
 
 
 def opened_by_us(symbol: str, inputs: SyncInputs) -> Holding | None:

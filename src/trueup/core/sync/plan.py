@@ -232,7 +232,6 @@ def _with_ours(found: Diff, inputs: SyncInputs, resolved: set[int]) -> Diff:
         for position in (inputs.snapshot.positions if resolved else ())
         if position.identifier in resolved
         and position.identifier not in inputs.book.holdings
-        and inputs.policy.covers(position.symbol)
         and inputs.policy.is_foreign(position)
     ]
     if not ours:
