@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from trueup.core.account.trust import Trusted, Unknown
+from trueup.core.book import events
 from trueup.core.book.strategies import strategy_rows
 from trueup.core.look.inputs import SyncInputs
 from trueup.core.model import PendingOrder, Position, Snapshot
@@ -284,4 +285,13 @@ class SyncWatch(StateReconciler):
             rechecks=look.inputs.rechecks if look.inputs is not None else (),
         )
         found = plan(again)
-        return tuple(type(event).__name__ for event in found.events)
+        # A close that names its successor lets the book wait for that one's deals, and the reading
+        # may have them already: they are counted at the next look.
+        closed = (e for e in look.plan.events if isinstance(e, events.PositionClosed))
+        followed = {identifier for event in closed for identifier in event.went_on_as}
+        return tuple(
+            type(event).__name__
+            for event in found.events
+            if not isinstance(event, events.DealsRecorded)
+            or event.position.identifier not in followed
+        )
