@@ -153,6 +153,27 @@ def test_without_our_own_deal_a_list_is_late_for_as_long_as_any_broker_takes(
     assert 7 in plan.questions
 
 
+def test_deals_of_which_the_first_are_archived_do_not_prove_it_closed() -> None:
+    """The rest comes to nothing by chance: a pending order had added as much as we closed."""
+    book = make.bound_book(P)
+    book.apply(make.counting(P, OPENED))
+    book.apply(make.created("A", Side.SELL, 0.2, position=7))
+    book.apply(make.filled("A", 70, Side.SELL, 0.2, 1.06))
+    assert book.holdings == {}
+    more = make.deal(3, 7, Side.BUY, 0.2, order=80)
+    plan = make.planned(book, seen(P, deals=(more, CLOSING)), after_sec=20)
+    assert plan.holds == ()
+    assert [type(event).__name__ for event in plan.events] == ["PositionAdopted", "DealsRecorded"]
+    book.replay(plan.events)
+    assert set(book.holdings) == {7}
+    # A list that is late still loses against the deals, archived ones among them.
+    late = make.bound_book(P)
+    late.apply(make.counting(P, OPENED))
+    late.apply(make.created("A", Side.SELL, 0.2, position=7))
+    late.apply(make.filled("A", 70, Side.SELL, 0.2, 1.06))
+    assert make.planned(late, seen(P, deals=(CLOSING,)), after_sec=20).holds == (LATE,)
+
+
 def test_a_position_that_somebody_opened_again_after_our_close_is_adopted() -> None:
     """Our own close is among the deals, and they leave a position open: somebody acted since."""
     again = make.deal(3, 7, Side.BUY, 0.2, order=80)

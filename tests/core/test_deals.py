@@ -37,18 +37,6 @@ def test_a_history_has_each_deal_of_the_position_once_and_in_time() -> None:
 def test_no_deals_at_all_prove_nothing() -> None:
     empty = history_of(7, [])
     assert not empty.is_closed
-    assert not empty.closes_to(0.0)
-
-
-@pytest.mark.parametrize(
-    ("left", "proves"),
-    [(0.1, True), (0.3 - 0.2, True), (0.104, False), (0.10000001, False), (-0.1, False)],
-)
-def test_deals_close_to_what_is_open_to_the_last_hundred_millionth(
-    left: float, proves: bool
-) -> None:
-    history = history_of(7, [make.deal(1, 7, Side.BUY, 0.3), sold(2, 0.2, 1.06)])
-    assert history.closes_to(left) is proves
 
 
 def test_the_result_of_a_deal_is_all_its_money() -> None:
@@ -129,6 +117,15 @@ def test_what_is_archived_stays_counted() -> None:
     assert found.realised_units == 11 * LOTS
     assert found.tickets == (1, 2, 3)
     assert found.booked == tuple(map(as_booked, (OPENED, PART, REST)))
+
+
+def test_lots_that_are_open_are_those_of_all_deals_also_of_archived_ones() -> None:
+    first, more = make.deal(1, 7, Side.BUY, 0.3), make.deal(2, 7, Side.BUY, 0.1)
+    out = sold(3, 0.20000001, 1.06)
+    assert compared(first, more, out, had=known(first)).all_units == 19_999_999
+    assert compared(more, out, had=known(first)).all_units == 19_999_999
+    assert compared(more, out, had=Known((1,))).all_units is None
+    assert compared(first, more, out, had=Known((1,))).all_units == 19_999_999
 
 
 def test_what_is_archived_stays_counted_where_only_tickets_were_kept() -> None:

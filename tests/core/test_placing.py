@@ -387,6 +387,16 @@ def test_a_closed_position_that_an_order_went_into_counts_that() -> None:
     assert (early.events, early.questions) == ((), (7,))
 
 
+def test_a_closed_position_counts_that_also_where_its_first_deals_are_archived() -> None:
+    book = let_go()
+    plan = looked(book, read={7: (BY_HAND, *BACK)})
+    assert recorded(plan) == [(7, STOPS)]
+    book.replay(plan.events)
+    assert (book.realised, book.unbooked) == (8.3, {})
+    early = looked(let_go(), read={7: (BY_HAND, BACK[0])})
+    assert (early.events, early.questions) == ((), (7,))
+
+
 @pytest.mark.parametrize("own", [(OPENED, BY_HAND), (LATE, BY_HAND)])
 def test_a_position_that_an_order_did_not_go_into_is_left_alone(own: tuple[Deal, ...]) -> None:
     plan = looked(let_go(), read={7: own})

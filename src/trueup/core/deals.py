@@ -51,11 +51,7 @@ class History(msgspec.Struct, frozen=True):
     @property
     def is_closed(self) -> bool:
         """Whether the deals prove that the position is closed."""
-        return self.closes_to(0.0)
-
-    def closes_to(self, net_volume: float) -> bool:
-        """Return whether there are deals and they leave `net_volume` lots open (exact to 1e-8)."""
-        return bool(self.deals) and self.net_units == to_units(net_volume)
+        return bool(self.deals) and self.net_units == 0
 
     @property
     def lost_its_beginning(self) -> bool:
@@ -164,6 +160,16 @@ class Comparison:
             return self.history.realised_units
         changed = sum(money_units(change.now) - change.before.money for change in self.changed)
         return self.known.realised_units + sum(map(money_units, self.news)) + changed
+
+    @property
+    def all_units(self) -> int | None:
+        """The volume that all deals leave open, including those that the broker no longer shows.
+
+        In units of 1e-8 lots, negative when short. None if an older version of trueup counted such
+        a deal and kept only its ticket.
+        """
+        booked = self.booked
+        return sum(deal.lots for deal in booked) if len(booked) == len(self.tickets) else None
 
     def begun_with(self, net_units: int) -> int:
         """Return the units open before the first deal shown, if `net_units` are open now."""

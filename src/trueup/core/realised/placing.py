@@ -193,7 +193,7 @@ def _count(
         return  # already counted, or the rule for ghosts or zombies will count the deals
     if is_held:
         explanation(identifier, inputs.listed[identifier], inputs, outcome)
-    elif not known.adds_up_to(0):
+    elif known.all_units != 0:
         return  # the broker does not show its last deals yet
     elif identifier in inputs.book.closed:
         position = _last_seen(identifier, inputs)

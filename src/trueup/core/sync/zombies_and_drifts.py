@@ -16,6 +16,7 @@ from trueup.core.look.inputs import SyncInputs
 from trueup.core.look.outcome import Outcome, late, newer, settling
 from trueup.core.model import Position, describe, describe_at
 from trueup.core.policy import Action, Adopt
+from trueup.core.quantity import to_units
 from trueup.core.realised.netting import changed_here, opened_by_us, shown_as
 from trueup.core.realised.recording import explain_change
 
@@ -138,12 +139,14 @@ def _is_late(
     """
     if inputs.snapshot.evidence is None:
         return False
-    history = inputs.history(row.identifier)
+    known = inputs.compare(row.identifier)
     # Without the deals wait for them, but not longer than any broker is late.
-    if history is None:
+    if known is None:
         outcome.questions.append(row.identifier)
         return inputs.is_recent(touched_ns)
-    if history.closes_to(net_volume):
+    # The deals that the broker has archived since belong to the sum, or the rest would add up to
+    # the book by chance.
+    if known.history.deals and known.all_units == to_units(net_volume):
         return True
     # If the deal of our own last order is missing, then list and deals are both late.
     ours = {
@@ -152,7 +155,7 @@ def _is_late(
         if order.fill_ns == touched_ns
         and (inputs.book.nets or row.identifier in (order.position, order.ticket))
     }
-    return inputs.is_recent(touched_ns) and not ours <= {deal.order for deal in history.deals}
+    return inputs.is_recent(touched_ns) and not ours <= {deal.order for deal in known.history.deals}
 
 
 def unprotected(inputs: SyncInputs, outcome: Outcome) -> None:
