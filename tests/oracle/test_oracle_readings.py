@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.oracle.histories import LOGIN, SEC, History, held, opened
+from tests.oracle.histories import LOGIN, SCOPE, SEC, History, held, opened
 from trueup.lab.facts import facts
 
 ROWS = ((100, 0.1),)
@@ -137,6 +138,36 @@ def test_stops_that_were_meant_are_rightly_set_and_others_are_not() -> None:
     other, never = stops_set(tp=0.0)
     assert "none meant that" in other
     assert "never had the stops" in never
+
+
+def stops_after_a_stop(
+    *, netting: bool = True, is_known: bool = False, symbol: str = "EURUSD"
+) -> list[str]:
+    """Let our fill open a position after a stop closed the first, and set stops of the first.
+
+    The book takes the fill for a reversal, unless the journal has the end of the first position.
+    """
+    history = opened().stopped()
+    if is_known:
+        history.closed()
+    history.intent("O2", side="buy", token="tbcdefghi").send("O2").execute(200, "tbcdefghi")
+    history.filled("O2", 200)
+    history.intent("O3", kind="modify", position=100, sl=1.0, tp=1.2)
+    second = held(200, sl=1.0, tp=1.2, symbol=symbol)
+    history.tell(facts.PositionShown, login=LOGIN, position=second)
+    history.requested(0, "", action=6, position=200, sl=1.0, tp=1.2)
+    history.row("OrderApplied", order_id="O3")
+    scope = msgspec.structs.replace(SCOPE, netting=netting)
+    return [said for number, said in history.judged(scope=scope) if number == 2]
+
+
+def test_stops_of_a_position_that_a_stop_closed_unseen_are_those_of_the_next_one() -> None:
+    assert stops_after_a_stop() == []
+
+
+@pytest.mark.parametrize("other", [{"netting": False}, {"is_known": True}, {"symbol": "GBPUSD"}])
+def test_stops_of_another_position_are_wrongly_set(other: dict[str, Any]) -> None:
+    assert any("none meant that" in said for said in stops_after_a_stop(**other))
 
 
 def fill(price: float) -> list[str]:

@@ -62,6 +62,9 @@ class AtMostOnce(Checker):
         self._lied_about: set[str] = set()
         # All stop losses and take profits that a position ever had, by identifier and ticket.
         self._stops: dict[int, set[tuple[float, float]]] = defaultdict(set)
+        # The tickets of the fills in the journal, and the positions that the journal has closed.
+        self._known_fills: set[int] = set()
+        self._known_closed: set[int] = set()
         return {
             facts.Faulted: self._faulted,
             facts.Requested: self._requested,
@@ -101,8 +104,23 @@ class AtMostOnce(Checker):
 
         On a netting account, our reversal gives the position the ticket of the reversing order. A
         bot that does not know the reversed position yet can name it only by that ticket.
+
+        The broker may have closed a position that a book still has, as by a stop. Our next fill
+        then opens another position, and the book takes that fill for a reversal: the book keeps
+        the number of the ended position until a reading shows the end, and its order for the stops
+        carries the ticket of the fill, which names the right position.
         """
-        return {held.identifier, held.ticket} if self.scope.books_net else {held.identifier}
+        if not self.scope.books_net:
+            return {held.identifier}
+        names = {held.identifier, held.ticket}
+        if held.ticket in self._known_fills:
+            names |= {
+                ended
+                for ended in self.truth.deals.keys() - self.truth.positions.keys()
+                if ended not in self._known_closed
+                and self.truth.symbol_of.get(ended) == held.symbol
+            }
+        return names
 
     def _as_meant(self, fact: facts.Requested) -> Iterator[str]:
         """Compare an executed change of stops with the intents for that position.
@@ -170,6 +188,7 @@ class AtMostOnce(Checker):
         yield from _otherwise(fact, intent)
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
+        self._learn(fact.kind)
         order_id = self.papers.row.get("order_id", "")
         done = self._executed.get(order_id)
         # A key that stands for two orders would trade twice.
@@ -194,6 +213,15 @@ class AtMostOnce(Checker):
             if self._filled[order_id] > 1:
                 yield f"the fill of {order_id} was counted {self._filled[order_id]} times"
             yield from self._fits(fact.kind, order_id, done)
+
+    def _learn(self, kind: str) -> None:
+        """Remember which fills and ends of positions the journal has."""
+        if kind == "OrderFilled":
+            self._known_fills.add(self.papers.row["ticket"])
+        elif kind == "PositionClosed":
+            self._known_closed.add(self.papers.row["position"]["identifier"])
+        elif kind == "PositionAdopted":
+            self._known_closed.discard(self.papers.row["position"]["identifier"])
 
     def _came_to_nothing(self, done: facts.Requested) -> bool:
         """Return whether a pending order was placed, and ended without a deal."""
