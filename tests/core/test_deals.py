@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support import make
@@ -32,6 +33,18 @@ def test_a_history_has_each_deal_of_the_position_once_and_in_time() -> None:
     assert history.net_units == 0
     assert history.is_closed
     assert history_of(7, [first, second]).net_units == 20_000_000
+
+
+def test_the_opening_order_comes_first_where_the_servers_clock_was_set_back() -> None:
+    """Seed 3001087: the exit was an hour older than the entry, and neither was ever counted."""
+    opened = make.deal(1, 7, Side.BUY, 0.3, order=7, time_msc=9_000)
+    closed = sold(2, 0.3, 1.06, order=8, time_msc=5_000)
+    assert history_of(7, [closed, opened]).deals == (opened, closed)
+    # What moved no lots, or has no opening order beside it, proves nothing about the clock.
+    cash = make.deal(3, 7, Side.BUY, 0.0, order=0, time_msc=1_000, kind=DealKind.CASH)
+    assert history_of(7, [opened, cash]).deals == (cash, opened)
+    first = sold(4, 0.1, 1.06, order=9, time_msc=4_000)
+    assert history_of(7, [closed, first]).deals == (first, closed)
 
 
 def test_no_deals_at_all_prove_nothing() -> None:
@@ -138,6 +151,21 @@ def test_the_part_that_is_still_shown_may_have_changed() -> None:
     dearer = sold(2, 0.1, 1.06, profit=5.0, commission=-0.5, time_msc=2)
     found = compared(dearer, REST, had=known(OPENED, PART))
     assert found.realised_units == to_units(10.5)
+
+
+def test_counted_and_shown_deals_together_prove_what_is_open() -> None:
+    """The entry was archived, then the broker cancelled the exit that had been counted."""
+    opened, closed = make.deal(1, 7, Side.BUY, 0.3, order=7), sold(2, 0.3, 1.06, order=8)
+    canceled = msgspec.structs.replace(closed, kind=DealKind.CANCELED)
+    found = compared(canceled, had=known(opened, closed))
+    assert found.continues_to(7, to_units(0.3))
+    assert not found.continues_to(7, 0)
+    again = compared(canceled, sold(3, 0.3, 1.07, order=9), had=known(opened, closed))
+    assert again.continues_to(7, 0)
+    # The sum needs the opening order, each counted deal, and a deal that is shown.
+    assert not compared(canceled, had=known(closed)).continues_to(7, 0)
+    assert not compared(canceled, had=Known((1, 2), (as_booked(opened),))).continues_to(7, 0)
+    assert not compared(had=known(opened)).continues_to(7, to_units(0.3))
 
 
 HELD = to_units(0.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -189,6 +191,24 @@ def test_a_fill_newer_than_the_question_counts_where_the_kind_of_the_account_is_
     later = make.planned(book, other, asked_version=book.version, after_sec=60)
     adopted = [one for one in later.events if isinstance(one, events.PositionAdopted)]
     assert [one.position.identifier for one in adopted] == [60]
+
+
+@pytest.mark.parametrize("book", [make.book_of, make.bound_book], ids=["unknown", "netting"])
+def test_a_fill_newer_than_the_question_keeps_a_drift_of_its_symbol_waiting(book: Any) -> None:
+    """Seed 3002259: the book had two positions in the symbol, and our fill met the other one."""
+    kind = {} if book is make.book_of else {"account": make.NETTING}
+    gone, here = make.position(5, volume=0.3, side=Side.SELL), make.position(7, volume=0.2)
+    both = book(here, gone, **kind)
+    asked_version = both.version
+    both.apply(make.created("A", Side.BUY, 0.1))
+    both.apply(make.filled("A", 70, Side.BUY, 0.1, 1.07))
+    rows = make.position(7, volume=0.4), make.position(5, volume=0.2, side=Side.SELL)
+    seen = make.proven(*rows, **kind) if kind else make.snapshot(*rows)
+    plan = make.planned(both, seen, asked_version=asked_version)
+    assert not [one for one in plan.events if isinstance(one, events.PositionCorrected)]
+    assert (7, HoldKind.NEWER) in {(hold.identifier, hold.kind) for hold in plan.holds}
+    later = make.planned(both, seen, after_sec=60)
+    assert [one for one in later.events if isinstance(one, events.PositionCorrected)]
 
 
 # A position that the book took for closed, and that is still open at the broker.

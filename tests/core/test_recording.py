@@ -654,3 +654,15 @@ def test_a_price_that_moved_is_explained_by_deals_that_were_counted_before(
     moved = make.position(7, volume=0.2, **row)
     plan = looked(book, moved, deals=deals, server_time_msc=6_002)
     assert plan.questions == (() if is_explained else (7,))
+
+
+def test_an_exit_that_the_broker_cancelled_is_counted_anew_where_the_entry_is_archived() -> None:
+    book = own_book()
+    book.replay(looked(book, P, deals=(OPENED,)).events)
+    book.replay(looked(book, deals=(OPENED, CLOSING), after_sec=40).events)
+    assert (book.holdings, book.realised) == ({}, 113.25)
+    canceled = msgspec.structs.replace(CLOSING, kind=DealKind.CANCELED, profit=0.0)
+    plan = looked(book, P, deals=(canceled,), after_sec=60)
+    assert recorded(plan).changed == (2,)
+    book.replay(plan.events)
+    assert (list(book.holdings), book.realised, book.unexplained) == ([7], -0.75, {})

@@ -69,7 +69,13 @@ class History(msgspec.Struct, frozen=True):
 def history_of(identifier: int, deals: Iterable[Deal]) -> History:
     """Return the deals of one position: each ticket once, oldest first."""
     own = {deal.ticket: deal for deal in deals if deal.position == identifier}
-    return History(tuple(sorted(own.values(), key=lambda d: (d.time_msc, d.ticket))))
+    by_time = sorted(own.values(), key=lambda d: (d.time_msc, d.ticket))
+    moving = [deal.order for deal in by_time if deal.units]
+    # The identifier is the ticket of the opening order. If another order seems older, the trade
+    # server's clock was set back in between, so only the tickets of the deals show their sequence.
+    if identifier in moving and moving[0] != identifier:
+        by_time.sort(key=lambda d: d.ticket)
+    return History(tuple(by_time))
 
 
 def money_units(deal: Deal) -> int:
@@ -180,6 +186,15 @@ class Comparison:
         """Return whether the history is complete and its deals leave `net_units` open."""
         shown = self.history
         return bool(shown.deals) and not self.lacking and shown.net_units == net_units
+
+    def continues_to(self, identifier: int, net_units: int) -> bool:
+        """Return whether all counted and all shown deals together leave `net_units` open.
+
+        The broker may have archived counted deals and changed others since. The sum proves nothing
+        if the book began to count in the middle of the position, so the opening order is required.
+        """
+        has_begin = any(deal.order == identifier for deal in self.known.booked)
+        return bool(self.history.deals) and has_begin and self.all_units == net_units
 
     def leads(self, before: int, after: int, since_msc: int = 0) -> bool:
         """Return whether the newest deals alone turn the volume `before` into `after` (units).

@@ -169,10 +169,10 @@ def _has_changed_lately(position: Position, inputs: SyncInputs) -> bool:
 def _is_proven(known: Comparison, position: Position, net_units: int, inputs: SyncInputs) -> bool:
     """Return whether the deals prove the listed volume.
 
-    Either all deals add up to the volume or, if the history lost its beginning, the newest deals
-    lead from the last explained volume to the listed volume.
+    Either all deals add up to the volume or, if the history lost its beginning, they do so together
+    with the counted deals, or the newest deals lead from the last explained volume to that volume.
     """
-    if known.adds_up_to(net_units):
+    if known.adds_up_to(net_units) or known.continues_to(position.identifier, net_units):
         return True
     holding = inputs.book.holdings.get(position.identifier)
     kept = holding or inputs.book.closed.get(position.identifier)

@@ -87,8 +87,9 @@ def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Out
     """Correct a drift: the stops in a first event, all other fields in a second event."""
     local, remote = drift.local, drift.remote
     holding = inputs.book.holdings[local.identifier]
-    # The list may be older than our own change, so do not undo that change by an old list.
-    if holding.version > inputs.asked_version:
+    # The list may be older than our own change, so do not undo that change by an old list. On a
+    # netting account the book may have taken our fill into another position of the symbol.
+    if holding.version > inputs.asked_version or changed_here(remote.symbol, inputs):
         others.holds.append(newer(local))
         return
     if inputs.is_settling(holding.touched_ns):

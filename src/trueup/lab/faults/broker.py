@@ -90,6 +90,9 @@ def cancel_deal(world: StruckWorld, chance: random.Random) -> str:
     deal = trades[-1] if trades else None
     if deal is None or not _is_the_last_change(world, deal):
         return ""
+    if deal.time_msc < world.terminal.switches.history_begins_msc:
+        # No history would ever show the cancellation of an archived deal.
+        return ""
     was = world.held_before(deal.position_id)
     after_ms = chance.choice((None, 0, 5_000))
     world.terminal.broker.cancel_deal(world.terminal.home_login, deal.ticket, after_ms)
