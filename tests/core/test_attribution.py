@@ -131,3 +131,25 @@ def test_claims_of_a_symbol_end_with_its_position_and_others_stay() -> None:
     book.replay([*buy("A", 60, 0.3, 1), *gbp, *buy("B", 61, 0.3, 2, Side.SELL)])
     assert strategy_rows(book) == (row(1, 0.1, "GBPUSD"),)
     assert list(book.claims) == ["G"]
+
+
+@pytest.mark.parametrize(("symbol", "kept"), [("EURUSD", 0.3), ("EURUSD_DEC", 0.0)])
+def test_claims_stay_with_a_successor_in_the_same_symbol_and_end_with_a_rollover(
+    symbol: str, kept: float
+) -> None:
+    """Seed 387: lots that were rolled into the next contract still counted in the old one."""
+    book = make.bound_book(account=make.NETTING)
+    book.replay(buy("A", 60, 0.3, 1))
+    old = book.holdings[60].position
+    again = make.position(61, volume=0.3, symbol=symbol)
+    # Our next fill opened another position in the old symbol before the book heard of the rollover.
+    other = make.position(62, volume=0.1)
+    for position in (again, other):
+        book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=position))
+    book.apply(
+        events.PositionClosed(
+            at_ns=make.NOW_NS, position=old, because="rolled", went_on_as=(again.identifier,)
+        )
+    )
+    claimed = [one for one in strategy_rows(book) if one.magic == 1]
+    assert claimed == ([row(1, kept)] if kept else [])

@@ -190,7 +190,7 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
     for ticket in event.complete:
         book.unbooked.discard(ticket)
     holding.touched_ns = 0
-    if not event.went_on_as:
+    if not _continues_here(book, event):
         forget_claims(book, holding)
     remove(book, holding)
     if event.went_on_as:
@@ -200,6 +200,17 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
         )
     for identifier in event.went_on_as:
         _follow(book, position, identifier, was_counted=was_counted)
+
+
+def _continues_here(book: Book, event: events.PositionClosed) -> bool:
+    """Return whether a closed position continues in the same symbol.
+
+    In another symbol, as after a rollover into the next contract, the deals of the successor make
+    claims of their own.
+    """
+    symbol = event.position.symbol
+    successors = [book.holdings.get(identifier) for identifier in event.went_on_as]
+    return any(one is None or one.position.symbol == symbol for one in successors)
 
 
 def _count_exit(book: Book, event: events.PositionClosed) -> None:
