@@ -120,6 +120,28 @@ def test_an_age_counts_from_when_the_terminal_was_truly_read() -> None:
     assert told(history, current=True, max_age_ns=9 * SEC)[1:] == []
 
 
+def flat_after(*between: int, kind: str = "SUSPENDED_LONG") -> list[str]:
+    """Let our order close a position that the broker opens again, and call the book flat.
+
+    A fault strikes after the close, and looks follow after these seconds.
+    """
+    history = opened().intent("O2", position=100, side="sell")
+    sold = {"ticket": 100, "symbol": "EURUSD", "side": "sell", "volume": 0.1, "price": 1.1}
+    history.row("OrderFilled", order_id="O2", **sold)
+    history.tell(facts.Faulted, kind=kind, what="the machine sleeps")
+    for seconds in between:
+        history.now_ns += seconds * SEC
+        history.synced(asked_ns=history.now_ns)
+    return told(history, flat=True, current=True)
+
+
+def test_a_bot_that_slept_has_its_time_for_the_list_to_follow_awake() -> None:
+    assert flat_after(120) == []
+    assert flat_after(120, kind="PARTITION") != []
+    # Once awake, the bot has no more time than any other.
+    assert flat_after(120, 20) != []
+
+
 def shown(history: History, sl: float, tp: float) -> History:
     """Let the broker show the position with other stops."""
     return history.tell(facts.PositionShown, login=LOGIN, position=held(sl=sl, tp=tp))

@@ -9,6 +9,8 @@ from trueup.lab.oracle.base.checker import Checker, Step
 
 # The longest time until the broker's list shows the bot's own changes.
 SETTLES_NS = 10_000_000_000
+# The faults by which the machine of the bots sleeps.
+SLEEPS = frozenset({"SUSPENDED", "SUSPENDED_LONG"})
 SETTLING = frozenset(
     {"OrderFilled", "OrderSettled", "OrderRejected", "OrderCanceled", "OrderApplied"}
 )
@@ -32,7 +34,9 @@ class HonestAge(Checker):
         self._fenced: set[str] = set()
         self._closed_ns: dict[str, int] = {}
         self._in_doubt: set[str] = set()
+        self._asleep_ns: dict[str, int] = {}
         return {
+            facts.Faulted: self._faulted,
             facts.Journalled: self._journalled,
             facts.Served: self._serve,
             facts.Synced: self._synced,
@@ -65,7 +69,23 @@ class HonestAge(Checker):
         self._served_ns[fact.reading] = fact.at_ns
         yield from ()
 
+    def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
+        if fact.kind in SLEEPS:
+            self._asleep_ns = dict.fromkeys(self._closed_ns, fact.at_ns) | self._asleep_ns
+        yield from ()
+
+    def _wake(self, fact: facts.Synced) -> None:
+        """Let the time in which the machine of a bot slept not count for its own last close.
+
+        A bot waits for the list awake, because it can see nothing in its sleep.
+        """
+        asleep_ns = self._asleep_ns.pop(fact.bot, None)
+        closed_ns = self._closed_ns.get(fact.bot, 0)
+        if asleep_ns is not None and closed_ns <= asleep_ns:
+            self._closed_ns[fact.bot] = closed_ns + fact.at_ns - asleep_ns
+
     def _synced(self, fact: facts.Synced) -> Iterator[str]:
+        self._wake(fact)
         if fact.believed:
             self._asked_ns[fact.bot] = self._read_ns[fact.bot] = fact.asked_ns
             if fact.reading in self._served_ns:
