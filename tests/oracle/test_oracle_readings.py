@@ -126,8 +126,8 @@ def flat_after(*between: int, kind: str = "SUSPENDED_LONG") -> list[str]:
     A fault strikes after the close, and looks follow after these seconds.
     """
     history = opened().intent("O2", position=100, side="sell")
-    sold = {"ticket": 100, "symbol": "EURUSD", "side": "sell", "volume": 0.1, "price": 1.1}
-    history.row("OrderFilled", order_id="O2", **sold)
+    sold: dict[str, Any] = {"symbol": "EURUSD", "side": "sell", "volume": 0.1, "price": 1.1}
+    history.row("OrderFilled", order_id="O2", ticket=100, **sold)
     history.tell(facts.Faulted, kind=kind, what="the machine sleeps")
     for seconds in between:
         history.now_ns += seconds * SEC
