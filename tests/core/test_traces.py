@@ -146,6 +146,23 @@ def test_the_record_knows_the_ticket_of_the_order_whose_position_was_opened_agai
     assert trace(shown(again, said=without)) == msgspec.structs.replace(found, ticket=20)
 
 
+def test_the_price_of_a_fill_is_not_that_of_the_shared_position_that_it_went_into() -> None:
+    """Seed 3002783: the order itself showed late, and its deals or nothing have its price."""
+    grown = make.position(7, volume=0.5, price_open=1.05, comment=make.TOKEN)
+    answer = said(ticket=8)
+    found = Trace(OPEN, BY_TOKEN, ticket=8, position=7, volume=0.1, price=None)
+    assert trace(shown(grown, said=answer, account=make.NETTING)) == found
+    own = opened(order=8, price=1.07)
+    seen = shown(grown, said=answer, account=make.NETTING, deals=(own,))
+    assert trace(seen) == msgspec.structs.replace(found, price=1.07)
+    # The deals of the position are read apart, where it was asked for them.
+    evidence = shown(grown, said=answer, account=make.NETTING).evidence
+    apart = msgspec.structs.replace(evidence, deals=(own,))
+    assert trace(msgspec.structs.replace(seen, evidence=apart)) == trace(seen)
+    first = msgspec.structs.replace(HELD, comment=make.TOKEN)
+    assert trace(shown(first, said=said(), account=make.NETTING)).price == 1.06
+
+
 # By the gateway's record.
 
 

@@ -27,8 +27,16 @@ from trueup.core.doubt.lookalikes import Habits, Shown, fitting, lacking_in
 from trueup.core.doubt.recorded_request import not_by_record, recorded
 from trueup.core.doubt.trace import MAY_BE_LOADING, Trace
 from trueup.core.gateway_record import RequestState
-from trueup.core.model import Deal, Evidence, HistoryOrder, PendingOrder, Position, Snapshot
-from trueup.core.quantity import from_units, to_units
+from trueup.core.model import (
+    Deal,
+    Evidence,
+    HistoryOrder,
+    MarginMode,
+    PendingOrder,
+    Position,
+    Snapshot,
+)
+from trueup.core.quantity import from_units, same, to_units
 from trueup.core.realised.reopening import may_still_show, moved_on
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import bears
@@ -86,7 +94,7 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
             request = recorded(order, evidence)
             ticket = request.ticket if request else 0
-            return _of_position(order, position, "by its token", ticket)
+            return _of_position(order, position, "by its token", evidence, ticket)
     for pending in evidence.orders:
         if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
             return _of_working(order, pending, "by its token")
@@ -106,7 +114,7 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book)
             return trace if trace.price else msgspec.structs.replace(trace, price=request.price)
     for position in snapshot.positions:
         if request.ticket in (position.ticket, position.identifier) and not order.position:
-            return _of_position(order, position, words, request.ticket)
+            return _of_position(order, position, words, evidence, request.ticket)
     for pending in evidence.orders:
         if pending.ticket == request.ticket:
             return _of_working(order, pending, words)
@@ -162,19 +170,28 @@ def _of_shown(
     return msgspec.structs.replace(trace, ticket=shown.ticket, comment=shown.comment)
 
 
-def _of_position(order: Order, position: Position, words: str, ticket: int) -> Trace:
-    """Return the trace of an order that opened this position; `ticket` is 0 if not known.
+def _of_position(
+    order: Order, position: Position, words: str, evidence: Evidence, ticket: int
+) -> Trace:
+    """Return the trace of an order that went into this position; `ticket` is 0 if not known.
 
     A position has the ticket of its first order until the broker opens the position again: then it
     has another ticket and keeps its comment.
     """
+    ticket = ticket or position.ticket
+    price: float | None = position.price_open
+    # The open price of a shared position averages the fills of all orders that went into it.
+    is_opened = ticket == position.identifier and same(position.volume, order.volume)
+    if evidence.account.margin_mode is not MarginMode.HEDGING and not is_opened:
+        shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
+        price = _price([*{deal.ticket: deal for deal in shown if deal.order == ticket}.values()])
     return Trace(
         BrokerShows.OPEN,
         words,
-        ticket=ticket or position.ticket,
+        ticket=ticket,
         position=position.identifier,
         volume=order.volume,
-        price=position.price_open,
+        price=price,
     )
 
 

@@ -153,7 +153,9 @@ def swap_behind_list(world: StruckWorld, chance: random.Random) -> str | None:
     held = [one for one in ledger.positions.values() if one.symbol == world.symbol]
     before = ledger.figures().profit
     is_usual = terminal.is_connected and world.symbol == SYMBOL
-    if not held or not is_usual or ledger.setup.is_netting:
+    # Of two strikes at once, the second would renew the old list by which the first is noticed.
+    is_waiting = any(one.fault is Fault.LIST_SWAPPED for one in world.gateway.readings)
+    if not held or not is_usual or is_waiting or ledger.setup.is_netting:
         return ""
     one = chance.choice(held)
     lots = ledger.lots(world.symbol, one.steps)
