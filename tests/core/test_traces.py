@@ -157,6 +157,7 @@ def test_the_price_of_a_fill_is_not_that_of_the_shared_position_that_it_went_int
     assert trace(seen) == msgspec.structs.replace(found, price=1.07)
     # The deals of the position are read apart, where it was asked for them.
     evidence = shown(grown, said=answer, account=make.NETTING).evidence
+    assert evidence is not None
     apart = msgspec.structs.replace(evidence, deals=(own,))
     assert trace(msgspec.structs.replace(seen, evidence=apart)) == trace(seen)
     first = msgspec.structs.replace(HELD, comment=make.TOKEN)
@@ -423,3 +424,19 @@ def test_the_last_time_that_it_was_closed_to_be_opened_again_counts() -> None:
     assert trace(shown(orders=(FILLED,), deals=deals)).shows is UNSEEN
     ended = msgspec.structs.replace(last, reason=DealReason.STOP_LOSS)
     assert trace(shown(orders=(FILLED,), deals=(*deals[:3], ended))).shows is CLOSED
+
+
+def test_a_position_that_was_closed_is_known_though_its_counted_entry_is_archived() -> None:
+    """Seed 3004074: an order reduced a netting position, and a stop closed the rest."""
+    held = make.position(7, volume=0.2, side=Side.SELL)
+    book = make.bound_book(held, account=make.NETTING)
+    book.apply(make.counting(held, make.deal(1, 7, Side.SELL, 0.2, order=7)))
+    own = make.deal(2, 7, Side.BUY, 0.1, entry=Entry.OUT, order=8, price=1.06)
+    rest = make.deal(3, 7, Side.BUY, 0.1, entry=Entry.OUT, order=9)
+    filled = msgspec.structs.replace(FILLED, ticket=8)
+    seen = shown(orders=(filled,), deals=(own, rest), account=make.NETTING)
+    found = trace(seen, book=book)
+    assert (found.shows, found.ticket, found.price) == (CLOSED, 8, 1.06)
+    assert trace(shown(orders=(filled,), deals=(own,)), book=book).shows is UNSEEN
+    assert trace(shown(orders=(filled,)), book=book).shows is UNSEEN
+    assert trace(seen).shows is UNSEEN

@@ -21,7 +21,8 @@ import msgspec
 
 from trueup.core.book.book import Book, Order
 from trueup.core.book.events import OrderKind
-from trueup.core.deals import history_of
+from trueup.core.book.realised import known_deals
+from trueup.core.deals import Comparison, history_of
 from trueup.core.doubt.change_traces import of_cancellation, of_modification
 from trueup.core.doubt.lookalikes import Habits, Shown, fitting, lacking_in
 from trueup.core.doubt.recorded_request import not_by_record, recorded
@@ -64,7 +65,7 @@ def trace_of(
     if refused is not None and refused.is_final:
         return refused
     return (
-        _by_token(order, snapshot, evidence)
+        _by_token(order, snapshot, evidence, book)
         or _by_record(order, snapshot, evidence, book)
         or _by_evidence(order, rivals, snapshot, evidence, book, habits)
     )
@@ -79,7 +80,7 @@ def undecided(candidates: Sequence[Trace], noun: str, is_alone: bool = False) ->
     return Trace(BrokerShows.UNSEEN, words, needs_person=True, candidates=tuple(candidates))
 
 
-def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | None:
+def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
     if not order.token:
         return None
     # The past order comes first: only the history shows whether the order was filled or refused.
@@ -89,7 +90,7 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence) -> Trace | N
     if ours:
         # The broker's own orders for a rollover carry the token too; the first order is ours.
         first = min(ours, key=lambda past: past.ticket)
-        return _of_past(order, first, snapshot, evidence, "by its token")
+        return _of_past(order, first, snapshot, evidence, book, "by its token")
     for position in snapshot.positions:
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
             request = recorded(order, evidence)
@@ -109,7 +110,7 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book)
     words = f"by the gateway's record, ticket {request.ticket}"
     for past in evidence.history.orders if evidence.history else ():
         if past.ticket == request.ticket:
-            trace = _of_past(order, past, snapshot, evidence, words)
+            trace = _of_past(order, past, snapshot, evidence, book, words)
             # The deals may be late, but the record has the price of the fill.
             return trace if trace.price else msgspec.structs.replace(trace, price=request.price)
     for position in snapshot.positions:
@@ -140,10 +141,12 @@ def _by_evidence(
     # Only without token and record: similarity is the weakest evidence.
     found = fitting(order, rivals, snapshot, book, habits)
     if found.ours is not None:
-        return _of_shown(order, found.ours, snapshot, evidence, "the only order that fits")
+        return _of_shown(order, found.ours, snapshot, evidence, book, "the only order that fits")
     if found.candidates:
         words = "if it is that one"
-        traces_if_ours = [_of_shown(order, c, snapshot, evidence, words) for c in found.candidates]
+        traces_if_ours = [
+            _of_shown(order, c, snapshot, evidence, book, words) for c in found.candidates
+        ]
         return undecided(traces_if_ours, "order", found.is_alone)
     # A loading terminal shows an incomplete history, in which an absence proves nothing.
     if not evidence.account.trade_allowed:
@@ -161,12 +164,12 @@ def _absent(words: str, evidence: Evidence, book: Book) -> Trace:
 
 
 def _of_shown(
-    order: Order, shown: Shown, snapshot: Snapshot, evidence: Evidence, words: str
+    order: Order, shown: Shown, snapshot: Snapshot, evidence: Evidence, book: Book, words: str
 ) -> Trace:
     if isinstance(shown, PendingOrder):
         trace = _of_working(order, shown, words)
     else:
-        trace = _of_past(order, shown, snapshot, evidence, words)
+        trace = _of_past(order, shown, snapshot, evidence, book, words)
     return msgspec.structs.replace(trace, ticket=shown.ticket, comment=shown.comment)
 
 
@@ -202,7 +205,12 @@ def _of_working(order: Order, working: PendingOrder, words: str) -> Trace:
 
 
 def _of_past(
-    order: Order, past: HistoryOrder, snapshot: Snapshot, evidence: Evidence, words: str
+    order: Order,
+    past: HistoryOrder,
+    snapshot: Snapshot,
+    evidence: Evidence,
+    book: Book,
+    words: str,
 ) -> Trace:
     # No part was executed and the state is final, so no further waiting is needed.
     if past.filled <= 0 and past.state in REFUSED_STATES:
@@ -222,9 +230,11 @@ def _of_past(
     is_open = any(p.identifier == past.position for p in snapshot.positions)
     if order.position or is_open or past.position in _pending_tickets(evidence):
         return trace
-    # The position is in no list: only its deals can prove that it was closed since.
+    # The position is in no list: only its deals can prove that it was closed since. The broker may
+    # have archived its first deals after the book counted them.
     history = history_of(past.position, deals)
-    if not history.is_closed:
+    known = Comparison(history, known_deals(book, past.position))
+    if not history.is_closed and (not history.deals or known.all_units != 0):
         return Trace(BrokerShows.UNSEEN, "it was executed, and its position is not visible yet")
     # After a rollover the successor carries the order's result, so wait until it can show.
     outs = moved_on(history.deals)
