@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.oracle.histories import LOGIN, SCOPE, SEC, History, held, opened
+from tests.oracle.histories import LOGIN, LOT, SCOPE, SEC, History, held, opened
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
 
 ROWS = ((100, 0.1),)
@@ -215,3 +216,22 @@ def test_price_lots_and_reason_of_an_exit_are_those_of_its_deals() -> None:
     assert len(exit_told(price=1.2)) == 1
     assert len(exit_told(volume=0.2)) == 1
     assert len(exit_told(reason="by a program")) == 1
+
+
+def left_by_a_fill(reason: int, looks: int = 0) -> list[str]:
+    """A deal makes the position larger, and an order then closes the lots that the book had."""
+    history = opened()
+    deal: dict[str, Any] = {"login": LOGIN, "ticket": 950, "order": 151, "identifier": 100}
+    deal |= {"symbol": "EURUSD", "buys": True, "units": LOT, "price": 1.1, "entry": 0}
+    history.tell(facts.DealBooked, **deal, reason=reason, result_units=0)
+    for _ in range(looks):
+        history.look()
+    history.filled(ticket=152, side="sell").book = []
+    return [said for number, said in history.look().judged() if number == 3]
+
+
+def test_our_close_of_a_position_split_unseen_leaves_the_rest_to_the_next_reading() -> None:
+    left = ["position 100 left A's book, and it is open at the broker"]
+    assert left_by_a_fill(mt5.DEAL_REASON_SPLIT) == []
+    assert left_by_a_fill(mt5.DEAL_REASON_SPLIT, looks=1) == left
+    assert left_by_a_fill(mt5.DEAL_REASON_EXPERT) == left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
 from trueup.lab.oracle.base.checker import Checker, Step
 
@@ -24,6 +25,9 @@ CORRECTIONS = frozenset(
 """Events for changes of the book that only a reading of the broker causes."""
 
 
+SPLITS = frozenset({mt5.DEAL_REASON_SPLIT, mt5.DEAL_REASON_CORPORATE_ACTION})
+
+
 class NoFalseGhost(Checker):
     """Compares with the broker's own books at every close, and after every untrusted reading."""
 
@@ -42,6 +46,8 @@ class NoFalseGhost(Checker):
         self._corrected: dict[str, str] = {}
         # The symbols of fills since a bot's book was last seen.
         self._filled: dict[str, set[str]] = {}
+        # When a bot's book was last seen.
+        self._seen_ns: dict[str, int] = {}
         return {
             facts.Journalled: self._journalled,
             facts.BookSeen: self._seen,
@@ -87,11 +93,19 @@ class NoFalseGhost(Checker):
             # have more: another program added, or a pending order was filled in parts (on any
             # account). The next reading shows the rest.
             nets = self.scope.books_net or self._came_in_parts(identifier)
+            # A split since the book was last seen has added lots that no reading has shown yet.
+            nets = nets or self._was_split(identifier, self._seen_ns.get(fact.bot, 0))
             if nets and self.truth.symbol_of.get(identifier) in filled:
                 continue
             if self._is_open(identifier, fact.bot):
                 yield f"position {identifier} left {fact.bot}'s book, and it is open at the broker"
-        self._held[fact.bot] = held
+        self._held[fact.bot], self._seen_ns[fact.bot] = held, fact.at_ns
+
+    def _was_split(self, identifier: int, seen_ns: int) -> bool:
+        """Return whether a position was split too late for the book to have the new lots."""
+        deals = self.truth.deals.get(identifier, {}).values()
+        since_ns = seen_ns - self.scope.sees_late_ns
+        return any(deal.reason in SPLITS and deal.at_ns >= since_ns for deal in deals)
 
     def _came_in_parts(self, identifier: int) -> bool:
         """Return whether a pending order was filled into its position in several parts."""
