@@ -199,6 +199,20 @@ def test_disconnected_terminal_shows_what_it_last_knew() -> None:
     assert world.terminal.history_deals_total(1, FOREVER) == 3
 
 
+def test_a_disconnected_terminal_has_a_symbol_under_the_name_that_it_last_knew() -> None:
+    world = World()
+    world.terminal.disconnect()
+    world.terminal.broker.rename_symbol("EURUSD", "EURUSD.m")
+    symbols = world.terminal.symbols_get()
+    assert isinstance(symbols, tuple)
+    names = {one.name for one in symbols}
+    assert ("EURUSD" in names, "EURUSD.m" in names) == (True, False)
+    assert world.terminal.symbol_info("EURUSD") is not None
+    assert world.terminal.symbol_info("EURUSD.m") is None
+    world.terminal.reconnect()
+    assert world.terminal.symbol_info("EURUSD.m") is not None
+
+
 @pytest.mark.parametrize(
     ("answer", "shown"),
     [

@@ -191,7 +191,7 @@ class SimulatedTerminal(MarketData):
     def symbols_total(self) -> int:
         """Return the number of the broker's symbols."""
         self.reach("symbols_total")
-        return len(self.market.setups)
+        return len(self.view.market.setups)
 
     @module_call(failed=None)
     def symbols_get(self, /, *args: object, **kwargs: object) -> tuple[SymbolInfo, ...] | bool:
@@ -202,7 +202,9 @@ class SimulatedTerminal(MarketData):
             self.error = (mt5.RES_E_INVALID_PARAMS, bad.text)
             return False
         self.reach("symbols_get")
-        names = [name for name in self.market.setups if group is None or matches_group(name, group)]
+        names = [
+            name for name in self.view.market.setups if group is None or matches_group(name, group)
+        ]
         return tuple(self._symbol_row(name) for name in names)
 
     @module_call(failed=None)
@@ -217,7 +219,7 @@ class SimulatedTerminal(MarketData):
         return rows.symbol_row(market, name, account, selected=self.shows_symbol(name))
 
     def _known(self, name: str) -> str:
-        if name not in self.market.setups:
+        if name not in self.view.market.setups:
             raise CallFailed(mt5.RES_E_NOT_FOUND)
         return name
 
