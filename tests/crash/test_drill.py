@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,13 @@ ROUND_FACTS = {
 }
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a short name: the path of a Unix socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="d") as folder:
+        yield Path(folder)
+
+
 def drill(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "trueup", "drill", *options],
@@ -45,8 +54,8 @@ def drill(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_drill_kills_restarts_and_says_what_became_of_everything(tmp_path: Path) -> None:
-    done = drill(tmp_path, "--rounds", "2", "--seed", "3", "--json")
+def test_drill_kills_restarts_and_says_what_became_of_everything(short_path: Path) -> None:
+    done = drill(short_path, "--rounds", "2", "--seed", "3", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     facts = json.loads(done.stdout)
     assert (facts["seed"], facts["agrees"]) == (3, True)
@@ -62,7 +71,7 @@ def test_drill_kills_restarts_and_says_what_became_of_everything(tmp_path: Path)
         assert f"case {one['order']['case']}: " in one["order"]["because"]
         assert one["health"].startswith("Everything agrees")
     # It leaves nothing behind.
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
 ORDER = {
@@ -98,6 +107,6 @@ def test_drill_says_it_in_words_and_by_its_exit_code(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(10))
-def test_drill_agrees_whatever_the_seed(seed: int, tmp_path: Path) -> None:
-    done = drill(tmp_path, "--rounds", "6", "--seed", str(seed), "--json")
+def test_drill_agrees_whatever_the_seed(seed: int, short_path: Path) -> None:
+    done = drill(short_path, "--rounds", "6", "--seed", str(seed), "--json")
     assert done.returncode == 0, done.stdout
