@@ -285,10 +285,14 @@ class SyncWatch(StateReconciler):
             rechecks=look.inputs.rechecks if look.inputs is not None else (),
         )
         found = plan(again)
-        # A close that names its successor lets the book wait for that one's deals, and the reading
+        # An end that names its successor lets the book wait for that one's deals, and the reading
         # may have them already: they are counted at the next look.
-        closed = (e for e in look.plan.events if isinstance(e, events.PositionClosed))
-        followed = {identifier for event in closed for identifier in event.went_on_as}
+        ends = (
+            event
+            for event in look.plan.events
+            if isinstance(event, events.PositionClosed | events.DealsRecorded)
+        )
+        followed = {identifier for event in ends for identifier in event.went_on_as}
         return tuple(
             type(event).__name__
             for event in found.events
