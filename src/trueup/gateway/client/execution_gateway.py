@@ -26,7 +26,7 @@ from trueup.gateway.access.keys import LinkKeys, link_keys
 from trueup.gateway.client.endpoints import bare, tcp
 from trueup.gateway.client.hint_listener import HintListener
 from trueup.gateway.client.history_reader import HistoryReader
-from trueup.gateway.client.link import HintLine, Link
+from trueup.gateway.client.link import HintLine, Link, exchange
 from trueup.gateway.client.listing import Form
 from trueup.gateway.client.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.client.zmq_hints import ZmqHints
@@ -403,12 +403,7 @@ class ExecutionGateway:
 
     def _exchange(self, line: _Line, message: bytes) -> bytes:
         with line.turn:
-            line.link.send(message, self.timeout_ms)
-            reply = line.link.receive(self.timeout_ms)
-            if reply is None:
-                line.link.reset()
-                raise OutcomeUnknown(f"{self.url} gave no reply within {self.timeout_ms} ms")
-        return reply
+            return exchange(line.link, message, self.timeout_ms, self.url)
 
 
 class _Line(NamedTuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from trueup.errors import OutcomeUnknown
+
 
 class Link(Protocol):
     """A connection for exchanges of a request and its reply.
@@ -26,6 +28,27 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close the connection; a later `send` opens it again."""
+
+
+def exchange(link: Link, message: bytes, timeout_ms: int, name: str) -> bytes:
+    """Send a request and wait for its reply; end the exchange if no reply comes.
+
+    Args:
+        link: a connection that no other thread uses meanwhile.
+        message: the request.
+        timeout_ms: how long to wait for a connection, and for the reply.
+        name: the gateway's name in error texts.
+
+    Raises:
+        NotSent: no connection accepted the request.
+        OutcomeUnknown: the request was sent and no reply came.
+    """
+    link.send(message, timeout_ms)
+    reply = link.receive(timeout_ms)
+    if reply is None:
+        link.reset()
+        raise OutcomeUnknown(f"{name} gave no reply within {timeout_ms} ms")
+    return reply
 
 
 class HintLine(Protocol):

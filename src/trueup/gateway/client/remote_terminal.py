@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from trueup.errors import NotSent, OutcomeUnknown, Refused, RemoteProtocolError, TrueupError
-from trueup.gateway.client.link import Link
+from trueup.gateway.client.link import Link, exchange
 from trueup.gateway.client.price_pages import (
     Paging,
     are_numbers,
@@ -126,12 +126,7 @@ class RemoteTerminal(ForwardingTerminal):
         self._serves_calls = True
 
     def _exchanged(self, message: bytes) -> bytes:
-        self._link.send(message, self._timeout_ms)
-        reply = self._link.receive(self._timeout_ms)
-        if reply is None:
-            self._link.reset()
-            raise OutcomeUnknown(f"{self._name} gave no reply within {self._timeout_ms} ms")
-        return reply
+        return exchange(self._link, message, self._timeout_ms, self._name)
 
     # Bars and ticks, page by page.
 
