@@ -151,10 +151,14 @@ def read_positions(reply: object) -> Snapshot | Unknown:
     rows = reply.get("positions")
     if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
         return _unreadable(f"the reply has no list of positions but {rows!r:.60}")
-    claimed = reply.get("capabilities")
+    return msgspec.structs.replace(_read_rows(rows), capabilities=capabilities_of(reply))
+
+
+def capabilities_of(reply: object) -> tuple[str, ...]:
+    """Return the capabilities that a reply to GET_POSITIONS names; accepts any value."""
+    claimed = reply.get("capabilities") if isinstance(reply, Mapping) else None
     named = claimed if isinstance(claimed, list) else ()
-    capabilities = tuple(name for name in named if isinstance(name, str))
-    return msgspec.structs.replace(_read_rows(rows), capabilities=capabilities)
+    return tuple(name for name in named if isinstance(name, str))
 
 
 def _read_rows(rows: Sequence[object]) -> Snapshot:

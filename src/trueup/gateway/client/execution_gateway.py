@@ -253,30 +253,26 @@ class ExecutionGateway:
         return "TERMS" in self._reader.capabilities
 
     def _why_no_history(self) -> Unknown | None:
-        claimed = self._asked(guide.GET_POSITIONS)
-        capabilities = claimed.get("capabilities")
-        if isinstance(capabilities, list) and HISTORY in capabilities:
-            return None
-        if claimed.get("status") == "FAILED":
-            return _offline(reason_of(claimed))
         words = f"{self.url} has no deals to compare with: it does not serve {HISTORY}"
-        return Unknown(
-            Reason.NO_EVIDENCE, words, "a gateway that serves its deals, `trueup gateway`"
+        return self._why_not_served(
+            HISTORY, words, "a gateway that serves its deals, `trueup gateway`"
         )
 
     def _why_no_record(self) -> Unknown | None:
-        """Return why the gateway has no record, or None; asks on the guide's wire.
+        words = f"{self.url} keeps no record of requests"
+        return self._why_not_served("REQUEST_STATUS", words, "a gateway that keeps one")
 
-        The terminal may be busy, so a failed query is not taken for a missing record.
+    def _why_not_served(self, capability: str, words: str, until: str) -> Unknown | None:
+        """Return why the gateway does not serve a capability, or None; asks on the guide's wire.
+
+        The terminal may be busy, so a failed query is not taken for a missing capability.
         """
         reply = self._asked(guide.GET_POSITIONS)
-        claimed = reply.get("capabilities")
-        if isinstance(claimed, list) and "REQUEST_STATUS" in claimed:
+        if capability in guide.capabilities_of(reply):
             return None
         if reply.get("status") == "FAILED":
             return _offline(reason_of(reply))
-        words = f"{self.url} keeps no record of requests"
-        return Unknown(Reason.NO_EVIDENCE, words, "a gateway that keeps one")
+        return Unknown(Reason.NO_EVIDENCE, words, until)
 
     @property
     def record(self) -> RecordMark | None:

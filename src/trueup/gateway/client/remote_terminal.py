@@ -117,8 +117,7 @@ class RemoteTerminal(ForwardingTerminal):
             reply = read_json(self._exchanged(guide.GET_POSITIONS))
         except (ValueError, RecursionError):
             reply = None
-        claimed = reply.get("capabilities") if isinstance(reply, dict) else None
-        if not isinstance(claimed, list) or CAPABILITY not in claimed:
+        if CAPABILITY not in guide.capabilities_of(reply):
             raise RemoteProtocolError(
                 f"{self._name} does not serve {CAPABILITY}: it takes a `trueup gateway` of this "
                 "version or a later one"
