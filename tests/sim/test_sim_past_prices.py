@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.sim.sim_world import World
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.timeframes import TIMEFRAMES
 from trueup.sim.market import price_history
 from trueup.sim.market.price_history import PriceHistory, bar_begin_sec
 
@@ -18,7 +19,7 @@ pytest.importorskip("numpy")
 
 SYMBOL, SPREAD = "EURUSD", 0.0001
 TWO_HOURS_MSC = 7_200_000
-FRAMES = sorted(price_history.TIMEFRAMES)
+FRAMES = sorted(TIMEFRAMES)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trueup.errors import RemoteProtocolError
+from trueup.gateway.terminal.timeframes import SECONDS, WEEK_SEC
 from trueup.protocol.module_calls import ROWS_MOST
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ Paging: TypeAlias = Callable[[Asked, str, tuple[Any, ...]], Any]
 FIRST_TICKS = 1_000
 # After a full page the next page is larger by this factor, up to `ROWS_MOST`.
 GROWTH = 4
-_HOURS = 0x4000
-_WEEKS = 0x8000
 
 
 def are_numbers(args: Sequence[Any]) -> bool:
@@ -47,7 +46,8 @@ def bars_back(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None
 def bars_between(asked: Asked, function: str, args: tuple[Any, ...]) -> Rows | None:
     """Return the bars of `copy_rates_range`, or None if a page fails."""
     symbol, timeframe, first, last = args
-    if (last - first) / _seconds_of(timeframe) < ROWS_MOST:
+    # The bars of the other timeframes are a week or longer.
+    if (last - first) / SECONDS.get(timeframe, WEEK_SEC) < ROWS_MOST:
         return _page(asked(function, *args))
     newest = _page(asked("copy_rates_from", symbol, timeframe, last, ROWS_MOST))
     bars = _with_older(asked, newest, symbol, timeframe, lambda _, begin: begin <= first)
@@ -151,10 +151,3 @@ def _joined(pages: Sequence[Rows]) -> Rows:
     import numpy as np
 
     return pages[0] if len(pages) == 1 else np.concatenate(pages)
-
-
-def _seconds_of(timeframe: int) -> int:
-    """Return the length of a bar, a week for longer bars (MT5, ENUM_TIMEFRAMES)."""
-    if timeframe <= 0 or timeframe >= _WEEKS:
-        return 7 * 86_400
-    return (timeframe - _HOURS) * 3_600 if timeframe > _HOURS else timeframe * 60

@@ -11,13 +11,14 @@ import datetime as dt
 from collections import namedtuple
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from trueup.errors import RemoteProtocolError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.terminal import Terminal
+from trueup.protocol.module_calls import Shape
 from trueup.protocol.text import DAMAGED, writable, writable_json
 
 Error = tuple[int, str]
@@ -57,7 +58,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     """The result of a call as plain values, and `last_error()` after the call."""
 
     error: Error
-    shape: Literal["plain", "row", "rows", "array", "raised"]
+    shape: Shape
     content: Any
     name: str = ""
     fields: tuple[str, ...] = ()

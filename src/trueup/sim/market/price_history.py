@@ -15,24 +15,13 @@ from typing import Final
 import msgspec
 
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.timeframes import SECONDS, WEEK_SEC
 
 TICKS_KEPT: Final = 200_000
 BARS_KEPT: Final = 1_000_000
 _MINUTE_SEC: Final = 60
-_DAY_SEC: Final = 86_400
 # 1970-01-01 was a Thursday, and a week of a chart begins on Sunday.
-_WEEK_OFFSET_SEC: Final = 4 * _DAY_SEC
-_WEEK_SEC: Final = 7 * _DAY_SEC
-
-# Seconds of each timeframe with bars that begin at whole multiples of the timeframe since 1970. The
-# constant of an hourly timeframe is 0x4000 plus its hours (MT5 reference, ENUM_TIMEFRAMES).
-_MINUTE_FRAMES: Final = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
-_HOUR_FRAMES: Final = (1, 2, 3, 4, 6, 8, 12, 24)
-_SECONDS: Final[dict[int, int]] = {
-    **{minutes: minutes * _MINUTE_SEC for minutes in _MINUTE_FRAMES},
-    **{mt5.TIMEFRAME_H1 - 1 + hours: hours * 3_600 for hours in _HOUR_FRAMES},
-}
-TIMEFRAMES: Final = frozenset({*_SECONDS, mt5.TIMEFRAME_W1, mt5.TIMEFRAME_MN1})
+_WEEK_OFFSET_SEC: Final = 4 * 86_400
 
 
 class PastTick(msgspec.Struct, frozen=True, gc=False):
@@ -136,8 +125,8 @@ def bar_begin_sec(timeframe: int, time_sec: int) -> int:
         )
         return int(first.timestamp())
     if timeframe == mt5.TIMEFRAME_W1:
-        return time_sec - (time_sec + _WEEK_OFFSET_SEC) % _WEEK_SEC
-    return time_sec - time_sec % _SECONDS[timeframe]
+        return time_sec - (time_sec + _WEEK_OFFSET_SEC) % WEEK_SEC
+    return time_sec - time_sec % SECONDS[timeframe]
 
 
 def _merged(newest_first: list[PastBar], begin_sec: int) -> PastBar:

@@ -11,11 +11,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.timeframes import TIMEFRAMES
 from trueup.sim.market.market import Mark
 from trueup.sim.market.price_history import (
     BARS_KEPT,
     TICKS_KEPT,
-    TIMEFRAMES,
     PastBar,
     PastTick,
     PriceHistory,
