@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -38,25 +38,8 @@ Actions = frozenset[AuditAction | OrderAction]
 CountsAs = Literal["recovered", "closed", "drift", "explained", "order", "nothing"]
 """The figure of a sync's result that an event belongs to."""
 
-ACTIONS: tuple[AuditAction | OrderAction, ...] = (
-    "INTENT",
-    "SENT",
-    "FILLED",
-    "APPLIED",
-    "REJECTED",
-    "IN_DOUBT",
-    "SETTLED",
-    "RECOVERY",
-    "CLOSED",
-    "DRIFT_FIX",
-    "MISSING",
-    "FOUND",
-    "EXPLAINED",
-    "ORDER",
-    "HALT",
-    "BOUND",
-    "COMPARED",
-    "LOST",
+ACTIONS: tuple[AuditAction | OrderAction, ...] = tuple(
+    dict.fromkeys((*get_args(OrderAction), *get_args(AuditAction)))
 )
 """All kinds of entries, in the order of the lists for people."""
 
