@@ -13,7 +13,7 @@ import msgspec
 from trueup.core.book import events
 from trueup.core.book.holdings import Claim, Holding, Tombstone
 from trueup.core.book.order import Order
-from trueup.core.book.state import BookState as Book
+from trueup.core.book.state import BookState
 from trueup.core.model import Position
 from trueup.core.quantity import FINEST_STEP, add_lots, to_units
 
@@ -23,7 +23,7 @@ FINISHED_KEPT = 10_000
 CLOSED_KEPT = 10_000
 
 
-def apply_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
+def apply_fill(book: BookState, event: events.OrderFilled, order: Order) -> None:
     """Apply a fill of an order of ours to the positions of a book."""
     if book.shares_positions:
         _net(book, event, order)
@@ -33,7 +33,7 @@ def apply_fill(book: Book, event: events.OrderFilled, order: Order) -> None:
         _open(book, event, order, left)
 
 
-def _net(book: Book, event: events.OrderFilled, order: Order) -> None:
+def _net(book: BookState, event: events.OrderFilled, order: Order) -> None:
     """Apply a fill to the single position of the symbol, as a netting account does."""
     # The book has two positions in a symbol only if it missed the close of an earlier position. The
     # account's position is the newest, and never a position that left the broker's list.
@@ -51,7 +51,7 @@ def _net(book: Book, event: events.OrderFilled, order: Order) -> None:
         _reverse(book, holding, event, order)
 
 
-def _reduce(book: Book, event: events.OrderFilled, order: Order) -> float:
+def _reduce(book: BookState, event: events.OrderFilled, order: Order) -> float:
     """Reduce the positions that the fill closes; return the lots left to open."""
     left = event.volume
     for holding in _reducible(book, event, order):
@@ -63,7 +63,7 @@ def _reduce(book: Book, event: events.OrderFilled, order: Order) -> float:
     return left
 
 
-def _reducible(book: Book, event: events.OrderFilled, order: Order) -> list[Holding]:
+def _reducible(book: BookState, event: events.OrderFilled, order: Order) -> list[Holding]:
     named = book.holdings.get(order.position) or book.holdings.get(event.ticket)
     if named is not None:
         return [named]
@@ -76,7 +76,7 @@ def _reducible(book: Book, event: events.OrderFilled, order: Order) -> list[Hold
     ]
 
 
-def _shrink(book: Book, holding: Holding, volume: float, order: Order) -> None:
+def _shrink(book: BookState, holding: Holding, volume: float, order: Order) -> None:
     """Reduce a position by `volume` lots; remove a position without lots left."""
     left = add_lots(holding.position.volume, -volume)
     holding.touched_ns = order.fill_ns or 0
@@ -89,7 +89,7 @@ def _shrink(book: Book, holding: Holding, volume: float, order: Order) -> None:
     link(holding, order)
 
 
-def _reverse(book: Book, holding: Holding, event: events.OrderFilled, order: Order) -> None:
+def _reverse(book: BookState, holding: Holding, event: events.OrderFilled, order: Order) -> None:
     """Reverse a position: the identifier stays, the ticket is that of the reversing order."""
     holding.position = msgspec.structs.replace(
         holding.position,
@@ -105,7 +105,7 @@ def _reverse(book: Book, holding: Holding, event: events.OrderFilled, order: Ord
 
 
 def _grow(
-    book: Book, holding: Holding, event: events.OrderFilled, order: Order, volume: float
+    book: BookState, holding: Holding, event: events.OrderFilled, order: Order, volume: float
 ) -> None:
     local = holding.position
     total = add_lots(local.volume, volume)
@@ -117,7 +117,7 @@ def _grow(
     link(holding, order)
 
 
-def _open(book: Book, event: events.OrderFilled, order: Order, volume: float) -> None:
+def _open(book: BookState, event: events.OrderFilled, order: Order, volume: float) -> None:
     # MetaTrader gives a new position the ticket of its opening order as identifier.
     position = Position(
         ticket=event.ticket,
@@ -149,7 +149,7 @@ def link(holding: Holding, order: Order) -> None:
         holding.order_ids.append(order.order_id)
 
 
-def claim(book: Book, order: Order, volume: float) -> None:
+def claim(book: BookState, order: Order, volume: float) -> None:
     """Add the lots of a fill to the claims of the strategy that sent the order."""
     if not book.shares_positions:
         return
@@ -159,7 +159,7 @@ def claim(book: Book, order: Order, volume: float) -> None:
     book.claims[order.order_id] = Claim(order.symbol, order.magic, units)
 
 
-def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
+def claim_by_deals(book: BookState, symbol: str, share: events.Share) -> None:
     """Add the lots of an order's deals to its strategy's claims; repetition changes nothing."""
     order = book.orders_by_ticket.get(share.order)
     if order is None or order.is_stand_in:
@@ -168,7 +168,7 @@ def claim_by_deals(book: Book, symbol: str, share: events.Share) -> None:
         book.claims[order.order_id] = Claim(symbol, order.magic, share.units)
 
 
-def rebuild_claims(book: Book) -> None:
+def rebuild_claims(book: BookState) -> None:
     """Compute all claims again after a change of the account's margin mode.
 
     On a hedging account the magic number of each position names its strategy, so there are no
@@ -188,7 +188,7 @@ def rebuild_claims(book: Book) -> None:
             book.claims[key] = Claim(position.symbol, magic, to_units(position.net_volume))
 
 
-def rename_symbol(book: Book, before: str, now: str) -> None:
+def rename_symbol(book: BookState, before: str, now: str) -> None:
     """Move the claims of a symbol to its new name."""
     book.claims = {
         key: msgspec.structs.replace(claim, symbol=now) if claim.symbol == before else claim
@@ -196,14 +196,14 @@ def rename_symbol(book: Book, before: str, now: str) -> None:
     }
 
 
-def await_deals(book: Book, position: Position) -> None:
+def await_deals(book: BookState, position: Position) -> None:
     """Note that a position waits for its deals."""
     # The guide's wire has no deals to wait for; a book is bound only by a gateway with deals.
     if book.account is not None:
         book.unexplained[position.identifier] = position
 
 
-def remove(book: Book, holding: Holding) -> None:
+def remove(book: BookState, holding: Holding) -> None:
     """Remove a position and its orders, and keep a tombstone for late readings."""
     identifier, symbol = holding.position.identifier, holding.position.symbol
     del book.holdings[identifier]
@@ -229,7 +229,7 @@ def remove(book: Book, holding: Holding) -> None:
         book.claims = {k: claim for k, claim in book.claims.items() if claim.symbol != symbol}
 
 
-def forget_claims(book: Book, holding: Holding) -> None:
+def forget_claims(book: BookState, holding: Holding) -> None:
     """Remove what orders brought to a position that has ended.
 
     The book may already have the next position of the symbol. The counted deals say which orders
@@ -242,7 +242,7 @@ def forget_claims(book: Book, holding: Holding) -> None:
     book.claims = {key: one for key, one in book.claims.items() if key not in keys}
 
 
-def finish(book: Book, order_id: str) -> None:
+def finish(book: BookState, order_id: str) -> None:
     """Mark an order as finished; the oldest finished orders are dropped to bound the memory."""
     book.finished[order_id] = None
     if len(book.finished) <= FINISHED_KEPT:

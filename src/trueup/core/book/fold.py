@@ -28,7 +28,7 @@ from trueup.core.book.holdings import Holding, Pending, Unbooked, UnbookedOrders
 from trueup.core.book.lifecycle import OrderStatus, advance
 from trueup.core.book.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
 from trueup.core.book.realised import count_deals, expect_deals, forget_order
-from trueup.core.book.state import BookState as Book
+from trueup.core.book.state import BookState
 from trueup.core.model import PendingOrder, Position
 from trueup.core.quantity import to_units
 
@@ -36,19 +36,19 @@ from trueup.core.quantity import to_units
 MADE_BY_DEALS = frozenset({"ticket", "side", "volume", "price_open"})
 
 
-def _order_created(book: Book, event: events.OrderCreated) -> None:
+def _order_created(book: BookState, event: events.OrderCreated) -> None:
     book.orders[event.order_id] = created_order(event)
     if event.key:
         book.by_key[event.key] = book.orders[event.order_id]
 
 
-def _send_started(book: Book, event: events.SendStarted) -> None:
+def _send_started(book: BookState, event: events.SendStarted) -> None:
     order = _advance(book, event)
     order.version, order.record = book.version, event.record
     order.time_offset_sec, order.server_time_msc = event.time_offset_sec, event.server_time_msc
 
 
-def _order_filled(book: Book, event: events.OrderFilled) -> None:
+def _order_filled(book: BookState, event: events.OrderFilled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
     _expect_fill(book, order, event.volume)
@@ -70,14 +70,14 @@ def _order_filled(book: Book, event: events.OrderFilled) -> None:
     _finish_unless_held(book, order)
 
 
-def _expect_fill(book: Book, order: Order, volume: float) -> None:
+def _expect_fill(book: BookState, order: Order, volume: float) -> None:
     """Wait for the deals of a fill; on a netting account they can be in any position."""
     into = order.position or (0 if book.nets else order.ticket or 0)
     wanted = Unbooked(order.symbol, to_units(volume), into, order.server_time_msc)
     expect_deals(book, order.ticket or 0, wanted)
 
 
-def _is_position_gone(book: Book, order: Order) -> bool:
+def _is_position_gone(book: BookState, order: Order) -> bool:
     """Return whether the position that an order should close has left the book already.
 
     Then a sync recorded the close before the reply arrived, and the fill must not open a position.
@@ -85,7 +85,7 @@ def _is_position_gone(book: Book, order: Order) -> bool:
     return order.position in book.closed and order.position not in book.holdings
 
 
-def _order_ended(book: Book, event: events.OrderRejected | events.OrderInDoubt) -> None:
+def _order_ended(book: BookState, event: events.OrderRejected | events.OrderInDoubt) -> None:
     order = _advance(book, event)
     order.error = event.error
     if order.status is OrderStatus.IN_DOUBT:
@@ -95,13 +95,13 @@ def _order_ended(book: Book, event: events.OrderRejected | events.OrderInDoubt) 
         finish(book, order.order_id)
 
 
-def _order_canceled(book: Book, event: events.OrderCanceled) -> None:
+def _order_canceled(book: BookState, event: events.OrderCanceled) -> None:
     order = _advance(book, event)
     order.error, order.unproven = event.because, event.unproven
     finish(book, event.order_id)
 
 
-def _order_settled(book: Book, event: events.OrderSettled) -> None:
+def _order_settled(book: BookState, event: events.OrderSettled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
     _expect_fill(book, order, event.volume)
@@ -115,7 +115,7 @@ def _order_settled(book: Book, event: events.OrderSettled) -> None:
     _finish_unless_held(book, order)
 
 
-def _order_applied(book: Book, event: events.OrderApplied) -> None:
+def _order_applied(book: BookState, event: events.OrderApplied) -> None:
     left_at = book.orders[event.order_id].version
     order = _advance(book, event)
     order.fill_ns, order.error = event.at_ns, None
@@ -139,7 +139,7 @@ def _order_applied(book: Book, event: events.OrderApplied) -> None:
     finish(book, order.order_id)
 
 
-def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
+def _position_adopted(book: BookState, event: events.PositionAdopted) -> None:
     position = event.position
     # The ticket may have changed; the identifier is the ticket of the opening order.
     known = book.orders_by_ticket
@@ -166,15 +166,15 @@ def _position_adopted(book: Book, event: events.PositionAdopted) -> None:
         await_deals(book, position)
 
 
-def _position_missing(book: Book, event: events.PositionMissing) -> None:
+def _position_missing(book: BookState, event: events.PositionMissing) -> None:
     book.missing[event.position.identifier] = event.at_ns
 
 
-def _position_found(book: Book, event: events.PositionFound) -> None:
+def _position_found(book: BookState, event: events.PositionFound) -> None:
     book.missing.pop(event.position.identifier, None)
 
 
-def _position_closed(book: Book, event: events.PositionClosed) -> None:
+def _position_closed(book: BookState, event: events.PositionClosed) -> None:
     position = event.position
     holding = book.holdings.get(position.identifier)
     if holding is None:
@@ -202,7 +202,7 @@ def _position_closed(book: Book, event: events.PositionClosed) -> None:
         _follow(book, position, identifier, was_counted=was_counted)
 
 
-def _continues_here(book: Book, event: events.PositionClosed) -> bool:
+def _continues_here(book: BookState, event: events.PositionClosed) -> bool:
     """Return whether a closed position continues in the same symbol.
 
     In another symbol, as after a rollover into the next contract, the deals of the successor make
@@ -213,7 +213,7 @@ def _continues_here(book: Book, event: events.PositionClosed) -> bool:
     return any(one is None or one.position.symbol == symbol for one in successors)
 
 
-def _count_exit(book: Book, event: events.PositionClosed) -> None:
+def _count_exit(book: BookState, event: events.PositionClosed) -> None:
     if event.booked or event.ended is not None:
         # Older journals have the tickets in the exit only.
         deals = event.deals or (event.ended.deals if event.ended else ())
@@ -222,7 +222,7 @@ def _count_exit(book: Book, event: events.PositionClosed) -> None:
         book.holdings[event.position.identifier].explained_units = 0
 
 
-def _follow(book: Book, position: Position, identifier: int, *, was_counted: bool) -> None:
+def _follow(book: BookState, position: Position, identifier: int, *, was_counted: bool) -> None:
     """Wait for the deals of a successor: a position as which another position continues.
 
     If the successor is open, its deals count from now on if the old position's deals counted;
@@ -241,7 +241,7 @@ def _follow(book: Book, position: Position, identifier: int, *, was_counted: boo
             _follow(book, position, successor, was_counted=was_counted)
 
 
-def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
+def _position_corrected(book: BookState, event: events.PositionCorrected) -> None:
     holding = book.holdings.get(event.remote.identifier)
     if holding is None:
         return
@@ -257,7 +257,7 @@ def _position_corrected(book: Book, event: events.PositionCorrected) -> None:
     holding.version = book.version
 
 
-def _deals_recorded(book: Book, event: events.DealsRecorded) -> None:
+def _deals_recorded(book: BookState, event: events.DealsRecorded) -> None:
     identifier = event.position.identifier
     book.unexplained.pop(identifier, None)
     book.changed_ns.pop(identifier, None)
@@ -279,12 +279,12 @@ def _deals_recorded(book: Book, event: events.DealsRecorded) -> None:
         claim_by_deals(book, holding.position.symbol, share)
 
 
-def _pending_adopted(book: Book, event: events.PendingAdopted) -> None:
+def _pending_adopted(book: BookState, event: events.PendingAdopted) -> None:
     book.pending[event.order.ticket] = Pending(event.order, book.version)
     book.ending.pop(event.order.ticket, None)
 
 
-def _pending_closed(book: Book, event: events.PendingClosed) -> None:
+def _pending_closed(book: BookState, event: events.PendingClosed) -> None:
     ticket = event.order.ticket
     book.pending.pop(ticket, None)
     book.ending.pop(ticket, None)
@@ -294,7 +294,7 @@ def _pending_closed(book: Book, event: events.PendingClosed) -> None:
         book.unbooked.discard(ticket)
 
 
-def _pending_corrected(book: Book, event: events.PendingCorrected) -> None:
+def _pending_corrected(book: BookState, event: events.PendingCorrected) -> None:
     book.pending[event.remote.ticket] = Pending(event.remote, book.version)
     filled = to_units(event.local.volume) - to_units(event.remote.volume)
     if filled > 0:
@@ -303,7 +303,7 @@ def _pending_corrected(book: Book, event: events.PendingCorrected) -> None:
         _expect_execution(book, event.remote, units)
 
 
-def _expect_execution(book: Book, order: PendingOrder, units: int, position: int = 0) -> None:
+def _expect_execution(book: BookState, order: PendingOrder, units: int, position: int = 0) -> None:
     """Wait for the deals of a pending order of which `units` were executed in total."""
     into = position or (0 if book.nets else order.ticket)
     own = book.orders_by_ticket.get(order.ticket)
@@ -312,11 +312,11 @@ def _expect_execution(book: Book, order: PendingOrder, units: int, position: int
     expect_deals(book, order.ticket, wanted, in_parts=True)
 
 
-def _halt_raised(book: Book, event: events.HaltRaised) -> None:
+def _halt_raised(book: BookState, event: events.HaltRaised) -> None:
     book.halts[event.identifier] = event
 
 
-def _account_bound(book: Book, event: events.AccountBound) -> None:
+def _account_bound(book: BookState, event: events.AccountBound) -> None:
     if book.bound not in (None, Bound(event.login, event.server)):
         # Identifiers and money belong to an account; those of the old account mean nothing here.
         book.closed.clear()
@@ -334,22 +334,22 @@ def _account_bound(book: Book, event: events.AccountBound) -> None:
         rebuild_claims(book)
 
 
-def _history_compared(book: Book, event: events.HistoryCompared) -> None:
+def _history_compared(book: BookState, event: events.HistoryCompared) -> None:
     book.compared = event
     if event.is_whole:
         book.agreed_msc = event.until_msc
 
 
-def _loss_found(book: Book, event: events.LossFound) -> None:
+def _loss_found(book: BookState, event: events.LossFound) -> None:
     book.loss = event
     book.recalled = event.record or book.recalled
 
 
-def _loss_accepted(book: Book, event: events.LossAccepted) -> None:
+def _loss_accepted(book: BookState, event: events.LossAccepted) -> None:
     book.loss = None
 
 
-def _advance(book: Book, event: events.OrderEvent) -> Order:
+def _advance(book: BookState, event: events.OrderEvent) -> Order:
     order = book.orders[event.order_id]
     order.status = advance(order.status, type(event))
     book.in_doubt.pop(order.order_id, None)
@@ -357,14 +357,14 @@ def _advance(book: Book, event: events.OrderEvent) -> Order:
 
 
 def _record_fill(
-    book: Book, order: Order, ticket: int, volume: float, price: float | None, at_ns: int
+    book: BookState, order: Order, ticket: int, volume: float, price: float | None, at_ns: int
 ) -> None:
     order.ticket, order.filled_volume, order.fill_price = ticket, volume, price
     order.fill_ns = at_ns
     _index_ticket(book, ticket, order)
 
 
-def _index_ticket(book: Book, ticket: int, order: Order) -> None:
+def _index_ticket(book: BookState, ticket: int, order: Order) -> None:
     """Index an order by its ticket, but never replace the order that opened a position.
 
     Some gateways answer a close with the ticket of the closed position.
@@ -374,13 +374,13 @@ def _index_ticket(book: Book, ticket: int, order: Order) -> None:
         book.orders_by_ticket[ticket] = order
 
 
-def _finish_unless_held(book: Book, order: Order) -> None:
+def _finish_unless_held(book: BookState, order: Order) -> None:
     holding = book.holdings.get(order.ticket or 0) or book.holdings.get(order.position)
     if holding is None or order.order_id not in holding.order_ids:
         finish(book, order.order_id)
 
 
-FOLD: dict[type[events.Event], Callable[[Book, Any], None]] = {
+FOLD: dict[type[events.Event], Callable[[BookState, Any], None]] = {
     events.OrderCreated: _order_created,
     events.SendStarted: _send_started,
     events.OrderFilled: _order_filled,

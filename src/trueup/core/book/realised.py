@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from trueup.core.book.holdings import Recent, Tombstone, Unbooked
-from trueup.core.book.state import BookState as Book
+from trueup.core.book.state import BookState
 from trueup.core.deals import BookedDeal, Known
 from trueup.core.model import Position
 from trueup.core.quantity import to_units
@@ -22,14 +22,14 @@ RECENT_NS = 24 * 3600 * 1_000_000_000
 RECENT_KEPT = 256
 
 
-def known_deals(book: Book, identifier: int) -> Known:
+def known_deals(book: BookState, identifier: int) -> Known:
     """Return the counted deals of a position."""
     kept = book.holdings.get(identifier) or book.closed.get(identifier)
     return Known() if kept is None else Known(kept.deals, kept.booked, kept.realised_units)
 
 
 def count_deals(
-    book: Book,
+    book: BookState,
     position: Position,
     deals: tuple[int, ...],
     booked: tuple[BookedDeal, ...],
@@ -64,7 +64,7 @@ def count_deals(
     _remember(book, position, at_ns)
 
 
-def expect_deals(book: Book, ticket: int, wanted: Unbooked, *, in_parts: bool = False) -> None:
+def expect_deals(book: BookState, ticket: int, wanted: Unbooked, *, in_parts: bool = False) -> None:
     """Note that an order was executed and that its deals are not counted yet.
 
     `in_parts` says that some deals may have been counted already, in several positions.
@@ -80,13 +80,15 @@ def expect_deals(book: Book, ticket: int, wanted: Unbooked, *, in_parts: bool = 
         book.unbooked[ticket] = wanted
 
 
-def forget_order(book: Book, position: Position) -> None:
+def forget_order(book: BookState, position: Position) -> None:
     """Stop waiting for the deals of a position's orders, because no broker will show them."""
     for ticket in _orders_of(book, position):
         book.unbooked.discard(ticket)
 
 
-def _drop_counted_orders(book: Book, position: Position, booked: tuple[BookedDeal, ...]) -> None:
+def _drop_counted_orders(
+    book: BookState, position: Position, booked: tuple[BookedDeal, ...]
+) -> None:
     if not book.unbooked:
         return
     if not booked:
@@ -98,7 +100,7 @@ def _drop_counted_orders(book: Book, position: Position, booked: tuple[BookedDea
             book.unbooked.discard(ticket)
 
 
-def _orders_of(book: Book, position: Position) -> set[int]:
+def _orders_of(book: BookState, position: Position) -> set[int]:
     found = book.unbooked.of(position)
     if book.nets:
         # A netting account has a single position per symbol, so each execution went into it.
@@ -107,7 +109,7 @@ def _orders_of(book: Book, position: Position) -> set[int]:
     return found
 
 
-def _is_counted(book: Book, ticket: int, booked: tuple[BookedDeal, ...]) -> bool:
+def _is_counted(book: BookState, ticket: int, booked: tuple[BookedDeal, ...]) -> bool:
     """Return whether all deals of an order are counted, in one position or in several."""
     wanted = book.unbooked[ticket]
     if _has_all(booked, ticket, wanted.units):
@@ -116,7 +118,7 @@ def _is_counted(book: Book, ticket: int, booked: tuple[BookedDeal, ...]) -> bool
     return _has_all(sum((booked, *others), ()), ticket, wanted.units)
 
 
-def _recently_counted(book: Book, symbol: str) -> list[tuple[BookedDeal, ...]]:
+def _recently_counted(book: BookState, symbol: str) -> list[tuple[BookedDeal, ...]]:
     """Return the counted deals of open positions in a symbol and of recently closed positions."""
     tombstones = (book.closed.get(identifier) for identifier in book.recent)
     held = [holding.booked for holding in book.holdings_in(symbol)]
@@ -129,7 +131,7 @@ def _has_all(booked: tuple[BookedDeal, ...], ticket: int, units: int) -> bool:
     return bool(own) and (0 in own.values() or abs(sum(own.values())) >= units)
 
 
-def _remember(book: Book, position: Position, at_ns: int) -> None:
+def _remember(book: BookState, position: Position, at_ns: int) -> None:
     book.recent.pop(position.identifier, None)
     book.recent[position.identifier] = Recent(position, at_ns)
     oldest, kept = next(iter(book.recent.items()))

@@ -16,7 +16,7 @@ from trueup.core.book.holdings import (
 )
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
-from trueup.core.book.state import BookState as Book
+from trueup.core.book.state import BookState
 from trueup.core.gateway_record import RecordMark
 from trueup.core.model import PendingOrder, Position
 from trueup.errors import JournalCorrupt
@@ -51,7 +51,7 @@ class _State(msgspec.Struct, frozen=True):
 _decode_state = msgspec.json.Decoder(_State).decode
 
 
-def saved(book: Book) -> bytes:
+def saved(book: BookState) -> bytes:
     """Return a whole book as bytes, without marks: equal books give equal bytes."""
     # Lists of pairs keep the order of the dicts, and JSON would turn integer keys into text.
     return msgspec.json.encode(
@@ -82,7 +82,7 @@ def saved(book: Book) -> bytes:
     )
 
 
-def fill_from(book: Book, state: bytes) -> None:
+def fill_from(book: BookState, state: bytes) -> None:
     """Fill an empty book from the bytes `state`.
 
     Raises:
