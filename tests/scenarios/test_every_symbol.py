@@ -12,6 +12,7 @@ from tests.support.order_world import OrderWorld
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.policy import Adopt, Policy
 from trueup.core.scope import EVERY_SYMBOL, Scope, overlap, shared_symbols
+from trueup.runtime.control.status import policy_words
 
 EVERYTHING = Policy(symbols=frozenset({EVERY_SYMBOL}))
 MINE = Policy(symbols=frozenset({EVERY_SYMBOL}), magics=frozenset({7}), adopt=Adopt.OURS)
@@ -65,6 +66,12 @@ def test_ours_is_told_by_magic_in_every_symbol() -> None:
     (holding,) = world.pm.book.holdings.values()
     assert holding.position.symbol == "USDJPY"
     assert world.reconciler.get_status()["foreign"] == 1
+
+
+def test_a_policy_of_every_symbol_is_called_so_beside_names_too() -> None:
+    policy = Policy(symbols=frozenset({EVERY_SYMBOL, "EURUSD"}))
+    assert policy_words(policy) == policy_words(EVERYTHING)
+    assert policy_words(policy).startswith("every symbol")
 
 
 def test_an_order_names_its_symbol() -> None:

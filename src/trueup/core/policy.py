@@ -76,7 +76,12 @@ class Policy(msgspec.Struct, frozen=True):
 
     def covers(self, symbol: str) -> bool:
         """Return whether a symbol is one of ours."""
-        return symbol in self.symbols or EVERY_SYMBOL in self.symbols
+        return self.covers_all or symbol in self.symbols
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether every symbol of the account is ours."""
+        return EVERY_SYMBOL in self.symbols
 
     @property
     def named_symbols(self) -> tuple[str, ...]:

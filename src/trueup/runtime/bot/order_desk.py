@@ -552,17 +552,17 @@ class OrderDesk:
             ValueError: the symbol, or the magic number, is outside the policy.
         """
         symbol = wish.get("symbol", self._identity.symbol)
-        symbols = frozenset({self._identity.symbol}) if self.policy is None else self.policy.symbols
-        if symbol == EVERY_SYMBOL or symbols.isdisjoint({symbol, EVERY_SYMBOL}):
+        # A book without a reconciler is of its own symbol, whatever the magic number.
+        policy = self.policy or Policy(symbols=frozenset({self._identity.symbol}))
+        if symbol == EVERY_SYMBOL or not policy.covers(symbol):
             raise ValueError(
                 f"symbol={symbol!r:.40} is not valid: the book's symbols are "
-                f"{', '.join(sorted(symbols))} (Policy.symbols of its reconciler)."
+                f"{', '.join(sorted(policy.symbols))} (Policy.symbols of its reconciler)."
             )
         # A position that the policy does not count as ours would be foreign to its own book.
-        if self.policy is not None:
-            why = self.policy.why_not_ours(symbol, magic, magic_token=self.magic_token)
-            if why:
-                raise ValueError(f"magic={magic} is not valid: by the book's policy {why}.")
+        why = policy.why_not_ours(symbol, magic, magic_token=self.magic_token)
+        if why:
+            raise ValueError(f"magic={magic} is not valid: by the book's policy {why}.")
         return symbol
 
     def _refuse_unserved(self, terms: Terms) -> None:

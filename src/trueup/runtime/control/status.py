@@ -124,7 +124,7 @@ def held_row(hold: Hold, now_ns: int) -> HeldRow:
 
 def policy_words(policy: Policy) -> str:
     """Return a policy as a line of text."""
-    symbols = ", ".join(policy.named_symbols) or "every symbol"
+    symbols = "every symbol" if policy.covers_all else ", ".join(policy.named_symbols)
     owners = f"; ours by {policy.owners}" if policy.owners else ""
     special = [
         f"{name}: {getattr(policy, name).value}"

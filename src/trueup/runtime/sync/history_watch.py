@@ -24,7 +24,6 @@ from trueup.core.model import Evidence
 from trueup.core.policy import Policy
 from trueup.core.realised.agreement import Counted, counted_in
 from trueup.core.realised.history_report import HistoryReport
-from trueup.core.scope import EVERY_SYMBOL
 from trueup.errors import JournalError
 from trueup.logs import Logger, logger
 from trueup.protocol.history import Span
@@ -62,7 +61,7 @@ class HistoryWatch:
         recheck: Callable[[Iterable[int]], None],
     ) -> None:
         self._pm, self._gateway, self._policy, self._recheck = pm, gateway, policy, recheck
-        self._symbols = () if EVERY_SYMBOL in policy.symbols else policy.named_symbols
+        self._symbols = () if policy.covers_all else policy.named_symbols
         self._span: Span | None = None
         # The server's clock at the latest believed reading, the number of believed readings, and
         # that number at the latest test for due.
