@@ -165,10 +165,8 @@ def swap_behind_list(world: StruckWorld, chance: random.Random) -> str | None:
     terminal.positions_get()
     person.close(one.ticket)
     person.open(world.symbol, mt5.ORDER_TYPE_BUY if one.is_buy else mt5.ORDER_TYPE_SELL, lots)
-    # Without a clear difference no bot can notice the swap, so the list must be honest. Read again,
-    # because an earlier swap may still have the terminal answer with the last list read.
+    # Without a clear difference no bot can notice the swap, so the list must be honest.
     if abs(ledger.figures().profit - before) < APART:
-        terminal.positions_get()
         return f"unseen, ticket {one.ticket}"
     calls = tuple(("positions_get", AnswersStale()) for _ in range(READS_MOST))
     world.gateway.readings.append(Mishap(Fault.LIST_SWAPPED, calls=calls, alters=True))
